@@ -1,0 +1,48 @@
+//! How long to wait after a failure: exponential, with full jitter.
+
+use std::time::Duration;
+
+/// Waits that double from `base` to `cap`, each drawn from zero to its bound.
+///
+/// Full jitter spreads many clients that failed together over the whole interval, where a fixed or
+/// lightly jittered delay brings them back as one wave (see "Exponential Backoff And Jitter",
+/// AWS Architecture Blog, 2015).
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    /// The bound of the first wait.
+    pub base: Duration,
+    /// The bound that no wait exceeds.
+    pub cap: Duration,
+}
+
+impl Backoff {
+    /// The wait after the `failures`-th failure in a row (from 1); `chance` is drawn from 0 to 1.
+    pub fn delay(&self, failures: u32, chance: f64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(30);
+        let bound = self.base.saturating_mul(1 << doublings).min(self.cap);
+        // Never zero: an unlucky draw must not turn a broken peer into a busy loop.
+        bound.mul_f64(chance.clamp(0.05, 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff {
+        base: Duration::from_millis(100),
+        cap: Duration::from_secs(1),
+    };
+
+    #[test]
+    fn the_bound_doubles_up_to_the_cap() {
+        let bounds: Vec<_> = (1..=6).map(|n| BACKOFF.delay(n, 1.0).as_millis()).collect();
+        assert_eq!(bounds, [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(BACKOFF.delay(u32::MAX, 1.0), BACKOFF.cap);
+    }
+
+    #[test]
+    fn a_wait_is_never_zero() {
+        assert!(BACKOFF.delay(1, 0.0) >= Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,282 @@
+//! THE CONTRACT: how an instance stands in etcd. Pure: bytes in, an [`Instance`] or a reason out.
+//!
+//! ```text
+//! key    {prefix}/{service}/{instance}     /service_registry_discovery/goods/goods-1
+//! value  ip:port                           10.0.0.5:80      [2001:db8::5]:80
+//!    or  JSON                              {"address":"10.0.0.5:80","weight":10,"metadata":{"zone":"a"}}
+//! lease  the registrar's: the key goes when the lease does
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::Utf8Error;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The weight of an instance that names none.
+pub const DEFAULT_WEIGHT: u16 = 1;
+/// The largest weight. Zero means draining: listed, but nothing new goes to it.
+pub const MAX_WEIGHT: u16 = 1000;
+/// The longest value that is read, in bytes. A registration is a few hundred; etcd would take 1.5 MiB.
+pub const MAX_VALUE: usize = 16 * 1024;
+/// The longest service name or instance id, in bytes: that of a DNS name.
+pub const MAX_SEGMENT: usize = 253;
+
+/// The part of the key space that holds registrations: `/service_registry_discovery` by default.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Prefix(Arc<str>);
+
+/// A prefix that cannot hold registrations.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a key prefix: expected \"/\" and a name, without a \"/\" at the end or two in a row"
+)]
+pub struct PrefixError(String);
+
+impl Prefix {
+    /// Checks a prefix: it starts with `/`, does not end with one, and has no empty segment.
+    pub fn parse(text: &str) -> Result<Self, PrefixError> {
+        let fits = text
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(|s| check_segment(s).is_ok()));
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(PrefixError(text.to_owned()))
+        }
+    }
+
+    /// The prefix as text, without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of an instance.
+    pub fn key(&self, service: &str, instance: &str) -> String {
+        format!("{}/{service}/{instance}", self.0)
+    }
+
+    /// All keys below the prefix. The slash belongs to it: `/reg` must not take `/registry2/...`.
+    pub fn range(&self) -> KeyRange {
+        let start = format!("{}/", self.0).into_bytes();
+        let mut end = start.clone();
+        // '/' + 1: the first key after everything that starts with the slash.
+        if let Some(last) = end.last_mut() {
+            *last += 1;
+        }
+        KeyRange { start, end }
+    }
+
+    /// Service and instance id of a key, by segment: `goods` never takes `goods2`.
+    pub fn split<'k>(&self, key: &'k [u8]) -> Result<(&'k str, &'k str), RecordError> {
+        let key = std::str::from_utf8(key).map_err(RecordError::KeyNotUtf8)?;
+        let rest = key
+            .strip_prefix(&*self.0)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .ok_or(RecordError::KeyShape)?;
+        let (service, instance) = rest.split_once('/').ok_or(RecordError::KeyShape)?;
+        check_segment(service)?;
+        check_segment(instance)?;
+        Ok((service, instance))
+    }
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self("/service_registry_discovery".into())
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Keys from `start` up to, but not including, `end`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key.
+    pub start: Vec<u8>,
+    /// The first key that is no longer in the range.
+    pub end: Vec<u8>,
+}
+
+impl KeyRange {
+    /// The range of one key alone.
+    pub fn one(key: &str) -> Self {
+        let start = key.as_bytes().to_vec();
+        let mut end = start.clone();
+        end.push(0);
+        Self { start, end }
+    }
+}
+
+/// Checks a service name or an instance id: one segment of a key.
+pub fn check_segment(segment: &str) -> Result<(), RecordError> {
+    let fits = !segment.is_empty() && segment.len() <= MAX_SEGMENT;
+    if fits && !segment.contains(|c: char| c == '/' || c.is_control()) {
+        Ok(())
+    } else {
+        Err(RecordError::Segment(shorten(segment)))
+    }
+}
+
+/// What a registration says: where the instance is, and what share of the requests it wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where the instance answers.
+    pub address: SocketAddr,
+    /// Its share of requests relative to the service's others, 0 to [`MAX_WEIGHT`]; 0 takes it out.
+    pub weight: u16,
+    /// Free text for people and policies, such as `zone`.
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RecordJson {
+    address: String,
+    #[serde(default = "default_weight")]
+    weight: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
+
+fn default_weight() -> u64 {
+    DEFAULT_WEIGHT.into()
+}
+
+impl Record {
+    /// A record with the default weight and no metadata.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            weight: DEFAULT_WEIGHT,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a value. White space around it is ignored: `echo 10.0.0.5:80 | etcdctl put ...` adds a newline.
+    pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
+        if value.len() > MAX_VALUE {
+            return Err(RecordError::ValueTooLong(value.len()));
+        }
+        let text = std::str::from_utf8(value)
+            .map_err(RecordError::ValueNotUtf8)?
+            .trim();
+        if !text.starts_with('{') {
+            return Ok(Self::new(parse_address(text)?));
+        }
+        let json: RecordJson = serde_json::from_str(text).map_err(RecordError::Json)?;
+        let weight = u16::try_from(json.weight).unwrap_or(u16::MAX);
+        if weight > MAX_WEIGHT {
+            return Err(RecordError::Weight(json.weight));
+        }
+        Ok(Self {
+            address: parse_address(&json.address)?,
+            weight,
+            metadata: json.metadata,
+        })
+    }
+
+    /// Writes the value: the plain form where it says everything, else JSON.
+    pub fn encode(&self) -> String {
+        if self.weight == DEFAULT_WEIGHT && self.metadata.is_empty() {
+            return self.address.to_string();
+        }
+        serde_json::json!(RecordJson {
+            address: self.address.to_string(),
+            weight: self.weight.into(),
+            metadata: self.metadata.clone(),
+        })
+        .to_string()
+    }
+}
+
+/// Reads `ip:port` and refuses what can never be a backend.
+pub fn parse_address(text: &str) -> Result<SocketAddr, RecordError> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| RecordError::Address(shorten(text)))?;
+    let refuse = |why| Err(RecordError::NeverABackend { address, why });
+    if address.port() == 0 {
+        return refuse("its port is 0");
+    }
+    // An IPv4 address may come dressed as IPv6 (::ffff:0.0.0.0).
+    match address.ip().to_canonical() {
+        ip if ip.is_unspecified() => refuse("it is unspecified"),
+        ip if ip.is_multicast() => refuse("it is multicast"),
+        IpAddr::V4(ip) if ip.is_broadcast() => refuse("it is broadcast"),
+        IpAddr::V4(ip) if ip.is_link_local() => refuse("it is link-local"),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => refuse("it is link-local"),
+        ip => Ok(SocketAddr::new(ip, address.port())),
+    }
+}
+
+/// One registration: an instance of a service, as the registry has it at a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// The service that it belongs to.
+    pub service: Arc<str>,
+    /// Its id, unique in the service.
+    pub id: Arc<str>,
+    /// What it says of itself.
+    pub record: Record,
+    /// The lease that holds it, 0 for none.
+    pub lease: i64,
+    /// The revision at which it was last written.
+    pub revision: i64,
+}
+
+/// Why a key or a value is not a registration.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The key is not text.
+    #[error("the key is not UTF-8: {0}")]
+    KeyNotUtf8(Utf8Error),
+    /// The key has too few or too many segments.
+    #[error("the key is not {{prefix}}/{{service}}/{{instance}}")]
+    KeyShape,
+    /// A service name or an instance id that cannot be one.
+    #[error(
+        "{0:?} is not a name: expected 1 to {MAX_SEGMENT} bytes without \"/\" and control characters"
+    )]
+    Segment(String),
+    /// The value is longer than [`MAX_VALUE`].
+    #[error("the value has {0} bytes, more than {MAX_VALUE}")]
+    ValueTooLong(usize),
+    /// The value is not text.
+    #[error("the value is not UTF-8: {0}")]
+    ValueNotUtf8(Utf8Error),
+    /// The value starts like JSON but is not a record.
+    #[error("the value is not a record: {0}")]
+    Json(serde_json::Error),
+    /// The weight is out of range.
+    #[error("the weight is {0}, more than {MAX_WEIGHT}")]
+    Weight(u64),
+    /// The address is not `ip:port`.
+    #[error("{0:?} is not an address: expected ip:port or [ipv6]:port")]
+    Address(String),
+    /// The address is well-formed but nothing can listen there.
+    #[error("{address} can never be a backend: {why}")]
+    NeverABackend {
+        /// The address as it was written.
+        address: SocketAddr,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// Text from outside, bounded before it enters an error and so a log line.
+fn shorten(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use super::*;
+use proptest::prelude::*;
+
+fn split(key: &str) -> Result<(String, String), String> {
+    Prefix::default()
+        .split(key.as_bytes())
+        .map(|(service, id)| (service.to_owned(), id.to_owned()))
+        .map_err(|e| e.to_string())
+}
+
+fn reason(value: &str) -> String {
+    Record::decode(value.as_bytes()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_key_is_read_by_segment() {
+    let expected = ("goods".to_owned(), "goods-1".to_owned());
+    assert_eq!(
+        split("/service_registry_discovery/goods/goods-1"),
+        Ok(expected)
+    );
+    let shape = "the key is not {prefix}/{service}/{instance}";
+    assert_eq!(
+        split("/service_registry_discovery/goods").unwrap_err(),
+        shape
+    );
+    assert_eq!(
+        split("/service_registry_discovery2/goods/a").unwrap_err(),
+        shape
+    );
+    assert!(split("/service_registry_discovery/goods/a/b").is_err());
+    assert!(split("/service_registry_discovery//a").is_err());
+    assert!(split("/service_registry_discovery/goods/").is_err());
+}
+
+#[test]
+fn the_range_ends_with_the_slash_and_takes_no_neighbour() {
+    let range = Prefix::default().range();
+    let inside = |key: &str| {
+        range.start.as_slice() <= key.as_bytes() && key.as_bytes() < range.end.as_slice()
+    };
+    assert!(inside("/service_registry_discovery/goods/1"));
+    assert!(!inside("/service_registry_discovery2/goods/1"));
+    assert!(!inside("/service_registry_discovery"));
+}
+
+#[test]
+fn a_prefix_has_no_slash_at_its_end_and_no_empty_segment() {
+    assert!(Prefix::parse("/a/b").is_ok());
+    for bad in ["", "a", "/", "/a/", "/a//b", "/a\n"] {
+        assert!(Prefix::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_plain_value_is_an_address_of_weight_one() {
+    let record = Record::decode(b"10.0.0.5:80\n").unwrap();
+    assert_eq!(record, Record::new("10.0.0.5:80".parse().unwrap()));
+    assert_eq!(
+        Record::decode(b"[2001:db8::1]:80").unwrap().address,
+        "[2001:db8::1]:80".parse().unwrap()
+    );
+}
+
+#[test]
+fn a_json_value_has_weight_and_metadata() {
+    let value = br#"{"address":"10.0.0.5:80","weight":10,"metadata":{"zone":"a"},"later":[1]}"#;
+    let record = Record::decode(value).unwrap();
+    assert_eq!(record.weight, 10);
+    assert_eq!(record.metadata["zone"], "a");
+    assert_eq!(
+        Record::decode(br#"{"address":"10.0.0.5:80"}"#)
+            .unwrap()
+            .weight,
+        1
+    );
+    assert_eq!(
+        Record::decode(br#"{"address":"10.0.0.5:80","weight":0}"#)
+            .unwrap()
+            .weight,
+        0
+    );
+}
+
+#[test]
+fn a_value_that_is_no_registration_says_why() {
+    assert!(reason("").contains("is not an address"));
+    assert!(reason("goods.local:80").contains("expected ip:port"));
+    assert!(reason("10.0.0.5").contains("expected ip:port"));
+    assert!(reason("{").starts_with("the value is not a record"));
+    assert!(reason(r#"{"weight":1}"#).contains("missing field `address`"));
+    let weight = |w: &str| reason(&format!(r#"{{"address":"10.0.0.5:80","weight":{w}}}"#));
+    assert_eq!(weight("1001"), "the weight is 1001, more than 1000");
+    assert_eq!(weight("65536"), "the weight is 65536, more than 1000");
+    assert!(weight("-1").contains("invalid value"));
+    assert!(weight("1.5").contains("invalid type"));
+    assert!(reason(&"[".repeat(100_000)).contains("more than 16384"));
+    let nested = format!(r#"{{"metadata":{}"#, "[".repeat(10_000));
+    assert!(reason(&nested).starts_with("the value is not a record"));
+    assert!(
+        Record::decode(&[0xff])
+            .unwrap_err()
+            .to_string()
+            .contains("UTF-8")
+    );
+}
+
+#[test]
+fn an_address_that_can_never_be_a_backend_is_refused() {
+    for (address, why) in [
+        ("0.0.0.0:80", "unspecified"),
+        ("[::]:80", "unspecified"),
+        ("[::ffff:0.0.0.0]:80", "unspecified"),
+        ("224.0.0.1:80", "multicast"),
+        ("[ff02::1]:80", "multicast"),
+        ("255.255.255.255:80", "broadcast"),
+        ("169.254.169.254:80", "link-local"),
+        ("[fe80::1]:80", "link-local"),
+        ("[::ffff:169.254.1.1]:80", "link-local"),
+        ("10.0.0.5:0", "port is 0"),
+    ] {
+        assert!(
+            reason(address).contains(why),
+            "{address}: {}",
+            reason(address)
+        );
+    }
+}
+
+#[test]
+fn a_long_value_is_shortened_in_its_error() {
+    assert!(reason(&"é".repeat(5_000)).len() < 300);
+}
+
+proptest! {
+    #[test]
+    fn any_record_survives_encode_and_decode(
+        ip in any::<[u8; 4]>(), port in 1u16.., weight in 0..=MAX_WEIGHT,
+        metadata in proptest::collection::btree_map(".{0,8}", ".{0,8}", 0..4),
+    ) {
+        let record = Record { address: SocketAddr::from((ip, port)), weight, metadata };
+        prop_assume!(parse_address(&record.address.to_string()).is_ok());
+        prop_assert_eq!(Record::decode(record.encode().as_bytes()).unwrap(), record);
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(key in any::<Vec<u8>>(), value in any::<Vec<u8>>()) {
+        let _ = Prefix::default().split(&key);
+        let _ = Record::decode(&value);
+    }
+
+    #[test]
+    fn what_splits_joins_to_the_same_key(service in "[^/]{1,9}", id in "[^/]{1,9}") {
+        let prefix = Prefix::default();
+        let key = prefix.key(&service, &id);
+        if let Ok(parts) = prefix.split(key.as_bytes()) {
+            prop_assert_eq!(parts, (service.as_str(), id.as_str()));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What etcd says about services that register themselves under a lease.
+//!
+//! A backend keeps itself registered with a [`Registrar`](register::Registrar); a gateway follows all
+//! registrations with a [`watch`](watch::watch). Both speak the same [`contract`]: the key layout and the
+//! value format, which any program in any language can write with etcd's own tools.
+//!
+//! # A backend that registers itself
+//!
+//! ```no_run
+//! use registry::{connect::Connection, contract::Prefix, register::{Registrar, Registration}};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let connection = Connection::to(["http://127.0.0.1:2379"]);
+//! let registration = Registration::new("goods", "goods-1", "10.0.0.5:80".parse()?);
+//! let registrar = Registrar::start(connection, Prefix::default(), registration)?;
+//! // ... serve requests until told to stop, then:
+//! registrar.deregister().await; // gateways send nothing new from here on
+//! // ... finish what is in flight and exit
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod backoff;
+pub mod connect;
+pub mod contract;
+pub mod register;
+pub mod status;
+pub mod watch;

@@ -1,0 +1,233 @@
+use super::*;
+use proptest::prelude::*;
+
+const TTL: Duration = Duration::from_secs(3);
+const OURS: i64 = 7;
+
+fn record(weight: u16) -> Record {
+    Record {
+        weight,
+        ..Record::new("10.0.0.5:80".parse().unwrap())
+    }
+}
+
+fn stored(lease: i64, weight: u16) -> Instance {
+    Instance {
+        service: "goods".into(),
+        id: "goods-1".into(),
+        record: record(weight),
+        lease,
+        revision: 0,
+    }
+}
+
+/// Registered at `now` under lease 7, with the key put at revision 10.
+fn registered(now: Instant) -> Registration {
+    let mut registration = Registration::new(record(1), TTL, now);
+    assert_eq!(registration.step(now), Step::Grant);
+    registration.leased(OURS, TTL, now);
+    let value = "10.0.0.5:80".to_owned();
+    assert_eq!(registration.step(now), Step::Put { lease: OURS, value });
+    registration.put(10);
+    registration
+}
+
+#[test]
+fn a_registration_is_kept_alive_every_third_of_its_ttl() {
+    let now = Instant::now();
+    let mut registration = registered(now);
+    assert_eq!(
+        registration.step(now),
+        Step::Sleep {
+            until: now + TTL / 3
+        }
+    );
+    assert_eq!(
+        registration.step(now + TTL / 3),
+        Step::KeepAlive { lease: OURS }
+    );
+}
+
+#[test]
+fn a_lease_that_was_not_answered_in_time_is_granted_anew_before_any_put() {
+    let now = Instant::now();
+    let mut registration = registered(now);
+    assert_eq!(registration.step(now + TTL), Step::Grant);
+    assert!(!registration.is_registered());
+    registration.leased(8, TTL, now + TTL);
+    assert!(matches!(
+        registration.step(now + TTL),
+        Step::Put { lease: 8, .. }
+    ));
+}
+
+#[test]
+fn a_deleted_key_is_put_again_at_once() {
+    let now = Instant::now();
+    let mut registration = registered(now);
+    assert_eq!(registration.seen(None, 11), Some(Notice::Deleted));
+    assert!(matches!(
+        registration.step(now),
+        Step::Put { lease: OURS, .. }
+    ));
+}
+
+#[test]
+fn a_picture_from_before_our_put_changes_nothing() {
+    let mut registration = registered(Instant::now());
+    assert_eq!(registration.seen(None, 9), None);
+    assert!(registration.is_registered());
+}
+
+#[test]
+fn a_weight_that_an_operator_put_is_kept_and_brought_back_under_the_lease() {
+    let now = Instant::now();
+    let mut registration = registered(now);
+    assert_eq!(
+        registration.seen(Some(&stored(0, 0)), 11),
+        Some(Notice::WeightSet(0))
+    );
+    assert_eq!(registration.step(now), Step::Attach { lease: OURS });
+    registration.put(12);
+    assert_eq!(registration.seen(Some(&stored(OURS, 0)), 12), None);
+
+    registration.lose_lease();
+    registration.leased(8, TTL, now);
+    let value = r#"{"address":"10.0.0.5:80","weight":0}"#.to_owned();
+    assert_eq!(
+        registration.step(now),
+        Step::Put { lease: 8, value },
+        "after a lost lease too"
+    );
+}
+
+#[test]
+fn a_weight_put_with_ignore_lease_is_kept_without_a_put_of_ours() {
+    let now = Instant::now();
+    let mut registration = registered(now);
+    assert_eq!(
+        registration.seen(Some(&stored(OURS, 5)), 11),
+        Some(Notice::WeightSet(5))
+    );
+    assert!(matches!(registration.step(now), Step::Sleep { .. }));
+}
+
+#[test]
+fn an_address_that_somebody_wrote_there_is_overwritten() {
+    let now = Instant::now();
+    let mut registration = registered(now);
+    let mut other = stored(0, 1);
+    other.record.address = "10.0.0.9:80".parse().unwrap();
+    assert_eq!(
+        registration.seen(Some(&other), 11),
+        Some(Notice::Overwritten)
+    );
+    assert!(matches!(registration.step(now), Step::Put { .. }));
+}
+
+#[test]
+fn a_key_that_another_process_took_is_left_to_it_until_it_goes() {
+    let now = Instant::now();
+    let mut registration = registered(now);
+    let taken = Notice::Taken { lease: 99 };
+    assert_eq!(registration.seen(Some(&stored(99, 1)), 11), Some(taken));
+    assert_eq!(
+        registration.seen(Some(&stored(99, 1)), 12),
+        None,
+        "one notice"
+    );
+    assert!(matches!(registration.step(now), Step::Sleep { .. }));
+
+    registration.lose_lease();
+    assert_eq!(registration.step(now), Step::Grant);
+    registration.leased(8, TTL, now);
+    assert!(
+        matches!(registration.step(now), Step::Sleep { .. }),
+        "a new lease is no claim to the key"
+    );
+
+    assert_eq!(registration.seen(None, 13), None);
+    assert!(matches!(registration.step(now), Step::Put { lease: 8, .. }));
+}
+
+#[test]
+fn after_a_failure_nothing_is_tried_before_the_wait_is_over() {
+    let now = Instant::now();
+    let wait = Duration::from_millis(200);
+    let mut registration = Registration::new(record(1), TTL, now);
+    registration.failed(now, wait);
+    assert_eq!(registration.step(now), Step::Sleep { until: now + wait });
+    assert_eq!(registration.step(now + wait), Step::Grant);
+}
+
+#[test]
+fn what_an_earlier_process_left_is_overwritten_at_the_start() {
+    let now = Instant::now();
+    let mut registration = Registration::new(record(1), TTL, now);
+    registration.leased(OURS, TTL, now);
+    assert_eq!(registration.seen(Some(&stored(99, 1)), 5), None);
+    assert!(matches!(
+        registration.step(now),
+        Step::Put { lease: OURS, .. }
+    ));
+}
+
+#[test]
+fn a_key_that_is_missing_from_a_restored_registry_is_put_again() {
+    let now = Instant::now();
+    let mut registration = registered(now);
+    assert_eq!(registration.seen(Some(&stored(OURS, 1)), 10), None);
+    assert_eq!(registration.seen_anew(None, 4), Some(Notice::Deleted));
+    assert!(matches!(registration.step(now), Step::Put { .. }));
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Leased(i64),
+    Put(i64),
+    LeaseGone,
+    KeyMissing,
+    Failed(u64),
+    Seen(Option<(i64, u16)>, i64),
+    Pass(u64),
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (1..4i64).prop_map(Event::Leased),
+        (0..50i64).prop_map(Event::Put),
+        Just(Event::LeaseGone),
+        Just(Event::KeyMissing),
+        (0..5_000u64).prop_map(Event::Failed),
+        (proptest::option::of((0..4i64, 0..3u16)), 0..50i64).prop_map(|(i, r)| Event::Seen(i, r)),
+        (0..4_000u64).prop_map(Event::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_ever_put_under_a_lease_whose_time_has_passed(events in proptest::collection::vec(any_event(), 0..100)) {
+        let mut now = Instant::now();
+        let mut registration = Registration::new(record(1), TTL, now);
+        let mut ends = now;
+        for event in events {
+            match event {
+                Event::Leased(id) => { registration.leased(id, TTL, now); ends = now + TTL; }
+                Event::Put(revision) => registration.put(revision),
+                Event::LeaseGone => registration.lose_lease(),
+                Event::KeyMissing => registration.key_missing(),
+                Event::Failed(wait) => registration.failed(now, Duration::from_millis(wait)),
+                Event::Seen(seen, revision) => {
+                    let instance = seen.map(|(lease, weight)| stored(lease, weight));
+                    registration.seen(instance.as_ref(), revision);
+                }
+                Event::Pass(millis) => now += Duration::from_millis(millis),
+            }
+            match registration.step(now) {
+                Step::Put { .. } | Step::Attach { .. } | Step::KeepAlive { .. } => prop_assert!(now < ends),
+                Step::Sleep { until } => prop_assert!(until > now, "a step that spins"),
+                Step::Grant => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What a watch says of itself, beside its updates.
+
+use std::time::Instant;
+
+/// The state of a watch and what it has seen. Counters only grow.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Whether a first list has arrived: the picture is then one that the registry once had.
+    pub synced: bool,
+    /// Whether a watch is open, so that changes arrive as they happen.
+    pub live: bool,
+    /// The revision that the picture shows.
+    pub revision: i64,
+    /// When the registry last said something (an event, a progress report, a list).
+    pub confirmed: Option<Instant>,
+    /// Why the watch is not live, in words; none while it is.
+    pub trouble: Option<String>,
+    /// Events received (puts and deletes, also of bad records).
+    pub events: u64,
+    /// Lists read: one at the start, one more after each compaction or step back in history.
+    pub lists: u64,
+    /// Failures of a call, a stream or a deadline.
+    pub failures: u64,
+    /// Records that were no registration.
+    pub skipped: u64,
+}

@@ -1,0 +1,185 @@
+//! From raw records to instances. One that is no registration is warned of once, counted and skipped;
+//! it heals when it is overwritten.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Change;
+use super::source::{Event, Raw};
+use crate::contract::{Instance, Prefix, Record, RecordError};
+
+/// Warnings in a row before the rest of a batch is only counted.
+const WARNINGS: u64 = 20;
+
+/// Decodes records, and remembers which it has skipped.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    prefix: Prefix,
+    /// Key -> revision of what was skipped, so that reading it again warns no second time.
+    skipped: HashMap<Vec<u8>, i64>,
+}
+
+/// What came of a batch of records.
+#[derive(Debug)]
+pub(super) struct Decoded<T> {
+    pub items: Vec<T>,
+    /// How many were skipped for the first time.
+    pub skipped: u64,
+}
+
+impl Decoder {
+    pub fn new(prefix: Prefix) -> Self {
+        Self {
+            prefix,
+            skipped: HashMap::new(),
+        }
+    }
+
+    /// Decodes a complete list.
+    pub fn list(&mut self, records: Vec<Raw>) -> Decoded<Instance> {
+        let known = std::mem::take(&mut self.skipped);
+        let mut batch = Decoded::new();
+        for raw in records {
+            match decode(&self.prefix, &raw) {
+                Ok(instance) => batch.items.push(instance),
+                Err(reason) => {
+                    if known.get(&raw.key) != Some(&raw.revision) {
+                        batch.skip(&raw, &reason);
+                    }
+                    self.skipped.insert(raw.key, raw.revision);
+                }
+            }
+        }
+        batch.finish()
+    }
+
+    /// Decodes events. A bad record in the place of an instance ends that instance: the picture depends
+    /// on what the registry holds now, not on the order in which we saw it.
+    pub fn events(&mut self, events: Vec<Event>) -> Decoded<Change> {
+        let mut batch = Decoded::new();
+        for event in events {
+            let change = match event {
+                Event::Put(raw) => self.put(raw, &mut batch),
+                Event::Delete { key, revision } => {
+                    self.skipped.remove(&key);
+                    self.end(&key, revision)
+                }
+            };
+            batch.items.extend(change);
+        }
+        batch.finish()
+    }
+
+    fn put(&mut self, raw: Raw, batch: &mut Decoded<Change>) -> Option<Change> {
+        match decode(&self.prefix, &raw) {
+            Ok(instance) => {
+                self.skipped.remove(&raw.key);
+                Some(Change::Put(instance))
+            }
+            Err(reason) => {
+                batch.skip(&raw, &reason);
+                let end = self.end(&raw.key, raw.revision);
+                self.skipped.insert(raw.key, raw.revision);
+                end
+            }
+        }
+    }
+
+    fn end(&self, key: &[u8], revision: i64) -> Option<Change> {
+        let (service, id) = self.prefix.split(key).ok()?;
+        Some(Change::Delete {
+            service: service.into(),
+            id: id.into(),
+            revision,
+        })
+    }
+}
+
+fn decode(prefix: &Prefix, raw: &Raw) -> Result<Instance, RecordError> {
+    let (service, id) = prefix.split(&raw.key)?;
+    Ok(Instance {
+        service: Arc::from(service),
+        id: Arc::from(id),
+        record: Record::decode(&raw.value)?,
+        lease: raw.lease,
+        revision: raw.revision,
+    })
+}
+
+impl<T> Decoded<T> {
+    fn new() -> Self {
+        Self {
+            items: Vec::new(),
+            skipped: 0,
+        }
+    }
+
+    fn skip(&mut self, raw: &Raw, reason: &RecordError) {
+        self.skipped += 1;
+        if self.skipped <= WARNINGS {
+            let key = String::from_utf8_lossy(&raw.key);
+            tracing::warn!(%key, revision = raw.revision, %reason, "skipped a record that is no registration");
+        }
+    }
+
+    fn finish(self) -> Self {
+        if self.skipped > WARNINGS {
+            tracing::warn!(
+                skipped = self.skipped - WARNINGS,
+                "skipped more records that are no registrations"
+            );
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(id: &str, value: &str, revision: i64) -> Raw {
+        Raw {
+            key: Prefix::default().key("goods", id).into_bytes(),
+            value: value.into(),
+            lease: 7,
+            revision,
+        }
+    }
+
+    #[test]
+    fn a_bad_record_is_skipped_once_and_the_rest_goes_on() {
+        let mut decoder = Decoder::new(Prefix::default());
+        let records = vec![raw("a", "10.0.0.1:80", 1), raw("b", "nonsense", 2)];
+        let first = decoder.list(records.clone());
+        assert_eq!((first.items.len(), first.skipped), (1, 1));
+        let again = decoder.list(records);
+        assert_eq!(
+            (again.items.len(), again.skipped),
+            (1, 0),
+            "read again, not warned of again"
+        );
+        let changed = decoder.list(vec![raw("b", "other nonsense", 3)]);
+        assert_eq!(changed.skipped, 1);
+    }
+
+    #[test]
+    fn a_bad_record_heals_when_it_is_overwritten() {
+        let mut decoder = Decoder::new(Prefix::default());
+        let bad = decoder.events(vec![Event::Put(raw("a", "nonsense", 1))]);
+        assert!(matches!(
+            bad.items[..],
+            [Change::Delete { revision: 1, .. }]
+        ));
+        let good = decoder.events(vec![Event::Put(raw("a", "10.0.0.1:80", 2))]);
+        assert!(matches!(&good.items[..], [Change::Put(i)] if i.revision == 2));
+        assert!(decoder.skipped.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_is_no_instance_changes_nothing() {
+        let mut decoder = Decoder::new(Prefix::default());
+        let key = b"/service_registry_discovery/goods".to_vec();
+        let events = vec![Event::Delete { key, revision: 4 }];
+        assert!(decoder.events(events).items.is_empty());
+    }
+}
