@@ -186,29 +186,28 @@ impl Work {
             let step = self.state.step(Instant::now());
             self.report
                 .send_if_modified(|r| std::mem::replace(r, self.state.is_registered()) != *r);
-            // A call that is cut off by the stop is harmless: what it may have granted or put goes with
-            // the lease.
-            let update = tokio::select! {
+            // A call is cut off by the stop alone, which is harmless: what it may have granted or put goes
+            // with the lease.
+            tokio::select! {
                 biased;
                 Ok(()) = &mut stopped => break,
-                Some(update) = own_key.updates.recv() => Some(update),
-                () = self.perform(step) => None,
-            };
-            if let Some(update) = update {
-                self.see(update);
+                () = self.perform(step, &mut own_key) => {}
             }
         }
         self.withdraw().await;
     }
 
-    async fn perform(&mut self, step: Step) {
+    async fn perform(&mut self, step: Step, own_key: &mut Watch) {
         let outcome = match step {
             Step::Grant => self.grant().await,
             Step::Put { lease, value } => self.put(lease, Some(value)).await,
             Step::Attach { lease } => self.put(lease, None).await,
             Step::KeepAlive { lease } => self.keep_alive(lease).await,
             Step::Sleep { until } => {
-                tokio::time::sleep_until(until.into()).await;
+                tokio::select! {
+                    Some(update) = own_key.updates.recv() => self.see(update),
+                    () = tokio::time::sleep_until(until.into()) => {}
+                }
                 Ok(())
             }
         };

@@ -1,0 +1,79 @@
+"""The Dockerfile: hadolint's rules, and what the images promise."""
+
+import re
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+from .report import Check, equal, holds
+
+BASE_IMAGES = {"BUILD_IMAGE", "RUNTIME_IMAGE", "ETCD_IMAGE"}
+# The stages that become images, and the program that each starts.
+IMAGES = {"gateway": "proxy", "goods": "goods", "etcdctl": "etcdctl"}
+
+
+def checks(file):
+    said = subprocess.run(["hadolint", "--no-color", file], capture_output=True, text=True, check=False)
+    yield Check("hadolint finds nothing", (said.stdout + said.stderr).strip())
+
+    first, *stages = _stages(file.read_text())
+    yield equal("the base images are build arguments", {a.split("=")[0] for k, a in first if k == "ARG"}, BASE_IMAGES)
+    by_name = {name: (base, instructions) for base, name, instructions in map(_named, stages)}
+    yield from _sources(by_name)
+    for image, program in IMAGES.items():
+        yield from _image(image, program, by_name)
+
+
+def stage_names(file):
+    return {_named(stage)[1] for stage in _stages(file.read_text())[1:]}
+
+
+def _stages(text):
+    """The instructions (keyword, arguments) before the first FROM, then those from each FROM on."""
+    text = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
+    stages = [[]]
+    for line in filter(None, map(str.strip, text.splitlines())):
+        keyword, _, arguments = line.partition(" ")
+        if keyword == "FROM":
+            stages.append([])
+        stages[-1].append((keyword, arguments.strip()))
+    return stages
+
+
+def _named(stage):
+    base, name = re.fullmatch(r"(\S+) AS (\S+)", stage[0][1]).groups()
+    return base, name, stage[1:]
+
+
+def _sources(by_name):
+    """What is copied from the repository is there, is let through by .dockerignore, and is all that cargo needs."""
+    copied = [source for _, instructions in by_name.values() for keyword, arguments in instructions
+              if keyword == "COPY" and "--from" not in arguments for source in arguments.split()[:-1]]
+    let_through = [line[1:] for line in Path(".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for source in copied:
+        yield holds(f"{source} can be copied", Path(source).exists() and any(fnmatch(source, p) for p in let_through),
+                    "not in the repository, or not let through by .dockerignore")
+    members = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["members"]
+    missing = {"Cargo.toml", "Cargo.lock", *members} - set(copied)
+    yield holds("every member of the workspace is copied", not missing, f"{sorted(missing)} missing")
+
+
+def _image(image, program, by_name):
+    everything = dict(_inherited(image, by_name))
+    user = everything.get("USER", "")
+    yield holds(f"{image} does not run as root", re.fullmatch(r"[1-9]\d*:[1-9]\d*", user),
+                f"USER {user!r} is not two numbers above 0")
+    yield equal(f"{image} is stopped by SIGTERM", everything.get("STOPSIGNAL"), "SIGTERM")
+    yield holds(f"{image} names its licence", 'image.licenses="Apache-2.0"' in everything.get("LABEL", ""), "it does not")
+    yield equal(f"{image} starts {program}", everything.get("ENTRYPOINT"), f'["/usr/local/bin/{program}"]')
+    yield holds(f"{image} holds {program}", f"/usr/local/bin/{program}" in everything.get("COPY", "").split(),
+                "it is not copied there")
+
+
+def _inherited(stage, by_name):
+    """The instructions of a stage, after those of the stages that it is built from."""
+    if stage not in by_name:
+        return []
+    base, instructions = by_name[stage]
+    return [*_inherited(base, by_name), *instructions]

@@ -1,0 +1,167 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use registry::contract::Prefix;
+
+/// A demo backend: answers at / and /goods/list, and keeps itself registered in etcd.
+#[derive(Debug, Parser)]
+#[command(name = "goods", version)]
+pub struct Arguments {
+    /// Where to listen.
+    #[arg(
+        long,
+        env = "GOODS_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:80"
+    )]
+    pub listen: SocketAddr,
+
+    /// The address to register: ip:port, or an IP alone with the listening port. By default the first
+    /// IPv4 address that is not loopback.
+    #[arg(long, env = "GOODS_ADVERTISE", value_name = "IP[:PORT]")]
+    pub advertise: Option<Advertise>,
+
+    /// The instance id, unique in the service. By default the host's name.
+    #[arg(long, env = "GOODS_INSTANCE", value_name = "ID")]
+    pub instance: Option<String>,
+
+    /// The service to register under.
+    #[arg(long, env = "GOODS_SERVICE", default_value = "goods")]
+    pub service: String,
+
+    /// The part of the key space that holds registrations.
+    #[arg(long, env = "GOODS_PREFIX", default_value_t = Prefix::default(), value_parser = Prefix::parse)]
+    pub prefix: Prefix,
+
+    /// The registry's endpoints, separated by commas.
+    #[arg(
+        long,
+        env = "GOODS_REGISTRY",
+        value_name = "URL,...",
+        default_value = "http://127.0.0.1:2379",
+        value_delimiter = ','
+    )]
+    pub registry: Vec<String>,
+
+    /// The registry's user.
+    #[arg(
+        long,
+        env = "GOODS_USERNAME",
+        value_name = "NAME",
+        requires = "password_file"
+    )]
+    pub username: Option<String>,
+
+    /// The file that holds the user's password.
+    #[arg(
+        long,
+        env = "GOODS_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "username"
+    )]
+    pub password_file: Option<PathBuf>,
+
+    /// How long the registration outlives the process: whole seconds, at least 2s.
+    #[arg(long, env = "GOODS_TTL", default_value = "3s", value_parser = humantime::parse_duration)]
+    pub ttl: Duration,
+
+    /// How long to serve on after the registration was withdrawn.
+    #[arg(long, env = "GOODS_DRAIN", default_value = "3s", value_parser = humantime::parse_duration)]
+    pub drain: Duration,
+}
+
+/// An address to register, with or without its port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advertise {
+    /// With the port of somebody who maps it.
+    Address(SocketAddr),
+    /// With the listening port.
+    Ip(IpAddr),
+}
+
+impl FromStr for Advertise {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = text.parse().map(Self::Address);
+        address
+            .or_else(|_| text.parse().map(Self::Ip))
+            .map_err(|_| "expected ip:port, [ipv6]:port or an IP address")
+    }
+}
+
+impl Arguments {
+    /// The address to register.
+    ///
+    /// # Errors
+    /// None is given, and the machine has none but loopback.
+    pub fn address(&self, port: u16) -> anyhow::Result<SocketAddr> {
+        match self.advertise {
+            Some(Advertise::Address(address)) => Ok(address),
+            Some(Advertise::Ip(ip)) => Ok((ip, port).into()),
+            None => Ok((first_ipv4()?, port).into()),
+        }
+    }
+
+    /// The instance id.
+    ///
+    /// # Errors
+    /// None is given, and the host has no name.
+    pub fn instance(&self) -> anyhow::Result<String> {
+        if let Some(instance) = &self.instance {
+            return Ok(instance.clone());
+        }
+        let name =
+            nix::unistd::gethostname().context("cannot read the host's name: give --instance")?;
+        name.into_string()
+            .ok()
+            .context("the host's name is not UTF-8: give --instance")
+    }
+}
+
+fn first_ipv4() -> anyhow::Result<IpAddr> {
+    let interfaces = nix::ifaddrs::getifaddrs()
+        .context("cannot read the network interfaces: give --advertise")?;
+    interfaces
+        .filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()))
+        .find(|ip| !ip.is_loopback())
+        .map(IpAddr::V4)
+        .context("no IPv4 address but loopback: give --advertise")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn an_address_is_registered_with_its_own_port_or_the_listening_one() {
+        let address = |line: &str| parse(line).unwrap().address(80).unwrap().to_string();
+        assert_eq!(address("goods --advertise 10.0.0.5:8080"), "10.0.0.5:8080");
+        assert_eq!(address("goods --advertise 10.0.0.5"), "10.0.0.5:80");
+        assert_eq!(address("goods --advertise 2001:db8::5"), "[2001:db8::5]:80");
+        assert!(parse("goods --advertise goods.local:80").is_err());
+    }
+
+    #[test]
+    fn a_user_needs_a_password_file_and_the_other_way_round() {
+        assert!(parse("goods --username goods").is_err());
+        assert!(parse("goods --password-file /p").is_err());
+        assert!(parse("goods --username goods --password-file /p").is_ok());
+    }
+
+    #[test]
+    fn endpoints_are_separated_by_commas() {
+        let arguments = parse("goods --registry http://a:2379,http://b:2379").unwrap();
+        assert_eq!(arguments.registry, ["http://a:2379", "http://b:2379"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Prints the gateway's figures, each beside its control, and fails when a count is not what it must be.
+//!
+//! `figures` measures everything (some twenty minutes; release builds); `figures --short` takes fewer
+//! rounds and leaves the gateway's own cost out.
+//!
+//! Counts are asserted. Times and percentages are printed as median [min - max] of five rounds, and
+//! asserted only at ten times their goal: they depend on the machine and on what else it does.
+#![allow(clippy::print_stdout, reason = "printing is what this program is for")]
+
+mod balance;
+mod bare;
+mod cost;
+mod departures;
+mod instructions;
+mod outage;
+mod propagation;
+mod spread;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Result, bail};
+use harness::{
+    etcd::Etcd,
+    stack::{Gateway, GatewayOptions, Goods},
+};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    /// Rounds of what costs seconds each. Below five no time is printed, only counts.
+    rounds: usize,
+    /// Puts, and as many deletes, in each of the five rounds of propagation.
+    changes: usize,
+    /// How long etcd is dead.
+    outage: Duration,
+    /// How long a load runs before and after a fault, and as a control.
+    calm: Duration,
+}
+
+const FULL: Scale = Scale {
+    rounds: 5,
+    changes: 300,
+    outage: Duration::from_secs(30),
+    calm: Duration::from_secs(3),
+};
+const SHORT: Scale = Scale {
+    rounds: 1,
+    changes: 20,
+    outage: Duration::from_secs(5),
+    calm: Duration::from_secs(1),
+};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("FAILED: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_short = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["--short"] => true,
+        _ => bail!("unknown arguments {arguments:?}: expected none, or --short"),
+    };
+    let scale = if is_short { SHORT } else { FULL };
+    balance::show().await?;
+    propagation::show(scale).await?;
+    departures::show(scale).await?;
+    outage::show(scale).await?;
+    if !is_short {
+        cost::show().await?;
+        instructions::show().await?;
+    }
+    Ok(())
+}
+
+/// An etcd, goods and a gateway that knows them all.
+struct Stack {
+    gateway: Gateway,
+    goods: Vec<Goods>,
+    etcd: Etcd,
+}
+
+impl Stack {
+    async fn start(count: usize, options: GatewayOptions) -> Result<Self> {
+        let etcd = Etcd::start().await?;
+        let names: Vec<_> = (1..=count)
+            .map(|number| format!("goods-{number}"))
+            .collect();
+        let mut goods = Vec::new();
+        for name in &names {
+            goods.push(Goods::start(&etcd.endpoint(), name, &[]).await?);
+        }
+        let gateway = Gateway::start(&etcd.endpoint(), options).await?;
+        gateway
+            .wait_instances(
+                "goods",
+                &names.iter().map(String::as_str).collect::<Vec<_>>(),
+            )
+            .await?;
+        Ok(Self {
+            gateway,
+            goods,
+            etcd,
+        })
+    }
+}
+
+fn heading(text: &str) {
+    println!("\n{text}");
+}
+
+fn row(name: &str, value: impl std::fmt::Display) {
+    println!("  {name:<44} {value}");
+}

@@ -1,0 +1,201 @@
+//! A running gateway.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use super::{GatewayOptions, PATIENCE, Services, wait_listening, write_configuration};
+use crate::{
+    http::{self, Answer},
+    ports::free_address,
+    process::{Process, Signal, binary},
+    wait::eventually,
+};
+
+/// A running gateway. Dropping it kills it.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Process,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    /// Holds the configuration, the pid file and the upgrade socket.
+    _directory: TempDir,
+}
+
+impl Gateway {
+    /// Starts one on the etcd at `endpoint` and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not built, ends early or does not get ready; the error shows its output.
+    pub async fn start(endpoint: &str, options: GatewayOptions) -> Result<Self> {
+        let gateway = Self::launch(endpoint, options).await?;
+        gateway.wait_ready(PATIENCE).await?;
+        Ok(gateway)
+    }
+
+    /// Starts one and waits until it listens, ready or not.
+    ///
+    /// # Errors
+    /// When it is not built, ends early or does not listen; the error shows its output.
+    pub async fn launch(endpoint: &str, options: GatewayOptions) -> Result<Self> {
+        for _ in 0..5 {
+            if let Some(gateway) = Self::try_launch(endpoint, &options).await? {
+                return Ok(gateway);
+            }
+        }
+        bail!("the gateway found its port taken five times in a row")
+    }
+
+    async fn try_launch(endpoint: &str, options: &GatewayOptions) -> Result<Option<Self>> {
+        let directory = tempfile::tempdir().context("making a directory for the gateway")?;
+        let (listen, admin) = (free_address()?, free_address()?);
+        let file = directory.path().join("pingora.yaml");
+        write_configuration(
+            &file,
+            &options.configuration(endpoint, listen, admin, directory.path()),
+        )?;
+
+        let mut words = options.wrapper.clone();
+        words.extend([
+            binary("proxy")?.display().to_string(),
+            "-c".to_owned(),
+            file.display().to_string(),
+        ]);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        let gateway = Self {
+            process: Process::start(command, options.stdout)?,
+            listen,
+            admin,
+            _directory: directory,
+        };
+
+        // The admin port too: a test may ask it first.
+        let listens = wait_listening(&gateway.process, &[listen, admin]).await?;
+        Ok(listens.then_some(gateway))
+    }
+
+    /// Where it takes requests.
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Its admin port.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its process, for its log, signals and use of the machine.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// A GET through it, on a connection of its own.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        http::get(self.listen, path).await
+    }
+
+    /// A GET on its admin port.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn admin(&self, path: &str) -> Result<Answer> {
+        http::get(self.admin, path).await
+    }
+
+    /// Waits until `GET /readyz` answers 200: `GET /` may be claimed by a route.
+    ///
+    /// # Errors
+    /// When it does not within `within`.
+    pub async fn wait_ready(&self, within: Duration) -> Result<()> {
+        let ready = eventually("the gateway is ready", within, async || {
+            let answer = self.admin("/readyz").await?;
+            ensure!(
+                answer.status == 200,
+                "/readyz says {}: {}",
+                answer.status,
+                answer.text()
+            );
+            Ok(())
+        });
+        ready.await.with_context(|| self.process.tail())
+    }
+
+    /// What `/services` shows now.
+    ///
+    /// # Errors
+    /// When it does not answer as documented.
+    pub async fn services(&self) -> Result<Services> {
+        let answer = self.admin("/services").await?;
+        serde_json::from_slice(&answer.body)
+            .with_context(|| format!("/services says {}", answer.text()))
+    }
+
+    /// Waits until `/services` is as `wanted`.
+    ///
+    /// # Errors
+    /// When it is not within 30 s; the error shows it.
+    pub async fn wait_services(&self, wanted: impl Fn(&Services) -> bool) -> Result<Services> {
+        let shown = eventually("/services shows what is awaited", PATIENCE, async || {
+            let services = self.services().await?;
+            ensure!(wanted(&services), "/services shows {services:?}");
+            Ok(services)
+        });
+        shown.await.with_context(|| self.process.tail())
+    }
+
+    /// Waits until a service has exactly these instances.
+    ///
+    /// # Errors
+    /// As [`Gateway::wait_services`].
+    pub async fn wait_instances(&self, service: &str, instances: &[&str]) -> Result<Services> {
+        let mut wanted = instances.to_vec();
+        wanted.sort_unstable();
+        self.wait_services(|services| services.instances(service) == wanted)
+            .await
+    }
+
+    /// The sum of a metric's samples in `/metrics` whose labels contain each of `labels` (`state="up"`).
+    /// Zero when there is none.
+    ///
+    /// # Errors
+    /// When `/metrics` does not answer as documented.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        let text = self.admin("/metrics").await?.text();
+        let samples = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (of_labels, value) = rest.rsplit_once(' ')?;
+            let is_it = of_labels.is_empty() || of_labels.starts_with('{');
+            (is_it && labels.iter().all(|label| of_labels.contains(label)))
+                .then(|| value.parse::<f64>())
+        });
+        samples
+            .sum::<Result<f64, _>>()
+            .with_context(|| format!("reading {name} from /metrics"))
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end within `within`.
+    pub async fn stop(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.process.wait_exit(within).await
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end within `within`.
+    pub async fn wait_exit(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.process.wait_exit(within).await
+    }
+}

@@ -1,0 +1,99 @@
+//! How a gateway is configured and run.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::process::Stdout;
+
+/// How a gateway is configured and run.
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    routes: Vec<Value>,
+    settings: Vec<(String, Value)>,
+    pub(super) wrapper: Vec<String>,
+    pub(super) stdout: Stdout,
+}
+
+impl Default for GatewayOptions {
+    /// One route: `/goods` to the service `goods`.
+    fn default() -> Self {
+        Self::without_routes().route("/goods", "goods")
+    }
+}
+
+impl GatewayOptions {
+    /// No route at all.
+    pub fn without_routes() -> Self {
+        Self {
+            routes: Vec::new(),
+            settings: Vec::new(),
+            wrapper: Vec::new(),
+            stdout: Stdout::Kept,
+        }
+    }
+
+    /// One route more.
+    pub fn route(mut self, path: &str, service: &str) -> Self {
+        self.routes
+            .push(json!({ "path": path, "service": service }));
+        self
+    }
+
+    /// Sets a configuration key by its path: `gateway/registry/username`.
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.settings.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Throws its log away, for measurements.
+    pub fn discard_log(mut self) -> Self {
+        self.stdout = Stdout::Discarded;
+        self
+    }
+
+    /// Runs it under another program: `valgrind`, with its arguments.
+    pub fn under(mut self, wrapper: impl IntoIterator<Item = String>) -> Self {
+        self.wrapper = wrapper.into_iter().collect();
+        self
+    }
+
+    pub(super) fn configuration(
+        &self,
+        endpoint: &str,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        directory: &Path,
+    ) -> Value {
+        let mut configuration = json!({
+            "version": 1,
+            "threads": 2,
+            "pid_file": directory.join("proxy.pid"),
+            "upgrade_sock": directory.join("upgrade.sock"),
+            "gateway": {
+                "listen": [listen.to_string()],
+                "admin": admin.to_string(),
+                "registry": { "endpoints": [endpoint] },
+                "routes": self.routes,
+            },
+        });
+        for (key, value) in &self.settings {
+            let mut place = &mut configuration;
+            for segment in key.split('/') {
+                place = &mut place[segment];
+            }
+            *place = value.clone();
+        }
+        configuration
+    }
+}
+
+/// Writes a configuration file of the gateway; JSON is YAML.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_configuration(path: &Path, configuration: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(configuration)?;
+    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,123 @@
+//! The gateway's own end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use bytes::Bytes;
+use harness::{
+    backend::{Backend, Reply},
+    etcd::{Etcd, key},
+    http::{self, Connection, Request},
+    load::Load,
+    process::Signal,
+    stack::{Gateway, GatewayOptions},
+};
+
+use crate::{Fixture, PATIENCE};
+
+#[tokio::test]
+async fn a_stopping_gateway_fails_no_request() -> Result<()> {
+    let mut fixture = Fixture::start(2).await?;
+    let target = fixture.gateway.address();
+    let gets = Load::get(target, "/goods/list").rate(200).start();
+    let posts = Load::post(target, "/goods/list", "{}").rate(200).start();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(fixture.gateway.stop(PATIENCE).await?.code(), Some(0));
+    for outcome in [gets.stop().await, posts.stop().await] {
+        assert!(outcome.status(200) > 50, "only {:?}", outcome.by_status);
+        assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
+    }
+    Ok(())
+}
+
+/// A gateway whose only backend answers after `wait`.
+async fn with_slow_backend(
+    wait: Duration,
+    options: GatewayOptions,
+) -> Result<(Etcd, Gateway, Backend)> {
+    let etcd = Etcd::start().await?;
+    let backend = Backend::start("slow", Reply::After(wait, Box::new(Reply::ok("late")))).await?;
+    etcd.put(&key("goods", "slow"), backend.address().to_string())
+        .await?;
+    let gateway = Gateway::start(&etcd.endpoint(), options).await?;
+    gateway.wait_instances("goods", &["slow"]).await?;
+    Ok((etcd, gateway, backend))
+}
+
+#[tokio::test]
+async fn what_is_in_flight_finishes_and_then_the_process_ends_at_once() -> Result<()> {
+    let wait = Duration::from_secs(2);
+    let (_etcd, mut gateway, backend) = with_slow_backend(wait, GatewayOptions::default()).await?;
+    let address = gateway.address();
+    let slow = tokio::spawn(async move { http::get(address, "/goods").await });
+    backend.wait_count(1, PATIENCE).await?;
+    let begin = Instant::now();
+    gateway.process().signal(Signal::SIGTERM)?;
+    let answer = slow.await??;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "late"));
+    let status = gateway.wait_exit(PATIENCE).await?;
+    assert_eq!(status.code(), Some(0));
+    // Ten times the two seconds after the last request, and the request itself.
+    assert!(
+        begin.elapsed() < wait + Duration::from_secs(20),
+        "{:?}",
+        begin.elapsed()
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_time_for_what_is_in_flight_is_bounded() -> Result<()> {
+    let options = GatewayOptions::default().set("gateway/timeouts/drain", "1s");
+    let (_etcd, mut gateway, backend) = with_slow_backend(Duration::from_secs(25), options).await?;
+    let address = gateway.address();
+    let slow = tokio::spawn(async move { http::get(address, "/goods").await });
+    backend.wait_count(1, PATIENCE).await?;
+    let begin = Instant::now();
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.wait_exit(Duration::from_secs(20)).await?;
+    assert!(
+        begin.elapsed() >= Duration::from_millis(900),
+        "it did not wait: {:?}",
+        begin.elapsed()
+    );
+    assert!(!slow.await?.is_ok_and(|answer| answer.status == 200));
+    Ok(())
+}
+
+#[tokio::test]
+async fn answers_say_close_once_it_is_stopping() -> Result<()> {
+    let wait = Duration::from_secs(2);
+    let (_etcd, mut gateway, backend) = with_slow_backend(wait, GatewayOptions::default()).await?;
+    let mut connection = Connection::open(gateway.address()).await?;
+    let exchange = tokio::spawn(async move {
+        let request = Request::get("/goods").body(Bytes::new())?;
+        anyhow::Ok(connection.send(request).await?)
+    });
+    backend.wait_count(1, PATIENCE).await?;
+    gateway.process().signal(Signal::SIGTERM)?;
+    let answer = exchange.await??;
+    assert!(
+        answer.status == 200 && answer.closes(),
+        "{:?}",
+        answer.headers
+    );
+    assert_eq!(gateway.wait_exit(PATIENCE).await?.code(), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_idle_gateway_stops_without_waiting() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let mut gateway = Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
+    let mut idle = Connection::open(gateway.address()).await?;
+    idle.send(Request::get("/").body(Bytes::new())?).await?;
+    let begin = Instant::now();
+    assert_eq!(gateway.stop(PATIENCE).await?.code(), Some(0));
+    assert!(
+        begin.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begin.elapsed()
+    );
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! What the gateway does with a request, end to end: a real etcd, the real `proxy`, backends that
+//! record and misbehave as told.
+
+mod admin;
+mod answers;
+mod headers;
+mod malformed;
+mod records;
+mod retries;
+mod routing;
+mod trace;
+
+use anyhow::Result;
+use bytes::Bytes;
+use harness::{
+    backend::{Backend, Reply},
+    etcd::{Etcd, key},
+    http::{self, Answer, Request},
+    stack::{Gateway, GatewayOptions},
+};
+
+/// A gateway on an etcd of its own.
+struct Fixture {
+    gateway: Gateway,
+    etcd: Etcd,
+}
+
+impl Fixture {
+    async fn start(options: GatewayOptions) -> Result<Self> {
+        let etcd = Etcd::start().await?;
+        let gateway = Gateway::start(&etcd.endpoint(), options).await?;
+        Ok(Self { gateway, etcd })
+    }
+
+    /// With the service `goods` on one backend that answers 200.
+    async fn with_goods() -> Result<(Self, Backend)> {
+        let fixture = Self::start(GatewayOptions::default()).await?;
+        let backend = Backend::start("a", Reply::ok("hello")).await?;
+        fixture.register("goods", &[&backend]).await?;
+        Ok((fixture, backend))
+    }
+
+    /// Registers these backends as the instances `0`, `1`, ... and waits until the gateway has them.
+    async fn register(&self, service: &str, backends: &[&Backend]) -> Result<()> {
+        for (instance, backend) in backends.iter().enumerate() {
+            let address = backend.address().to_string();
+            self.etcd
+                .put(&key(service, &instance.to_string()), address)
+                .await?;
+        }
+        let all = |services: &harness::stack::Services| {
+            services.endpoints(service).len() == backends.len()
+        };
+        self.gateway.wait_services(all).await?;
+        Ok(())
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Result<Answer> {
+        http::send(self.gateway.address(), request).await
+    }
+}
+
+/// Checks an answer of the gateway's own: its status, its JSON, its trace id.
+fn assert_own_answer(answer: &Answer, status: u16) -> Result<()> {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    let json = answer.json()?;
+    assert_eq!(json["code"], -1);
+    assert!(
+        json["message"]
+            .as_str()
+            .is_some_and(|message| !message.is_empty()),
+        "{json}"
+    );
+    assert_eq!(json["trace_id"].as_str(), answer.header("trace_id"));
+    assert!(
+        json["trace_id"].as_str().is_some_and(trace::is_trace_id),
+        "{json}"
+    );
+    Ok(())
+}

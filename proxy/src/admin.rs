@@ -1,0 +1,134 @@
+//! What operators ask: `/livez`, `/readyz`, `/metrics`, `/services`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{Response, header};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+use registry::status::Status;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::directory::{Directory, Entry};
+use crate::lifecycle::Lifecycle;
+use crate::logging::Output;
+use crate::metrics::Metrics;
+
+/// The admin interface.
+#[derive(Debug)]
+pub struct Admin {
+    /// What is served.
+    pub directory: Arc<Directory>,
+    /// How the watch is.
+    pub status: watch::Receiver<Status>,
+    /// How the process is.
+    pub lifecycle: Arc<Lifecycle>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where lines go, and whether any were dropped.
+    pub output: Arc<Output>,
+}
+
+impl Admin {
+    fn readiness(&self) -> Response<Vec<u8>> {
+        let ready = self.lifecycle.is_ready(&self.directory);
+        let status = self.status.borrow().clone();
+        let confirmed = status.confirmed.map(|at| at.elapsed().as_secs_f64());
+        let body = json!({
+            "ready": ready,
+            "stopping": self.lifecycle.is_stopping(),
+            "synced": self.directory.is_synced(),
+            "revision": self.directory.revision(),
+            "watch_live": status.live,
+            "seconds_since_confirmed": confirmed,
+            "trouble": status.trouble,
+        });
+        answer_json(if ready { 200 } else { 503 }, &body)
+    }
+
+    fn services(&self) -> Response<Vec<u8>> {
+        let services = self.directory.services();
+        let services: serde_json::Map<String, Value> = services
+            .iter()
+            .map(|(name, service)| {
+                let endpoints = service.endpoints();
+                (
+                    name.to_string(),
+                    endpoints.entries().iter().map(describe).collect(),
+                )
+            })
+            .collect();
+        let body = json!({
+            "revision": self.directory.revision(),
+            "synced": self.directory.is_synced(),
+            "services": services,
+        });
+        answer_json(200, &body)
+    }
+
+    fn metrics(&self) -> Response<Vec<u8>> {
+        let status = self.status.borrow().clone();
+        self.metrics.in_flight().set(
+            self.lifecycle
+                .requests_in_flight()
+                .try_into()
+                .unwrap_or(i64::MAX),
+        );
+        match self
+            .metrics
+            .render(&self.directory, &status, self.output.dropped())
+        {
+            Ok(text) => answer(200, "text/plain; version=0.0.4", text),
+            Err(error) => answer(
+                500,
+                "text/plain",
+                format!("could not write the metrics: {error}\n").into(),
+            ),
+        }
+    }
+}
+
+fn describe(entry: &Entry) -> Value {
+    json!({
+        "instance": &*entry.endpoint.instance,
+        "address": entry.endpoint.address.to_string(),
+        "weight": entry.weight,
+        "lease": format!("{:x}", entry.lease),
+        "state": entry.state(),
+    })
+}
+
+fn answer_json(status: u16, body: &Value) -> Response<Vec<u8>> {
+    answer(status, "application/json", format!("{body}\n").into())
+}
+
+fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let length = body.len();
+    let mut response = Response::new(body);
+    *response.status_mut() = status.try_into().unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static(content_type),
+    );
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    response
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        match session.req_header().uri.path() {
+            "/livez" => answer(200, "text/plain", b"ok\n".to_vec()),
+            "/readyz" => self.readiness(),
+            "/metrics" => self.metrics(),
+            "/services" => self.services(),
+            _ => answer(
+                404,
+                "text/plain",
+                b"there are /livez /readyz /metrics /services\n".to_vec(),
+            ),
+        }
+    }
+}

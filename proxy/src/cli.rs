@@ -1,0 +1,107 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use pingora::server::configuration::Opt;
+
+/// Leaseway: a reverse proxy for services that register themselves in etcd under a lease.
+///
+/// Each service keeps its instances registered below a prefix of etcd. The gateway watches that prefix
+/// and forwards HTTP requests to the instances that are there at the moment.
+///
+/// SIGTERM stops it: what is in flight is answered first, for at most gateway.timeouts.drain.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "proxy", version)]
+pub struct Arguments {
+    /// The configuration: one YAML file.
+    #[arg(short, long, value_name = "FILE", default_value = "conf/pingora.yaml")]
+    pub conf: PathBuf,
+
+    /// Check the configuration and exit: 0 if it is valid, 1 after listing all its mistakes.
+    ///
+    /// Files that it names must be there. Nothing is started, and no address is bound.
+    #[arg(short, long)]
+    pub test: bool,
+
+    /// Run in the background, as `daemon: true` in the configuration does.
+    #[arg(short, long)]
+    pub daemon: bool,
+
+    /// Take over the listening sockets of a running gateway once this one is ready.
+    ///
+    /// Start the new gateway with this option, then send SIGQUIT to the old one. Both need the same
+    /// upgrade_sock.
+    #[arg(short, long)]
+    pub upgrade: bool,
+}
+
+impl Arguments {
+    /// What Pingora wants to know. Its own reading of a configuration file stays off: ours is checked.
+    #[must_use]
+    pub fn pingora_options(&self) -> Opt {
+        Opt {
+            upgrade: self.upgrade,
+            daemon: self.daemon,
+            nocapture: false,
+            test: self.test,
+            conf: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn arguments(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn without_arguments_the_default_file_is_used() {
+        let arguments = arguments("proxy").unwrap();
+        assert_eq!(arguments.conf, PathBuf::from("conf/pingora.yaml"));
+        assert!(!arguments.test && !arguments.daemon && !arguments.upgrade);
+    }
+
+    #[test]
+    fn short_and_long_options_mean_the_same() {
+        let short = arguments("proxy -c a.yaml -t -d -u").unwrap();
+        let long = arguments("proxy --conf a.yaml --test --daemon --upgrade").unwrap();
+        assert_eq!(short, long);
+        assert_eq!(short.conf, PathBuf::from("a.yaml"));
+        assert!(short.test && short.daemon && short.upgrade);
+    }
+
+    #[test]
+    fn pingora_learns_everything_but_the_file() {
+        let options = arguments("proxy -c a.yaml -t -d -u")
+            .unwrap()
+            .pingora_options();
+        assert!(options.test && options.daemon && options.upgrade && !options.nocapture);
+        assert_eq!(options.conf, None);
+        let options = arguments("proxy").unwrap().pingora_options();
+        assert!(!options.test && !options.daemon && !options.upgrade);
+    }
+
+    #[test]
+    fn help_and_version_are_answered_and_anything_else_is_an_error() {
+        for (line, kind) in [
+            ("proxy --help", ErrorKind::DisplayHelp),
+            ("proxy --version", ErrorKind::DisplayVersion),
+            ("proxy --nocapture", ErrorKind::UnknownArgument),
+            ("proxy a.yaml", ErrorKind::UnknownArgument),
+            ("proxy -c", ErrorKind::InvalidValue),
+        ] {
+            assert_eq!(arguments(line).unwrap_err().kind(), kind, "{line}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the process finds around itself: read once, in `main`, and passed on.
+
+use std::env;
+use std::num::NonZeroUsize;
+use std::thread;
+
+use nix::unistd::geteuid;
+
+/// The surroundings that defaults are derived from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// The user that we run as; 0 is root.
+    pub uid: u32,
+    /// The number of threads that can run at once.
+    pub cores: NonZeroUsize,
+    /// `$RUNTIME_DIRECTORY`: directories that systemd made for the service, separated by colons.
+    pub runtime_directory: Option<String>,
+    /// `$XDG_RUNTIME_DIR`: the directory that the login session has for its user.
+    pub xdg_runtime_dir: Option<String>,
+}
+
+impl Environment {
+    /// The surroundings of this process.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        Self {
+            uid: geteuid().as_raw(),
+            cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            runtime_directory: env::var("RUNTIME_DIRECTORY").ok(),
+            xdg_runtime_dir: env::var("XDG_RUNTIME_DIR").ok(),
+        }
+    }
+}

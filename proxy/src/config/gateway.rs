@@ -1,0 +1,312 @@
+//! Our own keys, under `gateway:`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::connection::{self, Registry};
+use super::reader::{Section, Value};
+
+use super::route::{self, Route};
+
+/// Where the admin interface listens if nothing else is said: it is for this machine alone.
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
+/// An upgrade hands over at most 32 sockets; one is the admin interface's.
+const LISTEN: RangeInclusive<usize> = 1..=31;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Pingora's timers tick every 10 ms.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
+const LAME_DUCK: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+
+const TRACE_HEADER: HeaderName = HeaderName::from_static("trace_id");
+
+/// What the gateway does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where clients are served: 1 to 31 addresses that do not overlap, no port 0.
+    pub listen: Vec<SocketAddr>,
+    /// Where operators are served; `None` if turned off.
+    pub admin: Option<SocketAddr>,
+    /// Where services register.
+    pub registry: Registry,
+    /// Which service answers what: at least one, no path twice.
+    pub routes: Vec<Route>,
+    /// The header that carries the trace id to instances and back to clients.
+    pub trace_header: HeaderName,
+    /// How log lines are written.
+    pub log: LogFormat,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A JSON object per line, for programs.
+    Json,
+    /// For people.
+    Text,
+    /// As text on a terminal, else as JSON.
+    Auto,
+}
+
+/// How long things may take: 10 ms to 24 h each, unless said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Opening a connection to an instance.
+    pub connect: Duration,
+    /// The silence of an instance: until its answer begins, and between two pieces of it. (Pingora has one
+    /// clock for both.)
+    pub read: Duration,
+    /// As `read`, for a connection that was upgraded, such as a WebSocket.
+    pub tunnel: Duration,
+    /// How long a connection to an instance is kept between requests.
+    pub pool: Duration,
+    /// How long a client's connection is kept between requests. Whole seconds, at least one.
+    pub keepalive: Duration,
+    /// The silence of a client within a request's head.
+    pub head: Duration,
+    /// The silence of a client within a request's body. Shorter than `read`, or a client that stalls would
+    /// be blamed on the instance.
+    pub body: Duration,
+    /// Writing a piece of a request to an instance, or of an answer to a client.
+    pub write: Duration,
+    /// How long the gateway serves on, saying that it is not ready, before it stops listening. May be 0.
+    pub lame_duck: Duration,
+    /// How long requests in flight may go on after that.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            read: Duration::from_secs(60),
+            tunnel: Duration::from_secs(3600),
+            pool: Duration::from_secs(30),
+            keepalive: Duration::from_secs(60),
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            lame_duck: Duration::ZERO,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Reads the section; the caller closes it.
+pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
+    let mut taken = Taken::default();
+    let listen = section.required(
+        "listen",
+        r#"a list of addresses, such as ["0.0.0.0:8080"]"#,
+        |value| listen(&value, &mut taken),
+    );
+    let admin = admin(section, &mut taken);
+    let registry = connection::read(section.required_section(
+        "registry",
+        r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#,
+    ));
+    let routes = section.required(
+        "routes",
+        "a list such as [{path: /goods, service: goods}]",
+        |value| route::read_all(&value),
+    );
+    let (mut trace_header, mut log) = (TRACE_HEADER, LogFormat::Auto);
+    section.set("trace_header", &mut trace_header, |value| {
+        value.parse(parse_trace_header)
+    });
+    section.set("log", &mut log, |value| match value.text()? {
+        "json" => Some(LogFormat::Json),
+        "text" => Some(LogFormat::Text),
+        _ => value.mismatch("json or text (or no such key: text on a terminal, else json)"),
+    });
+    let timeouts = timeouts(section.section("timeouts"));
+    Some(Gateway {
+        admin,
+        trace_header,
+        log,
+        timeouts,
+        listen: listen?,
+        registry: registry?,
+        routes: routes?,
+    })
+}
+
+fn listen(list: &Value<'_>, taken: &mut Taken) -> Option<Vec<SocketAddr>> {
+    let addresses = list.list(|item| item.parse(|text| taken.claim(text, &item.place().key)))?;
+    if !LISTEN.contains(&addresses.len()) {
+        let (found, least, most) = (addresses.len(), LISTEN.start(), LISTEN.end());
+        list.reject(format_args!(
+            "has {found} addresses: expected {least} to {most}"
+        ));
+    }
+    Some(addresses)
+}
+
+fn admin(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
+    if !section.has("admin")
+        && let Some(by) = taken.by(ADMIN)
+    {
+        let message = format_args!(
+            "is {ADMIN} by default, which is taken by {by}: set another address, or off"
+        );
+        section.reject("admin", message);
+    }
+    let mut admin = Some(ADMIN);
+    section.set("admin", &mut admin, |value| match value.text()? {
+        "off" => Some(None),
+        _ => value
+            .parse(|text| taken.claim(text, &value.place().key))
+            .map(Some),
+    });
+    admin
+}
+
+/// Addresses that are spoken for, and the key of each.
+#[derive(Default)]
+struct Taken(Vec<(SocketAddr, String)>);
+
+impl Taken {
+    fn claim(&mut self, text: &str, key: &str) -> Result<SocketAddr, AddressError> {
+        let address = parse_address(text)?;
+        if let Some(by) = self.by(address) {
+            return Err(AddressError::Taken { by: by.to_owned() });
+        }
+        self.0.push((address, key.to_owned()));
+        Ok(address)
+    }
+
+    fn by(&self, address: SocketAddr) -> Option<&str> {
+        let holder = self.0.iter().find(|(other, _)| overlap(address, *other));
+        holder.map(|(_, key)| key.as_str())
+    }
+}
+
+/// Whether only one of two sockets could be bound. (`[::]` and `0.0.0.0` depends on the system: not here.)
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let one_takes_all =
+        a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    a.port() == b.port() && (a.ip() == b.ip() || one_takes_all)
+}
+
+/// Why a text is no address to listen on. Each reads on after the text that was found.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum AddressError {
+    #[error(
+        "has no address: write 0.0.0.0:{0} for all of IPv4, [::]:{0} for IPv6, or 127.0.0.1:{0} for this machine alone"
+    )]
+    PortAlone(u16),
+    #[error("is not an address: write ip:port, such as 0.0.0.0:8080 or [::]:8080")]
+    Malformed,
+    #[error("has port 0, which would be another port at each start: name one")]
+    PortZero,
+    #[error("overlaps with {by}")]
+    Taken { by: String },
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, AddressError> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(AddressError::PortZero),
+        Ok(address) => Ok(address),
+        Err(_) => match text.trim_start_matches(':').parse() {
+            Ok(port) => Err(AddressError::PortAlone(port)),
+            Err(_) => Err(AddressError::Malformed),
+        },
+    }
+}
+
+/// Headers that mean something to HTTP or to a proxy: the trace id would destroy it.
+const RESERVED: [&str; 37] = [
+    // Of one connection only: RFC 9110, section 7.6.1.
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    // Framing and routing.
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "range",
+    "expect",
+    "date",
+    "location",
+    "retry-after",
+    "allow",
+    "vary",
+    // Identity and state.
+    "authorization",
+    "www-authenticate",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "cookie",
+    "set-cookie",
+    "accept",
+    "accept-encoding",
+    "origin",
+    "referer",
+    "user-agent",
+    // What the gateway sets itself.
+    "traceparent",
+    "tracestate",
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+];
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum HeaderError {
+    #[error("is not a header name: expected letters, digits, \"-\" and \"_\"")]
+    Malformed,
+    #[error("is a header with a meaning of its own: the trace id would replace it")]
+    Reserved,
+}
+
+fn parse_trace_header(text: &str) -> Result<HeaderName, HeaderError> {
+    let name = HeaderName::try_from(text).map_err(|_| HeaderError::Malformed)?;
+    if RESERVED.contains(&name.as_str()) {
+        Err(HeaderError::Reserved)
+    } else {
+        Ok(name)
+    }
+}
+
+fn timeouts(mut section: Section<'_>) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    for (key, slot) in [
+        ("connect", &mut timeouts.connect),
+        ("read", &mut timeouts.read),
+        ("tunnel", &mut timeouts.tunnel),
+        ("pool", &mut timeouts.pool),
+        ("head", &mut timeouts.head),
+        ("body", &mut timeouts.body),
+        ("write", &mut timeouts.write),
+        ("drain", &mut timeouts.drain),
+    ] {
+        section.set(key, slot, |value| value.duration(&TIMEOUT));
+    }
+    section.set("lame_duck", &mut timeouts.lame_duck, |value| {
+        value.duration(&LAME_DUCK)
+    });
+    section.set("keepalive", &mut timeouts.keepalive, |value| {
+        match value.duration(&KEEPALIVE)? {
+            // Pingora counts it in seconds.
+            fraction if fraction.subsec_nanos() > 0 => value.mismatch("whole seconds"),
+            seconds => Some(seconds),
+        }
+    });
+    section.close(None);
+    timeouts
+}

@@ -1,0 +1,167 @@
+//! The configuration: one YAML file, Pingora's own keys at the top level, ours under `gateway:`.
+//!
+//! It is read in two steps. [`Config::parse`] looks at the text alone; [`Config::load`] reads a file and
+//! checks also that what it names is there. Both report every mistake at once, each with its line, its
+//! key, what was found and what was expected. Unknown keys are mistakes, at every level.
+
+mod connection;
+mod duration;
+mod environment;
+mod error;
+mod gateway;
+mod machine;
+mod reader;
+mod route;
+mod run_directory;
+mod server;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use pingora::server::configuration::ServerConf;
+
+pub use self::connection::Registry;
+pub use self::environment::Environment;
+pub use self::error::{ConfigError, Problem};
+pub use self::gateway::{Gateway, LogFormat, Timeouts};
+pub use self::route::Route;
+pub use self::run_directory::{RunDirectory, RunDirectoryError};
+pub use self::server::ATTEMPTS;
+
+use self::reader::{Reader, Section};
+
+/// The largest file taken, in bytes: ten thousand routes, and no more than a blink to read.
+const SIZE: usize = 1 << 20;
+
+/// What a file without our section is told.
+const SMALLEST: &str = r#"
+  version: 1
+  gateway:
+    listen: ["0.0.0.0:8080"]
+    registry:
+      endpoints: ["http://127.0.0.1:2379"]
+    routes:
+      - path: /goods
+        service: goods"#;
+
+/// A checked configuration: what it holds can be used without another check.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Pingora's part. Paths are absolute, `max_retries` is [`ATTEMPTS`], and `grace_period_seconds` is
+    /// `gateway.timeouts.drain`, rounded up.
+    pub server: ServerConf,
+    /// Our part.
+    pub gateway: Gateway,
+    /// The directory to prepare before a daemon starts or an upgrade begins; `None` if the configuration
+    /// puts both the pid file and the upgrade socket elsewhere.
+    pub run_directory: Option<RunDirectory>,
+}
+
+impl Config {
+    /// Reads a file, and checks that the files, directories and users that it names are there.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no YAML, or holds mistakes: all of them at once.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let bytes = read_file(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        // Before it is text: it may have been cut within a character.
+        check_size(bytes.len(), &file)?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let before = &bytes[..error.valid_up_to()];
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            ConfigError::Encoding {
+                file: file.clone(),
+                line,
+            }
+        })?;
+        read_text(text, &file, environment, check_needs)
+    }
+
+    /// Reads a text. `file` is its name in errors. Nothing but the text is looked at.
+    ///
+    /// # Errors
+    /// When the text is no YAML, or holds mistakes: all of them at once.
+    pub fn parse(text: &str, file: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        check_size(text.len(), file)?;
+        read_text(text, file, environment, |_| {})
+    }
+}
+
+/// Reads one byte more than is taken, so that a file that is too large is known as such.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(SIZE as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn check_size(size: usize, file: &str) -> Result<(), ConfigError> {
+    if size <= SIZE {
+        return Ok(());
+    }
+    Err(ConfigError::TooLarge {
+        file: file.to_owned(),
+        limit: SIZE,
+    })
+}
+
+fn read_text(
+    text: &str,
+    file: &str,
+    environment: &Environment,
+    check: impl FnOnce(&Reader),
+) -> Result<Config, ConfigError> {
+    let document = tree::parse(text).map_err(|error| ConfigError::Syntax {
+        file: file.to_owned(),
+        line: error.line,
+        message: error.message.into_owned(),
+    })?;
+    let reader = Reader::new(file);
+    let config = read(reader.root(document.as_ref()), environment);
+    check(&reader);
+    let problems = reader.into_problems();
+    config
+        .filter(|_| problems.is_empty())
+        .ok_or(ConfigError::Invalid(problems))
+}
+
+fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
+    let expected = format!("our own section. The smallest valid configuration is:\n{SMALLEST}\n");
+    let mut section = root.required_section("gateway", &expected);
+    let gateway = gateway::read(&mut section);
+    let (mut server, run_directory) = server::read(&mut root, environment);
+    section.close(Some((
+        root.known(),
+        "belongs to the top level, without indentation",
+    )));
+    root.close(Some((
+        section.known(),
+        "belongs under gateway:, indented by two spaces",
+    )));
+    let gateway = gateway?;
+    let drain = gateway.timeouts.drain;
+    server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0));
+    Some(Config {
+        server,
+        gateway,
+        run_directory,
+    })
+}
+
+fn check_needs(reader: &Reader) {
+    for (place, need) in reader.needs() {
+        if let Err(error) = need.check() {
+            reader.reject(&place, error);
+        }
+    }
+}

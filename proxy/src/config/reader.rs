@@ -1,0 +1,499 @@
+//! Walks a tree, hands out values of the asked type and collects every mistake on the way.
+//!
+//! A [`Section`] learns which keys exist by being asked for them; what is left when it is closed is
+//! unknown. Whatever cannot be read is reported at once and yields `None`, so that reading goes on.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::duration;
+use super::error::Problem;
+use super::machine::Need;
+use super::tree::{Content, Entry, Node, Scalar};
+
+/// How much of a value an error repeats, in characters.
+const SHOWN: usize = 60;
+/// From here on (Jaro-Winkler, 1 is equal) a key is taken for a misspelt one.
+const ALIKE: f64 = 0.85;
+
+/// Collects what the walk finds.
+#[derive(Debug)]
+pub(super) struct Reader {
+    file: Arc<str>,
+    problems: RefCell<Vec<Problem>>,
+    needs: RefCell<Vec<(Place, Need)>>,
+}
+
+/// A key and its line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) key: String,
+    pub(super) line: usize,
+}
+
+impl Reader {
+    pub(super) fn new(file: &str) -> Self {
+        Self {
+            file: file.into(),
+            problems: RefCell::default(),
+            needs: RefCell::default(),
+        }
+    }
+
+    /// The whole document, which has keys or is empty.
+    pub(super) fn root<'a>(&'a self, node: Option<&'a Node<'a>>) -> Section<'a> {
+        let place = Place {
+            key: String::new(),
+            line: 1,
+        };
+        match node {
+            Some(node) => Value {
+                node,
+                place,
+                reader: self,
+            }
+            .section(),
+            None => Section::new(self, place, Some(&[])),
+        }
+    }
+
+    /// Notes a mistake.
+    pub(super) fn reject(&self, place: &Place, message: impl Display) {
+        self.problems.borrow_mut().push(Problem {
+            file: Arc::clone(&self.file),
+            line: place.line,
+            key: place.key.clone(),
+            message: message.to_string(),
+        });
+    }
+
+    /// A value that could not be read and was not reported would silently leave the default.
+    fn read<'a, T>(
+        &self,
+        value: Value<'a>,
+        read: impl FnOnce(Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let before = self.problems.borrow().len();
+        let read = read(value);
+        debug_assert!(read.is_some() || self.problems.borrow().len() > before);
+        read
+    }
+
+    /// What the configuration relies on outside of its own text.
+    pub(super) fn needs(&self) -> Vec<(Place, Need)> {
+        self.needs.borrow().clone()
+    }
+
+    /// All mistakes, in the order of their lines.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| problem.line);
+        problems
+    }
+}
+
+/// Keys and values at one level.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    reader: &'a Reader,
+    place: Place,
+    /// `None`: there is no such section, or no readable one. It is not asked for required keys.
+    entries: Option<&'a [Entry<'a>]>,
+    known: Vec<&'static str>,
+    refused: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    fn new(reader: &'a Reader, place: Place, entries: Option<&'a [Entry<'a>]>) -> Self {
+        let section = Self {
+            reader,
+            place,
+            entries,
+            known: Vec::new(),
+            refused: Vec::new(),
+        };
+        section.reject_repeated_keys();
+        section
+    }
+
+    /// A key that may be left out: `slot` holds its default.
+    pub(super) fn set<T: Into<S>, S>(
+        &mut self,
+        key: &'static str,
+        slot: &mut S,
+        read: impl FnOnce(Value<'a>) -> Option<T>,
+    ) {
+        if let Some(read) = self
+            .value(key)
+            .and_then(|value| self.reader.read(value, read))
+        {
+            *slot = read.into();
+        }
+    }
+
+    /// A key that must be there.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        read: impl FnOnce(Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(key);
+        if value.is_none() && self.entries.is_some() {
+            self.reject(key, format_args!("is missing: expected {expected}"));
+        }
+        value.and_then(|value| self.reader.read(value, read))
+    }
+
+    /// A section below this one that may be left out.
+    pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
+        match self.value(key) {
+            Some(value) => value.section(),
+            None => Section::new(self.reader, self.place_of(key), None),
+        }
+    }
+
+    /// A section below this one that must be there.
+    pub(super) fn required_section(&mut self, key: &'static str, expected: &str) -> Section<'a> {
+        if !self.has(key) && self.entries.is_some() {
+            self.reject(key, format_args!("is missing: expected {expected}"));
+        }
+        self.section(key)
+    }
+
+    /// A key that people may expect, and that is not taken.
+    pub(super) fn refuse(&mut self, key: &'static str, reason: impl Display) {
+        if self.has(key) {
+            self.reject(key, reason);
+        }
+        self.refused.push(key);
+    }
+
+    /// Two keys of which one says nothing without the other.
+    pub(super) fn require_both(&self, keys: [&str; 2]) {
+        for (key, other) in [(keys[0], keys[1]), (keys[1], keys[0])] {
+            if self.has(key) && !self.has(other) {
+                self.reject(key, format_args!("needs {other} beside it"));
+            }
+        }
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Notes a mistake that involves more than the key's own value.
+    pub(super) fn reject(&self, key: &str, message: impl Display) {
+        self.reader.reject(&self.place_of(key), message);
+    }
+
+    /// The keys that were asked for so far.
+    pub(super) fn known(&self) -> &[&'static str] {
+        &self.known
+    }
+
+    /// Reports all keys that nobody asked for. `elsewhere`: keys of another section, and where they belong.
+    pub(super) fn close(&self, elsewhere: Option<(&[&'static str], &str)>) {
+        for entry in self.entries.unwrap_or_default() {
+            let key = &*entry.key;
+            if !self.known.contains(&key) && !self.refused.contains(&key) {
+                let place = Place {
+                    key: join(&self.place.key, key),
+                    line: entry.line,
+                };
+                self.reader.reject(&place, self.unknown(key, elsewhere));
+            }
+        }
+    }
+
+    fn unknown(&self, key: &str, elsewhere: Option<(&[&'static str], &str)>) -> String {
+        if let Some((keys, belongs)) = elsewhere
+            && keys.contains(&key)
+        {
+            return format!("is an unknown key here: it {belongs}");
+        }
+        match closest(key, &self.known) {
+            Some(known) => format!("is an unknown key: did you mean {known}?"),
+            None => format!(
+                "is an unknown key: expected one of {}",
+                self.known.join(", ")
+            ),
+        }
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
+        self.known.push(key);
+        let place = self.place_of(key);
+        self.entry(key).map(|entry| Value {
+            node: &entry.value,
+            place,
+            reader: self.reader,
+        })
+    }
+
+    fn entry(&self, key: &str) -> Option<&'a Entry<'a>> {
+        self.entries?.iter().find(|entry| entry.key == key)
+    }
+
+    /// Where the key stands, or else the section that lacks it.
+    fn place_of(&self, key: &str) -> Place {
+        let line = self.entry(key).map_or(self.place.line, |entry| entry.line);
+        Place {
+            key: join(&self.place.key, key),
+            line,
+        }
+    }
+
+    fn reject_repeated_keys(&self) {
+        let mut lines: HashMap<&str, usize> = HashMap::new();
+        for entry in self.entries.unwrap_or_default() {
+            match lines.get(&*entry.key) {
+                None => {
+                    lines.insert(&entry.key, entry.line);
+                }
+                Some(first) => {
+                    let place = Place {
+                        key: join(&self.place.key, &entry.key),
+                        line: entry.line,
+                    };
+                    self.reader
+                        .reject(&place, format_args!("stands in line {first} already"));
+                }
+            }
+        }
+    }
+}
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub(super) struct Value<'a> {
+    node: &'a Node<'a>,
+    place: Place,
+    reader: &'a Reader,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Notes a mistake in this value.
+    pub(super) fn reject(&self, message: impl Display) {
+        self.reader.reject(&self.place, message);
+    }
+
+    /// Takes a result whose error says by itself what was found.
+    pub(super) fn accept<T, E: Display>(&self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.reject(error)).ok()
+    }
+
+    /// Text as it was written: `010` and `off` are text to who asks for text.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match self.scalar() {
+            Some(scalar) if scalar.is_null() => {
+                self.reject("has no value: give it one, or remove the key");
+                None
+            }
+            Some(scalar) if scalar.text.contains(char::is_control) => {
+                self.reject(format_args!(
+                    "{} has a control character in it",
+                    quoted(&scalar.text)
+                ));
+                None
+            }
+            Some(scalar) => Some(&scalar.text),
+            None => self.mismatch("a single value"),
+        }
+    }
+
+    /// Text that is read further; the error goes on after the text that was found.
+    pub(super) fn parse<T, E: Display>(
+        &self,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text()?;
+        self.accept(read(text).map_err(|error| format!("{} {error}", quoted(text))))
+    }
+
+    /// `true` or `false`, as YAML 1.2 has them.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.plain() {
+            Some("true" | "True" | "TRUE") => Some(true),
+            Some("false" | "False" | "FALSE") => Some(false),
+            _ => self.mismatch("true or false"),
+        }
+    }
+
+    /// A decimal number in a range.
+    pub(super) fn number<T>(&self, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        // No sign, no leading zero: 010 is ten to YAML 1.2 and eight to YAML 1.1.
+        let decimal = |text: &&str| {
+            text.chars().all(|c| c.is_ascii_digit()) && (!text.starts_with('0') || text.len() == 1)
+        };
+        let number = self
+            .plain()
+            .filter(decimal)
+            .and_then(|text| text.parse().ok());
+        match number {
+            Some(number) if range.contains(&number) => Some(number),
+            _ if range.start() == range.end() => self.mismatch(range.start()),
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                self.mismatch(format_args!("a whole number from {least} to {most}"))
+            }
+        }
+    }
+
+    /// A duration in a range.
+    pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
+        let duration = self.parse(duration::parse)?;
+        if range.contains(&duration) {
+            return Some(duration);
+        }
+        let bounds = [range.start(), range.end()].map(|bound| duration::show(*bound));
+        self.mismatch(format_args!(
+            "a duration from {} to {}",
+            bounds[0], bounds[1]
+        ))
+    }
+
+    /// An absolute path. What it must lead to is looked at when all else has been read.
+    pub(super) fn path(&self, need: impl FnOnce(PathBuf) -> Need) -> Option<String> {
+        let path = self.text()?;
+        if !Path::new(path).is_absolute() {
+            // A daemon changes its directory, and files are read again later.
+            return self.mismatch("an absolute path");
+        }
+        self.need(need(path.into()));
+        Some(path.to_owned())
+    }
+
+    /// The name of something that must exist on this machine.
+    pub(super) fn name(&self, need: impl FnOnce(String) -> Need) -> Option<String> {
+        let name = self.text()?;
+        self.need(need(name.to_owned()));
+        Some(name.to_owned())
+    }
+
+    fn need(&self, need: Need) {
+        let mut needs = self.reader.needs.borrow_mut();
+        needs.push((self.place.clone(), need));
+    }
+
+    /// Reads every item, also after one that cannot be read.
+    pub(super) fn list<T>(&self, mut read: impl FnMut(Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+        let Content::List(items) = &self.node.content else {
+            return self.mismatch("a list, [..., ...] or lines that start with \"- \"");
+        };
+        let values = items.iter().enumerate().map(|(index, node)| Value {
+            node,
+            place: Place {
+                key: format!("{}[{index}]", self.place.key),
+                line: node.line,
+            },
+            reader: self.reader,
+        });
+        let read: Vec<Option<T>> = values.map(&mut read).collect();
+        read.into_iter().collect()
+    }
+
+    /// The keys below this value.
+    pub(super) fn section(&self) -> Section<'a> {
+        let entries = match &self.node.content {
+            Content::Mapping(entries) => Some(entries.as_slice()),
+            _ => self.mismatch("a section: keys and values, indented by two spaces"),
+        };
+        Section::new(self.reader, self.place.clone(), entries)
+    }
+
+    /// Whether the key stands there without a value.
+    pub(super) fn is_null(&self) -> bool {
+        self.scalar().is_some_and(Scalar::is_null)
+    }
+
+    /// Notes that something else stands here.
+    pub(super) fn mismatch<T>(&self, expected: impl Display) -> Option<T> {
+        let found = match &self.node.content {
+            Content::List(_) => "a list".to_owned(),
+            Content::Mapping(_) => "a section".to_owned(),
+            Content::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
+            Content::Scalar(scalar) if scalar.plain => bounded(&scalar.text),
+            Content::Scalar(scalar) => quoted(&scalar.text),
+        };
+        self.reject(format_args!("found {found}, expected {expected}"));
+        None
+    }
+
+    fn scalar(&self) -> Option<&'a Scalar<'a>> {
+        match &self.node.content {
+            Content::Scalar(scalar) => Some(scalar),
+            _ => None,
+        }
+    }
+
+    fn plain(&self) -> Option<&'a str> {
+        self.scalar()
+            .filter(|scalar| scalar.plain)
+            .map(|scalar| &*scalar.text)
+    }
+}
+
+/// A value for an error: in quotes, on one line.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", bounded(text))
+}
+
+/// Text for a terminal: without control characters, not too long, and without a URL's password.
+fn bounded(text: &str) -> String {
+    let hidden = match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => {
+            format!("{}://***{}", &text[..scheme], &text[at..])
+        }
+        _ => text.to_owned(),
+    };
+    let mut shown: String = hidden
+        .chars()
+        .take(SHOWN)
+        .flat_map(char::escape_debug)
+        .collect();
+    if hidden.chars().nth(SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+fn join(section: &str, key: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let key = match key {
+        "" => quoted(key),
+        word if word.len() <= SHOWN && word.chars().all(is_word) => word.to_owned(),
+        odd => quoted(odd),
+    };
+    if section.is_empty() {
+        key
+    } else {
+        format!("{section}.{key}")
+    }
+}
+
+fn closest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    if key.len() > SHOWN {
+        return None;
+    }
+    let likeness = |known: &&'static str| (strsim::jaro_winkler(key, known), *known);
+    let best = known
+        .iter()
+        .map(likeness)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(likeness, _)| *likeness >= ALIKE)
+        .map(|(_, known)| known)
+}

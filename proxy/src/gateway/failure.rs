@@ -1,0 +1,125 @@
+//! The gateway's own answers, and what may be tried again.
+
+use bytes::Bytes;
+use http::{Method, header};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use serde_json::json;
+
+use super::Request;
+
+/// An answer of the gateway's own: `{"code":-1,"message":"...","trace_id":"..."}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub message: &'static str,
+}
+
+impl Answer {
+    pub const fn bad_request(message: &'static str) -> Self {
+        Self {
+            status: 400,
+            message,
+        }
+    }
+
+    pub const NO_ROUTE: Self = Self {
+        status: 404,
+        message: "no route takes this path",
+    };
+    pub const NO_ENDPOINT: Self = Self {
+        status: 503,
+        message: "the service has no endpoint at the moment",
+    };
+    pub const NOT_REACHED: Self = Self {
+        status: 502,
+        message: "no endpoint could be reached",
+    };
+    const BROKE_OFF: Self = Self {
+        status: 502,
+        message: "the endpoint broke off before it answered",
+    };
+    const BAD_ANSWER: Self = Self {
+        status: 502,
+        message: "the endpoint's answer is not valid HTTP",
+    };
+    const TIMED_OUT: Self = Self {
+        status: 504,
+        message: "the endpoint did not answer in time",
+    };
+    const CLIENT_TIMED_OUT: Self = Self {
+        status: 408,
+        message: "the request did not arrive in time",
+    };
+    const BAD_BODY: Self = Self::bad_request("the request's body is not valid");
+    const INTERNAL: Self = Self {
+        status: 500,
+        message: "the gateway failed",
+    };
+
+    /// What a failed request gets. None: the client is gone.
+    pub fn to(error: &Error, request: &Request) -> Option<Self> {
+        use ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
+        if let Some(answer) = request.answer {
+            return Some(answer);
+        }
+        match (error.esource(), error.etype()) {
+            (
+                ErrorSource::Downstream,
+                ConnectionClosed | ReadError | WriteError | WriteTimedout,
+            ) => None,
+            (ErrorSource::Downstream, ReadTimedout) => Some(Self::CLIENT_TIMED_OUT),
+            (ErrorSource::Downstream, _) => Some(Self::BAD_BODY),
+            (ErrorSource::Upstream, _) if !request.connected => Some(Self::NOT_REACHED),
+            (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Self::TIMED_OUT),
+            (ErrorSource::Upstream, ConnectionClosed | ReadError | WriteError) => {
+                Some(Self::BROKE_OFF)
+            }
+            (ErrorSource::Upstream, _) => Some(Self::BAD_ANSWER),
+            _ => Some(Self::INTERNAL),
+        }
+    }
+
+    /// Sends the answer as the whole response.
+    pub async fn send(
+        self,
+        session: &mut Session,
+        request: &Request,
+        trace_header: &http::HeaderName,
+    ) -> Result<()> {
+        let body = json!({"code": -1, "message": self.message, "trace_id": request.trace.id()})
+            .to_string();
+        let mut head = ResponseHeader::build(self.status, Some(5))?;
+        head.insert_header(header::CONTENT_TYPE, "application/json")?;
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        head.insert_header(trace_header.clone(), request.trace.id())?;
+        if self == Self::NO_ENDPOINT {
+            head.insert_header(header::RETRY_AFTER, "1")?;
+        }
+        session.write_response_header(Box::new(head), false).await?;
+        session
+            .write_response_body(Some(Bytes::from(body)), true)
+            .await
+    }
+}
+
+/// Why an attempt may be made again, if it may: provably nothing was done, or doing it twice is the same
+/// as doing it once and the client has seen nothing of the first.
+pub(super) fn may_retry(error: &Error, session: &Session) -> bool {
+    use ErrorType::{ConnectionClosed, ReadError, WriteError};
+    let broke_off = matches!(error.etype(), ConnectionClosed | ReadError | WriteError);
+    *error.esource() == ErrorSource::Upstream
+        && broke_off
+        && is_idempotent(&session.req_header().method)
+        && session.response_written().is_none()
+        && !session.as_ref().retry_buffer_truncated()
+}
+
+/// RFC 9110, 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
+}

@@ -1,0 +1,153 @@
+//! What a request's head must and must not say before it goes on.
+
+use std::net::IpAddr;
+
+use http::{HeaderName, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+
+use super::trace::Trace;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Finds what Pingora lets pass but two servers in a row may read differently, which is how requests are
+/// smuggled. Pingora itself refuses what it cannot parse.
+pub(super) fn check(session: &Session) -> Result<(), &'static str> {
+    let head = session.req_header();
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err("more than one Host"),
+        (None, _) if head.version == Version::HTTP_11 && head.uri.host().is_none() => {
+            return Err("no Host");
+        }
+        _ => {}
+    }
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (_, Some(_)) => return Err("more than one Content-Length"),
+        (Some(length), None) if !is_number(length.as_bytes()) => return Err("bad Content-Length"),
+        _ => {}
+    }
+    let Some(http1) = session.as_http1() else {
+        return Ok(());
+    };
+    let raw = http1.get_headers_raw_bytes();
+    if has_bare_line_feed(&raw) {
+        return Err("a line that does not end with CR LF");
+    }
+    // Pingora has already removed the length that contradicts the encoding.
+    if head.headers.contains_key(header::TRANSFER_ENCODING) && has_field(&raw, b"content-length") {
+        return Err("Content-Length and Transfer-Encoding");
+    }
+    Ok(())
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+fn has_bare_line_feed(raw: &[u8]) -> bool {
+    let mut before = b'\n';
+    raw.iter().any(|byte| {
+        let bare = *byte == b'\n' && before != b'\r';
+        before = *byte;
+        bare
+    })
+}
+
+fn has_field(raw: &[u8], name: &[u8]) -> bool {
+    raw.split(|byte| *byte == b'\n').any(|line| {
+        line.get(..name.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(name))
+            && line.get(name.len()) == Some(&b':')
+    })
+}
+
+/// Adds the trace and says who asked. What a client says of itself is not believed. (Hop-by-hop headers
+/// are Pingora's to strip: `HttpUpstreamRequestPolicy`.)
+pub(super) fn prepare(
+    head: &mut RequestHeader,
+    trace: &Trace,
+    trace_header: &HeaderName,
+    client: Option<IpAddr>,
+) -> pingora::Result<()> {
+    head.insert_header(trace_header.clone(), trace.id())?;
+    head.insert_header(TRACEPARENT, &trace.traceparent()[..])?;
+    if !trace.continued {
+        head.remove_header(&TRACESTATE);
+    }
+    match client {
+        Some(ip) => head.insert_header(X_FORWARDED_FOR, ip.to_canonical().to_string())?,
+        None => drop(head.remove_header(&X_FORWARDED_FOR)),
+    }
+    head.insert_header(X_FORWARDED_PROTO, "http")?;
+    match head.headers.get(header::HOST).cloned() {
+        Some(host) => head.insert_header(X_FORWARDED_HOST, host)?,
+        None => drop(head.remove_header(&X_FORWARDED_HOST)),
+    }
+    Ok(())
+}
+
+/// Removes what an answer says of the connection that it came on. What frames its body is Pingora's.
+pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    if let Some(connection) = answer.remove_header(&header::CONNECTION) {
+        let named = connection.as_bytes().split(|byte| *byte == b',');
+        for name in named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()) {
+            if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
+                answer.remove_header(&name);
+            }
+        }
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::UPGRADE] {
+        answer.remove_header(&name);
+    }
+}
+
+/// The `traceparent` of a request; of several none counts.
+pub(super) fn traceparent(head: &RequestHeader) -> Option<&[u8]> {
+    let mut values = head.headers.get_all(TRACEPARENT).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value.as_bytes()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_feed_without_its_carriage_return_is_found() {
+        assert!(!has_bare_line_feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert!(has_bare_line_feed(b"GET / HTTP/1.1\nHost: a\r\n\r\n"));
+        assert!(has_bare_line_feed(b"GET / HTTP/1.1\r\nHost: a\n\r\n"));
+        assert!(has_bare_line_feed(b"GET / HTTP/1.1\r\nHost: a\r\n\n"));
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let raw = b"POST / HTTP/1.1\r\nX-Content-Length: 1\r\nContent-Length-Not: 1\r\n\r\n";
+        assert!(!has_field(raw, b"content-length"));
+        assert!(has_field(
+            b"POST / HTTP/1.1\r\nCONTENT-length: 1\r\n\r\n",
+            b"content-length"
+        ));
+    }
+
+    #[test]
+    fn a_length_is_digits() {
+        assert!(is_number(b"0") && is_number(b"12"));
+        for bad in [&b""[..], b"+1", b"1,1", b"0x1", b" 1"] {
+            assert!(!is_number(bad));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a request carries from hook to hook.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pingora::Error;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::proxy::Session;
+
+use super::failure::Answer;
+use super::head;
+use super::route::Route;
+use super::trace::Trace;
+use crate::config::ATTEMPTS;
+use crate::directory::Endpoint;
+use crate::lifecycle::InFlight;
+use crate::metrics::Metrics;
+
+/// A request's state.
+#[derive(Debug)]
+pub struct Request {
+    pub(super) started: Instant,
+    pub(super) trace: Trace,
+    pub(super) route: Option<Arc<Route>>,
+    /// The endpoint of the current attempt.
+    pub(super) endpoint: Option<Arc<Endpoint>>,
+    /// Whether the current attempt has a connection.
+    pub(super) connected: bool,
+    /// An answer that was decided on before it is sent.
+    pub(super) answer: Option<Answer>,
+    /// The endpoints that failed, by id.
+    tried: [u64; ATTEMPTS],
+    failures: usize,
+    attempts: u8,
+    last_error: Option<String>,
+    attempted_at: Instant,
+    endpoint_took: Option<Duration>,
+    metrics: Arc<Metrics>,
+    _in_flight: InFlight,
+}
+
+impl Request {
+    pub(super) fn new(in_flight: InFlight, metrics: Arc<Metrics>) -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            trace: Trace::begin(None, || 0),
+            route: None,
+            endpoint: None,
+            connected: false,
+            answer: None,
+            tried: [0; ATTEMPTS],
+            failures: 0,
+            attempts: 0,
+            last_error: None,
+            attempted_at: now,
+            endpoint_took: None,
+            metrics,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// Goes on with the client's trace, or begins one.
+    pub(super) fn begin(&mut self, session: &Session) {
+        let parent = head::traceparent(session.req_header());
+        self.trace = Trace::begin(parent, || fastrand::u128(..));
+    }
+
+    /// The next attempt goes to this endpoint.
+    pub(super) fn target(&mut self, endpoint: Arc<Endpoint>) {
+        self.endpoint = Some(endpoint);
+    }
+
+    /// Whether the current endpoint has failed, or none was chosen yet.
+    pub(super) fn needs_target(&self) -> bool {
+        let current = self.endpoint.as_ref().map(|e| e.id);
+        current.is_none_or(|id| self.tried().contains(&id))
+    }
+
+    pub(super) fn attempt(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.connected = false;
+        self.attempted_at = Instant::now();
+    }
+
+    /// The current attempt failed; its endpoint is not chosen again for this request.
+    pub(super) fn failed(&mut self, error: &Error) {
+        self.last_error = Some(error.to_string());
+        if let (Some(slot), Some(endpoint)) = (self.tried.get_mut(self.failures), &self.endpoint) {
+            *slot = endpoint.id;
+            self.failures += 1;
+        }
+    }
+
+    /// Its endpoint may be chosen again after all.
+    pub(super) fn forgive(&mut self) {
+        self.failures = self.failures.saturating_sub(1);
+        self.endpoint = None;
+    }
+
+    /// The head of the answer is here.
+    pub(super) fn answered(&mut self) {
+        self.endpoint_took = Some(self.attempted_at.elapsed());
+    }
+
+    pub(super) fn tried(&self) -> &[u64] {
+        self.tried.get(..self.failures).unwrap_or_default()
+    }
+
+    pub(super) fn has_attempts_left(&self) -> bool {
+        usize::from(self.attempts) < ATTEMPTS
+    }
+
+    pub(super) fn attempts(&self) -> u8 {
+        self.attempts
+    }
+
+    pub(super) fn endpoint_took(&self) -> Option<Duration> {
+        self.endpoint_took
+    }
+
+    /// What the last failed attempt died of.
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+}
+
+/// A panic in a hook unwinds through here: it ends this request alone, and is told with its trace id.
+impl Drop for Request {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.metrics.panicked();
+            tracing::error!(trace_id = self.trace.id(), "a panic ended this request");
+        }
+    }
+}
+
+/// Where the client is.
+pub(super) fn client_ip(session: &Session) -> Option<IpAddr> {
+    match session.client_addr() {
+        Some(SocketAddr::Inet(address)) => Some(address.ip()),
+        _ => None,
+    }
+}

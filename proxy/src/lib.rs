@@ -1,0 +1,24 @@
+//! Leaseway: a reverse proxy for services that register themselves in etcd under a lease.
+//!
+//! ```text
+//! main -> server -> gateway    the way of a request
+//!           |         balance    whom it goes to
+//!           |       discovery  the registry's updates -> the directory
+//!           |         directory  the current picture
+//!           |       admin      what operators ask
+//!           +-> config, logging, metrics, lifecycle
+//! ```
+//!
+//! Arrows run down only; the registry itself is the crate `registry`.
+
+pub mod admin;
+pub mod balance;
+pub mod cli;
+pub mod config;
+pub mod directory;
+pub mod discovery;
+pub mod gateway;
+pub mod lifecycle;
+pub mod logging;
+pub mod metrics;
+pub mod server;

@@ -1,0 +1,219 @@
+//! From ready to gone: what requests, probes and signals need to know of each other.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use crate::directory::Directory;
+
+/// How long a new process has to open its upgrade socket after the old one was told to hand over.
+const UPGRADE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a condition that nobody announces is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// The process's phase, and the requests in it.
+#[derive(Debug, Default)]
+pub struct Lifecycle {
+    /// Not ready any more.
+    stopping: AtomicBool,
+    /// Clients are asked to leave: `Connection: close`.
+    closing: AtomicBool,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Lifecycle {
+    /// Ready: the directory has been filled, and nobody has told us to stop.
+    pub fn is_ready(&self, directory: &Directory) -> bool {
+        directory.is_synced() && !self.is_stopping()
+    }
+
+    /// Whether the process was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether answers say `Connection: close`.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Requests being served.
+    pub fn requests_in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no request is in flight, at most for `limit`. Returns how many are left.
+    pub async fn drained(&self, limit: Duration) -> usize {
+        let deadline = Instant::now() + limit;
+        let mut idle = false;
+        loop {
+            let left = self.requests_in_flight();
+            // Twice: a request that was accepted a moment ago is counted only when its head is read.
+            if (left == 0 && idle) || Instant::now() >= deadline {
+                return left;
+            }
+            idle = left == 0;
+            sleep(POLL).await;
+        }
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.close();
+    }
+
+    fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub struct InFlight(Arc<AtomicUsize>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The signals that end the process: SIGTERM and SIGINT stop it, SIGQUIT hands its sockets to a new one.
+#[derive(Debug)]
+pub struct Signals {
+    lifecycle: Arc<Lifecycle>,
+    lame_duck: Duration,
+    upgrade_sock: PathBuf,
+}
+
+impl Signals {
+    /// After being told to stop, the process serves on for `lame_duck`, saying that it is not ready.
+    pub fn new(lifecycle: Arc<Lifecycle>, lame_duck: Duration, upgrade_sock: PathBuf) -> Self {
+        Self {
+            lifecycle,
+            lame_duck,
+            upgrade_sock,
+        }
+    }
+
+    async fn terminate(&self) -> ShutdownSignal {
+        tracing::info!(in_flight = self.lifecycle.requests_in_flight(), "stopping");
+        self.lifecycle.stop();
+        sleep(self.lame_duck).await;
+        ShutdownSignal::GracefulTerminate
+    }
+
+    /// Pingora ends the old process even if nobody takes its sockets, so a new process must be there first.
+    async fn upgrade(&self) -> Option<ShutdownSignal> {
+        let deadline = Instant::now() + UPGRADE_PATIENCE;
+        while !self.upgrade_sock.exists() {
+            if Instant::now() >= deadline {
+                let socket = self.upgrade_sock.display();
+                tracing::error!(%socket, "told to hand over, but no new process waits (start it with -u first): serving on");
+                return None;
+            }
+            sleep(POLL).await;
+        }
+        tracing::info!("handing over to a new process");
+        // Still ready: a probe that reaches this process must not take the new one out.
+        self.lifecycle.close();
+        Some(ShutdownSignal::GracefulUpgrade)
+    }
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let mut signals = match EndSignals::listen() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for signals: stopping");
+                return ShutdownSignal::FastShutdown;
+            }
+        };
+        loop {
+            let ended = match signals.next().await {
+                End::Stop => Some(self.terminate().await),
+                End::HandOver => self.upgrade().await,
+            };
+            if let Some(signal) = ended {
+                return signal;
+            }
+        }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGQUIT.
+    HandOver,
+}
+
+/// The signals themselves.
+#[derive(Debug)]
+pub struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl EndSignals {
+    /// Takes the signals over from their default, which is to kill.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> End {
+        tokio::select! {
+            _ = self.terminate.recv() => End::Stop,
+            _ = self.interrupt.recv() => End::Stop,
+            _ = self.quit.recv() => End::HandOver,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_ends_with_the_last_request() {
+        let lifecycle = Arc::new(Lifecycle::default());
+        let request = lifecycle.in_flight();
+        let waiter = lifecycle.clone();
+        let drained = tokio::spawn(async move { waiter.drained(Duration::from_secs(30)).await });
+        sleep(Duration::from_secs(1)).await;
+        assert!(!drained.is_finished());
+        drop(request);
+        assert_eq!(drained.await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn draining_is_bounded() {
+        let lifecycle = Lifecycle::default();
+        let _request = lifecycle.in_flight();
+        assert_eq!(lifecycle.drained(Duration::from_secs(30)).await, 1);
+    }
+}

@@ -1,0 +1,181 @@
+//! Log lines: where they go and in which form.
+//!
+//! Lines are collected in memory and written by a thread of their own, so that a request never waits for
+//! whoever reads them. A reader that has stopped reading costs lines, which are counted, not memory.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+/// Lines wait at most this long.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
+/// Bytes that wait before the writer is woken early.
+const FLUSH_SIZE: usize = 64 * 1024;
+/// Bytes that wait before further lines are dropped.
+const MAX_WAITING: usize = 4 * 1024 * 1024;
+
+/// The form of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Form {
+    /// For people where a person looks, JSON elsewhere.
+    pub fn of_stdout() -> Self {
+        if io::stdout().is_terminal() {
+            Form::Text
+        } else {
+            Form::Json
+        }
+    }
+}
+
+/// Where lines are collected.
+#[derive(Debug)]
+pub struct Output {
+    form: Form,
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    dropped: AtomicU64,
+    /// A daemon's stdout leads nowhere; its stderr is Pingora's `error_log`.
+    to_stderr: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// Before the writer runs (a daemon forks first), lines are written at once.
+    has_writer: bool,
+}
+
+impl Output {
+    /// An output that writes each line at once until [`Output::start_writer`].
+    pub fn new(form: Form, to_stderr: bool) -> Arc<Self> {
+        Arc::new(Self {
+            form,
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+            dropped: AtomicU64::new(0),
+            to_stderr,
+        })
+    }
+
+    /// Sends all `tracing` events and `log` records there: ours from `info` on, the libraries' from `warn`
+    /// on, or as the environment variable `LEASEWAY_LOG` says.
+    ///
+    /// # Errors
+    /// A logger was installed before.
+    pub fn install(self: &Arc<Self>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let filter = EnvFilter::try_from_env("LEASEWAY_LOG")
+            .unwrap_or_else(|_| EnvFilter::new("warn,proxy=info,registry=info"));
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(self.clone());
+        match self.form {
+            Form::Json => lines
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false)
+                .try_init(),
+            Form::Text => lines.with_target(false).with_ansi(false).try_init(),
+        }
+    }
+
+    /// The form of its lines.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Lines dropped because nobody took them.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Starts the thread that writes. Not before the process has forked.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start_writer(self: &Arc<Self>) -> io::Result<()> {
+        self.lock().has_writer = true;
+        let output = self.clone();
+        let thread = std::thread::Builder::new().name("log".into());
+        thread.spawn(move || {
+            let mut lines = Vec::new();
+            loop {
+                output.wait(&mut lines);
+                output.write_out(&lines);
+                lines.clear();
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Adds a line, which ends with a line feed.
+    pub fn line(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        if !waiting.has_writer {
+            self.write_out(line);
+            return;
+        }
+        if waiting.lines.len() + line.len() > MAX_WAITING {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let before = waiting.lines.len();
+        waiting.lines.extend_from_slice(line);
+        if before < FLUSH_SIZE && waiting.lines.len() >= FLUSH_SIZE {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Writes what waits. For the end of the process.
+    pub fn flush(&self) {
+        let lines = std::mem::take(&mut self.lock().lines);
+        self.write_out(&lines);
+    }
+
+    fn wait(&self, lines: &mut Vec<u8>) {
+        let waiting = self.lock();
+        let is_small = |w: &mut Waiting| w.lines.len() < FLUSH_SIZE;
+        let (mut waiting, _) = self
+            .wake
+            .wait_timeout_while(waiting, FLUSH_INTERVAL, is_small)
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut waiting.lines, lines);
+    }
+
+    /// A log that cannot be written has nobody to be told to.
+    fn write_out(&self, lines: &[u8]) {
+        let _ = if self.to_stderr {
+            io::stderr().write_all(lines)
+        } else {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(lines).and_then(|()| stdout.flush())
+        };
+    }
+
+    /// A panic elsewhere leaves whole lines behind, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `tracing` hands over one event's line in one piece.
+impl Write for &Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

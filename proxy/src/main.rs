@@ -1,0 +1,71 @@
+//! Arguments -> configuration -> run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use clap::Parser;
+use proxy::cli::Arguments;
+use proxy::config::{Config, Environment, LogFormat};
+use proxy::logging::{Form, Output};
+use proxy::server;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = Config::load(&arguments.conf, &Environment::of_this_process())?;
+    if arguments.test {
+        eprintln(&anyhow!("{}: valid", arguments.conf.display()));
+        return Ok(());
+    }
+    let output = output(&config, arguments);
+    output
+        .install()
+        .map_err(|error| anyhow!("cannot set up the log: {error}"))?;
+    log_panics();
+    // A panic while starting ends the process like any other error.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        server::run(config, arguments, output.clone())
+    }));
+    output.flush();
+    outcome.map_err(|_| anyhow!("the gateway panicked while it started; see its log"))??;
+    Ok(())
+}
+
+fn output(config: &Config, arguments: &Arguments) -> Arc<Output> {
+    let form = match config.gateway.log {
+        LogFormat::Json => Form::Json,
+        LogFormat::Text => Form::Text,
+        LogFormat::Auto => Form::of_stdout(),
+    };
+    Output::new(form, arguments.daemon || config.server.daemon)
+}
+
+/// A panic is a line in the log, like everything else.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(location, message, "panic");
+    }));
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where a person is told why there is no gateway"
+)]
+fn eprintln(error: &anyhow::Error) {
+    eprintln!("proxy: {error:#}");
+}

@@ -1,0 +1,242 @@
+//! Every metric's name and labels.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use registry::status::Status;
+
+use crate::directory::{Directory, State};
+
+/// From 0.5 ms, a proxied request on one machine, to 30 s, the longest wait for a first byte.
+const DURATION_BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
+];
+
+/// The gateway's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    in_flight: IntGauge,
+    retries: IntCounterVec,
+    endpoints: IntGaugeVec,
+    registry_revision: IntGauge,
+    registry_live: IntGauge,
+    registry_confirmed: IntGauge,
+    registry_events: IntGauge,
+    registry_lists: IntGauge,
+    registry_failures: IntGauge,
+    registry_skipped: IntGauge,
+    panics: IntCounter,
+    lines_dropped: IntGauge,
+}
+
+impl Metrics {
+    /// Names and registers all of them.
+    ///
+    /// # Errors
+    /// Two metrics of one name: a mistake in this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let opts = |name: &str, help: &str| Opts::new(format!("leaseway_{name}"), help);
+        let gauge = |name, help| register(&registry, IntGauge::with_opts(opts(name, help)));
+        let buckets = DURATION_BUCKETS.to_vec();
+        let duration = HistogramOpts::from(opts(
+            "request_duration_seconds",
+            "From the request's head to the end of its answer.",
+        ));
+        Ok(Self {
+            requests: register(
+                &registry,
+                IntCounterVec::new(
+                    opts(
+                        "requests_total",
+                        "Requests answered, by service and status; status 0: the client left first.",
+                    ),
+                    &["service", "status"],
+                ),
+            )?,
+            durations: register(
+                &registry,
+                HistogramVec::new(duration.buckets(buckets), &["service"]),
+            )?,
+            in_flight: gauge("requests_in_flight", "Requests being served.")?,
+            retries: register(
+                &registry,
+                IntCounterVec::new(
+                    opts(
+                        "retries_total",
+                        "Attempts beyond a request's first, by service and reason.",
+                    ),
+                    &["service", "reason"],
+                ),
+            )?,
+            endpoints: register(
+                &registry,
+                IntGaugeVec::new(
+                    opts("endpoints", "Endpoints by service and state."),
+                    &["service", "state"],
+                ),
+            )?,
+            registry_revision: gauge(
+                "registry_revision",
+                "The registry's revision that the directory shows.",
+            )?,
+            registry_live: gauge("registry_watch_live", "1 while the watch is open.")?,
+            registry_confirmed: gauge(
+                "registry_confirmed_seconds",
+                "Seconds since the registry last said something; -1 before it ever did.",
+            )?,
+            // Mirrors of the watch's own counters, hence gauges.
+            registry_events: gauge("registry_events_total", "Puts and deletes received.")?,
+            registry_lists: gauge("registry_lists_total", "Complete lists read.")?,
+            registry_failures: gauge(
+                "registry_failures_total",
+                "Calls, streams and deadlines that failed.",
+            )?,
+            registry_skipped: gauge(
+                "registry_skipped_records_total",
+                "Records that were no registration.",
+            )?,
+            panics: register(
+                &registry,
+                IntCounter::with_opts(opts("panics_total", "Requests that a panic ended.")),
+            )?,
+            lines_dropped: gauge(
+                "log_lines_dropped_total",
+                "Log lines dropped because nobody took them.",
+            )?,
+            registry,
+        })
+    }
+
+    /// The metrics of one service, looked up once.
+    pub fn service(&self, name: &str) -> ServiceMetrics {
+        ServiceMetrics {
+            name: name.to_owned(),
+            requests: self.requests.clone(),
+            retries: self.retries.clone(),
+            duration: self.durations.with_label_values(&[name]),
+            by_status: Default::default(),
+        }
+    }
+
+    /// Requests being served.
+    pub fn in_flight(&self) -> &IntGauge {
+        &self.in_flight
+    }
+
+    /// Counts a request that a panic ended.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// All metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// A metric that cannot be written as text.
+    pub fn render(
+        &self,
+        directory: &Directory,
+        status: &Status,
+        lines_dropped: u64,
+    ) -> Result<Vec<u8>, prometheus::Error> {
+        self.show_directory(directory);
+        self.show_status(directory, status);
+        self.lines_dropped.set(as_gauge(lines_dropped));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    fn show_directory(&self, directory: &Directory) {
+        // Services that are gone take their series with them.
+        self.endpoints.reset();
+        for service in directory.services().values() {
+            let endpoints = service.endpoints();
+            for state in State::ALL {
+                let count = endpoints
+                    .entries()
+                    .iter()
+                    .filter(|e| e.state() == state)
+                    .count();
+                self.endpoints
+                    .with_label_values(&[&**service.name(), state.as_str()])
+                    .set(as_gauge(count as u64));
+            }
+        }
+    }
+
+    fn show_status(&self, directory: &Directory, status: &Status) {
+        let confirmed = status.confirmed.map(|at| as_gauge(at.elapsed().as_secs()));
+        self.registry_revision.set(directory.revision());
+        self.registry_live.set(status.live.into());
+        self.registry_confirmed.set(confirmed.unwrap_or(-1));
+        self.registry_events.set(as_gauge(status.events));
+        self.registry_lists.set(as_gauge(status.lists));
+        self.registry_failures.set(as_gauge(status.failures));
+        self.registry_skipped.set(as_gauge(status.skipped));
+    }
+}
+
+fn as_gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: Result<C, prometheus::Error>,
+) -> Result<C, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+/// What is counted per request, without a look-up by label.
+#[derive(Debug)]
+pub struct ServiceMetrics {
+    name: String,
+    requests: IntCounterVec,
+    retries: IntCounterVec,
+    duration: Histogram,
+    by_status: Box<StatusCounters>,
+}
+
+/// One counter per status from 0 to 599, made when it is first needed.
+#[derive(Debug)]
+struct StatusCounters([OnceLock<IntCounter>; 600]);
+
+impl Default for StatusCounters {
+    fn default() -> Self {
+        Self([const { OnceLock::new() }; 600])
+    }
+}
+
+impl ServiceMetrics {
+    /// Counts an answered request. Status 0: the client left first.
+    pub fn answered(&self, status: u16, took: Duration) {
+        let count = || {
+            self.requests
+                .with_label_values(&[&*self.name, &status.to_string()])
+        };
+        match self.by_status.0.get(usize::from(status)) {
+            Some(counter) => counter.get_or_init(count).inc(),
+            None => count().inc(),
+        }
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts an attempt beyond the first.
+    pub fn retried(&self, reason: &str) {
+        self.retries.with_label_values(&[&*self.name, reason]).inc();
+    }
+}
+
+/// Metrics are shared by all threads.
+pub type SharedMetrics = Arc<Metrics>;

@@ -1,0 +1,246 @@
+//! Builds Pingora's server: which services run, in which order they get ready, how it stops.
+//!
+//! ```text
+//! discovery   feeds the directory; ready with the first list
+//! bootstrap   takes the sockets of a running process (-u), after discovery; without -u it has nothing to do
+//! gateway     listens after bootstrap: from the start, or under -u once it can serve
+//! admin       likewise
+//! stop        when told to: waits until nothing is in flight, then ends the process
+//! ```
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::HttpServerApp;
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, GenBackgroundService};
+use pingora::services::listening::Service;
+use pingora::services::{ServiceHandle, ServiceReadyNotifier};
+use registry::watch::{source::EtcdSource, watch};
+
+use crate::admin::Admin;
+use crate::cli::Arguments;
+use crate::config::{Config, RunDirectoryError};
+use crate::directory;
+use crate::discovery::Discovery;
+use crate::gateway::{Entry, Gateway};
+use crate::lifecycle::{End, EndSignals, Lifecycle, Signals};
+use crate::logging::Output;
+use crate::metrics::Metrics;
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is taken, or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The directory of pid file and upgrade socket cannot be used.
+    #[error(transparent)]
+    RunDirectory(#[from] RunDirectoryError),
+    /// Two metrics of one name.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs the gateway until it is told to stop and has finished what is in flight. Ends the process itself
+/// when the last request is done; returns only where there was nothing to wait for.
+///
+/// # Errors
+/// The gateway could not start; nothing was served.
+pub fn run(config: Config, arguments: &Arguments, output: Arc<Output>) -> Result<(), StartError> {
+    let daemon = arguments.daemon || config.server.daemon;
+    if let Some(directory) = config
+        .run_directory
+        .as_ref()
+        .filter(|_| daemon || arguments.upgrade)
+    {
+        // Only a daemon changes its user.
+        directory.prepare(config.server.user.as_deref().filter(|_| daemon))?;
+    }
+    if !arguments.upgrade {
+        let addresses = config.gateway.listen.iter().chain(&config.gateway.admin);
+        addresses.copied().try_for_each(check_free)?;
+    }
+    let signals_path = config.server.upgrade_sock.clone().into();
+    let lifecycle = Arc::new(Lifecycle::default());
+    let lame_duck = config.gateway.timeouts.lame_duck;
+    let signals = Signals::new(lifecycle.clone(), lame_duck, signals_path);
+    let server = build(config, arguments, lifecycle, output)?;
+    server.run(RunArgs {
+        shutdown_signal: Box::new(signals),
+    });
+    Ok(())
+}
+
+/// Pingora would retry a taken port for 30 s and then go on without it. Between this check and Pingora's
+/// own bind another process may still take it; then Pingora's log says so.
+fn check_free(address: SocketAddr) -> Result<(), StartError> {
+    TcpListener::bind(address)
+        .map(drop)
+        .map_err(|source| StartError::Listen { address, source })
+}
+
+fn build(
+    config: Config,
+    arguments: &Arguments,
+    lifecycle: Arc<Lifecycle>,
+    output: Arc<Output>,
+) -> Result<Server, StartError> {
+    let Config {
+        server: conf,
+        gateway: config,
+        ..
+    } = config;
+    let services = config.routes.iter().map(|route| route.service.as_str());
+    let (directory, writer) = directory::new(services);
+    let metrics = Arc::new(Metrics::new()?);
+    let registry = &config.registry;
+    let watch = watch(registry.connection.clone(), registry.prefix.clone());
+    let (discovery, status) = Discovery::new(watch, registry.prefix.clone(), writer);
+    let gateway = Gateway::new(
+        &config,
+        directory.clone(),
+        metrics.clone(),
+        lifecycle.clone(),
+        output.clone(),
+    );
+    let stop = Stop {
+        lifecycle: lifecycle.clone(),
+        drain: config.timeouts.drain,
+        output: output.clone(),
+    };
+    let admin = Admin {
+        directory,
+        status,
+        lifecycle,
+        metrics,
+        output: output.clone(),
+    };
+
+    let mut server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
+    let bootstrap = server.bootstrap_as_a_service();
+    let discovery = server.add_service(background("discovery", Feed::new(discovery, output)));
+    if arguments.upgrade {
+        bootstrap.add_dependency(&discovery);
+    }
+    server.add_service(background("stop", stop));
+    let entry = entry(&server.configuration, gateway, &config);
+    listen(
+        &mut server,
+        &bootstrap,
+        Service::new("gateway".to_owned(), entry),
+        &config.listen,
+    );
+    if let Some(address) = config.admin {
+        let mut admin = Service::new("admin".to_owned(), admin);
+        admin.threads = Some(1);
+        listen(&mut server, &bootstrap, admin, &[address]);
+    }
+    Ok(server)
+}
+
+fn entry(conf: &Arc<ServerConf>, gateway: Gateway, config: &crate::config::Gateway) -> Entry {
+    Entry::new(http_proxy(conf, gateway), config.timeouts.head)
+}
+
+fn listen<A: HttpServerApp + Send + Sync + 'static>(
+    server: &mut Server,
+    bootstrap: &ServiceHandle,
+    mut service: Service<A>,
+    addresses: &[SocketAddr],
+) {
+    for address in addresses {
+        service.add_tcp(&address.to_string());
+    }
+    server.add_service(service).add_dependency(bootstrap);
+}
+
+fn background<T: BackgroundService + Send + Sync + 'static>(
+    name: &str,
+    task: T,
+) -> GenBackgroundService<T> {
+    let mut service = pingora::services::background::background_service(name, task);
+    service.threads = Some(1);
+    service
+}
+
+/// Feeds the directory for as long as the process lives.
+struct Feed {
+    discovery: Mutex<Option<Discovery<EtcdSource>>>,
+    output: Arc<Output>,
+}
+
+impl Feed {
+    fn new(discovery: Discovery<EtcdSource>, output: Arc<Output>) -> Self {
+        Self {
+            discovery: Mutex::new(Some(discovery)),
+            output,
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Feed {
+    async fn start_with_ready_notifier(&self, _: ShutdownWatch, ready: ServiceReadyNotifier) {
+        // The process has forked by now, if it does at all: threads may start.
+        if let Err(error) = self.output.start_writer() {
+            tracing::warn!(%error, "cannot start the log's writer: each line is written at once");
+        }
+        let discovery = self
+            .discovery
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(discovery) = discovery else { return };
+        // A gateway whose picture stands still must not live on: a panic in there ends the process.
+        let feeding = tokio::spawn(discovery.run(move || ready.notify_ready()));
+        if let Err(error) = feeding.await {
+            tracing::error!(%error, "discovery ended: ending the process");
+            self.output.flush();
+            std::process::exit(1);
+        }
+    }
+}
+
+/// Ends the process when nothing is in flight any more: Pingora itself would sleep for the whole time.
+struct Stop {
+    lifecycle: Arc<Lifecycle>,
+    drain: Duration,
+    output: Arc<Output>,
+}
+
+#[async_trait]
+impl BackgroundService for Stop {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        // An error means that the server itself is gone.
+        let _ = shutdown.wait_for(|stopping| *stopping).await;
+        let left = tokio::select! {
+            left = self.lifecycle.drained(self.drain) => left,
+            () = second_signal() => self.lifecycle.requests_in_flight(),
+        };
+        if left > 0 {
+            tracing::warn!(requests = left, "stopped with requests in flight");
+        } else {
+            tracing::info!("stopped");
+        }
+        self.output.flush();
+        std::process::exit(0);
+    }
+}
+
+/// Whoever asks twice does not want to wait.
+async fn second_signal() {
+    match EndSignals::listen() {
+        Ok(mut signals) => while signals.next().await != End::Stop {},
+        Err(_) => std::future::pending().await,
+    }
+}
