@@ -10,6 +10,7 @@ use harness::{
     load::Load,
     stack::{Gateway, GatewayOptions, Goods},
 };
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -118,13 +119,11 @@ async fn a_fourth_joins_and_leaves(etcd: &Etcd, gateway: &Gateway) -> Result<()>
         .kvs()
         .first()
         .context("goods-4 is not in etcd")?
-        .mod_revision()
-        .to_string();
-    let says = |line: &str, parts: &[&str]| parts.iter().all(|part| line.contains(part));
-    gateway
-        .process()
-        .wait_for_line(|line| says(line, &[&key, &address, &put]), PATIENCE)
-        .await?;
+        .mod_revision();
+    let joined = |line: &str| {
+        revision_of_change(line, &key, &address).is_some_and(|revision| revision == put)
+    };
+    gateway.process().wait_for_line(joined, PATIENCE).await?;
     let outcome = Load::get(gateway.address(), "/goods/list")
         .connections(4)
         .run_count(200)
@@ -137,7 +136,9 @@ async fn a_fourth_joins_and_leaves(etcd: &Etcd, gateway: &Gateway) -> Result<()>
     gateway
         .wait_instances("goods", &["goods-1", "goods-2", "goods-3"])
         .await?;
-    let left = |line: &str| says(line, &[&key, &address]) && !line.contains(&put);
+    let left = |line: &str| {
+        revision_of_change(line, &key, &address).is_some_and(|revision| revision > put)
+    };
     gateway
         .process()
         .wait_for_line_since(mark, left, PATIENCE)
@@ -149,6 +150,17 @@ async fn a_fourth_joins_and_leaves(etcd: &Etcd, gateway: &Gateway) -> Result<()>
     assert_eq!((outcome.failed, outcome.by_instance.len()), (0, 3));
     assert_eq!(registered(etcd.client().await?).await?, 3);
     Ok(())
+}
+
+/// The revision of a log line about this key that names this address.
+fn revision_of_change(line: &str, key: &str, address: &str) -> Option<i64> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let names_address = line.as_object()?.values().any(|value| value == address);
+    if line["key"] == key && names_address {
+        line["revision"].as_i64()
+    } else {
+        None
+    }
 }
 
 async fn registered(mut client: Client) -> Result<i64> {

@@ -25,6 +25,10 @@ async fn a_stopping_gateway_fails_no_request() -> Result<()> {
     assert_eq!(fixture.gateway.stop(PATIENCE).await?.code(), Some(0));
     for outcome in [gets.stop().await, posts.stop().await] {
         assert!(outcome.status(200) > 50, "only {:?}", outcome.by_status);
+        assert!(
+            outcome.refused > 0,
+            "the load did not see the end: nothing is shown"
+        );
         assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
     }
     Ok(())

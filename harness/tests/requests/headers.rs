@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use harness::{
     backend::{Backend, Reply},
-    http::{Connection, Request},
+    http::{self, Connection, Request},
     stack::GatewayOptions,
 };
 
@@ -180,9 +180,19 @@ async fn hop_by_hop_headers_are_stripped_from_requests() -> Result<()> {
         .header("te", "trailers")
         .header("x-public", "kept")
         .body(Bytes::new())?;
+    let stripped = ["x-private", "keep-alive", "proxy-connection", "te"];
+    http::send(backend.address(), request.clone()).await?;
+    let direct = backend.last()?;
+    assert!(
+        stripped
+            .iter()
+            .all(|&name| direct.headers.contains_key(name)),
+        "the client did not send them"
+    );
+
     assert_eq!(fixture.send(request).await?.status, 200);
     let arrived = backend.last()?;
-    for name in ["x-private", "keep-alive", "proxy-connection", "te"] {
+    for name in stripped {
         assert!(
             !arrived.headers.contains_key(name),
             "{name} reached the backend"
@@ -210,7 +220,13 @@ async fn hop_by_hop_headers_are_stripped_from_answers() -> Result<()> {
         ("proxy-connection", "close".to_owned()),
         ("x-public", "kept".to_owned()),
     ];
-    backend.script([Reply::Answer(200, headers, Bytes::from("x"))]);
+    backend.script(vec![Reply::Answer(200, headers, Bytes::from("x")); 2]);
+    let direct = http::get(backend.address(), "/").await?;
+    assert_eq!(
+        (direct.header("x-private"), direct.header("keep-alive")),
+        (Some("secret"), Some("timeout=1"))
+    );
+
     let answer = fixture.gateway.get("/goods").await?;
     for name in ["x-private", "proxy-connection"] {
         assert_eq!(answer.header(name), None, "{name} reached the client");

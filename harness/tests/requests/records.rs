@@ -109,7 +109,7 @@ async fn bad_records_are_skipped_counted_warned_of_once_and_heal() -> Result<()>
         ("no-port", b"10.0.0.1"),
         ("port-0", b"10.0.0.1:0"),
         ("name", b"localhost:80"),
-        ("any", b"0.0.0.0:80"),
+        ("unspecified", b"0.0.0.0:80"),
         ("any-ipv6", b"[::]:80"),
         ("multicast", b"224.0.0.1:80"),
         ("broadcast", b"255.255.255.255:80"),

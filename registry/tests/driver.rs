@@ -1,0 +1,262 @@
+//! What the driver makes of a registry that misbehaves, with a scripted one and a paused clock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use registry::connect::{CallError, Cause};
+use registry::contract::Prefix;
+use registry::watch::source::{Event, Listing, Message, Raw, Source, Stream};
+use registry::watch::{Change, Update, Watch, watch_source};
+use tokio::time::Instant;
+
+/// What the registry does next; each call takes one.
+enum Play {
+    List(i64),
+    /// The watch is opened, and these arrive. Then it is silent.
+    Open(Vec<Message>),
+    Revision(i64),
+    Fail,
+}
+
+/// A registry that follows a script, and notes what it was asked.
+#[derive(Clone, Default)]
+struct Script {
+    plays: Arc<Mutex<VecDeque<Play>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Script {
+    fn new(plays: impl IntoIterator<Item = Play>) -> Self {
+        let script = Self::default();
+        script.plays.lock().unwrap().extend(plays);
+        script
+    }
+
+    fn next(&self, asked: String) -> Result<Play, CallError> {
+        self.asked.lock().unwrap().push(asked);
+        match self.plays.lock().unwrap().pop_front() {
+            Some(Play::Fail) | None => Err(refused()),
+            Some(play) => Ok(play),
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn refused() -> CallError {
+    CallError {
+        attempt: "play",
+        endpoint: "script".into(),
+        cause: Cause::Closed,
+    }
+}
+
+fn raw(id: &str, revision: i64) -> Raw {
+    Raw {
+        key: Prefix::default().key("goods", id).into_bytes(),
+        value: b"10.0.0.1:80".to_vec(),
+        lease: 7,
+        revision,
+    }
+}
+
+fn created(revision: i64) -> Message {
+    Message::Created { revision }
+}
+
+fn put(id: &str, revision: i64, complete: bool) -> Message {
+    let events = vec![Event::Put(raw(id, revision))];
+    Message::Events { events, complete }
+}
+
+#[async_trait]
+impl Source for Script {
+    type Stream = Played;
+
+    async fn list(&mut self) -> Result<Listing, CallError> {
+        match self.next("list".into())? {
+            Play::List(revision) => Ok(Listing {
+                records: vec![raw("listed", revision)],
+                revision,
+            }),
+            _ => panic!("the script expected another call than a list"),
+        }
+    }
+
+    async fn revision(&mut self) -> Result<i64, CallError> {
+        match self.next("revision".into())? {
+            Play::Revision(revision) => Ok(revision),
+            _ => panic!("the script expected another call than a read of the revision"),
+        }
+    }
+
+    async fn open(&mut self, from: i64) -> Result<Played, CallError> {
+        match self.next(format!("open {from}"))? {
+            Play::Open(messages) => Ok(Played(messages.into())),
+            _ => panic!("the script expected another call than a watch"),
+        }
+    }
+
+    fn disconnect(&mut self) {}
+}
+
+struct Played(VecDeque<Message>);
+
+#[async_trait]
+impl Stream for Played {
+    async fn message(&mut self) -> Result<Message, CallError> {
+        match self.0.pop_front() {
+            Some(message) => Ok(message),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn ask_progress(&mut self) -> Result<(), CallError> {
+        Ok(())
+    }
+}
+
+/// Runs the script to its end and returns the updates and what was asked until then.
+async fn play(plays: impl IntoIterator<Item = Play>) -> (Vec<Update>, Vec<String>) {
+    let script = Script::new(plays);
+    let (
+        Watch {
+            mut updates,
+            status,
+        },
+        driver,
+    ) = watch_source(script.clone(), Prefix::default());
+    let driver = tokio::spawn(driver.run());
+    let mut seen = Vec::new();
+    while !script.plays.lock().unwrap().is_empty() || status.borrow().live {
+        // The clock is paused: this returns when everything else waits.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        while let Ok(update) = updates.try_recv() {
+            seen.push(update);
+        }
+    }
+    driver.abort();
+    (seen, script.asked())
+}
+
+fn ids(update: &Update) -> Vec<&str> {
+    match update {
+        Update::Reset { instances, .. } => instances.iter().map(|i| &*i.id).collect(),
+        Update::Apply { changes, .. } => changes.iter().map(id).collect(),
+    }
+}
+
+fn id(change: &Change) -> &str {
+    match change {
+        Change::Put(instance) => &instance.id,
+        Change::Delete { id, .. } => id,
+    }
+}
+
+fn cancelled(compacted: bool) -> Message {
+    let reason = "because".to_owned();
+    Message::Cancelled { compacted, reason }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compacted_watch_is_listed_again() {
+    let (updates, asked) = play([
+        Play::List(10),
+        Play::Open(vec![created(10), cancelled(true)]),
+        Play::List(20),
+        Play::Open(vec![created(20)]),
+    ])
+    .await;
+    assert_eq!(asked[..4], ["list", "open 11", "list", "open 21"]);
+    assert_eq!(updates.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_cancelled_for_another_reason_resumes_where_it_was() {
+    let (updates, asked) = play([
+        Play::List(10),
+        Play::Open(vec![created(10), put("a", 12, true), cancelled(false)]),
+        Play::Open(vec![created(12)]),
+    ])
+    .await;
+    assert_eq!(asked[..3], ["list", "open 11", "open 13"]);
+    assert_eq!(
+        updates.iter().flat_map(ids).collect::<Vec<_>>(),
+        ["listed", "a"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fragment_without_its_rest_is_asked_for_again() {
+    let (updates, asked) = play([
+        Play::List(10),
+        Play::Open(vec![created(10), put("a", 12, false), cancelled(false)]),
+        Play::Open(vec![created(12), put("a", 12, false), put("b", 12, true)]),
+    ])
+    .await;
+    assert_eq!(asked[..3], ["list", "open 11", "open 12"]);
+    assert_eq!(
+        updates.iter().flat_map(ids).collect::<Vec<_>>(),
+        ["listed", "a", "a", "b"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_whose_revision_fell_is_listed_again_and_a_lagging_member_is_not() {
+    let (_, asked) = play([
+        Play::List(10),
+        Play::Open(vec![created(4)]),
+        Play::Revision(12),
+        // Silent, so after the deadline:
+        Play::Open(vec![created(4)]),
+        Play::Revision(4),
+        Play::List(4),
+        Play::Open(vec![created(4)]),
+    ])
+    .await;
+    assert_eq!(
+        asked[..7],
+        [
+            "list", "open 11", "revision", "open 11", "revision", "list", "open 5"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_after_created_ends_within_its_deadline() {
+    let started = Instant::now();
+    play([Play::List(10), Play::Open(vec![created(10)])]).await;
+    let took = started.elapsed();
+    assert!(
+        took >= Duration::from_secs(10) && took < Duration::from_secs(15),
+        "{took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_always_fails_is_not_asked_in_a_loop() {
+    let started = Instant::now();
+    let (_, asked) = play((0..50).map(|_| Play::Fail)).await;
+    assert!(asked.len() >= 50);
+    assert!(
+        started.elapsed() > Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_compacts_in_a_loop_is_not_listed_in_a_loop() {
+    let round = |n: i64| [Play::List(n), Play::Open(vec![created(n), cancelled(true)])];
+    let started = Instant::now();
+    play((10..60).flat_map(round)).await;
+    assert!(
+        started.elapsed() > Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+}
