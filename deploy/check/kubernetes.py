@@ -117,7 +117,7 @@ def _ingress_route(one, rendered):
     yield equal(f"{name} has entry points and routes", set(one["spec"]), {"entryPoints", "routes"})
     yield equal(f"{name} listens on web", one["spec"]["entryPoints"], ["web"])
     (route,) = one["spec"]["routes"]
-    yield equal(f"{name} has one route of four fields", set(route), {"match", "kind", "services"})
+    yield equal(f"{name} has one route of three fields", set(route), {"match", "kind", "services"})
     yield equal(f"{name}'s route is a rule", route["kind"], "Rule")
     yield equal(f"{name} is for the demo's domain", route["match"], "Host(`etcd-demo.local.com`) && PathPrefix(`/`)")
     for target in route["services"]:

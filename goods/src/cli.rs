@@ -14,12 +14,7 @@ use registry::contract::Prefix;
 #[command(name = "goods", version)]
 pub struct Arguments {
     /// Where to listen.
-    #[arg(
-        long,
-        env = "GOODS_LISTEN",
-        value_name = "IP:PORT",
-        default_value = "0.0.0.0:80"
-    )]
+    #[arg(long, env = "GOODS_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:80")]
     pub listen: SocketAddr,
 
     /// The address to register: ip:port, or an IP alone with the listening port. By default the first
@@ -50,21 +45,11 @@ pub struct Arguments {
     pub registry: Vec<String>,
 
     /// The registry's user.
-    #[arg(
-        long,
-        env = "GOODS_USERNAME",
-        value_name = "NAME",
-        requires = "password_file"
-    )]
+    #[arg(long, env = "GOODS_USERNAME", value_name = "NAME", requires = "password_file")]
     pub username: Option<String>,
 
     /// The file that holds the user's password.
-    #[arg(
-        long,
-        env = "GOODS_PASSWORD_FILE",
-        value_name = "FILE",
-        requires = "username"
-    )]
+    #[arg(long, env = "GOODS_PASSWORD_FILE", value_name = "FILE", requires = "username")]
     pub password_file: Option<PathBuf>,
 
     /// How long the registration outlives the process: whole seconds, at least 2s.
@@ -117,17 +102,14 @@ impl Arguments {
         if let Some(instance) = &self.instance {
             return Ok(instance.clone());
         }
-        let name =
-            nix::unistd::gethostname().context("cannot read the host's name: give --instance")?;
-        name.into_string()
-            .ok()
-            .context("the host's name is not UTF-8: give --instance")
+        let name = nix::unistd::gethostname().context("cannot read the host's name: give --instance")?;
+        name.into_string().ok().context("the host's name is not UTF-8: give --instance")
     }
 }
 
 fn first_ipv4() -> anyhow::Result<IpAddr> {
-    let interfaces = nix::ifaddrs::getifaddrs()
-        .context("cannot read the network interfaces: give --advertise")?;
+    let interfaces =
+        nix::ifaddrs::getifaddrs().context("cannot read the network interfaces: give --advertise")?;
     interfaces
         .filter_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()))
         .find(|ip| !ip.is_loopback())

@@ -58,30 +58,17 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         left = leave(registrar) => left?,
     }
     drop(listener);
-    if tokio::time::timeout(LAST_REQUESTS, connections.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(LAST_REQUESTS, connections.shutdown()).await.is_err() {
         tracing::warn!("some requests took longer than {LAST_REQUESTS:?}: leaving them");
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-fn register(
-    arguments: &Arguments,
-    instance: &str,
-    address: SocketAddr,
-) -> anyhow::Result<Registrar> {
-    let user = arguments
-        .username
-        .clone()
-        .zip(arguments.password_file.clone());
+fn register(arguments: &Arguments, instance: &str, address: SocketAddr) -> anyhow::Result<Registrar> {
+    let user = arguments.username.clone().zip(arguments.password_file.clone());
     let connection = Connection {
-        user: user.map(|(name, password_file)| User {
-            name,
-            password_file,
-        }),
+        user: user.map(|(name, password_file)| User { name, password_file }),
         ..Connection::to(arguments.registry.iter().cloned())
     };
     let registration = Registration {
@@ -91,11 +78,7 @@ fn register(
         ttl: arguments.ttl,
         drain: arguments.drain,
     };
-    Ok(Registrar::start(
-        connection,
-        arguments.prefix.clone(),
-        registration,
-    )?)
+    Ok(Registrar::start(connection, arguments.prefix.clone(), registration)?)
 }
 
 /// Waits for SIGTERM or SIGINT, then withdraws the registration and waits for the drain time.
@@ -131,9 +114,8 @@ fn serve(stream: TcpStream, goods: Arc<Goods>, connections: &GracefulShutdown) {
         let goods = goods.clone();
         async move { Ok::<_, Infallible>(goods.answer(request).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), answer);
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer);
     let connection = connections.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

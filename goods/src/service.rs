@@ -31,13 +31,7 @@ impl Goods {
         let header = head.headers.get(TRACE_ID).and_then(|id| id.to_str().ok());
         let header = header.map_or(Value::Null, Value::from);
         let (mut response, trace_id) = match Limited::new(body, MAX_BODY).collect().await {
-            Err(_) => (
-                text(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "the body is longer than 64 KiB",
-                ),
-                header,
-            ),
+            Err(_) => (text(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB"), header),
             Ok(body) => {
                 let trace_id = Some(header).filter(|id| !id.is_null());
                 let trace_id = trace_id.unwrap_or_else(|| trace_id_in(&body.to_bytes()));
@@ -49,9 +43,7 @@ impl Goods {
         }
         let status = response.status().as_u16();
         let (method, path) = (head.method.as_str(), head.uri.path());
-        let trace_id = trace_id
-            .as_str()
-            .map_or_else(|| trace_id.to_string(), str::to_owned);
+        let trace_id = trace_id.as_str().map_or_else(|| trace_id.to_string(), str::to_owned);
         tracing::info!(trace_id, method, path, status, "request");
         response
     }
@@ -61,8 +53,7 @@ fn route(method: &Method, path: &str, trace_id: &Value) -> Response<Full<Bytes>>
     match (method, path) {
         (&Method::GET | &Method::HEAD, "/") => text(StatusCode::OK, "goods"),
         (&Method::GET | &Method::POST | &Method::HEAD, "/goods/list") => {
-            let body =
-                json!({"code": 0, "message": "get goods list success", "trace_id": trace_id});
+            let body = json!({"code": 0, "message": "get goods list success", "trace_id": trace_id});
             let mut response = text(StatusCode::OK, body.to_string());
             let json = HeaderValue::from_static("application/json");
             response.headers_mut().insert(CONTENT_TYPE, json);
@@ -75,8 +66,7 @@ fn route(method: &Method, path: &str, trace_id: &Value) -> Response<Full<Bytes>>
 /// The article's gateway sends the id in a JSON body, as a number.
 fn trace_id_in(body: &[u8]) -> Value {
     let body: Option<Value> = serde_json::from_slice(body).ok();
-    body.and_then(|mut body| body.get_mut("trace_id").map(Value::take))
-        .unwrap_or_default()
+    body.and_then(|mut body| body.get_mut("trace_id").map(Value::take)).unwrap_or_default()
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -94,9 +84,7 @@ mod tests {
         if let Some(id) = trace_id {
             request = request.header(TRACE_ID, id);
         }
-        let request = request
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .unwrap();
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
         let response = Goods::new("goods-1".into()).answer(request).await;
         assert_eq!(response.headers()[SERVED_BY], "goods-1");
         let status = response.status().as_u16();
@@ -117,10 +105,7 @@ mod tests {
     async fn the_trace_id_is_the_headers_else_the_bodys_else_null() {
         assert_eq!(trace_id(Some("abc"), r#"{"trace_id":"def"}"#).await, "abc");
         assert_eq!(trace_id(None, r#"{"trace_id":"def"}"#).await, "def");
-        assert_eq!(
-            trace_id(None, r#"{"trace_id":1639626420}"#).await,
-            1639626420
-        );
+        assert_eq!(trace_id(None, r#"{"trace_id":1639626420}"#).await, 1639626420);
         assert_eq!(trace_id(None, "not JSON").await, Value::Null);
         assert_eq!(trace_id(None, "[]").await, Value::Null);
     }
@@ -137,11 +122,6 @@ mod tests {
     async fn a_body_over_64_kib_is_refused() {
         let fits = " ".repeat(64 * 1024);
         assert_eq!(ask(Method::POST, "/goods/list", None, &fits).await.0, 200);
-        assert_eq!(
-            ask(Method::POST, "/goods/list", None, &(fits + " "))
-                .await
-                .0,
-            413
-        );
+        assert_eq!(ask(Method::POST, "/goods/list", None, &(fits + " ")).await.0, 413);
     }
 }

@@ -119,11 +119,7 @@ impl Backend {
             requests: watch::Sender::default(),
         });
         let server = tokio::spawn(serve(listener, Arc::clone(&state))).abort_handle();
-        Ok(Self {
-            address,
-            state,
-            server,
-        })
+        Ok(Self { address, state, server })
     }
 
     /// Where it listens; also what to register.
@@ -161,17 +157,10 @@ impl Backend {
     /// When they have not within `within`.
     pub async fn wait_count(&self, count: usize, within: Duration) -> Result<()> {
         let mut requests = self.state.requests.subscribe();
-        let arrived = timeout(
-            within,
-            requests.wait_for(|requests| requests.len() >= count),
-        )
-        .await;
-        arrived.map(drop).with_context(|| {
-            format!(
-                "{} saw no {count} requests within {within:?}",
-                self.state.name
-            )
-        })
+        let arrived = timeout(within, requests.wait_for(|requests| requests.len() >= count)).await;
+        arrived
+            .map(drop)
+            .with_context(|| format!("{} saw no {count} requests within {within:?}", self.state.name))
     }
 }
 
@@ -186,36 +175,18 @@ impl State {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn handle(
-        &self,
-        connection: usize,
-        request: Request<Incoming>,
-    ) -> io::Result<Response<ReplyBody>> {
+    async fn handle(&self, connection: usize, request: Request<Incoming>) -> io::Result<Response<ReplyBody>> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        let target = head
-            .uri
-            .path_and_query()
-            .map_or_else(|| head.uri.to_string(), ToString::to_string);
-        let recorded = Recorded {
-            connection,
-            method: head.method,
-            target,
-            headers: head.headers,
-            body: body.clone(),
-        };
-        self.requests
-            .send_modify(|requests| requests.push(recorded));
+        let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
+        let recorded =
+            Recorded { connection, method: head.method, target, headers: head.headers, body: body.clone() };
+        self.requests.send_modify(|requests| requests.push(recorded));
         let reply = self.script().pop_front();
-        self.perform(reply.unwrap_or_else(|| self.usual.clone()), body)
-            .await
+        self.perform(reply.unwrap_or_else(|| self.usual.clone()), body).await
     }
 
-    async fn perform(
-        &self,
-        mut reply: Reply,
-        request_body: Bytes,
-    ) -> io::Result<Response<ReplyBody>> {
+    async fn perform(&self, mut reply: Reply, request_body: Bytes) -> io::Result<Response<ReplyBody>> {
         while let Reply::After(wait, then) = reply {
             sleep(wait).await;
             reply = *then;
@@ -226,16 +197,12 @@ impl State {
                 for (name, value) in headers {
                     response = response.header(name, value);
                 }
-                response
-                    .body(ReplyBody::whole(body))
-                    .map_err(io::Error::other)?
+                response.body(ReplyBody::whole(body)).map_err(io::Error::other)?
             }
             Reply::Echo => Response::new(ReplyBody::whole(request_body)),
-            Reply::Break(promised, sent) => Response::new(ReplyBody {
-                promised,
-                left: Some(sent),
-                flushed: false,
-            }),
+            Reply::Break(promised, sent) => {
+                Response::new(ReplyBody { promised, left: Some(sent), flushed: false })
+            }
             Reply::Drop => return Err(io::Error::other("told to drop the request")),
             Reply::Hang | Reply::After(..) => std::future::pending().await,
         };
@@ -256,9 +223,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
         connections.spawn(async move {
             let service = service_fn(|request| state.handle(connection, request));
             // A broken connection is what some replies ask for, and otherwise the client's to notice.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -273,11 +238,7 @@ struct ReplyBody {
 
 impl ReplyBody {
     fn whole(bytes: Bytes) -> Self {
-        Self {
-            promised: bytes.len() as u64,
-            left: Some(bytes),
-            flushed: false,
-        }
+        Self { promised: bytes.len() as u64, left: Some(bytes), flushed: false }
     }
 }
 

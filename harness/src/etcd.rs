@@ -87,8 +87,7 @@ impl Etcd {
     /// # Errors
     /// When etcd cannot be reached.
     pub async fn client(&self) -> Result<Client> {
-        self.connect(self.users.as_ref().map(|users| &users.root))
-            .await
+        self.connect(self.users.as_ref().map(|users| &users.root)).await
     }
 
     /// A new client of this user.
@@ -106,10 +105,7 @@ impl Etcd {
     pub async fn put(&self, key: &str, value: impl Into<Vec<u8>>) -> Result<i64> {
         let answer = self.client().await?.put(key, value, None).await;
         let answer = answer.with_context(|| format!("putting {key} into etcd"))?;
-        Ok(answer
-            .header()
-            .context("etcd's answer has no header")?
-            .revision())
+        Ok(answer.header().context("etcd's answer has no header")?.revision())
     }
 
     /// Deletes a key; returns the revision.
@@ -120,10 +116,7 @@ impl Etcd {
         let answer = self.client().await?.delete(key, None).await;
         let answer = answer.with_context(|| format!("deleting {key} from etcd"))?;
         ensure!(answer.deleted() == 1, "{key} is not in etcd");
-        Ok(answer
-            .header()
-            .context("etcd's answer has no header")?
-            .revision())
+        Ok(answer.header().context("etcd's answer has no header")?.revision())
     }
 
     /// Kills it (SIGKILL) and waits for its end. Data and port stay for a [`Etcd::restart`].
@@ -200,11 +193,7 @@ impl Etcd {
     }
 
     async fn end(&mut self) -> Result<()> {
-        if self.process.has_ended() {
-            Ok(())
-        } else {
-            self.kill().await
-        }
+        if self.process.has_ended() { Ok(()) } else { self.kill().await }
     }
 
     async fn connect(&self, user: Option<&User>) -> Result<Client> {
@@ -212,8 +201,7 @@ impl Etcd {
         if let Some(tls) = &self.tls {
             let client = (fs::read(&tls.client_cert)?, fs::read(&tls.client_key)?);
             let config = OpenSslClientConfig::default().ca_cert_pem(&fs::read(&tls.ca)?);
-            options =
-                options.with_openssl_tls(config.client_cert_pem_and_key(&client.0, &client.1));
+            options = options.with_openssl_tls(config.client_cert_pem_and_key(&client.0, &client.1));
         }
         if let Some(user) = user {
             options = options.with_user(user.name.as_str(), user.password.as_str());
@@ -232,17 +220,11 @@ impl Etcd {
             }
             ensure_listening(&self.process, self.address)?;
             let read = async { anyhow::Ok(self.client().await?.get("any", None).await?) };
-            timeout(Duration::from_secs(2), read)
-                .await
-                .context("etcd is silent")??;
+            timeout(Duration::from_secs(2), read).await.context("etcd is silent")??;
             Ok(true)
         });
         let answered = answered.await.with_context(|| self.process.tail())?;
-        ensure!(
-            answered,
-            "etcd ended while it started:\n{}",
-            self.process.tail()
-        );
+        ensure!(answered, "etcd ended while it started:\n{}", self.process.tail());
         Ok(())
     }
 }

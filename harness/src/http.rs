@@ -63,10 +63,7 @@ impl Answer {
 
     /// Whether the server says that this is the connection's last answer.
     pub fn closes(&self) -> bool {
-        self.headers
-            .get_all(CONNECTION)
-            .iter()
-            .any(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+        self.headers.get_all(CONNECTION).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
     }
 }
 
@@ -110,21 +107,11 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let received = Arc::new(AtomicU64::new(0));
-        let counted = Counted {
-            stream,
-            received: Arc::clone(&received),
-        };
-        let (sender, connection) = handshake(TokioIo::new(counted))
-            .await
-            .map_err(io::Error::other)?;
+        let counted = Counted { stream, received: Arc::clone(&received) };
+        let (sender, connection) = handshake(TokioIo::new(counted)).await.map_err(io::Error::other)?;
         // Its errors reach the sender of the request that they break.
         let driver = tokio::spawn(connection).abort_handle();
-        Ok(Self {
-            address,
-            sender,
-            received,
-            driver,
-        })
+        Ok(Self { address, sender, received, driver })
     }
 
     /// Sends a request and reads its answer whole. A missing `Host` is filled in.
@@ -141,11 +128,7 @@ impl Connection {
         }
         let (head, body) = self.sender.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        Ok(Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body,
-        })
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
 
     /// Whether it can still carry a request, as far as this side knows.
@@ -182,12 +165,7 @@ impl RawAnswer {
 
     /// The status of the first answer; none when no status line came.
     pub fn status(&self) -> Option<u16> {
-        self.text()
-            .strip_prefix("HTTP/1.")?
-            .split(' ')
-            .nth(1)?
-            .parse()
-            .ok()
+        self.text().strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()
     }
 
     /// How many answers came: status lines counted.
@@ -201,19 +179,12 @@ impl RawAnswer {
 /// # Errors
 /// When the connect or the write fails.
 pub async fn raw(address: SocketAddr, bytes: &[u8], within: Duration) -> Result<RawAnswer> {
-    let mut stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("connecting to {address}"))?;
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
     stream.write_all(bytes).await.context("writing raw bytes")?;
     let mut answer = Vec::new();
     // A reset is a close too: a server that refuses a request may leave some of it unread.
-    let closed = timeout(within, stream.read_to_end(&mut answer))
-        .await
-        .is_ok();
-    Ok(RawAnswer {
-        bytes: answer,
-        closed,
-    })
+    let closed = timeout(within, stream.read_to_end(&mut answer)).await.is_ok();
+    Ok(RawAnswer { bytes: answer, closed })
 }
 
 /// Counts what comes in, so that "closed before any answer byte" can be told.
@@ -231,8 +202,7 @@ impl AsyncRead for Counted {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.received
-            .fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        self.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
         result
     }
 }
@@ -250,10 +220,7 @@ impl AsyncWrite for Counted {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -67,11 +67,7 @@ impl Load {
 
     /// `POST path` with a body, 500 a second over 16 connections.
     pub fn post(target: SocketAddr, path: &str, body: impl Into<Bytes>) -> Self {
-        Self {
-            method: Method::POST,
-            body: body.into(),
-            ..Self::get(target, path)
-        }
+        Self { method: Method::POST, body: body.into(), ..Self::get(target, path) }
     }
 
     /// At this rate, whether answers come or not, as long as a connection is free to send. What had to
@@ -113,30 +109,20 @@ impl Load {
             limit,
             stop: watch::Sender::new(false),
         });
-        let worker = || Worker {
-            shared: Arc::clone(&shared),
-            connection: None,
-            outcome: Outcome::default(),
-        };
+        let worker = || Worker { shared: Arc::clone(&shared), connection: None, outcome: Outcome::default() };
         let workers = (0..self.connections).map(|_| worker().run()).collect();
         Running { workers, shared }
     }
 
     fn request(&self) -> Result<Request<Bytes>> {
-        Ok(Request::builder()
-            .method(&self.method)
-            .uri(&self.path)
-            .body(self.body.clone())?)
+        Ok(Request::builder().method(&self.method).uri(&self.path).body(self.body.clone())?)
     }
 }
 
 impl Running {
     /// Requests begun so far.
     pub fn begun(&self) -> u64 {
-        self.shared
-            .next
-            .load(Ordering::Relaxed)
-            .min(self.shared.limit)
+        self.shared.next.load(Ordering::Relaxed).min(self.shared.limit)
     }
 
     /// Lets every connection finish its request, and adds up.
@@ -176,9 +162,7 @@ impl Worker {
                 Ok(result) => result,
                 Err(_) => {
                     self.connection = None;
-                    Err(Failure::Transport(anyhow::anyhow!(
-                        "no answer within {PATIENCE:?}"
-                    )))
+                    Err(Failure::Transport(anyhow::anyhow!("no answer within {PATIENCE:?}")))
                 }
             };
             self.outcome.record(result, due.elapsed());
@@ -222,16 +206,12 @@ impl Worker {
                 Err(_) => self.outcome.repeated += 1,
             }
         }
-        let mut connection = Connection::open(self.shared.load.target)
-            .await
-            .map_err(|error| match error.kind() {
+        let mut connection =
+            Connection::open(self.shared.load.target).await.map_err(|error| match error.kind() {
                 ErrorKind::ConnectionRefused => Failure::Refused,
                 _ => Failure::Transport(error.into()),
             })?;
-        let answer = self
-            .send(&mut connection)
-            .await
-            .map_err(Failure::Transport)?;
+        let answer = self.send(&mut connection).await.map_err(Failure::Transport)?;
         Ok(self.keep(connection, answer))
     }
 
@@ -242,10 +222,7 @@ impl Worker {
 
     async fn send(&self, connection: &mut Connection) -> Result<Answer> {
         let request = self.shared.load.request()?;
-        connection
-            .send(request)
-            .await
-            .context("exchanging a request for an answer")
+        connection.send(request).await.context("exchanging a request for an answer")
     }
 
     fn keep(&mut self, connection: Connection, answer: Answer) -> Answer {

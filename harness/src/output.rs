@@ -54,29 +54,17 @@ impl Output {
     /// The lines after the first `count`, as far as they are kept.
     pub(crate) fn since(&self, count: usize) -> Vec<String> {
         let kept = self.kept();
-        kept.lines
-            .iter()
-            .skip(count.saturating_sub(kept.dropped))
-            .map(|(_, line)| line.clone())
-            .collect()
+        kept.lines.iter().skip(count.saturating_sub(kept.dropped)).map(|(_, line)| line.clone()).collect()
     }
 
     /// The lines of one pipe.
     pub(crate) fn of(&self, wanted: Source) -> Vec<String> {
         let kept = self.kept();
-        kept.lines
-            .iter()
-            .filter(|(source, _)| *source == wanted)
-            .map(|(_, line)| line.clone())
-            .collect()
+        kept.lines.iter().filter(|(source, _)| *source == wanted).map(|(_, line)| line.clone()).collect()
     }
 
     /// The first wanted line after the first `count`; none when both pipes ended without it.
-    pub(crate) async fn find_since(
-        &self,
-        mut count: usize,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Option<String> {
+    pub(crate) async fn find_since(&self, mut count: usize, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let mut changes = self.open.subscribe();
         loop {
             let open = *changes.borrow_and_update();

@@ -34,15 +34,11 @@ pub fn free_address() -> Result<SocketAddr> {
 /// # Errors
 /// When it does not.
 pub(crate) fn ensure_listening(process: &Process, address: SocketAddr) -> Result<()> {
-    let SocketAddr::V4(address) = address else {
-        bail!("{address} is not an IPv4 address")
-    };
-    let inode =
-        listening_inode(address)?.with_context(|| format!("nobody listens on {address}"))?;
+    let SocketAddr::V4(address) = address else { bail!("{address} is not an IPv4 address") };
+    let inode = listening_inode(address)?.with_context(|| format!("nobody listens on {address}"))?;
     let socket = format!("socket:[{inode}]");
     let descriptors = format!("/proc/{}/fd", process.pid());
-    let mut descriptors =
-        fs::read_dir(&descriptors).with_context(|| format!("reading {descriptors}"))?;
+    let mut descriptors = fs::read_dir(&descriptors).with_context(|| format!("reading {descriptors}"))?;
     let is_held = descriptors.any(|entry| {
         entry
             .and_then(|entry| fs::read_link(entry.path()))
@@ -55,27 +51,17 @@ pub(crate) fn ensure_listening(process: &Process, address: SocketAddr) -> Result
 /// The inode of the listening socket, as proc_net_tcp(5) shows it.
 fn listening_inode(address: SocketAddrV4) -> Result<Option<String>> {
     const LISTEN: &str = "0A";
-    let local = format!(
-        "{:08X}:{:04X}",
-        u32::from_ne_bytes(address.ip().octets()),
-        address.port()
-    );
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
     let table = fs::read_to_string("/proc/net/tcp").context("reading /proc/net/tcp")?;
     let inode = table.lines().find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let is_it = fields.get(1) == Some(&local.as_str()) && fields.get(3) == Some(&LISTEN);
-        if is_it {
-            fields.get(9).map(|&inode| inode.to_owned())
-        } else {
-            None
-        }
+        if is_it { fields.get(9).map(|&inode| inode.to_owned()) } else { None }
     });
     Ok(inode)
 }
 
 /// Whether a process's output says that its address was taken.
 pub(crate) fn says_taken(output: &[String]) -> bool {
-    output
-        .iter()
-        .any(|line| line.to_ascii_lowercase().contains("in use"))
+    output.iter().any(|line| line.to_ascii_lowercase().contains("in use"))
 }

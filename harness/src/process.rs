@@ -97,9 +97,7 @@ impl Process {
             Stdout::Kept => Stdio::piped(),
             Stdout::Discarded => Stdio::null(),
         });
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
+        let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
 
         let output = Arc::new(Output::default());
         if let Some(stdout) = child.stdout.take() {
@@ -109,12 +107,7 @@ impl Process {
             output.read(Source::Stderr, stderr);
         }
         let ended = watch_end(pid_of(&child));
-        Ok(Self {
-            name,
-            child,
-            output,
-            ended,
-        })
+        Ok(Self { name, child, output, ended })
     }
 
     /// The process id. It stays this process's own until [`Process::wait_exit`] returns.
@@ -127,8 +120,7 @@ impl Process {
     /// # Errors
     /// When the process is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill(pid_of(&self.child), signal)
-            .with_context(|| format!("sending {signal} to {}", self.name))
+        kill(pid_of(&self.child), signal).with_context(|| format!("sending {signal} to {}", self.name))
     }
 
     /// Waits until the process has ended and all its output is in.
@@ -143,9 +135,7 @@ impl Process {
         }
         // A grandchild may hold the pipe open: what it still writes is not ours to wait for.
         let _ = timeout(within, self.output.ended()).await;
-        self.child
-            .wait()
-            .with_context(|| format!("collecting {}", self.name))
+        self.child.wait().with_context(|| format!("collecting {}", self.name))
     }
 
     /// Whether the process has ended.
@@ -177,11 +167,7 @@ impl Process {
     ///
     /// # Errors
     /// When there is none within `within`, or the process ended without it; the error shows its last lines.
-    pub async fn wait_for_line(
-        &self,
-        wanted: impl Fn(&str) -> bool,
-        within: Duration,
-    ) -> Result<String> {
+    pub async fn wait_for_line(&self, wanted: impl Fn(&str) -> bool, within: Duration) -> Result<String> {
         self.wait_for_line_since(0, wanted, within).await
     }
 
@@ -197,16 +183,8 @@ impl Process {
     ) -> Result<String> {
         match timeout(within, self.output.find_since(count, wanted)).await {
             Ok(Some(line)) => Ok(line),
-            Ok(None) => bail!(
-                "{} ended without the awaited line\n{}",
-                self.name,
-                self.tail()
-            ),
-            Err(_) => bail!(
-                "no awaited line of {} within {within:?}\n{}",
-                self.name,
-                self.tail()
-            ),
+            Ok(None) => bail!("{} ended without the awaited line\n{}", self.name, self.tail()),
+            Err(_) => bail!("no awaited line of {} within {within:?}\n{}", self.name, self.tail()),
         }
     }
 
@@ -219,12 +197,8 @@ impl Process {
         let stat = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         // The name in parentheses may hold spaces; utime and stime are the 14th and 15th field of proc(5).
         let (_, after_name) = stat.rsplit_once(')').context("no `)` in /proc/PID/stat")?;
-        let ticks: Vec<u32> = after_name
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(str::parse)
-            .collect::<Result<_, _>>()?;
+        let ticks: Vec<u32> =
+            after_name.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
         Ok(TICK * ticks.iter().sum())
     }
 

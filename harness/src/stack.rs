@@ -29,16 +29,10 @@ async fn wait_listening(process: &Process, addresses: &[SocketAddr]) -> Result<b
         if process.has_ended() {
             return Ok(false);
         }
-        addresses
-            .iter()
-            .try_for_each(|&address| ensure_listening(process, address))?;
+        addresses.iter().try_for_each(|&address| ensure_listening(process, address))?;
         Ok(true)
     });
     let listens = listening.await.with_context(|| process.tail())?;
-    ensure!(
-        listens || says_taken(&process.lines()),
-        "it ended while it started:\n{}",
-        process.tail()
-    );
+    ensure!(listens || says_taken(&process.lines()), "it ended while it started:\n{}", process.tail());
     Ok(listens)
 }

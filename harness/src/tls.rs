@@ -42,12 +42,7 @@ impl TlsFiles {
         let authority = authority_parameters()?;
         write_secret(&files.ca, &authority.self_signed(&key)?.pem())?;
         let issuer = Issuer::new(authority, key);
-        sign(
-            &issuer,
-            &["127.0.0.1", "localhost"],
-            &files.server_cert,
-            &files.server_key,
-        )?;
+        sign(&issuer, &["127.0.0.1", "localhost"], &files.server_cert, &files.server_key)?;
         sign(&issuer, &["client"], &files.client_cert, &files.client_key)?;
         Ok(files)
     }
@@ -56,30 +51,20 @@ impl TlsFiles {
 fn authority_parameters() -> Result<CertificateParams> {
     let mut parameters = CertificateParams::new(Vec::new())?;
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, "Test authority");
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    parameters.distinguished_name.push(DnType::CommonName, "Test authority");
     Ok(parameters)
 }
 
 fn sign(issuer: &Issuer<'_, KeyPair>, names: &[&str], cert: &Path, key: &Path) -> Result<()> {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let mut parameters = CertificateParams::new(names.clone())?;
-    let name = names
-        .into_iter()
-        .next()
-        .context("a certificate needs a name")?;
+    let name = names.into_iter().next().context("a certificate needs a name")?;
     parameters.distinguished_name.push(DnType::CommonName, name);
     parameters.use_authority_key_identifier_extension = true;
     // etcd's own gateway dials etcd with the server's certificate, so that one is a client's as well.
-    parameters.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    parameters.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key_pair = KeyPair::generate()?;
     write_secret(cert, &parameters.signed_by(&key_pair, issuer)?.pem())?;
     write_secret(key, &key_pair.serialize_pem())

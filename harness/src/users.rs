@@ -41,17 +41,9 @@ impl Users {
             let password = format!("{:016x}", fastrand::u64(..));
             let password_file = directory.join(format!("{name}.password"));
             write_secret(&password_file, &format!("{password}\n"))?;
-            anyhow::Ok(User {
-                name: name.to_owned(),
-                password,
-                password_file,
-            })
+            anyhow::Ok(User { name: name.to_owned(), password, password_file })
         };
-        Ok(Self {
-            root: user("root")?,
-            reader: user("gateway")?,
-            writer: user("goods")?,
-        })
+        Ok(Self { root: user("root")?, reader: user("gateway")?, writer: user("goods")? })
     }
 
     /// Creates the users and their roles in an etcd that has none, and turns authentication on.
@@ -60,22 +52,9 @@ impl Users {
         client.role_add("root").await?;
         client.user_grant_role("root", "root").await?;
         let everything_below = PREFIX.as_bytes();
-        grant(
-            &mut client,
-            &self.reader,
-            Permission::read(everything_below).with_prefix(),
-        )
-        .await?;
-        grant(
-            &mut client,
-            &self.writer,
-            Permission::read_write(everything_below).with_prefix(),
-        )
-        .await?;
-        client
-            .auth_enable()
-            .await
-            .context("turning etcd's authentication on")?;
+        grant(&mut client, &self.reader, Permission::read(everything_below).with_prefix()).await?;
+        grant(&mut client, &self.writer, Permission::read_write(everything_below).with_prefix()).await?;
+        client.auth_enable().await.context("turning etcd's authentication on")?;
         Ok(())
     }
 }
@@ -83,12 +62,8 @@ impl Users {
 async fn grant(client: &mut Client, user: &User, permission: Permission) -> Result<()> {
     add_user(client, user).await?;
     client.role_add(user.name.as_str()).await?;
-    client
-        .role_grant_permission(user.name.as_str(), permission)
-        .await?;
-    client
-        .user_grant_role(user.name.as_str(), user.name.as_str())
-        .await?;
+    client.role_grant_permission(user.name.as_str(), permission).await?;
+    client.user_grant_role(user.name.as_str(), user.name.as_str()).await?;
     Ok(())
 }
 
@@ -109,6 +84,5 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("creating {}", path.display()))?;
-    file.write_all(text.as_bytes())
-        .with_context(|| format!("writing {}", path.display()))
+    file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }

@@ -18,15 +18,9 @@ fn shell(script: &str) -> Result<Process> {
 
 #[tokio::test]
 async fn lines_of_both_pipes_are_kept_and_can_be_awaited() -> Result<()> {
-    let mut process = shell(
-        "echo one; echo two >&2; sleep 0.2; echo three; echo no newline at the end | tr -d '\\n'",
-    )?;
-    assert_eq!(
-        process
-            .wait_for_line(|line| line.starts_with("th"), PATIENCE)
-            .await?,
-        "three"
-    );
+    let mut process =
+        shell("echo one; echo two >&2; sleep 0.2; echo three; echo no newline at the end | tr -d '\\n'")?;
+    assert_eq!(process.wait_for_line(|line| line.starts_with("th"), PATIENCE).await?, "three");
     assert!(process.wait_exit(PATIENCE).await?.success());
     let mut lines = process.lines();
     lines.sort_unstable();
@@ -39,19 +33,13 @@ async fn lines_of_both_pipes_are_kept_and_can_be_awaited() -> Result<()> {
 #[tokio::test]
 async fn a_line_that_never_comes_is_an_error_that_shows_what_came() -> Result<()> {
     let ended = shell("echo something else")?;
-    let error = ended
-        .wait_for_line(|line| line == "this", PATIENCE)
-        .await
-        .err()
-        .map(|error| error.to_string());
+    let error =
+        ended.wait_for_line(|line| line == "this", PATIENCE).await.err().map(|error| error.to_string());
     assert!(error.is_some_and(|error| error.contains("ended") && error.contains("something else")));
 
     let silent = shell("exec sleep 30")?;
-    let error = silent
-        .wait_for_line(|_| true, Duration::from_millis(100))
-        .await
-        .err()
-        .map(|error| error.to_string());
+    let error =
+        silent.wait_for_line(|_| true, Duration::from_millis(100)).await.err().map(|error| error.to_string());
     assert!(error.is_some_and(|error| error.contains("within 100ms")));
     Ok(())
 }
@@ -59,13 +47,9 @@ async fn a_line_that_never_comes_is_an_error_that_shows_what_came() -> Result<()
 #[tokio::test]
 async fn only_later_lines_count_after_a_mark() -> Result<()> {
     let process = shell("echo same; sleep 0.2; echo same again; exec sleep 30")?;
-    process
-        .wait_for_line(|line| line == "same", PATIENCE)
-        .await?;
+    process.wait_for_line(|line| line == "same", PATIENCE).await?;
     let mark = process.line_count();
-    let later = process
-        .wait_for_line_since(mark, |line| line.starts_with("same"), PATIENCE)
-        .await?;
+    let later = process.wait_for_line_since(mark, |line| line.starts_with("same"), PATIENCE).await?;
     assert_eq!(later, "same again");
     Ok(())
 }
@@ -73,9 +57,7 @@ async fn only_later_lines_count_after_a_mark() -> Result<()> {
 #[tokio::test]
 async fn a_signal_arrives_and_the_exit_code_comes_back() -> Result<()> {
     let mut process = shell("trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done")?;
-    process
-        .wait_for_line(|line| line == "ready", PATIENCE)
-        .await?;
+    process.wait_for_line(|line| line == "ready", PATIENCE).await?;
     assert!(process.wait_exit(Duration::from_millis(100)).await.is_err());
     assert!(!process.has_ended());
     process.signal(Signal::SIGTERM)?;
@@ -110,8 +92,6 @@ async fn a_dropped_process_is_dead() -> Result<()> {
 
 #[test]
 fn a_binary_that_is_not_built_says_what_to_run() {
-    let error = binary("no-such-binary")
-        .err()
-        .map(|error| error.to_string());
+    let error = binary("no-such-binary").err().map(|error| error.to_string());
     assert!(error.is_some_and(|error| error.contains("cargo build --workspace")));
 }

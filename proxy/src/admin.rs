@@ -53,10 +53,7 @@ impl Admin {
             .iter()
             .map(|(name, service)| {
                 let endpoints = service.endpoints();
-                (
-                    name.to_string(),
-                    endpoints.entries().iter().map(describe).collect(),
-                )
+                (name.to_string(), endpoints.entries().iter().map(describe).collect())
             })
             .collect();
         let body = json!({
@@ -69,22 +66,10 @@ impl Admin {
 
     fn metrics(&self) -> Response<Vec<u8>> {
         let status = self.status.borrow().clone();
-        self.metrics.in_flight().set(
-            self.lifecycle
-                .requests_in_flight()
-                .try_into()
-                .unwrap_or(i64::MAX),
-        );
-        match self
-            .metrics
-            .render(&self.directory, &status, self.output.dropped())
-        {
+        self.metrics.in_flight().set(self.lifecycle.requests_in_flight().try_into().unwrap_or(i64::MAX));
+        match self.metrics.render(&self.directory, &status, self.output.dropped()) {
             Ok(text) => answer(200, "text/plain; version=0.0.4", text),
-            Err(error) => answer(
-                500,
-                "text/plain",
-                format!("could not write the metrics: {error}\n").into(),
-            ),
+            Err(error) => answer(500, "text/plain", format!("could not write the metrics: {error}\n").into()),
         }
     }
 }
@@ -108,10 +93,7 @@ fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Ve
     let mut response = Response::new(body);
     *response.status_mut() = status.try_into().unwrap_or_default();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        http::HeaderValue::from_static(content_type),
-    );
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     headers.insert(header::CONTENT_LENGTH, length.into());
     response
 }
@@ -124,11 +106,7 @@ impl ServeHttp for Admin {
             "/readyz" => self.readiness(),
             "/metrics" => self.metrics(),
             "/services" => self.services(),
-            _ => answer(
-                404,
-                "text/plain",
-                b"there are /livez /readyz /metrics /services\n".to_vec(),
-            ),
+            _ => answer(404, "text/plain", b"there are /livez /readyz /metrics /services\n".to_vec()),
         }
     }
 }

@@ -40,13 +40,7 @@ impl Arguments {
     /// What Pingora wants to know. Its own reading of a configuration file stays off: ours is checked.
     #[must_use]
     pub fn pingora_options(&self) -> Opt {
-        Opt {
-            upgrade: self.upgrade,
-            daemon: self.daemon,
-            nocapture: false,
-            test: self.test,
-            conf: None,
-        }
+        Opt { upgrade: self.upgrade, daemon: self.daemon, nocapture: false, test: self.test, conf: None }
     }
 }
 
@@ -83,9 +77,7 @@ mod tests {
 
     #[test]
     fn pingora_learns_everything_but_the_file() {
-        let options = arguments("proxy -c a.yaml -t -d -u")
-            .unwrap()
-            .pingora_options();
+        let options = arguments("proxy -c a.yaml -t -d -u").unwrap().pingora_options();
         assert!(options.test && options.daemon && options.upgrade && !options.nocapture);
         assert_eq!(options.conf, None);
         let options = arguments("proxy").unwrap().pingora_options();

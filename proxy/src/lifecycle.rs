@@ -100,11 +100,7 @@ pub struct Signals {
 impl Signals {
     /// After being told to stop, the process serves on for `lame_duck`, saying that it is not ready.
     pub fn new(lifecycle: Arc<Lifecycle>, lame_duck: Duration, upgrade_sock: PathBuf) -> Self {
-        Self {
-            lifecycle,
-            lame_duck,
-            upgrade_sock,
-        }
+        Self { lifecycle, lame_duck, upgrade_sock }
     }
 
     async fn terminate(&self) -> ShutdownSignal {

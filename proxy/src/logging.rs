@@ -29,11 +29,7 @@ pub enum Form {
 impl Form {
     /// For people where a person looks, JSON elsewhere.
     pub fn of_stdout() -> Self {
-        if io::stdout().is_terminal() {
-            Form::Text
-        } else {
-            Form::Json
-        }
+        if io::stdout().is_terminal() { Form::Text } else { Form::Json }
     }
 }
 
@@ -75,16 +71,11 @@ impl Output {
     pub fn install(self: &Arc<Self>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let filter = EnvFilter::try_from_env("LEASEWAY_LOG")
             .unwrap_or_else(|_| EnvFilter::new("warn,proxy=info,registry=info"));
-        let lines = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(self.clone());
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(self.clone());
         match self.form {
-            Form::Json => lines
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false)
-                .try_init(),
+            Form::Json => {
+                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+            }
             Form::Text => lines.with_target(false).with_ansi(false).try_init(),
         }
     }

@@ -31,14 +31,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let output = output(&config, arguments);
-    output
-        .install()
-        .map_err(|error| anyhow!("cannot set up the log: {error}"))?;
+    output.install().map_err(|error| anyhow!("cannot set up the log: {error}"))?;
     log_panics();
     // A panic while starting ends the process like any other error.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        server::run(config, arguments, output.clone())
-    }));
+    let outcome = catch_unwind(AssertUnwindSafe(|| server::run(config, arguments, output.clone())));
     output.flush();
     outcome.map_err(|_| anyhow!("the gateway panicked while it started; see its log"))??;
     Ok(())
@@ -62,10 +58,7 @@ fn log_panics() {
     }));
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where a person is told why there is no gateway"
-)]
+#[expect(clippy::print_stderr, reason = "the one place where a person is told why there is no gateway")]
 fn eprintln(error: &anyhow::Error) {
     eprintln!("proxy: {error:#}");
 }

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use registry::status::Status;
 
 use crate::directory::{Directory, State};
 
 /// From 0.5 ms, a proxied request on one machine, to 30 s, the longest wait for a first byte.
-const DURATION_BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
-];
+const DURATION_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
 /// The gateway's metrics.
 #[derive(Debug)]
@@ -62,27 +61,18 @@ impl Metrics {
                     &["service", "status"],
                 ),
             )?,
-            durations: register(
-                &registry,
-                HistogramVec::new(duration.buckets(buckets), &["service"]),
-            )?,
+            durations: register(&registry, HistogramVec::new(duration.buckets(buckets), &["service"]))?,
             in_flight: gauge("requests_in_flight", "Requests being served.")?,
             retries: register(
                 &registry,
                 IntCounterVec::new(
-                    opts(
-                        "retries_total",
-                        "Attempts beyond a request's first, by service and reason.",
-                    ),
+                    opts("retries_total", "Attempts beyond a request's first, by service and reason."),
                     &["service", "reason"],
                 ),
             )?,
             endpoints: register(
                 &registry,
-                IntGaugeVec::new(
-                    opts("endpoints", "Endpoints by service and state."),
-                    &["service", "state"],
-                ),
+                IntGaugeVec::new(opts("endpoints", "Endpoints by service and state."), &["service", "state"]),
             )?,
             registry_revision: gauge(
                 "registry_revision",
@@ -96,22 +86,13 @@ impl Metrics {
             // Mirrors of the watch's own counters, hence gauges.
             registry_events: gauge("registry_events_total", "Puts and deletes received.")?,
             registry_lists: gauge("registry_lists_total", "Complete lists read.")?,
-            registry_failures: gauge(
-                "registry_failures_total",
-                "Calls, streams and deadlines that failed.",
-            )?,
-            registry_skipped: gauge(
-                "registry_skipped_records_total",
-                "Records that were no registration.",
-            )?,
+            registry_failures: gauge("registry_failures_total", "Calls, streams and deadlines that failed.")?,
+            registry_skipped: gauge("registry_skipped_records_total", "Records that were no registration.")?,
             panics: register(
                 &registry,
                 IntCounter::with_opts(opts("panics_total", "Requests that a panic ended.")),
             )?,
-            lines_dropped: gauge(
-                "log_lines_dropped_total",
-                "Log lines dropped because nobody took them.",
-            )?,
+            lines_dropped: gauge("log_lines_dropped_total", "Log lines dropped because nobody took them.")?,
             registry,
         })
     }
@@ -161,11 +142,7 @@ impl Metrics {
         for service in directory.services().values() {
             let endpoints = service.endpoints();
             for state in State::ALL {
-                let count = endpoints
-                    .entries()
-                    .iter()
-                    .filter(|e| e.state() == state)
-                    .count();
+                let count = endpoints.entries().iter().filter(|e| e.state() == state).count();
                 self.endpoints
                     .with_label_values(&[&**service.name(), state.as_str()])
                     .set(as_gauge(count as u64));
@@ -221,10 +198,7 @@ impl Default for StatusCounters {
 impl ServiceMetrics {
     /// Counts an answered request. Status 0: the client left first.
     pub fn answered(&self, status: u16, took: Duration) {
-        let count = || {
-            self.requests
-                .with_label_values(&[&*self.name, &status.to_string()])
-        };
+        let count = || self.requests.with_label_values(&[&*self.name, &status.to_string()]);
         match self.by_status.0.get(usize::from(status)) {
             Some(counter) => counter.get_or_init(count).inc(),
             None => count().inc(),

@@ -58,11 +58,7 @@ pub enum StartError {
 /// The gateway could not start; nothing was served.
 pub fn run(config: Config, arguments: &Arguments, output: Arc<Output>) -> Result<(), StartError> {
     let daemon = arguments.daemon || config.server.daemon;
-    if let Some(directory) = config
-        .run_directory
-        .as_ref()
-        .filter(|_| daemon || arguments.upgrade)
-    {
+    if let Some(directory) = config.run_directory.as_ref().filter(|_| daemon || arguments.upgrade) {
         // Only a daemon changes its user.
         directory.prepare(config.server.user.as_deref().filter(|_| daemon))?;
     }
@@ -75,18 +71,14 @@ pub fn run(config: Config, arguments: &Arguments, output: Arc<Output>) -> Result
     let lame_duck = config.gateway.timeouts.lame_duck;
     let signals = Signals::new(lifecycle.clone(), lame_duck, signals_path);
     let server = build(config, arguments, lifecycle, output)?;
-    server.run(RunArgs {
-        shutdown_signal: Box::new(signals),
-    });
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
 }
 
 /// Pingora would retry a taken port for 30 s and then go on without it. Between this check and Pingora's
 /// own bind another process may still take it; then Pingora's log says so.
 fn check_free(address: SocketAddr) -> Result<(), StartError> {
-    TcpListener::bind(address)
-        .map(drop)
-        .map_err(|source| StartError::Listen { address, source })
+    TcpListener::bind(address).map(drop).map_err(|source| StartError::Listen { address, source })
 }
 
 fn build(
@@ -95,36 +87,17 @@ fn build(
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
 ) -> Result<Server, StartError> {
-    let Config {
-        server: conf,
-        gateway: config,
-        ..
-    } = config;
+    let Config { server: conf, gateway: config, .. } = config;
     let services = config.routes.iter().map(|route| route.service.as_str());
     let (directory, writer) = directory::new(services);
     let metrics = Arc::new(Metrics::new()?);
     let registry = &config.registry;
     let watch = watch(registry.connection.clone(), registry.prefix.clone());
     let (discovery, status) = Discovery::new(watch, registry.prefix.clone(), writer);
-    let gateway = Gateway::new(
-        &config,
-        directory.clone(),
-        metrics.clone(),
-        lifecycle.clone(),
-        output.clone(),
-    );
-    let stop = Stop {
-        lifecycle: lifecycle.clone(),
-        drain: config.timeouts.drain,
-        output: output.clone(),
-    };
-    let admin = Admin {
-        directory,
-        status,
-        lifecycle,
-        metrics,
-        output: output.clone(),
-    };
+    let gateway =
+        Gateway::new(&config, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());
+    let stop = Stop { lifecycle: lifecycle.clone(), drain: config.timeouts.drain, output: output.clone() };
+    let admin = Admin { directory, status, lifecycle, metrics, output: output.clone() };
 
     let mut server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
     let bootstrap = server.bootstrap_as_a_service();
@@ -134,12 +107,7 @@ fn build(
     }
     server.add_service(background("stop", stop));
     let entry = entry(&server.configuration, gateway, &config);
-    listen(
-        &mut server,
-        &bootstrap,
-        Service::new("gateway".to_owned(), entry),
-        &config.listen,
-    );
+    listen(&mut server, &bootstrap, Service::new("gateway".to_owned(), entry), &config.listen);
     if let Some(address) = config.admin {
         let mut admin = Service::new("admin".to_owned(), admin);
         admin.threads = Some(1);
@@ -164,10 +132,7 @@ fn listen<A: HttpServerApp + Send + Sync + 'static>(
     server.add_service(service).add_dependency(bootstrap);
 }
 
-fn background<T: BackgroundService + Send + Sync + 'static>(
-    name: &str,
-    task: T,
-) -> GenBackgroundService<T> {
+fn background<T: BackgroundService + Send + Sync + 'static>(name: &str, task: T) -> GenBackgroundService<T> {
     let mut service = pingora::services::background::background_service(name, task);
     service.threads = Some(1);
     service
@@ -181,10 +146,7 @@ struct Feed {
 
 impl Feed {
     fn new(discovery: Discovery<EtcdSource>, output: Arc<Output>) -> Self {
-        Self {
-            discovery: Mutex::new(Some(discovery)),
-            output,
-        }
+        Self { discovery: Mutex::new(Some(discovery)), output }
     }
 }
 
@@ -195,11 +157,7 @@ impl BackgroundService for Feed {
         if let Err(error) = self.output.start_writer() {
             tracing::warn!(%error, "cannot start the log's writer: each line is written at once");
         }
-        let discovery = self
-            .discovery
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(discovery) = discovery else { return };
         // A gateway whose picture stands still must not live on: a panic in there ends the process.
         let feeding = tokio::spawn(discovery.run(move || ready.notify_ready()));

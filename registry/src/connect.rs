@@ -54,11 +54,7 @@ pub struct Tls {
 impl Connection {
     /// A connection without user and certificates.
     pub fn to<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Self {
-        Self {
-            endpoints: endpoints.into_iter().map(Into::into).collect(),
-            user: None,
-            tls: None,
-        }
+        Self { endpoints: endpoints.into_iter().map(Into::into).collect(), user: None, tls: None }
     }
 }
 
@@ -95,9 +91,7 @@ impl Cause {
     /// Whether the registry said that the lease does not exist (any more).
     pub(crate) fn is_lease_gone(&self) -> bool {
         match self {
-            Cause::Etcd(EtcdError::GRpcStatus(s)) => {
-                s.message() == "etcdserver: requested lease not found"
-            }
+            Cause::Etcd(EtcdError::GRpcStatus(s)) => s.message() == "etcdserver: requested lease not found",
             // etcd-client's own words for an answered TTL of 0.
             Cause::Etcd(EtcdError::LeaseKeepAliveError(text)) => text == "lease not found",
             _ => false,
@@ -150,27 +144,16 @@ impl Connector {
     /// Starts at a random endpoint, so that many processes do not all hold on to the first member.
     pub fn new(connection: Connection) -> Self {
         let next = fastrand::usize(..connection.endpoints.len().max(1));
-        Self {
-            connection,
-            next,
-            warned_authentication_off: false,
-        }
+        Self { connection, next, warned_authentication_off: false }
     }
 
     /// Opens a client to the next endpoint and authenticates. Without a user nothing is sent yet, so an
     /// endpoint that is down shows at the first call.
     pub async fn connect(&mut self) -> Result<Link, CallError> {
         let endpoints = &self.connection.endpoints;
-        let endpoint = endpoints
-            .get(self.next % endpoints.len().max(1))
-            .cloned()
-            .unwrap_or_default();
+        let endpoint = endpoints.get(self.next % endpoints.len().max(1)).cloned().unwrap_or_default();
         self.next = self.next.wrapping_add(1);
-        let fail = |cause| CallError {
-            attempt: "connect",
-            endpoint: endpoint.clone(),
-            cause,
-        };
+        let fail = |cause| CallError { attempt: "connect", endpoint: endpoint.clone(), cause };
         let user = self.read_user().map_err(fail)?;
         let client = match self.open(&endpoint, user).await {
             // As Go's client does: carry on without a token.
@@ -185,22 +168,15 @@ impl Connector {
             }
             other => other,
         };
-        Ok(Link {
-            client: client.map_err(fail)?,
-            endpoint,
-        })
+        Ok(Link { client: client.map_err(fail)?, endpoint })
     }
 
     fn read_user(&self) -> Result<Option<(String, String)>, Cause> {
-        let Some(User {
-            name,
-            password_file,
-        }) = &self.connection.user
-        else {
+        let Some(User { name, password_file }) = &self.connection.user else {
             return Ok(None);
         };
-        let password = std::fs::read_to_string(password_file)
-            .map_err(|e| Cause::Password(password_file.clone(), e))?;
+        let password =
+            std::fs::read_to_string(password_file).map_err(|e| Cause::Password(password_file.clone(), e))?;
         Ok(Some((name.clone(), password.trim_end().to_owned())))
     }
 
@@ -227,10 +203,7 @@ impl Connector {
     }
 }
 
-fn load_certificates(
-    builder: &mut SslConnectorBuilder,
-    tls: &Tls,
-) -> Result<(), openssl::error::ErrorStack> {
+fn load_certificates(builder: &mut SslConnectorBuilder, tls: &Tls) -> Result<(), openssl::error::ErrorStack> {
     if let Some(ca) = &tls.ca {
         builder.set_ca_file(ca)?;
     }
@@ -262,19 +235,13 @@ impl Link {
             Ok(Err(error)) => Cause::Etcd(error),
             Err(_) => Cause::Deadline(deadline),
         };
-        Err(CallError {
-            attempt,
-            endpoint: self.endpoint.clone(),
-            cause,
-        })
+        Err(CallError { attempt, endpoint: self.endpoint.clone(), cause })
     }
 }
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
+        f.debug_struct("Link").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
@@ -297,16 +264,10 @@ mod tests {
     #[tokio::test]
     async fn a_missing_password_file_is_named() {
         let mut connection = Connection::to(["http://127.0.0.1:1"]);
-        connection.user = Some(User {
-            name: "gateway".into(),
-            password_file: "/nowhere/password".into(),
-        });
+        connection.user = Some(User { name: "gateway".into(), password_file: "/nowhere/password".into() });
         let error = Connector::new(connection).connect().await.unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains("could not connect at http://127.0.0.1:1"),
-            "{text}"
-        );
+        assert!(text.contains("could not connect at http://127.0.0.1:1"), "{text}");
         assert!(text.contains("/nowhere/password"), "{text}");
     }
 }

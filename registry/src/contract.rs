@@ -30,22 +30,15 @@ pub struct Prefix(Arc<str>);
 
 /// A prefix that cannot hold registrations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a key prefix: expected \"/\" and a name, without a \"/\" at the end or two in a row"
-)]
+#[error("{0:?} is not a key prefix: expected \"/\" and a name, without a \"/\" at the end or two in a row")]
 pub struct PrefixError(String);
 
 impl Prefix {
     /// Checks a prefix: it starts with `/`, does not end with one, and has no empty segment.
     pub fn parse(text: &str) -> Result<Self, PrefixError> {
-        let fits = text
-            .strip_prefix('/')
-            .is_some_and(|rest| rest.split('/').all(|s| check_segment(s).is_ok()));
-        if fits {
-            Ok(Self(text.into()))
-        } else {
-            Err(PrefixError(text.to_owned()))
-        }
+        let fits =
+            text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|s| check_segment(s).is_ok()));
+        if fits { Ok(Self(text.into())) } else { Err(PrefixError(text.to_owned())) }
     }
 
     /// The prefix as text, without a trailing slash.
@@ -151,11 +144,7 @@ fn default_weight() -> u64 {
 impl Record {
     /// A record with the default weight and no metadata.
     pub fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            weight: DEFAULT_WEIGHT,
-            metadata: BTreeMap::new(),
-        }
+        Self { address, weight: DEFAULT_WEIGHT, metadata: BTreeMap::new() }
     }
 
     /// Reads a value. White space around it is ignored: `echo 10.0.0.5:80 | etcdctl put ...` adds a newline.
@@ -163,9 +152,7 @@ impl Record {
         if value.len() > MAX_VALUE {
             return Err(RecordError::ValueTooLong(value.len()));
         }
-        let text = std::str::from_utf8(value)
-            .map_err(RecordError::ValueNotUtf8)?
-            .trim();
+        let text = std::str::from_utf8(value).map_err(RecordError::ValueNotUtf8)?.trim();
         if !text.starts_with('{') {
             return Ok(Self::new(parse_address(text)?));
         }
@@ -174,11 +161,7 @@ impl Record {
         if weight > MAX_WEIGHT {
             return Err(RecordError::Weight(json.weight));
         }
-        Ok(Self {
-            address: parse_address(&json.address)?,
-            weight,
-            metadata: json.metadata,
-        })
+        Ok(Self { address: parse_address(&json.address)?, weight, metadata: json.metadata })
     }
 
     /// Writes the value: the plain form where it says everything, else JSON.
@@ -197,9 +180,7 @@ impl Record {
 
 /// Reads `ip:port` and refuses what can never be a backend.
 pub fn parse_address(text: &str) -> Result<SocketAddr, RecordError> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| RecordError::Address(shorten(text)))?;
+    let address: SocketAddr = text.parse().map_err(|_| RecordError::Address(shorten(text)))?;
     let refuse = |why| Err(RecordError::NeverABackend { address, why });
     if address.port() == 0 {
         return refuse("its port is 0");
@@ -240,9 +221,7 @@ pub enum RecordError {
     #[error("the key is not {{prefix}}/{{service}}/{{instance}}")]
     KeyShape,
     /// A service name or an instance id that cannot be one.
-    #[error(
-        "{0:?} is not a name: expected 1 to {MAX_SEGMENT} bytes without \"/\" and control characters"
-    )]
+    #[error("{0:?} is not a name: expected 1 to {MAX_SEGMENT} bytes without \"/\" and control characters")]
     Segment(String),
     /// The value is longer than [`MAX_VALUE`].
     #[error("the value has {0} bytes, more than {MAX_VALUE}")]

@@ -48,11 +48,7 @@ impl Script {
 }
 
 fn refused() -> CallError {
-    CallError {
-        attempt: "play",
-        endpoint: "script".into(),
-        cause: Cause::Closed,
-    }
+    CallError { attempt: "play", endpoint: "script".into(), cause: Cause::Closed }
 }
 
 fn raw(id: &str, revision: i64) -> Raw {
@@ -79,10 +75,7 @@ impl Source for Script {
 
     async fn list(&mut self) -> Result<Listing, CallError> {
         match self.next("list".into())? {
-            Play::List(revision) => Ok(Listing {
-                records: vec![raw("listed", revision)],
-                revision,
-            }),
+            Play::List(revision) => Ok(Listing { records: vec![raw("listed", revision)], revision }),
             _ => panic!("the script expected another call than a list"),
         }
     }
@@ -123,13 +116,7 @@ impl Stream for Played {
 /// Runs the script to its end and returns the updates and what was asked until then.
 async fn play(plays: impl IntoIterator<Item = Play>) -> (Vec<Update>, Vec<String>) {
     let script = Script::new(plays);
-    let (
-        Watch {
-            mut updates,
-            status,
-        },
-        driver,
-    ) = watch_source(script.clone(), Prefix::default());
+    let (Watch { mut updates, status }, driver) = watch_source(script.clone(), Prefix::default());
     let driver = tokio::spawn(driver.run());
     let mut seen = Vec::new();
     while !script.plays.lock().unwrap().is_empty() || status.borrow().live {
@@ -184,10 +171,7 @@ async fn a_watch_cancelled_for_another_reason_resumes_where_it_was() {
     ])
     .await;
     assert_eq!(asked[..3], ["list", "open 11", "open 13"]);
-    assert_eq!(
-        updates.iter().flat_map(ids).collect::<Vec<_>>(),
-        ["listed", "a"]
-    );
+    assert_eq!(updates.iter().flat_map(ids).collect::<Vec<_>>(), ["listed", "a"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,10 +183,7 @@ async fn a_fragment_without_its_rest_is_asked_for_again() {
     ])
     .await;
     assert_eq!(asked[..3], ["list", "open 11", "open 12"]);
-    assert_eq!(
-        updates.iter().flat_map(ids).collect::<Vec<_>>(),
-        ["listed", "a", "a", "b"]
-    );
+    assert_eq!(updates.iter().flat_map(ids).collect::<Vec<_>>(), ["listed", "a", "a", "b"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,12 +199,7 @@ async fn a_registry_whose_revision_fell_is_listed_again_and_a_lagging_member_is_
         Play::Open(vec![created(4)]),
     ])
     .await;
-    assert_eq!(
-        asked[..7],
-        [
-            "list", "open 11", "revision", "open 11", "revision", "list", "open 5"
-        ]
-    );
+    assert_eq!(asked[..7], ["list", "open 11", "revision", "open 11", "revision", "list", "open 5"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,10 +207,7 @@ async fn silence_after_created_ends_within_its_deadline() {
     let started = Instant::now();
     play([Play::List(10), Play::Open(vec![created(10)])]).await;
     let took = started.elapsed();
-    assert!(
-        took >= Duration::from_secs(10) && took < Duration::from_secs(15),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_secs(10) && took < Duration::from_secs(15), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,11 +215,7 @@ async fn a_registry_that_always_fails_is_not_asked_in_a_loop() {
     let started = Instant::now();
     let (_, asked) = play((0..50).map(|_| Play::Fail)).await;
     assert!(asked.len() >= 50);
-    assert!(
-        started.elapsed() > Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() > Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,9 +223,5 @@ async fn a_registry_that_compacts_in_a_loop_is_not_listed_in_a_loop() {
     let round = |n: i64| [Play::List(n), Play::Open(vec![created(n), cancelled(true)])];
     let started = Instant::now();
     play((10..60).flat_map(round)).await;
-    assert!(
-        started.elapsed() > Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() > Duration::from_secs(5), "{:?}", started.elapsed());
 }

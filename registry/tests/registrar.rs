@@ -22,11 +22,7 @@ fn registration() -> Registration {
 }
 
 fn start(etcd: &Etcd) -> Result<Registrar> {
-    Ok(Registrar::start(
-        as_writer(etcd),
-        Prefix::default(),
-        registration(),
-    )?)
+    Ok(Registrar::start(as_writer(etcd), Prefix::default(), registration())?)
 }
 
 #[tokio::test]
@@ -45,10 +41,7 @@ async fn an_instance_is_registered_kept_alive_and_withdrawn() -> Result<()> {
 
     let asked = Instant::now();
     registrar.deregister().await;
-    assert!(
-        asked.elapsed() < Duration::from_secs(2),
-        "a revoke does not wait for the lease"
-    );
+    assert!(asked.elapsed() < Duration::from_secs(2), "a revoke does not wait for the lease");
     picture.until_shown(&[]).await?;
     assert!(etcd.client().await?.leases().await?.leases().is_empty());
     Ok(())
@@ -71,10 +64,7 @@ async fn nothing_is_put_or_granted_twice() -> Result<()> {
 async fn the_drain_time_is_served_out_after_the_withdrawal() -> Result<()> {
     let etcd = Etcd::start().await?;
     let drain = Duration::from_millis(700);
-    let registration = Registration {
-        drain,
-        ..registration()
-    };
+    let registration = Registration { drain, ..registration() };
     let mut registrar = Registrar::start(as_writer(&etcd), Prefix::default(), registration)?;
     registrar.registered().await;
     let asked = Instant::now();
@@ -96,9 +86,7 @@ async fn a_revoked_lease_is_granted_anew() -> Result<()> {
     let lease = picture.instance(NAME).map(|i| i.lease).unwrap_or_default();
     etcd.client().await?.lease_revoke(lease).await?;
     picture
-        .until("registered under another lease", |p| {
-            p.instance(NAME).is_some_and(|i| i.lease != lease)
-        })
+        .until("registered under another lease", |p| p.instance(NAME).is_some_and(|i| i.lease != lease))
         .await?;
     registrar.deregister().await;
     Ok(())
@@ -112,15 +100,8 @@ async fn a_deleted_key_is_put_again_under_the_same_lease() -> Result<()> {
     picture.until_shown(&[SHOWN]).await?;
     let before = picture.instance(NAME).cloned();
     let revision = etcd.delete(&key("goods", "a")).await?;
-    picture
-        .until("put again", |p| {
-            p.instance(NAME).is_some_and(|i| i.revision > revision)
-        })
-        .await?;
-    assert_eq!(
-        picture.instance(NAME).map(|i| i.lease),
-        before.map(|i| i.lease)
-    );
+    picture.until("put again", |p| p.instance(NAME).is_some_and(|i| i.revision > revision)).await?;
+    assert_eq!(picture.instance(NAME).map(|i| i.lease), before.map(|i| i.lease));
     registrar.deregister().await;
     Ok(())
 }
@@ -136,26 +117,14 @@ async fn an_operator_takes_an_instance_out_with_a_put_and_back_in_with_another()
     for weight in [0, 5] {
         let value = format!(r#"{{"address":"10.0.0.1:80","weight":{weight}}}"#);
         etcd.put(&key("goods", "a"), value).await?;
-        let attached = |p: &Picture| {
-            p.instance(NAME)
-                .is_some_and(|i| i.lease == lease && i.record.weight == weight)
-        };
-        picture
-            .until(
-                "the weight is kept, under the instance's lease again",
-                attached,
-            )
-            .await?;
+        let attached =
+            |p: &Picture| p.instance(NAME).is_some_and(|i| i.lease == lease && i.record.weight == weight);
+        picture.until("the weight is kept, under the instance's lease again", attached).await?;
     }
 
     etcd.client().await?.lease_revoke(lease).await?;
-    let again = |p: &Picture| {
-        p.instance(NAME)
-            .is_some_and(|i| i.lease != lease && i.record.weight == 5)
-    };
-    picture
-        .until("the weight outlives the lease", again)
-        .await?;
+    let again = |p: &Picture| p.instance(NAME).is_some_and(|i| i.lease != lease && i.record.weight == 5);
+    picture.until("the weight outlives the lease", again).await?;
     registrar.deregister().await;
     picture.until_shown(&[]).await
 }
@@ -167,13 +136,9 @@ async fn etcd_may_restart_and_may_come_back_empty() -> Result<()> {
     registrar.registered().await;
     etcd.kill().await?;
     etcd.restart().await?;
-    Picture::follow(as_writer(&etcd))
-        .until_shown(&[SHOWN])
-        .await?;
+    Picture::follow(as_writer(&etcd)).until_shown(&[SHOWN]).await?;
     etcd.restart_empty().await?;
-    Picture::follow(as_writer(&etcd))
-        .until_shown(&[SHOWN])
-        .await?;
+    Picture::follow(as_writer(&etcd)).until_shown(&[SHOWN]).await?;
     registrar.deregister().await;
     Ok(())
 }
@@ -207,27 +172,15 @@ async fn of_two_processes_with_one_id_the_later_has_the_key_until_it_leaves() ->
     picture.until_shown(&[SHOWN]).await?;
     let first = picture.instance(NAME).map(|i| i.lease);
     let later = start(&etcd)?;
-    picture
-        .until("the later one has it", |p| {
-            p.instance(NAME).map(|i| i.lease) != first
-        })
-        .await?;
+    picture.until("the later one has it", |p| p.instance(NAME).map(|i| i.lease) != first).await?;
 
     // Each of them has looked at its key and kept its lease alive several times by then.
     tokio::time::sleep(Duration::from_secs(4)).await;
     let kept = etcd.client().await?.get(key("goods", "a"), None).await?;
-    assert_eq!(
-        kept.kvs().first().map(|kv| kv.version()),
-        Some(2),
-        "no tug of war"
-    );
+    assert_eq!(kept.kvs().first().map(|kv| kv.version()), Some(2), "no tug of war");
 
     later.deregister().await;
-    picture
-        .until("the earlier one registers again", |p| {
-            p.instance(NAME).map(|i| i.lease) == first
-        })
-        .await?;
+    picture.until("the earlier one registers again", |p| p.instance(NAME).map(|i| i.lease) == first).await?;
     earlier.deregister().await;
     Ok(())
 }
@@ -238,34 +191,21 @@ async fn what_a_crashed_process_left_is_taken_over() -> Result<()> {
     let mut client = etcd.client().await?;
     let old = client.lease_grant(60, None).await?.id();
     let options = PutOptions::new().with_lease(old);
-    client
-        .put(key("goods", "a"), "10.0.0.1:80", Some(options))
-        .await?;
+    client.put(key("goods", "a"), "10.0.0.1:80", Some(options)).await?;
     let registrar = start(&etcd)?;
     let mut picture = Picture::follow(as_writer(&etcd));
-    picture
-        .until("taken over", |p| {
-            p.instance(NAME).is_some_and(|i| i.lease != old)
-        })
-        .await?;
+    picture.until("taken over", |p| p.instance(NAME).is_some_and(|i| i.lease != old)).await?;
     registrar.deregister().await;
     Ok(())
 }
 
 #[tokio::test]
 async fn with_users_and_with_tls_it_is_the_same() -> Result<()> {
-    for etcd in [
-        Etcd::builder().users().start().await?,
-        Etcd::builder().tls().start().await?,
-    ] {
+    for etcd in [Etcd::builder().users().start().await?, Etcd::builder().tls().start().await?] {
         let mut registrar = start(&etcd)?;
         tokio::time::timeout(PATIENCE, registrar.registered()).await?;
         registrar.deregister().await;
-        let left = etcd
-            .client()
-            .await?
-            .get("/", Some(GetOptions::new().with_prefix()))
-            .await?;
+        let left = etcd.client().await?.get("/", Some(GetOptions::new().with_prefix())).await?;
         assert_eq!(left.count(), 0);
     }
     Ok(())

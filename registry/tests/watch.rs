@@ -27,14 +27,10 @@ async fn a_picture_starts_with_a_list_and_follows_each_change() -> Result<()> {
 
     etcd.put(&key("goods", "b"), "10.0.0.2:80").await?;
     etcd.put(&key("goods", "a"), "10.0.0.9:80").await?;
-    picture
-        .until_shown(&["goods/a=10.0.0.9:80", "goods/b=10.0.0.2:80"])
-        .await?;
+    picture.until_shown(&["goods/a=10.0.0.9:80", "goods/b=10.0.0.2:80"]).await?;
     let revision = etcd.delete(&key("goods", "a")).await?;
     picture.until_shown(&["goods/b=10.0.0.2:80"]).await?;
-    let status = picture
-        .until_status("at the delete", |s| s.revision == revision)
-        .await?;
+    let status = picture.until_status("at the delete", |s| s.revision == revision).await?;
     assert_eq!((status.lists, status.events, status.skipped), (1, 3, 0));
     Ok(())
 }
@@ -44,20 +40,10 @@ async fn one_transaction_is_one_update() -> Result<()> {
     let etcd = Etcd::start().await?;
     let mut picture = Picture::follow(plain(&etcd));
     picture.until_status("live", |s| s.live).await?;
-    let puts = (0..100).map(|n| {
-        TxnOp::put(
-            key("goods", &n.to_string()),
-            format!("10.0.0.1:{}", n + 1),
-            None,
-        )
-    });
-    etcd.client()
-        .await?
-        .txn(Txn::new().and_then(puts.collect::<Vec<_>>()))
-        .await?;
-    picture
-        .until("100 instances", |p| p.shown().len() == 100)
-        .await?;
+    let puts =
+        (0..100).map(|n| TxnOp::put(key("goods", &n.to_string()), format!("10.0.0.1:{}", n + 1), None));
+    etcd.client().await?.txn(Txn::new().and_then(puts.collect::<Vec<_>>())).await?;
+    picture.until("100 instances", |p| p.shown().len() == 100).await?;
     let sizes: Vec<_> = picture.updates.iter().map(size).collect();
     assert_eq!(sizes, [0, 100], "an empty list, then one batch");
     Ok(())
@@ -74,26 +60,18 @@ fn size(update: &Update) -> usize {
 async fn what_is_no_registration_is_skipped_and_heals_when_it_is_overwritten() -> Result<()> {
     let etcd = Etcd::start().await?;
     etcd.put(&key("goods", "bad"), "nonsense").await?;
-    etcd.put("/service_registry_discovery/goods", "10.0.0.7:80")
-        .await?;
-    etcd.put("/service_registry_discovery2/goods/x", "10.0.0.8:80")
-        .await?;
+    etcd.put("/service_registry_discovery/goods", "10.0.0.7:80").await?;
+    etcd.put("/service_registry_discovery2/goods/x", "10.0.0.8:80").await?;
     etcd.put(&key("goods", "good"), "10.0.0.1:80").await?;
     let mut picture = Picture::follow(plain(&etcd));
     picture.until_shown(&["goods/good=10.0.0.1:80"]).await?;
-    picture
-        .until_status("two skipped", |s| s.skipped == 2)
-        .await?;
+    picture.until_status("two skipped", |s| s.skipped == 2).await?;
 
     etcd.put(&key("goods", "bad"), "10.0.0.2:80").await?;
-    picture
-        .until_shown(&["goods/bad=10.0.0.2:80", "goods/good=10.0.0.1:80"])
-        .await?;
+    picture.until_shown(&["goods/bad=10.0.0.2:80", "goods/good=10.0.0.1:80"]).await?;
     etcd.put(&key("goods", "good"), "10.0.0.1:0").await?;
     picture.until_shown(&["goods/bad=10.0.0.2:80"]).await?;
-    picture
-        .until_status("three skipped", |s| s.skipped == 3)
-        .await?;
+    picture.until_status("three skipped", |s| s.skipped == 3).await?;
     Ok(())
 }
 
@@ -103,14 +81,10 @@ async fn a_list_of_many_pages_shows_one_revision() -> Result<()> {
     let mut client = etcd.client().await?;
     for chunk in 0..50 {
         let put = |n| TxnOp::put(key("goods", &format!("{chunk}-{n}")), "10.0.0.1:80", None);
-        client
-            .txn(Txn::new().and_then((0..100).map(put).collect::<Vec<_>>()))
-            .await?;
+        client.txn(Txn::new().and_then((0..100).map(put).collect::<Vec<_>>())).await?;
     }
     let mut picture = Picture::follow(plain(&etcd));
-    picture
-        .until("5,000 instances", |p| p.shown().len() == 5_000)
-        .await?;
+    picture.until("5,000 instances", |p| p.shown().len() == 5_000).await?;
     assert_eq!(picture.updates.len(), 1);
     Ok(())
 }
@@ -129,9 +103,7 @@ async fn losing_etcd_loses_nothing_and_what_changed_meanwhile_arrives() -> Resul
 
     etcd.restart().await?;
     etcd.put(&key("goods", "b"), "10.0.0.2:80").await?;
-    picture
-        .until_shown(&["goods/a=10.0.0.1:80", "goods/b=10.0.0.2:80"])
-        .await?;
+    picture.until_shown(&["goods/a=10.0.0.1:80", "goods/b=10.0.0.2:80"]).await?;
     assert_eq!(picture.status().lists, 1, "it resumed where it was");
     Ok(())
 }
@@ -148,16 +120,7 @@ async fn a_watch_from_a_compacted_revision_is_told_so() -> Result<()> {
     let created = stream.message().await?;
     assert!(matches!(created, Message::Created { .. }), "{created:?}");
     let cancelled = stream.message().await?;
-    assert!(
-        matches!(
-            cancelled,
-            Message::Cancelled {
-                compacted: true,
-                ..
-            }
-        ),
-        "{cancelled:?}"
-    );
+    assert!(matches!(cancelled, Message::Cancelled { compacted: true, .. }), "{cancelled:?}");
     Ok(())
 }
 
@@ -165,8 +128,7 @@ async fn a_watch_from_a_compacted_revision_is_told_so() -> Result<()> {
 async fn an_etcd_that_was_emptied_is_listed_again() -> Result<()> {
     let mut etcd = Etcd::start().await?;
     for n in 1..=9 {
-        etcd.put(&key("goods", "a"), format!("10.0.0.{n}:80"))
-            .await?;
+        etcd.put(&key("goods", "a"), format!("10.0.0.{n}:80")).await?;
     }
     let mut picture = Picture::follow(plain(&etcd));
     picture.until_shown(&["goods/a=10.0.0.9:80"]).await?;
@@ -196,14 +158,9 @@ async fn without_etcd_the_watch_says_why_and_starts_when_it_comes() -> Result<()
     let mut etcd = Etcd::start().await?;
     etcd.kill().await?;
     let mut picture = Picture::follow(plain(&etcd));
-    let status = picture
-        .until_status("in trouble", |s| s.trouble.is_some())
-        .await?;
+    let status = picture.until_status("in trouble", |s| s.trouble.is_some()).await?;
     let trouble = status.trouble.unwrap_or_default();
-    assert!(
-        trouble.contains(&etcd.endpoint()) && trouble.contains("refused"),
-        "{trouble}"
-    );
+    assert!(trouble.contains(&etcd.endpoint()) && trouble.contains("refused"), "{trouble}");
     etcd.restart().await?;
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
     picture.until_shown(&["goods/a=10.0.0.1:80"]).await
@@ -215,18 +172,14 @@ async fn another_endpoint_is_tried_when_one_is_dead() -> Result<()> {
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
     let dead = harness::ports::free_address()?;
     let connection = Connection::to([format!("http://{dead}"), etcd.endpoint()]);
-    Picture::follow(connection)
-        .until_shown(&["goods/a=10.0.0.1:80"])
-        .await
+    Picture::follow(connection).until_shown(&["goods/a=10.0.0.1:80"]).await
 }
 
 #[tokio::test]
 async fn with_users_the_reader_sees_what_it_may() -> Result<()> {
     let etcd = Etcd::builder().users().start().await?;
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
-    Picture::follow(as_reader(&etcd))
-        .until_shown(&["goods/a=10.0.0.1:80"])
-        .await
+    Picture::follow(as_reader(&etcd)).until_shown(&["goods/a=10.0.0.1:80"]).await
 }
 
 #[tokio::test]
@@ -241,9 +194,7 @@ async fn a_wrong_password_is_said_and_a_corrected_file_is_read() -> Result<()> {
         user.password_file = file.path().to_owned();
     }
     let mut picture = Picture::follow(connection);
-    let status = picture
-        .until_status("in trouble", |s| s.trouble.is_some())
-        .await?;
+    let status = picture.until_status("in trouble", |s| s.trouble.is_some()).await?;
     let trouble = status.trouble.unwrap_or_default();
     assert!(trouble.contains("authentication failed"), "{trouble}");
     std::fs::copy(right, &file)?;
@@ -256,13 +207,9 @@ async fn a_user_against_an_etcd_without_users_carries_on() -> Result<()> {
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
     let file = tempfile::NamedTempFile::new()?;
     let mut connection = plain(&etcd);
-    connection.user = Some(registry::connect::User {
-        name: "gateway".into(),
-        password_file: file.path().to_owned(),
-    });
-    Picture::follow(connection)
-        .until_shown(&["goods/a=10.0.0.1:80"])
-        .await
+    connection.user =
+        Some(registry::connect::User { name: "gateway".into(), password_file: file.path().to_owned() });
+    Picture::follow(connection).until_shown(&["goods/a=10.0.0.1:80"]).await
 }
 
 #[tokio::test]
@@ -272,9 +219,7 @@ async fn with_tls_and_a_client_certificate_it_is_the_same() -> Result<()> {
     let mut picture = Picture::follow(as_reader(&etcd));
     picture.until_shown(&["goods/a=10.0.0.1:80"]).await?;
     etcd.put(&key("goods", "b"), "10.0.0.2:80").await?;
-    picture
-        .until_shown(&["goods/a=10.0.0.1:80", "goods/b=10.0.0.2:80"])
-        .await
+    picture.until_shown(&["goods/a=10.0.0.1:80", "goods/b=10.0.0.2:80"]).await
 }
 
 #[tokio::test]
@@ -285,9 +230,7 @@ async fn an_authority_that_is_not_ours_is_refused_and_said() -> Result<()> {
         tls.ca = None;
     }
     let mut picture = Picture::follow(connection);
-    let status = picture
-        .until_status("in trouble", |s| s.trouble.is_some())
-        .await?;
+    let status = picture.until_status("in trouble", |s| s.trouble.is_some()).await?;
     let trouble = status.trouble.unwrap_or_default();
     assert!(trouble.contains("certificate"), "{trouble}");
     assert!(!status.synced);

@@ -70,23 +70,14 @@ impl Builder {
                 return Ok(etcd);
             }
         }
-        bail!(
-            "etcd found its port taken five times in a row (asked for: {:?})",
-            self.port
-        )
+        bail!("etcd found its port taken five times in a row (asked for: {:?})", self.port)
     }
 
     /// None when somebody else took a port in the meantime.
     async fn try_start(&self) -> Result<Option<Etcd>> {
         let directory = tempfile::tempdir().context("making a directory for etcd")?;
-        let tls = self
-            .tls
-            .then(|| TlsFiles::generate(directory.path()))
-            .transpose()?;
-        let users = self
-            .users
-            .then(|| Users::generate(directory.path()))
-            .transpose()?;
+        let tls = self.tls.then(|| TlsFiles::generate(directory.path())).transpose()?;
+        let users = self.users.then(|| Users::generate(directory.path())).transpose()?;
         let address = match self.port {
             Some(port) => SocketAddr::from(([127, 0, 0, 1], port)),
             None => free_address()?,
@@ -94,14 +85,7 @@ impl Builder {
         let mut arguments = arguments(directory.path(), address, free_address()?, tls.as_ref());
         arguments.extend(self.token_arguments(directory.path())?);
         let process = run(&arguments)?;
-        let mut etcd = Etcd {
-            process,
-            arguments,
-            address,
-            directory,
-            users: None,
-            tls,
-        };
+        let mut etcd = Etcd { process, arguments, address, directory, users: None, tls };
         if let Err(failure) = etcd.wait_serving().await {
             let taken = etcd.process.has_ended() && says_taken(&etcd.process.lines());
             return if taken { Ok(None) } else { Err(failure) };
@@ -114,29 +98,19 @@ impl Builder {
         Ok(match self.auth_token {
             None => Vec::new(),
             Some(AuthToken::Simple { ttl }) => {
-                vec![
-                    "--auth-token=simple".to_owned(),
-                    format!("--auth-token-ttl={}", ttl.as_secs()),
-                ]
+                vec!["--auth-token=simple".to_owned(), format!("--auth-token-ttl={}", ttl.as_secs())]
             }
             Some(AuthToken::Jwt { ttl }) => {
                 let key = directory.join("jwt.key");
                 write_secret(&key, &format!("{:032x}", fastrand::u128(..)))?;
                 let (key, ttl) = (key.display(), ttl.as_secs());
-                vec![format!(
-                    "--auth-token=jwt,priv-key={key},sign-method=HS256,ttl={ttl}s"
-                )]
+                vec![format!("--auth-token=jwt,priv-key={key},sign-method=HS256,ttl={ttl}s")]
             }
         })
     }
 }
 
-fn arguments(
-    directory: &Path,
-    client: SocketAddr,
-    peer: SocketAddr,
-    tls: Option<&TlsFiles>,
-) -> Vec<String> {
+fn arguments(directory: &Path, client: SocketAddr, peer: SocketAddr, tls: Option<&TlsFiles>) -> Vec<String> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut arguments = vec![
         format!("--data-dir={}", data(directory).display()),

@@ -55,25 +55,14 @@ impl Gateway {
         let directory = tempfile::tempdir().context("making a directory for the gateway")?;
         let (listen, admin) = (free_address()?, free_address()?);
         let file = directory.path().join("pingora.yaml");
-        write_configuration(
-            &file,
-            &options.configuration(endpoint, listen, admin, directory.path()),
-        )?;
+        write_configuration(&file, &options.configuration(endpoint, listen, admin, directory.path()))?;
 
         let mut words = options.wrapper.clone();
-        words.extend([
-            binary("proxy")?.display().to_string(),
-            "-c".to_owned(),
-            file.display().to_string(),
-        ]);
+        words.extend([binary("proxy")?.display().to_string(), "-c".to_owned(), file.display().to_string()]);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        let gateway = Self {
-            process: Process::start(command, options.stdout)?,
-            listen,
-            admin,
-            _directory: directory,
-        };
+        let gateway =
+            Self { process: Process::start(command, options.stdout)?, listen, admin, _directory: directory };
 
         // The admin port too: a test may ask it first.
         let listens = wait_listening(&gateway.process, &[listen, admin]).await?;
@@ -118,12 +107,7 @@ impl Gateway {
     pub async fn wait_ready(&self, within: Duration) -> Result<()> {
         let ready = eventually("the gateway is ready", within, async || {
             let answer = self.admin("/readyz").await?;
-            ensure!(
-                answer.status == 200,
-                "/readyz says {}: {}",
-                answer.status,
-                answer.text()
-            );
+            ensure!(answer.status == 200, "/readyz says {}: {}", answer.status, answer.text());
             Ok(())
         });
         ready.await.with_context(|| self.process.tail())
@@ -135,8 +119,7 @@ impl Gateway {
     /// When it does not answer as documented.
     pub async fn services(&self) -> Result<Services> {
         let answer = self.admin("/services").await?;
-        serde_json::from_slice(&answer.body)
-            .with_context(|| format!("/services says {}", answer.text()))
+        serde_json::from_slice(&answer.body).with_context(|| format!("/services says {}", answer.text()))
     }
 
     /// Waits until `/services` is as `wanted`.
@@ -159,8 +142,7 @@ impl Gateway {
     pub async fn wait_instances(&self, service: &str, instances: &[&str]) -> Result<Services> {
         let mut wanted = instances.to_vec();
         wanted.sort_unstable();
-        self.wait_services(|services| services.instances(service) == wanted)
-            .await
+        self.wait_services(|services| services.instances(service) == wanted).await
     }
 
     /// The sum of a metric's samples in `/metrics` whose labels contain each of `labels` (`state="up"`).
@@ -174,12 +156,9 @@ impl Gateway {
             let rest = line.strip_prefix(name)?;
             let (of_labels, value) = rest.rsplit_once(' ')?;
             let is_it = of_labels.is_empty() || of_labels.starts_with('{');
-            (is_it && labels.iter().all(|label| of_labels.contains(label)))
-                .then(|| value.parse::<f64>())
+            (is_it && labels.iter().all(|label| of_labels.contains(label))).then(|| value.parse::<f64>())
         });
-        samples
-            .sum::<Result<f64, _>>()
-            .with_context(|| format!("reading {name} from /metrics"))
+        samples.sum::<Result<f64, _>>().with_context(|| format!("reading {name} from /metrics"))
     }
 
     /// Sends SIGTERM and waits for the end.

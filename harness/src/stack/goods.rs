@@ -38,10 +38,7 @@ impl Goods {
         let mut words = vec!["--listen", &listen, "--advertise", &listen];
         words.extend(["--instance", instance, "--registry", endpoint]);
         words.extend(arguments);
-        let goods = Self {
-            process: Process::spawn("goods", words, &[])?,
-            address,
-        };
+        let goods = Self { process: Process::spawn("goods", words, &[])?, address };
         let listens = wait_listening(&goods.process, &[address]).await?;
         Ok(listens.then_some(goods))
     }

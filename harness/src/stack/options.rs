@@ -26,18 +26,12 @@ impl Default for GatewayOptions {
 impl GatewayOptions {
     /// No route at all.
     pub fn without_routes() -> Self {
-        Self {
-            routes: Vec::new(),
-            settings: Vec::new(),
-            wrapper: Vec::new(),
-            stdout: Stdout::Kept,
-        }
+        Self { routes: Vec::new(), settings: Vec::new(), wrapper: Vec::new(), stdout: Stdout::Kept }
     }
 
     /// One route more.
     pub fn route(mut self, path: &str, service: &str) -> Self {
-        self.routes
-            .push(json!({ "path": path, "service": service }));
+        self.routes.push(json!({ "path": path, "service": service }));
         self
     }
 

@@ -33,11 +33,8 @@ pub struct Endpoint {
 impl Services {
     /// The instances of a service, sorted; none when the service is not there.
     pub fn instances(&self, service: &str) -> Vec<&str> {
-        let mut names: Vec<_> = self
-            .endpoints(service)
-            .iter()
-            .map(|endpoint| endpoint.instance.as_str())
-            .collect();
+        let mut names: Vec<_> =
+            self.endpoints(service).iter().map(|endpoint| endpoint.instance.as_str()).collect();
         names.sort_unstable();
         names
     }

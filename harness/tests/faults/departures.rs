@@ -10,16 +10,11 @@ use crate::{Fixture, PATIENCE, assert_none_failed};
 #[tokio::test]
 async fn a_killed_backend_costs_no_get() -> Result<()> {
     let mut fixture = Fixture::start(4).await?;
-    let load = Load::get(fixture.gateway.address(), "/goods/list")
-        .rate(300)
-        .start();
+    let load = Load::get(fixture.gateway.address(), "/goods/list").rate(300).start();
     fixture.goods[0].process().signal(Signal::SIGKILL)?;
     fixture.goods[0].wait_exit(PATIENCE).await?;
     // Its lease runs out some seconds later: until then every fourth pick is a refused connect.
-    fixture
-        .gateway
-        .wait_instances("goods", &["goods-2", "goods-3", "goods-4"])
-        .await?;
+    fixture.gateway.wait_instances("goods", &["goods-2", "goods-3", "goods-4"]).await?;
     let outcome = load.stop().await;
     assert_none_failed(&outcome);
     assert!(outcome.instance("goods-2") > 0);
@@ -30,28 +25,15 @@ async fn a_killed_backend_costs_no_get() -> Result<()> {
 async fn a_stopping_backend_costs_no_request() -> Result<()> {
     let mut fixture = Fixture::start(4).await?;
     let target = fixture.gateway.address();
-    let gets = Load::get(target, "/goods/list")
-        .rate(150)
-        .connections(8)
-        .start();
-    let posts = Load::post(target, "/goods/list", r#"{"trace_id":"x"}"#)
-        .rate(150)
-        .connections(8)
-        .start();
+    let gets = Load::get(target, "/goods/list").rate(150).connections(8).start();
+    let posts = Load::post(target, "/goods/list", r#"{"trace_id":"x"}"#).rate(150).connections(8).start();
     tokio::time::sleep(Duration::from_millis(300)).await;
     let status = fixture.goods[0].stop(PATIENCE).await?;
     assert_eq!(status.code(), Some(0));
-    fixture
-        .gateway
-        .wait_instances("goods", &["goods-2", "goods-3", "goods-4"])
-        .await?;
+    fixture.gateway.wait_instances("goods", &["goods-2", "goods-3", "goods-4"]).await?;
     for outcome in [gets.stop().await, posts.stop().await] {
         assert_none_failed(&outcome);
-        assert!(
-            outcome.instance("goods-1") > 0,
-            "it served before: {:?}",
-            outcome.by_instance
-        );
+        assert!(outcome.instance("goods-1") > 0, "it served before: {:?}", outcome.by_instance);
     }
     Ok(())
 }
@@ -73,10 +55,8 @@ async fn a_backend_that_is_drained_by_an_operator_gets_nothing_new() -> Result<(
     };
     fixture.gateway.wait_services(drained).await?;
     // Two lifetimes of the lease: its registrar leaves the weight as the operator set it.
-    let outcome = Load::get(fixture.gateway.address(), "/goods/list")
-        .rate(100)
-        .run_for(Duration::from_secs(6))
-        .await;
+    let outcome =
+        Load::get(fixture.gateway.address(), "/goods/list").rate(100).run_for(Duration::from_secs(6)).await;
     assert_none_failed(&outcome);
     assert_eq!(outcome.instance("goods-2"), outcome.sent);
     assert!(drained(&fixture.gateway.services().await?));

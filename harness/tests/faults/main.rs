@@ -27,45 +27,20 @@ struct Fixture {
 impl Fixture {
     async fn start(count: usize) -> Result<Self> {
         let etcd = Etcd::start().await?;
-        let names: Vec<_> = (1..=count)
-            .map(|number| format!("goods-{number}"))
-            .collect();
+        let names: Vec<_> = (1..=count).map(|number| format!("goods-{number}")).collect();
         let mut goods = Vec::new();
         for name in &names {
             goods.push(Goods::start(&etcd.endpoint(), name, &["--drain", "1s"]).await?);
         }
         let gateway = Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
-        gateway
-            .wait_instances(
-                "goods",
-                &names.iter().map(String::as_str).collect::<Vec<_>>(),
-            )
-            .await?;
-        Ok(Self {
-            gateway,
-            goods,
-            etcd,
-        })
+        gateway.wait_instances("goods", &names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        Ok(Self { gateway, goods, etcd })
     }
 }
 
 /// Checks that a load ran and that none of it failed or was refused.
 fn assert_none_failed(outcome: &Outcome) {
-    assert!(
-        outcome.sent > 100,
-        "only {} requests were sent: nothing is shown",
-        outcome.sent
-    );
-    let Outcome {
-        failed,
-        refused,
-        errors,
-        ..
-    } = outcome;
-    assert_eq!(
-        (*failed, *refused),
-        (0, 0),
-        "of {}: {errors:?}",
-        outcome.sent
-    );
+    assert!(outcome.sent > 100, "only {} requests were sent: nothing is shown", outcome.sent);
+    let Outcome { failed, refused, errors, .. } = outcome;
+    assert_eq!((*failed, *refused), (0, 0), "of {}: {errors:?}", outcome.sent);
 }

@@ -20,42 +20,21 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 #[tokio::test]
 async fn a_dead_etcd_costs_no_request_and_no_endpoint() -> Result<()> {
     let mut fixture = Fixture::start(3).await?;
-    let load = Load::get(fixture.gateway.address(), "/goods/list")
-        .rate(200)
-        .start();
+    let load = Load::get(fixture.gateway.address(), "/goods/list").rate(200).start();
     fixture.etcd.kill().await?;
     // Longer than the leases of all three.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let services = fixture.gateway.services().await?;
-    assert_eq!(
-        services.instances("goods"),
-        ["goods-1", "goods-2", "goods-3"]
-    );
+    assert_eq!(services.instances("goods"), ["goods-1", "goods-2", "goods-3"]);
     let ready = fixture.gateway.admin("/readyz").await?;
-    assert_eq!(
-        ready.status,
-        200,
-        "losing etcd is reported, never acted on: {}",
-        ready.text()
-    );
+    assert_eq!(ready.status, 200, "losing etcd is reported, never acted on: {}", ready.text());
 
     fixture.etcd.restart().await?;
     let returned = Instant::now();
-    fixture
-        .etcd
-        .put(
-            &key("goods", "late"),
-            fixture.goods[0].address().to_string(),
-        )
-        .await?;
-    let has_late =
-        |services: &harness::stack::Services| services.instances("goods").contains(&"late");
+    fixture.etcd.put(&key("goods", "late"), fixture.goods[0].address().to_string()).await?;
+    let has_late = |services: &harness::stack::Services| services.instances("goods").contains(&"late");
     fixture.gateway.wait_services(has_late).await?;
-    assert!(
-        returned.elapsed() < ARRIVES_WITHIN,
-        "a change took {:?}",
-        returned.elapsed()
-    );
+    assert!(returned.elapsed() < ARRIVES_WITHIN, "a change took {:?}", returned.elapsed());
     assert_none_failed(&load.stop().await);
     Ok(())
 }
@@ -66,32 +45,15 @@ async fn every_backend_registers_again_after_etcd_was_emptied() -> Result<()> {
     fixture.etcd.restart_empty().await?;
     let mut client = fixture.etcd.client().await?;
     eventually("all three register again", PATIENCE, async || {
-        let options = etcd_client::GetOptions::new()
-            .with_prefix()
-            .with_count_only();
-        let count = client
-            .get(harness::etcd::PREFIX, Some(options))
-            .await?
-            .count();
+        let options = etcd_client::GetOptions::new().with_prefix().with_count_only();
+        let count = client.get(harness::etcd::PREFIX, Some(options)).await?.count();
         ensure!(count == 3, "{count} are registered");
         Ok(())
     })
     .await?;
-    fixture
-        .gateway
-        .wait_instances("goods", &["goods-1", "goods-2", "goods-3"])
-        .await?;
-    fixture
-        .etcd
-        .put(
-            &key("goods", "late"),
-            fixture.goods[0].address().to_string(),
-        )
-        .await?;
-    fixture
-        .gateway
-        .wait_services(|services| services.instances("goods").contains(&"late"))
-        .await?;
+    fixture.gateway.wait_instances("goods", &["goods-1", "goods-2", "goods-3"]).await?;
+    fixture.etcd.put(&key("goods", "late"), fixture.goods[0].address().to_string()).await?;
+    fixture.gateway.wait_services(|services| services.instances("goods").contains(&"late")).await?;
     Ok(())
 }
 
@@ -102,17 +64,12 @@ async fn a_gateway_without_etcd_waits_says_why_and_gets_ready() -> Result<()> {
     assert_eq!(gateway.get("/").await?.status, 503);
     assert_eq!(gateway.get("/goods").await?.status, 503);
     assert_eq!(gateway.admin("/livez").await?.status, 200);
-    let names_it = |line: &str| {
-        line.contains(&address.port().to_string()) && line.to_lowercase().contains("refused")
-    };
+    let names_it =
+        |line: &str| line.contains(&address.port().to_string()) && line.to_lowercase().contains("refused");
     gateway.process().wait_for_line(names_it, PATIENCE).await?;
     eventually("/readyz says why", PATIENCE, async || {
         let ready = gateway.admin("/readyz").await?;
-        ensure!(
-            ready.status == 503 && ready.text().to_lowercase().contains("refused"),
-            "{}",
-            ready.text()
-        );
+        ensure!(ready.status == 503 && ready.text().to_lowercase().contains("refused"), "{}", ready.text());
         Ok(())
     })
     .await?;
@@ -130,10 +87,7 @@ async fn a_gateway_without_etcd_waits_says_why_and_gets_ready() -> Result<()> {
 async fn a_goods_without_etcd_serves_and_registers_once_it_comes() -> Result<()> {
     let address = free_address()?;
     let goods = Goods::start(&format!("http://{address}"), "goods-1", &[]).await?;
-    assert_eq!(
-        harness::http::get(goods.address(), "/").await?.text(),
-        "goods"
-    );
+    assert_eq!(harness::http::get(goods.address(), "/").await?.text(), "goods");
     let etcd = Etcd::builder().port(address.port()).start().await?;
     let gateway = Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
     gateway.wait_instances("goods", &["goods-1"]).await?;
@@ -143,16 +97,9 @@ async fn a_goods_without_etcd_serves_and_registers_once_it_comes() -> Result<()>
 #[tokio::test]
 async fn users_with_the_roles_they_need_and_no_more_suffice() -> Result<()> {
     let etcd = Etcd::builder().users().start().await?;
-    let Some(users) = etcd.users() else {
-        anyhow::bail!("no users")
-    };
+    let Some(users) = etcd.users() else { anyhow::bail!("no users") };
     let password_file = users.writer.password_file.display().to_string();
-    let credentials = [
-        "--username",
-        &users.writer.name,
-        "--password-file",
-        &password_file,
-    ];
+    let credentials = ["--username", &users.writer.name, "--password-file", &password_file];
     let _goods = Goods::start(&etcd.endpoint(), "goods-1", &credentials).await?;
     let gateway = Gateway::start(&etcd.endpoint(), reader(&etcd)?).await?;
     gateway.wait_instances("goods", &["goods-1"]).await?;
@@ -161,78 +108,46 @@ async fn users_with_the_roles_they_need_and_no_more_suffice() -> Result<()> {
 }
 
 fn reader(etcd: &Etcd) -> Result<GatewayOptions> {
-    let Some(users) = etcd.users() else {
-        anyhow::bail!("no users")
-    };
+    let Some(users) = etcd.users() else { anyhow::bail!("no users") };
     Ok(GatewayOptions::default()
         .set("gateway/registry/username", users.reader.name.as_str())
-        .set(
-            "gateway/registry/password_file",
-            users.reader.password_file.display().to_string(),
-        ))
+        .set("gateway/registry/password_file", users.reader.password_file.display().to_string()))
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_logged_now_and_then_until_it_is_right() -> Result<()> {
     let etcd = Etcd::builder().users().start().await?;
-    let Some(users) = etcd.users() else {
-        anyhow::bail!("no users")
-    };
+    let Some(users) = etcd.users() else { anyhow::bail!("no users") };
     let mut root = etcd.client().await?;
-    root.user_change_password(users.reader.name.as_str(), "another one")
-        .await?;
+    root.user_change_password(users.reader.name.as_str(), "another one").await?;
     let gateway = Gateway::launch(&etcd.endpoint(), reader(&etcd)?).await?;
     let is_complaint = |line: &str| {
         let line = line.to_lowercase();
         line.contains("password") || line.contains("authentication failed")
     };
-    gateway
-        .process()
-        .wait_for_line(is_complaint, PATIENCE)
-        .await?;
+    gateway.process().wait_for_line(is_complaint, PATIENCE).await?;
     let mark = gateway.process().line_count();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let later = gateway
-        .process()
-        .lines_since(mark)
-        .iter()
-        .filter(|line| is_complaint(line))
-        .count();
+    let later = gateway.process().lines_since(mark).iter().filter(|line| is_complaint(line)).count();
     assert!(later <= 5, "{later} complaints in 5 s");
     let ready = gateway.admin("/readyz").await?;
-    assert!(
-        ready.status == 503 && is_complaint(&ready.text()),
-        "{}",
-        ready.text()
-    );
+    assert!(ready.status == 503 && is_complaint(&ready.text()), "{}", ready.text());
 
-    root.user_change_password(users.reader.name.as_str(), users.reader.password.as_str())
-        .await?;
+    root.user_change_password(users.reader.name.as_str(), users.reader.password.as_str()).await?;
     gateway.wait_ready(PATIENCE).await
 }
 
 fn with_tls(authority: &TlsFiles, client: &TlsFiles) -> GatewayOptions {
     GatewayOptions::default()
-        .set(
-            "gateway/registry/tls/ca",
-            authority.ca.display().to_string(),
-        )
-        .set(
-            "gateway/registry/tls/cert",
-            client.client_cert.display().to_string(),
-        )
-        .set(
-            "gateway/registry/tls/key",
-            client.client_key.display().to_string(),
-        )
+        .set("gateway/registry/tls/ca", authority.ca.display().to_string())
+        .set("gateway/registry/tls/cert", client.client_cert.display().to_string())
+        .set("gateway/registry/tls/key", client.client_key.display().to_string())
 }
 
 #[tokio::test]
 async fn certificates_are_checked_on_both_sides() -> Result<()> {
     let etcd = Etcd::builder().tls().start().await?;
-    let Some(tls) = etcd.tls() else {
-        anyhow::bail!("no certificates")
-    };
+    let Some(tls) = etcd.tls() else { anyhow::bail!("no certificates") };
     etcd.put(&key("goods", "a"), "127.0.0.2:80").await?;
     let gateway = Gateway::start(&etcd.endpoint(), with_tls(tls, tls)).await?;
     gateway.wait_instances("goods", &["a"]).await?;
@@ -242,10 +157,7 @@ async fn certificates_are_checked_on_both_sides() -> Result<()> {
     for options in [with_tls(&stranger, tls), with_tls(tls, &stranger)] {
         let gateway = Gateway::launch(&etcd.endpoint(), options).await?;
         let is_complaint = |line: &str| line.to_lowercase().contains("certificate");
-        gateway
-            .process()
-            .wait_for_line(is_complaint, PATIENCE)
-            .await?;
+        gateway.process().wait_for_line(is_complaint, PATIENCE).await?;
         assert_eq!(gateway.get("/").await?.status, 503);
     }
     Ok(())

@@ -99,17 +99,10 @@ async fn a_port_in_use_ends_the_start_within_2_s_and_is_named() -> Result<()> {
         let taken = TcpListener::bind(free_address()?).context("taking a port")?;
         let address = taken.local_addr()?.to_string();
         let mut configuration = valid(&directory)?;
-        configuration["gateway"][key] = if key == "listen" {
-            json!([address])
-        } else {
-            json!(address)
-        };
+        configuration["gateway"][key] = if key == "listen" { json!([address]) } else { json!(address) };
         let (code, output) = run(&configuration, &directory, &[], Duration::from_secs(2)).await?;
         assert_eq!(code, Some(1), "{output}");
-        assert!(
-            output.contains(&address),
-            "{key} {address} is not named:\n{output}"
-        );
+        assert!(output.contains(&address), "{key} {address} is not named:\n{output}");
         assert!(!output.contains("panicked"), "{output}");
     }
     Ok(())

@@ -25,24 +25,17 @@ async fn a_stopping_gateway_fails_no_request() -> Result<()> {
     assert_eq!(fixture.gateway.stop(PATIENCE).await?.code(), Some(0));
     for outcome in [gets.stop().await, posts.stop().await] {
         assert!(outcome.status(200) > 50, "only {:?}", outcome.by_status);
-        assert!(
-            outcome.refused > 0,
-            "the load did not see the end: nothing is shown"
-        );
+        assert!(outcome.refused > 0, "the load did not see the end: nothing is shown");
         assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
     }
     Ok(())
 }
 
 /// A gateway whose only backend answers after `wait`.
-async fn with_slow_backend(
-    wait: Duration,
-    options: GatewayOptions,
-) -> Result<(Etcd, Gateway, Backend)> {
+async fn with_slow_backend(wait: Duration, options: GatewayOptions) -> Result<(Etcd, Gateway, Backend)> {
     let etcd = Etcd::start().await?;
     let backend = Backend::start("slow", Reply::After(wait, Box::new(Reply::ok("late")))).await?;
-    etcd.put(&key("goods", "slow"), backend.address().to_string())
-        .await?;
+    etcd.put(&key("goods", "slow"), backend.address().to_string()).await?;
     let gateway = Gateway::start(&etcd.endpoint(), options).await?;
     gateway.wait_instances("goods", &["slow"]).await?;
     Ok((etcd, gateway, backend))
@@ -62,11 +55,7 @@ async fn what_is_in_flight_finishes_and_then_the_process_ends_at_once() -> Resul
     let status = gateway.wait_exit(PATIENCE).await?;
     assert_eq!(status.code(), Some(0));
     // Ten times the two seconds after the last request, and the request itself.
-    assert!(
-        begin.elapsed() < wait + Duration::from_secs(20),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < wait + Duration::from_secs(20), "{:?}", begin.elapsed());
     Ok(())
 }
 
@@ -80,11 +69,7 @@ async fn the_time_for_what_is_in_flight_is_bounded() -> Result<()> {
     let begin = Instant::now();
     gateway.process().signal(Signal::SIGTERM)?;
     gateway.wait_exit(Duration::from_secs(20)).await?;
-    assert!(
-        begin.elapsed() >= Duration::from_millis(900),
-        "it did not wait: {:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() >= Duration::from_millis(900), "it did not wait: {:?}", begin.elapsed());
     assert!(!slow.await?.is_ok_and(|answer| answer.status == 200));
     Ok(())
 }
@@ -101,11 +86,7 @@ async fn answers_say_close_once_it_is_stopping() -> Result<()> {
     backend.wait_count(1, PATIENCE).await?;
     gateway.process().signal(Signal::SIGTERM)?;
     let answer = exchange.await??;
-    assert!(
-        answer.status == 200 && answer.closes(),
-        "{:?}",
-        answer.headers
-    );
+    assert!(answer.status == 200 && answer.closes(), "{:?}", answer.headers);
     assert_eq!(gateway.wait_exit(PATIENCE).await?.code(), Some(0));
     Ok(())
 }
@@ -118,10 +99,6 @@ async fn an_idle_gateway_stops_without_waiting() -> Result<()> {
     idle.send(Request::get("/").body(Bytes::new())?).await?;
     let begin = Instant::now();
     assert_eq!(gateway.stop(PATIENCE).await?.code(), Some(0));
-    assert!(
-        begin.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     Ok(())
 }

@@ -13,9 +13,7 @@ async fn livez_and_readyz_answer_for_a_synced_gateway() -> Result<()> {
     let ready = fixture.gateway.admin("/readyz").await?;
     assert_eq!(ready.status, 200);
     let json = ready.json()?;
-    let revision = json["revision"]
-        .as_i64()
-        .with_context(|| format!("no revision in {json}"))?;
+    let revision = json["revision"].as_i64().with_context(|| format!("no revision in {json}"))?;
     assert!(revision > 1, "{json}");
     assert_eq!(fixture.gateway.get("/").await?.text(), "gateway");
     assert_eq!(fixture.gateway.admin("/nothing-here").await?.status, 404);
@@ -28,29 +26,13 @@ async fn services_shows_every_endpoint_with_its_lease() -> Result<()> {
     let mut client = fixture.etcd.client().await?;
     let lease = client.lease_grant(60, None).await?.id();
     let options = PutOptions::new().with_lease(lease);
-    client
-        .put(key("goods", "leased"), "127.0.0.2:80", Some(options))
-        .await?;
-    let services = fixture
-        .gateway
-        .wait_instances("goods", &["0", "leased"])
-        .await?;
+    client.put(key("goods", "leased"), "127.0.0.2:80", Some(options)).await?;
+    let services = fixture.gateway.wait_instances("goods", &["0", "leased"]).await?;
     assert!(services.synced && services.revision > 1);
-    let of = |instance: &str| {
-        services
-            .endpoints("goods")
-            .iter()
-            .find(|endpoint| endpoint.instance == instance)
-    };
+    let of =
+        |instance: &str| services.endpoints("goods").iter().find(|endpoint| endpoint.instance == instance);
     let leased = of("leased").context("not there")?;
-    assert_eq!(
-        (
-            leased.address.as_str(),
-            leased.weight,
-            leased.state.as_str()
-        ),
-        ("127.0.0.2:80", 1, "up")
-    );
+    assert_eq!((leased.address.as_str(), leased.weight, leased.state.as_str()), ("127.0.0.2:80", 1, "up"));
     assert_eq!(i64::from_str_radix(&leased.lease, 16)?, lease);
     let plain = of("0").context("not there")?;
     assert_eq!(plain.address, backend.address().to_string());
@@ -60,47 +42,17 @@ async fn services_shows_every_endpoint_with_its_lease() -> Result<()> {
 #[tokio::test]
 async fn metrics_count_requests_by_service_and_status() -> Result<()> {
     let (fixture, _backend): (_, Backend) = Fixture::with_goods().await?;
-    let outcome = Load::get(fixture.gateway.address(), "/goods")
-        .connections(2)
-        .run_count(50)
-        .await;
+    let outcome = Load::get(fixture.gateway.address(), "/goods").connections(2).run_count(50).await;
     assert_eq!(outcome.failed, 0);
     fixture.gateway.get("/nowhere").await?;
     let requests = "leaseway_requests_total";
-    assert_eq!(
-        fixture
-            .gateway
-            .metric(requests, &["service=\"goods\"", "status=\"200\""])
-            .await?,
-        50.0
-    );
+    assert_eq!(fixture.gateway.metric(requests, &["service=\"goods\"", "status=\"200\""]).await?, 50.0);
     let timed = "leaseway_request_duration_seconds_count";
-    assert_eq!(
-        fixture
-            .gateway
-            .metric(timed, &["service=\"goods\""])
-            .await?,
-        50.0
-    );
+    assert_eq!(fixture.gateway.metric(timed, &["service=\"goods\""]).await?, 50.0);
     let endpoints = "leaseway_endpoints";
-    assert_eq!(
-        fixture
-            .gateway
-            .metric(endpoints, &["service=\"goods\"", "state=\"up\""])
-            .await?,
-        1.0
-    );
+    assert_eq!(fixture.gateway.metric(endpoints, &["service=\"goods\"", "state=\"up\""]).await?, 1.0);
     let revision = fixture.gateway.services().await?.revision;
-    assert_eq!(
-        fixture
-            .gateway
-            .metric("leaseway_registry_revision", &[])
-            .await?,
-        revision as f64
-    );
-    assert_eq!(
-        fixture.gateway.metric("leaseway_panics_total", &[]).await?,
-        0.0
-    );
+    assert_eq!(fixture.gateway.metric("leaseway_registry_revision", &[]).await?, revision as f64);
+    assert_eq!(fixture.gateway.metric("leaseway_panics_total", &[]).await?, 0.0);
     Ok(())
 }

@@ -44,13 +44,9 @@ impl Fixture {
     async fn register(&self, service: &str, backends: &[&Backend]) -> Result<()> {
         for (instance, backend) in backends.iter().enumerate() {
             let address = backend.address().to_string();
-            self.etcd
-                .put(&key(service, &instance.to_string()), address)
-                .await?;
+            self.etcd.put(&key(service, &instance.to_string()), address).await?;
         }
-        let all = |services: &harness::stack::Services| {
-            services.endpoints(service).len() == backends.len()
-        };
+        let all = |services: &harness::stack::Services| services.endpoints(service).len() == backends.len();
         self.gateway.wait_services(all).await?;
         Ok(())
     }
@@ -65,16 +61,8 @@ fn assert_own_answer(answer: &Answer, status: u16) -> Result<()> {
     assert_eq!(answer.status, status, "{}", answer.text());
     let json = answer.json()?;
     assert_eq!(json["code"], -1);
-    assert!(
-        json["message"]
-            .as_str()
-            .is_some_and(|message| !message.is_empty()),
-        "{json}"
-    );
+    assert!(json["message"].as_str().is_some_and(|message| !message.is_empty()), "{json}");
     assert_eq!(json["trace_id"].as_str(), answer.header("trace_id"));
-    assert!(
-        json["trace_id"].as_str().is_some_and(trace::is_trace_id),
-        "{json}"
-    );
+    assert!(json["trace_id"].as_str().is_some_and(trace::is_trace_id), "{json}");
     Ok(())
 }

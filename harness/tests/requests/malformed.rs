@@ -27,25 +27,11 @@ async fn a_length_beside_a_transfer_encoding_is_refused() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
     let head = "POST /goods HTTP/1.1\r\nHost: a\r\n";
     for (what, lengths) in [
-        (
-            "CL, then TE",
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        ),
-        (
-            "TE, then CL",
-            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-        ),
-        (
-            "CL 0 with TE",
-            "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
-        ),
+        ("CL, then TE", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+        ("TE, then CL", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+        ("CL 0 with TE", "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"),
     ] {
-        refuses(
-            &fixture,
-            what,
-            &format!("{head}{lengths}\r\n0\r\n\r\n{SMUGGLED}"),
-        )
-        .await?;
+        refuses(&fixture, what, &format!("{head}{lengths}\r\n0\r\n\r\n{SMUGGLED}")).await?;
     }
     assert_eq!(backend.count(), 0);
     Ok(())
@@ -76,26 +62,11 @@ async fn several_or_bad_lengths_are_refused() -> Result<()> {
 #[tokio::test]
 async fn a_request_without_a_host_is_refused() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
-    refuses(
-        &fixture,
-        "no Host",
-        "GET /goods HTTP/1.1\r\nAccept: */*\r\n\r\n",
-    )
-    .await?;
+    refuses(&fixture, "no Host", "GET /goods HTTP/1.1\r\nAccept: */*\r\n\r\n").await?;
     assert_eq!(backend.count(), 0);
 
-    let old = raw(
-        fixture.gateway.address(),
-        b"GET /goods HTTP/1.0\r\n\r\n",
-        PATIENCE,
-    )
-    .await?;
-    assert_eq!(
-        (old.status(), backend.count()),
-        (Some(200), 1),
-        "HTTP/1.0 has no Host: {}",
-        old.text()
-    );
+    let old = raw(fixture.gateway.address(), b"GET /goods HTTP/1.0\r\n\r\n", PATIENCE).await?;
+    assert_eq!((old.status(), backend.count()), (Some(200), 1), "HTTP/1.0 has no Host: {}", old.text());
     Ok(())
 }
 
@@ -125,18 +96,10 @@ async fn what_is_not_http_is_refused_or_cut_off() -> Result<()> {
     ] {
         // Half of them look like the beginning of a long line: the gateway may wait for its end.
         let answer = raw(fixture.gateway.address(), bytes, Duration::from_secs(1)).await?;
-        assert!(
-            matches!(answer.status(), None | Some(400)),
-            "{bytes:?}: {}",
-            answer.text()
-        );
+        assert!(matches!(answer.status(), None | Some(400)), "{bytes:?}: {}", answer.text());
     }
     assert_eq!(backend.count(), 0);
-    assert_eq!(
-        fixture.gateway.get("/goods").await?.status,
-        200,
-        "it still serves"
-    );
+    assert_eq!(fixture.gateway.get("/goods").await?.status, 200, "it still serves");
     let text = fixture.gateway.process().lines().join("\n");
     assert!(!text.contains("panicked"), "{text}");
     Ok(())
@@ -146,16 +109,10 @@ async fn what_is_not_http_is_refused_or_cut_off() -> Result<()> {
 async fn a_refused_request_does_not_spoil_the_next_client() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
     for _ in 0..20 {
-        let request =
-            format!("POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n{SMUGGLED}");
+        let request = format!("POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n{SMUGGLED}");
         refuses(&fixture, "bad length", &request).await?;
         assert_eq!(fixture.gateway.get("/goods/clean").await?.status, 200);
     }
-    assert!(
-        backend
-            .requests()
-            .iter()
-            .all(|request| request.target == "/goods/clean")
-    );
+    assert!(backend.requests().iter().all(|request| request.target == "/goods/clean"));
     Ok(())
 }

@@ -13,32 +13,19 @@ use serde_json::json;
 
 use crate::{Fixture, assert_own_answer};
 
-async fn put_weight(
-    fixture: &Fixture,
-    instance: &str,
-    backend: &Backend,
-    weight: u32,
-) -> Result<()> {
-    let value = json!({ "address": backend.address().to_string(), "weight": weight, "metadata": { "zone": "a" } });
-    fixture
-        .etcd
-        .put(&key("goods", instance), value.to_string())
-        .await?;
+async fn put_weight(fixture: &Fixture, instance: &str, backend: &Backend, weight: u32) -> Result<()> {
+    let value =
+        json!({ "address": backend.address().to_string(), "weight": weight, "metadata": { "zone": "a" } });
+    fixture.etcd.put(&key("goods", instance), value.to_string()).await?;
     let is_it = |endpoint: &Endpoint| endpoint.instance == instance && endpoint.weight == weight;
-    fixture
-        .gateway
-        .wait_services(|services| services.endpoints("goods").iter().any(is_it))
-        .await?;
+    fixture.gateway.wait_services(|services| services.endpoints("goods").iter().any(is_it)).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn weight_0_gets_nothing_until_it_is_raised_again() -> Result<()> {
     let fixture = Fixture::start(GatewayOptions::default()).await?;
-    let (a, b) = (
-        Backend::start("a", Reply::ok("")).await?,
-        Backend::start("b", Reply::ok("")).await?,
-    );
+    let (a, b) = (Backend::start("a", Reply::ok("")).await?, Backend::start("b", Reply::ok("")).await?);
     put_weight(&fixture, "a", &a, 0).await?;
     assert_own_answer(&fixture.gateway.get("/goods").await?, 503)?;
 
@@ -49,54 +36,28 @@ async fn weight_0_gets_nothing_until_it_is_raised_again() -> Result<()> {
         .iter()
         .map(|endpoint| (endpoint.instance.as_str(), endpoint.state.as_str()))
         .collect();
-    assert!(
-        states.contains(&("a", "draining")) && states.contains(&("b", "up")),
-        "{states:?}"
-    );
+    assert!(states.contains(&("a", "draining")) && states.contains(&("b", "up")), "{states:?}");
     let load = Load::get(fixture.gateway.address(), "/goods").connections(4);
     let outcome = load.clone().run_count(200).await;
-    assert_eq!(
-        (outcome.failed, outcome.instance("b"), a.count()),
-        (0, 200, 0)
-    );
+    assert_eq!((outcome.failed, outcome.instance("b"), a.count()), (0, 200, 0));
 
     put_weight(&fixture, "a", &a, 1).await?;
     let outcome = load.run_count(200).await;
     assert_eq!(outcome.failed, 0);
-    assert!(
-        outcome.instance("a") > 50 && outcome.instance("b") > 50,
-        "{:?}",
-        outcome.by_instance
-    );
+    assert!(outcome.instance("a") > 50 && outcome.instance("b") > 50, "{:?}", outcome.by_instance);
     Ok(())
 }
 
 #[tokio::test]
 async fn requests_are_shared_by_weight() -> Result<()> {
     let fixture = Fixture::start(GatewayOptions::default()).await?;
-    let (a, b) = (
-        Backend::start("a", Reply::ok("")).await?,
-        Backend::start("b", Reply::ok("")).await?,
-    );
+    let (a, b) = (Backend::start("a", Reply::ok("")).await?, Backend::start("b", Reply::ok("")).await?);
     put_weight(&fixture, "a", &a, 100).await?;
     put_weight(&fixture, "b", &b, 300).await?;
-    let outcome = Load::get(fixture.gateway.address(), "/goods")
-        .connections(8)
-        .run_count(4000)
-        .await;
+    let outcome = Load::get(fixture.gateway.address(), "/goods").connections(8).run_count(4000).await;
     // A quarter of 4,000 drawn at random: the standard deviation is 27; this is more than five of them.
-    assert!(
-        (850..=1150).contains(&outcome.instance("a")),
-        "{:?}",
-        outcome.by_instance
-    );
-    assert_eq!(
-        (
-            outcome.failed,
-            outcome.instance("a") + outcome.instance("b")
-        ),
-        (0, 4000)
-    );
+    assert!((850..=1150).contains(&outcome.instance("a")), "{:?}", outcome.by_instance);
+    assert_eq!((outcome.failed, outcome.instance("a") + outcome.instance("b")), (0, 4000));
     Ok(())
 }
 
@@ -123,74 +84,40 @@ async fn bad_records_are_skipped_counted_warned_of_once_and_heal() -> Result<()>
         fixture.etcd.put(&key("goods", instance), value).await?;
     }
     for stray in ["goods", "goods/a/b", "goods/", "/x"] {
-        fixture
-            .etcd
-            .put(&format!("{PREFIX}{stray}"), "10.0.0.1:80")
-            .await?;
+        fixture.etcd.put(&format!("{PREFIX}{stray}"), "10.0.0.1:80").await?;
     }
     let last = fixture.etcd.put(&key("goods", "good"), "[::1]:80").await?;
-    fixture
-        .gateway
-        .wait_services(|services| services.revision >= last)
-        .await?;
-    fixture
-        .gateway
-        .wait_instances("goods", &["0", "good"])
-        .await?;
+    fixture.gateway.wait_services(|services| services.revision >= last).await?;
+    fixture.gateway.wait_instances("goods", &["0", "good"]).await?;
 
     let skipped = skipped(&fixture).await?;
     assert!(skipped >= 18.0, "{skipped} skipped records in /metrics");
     for (instance, _) in values {
         let path = key("goods", instance);
         let is_warning = |line: &str| line.contains(&path);
-        fixture
-            .gateway
-            .process()
-            .wait_for_line(is_warning, Duration::from_secs(5))
-            .await?;
-        let warnings = fixture
-            .gateway
-            .process()
-            .lines()
-            .iter()
-            .filter(|line| is_warning(line))
-            .count();
+        fixture.gateway.process().wait_for_line(is_warning, Duration::from_secs(5)).await?;
+        let warnings = fixture.gateway.process().lines().iter().filter(|line| is_warning(line)).count();
         assert_eq!(warnings, 1, "{path}");
     }
 
     for (instance, _) in values {
-        fixture
-            .etcd
-            .put(&key("goods", instance), "127.0.0.2:80")
-            .await?;
+        fixture.etcd.put(&key("goods", instance), "127.0.0.2:80").await?;
     }
-    fixture
-        .gateway
-        .wait_services(|services| services.endpoints("goods").len() == 16)
-        .await?;
+    fixture.gateway.wait_services(|services| services.endpoints("goods").len() == 16).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_record_that_goes_bad_takes_its_endpoint_away_and_no_other() -> Result<()> {
     let fixture = Fixture::start(GatewayOptions::default()).await?;
-    let (a, b) = (
-        Backend::start("a", Reply::ok("")).await?,
-        Backend::start("b", Reply::ok("")).await?,
-    );
+    let (a, b) = (Backend::start("a", Reply::ok("")).await?, Backend::start("b", Reply::ok("")).await?);
     fixture.register("goods", &[&a, &b]).await?;
     fixture.etcd.put(&key("goods", "0"), "nonsense").await?;
     fixture.gateway.wait_instances("goods", &["1"]).await?;
-    let outcome = Load::get(fixture.gateway.address(), "/goods")
-        .connections(2)
-        .run_count(50)
-        .await;
+    let outcome = Load::get(fixture.gateway.address(), "/goods").connections(2).run_count(50).await;
     assert_eq!((outcome.failed, outcome.instance("b")), (0, 50));
     fixture.etcd.delete(&key("goods", "0")).await?;
-    fixture
-        .etcd
-        .put(&key("goods", "0"), a.address().to_string())
-        .await?;
+    fixture.etcd.put(&key("goods", "0"), a.address().to_string()).await?;
     fixture.gateway.wait_instances("goods", &["0", "1"]).await?;
     Ok(())
 }
@@ -200,8 +127,7 @@ async fn records_that_were_bad_before_the_start_are_skipped_too() -> Result<()> 
     let etcd = harness::etcd::Etcd::start().await?;
     etcd.put(&key("goods", "bad"), "nonsense").await?;
     etcd.put(&key("goods", "good"), "127.0.0.2:80").await?;
-    let gateway =
-        harness::stack::Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
+    let gateway = harness::stack::Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
     gateway.wait_instances("goods", &["good"]).await?;
     let fixture = Fixture { gateway, etcd };
     assert!(skipped(&fixture).await? >= 1.0);
@@ -209,8 +135,5 @@ async fn records_that_were_bad_before_the_start_are_skipped_too() -> Result<()> 
 }
 
 async fn skipped(fixture: &Fixture) -> Result<f64> {
-    fixture
-        .gateway
-        .metric("leaseway_registry_skipped_records_total", &[])
-        .await
+    fixture.gateway.metric("leaseway_registry_skipped_records_total", &[]).await
 }

@@ -20,9 +20,7 @@ async fn goods(replies: &[Reply]) -> Result<(Fixture, Vec<Backend>)> {
     for (number, reply) in replies.iter().enumerate() {
         backends.push(Backend::start(&number.to_string(), reply.clone()).await?);
     }
-    fixture
-        .register("goods", &backends.iter().collect::<Vec<_>>())
-        .await?;
+    fixture.register("goods", &backends.iter().collect::<Vec<_>>()).await?;
     Ok((fixture, backends))
 }
 
@@ -34,31 +32,14 @@ fn total(backends: &[Backend]) -> usize {
 async fn a_refused_connect_is_tried_elsewhere_for_any_method() -> Result<()> {
     let (fixture, _backends) = goods(&[Reply::Echo]).await?;
     for instance in ["dead-1", "dead-2"] {
-        fixture
-            .etcd
-            .put(&key("goods", instance), free_address()?.to_string())
-            .await?;
+        fixture.etcd.put(&key("goods", instance), free_address()?.to_string()).await?;
     }
-    fixture
-        .gateway
-        .wait_instances("goods", &["0", "dead-1", "dead-2"])
-        .await?;
+    fixture.gateway.wait_instances("goods", &["0", "dead-1", "dead-2"]).await?;
     let target = fixture.gateway.address();
-    let get = Load::get(target, "/goods")
-        .connections(4)
-        .run_count(200)
-        .await;
-    let post = Load::post(target, "/goods", vec![b'x'; 10_000])
-        .connections(4)
-        .run_count(200)
-        .await;
+    let get = Load::get(target, "/goods").connections(4).run_count(200).await;
+    let post = Load::post(target, "/goods", vec![b'x'; 10_000]).connections(4).run_count(200).await;
     for outcome in [get, post] {
-        assert_eq!(
-            (outcome.failed, outcome.instance("0")),
-            (0, 200),
-            "{:?}",
-            outcome.errors
-        );
+        assert_eq!((outcome.failed, outcome.instance("0")), (0, 200), "{:?}", outcome.errors);
     }
     Ok(())
 }
@@ -66,20 +47,9 @@ async fn a_refused_connect_is_tried_elsewhere_for_any_method() -> Result<()> {
 #[tokio::test]
 async fn a_get_without_an_answer_byte_is_tried_elsewhere() -> Result<()> {
     let (fixture, backends) = goods(&[Reply::Drop, Reply::ok("")]).await?;
-    let outcome = Load::get(fixture.gateway.address(), "/goods")
-        .connections(4)
-        .run_count(200)
-        .await;
-    assert_eq!(
-        (outcome.failed, outcome.instance("1")),
-        (0, 200),
-        "{:?}",
-        outcome.errors
-    );
-    assert!(
-        backends[0].count() > 0,
-        "the broken one was never tried: nothing is shown"
-    );
+    let outcome = Load::get(fixture.gateway.address(), "/goods").connections(4).run_count(200).await;
+    assert_eq!((outcome.failed, outcome.instance("1")), (0, 200), "{:?}", outcome.errors);
+    assert!(backends[0].count() > 0, "the broken one was never tried: nothing is shown");
     Ok(())
 }
 
@@ -87,9 +57,7 @@ async fn a_get_without_an_answer_byte_is_tried_elsewhere() -> Result<()> {
 async fn a_post_is_never_sent_twice() -> Result<()> {
     let (fixture, backends) = goods(&[Reply::Drop, Reply::Drop]).await?;
     for sent in 1..=20 {
-        let answer = fixture
-            .send(Request::post("/goods").body(Bytes::from("order"))?)
-            .await?;
+        let answer = fixture.send(Request::post("/goods").body(Bytes::from("order"))?).await?;
         assert_own_answer(&answer, 502)?;
         assert_eq!(total(&backends), sent);
     }
@@ -132,10 +100,6 @@ async fn the_access_log_counts_the_attempts() -> Result<()> {
     let answer = fixture.gateway.get("/goods").await?;
     let trace = answer.header("trace_id").unwrap_or_default();
     let is_access = |line: &str| line.contains(trace) && line.contains("\"attempts\":2");
-    fixture
-        .gateway
-        .process()
-        .wait_for_line(is_access, std::time::Duration::from_secs(5))
-        .await?;
+    fixture.gateway.process().wait_for_line(is_access, std::time::Duration::from_secs(5)).await?;
     Ok(())
 }

@@ -21,22 +21,16 @@ pub(crate) fn is_trace_id(text: &str) -> bool {
 }
 
 fn is_id(text: &str, digits: usize) -> bool {
-    let is_hex = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     text.len() == digits && is_hex && text.bytes().any(|byte| byte != b'0')
 }
 
 /// Checks that client and backend were told the same trace, and returns its id and the span's.
 fn ids(answer: &Answer, upstream: &Recorded) -> Result<(String, String)> {
-    let id = answer
-        .header("trace_id")
-        .context("no trace_id in the answer")?;
+    let id = answer.header("trace_id").context("no trace_id in the answer")?;
     assert!(is_trace_id(id), "{id:?}");
     assert_eq!(upstream.header("trace_id"), Some(id));
-    let parent = upstream
-        .header("traceparent")
-        .context("no traceparent reached the backend")?;
+    let parent = upstream.header("traceparent").context("no traceparent reached the backend")?;
     let [version, trace, span, flags] = parent.split('-').collect::<Vec<_>>()[..] else {
         anyhow::bail!("not a traceparent: {parent}")
     };
@@ -52,10 +46,7 @@ async fn a_request_without_a_trace_gets_a_new_random_one_on_both_sides() -> Resu
     for _ in 0..20 {
         let answer = fixture.gateway.get("/goods").await?;
         let (trace, span) = ids(&answer, &backend.last()?)?;
-        assert!(
-            traces.insert(trace) && spans.insert(span),
-            "an id came twice"
-        );
+        assert!(traces.insert(trace) && spans.insert(span), "an id came twice");
     }
     Ok(())
 }
@@ -64,14 +55,10 @@ async fn a_request_without_a_trace_gets_a_new_random_one_on_both_sides() -> Resu
 async fn a_valid_traceparent_keeps_its_trace_and_gets_a_new_span() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
     // A later version may have more fields: the first four still count.
-    for incoming in [
-        format!("00-{TRACE}-{SPAN}-01"),
-        format!("00-{TRACE}-{SPAN}-00"),
-        format!("01-{TRACE}-{SPAN}-01-x"),
-    ] {
-        let request = Request::get("/goods")
-            .header("traceparent", &incoming)
-            .body(Bytes::new())?;
+    for incoming in
+        [format!("00-{TRACE}-{SPAN}-01"), format!("00-{TRACE}-{SPAN}-00"), format!("01-{TRACE}-{SPAN}-01-x")]
+    {
+        let request = Request::get("/goods").header("traceparent", &incoming).body(Bytes::new())?;
         let (trace, span) = ids(&fixture.send(request).await?, &backend.last()?)?;
         assert_eq!(trace, TRACE, "{incoming}");
         assert_ne!(span, SPAN, "{incoming}");
@@ -98,9 +85,7 @@ async fn an_invalid_traceparent_is_replaced() -> Result<()> {
         "nonsense".to_owned(),
         String::new(),
     ] {
-        let request = Request::get("/goods")
-            .header("traceparent", &incoming)
-            .body(Bytes::new())?;
+        let request = Request::get("/goods").header("traceparent", &incoming).body(Bytes::new())?;
         let (trace, _) = ids(&fixture.send(request).await?, &backend.last()?)?;
         assert_ne!(trace, TRACE, "{incoming:?} was taken");
     }
@@ -110,10 +95,8 @@ async fn an_invalid_traceparent_is_replaced() -> Result<()> {
 #[tokio::test]
 async fn a_clients_own_trace_id_is_replaced() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
-    let request = Request::get("/goods")
-        .header("trace_id", TRACE)
-        .header("trace_id", "second")
-        .body(Bytes::new())?;
+    let request =
+        Request::get("/goods").header("trace_id", TRACE).header("trace_id", "second").body(Bytes::new())?;
     // `ids` finds the backend's header once: both of the client's are gone.
     let (trace, _) = ids(&fixture.send(request).await?, &backend.last()?)?;
     assert_ne!(trace, TRACE);
@@ -127,18 +110,10 @@ async fn the_headers_name_is_configurable() -> Result<()> {
     let backend = harness::backend::Backend::start("a", harness::backend::Reply::ok("")).await?;
     fixture.register("goods", &[&backend]).await?;
     let answer = fixture.gateway.get("/goods").await?;
-    let id = answer
-        .header("x-request-id")
-        .context("no x-request-id in the answer")?;
+    let id = answer.header("x-request-id").context("no x-request-id in the answer")?;
     assert!(is_trace_id(id));
     assert_eq!(backend.last()?.header("x-request-id"), Some(id));
-    assert_eq!(
-        (
-            answer.header("trace_id"),
-            backend.last()?.header("trace_id")
-        ),
-        (None, None)
-    );
+    assert_eq!((answer.header("trace_id"), backend.last()?.header("trace_id")), (None, None));
     Ok(())
 }
 
@@ -159,14 +134,8 @@ async fn the_access_log_names_the_trace_and_what_became_of_it() -> Result<()> {
     let answer = fixture.gateway.get("/goods/list?secret=1").await?;
     let (trace, _) = ids(&answer, &backend.last()?)?;
     let process = fixture.gateway.process();
-    let line = process
-        .wait_for_line(
-            |line| line.contains(&trace),
-            std::time::Duration::from_secs(5),
-        )
-        .await?;
-    serde_json::from_str::<serde_json::Value>(&line)
-        .with_context(|| format!("not JSON: {line}"))?;
+    let line = process.wait_for_line(|line| line.contains(&trace), std::time::Duration::from_secs(5)).await?;
+    serde_json::from_str::<serde_json::Value>(&line).with_context(|| format!("not JSON: {line}"))?;
     let address = backend.address().to_string();
     for part in ["GET", "/goods/list", "200", "goods", &address] {
         assert!(line.contains(part), "no {part} in {line}");

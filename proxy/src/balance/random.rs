@@ -50,18 +50,12 @@ mod tests {
         let instance = |(n, weight): (usize, &u16)| Instance {
             service: "goods".into(),
             id: n.to_string().into(),
-            record: Record {
-                weight: *weight,
-                ..Record::new(([10, 0, 0, 1], n as u16 + 1).into())
-            },
+            record: Record { weight: *weight, ..Record::new(([10, 0, 0, 1], n as u16 + 1).into()) },
             lease: 0,
             revision: 1,
         };
         let instances = weights.iter().enumerate().map(instance).collect();
-        writer.stage(Update::Reset {
-            instances,
-            revision: 1,
-        });
+        writer.stage(Update::Reset { instances, revision: 1 });
         writer.publish(Instant::now());
         directory
     }
@@ -81,10 +75,7 @@ mod tests {
     }
 
     fn assert_near(share: f64, expected: f64) {
-        assert!(
-            (share - expected).abs() < 0.01,
-            "{share} is not near {expected}"
-        );
+        assert!((share - expected).abs() < 0.01, "{share} is not near {expected}");
     }
 
     #[test]

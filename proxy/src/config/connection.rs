@@ -19,15 +19,10 @@ pub struct Registry {
 }
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Registry> {
-    let endpoints = section.required(
-        "endpoints",
-        r#"a list such as ["http://127.0.0.1:2379"]"#,
-        |value| endpoints(&value),
-    );
+    let endpoints = section
+        .required("endpoints", r#"a list such as ["http://127.0.0.1:2379"]"#, |value| endpoints(&value));
     let mut prefix = Prefix::default();
-    section.set("prefix", &mut prefix, |value| {
-        value.accept(Prefix::parse(value.text()?))
-    });
+    section.set("prefix", &mut prefix, |value| value.accept(Prefix::parse(value.text()?)));
     let user = user(&mut section);
     let mut tls = None;
     section.set("tls", &mut tls, |value| Some(read_tls(value.section())));
@@ -35,11 +30,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Registry> {
         reject_plain(&section, endpoints.as_deref().unwrap_or_default());
     }
     section.close(None);
-    let connection = Connection {
-        endpoints: endpoints?,
-        user,
-        tls,
-    };
+    let connection = Connection { endpoints: endpoints?, user, tls };
     Some(Registry { connection, prefix })
 }
 
@@ -76,8 +67,7 @@ enum EndpointError {
 
 fn parse_endpoint(text: &str) -> Result<String, EndpointError> {
     let uri = Uri::try_from(text).map_err(|_| EndpointError::Malformed)?;
-    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority())
-    else {
+    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(EndpointError::Scheme);
     };
     if authority.as_str().contains('@') {
@@ -97,34 +87,18 @@ fn parse_endpoint(text: &str) -> Result<String, EndpointError> {
 
 fn user(section: &mut Section<'_>) -> Option<User> {
     let (mut name, mut password_file) = (None, None);
-    section.set("username", &mut name, |value| {
-        value.text().map(str::to_owned)
-    });
-    section.set("password_file", &mut password_file, |value| {
-        value.path(Need::File).map(PathBuf::from)
-    });
+    section.set("username", &mut name, |value| value.text().map(str::to_owned));
+    section.set("password_file", &mut password_file, |value| value.path(Need::File).map(PathBuf::from));
     section.require_both(["username", "password_file"]);
-    section.refuse(
-        "password",
-        "is not taken: write it into a file and name that in password_file",
-    );
-    Some(User {
-        name: name?,
-        password_file: password_file?,
-    })
+    section.refuse("password", "is not taken: write it into a file and name that in password_file");
+    Some(User { name: name?, password_file: password_file? })
 }
 
 fn read_tls(mut section: Section<'_>) -> Tls {
     let mut tls = Tls::default();
-    section.set("ca", &mut tls.ca, |value| {
-        value.path(Need::Certificates).map(PathBuf::from)
-    });
-    section.set("cert", &mut tls.cert, |value| {
-        value.path(Need::Certificates).map(PathBuf::from)
-    });
-    section.set("key", &mut tls.key, |value| {
-        value.path(Need::PrivateKey).map(PathBuf::from)
-    });
+    section.set("ca", &mut tls.ca, |value| value.path(Need::Certificates).map(PathBuf::from));
+    section.set("cert", &mut tls.cert, |value| value.path(Need::Certificates).map(PathBuf::from));
+    section.set("key", &mut tls.key, |value| value.path(Need::PrivateKey).map(PathBuf::from));
     section.require_both(["cert", "key"]);
     section.close(None);
     tls
@@ -134,8 +108,7 @@ fn read_tls(mut section: Section<'_>) -> Tls {
 fn reject_plain(section: &Section<'_>, endpoints: &[String]) {
     let is_plain = |endpoint: &&String| endpoint.starts_with("http://");
     if let Some(endpoint) = endpoints.iter().find(is_plain) {
-        let message =
-            format_args!("is set, but {endpoint} is not encrypted: write https://, or remove tls");
+        let message = format_args!("is set, but {endpoint} is not encrypted: write https://, or remove tls");
         section.reject("tls", message);
     }
 }

@@ -11,9 +11,7 @@ pub enum DurationError {
     #[error("has no unit: write {0}s for seconds, {0}ms for milliseconds")]
     NoUnit(u64),
     /// Anything else that is not a number with a unit.
-    #[error(
-        "is not a duration: write a whole number and its unit (ms, s, m or h), such as 250ms or 3s"
-    )]
+    #[error("is not a duration: write a whole number and its unit (ms, s, m or h), such as 250ms or 3s")]
     Malformed,
     /// More milliseconds than 64 bits hold.
     #[error("is longer than any duration can be")]
@@ -25,9 +23,7 @@ pub enum DurationError {
 /// # Errors
 /// When the text is not a whole number that is directly followed by `ms`, `s`, `m` or `h`.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
         return Err(DurationError::Malformed);
@@ -36,14 +32,8 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if unit.is_empty() {
         return Err(DurationError::NoUnit(number));
     }
-    let (_, millis) = UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or(DurationError::Malformed)?;
-    number
-        .checked_mul(*millis)
-        .map(Duration::from_millis)
-        .ok_or(DurationError::TooLong)
+    let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(DurationError::Malformed)?;
+    number.checked_mul(*millis).map(Duration::from_millis).ok_or(DurationError::TooLong)
 }
 
 /// Writes a duration of whole milliseconds in the largest unit that holds it exactly.
@@ -65,13 +55,7 @@ mod tests {
 
     #[test]
     fn each_unit_is_read() {
-        for (text, millis) in [
-            ("250ms", 250),
-            ("3s", 3_000),
-            ("1m", 60_000),
-            ("1h", 3_600_000),
-            ("0s", 0),
-        ] {
+        for (text, millis) in [("250ms", 250), ("3s", 3_000), ("1m", 60_000), ("1h", 3_600_000), ("0s", 0)] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
     }
@@ -87,10 +71,9 @@ mod tests {
 
     #[test]
     fn what_is_not_one_number_with_one_unit_is_refused() {
-        for text in [
-            "", "s", "3 s", " 3s", "3s ", "1.5s", "-1s", "+1s", "1m30s", "3S", "3sec", "1d", "٣s",
-            "3µs",
-        ] {
+        for text in
+            ["", "s", "3 s", " 3s", "3s ", "1.5s", "-1s", "+1s", "1m30s", "3S", "3sec", "1d", "٣s", "3µs"]
+        {
             assert_eq!(parse(text), Err(DurationError::Malformed), "{text:?}");
         }
     }

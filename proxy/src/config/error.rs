@@ -65,12 +65,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            key,
-            message,
-        } = self;
+        let Self { file, line, key, message } = self;
         write!(f, "{file}:{line}: ")?;
         if !key.is_empty() {
             write!(f, "{key}: ")?;

@@ -102,25 +102,18 @@ impl Default for Timeouts {
 /// Reads the section; the caller closes it.
 pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
     let mut taken = Taken::default();
-    let listen = section.required(
-        "listen",
-        r#"a list of addresses, such as ["0.0.0.0:8080"]"#,
-        |value| listen(&value, &mut taken),
-    );
-    let admin = admin(section, &mut taken);
-    let registry = connection::read(section.required_section(
-        "registry",
-        r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#,
-    ));
-    let routes = section.required(
-        "routes",
-        "a list such as [{path: /goods, service: goods}]",
-        |value| route::read_all(&value),
-    );
-    let (mut trace_header, mut log) = (TRACE_HEADER, LogFormat::Auto);
-    section.set("trace_header", &mut trace_header, |value| {
-        value.parse(parse_trace_header)
+    let listen = section.required("listen", r#"a list of addresses, such as ["0.0.0.0:8080"]"#, |value| {
+        listen(&value, &mut taken)
     });
+    let admin = admin(section, &mut taken);
+    let registry = connection::read(
+        section.required_section("registry", r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#),
+    );
+    let routes = section.required("routes", "a list such as [{path: /goods, service: goods}]", |value| {
+        route::read_all(&value)
+    });
+    let (mut trace_header, mut log) = (TRACE_HEADER, LogFormat::Auto);
+    section.set("trace_header", &mut trace_header, |value| value.parse(parse_trace_header));
     section.set("log", &mut log, |value| match value.text()? {
         "json" => Some(LogFormat::Json),
         "text" => Some(LogFormat::Text),
@@ -142,9 +135,7 @@ fn listen(list: &Value<'_>, taken: &mut Taken) -> Option<Vec<SocketAddr>> {
     let addresses = list.list(|item| item.parse(|text| taken.claim(text, &item.place().key)))?;
     if !LISTEN.contains(&addresses.len()) {
         let (found, least, most) = (addresses.len(), LISTEN.start(), LISTEN.end());
-        list.reject(format_args!(
-            "has {found} addresses: expected {least} to {most}"
-        ));
+        list.reject(format_args!("has {found} addresses: expected {least} to {most}"));
     }
     Some(addresses)
 }
@@ -153,17 +144,14 @@ fn admin(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
     if !section.has("admin")
         && let Some(by) = taken.by(ADMIN)
     {
-        let message = format_args!(
-            "is {ADMIN} by default, which is taken by {by}: set another address, or off"
-        );
+        let message =
+            format_args!("is {ADMIN} by default, which is taken by {by}: set another address, or off");
         section.reject("admin", message);
     }
     let mut admin = Some(ADMIN);
     section.set("admin", &mut admin, |value| match value.text()? {
         "off" => Some(None),
-        _ => value
-            .parse(|text| taken.claim(text, &value.place().key))
-            .map(Some),
+        _ => value.parse(|text| taken.claim(text, &value.place().key)).map(Some),
     });
     admin
 }
@@ -190,8 +178,7 @@ impl Taken {
 
 /// Whether only one of two sockets could be bound. (`[::]` and `0.0.0.0` depends on the system: not here.)
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let one_takes_all =
-        a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    let one_takes_all = a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
     a.port() == b.port() && (a.ip() == b.ip() || one_takes_all)
 }
 
@@ -276,11 +263,7 @@ enum HeaderError {
 
 fn parse_trace_header(text: &str) -> Result<HeaderName, HeaderError> {
     let name = HeaderName::try_from(text).map_err(|_| HeaderError::Malformed)?;
-    if RESERVED.contains(&name.as_str()) {
-        Err(HeaderError::Reserved)
-    } else {
-        Ok(name)
-    }
+    if RESERVED.contains(&name.as_str()) { Err(HeaderError::Reserved) } else { Ok(name) }
 }
 
 fn timeouts(mut section: Section<'_>) -> Timeouts {
@@ -297,9 +280,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
     ] {
         section.set(key, slot, |value| value.duration(&TIMEOUT));
     }
-    section.set("lame_duck", &mut timeouts.lame_duck, |value| {
-        value.duration(&LAME_DUCK)
-    });
+    section.set("lame_duck", &mut timeouts.lame_duck, |value| value.duration(&LAME_DUCK));
     section.set("keepalive", &mut timeouts.keepalive, |value| {
         match value.duration(&KEEPALIVE)? {
             // Pingora counts it in seconds.

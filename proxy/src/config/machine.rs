@@ -67,10 +67,7 @@ impl Need {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, NeedError> {
-    let unreadable = |source| NeedError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| NeedError::Unreadable { path: path.to_owned(), source };
     // Not opened before this is known: a FIFO would keep us waiting for its writer.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(NeedError::NotAFile(path.to_owned()));
@@ -103,9 +100,6 @@ fn check_directory(path: &Path) -> Result<(), NeedError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(NeedError::NotADirectory(path.to_owned())),
-        Err(source) => Err(NeedError::Unreadable {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(NeedError::Unreadable { path: path.to_owned(), source }),
     }
 }

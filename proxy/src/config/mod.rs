@@ -69,19 +69,13 @@ impl Config {
     /// When the file cannot be read, is no YAML, or holds mistakes: all of them at once.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
-        let bytes = read_file(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = read_file(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         // Before it is text: it may have been cut within a character.
         check_size(bytes.len(), &file)?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let before = &bytes[..error.valid_up_to()];
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-            ConfigError::Encoding {
-                file: file.clone(),
-                line,
-            }
+            ConfigError::Encoding { file: file.clone(), line }
         })?;
         read_text(text, &file, environment, check_needs)
     }
@@ -99,9 +93,7 @@ impl Config {
 /// Reads one byte more than is taken, so that a file that is too large is known as such.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(SIZE as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(SIZE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -109,10 +101,7 @@ fn check_size(size: usize, file: &str) -> Result<(), ConfigError> {
     if size <= SIZE {
         return Ok(());
     }
-    Err(ConfigError::TooLarge {
-        file: file.to_owned(),
-        limit: SIZE,
-    })
+    Err(ConfigError::TooLarge { file: file.to_owned(), limit: SIZE })
 }
 
 fn read_text(
@@ -130,9 +119,7 @@ fn read_text(
     let config = read(reader.root(document.as_ref()), environment);
     check(&reader);
     let problems = reader.into_problems();
-    config
-        .filter(|_| problems.is_empty())
-        .ok_or(ConfigError::Invalid(problems))
+    config.filter(|_| problems.is_empty()).ok_or(ConfigError::Invalid(problems))
 }
 
 fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
@@ -140,22 +127,12 @@ fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
     let mut section = root.required_section("gateway", &expected);
     let gateway = gateway::read(&mut section);
     let (mut server, run_directory) = server::read(&mut root, environment);
-    section.close(Some((
-        root.known(),
-        "belongs to the top level, without indentation",
-    )));
-    root.close(Some((
-        section.known(),
-        "belongs under gateway:, indented by two spaces",
-    )));
+    section.close(Some((root.known(), "belongs to the top level, without indentation")));
+    root.close(Some((section.known(), "belongs under gateway:, indented by two spaces")));
     let gateway = gateway?;
     let drain = gateway.timeouts.drain;
     server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0));
-    Some(Config {
-        server,
-        gateway,
-        run_directory,
-    })
+    Some(Config { server, gateway, run_directory })
 }
 
 fn check_needs(reader: &Reader) {

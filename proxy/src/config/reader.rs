@@ -39,26 +39,14 @@ pub(super) struct Place {
 
 impl Reader {
     pub(super) fn new(file: &str) -> Self {
-        Self {
-            file: file.into(),
-            problems: RefCell::default(),
-            needs: RefCell::default(),
-        }
+        Self { file: file.into(), problems: RefCell::default(), needs: RefCell::default() }
     }
 
     /// The whole document, which has keys or is empty.
     pub(super) fn root<'a>(&'a self, node: Option<&'a Node<'a>>) -> Section<'a> {
-        let place = Place {
-            key: String::new(),
-            line: 1,
-        };
+        let place = Place { key: String::new(), line: 1 };
         match node {
-            Some(node) => Value {
-                node,
-                place,
-                reader: self,
-            }
-            .section(),
+            Some(node) => Value { node, place, reader: self }.section(),
             None => Section::new(self, place, Some(&[])),
         }
     }
@@ -74,11 +62,7 @@ impl Reader {
     }
 
     /// A value that could not be read and was not reported would silently leave the default.
-    fn read<'a, T>(
-        &self,
-        value: Value<'a>,
-        read: impl FnOnce(Value<'a>) -> Option<T>,
-    ) -> Option<T> {
+    fn read<'a, T>(&self, value: Value<'a>, read: impl FnOnce(Value<'a>) -> Option<T>) -> Option<T> {
         let before = self.problems.borrow().len();
         let read = read(value);
         debug_assert!(read.is_some() || self.problems.borrow().len() > before);
@@ -111,13 +95,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn new(reader: &'a Reader, place: Place, entries: Option<&'a [Entry<'a>]>) -> Self {
-        let section = Self {
-            reader,
-            place,
-            entries,
-            known: Vec::new(),
-            refused: Vec::new(),
-        };
+        let section = Self { reader, place, entries, known: Vec::new(), refused: Vec::new() };
         section.reject_repeated_keys();
         section
     }
@@ -129,10 +107,7 @@ impl<'a> Section<'a> {
         slot: &mut S,
         read: impl FnOnce(Value<'a>) -> Option<T>,
     ) {
-        if let Some(read) = self
-            .value(key)
-            .and_then(|value| self.reader.read(value, read))
-        {
+        if let Some(read) = self.value(key).and_then(|value| self.reader.read(value, read)) {
             *slot = read.into();
         }
     }
@@ -203,10 +178,7 @@ impl<'a> Section<'a> {
         for entry in self.entries.unwrap_or_default() {
             let key = &*entry.key;
             if !self.known.contains(&key) && !self.refused.contains(&key) {
-                let place = Place {
-                    key: join(&self.place.key, key),
-                    line: entry.line,
-                };
+                let place = Place { key: join(&self.place.key, key), line: entry.line };
                 self.reader.reject(&place, self.unknown(key, elsewhere));
             }
         }
@@ -220,21 +192,14 @@ impl<'a> Section<'a> {
         }
         match closest(key, &self.known) {
             Some(known) => format!("is an unknown key: did you mean {known}?"),
-            None => format!(
-                "is an unknown key: expected one of {}",
-                self.known.join(", ")
-            ),
+            None => format!("is an unknown key: expected one of {}", self.known.join(", ")),
         }
     }
 
     fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.known.push(key);
         let place = self.place_of(key);
-        self.entry(key).map(|entry| Value {
-            node: &entry.value,
-            place,
-            reader: self.reader,
-        })
+        self.entry(key).map(|entry| Value { node: &entry.value, place, reader: self.reader })
     }
 
     fn entry(&self, key: &str) -> Option<&'a Entry<'a>> {
@@ -244,10 +209,7 @@ impl<'a> Section<'a> {
     /// Where the key stands, or else the section that lacks it.
     fn place_of(&self, key: &str) -> Place {
         let line = self.entry(key).map_or(self.place.line, |entry| entry.line);
-        Place {
-            key: join(&self.place.key, key),
-            line,
-        }
+        Place { key: join(&self.place.key, key), line }
     }
 
     fn reject_repeated_keys(&self) {
@@ -258,12 +220,8 @@ impl<'a> Section<'a> {
                     lines.insert(&entry.key, entry.line);
                 }
                 Some(first) => {
-                    let place = Place {
-                        key: join(&self.place.key, &entry.key),
-                        line: entry.line,
-                    };
-                    self.reader
-                        .reject(&place, format_args!("stands in line {first} already"));
+                    let place = Place { key: join(&self.place.key, &entry.key), line: entry.line };
+                    self.reader.reject(&place, format_args!("stands in line {first} already"));
                 }
             }
         }
@@ -301,10 +259,7 @@ impl<'a> Value<'a> {
                 None
             }
             Some(scalar) if scalar.text.contains(char::is_control) => {
-                self.reject(format_args!(
-                    "{} has a control character in it",
-                    quoted(&scalar.text)
-                ));
+                self.reject(format_args!("{} has a control character in it", quoted(&scalar.text)));
                 None
             }
             Some(scalar) => Some(&scalar.text),
@@ -313,10 +268,7 @@ impl<'a> Value<'a> {
     }
 
     /// Text that is read further; the error goes on after the text that was found.
-    pub(super) fn parse<T, E: Display>(
-        &self,
-        read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
+    pub(super) fn parse<T, E: Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text()?;
         self.accept(read(text).map_err(|error| format!("{} {error}", quoted(text))))
     }
@@ -339,10 +291,7 @@ impl<'a> Value<'a> {
         let decimal = |text: &&str| {
             text.chars().all(|c| c.is_ascii_digit()) && (!text.starts_with('0') || text.len() == 1)
         };
-        let number = self
-            .plain()
-            .filter(decimal)
-            .and_then(|text| text.parse().ok());
+        let number = self.plain().filter(decimal).and_then(|text| text.parse().ok());
         match number {
             Some(number) if range.contains(&number) => Some(number),
             _ if range.start() == range.end() => self.mismatch(range.start()),
@@ -360,10 +309,7 @@ impl<'a> Value<'a> {
             return Some(duration);
         }
         let bounds = [range.start(), range.end()].map(|bound| duration::show(*bound));
-        self.mismatch(format_args!(
-            "a duration from {} to {}",
-            bounds[0], bounds[1]
-        ))
+        self.mismatch(format_args!("a duration from {} to {}", bounds[0], bounds[1]))
     }
 
     /// An absolute path. What it must lead to is looked at when all else has been read.
@@ -396,10 +342,7 @@ impl<'a> Value<'a> {
         };
         let values = items.iter().enumerate().map(|(index, node)| Value {
             node,
-            place: Place {
-                key: format!("{}[{index}]", self.place.key),
-                line: node.line,
-            },
+            place: Place { key: format!("{}[{index}]", self.place.key), line: node.line },
             reader: self.reader,
         });
         let read: Vec<Option<T>> = values.map(&mut read).collect();
@@ -441,9 +384,7 @@ impl<'a> Value<'a> {
     }
 
     fn plain(&self) -> Option<&'a str> {
-        self.scalar()
-            .filter(|scalar| scalar.plain)
-            .map(|scalar| &*scalar.text)
+        self.scalar().filter(|scalar| scalar.plain).map(|scalar| &*scalar.text)
     }
 }
 
@@ -460,11 +401,7 @@ fn bounded(text: &str) -> String {
         }
         _ => text.to_owned(),
     };
-    let mut shown: String = hidden
-        .chars()
-        .take(SHOWN)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown: String = hidden.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if hidden.chars().nth(SHOWN).is_some() {
         shown.push_str("...");
     }
@@ -478,11 +415,7 @@ fn join(section: &str, key: &str) -> String {
         word if word.len() <= SHOWN && word.chars().all(is_word) => word.to_owned(),
         odd => quoted(odd),
     };
-    if section.is_empty() {
-        key
-    } else {
-        format!("{section}.{key}")
-    }
+    if section.is_empty() { key } else { format!("{section}.{key}") }
 }
 
 fn closest(key: &str, known: &[&'static str]) -> Option<&'static str> {
@@ -490,10 +423,6 @@ fn closest(key: &str, known: &[&'static str]) -> Option<&'static str> {
         return None;
     }
     let likeness = |known: &&'static str| (strsim::jaro_winkler(key, known), *known);
-    let best = known
-        .iter()
-        .map(likeness)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(likeness, _)| *likeness >= ALIKE)
-        .map(|(_, known)| known)
+    let best = known.iter().map(likeness).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, known)| known)
 }

@@ -36,9 +36,7 @@ pub(super) enum PathError {
     #[error("has the segment {0:?}: requests are matched after such segments are resolved")]
     DotSegment(String),
     /// A query, a fragment, a space, a letter that is not ASCII, ...
-    #[error(
-        "has {0:?} in it: a route takes a path alone, and what URLs do not allow is written as %XX"
-    )]
+    #[error("has {0:?} in it: a route takes a path alone, and what URLs do not allow is written as %XX")]
     Character(char),
     /// A percent sign without two hexadecimal digits.
     #[error("has \"%\" without two hexadecimal digits")]
@@ -85,10 +83,7 @@ fn read(item: &Value<'_>, owners: &mut HashMap<String, String>) -> Option<Route>
         Some(name.to_owned())
     });
     section.close(None);
-    Some(Route {
-        path: path?,
-        service: service?,
-    })
+    Some(Route { path: path?, service: service? })
 }
 
 fn parse_path(text: &str) -> Result<String, PathError> {
@@ -108,10 +103,7 @@ fn parse_path(text: &str) -> Result<String, PathError> {
     if let Some(better) = text.strip_suffix('/') {
         return Err(PathError::TrailingSlash(better.to_owned()));
     }
-    match rest
-        .split('/')
-        .find(|segment| matches!(*segment, "." | ".."))
-    {
+    match rest.split('/').find(|segment| matches!(*segment, "." | "..")) {
         Some(segment) => Err(PathError::DotSegment(segment.to_owned())),
         None => Ok(text.to_owned()),
     }
@@ -148,10 +140,7 @@ fn check_escape(rest: &str) -> Result<usize, PathError> {
     if expected == escape {
         Ok(LENGTH)
     } else {
-        Err(PathError::UnusualEscape {
-            found: escape.to_owned(),
-            expected,
-        })
+        Err(PathError::UnusualEscape { found: escape.to_owned(), expected })
     }
 }
 
@@ -166,15 +155,7 @@ mod tests {
 
     #[test]
     fn a_normal_path_is_taken_as_it_is() {
-        for path in [
-            "/",
-            "/goods",
-            "/goods/list",
-            "/a.b/..c",
-            "/%20",
-            "/a%2Fb",
-            "/v1:do@x;p=1,2",
-        ] {
+        for path in ["/", "/goods", "/goods/list", "/a.b/..c", "/%20", "/a%2Fb", "/v1:do@x;p=1,2"] {
             assert_eq!(parse_path(path).as_deref(), Ok(path));
         }
     }
@@ -211,10 +192,7 @@ mod tests {
         ] {
             assert_eq!(parse_path(path), Err(expected), "{path:?}");
         }
-        assert_eq!(
-            parse_path(&format!("/{}", "a".repeat(LENGTH))),
-            Err(PathError::Length)
-        );
+        assert_eq!(parse_path(&format!("/{}", "a".repeat(LENGTH))), Err(PathError::Length));
     }
 
     proptest! {

@@ -123,10 +123,7 @@ impl RunDirectory {
         };
         match User::from_name(name) {
             Ok(Some(user)) => Ok(user.uid.as_raw()),
-            Ok(None) => Err(RunDirectoryError::NoUser {
-                path: self.path.clone(),
-                user: name.into(),
-            }),
+            Ok(None) => Err(RunDirectoryError::NoUser { path: self.path.clone(), user: name.into() }),
             Err(errno) => Err(self.io("find the owner of", from_errno(errno))),
         }
     }
@@ -139,11 +136,7 @@ impl RunDirectory {
         if !found.is_dir() {
             Err(RunDirectoryError::NotADirectory(path))
         } else if owner != expected {
-            Err(RunDirectoryError::Foreign {
-                path,
-                owner,
-                expected,
-            })
+            Err(RunDirectoryError::Foreign { path, owner, expected })
         } else if mode & OTHERS != 0 {
             Err(RunDirectoryError::Open { path, mode })
         } else {
@@ -152,11 +145,7 @@ impl RunDirectory {
     }
 
     fn io(&self, attempt: &'static str, source: io::Error) -> RunDirectoryError {
-        RunDirectoryError::Io {
-            attempt,
-            path: self.path.clone(),
-            source,
-        }
+        RunDirectoryError::Io { attempt, path: self.path.clone(), source }
     }
 }
 
@@ -184,10 +173,7 @@ mod tests {
     }
 
     fn ours(path: PathBuf) -> RunDirectory {
-        RunDirectory {
-            path,
-            uid: Environment::of_this_process().uid,
-        }
+        RunDirectory { path, uid: Environment::of_this_process().uid }
     }
 
     fn mode(path: &Path) -> u32 {
@@ -197,12 +183,7 @@ mod tests {
     #[test]
     fn the_most_specific_directory_is_chosen() {
         for (uid, service, session, expected) in [
-            (
-                7,
-                Some("/run/leaseway"),
-                Some("/run/user/7"),
-                "/run/leaseway",
-            ),
+            (7, Some("/run/leaseway"), Some("/run/user/7"), "/run/leaseway"),
             (7, Some("/run/a:/run/b"), None, "/run/a"),
             (7, Some(""), Some("/run/user/7"), "/run/user/7/leaseway"),
             (7, None, Some("/run/user/7"), "/run/user/7/leaseway"),
@@ -230,10 +211,7 @@ mod tests {
         for others in [0o755, 0o710, 0o701, 0o1777] {
             fs::set_permissions(parent.path(), fs::Permissions::from_mode(others)).unwrap();
             let error = ours(parent.path().to_owned()).prepare(None).unwrap_err();
-            assert!(
-                matches!(error, RunDirectoryError::Open { mode, .. } if mode == others),
-                "{error}"
-            );
+            assert!(matches!(error, RunDirectoryError::Open { mode, .. } if mode == others), "{error}");
         }
     }
 
@@ -245,10 +223,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         for path in [link, file] {
             let error = ours(path).prepare(None).unwrap_err();
-            assert!(
-                matches!(error, RunDirectoryError::NotADirectory(_)),
-                "{error}"
-            );
+            assert!(matches!(error, RunDirectoryError::NotADirectory(_)), "{error}");
         }
     }
 
@@ -256,15 +231,9 @@ mod tests {
     fn one_of_another_user_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let uid = Environment::of_this_process().uid + 1;
-        let directory = RunDirectory {
-            path: parent.path().to_owned(),
-            uid,
-        };
+        let directory = RunDirectory { path: parent.path().to_owned(), uid };
         let error = directory.prepare(None).unwrap_err();
-        assert!(
-            matches!(error, RunDirectoryError::Foreign { expected, .. } if expected == uid),
-            "{error}"
-        );
+        assert!(matches!(error, RunDirectoryError::Foreign { expected, .. } if expected == uid), "{error}");
     }
 
     #[test]
@@ -272,19 +241,14 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = ours(parent.path().join("leaseway"));
         let error = directory.prepare(Some("nobody-has-this-name")).unwrap_err();
-        assert!(
-            error.to_string().contains("nobody-has-this-name"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("nobody-has-this-name"), "{error}");
         assert!(!directory.path().exists());
     }
 
     #[test]
     fn a_missing_parent_is_an_error_that_names_the_directory() {
         let parent = tempfile::tempdir().unwrap();
-        let error = ours(parent.path().join("missing/leaseway"))
-            .prepare(None)
-            .unwrap_err();
+        let error = ours(parent.path().join("missing/leaseway")).prepare(None).unwrap_err();
         assert!(error.to_string().contains("missing/leaseway"), "{error}");
     }
 }

@@ -35,10 +35,7 @@ const BLOCKING_THREADS: RangeInclusive<usize> = 1..=32_768;
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 
 /// Reads Pingora's keys. Says also which run directory is used, if ours is.
-pub(super) fn read(
-    root: &mut Section<'_>,
-    environment: &Environment,
-) -> (ServerConf, Option<RunDirectory>) {
+pub(super) fn read(root: &mut Section<'_>, environment: &Environment) -> (ServerConf, Option<RunDirectory>) {
     let mut conf = ServerConf {
         version: 1,
         threads: environment.cores.get(),
@@ -57,9 +54,7 @@ pub(super) fn read(
 
 fn read_process(root: &mut Section<'_>, conf: &mut ServerConf) {
     root.set("daemon", &mut conf.daemon, |value| value.boolean());
-    root.set("error_log", &mut conf.error_log, |value| {
-        value.path(Need::NewFile)
-    });
+    root.set("error_log", &mut conf.error_log, |value| value.path(Need::NewFile));
     root.set("user", &mut conf.user, |value| value.name(Need::User));
     root.set("group", &mut conf.group, |value| value.name(Need::Group));
     root.set("working_directory", &mut conf.working_directory, |value| {
@@ -73,9 +68,7 @@ fn read_process(root: &mut Section<'_>, conf: &mut ServerConf) {
     let slot = &mut conf.daemon_notify_timeout_seconds;
     root.set("daemon_notify_timeout_seconds", slot, seconds);
     let slot = &mut conf.graceful_shutdown_timeout_seconds;
-    root.set("graceful_shutdown_timeout_seconds", slot, |value| {
-        value.number(SECONDS_OR_NONE)
-    });
+    root.set("graceful_shutdown_timeout_seconds", slot, |value| value.number(SECONDS_OR_NONE));
 }
 
 fn read_threads(root: &mut Section<'_>, conf: &mut ServerConf) {
@@ -85,13 +78,9 @@ fn read_threads(root: &mut Section<'_>, conf: &mut ServerConf) {
     let slot = &mut conf.work_stealing;
     root.set("work_stealing", slot, |value| value.boolean());
     let slot = &mut conf.max_blocking_threads;
-    root.set("max_blocking_threads", slot, |value| {
-        value.number(BLOCKING_THREADS)
-    });
+    root.set("max_blocking_threads", slot, |value| value.number(BLOCKING_THREADS));
     let slot = &mut conf.blocking_threads_ttl_seconds;
-    root.set("blocking_threads_ttl_seconds", slot, |value| {
-        value.number(SECONDS)
-    });
+    root.set("blocking_threads_ttl_seconds", slot, |value| value.number(SECONDS));
     let slot = &mut conf.fast_timeout_to_tokio_threshold_seconds;
     root.set("fast_timeout_to_tokio_threshold_seconds", slot, |value| {
         // No value is Pingora's own way to say "never".
@@ -103,50 +92,27 @@ fn read_threads(root: &mut Section<'_>, conf: &mut ServerConf) {
 }
 
 fn read_connections(root: &mut Section<'_>, conf: &mut ServerConf) {
-    root.set("ca_file", &mut conf.ca_file, |value| {
-        value.path(Need::Certificates)
-    });
-    root.set("client_bind_to_ipv4", &mut conf.client_bind_to_ipv4, |v| {
-        addresses::<Ipv4Addr>(&v, "IPv4")
-    });
-    root.set("client_bind_to_ipv6", &mut conf.client_bind_to_ipv6, |v| {
-        addresses::<Ipv6Addr>(&v, "IPv6")
-    });
+    root.set("ca_file", &mut conf.ca_file, |value| value.path(Need::Certificates));
+    root.set("client_bind_to_ipv4", &mut conf.client_bind_to_ipv4, |v| addresses::<Ipv4Addr>(&v, "IPv4"));
+    root.set("client_bind_to_ipv6", &mut conf.client_bind_to_ipv6, |v| addresses::<Ipv6Addr>(&v, "IPv6"));
     let slot = &mut conf.upstream_keepalive_pool_size;
-    root.set("upstream_keepalive_pool_size", slot, |value| {
-        value.number(CONNECTIONS)
-    });
+    root.set("upstream_keepalive_pool_size", slot, |value| value.number(CONNECTIONS));
     let slot = &mut conf.upstream_debug_ssl_keylog;
     root.set("upstream_debug_ssl_keylog", slot, |value| value.boolean());
     read_offload(
         root,
-        (
-            "upstream_connect_offload_threadpools",
-            &mut conf.upstream_connect_offload_threadpools,
-        ),
-        (
-            "upstream_connect_offload_thread_per_pool",
-            &mut conf.upstream_connect_offload_thread_per_pool,
-        ),
+        ("upstream_connect_offload_threadpools", &mut conf.upstream_connect_offload_threadpools),
+        ("upstream_connect_offload_thread_per_pool", &mut conf.upstream_connect_offload_thread_per_pool),
     );
     read_offload(
         root,
-        (
-            "downstream_tls_offload_threadpools",
-            &mut conf.downstream_tls_offload_threadpools,
-        ),
-        (
-            "downstream_tls_offload_thread_per_pool",
-            &mut conf.downstream_tls_offload_thread_per_pool,
-        ),
+        ("downstream_tls_offload_threadpools", &mut conf.downstream_tls_offload_threadpools),
+        ("downstream_tls_offload_thread_per_pool", &mut conf.downstream_tls_offload_thread_per_pool),
     );
 }
 
 fn addresses<A: FromStr + ToString>(value: &Value<'_>, family: &str) -> Option<Vec<String>> {
-    let parse = |text: &str| {
-        text.parse::<A>()
-            .map_err(|_| format!("is not an {family} address"))
-    };
+    let parse = |text: &str| text.parse::<A>().map_err(|_| format!("is not an {family} address"));
     value.list(|item| item.parse(parse).map(|address| address.to_string()))
 }
 
@@ -169,22 +135,14 @@ fn read_run_files(
     conf.pid_file = directory.file("leaseway.pid");
     conf.upgrade_sock = directory.file("upgrade.sock");
     let is_used = !(root.has("pid_file") && root.has("upgrade_sock"));
-    root.set("pid_file", &mut conf.pid_file, |value| {
-        value.path(Need::NewFile)
-    });
-    root.set("upgrade_sock", &mut conf.upgrade_sock, |value| {
-        value.path(Need::NewFile)
-    });
+    root.set("pid_file", &mut conf.pid_file, |value| value.path(Need::NewFile));
+    root.set("upgrade_sock", &mut conf.upgrade_sock, |value| value.path(Need::NewFile));
     check_upgrade_sock(root, conf);
     is_used.then_some(directory)
 }
 
 fn check_upgrade_sock(root: &Section<'_>, conf: &ServerConf) {
-    let ServerConf {
-        pid_file,
-        upgrade_sock,
-        ..
-    } = conf;
+    let ServerConf { pid_file, upgrade_sock, .. } = conf;
     if pid_file == upgrade_sock {
         root.reject("upgrade_sock", "is the same file as pid_file");
     }
@@ -199,13 +157,12 @@ fn check_upgrade_sock(root: &Section<'_>, conf: &ServerConf) {
 
 /// Keys of Pingora that would contradict ours, or that do nothing in this program.
 fn refuse_others(root: &mut Section<'_>) {
-    root.refuse(
-        "grace_period_seconds",
-        "is not taken: use gateway.timeouts.drain",
-    );
+    root.refuse("grace_period_seconds", "is not taken: use gateway.timeouts.drain");
     root.refuse(
         "max_retries",
-        format_args!("is not taken: a request is tried on at most {ATTEMPTS} endpoints, and only where that is safe"),
+        format_args!(
+            "is not taken: a request is tried on at most {ATTEMPTS} endpoints, and only where that is safe"
+        ),
     );
     root.refuse(
         "upgrade_sock_connect_accept_max_retries",
@@ -218,9 +175,6 @@ fn refuse_others(root: &mut Section<'_>) {
         "runtime_metrics_poll_time_histogram_resolution_micros",
         "runtime_metrics_poll_time_histogram_buckets",
     ] {
-        root.refuse(
-            key,
-            "is not taken: it does nothing unless built with --cfg tokio_unstable",
-        );
+        root.refuse(key, "is not taken: it does nothing unless built with --cfg tokio_unstable");
     }
 }

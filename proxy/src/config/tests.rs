@@ -42,16 +42,8 @@ fn valid(text: &str) -> Config {
 fn problems(text: &str) -> Vec<String> {
     match parse(text) {
         Err(ConfigError::Invalid(problems)) => {
-            let line = |problem: &Problem| {
-                problem
-                    .to_string()
-                    .strip_prefix("test.yaml:")
-                    .map(str::to_owned)
-            };
-            problems
-                .iter()
-                .map(|problem| line(problem).unwrap())
-                .collect()
+            let line = |problem: &Problem| problem.to_string().strip_prefix("test.yaml:").map(str::to_owned);
+            problems.iter().map(|problem| line(problem).unwrap()).collect()
         }
         other => panic!("expected problems, got {other:?}\n{text}"),
     }
@@ -59,10 +51,7 @@ fn problems(text: &str) -> Vec<String> {
 
 /// [`VALID`] with a line of its own replaced, or with lines added at the end of the `gateway` section.
 fn with(line: &str, replacement: &str) -> String {
-    assert!(
-        VALID.contains(line),
-        "{line:?} is not in the valid configuration"
-    );
+    assert!(VALID.contains(line), "{line:?} is not in the valid configuration");
     VALID.replacen(line, replacement, 1)
 }
 
@@ -98,38 +87,16 @@ mod what_is_taken {
 
     #[test]
     fn what_is_left_out_has_its_default() {
-        let Config {
-            server,
-            gateway,
-            run_directory,
-        } = valid(VALID);
-        assert_eq!(
-            gateway.listen,
-            ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]
-        );
+        let Config { server, gateway, run_directory } = valid(VALID);
+        assert_eq!(gateway.listen, ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]);
         assert_eq!(gateway.admin, Some("127.0.0.1:9090".parse().unwrap()));
-        assert_eq!(
-            gateway.registry.connection,
-            registry::connect::Connection::to(["http://127.0.0.1:2379"])
-        );
-        assert_eq!(
-            gateway.registry.prefix.as_str(),
-            "/service_registry_discovery"
-        );
-        assert_eq!(
-            gateway.routes,
-            [Route {
-                path: "/goods".into(),
-                service: "goods".into()
-            }]
-        );
+        assert_eq!(gateway.registry.connection, registry::connect::Connection::to(["http://127.0.0.1:2379"]));
+        assert_eq!(gateway.registry.prefix.as_str(), "/service_registry_discovery");
+        assert_eq!(gateway.routes, [Route { path: "/goods".into(), service: "goods".into() }]);
         assert_eq!(gateway.trace_header, "trace_id");
         assert_eq!(gateway.log, LogFormat::Auto);
         assert_eq!(gateway.timeouts, Timeouts::default());
-        assert_eq!(
-            run_directory.unwrap().path(),
-            Path::new("/tmp/leaseway-1000")
-        );
+        assert_eq!(run_directory.unwrap().path(), Path::new("/tmp/leaseway-1000"));
         let expected = ServerConf {
             version: 1,
             threads: 2,
@@ -213,10 +180,7 @@ downstream_tls_offload_thread_per_pool: 4"#,
     #[test]
     fn every_key_that_pingora_has_is_known() {
         let pingora = ServerConf::default().to_yaml();
-        let keys = pingora
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .map(|(key, _)| key);
+        let keys = pingora.lines().filter_map(|line| line.split_once(':')).map(|(key, _)| key);
         for key in keys.filter(|key| *key != "version") {
             let told = match parse(&with_server(&format!("{key}: {{}}"))) {
                 Err(error) => error.to_string(),
@@ -246,29 +210,17 @@ gateway:
   timeouts: { connect: 10ms, read: 2s, body: 3s, lame_duck: 8s, tunnel: 24h, keepalive: 4s, pool: 5s, head: 6s, write: 7s, drain: 1500ms }
 "#,
         );
-        let Config {
-            server, gateway, ..
-        } = gateway;
+        let Config { server, gateway, .. } = gateway;
         assert_eq!(gateway.listen.len(), 2);
         assert_eq!(gateway.admin, None);
         let connection = gateway.registry.connection;
         assert_eq!(connection.endpoints, ["https://a:1", "https://b:2"]);
         let user = connection.user.unwrap();
-        assert_eq!(
-            (user.name.as_str(), user.password_file),
-            ("root", PathBuf::from("/run/secrets/p"))
-        );
+        assert_eq!((user.name.as_str(), user.password_file), ("root", PathBuf::from("/run/secrets/p")));
         let tls = connection.tls.unwrap();
-        assert_eq!(
-            [tls.ca, tls.cert, tls.key],
-            ["/a.pem", "/b.pem", "/c.pem"].map(|p| Some(p.into()))
-        );
+        assert_eq!([tls.ca, tls.cert, tls.key], ["/a.pem", "/b.pem", "/c.pem"].map(|p| Some(p.into())));
         assert_eq!(gateway.registry.prefix.as_str(), "/reg/x");
-        let routes: Vec<_> = gateway
-            .routes
-            .iter()
-            .map(|r| (&*r.path, &*r.service))
-            .collect();
+        let routes: Vec<_> = gateway.routes.iter().map(|r| (&*r.path, &*r.service)).collect();
         assert_eq!(routes, [("/", "Süß"), ("/a/b", "b")]);
         assert_eq!(gateway.trace_header, "x-trace");
         assert_eq!(gateway.log, LogFormat::Text);
@@ -305,19 +257,13 @@ gateway:
     #[test]
     fn one_run_file_elsewhere_leaves_the_other_in_our_directory() {
         let config = valid(&with_server("pid_file: /run/a.pid"));
-        assert_eq!(
-            config.server.upgrade_sock,
-            "/tmp/leaseway-1000/upgrade.sock"
-        );
+        assert_eq!(config.server.upgrade_sock, "/tmp/leaseway-1000/upgrade.sock");
         assert!(config.run_directory.is_some());
     }
 
     #[test]
     fn a_byte_order_mark_and_windows_line_ends_are_no_mistake() {
-        assert_eq!(
-            valid(&format!("\u{feff}{}", VALID.replace('\n', "\r\n"))),
-            valid(VALID)
-        );
+        assert_eq!(valid(&format!("\u{feff}{}", VALID.replace('\n', "\r\n"))), valid(VALID));
     }
 }
 
@@ -370,11 +316,7 @@ gateway:
             assert!(told.contains(SMALLEST), "{told}");
             assert!(!told.contains("gateway.listen"), "{told}");
         }
-        assert!(
-            problems("")
-                .join("\n")
-                .contains("version: is missing: expected 1")
-        );
+        assert!(problems("").join("\n").contains("version: is missing: expected 1"));
     }
 
     #[test]
@@ -405,10 +347,7 @@ gateway:
                 "2: gateway.routes: is missing: expected a list such as [{path: /goods, service: goods}]",
             ]
         );
-        let text = with(
-            "    endpoints: [\"http://127.0.0.1:2379\"]\n",
-            "    prefix: /reg\n",
-        );
+        let text = with("    endpoints: [\"http://127.0.0.1:2379\"]\n", "    prefix: /reg\n");
         assert_problem(
             &text,
             r#"4: gateway.registry.endpoints: is missing: expected a list such as ["http://127.0.0.1:2379"]"#,
@@ -418,22 +357,10 @@ gateway:
     #[test]
     fn unknown_keys_are_mistakes_at_every_level() {
         for (text, expected) in [
-            (
-                with_server("treads: 1"),
-                "9: treads: is an unknown key: did you mean threads?",
-            ),
-            (
-                with_server("user_name: a"),
-                "9: user_name: is an unknown key: did you mean user?",
-            ),
-            (
-                with_gateway("listn: []"),
-                "9: gateway.listn: is an unknown key: did you mean listen?",
-            ),
-            (
-                with_gateway("timeout: {}"),
-                "9: gateway.timeout: is an unknown key: did you mean timeouts?",
-            ),
+            (with_server("treads: 1"), "9: treads: is an unknown key: did you mean threads?"),
+            (with_server("user_name: a"), "9: user_name: is an unknown key: did you mean user?"),
+            (with_gateway("listn: []"), "9: gateway.listn: is an unknown key: did you mean listen?"),
+            (with_gateway("timeout: {}"), "9: gateway.timeout: is an unknown key: did you mean timeouts?"),
             (
                 with_gateway("timeouts: { lameduck: 1s }"),
                 "9: gateway.timeouts.lameduck: is an unknown key: did you mean lame_duck?",
@@ -475,13 +402,8 @@ gateway:
             "9: log: is an unknown key here: it belongs under gateway:, indented by two spaces",
         );
         let unindented = problems(&VALID.replace("\n  ", "\n"));
-        assert!(
-            unindented[0].contains("gateway: found nothing"),
-            "{unindented:?}"
-        );
-        let belongs = unindented
-            .iter()
-            .filter(|told| told.contains("belongs under gateway:"));
+        assert!(unindented[0].contains("gateway: found nothing"), "{unindented:?}");
+        let belongs = unindented.iter().filter(|told| told.contains("belongs under gateway:"));
         assert_eq!(belongs.count(), 3, "{unindented:?}");
     }
 
@@ -491,10 +413,7 @@ gateway:
             &with_gateway("listen: [\"0.0.0.0:81\"]"),
             "9: gateway.listen: stands in line 3 already",
         );
-        assert_problem(
-            &with_server("version: 1"),
-            "9: version: stands in line 1 already",
-        );
+        assert_problem(&with_server("version: 1"), "9: version: stands in line 1 already");
         assert_problem(
             &with("service: goods", "service: goods\n      path: /b"),
             "9: gateway.routes[0].path: stands in line 7 already",
@@ -504,10 +423,7 @@ gateway:
     #[test]
     fn pingoras_keys_that_we_own_are_refused_with_the_reason() {
         for (line, reason) in [
-            (
-                "grace_period_seconds: 10",
-                "is not taken: use gateway.timeouts.drain",
-            ),
+            ("grace_period_seconds: 10", "is not taken: use gateway.timeouts.drain"),
             (
                 "max_retries: 0",
                 "is not taken: a request is tried on at most 3 endpoints, and only where that is safe",
@@ -529,54 +445,18 @@ gateway:
     #[test]
     fn what_pingora_asserts_or_unwraps_is_checked_here() {
         for (line, expected) in [
-            (
-                "threads: 0",
-                "found 0, expected a whole number from 1 to 1024",
-            ),
-            (
-                "threads: 1025",
-                "found 1025, expected a whole number from 1 to 1024",
-            ),
-            (
-                "threads: 02",
-                "found 02, expected a whole number from 1 to 1024",
-            ),
-            (
-                "threads: +2",
-                "found +2, expected a whole number from 1 to 1024",
-            ),
-            (
-                "threads: 2.0",
-                "found 2.0, expected a whole number from 1 to 1024",
-            ),
-            (
-                "threads: \"2\"",
-                "found \"2\", expected a whole number from 1 to 1024",
-            ),
-            (
-                "threads: [2]",
-                "found a list, expected a whole number from 1 to 1024",
-            ),
-            (
-                "threads:",
-                "found nothing, expected a whole number from 1 to 1024",
-            ),
-            (
-                "listener_tasks_per_fd: 0",
-                "found 0, expected a whole number from 1 to 1024",
-            ),
-            (
-                "max_blocking_threads: 0",
-                "found 0, expected a whole number from 1 to 32768",
-            ),
-            (
-                "daemon_ready_timeout_seconds: 0",
-                "found 0, expected a whole number from 1 to 86400",
-            ),
-            (
-                "upstream_keepalive_pool_size: 0",
-                "found 0, expected a whole number from 1 to 1000000",
-            ),
+            ("threads: 0", "found 0, expected a whole number from 1 to 1024"),
+            ("threads: 1025", "found 1025, expected a whole number from 1 to 1024"),
+            ("threads: 02", "found 02, expected a whole number from 1 to 1024"),
+            ("threads: +2", "found +2, expected a whole number from 1 to 1024"),
+            ("threads: 2.0", "found 2.0, expected a whole number from 1 to 1024"),
+            ("threads: \"2\"", "found \"2\", expected a whole number from 1 to 1024"),
+            ("threads: [2]", "found a list, expected a whole number from 1 to 1024"),
+            ("threads:", "found nothing, expected a whole number from 1 to 1024"),
+            ("listener_tasks_per_fd: 0", "found 0, expected a whole number from 1 to 1024"),
+            ("max_blocking_threads: 0", "found 0, expected a whole number from 1 to 32768"),
+            ("daemon_ready_timeout_seconds: 0", "found 0, expected a whole number from 1 to 86400"),
+            ("upstream_keepalive_pool_size: 0", "found 0, expected a whole number from 1 to 1000000"),
             (
                 "upstream_keepalive_pool_size: 99999999999999999999999",
                 "found 99999999999999999999999, expected a whole number from 1 to 1000000",
@@ -584,10 +464,7 @@ gateway:
             ("daemon: yes", "found yes, expected true or false"),
             ("daemon: \"true\"", "found \"true\", expected true or false"),
             ("work_stealing: 1", "found 1, expected true or false"),
-            (
-                "pid_file: leaseway.pid",
-                "found leaseway.pid, expected an absolute path",
-            ),
+            ("pid_file: leaseway.pid", "found leaseway.pid, expected an absolute path"),
             ("pid_file: {}", "found a section, expected a single value"),
             ("user: \"a\\0b\"", "\"a\\0b\" has a control character in it"),
             ("user:", "has no value: give it one, or remove the key"),
@@ -596,14 +473,8 @@ gateway:
             assert_problem(&with_server(line), &format!("9: {key}: {expected}"));
         }
         for (line, expected) in [
-            (
-                "client_bind_to_ipv4: [\"::1\"]",
-                "client_bind_to_ipv4[0]: \"::1\" is not an IPv4 address",
-            ),
-            (
-                "client_bind_to_ipv6: [a]",
-                "client_bind_to_ipv6[0]: \"a\" is not an IPv6 address",
-            ),
+            ("client_bind_to_ipv4: [\"::1\"]", "client_bind_to_ipv4[0]: \"::1\" is not an IPv4 address"),
+            ("client_bind_to_ipv6: [a]", "client_bind_to_ipv6[0]: \"a\" is not an IPv6 address"),
             (
                 "client_bind_to_ipv4: 10.0.0.1",
                 "client_bind_to_ipv4: found 10.0.0.1, expected a list, [..., ...] or lines that start with \"- \"",
@@ -627,8 +498,7 @@ gateway:
         valid(&with_server(&format!("upgrade_sock: {longest}")));
         let told = problems(&with_server(&format!("upgrade_sock: {longest}a")));
         assert!(
-            told[0]
-                .contains("has 108 bytes, expected at most 107: it is the path of a Unix socket"),
+            told[0].contains("has 108 bytes, expected at most 107: it is the path of a Unix socket"),
             "{told:?}"
         );
         assert_problem(
@@ -639,15 +509,10 @@ gateway:
 
     #[test]
     fn a_run_directory_with_a_long_name_leaves_no_room_for_the_upgrade_socket() {
-        let environment = Environment {
-            xdg_runtime_dir: Some(format!("/{}", "a".repeat(100))),
-            ..environment()
-        };
+        let environment =
+            Environment { xdg_runtime_dir: Some(format!("/{}", "a".repeat(100))), ..environment() };
         let told = Config::parse(VALID, "test.yaml", &environment).unwrap_err();
-        assert!(
-            told.to_string().contains("upgrade_sock: has 123 bytes"),
-            "{told}"
-        );
+        assert!(told.to_string().contains("upgrade_sock: has 123 bytes"), "{told}");
         let elsewhere = with_server("upgrade_sock: /run/a.sock");
         assert!(Config::parse(&elsewhere, "test.yaml", &environment).is_ok());
     }
@@ -668,20 +533,11 @@ gateway:
                 "[\"0.0.0.0:0\"]",
                 "[0]: \"0.0.0.0:0\" has port 0, which would be another port at each start: name one",
             ),
-            (
-                "[\"0.0.0.0:80\", \"0.0.0.0:80\"]",
-                "[1]: \"0.0.0.0:80\" overlaps with gateway.listen[0]",
-            ),
-            (
-                "[\"[::1]:80\", \"[::]:80\"]",
-                "[1]: \"[::]:80\" overlaps with gateway.listen[0]",
-            ),
+            ("[\"0.0.0.0:80\", \"0.0.0.0:80\"]", "[1]: \"0.0.0.0:80\" overlaps with gateway.listen[0]"),
+            ("[\"[::1]:80\", \"[::]:80\"]", "[1]: \"[::]:80\" overlaps with gateway.listen[0]"),
             ("[]", ": has 0 addresses: expected 1 to 31"),
             ("[[]]", "[0]: found a list, expected a single value"),
-            (
-                "0.0.0.0:80",
-                ": found 0.0.0.0:80, expected a list, [..., ...] or lines that start with \"- \"",
-            ),
+            ("0.0.0.0:80", ": found 0.0.0.0:80, expected a list, [..., ...] or lines that start with \"- \""),
         ] {
             assert_problem(&with(own, list), &format!("3: gateway.listen{expected}"));
         }
@@ -702,12 +558,7 @@ gateway:
             &with("8080", "9090"),
             "2: gateway.admin: is 127.0.0.1:9090 by default, which is taken by gateway.listen[0]: set another address, or off",
         );
-        assert_eq!(
-            valid(&(with("8080", "9090") + "  admin: off\n"))
-                .gateway
-                .admin,
-            None
-        );
+        assert_eq!(valid(&(with("8080", "9090") + "  admin: off\n")).gateway.admin, None);
         assert!(problems(&with_gateway("admin: no"))[0].contains("\"no\" is not an address"));
     }
 
@@ -749,10 +600,7 @@ gateway:
 
     #[test]
     fn no_password_is_repeated() {
-        for text in [
-            with_registry("password: hunter2"),
-            with_endpoints("[\"http://root:hunter2@a:1\"]"),
-        ] {
+        for text in [with_registry("password: hunter2"), with_endpoints("[\"http://root:hunter2@a:1\"]")] {
             let told = parse(&text).unwrap_err().to_string();
             assert!(told.contains("password_file"), "{told}");
             assert!(!told.contains("hunter2"), "{told}");
@@ -762,17 +610,13 @@ gateway:
     #[test]
     fn a_route_has_one_path_and_one_service() {
         assert_problem(
-            &with(
-                "service: goods",
-                "service: goods\n    - path: /goods\n      service: other",
-            ),
+            &with("service: goods", "service: goods\n    - path: /goods\n      service: other"),
             "9: gateway.routes[1].path: \"/goods\" is the path of gateway.routes[0] already",
         );
         for service in ["a/b", "\"\""] {
             let told = problems(&with("service: goods", &format!("service: {service}")));
             assert!(
-                told[0].starts_with("8: gateway.routes[0].service:")
-                    && told[0].contains("is not a name"),
+                told[0].starts_with("8: gateway.routes[0].service:") && told[0].contains("is not a name"),
                 "{told:?}"
             );
         }
@@ -793,10 +637,7 @@ gateway:
                 "trace_header: Content-Length",
                 "trace_header: \"Content-Length\" is a header with a meaning of its own: the trace id would replace it",
             ),
-            (
-                "trace_header:",
-                "trace_header: has no value: give it one, or remove the key",
-            ),
+            ("trace_header:", "trace_header: has no value: give it one, or remove the key"),
             (
                 "log: xml",
                 "log: found xml, expected json or text (or no such key: text on a terminal, else json)",
@@ -813,10 +654,7 @@ gateway:
                 "timeouts: { keepalive: 999ms }",
                 "timeouts.keepalive: found 999ms, expected a duration from 1s to 24h",
             ),
-            (
-                "timeouts: { keepalive: 1500ms }",
-                "timeouts.keepalive: found 1500ms, expected whole seconds",
-            ),
+            ("timeouts: { keepalive: 1500ms }", "timeouts.keepalive: found 1500ms, expected whole seconds"),
             (
                 "timeouts: { drain: soon }",
                 "timeouts.drain: \"soon\" is not a duration: write a whole number and its unit (ms, s, m or h), such as 250ms or 3s",
@@ -828,10 +666,7 @@ gateway:
 
     #[test]
     fn a_long_value_is_cut_in_the_error() {
-        let told = problems(&with(
-            "path: /goods",
-            &format!("path: {}", "x".repeat(100_000)),
-        ));
+        let told = problems(&with("path: /goods", &format!("path: {}", "x".repeat(100_000))));
         assert!(told[0].len() < 200, "{}", told[0].len());
     }
 
@@ -872,16 +707,10 @@ mod files {
     #[test]
     fn a_file_that_cannot_be_read_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        for path in [
-            directory.path().join("missing.yaml"),
-            directory.path().to_owned(),
-        ] {
+        for path in [directory.path().join("missing.yaml"), directory.path().to_owned()] {
             let error = load(&path).unwrap_err();
             assert!(matches!(error, ConfigError::Read { .. }), "{error}");
-            assert!(
-                error.to_string().contains(path.to_str().unwrap()),
-                "{error}"
-            );
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         }
     }
 
@@ -889,15 +718,9 @@ mod files {
     fn a_file_that_is_not_utf8_is_told_where() {
         let directory = tempfile::tempdir().unwrap();
         let latin1 = write(directory.path(), "a.yaml", b"version: 1\n# gr\xfc\xdfe\n");
-        assert!(matches!(
-            load(&latin1),
-            Err(ConfigError::Encoding { line: 2, .. })
-        ));
+        assert!(matches!(load(&latin1), Err(ConfigError::Encoding { line: 2, .. })));
         let utf16 = write(directory.path(), "b.yaml", b"\xff\xfev\0e\0r\0");
-        assert!(matches!(
-            load(&utf16),
-            Err(ConfigError::Encoding { line: 1, .. })
-        ));
+        assert!(matches!(load(&utf16), Err(ConfigError::Encoding { line: 1, .. })));
     }
 
     #[test]
@@ -907,10 +730,7 @@ mod files {
             let ten_megabytes = format!("{VALID}#{}", filling.repeat((10 << 20) / filling.len()));
             let path = write(directory.path(), "a.yaml", ten_megabytes);
             let error = load(&path).unwrap_err();
-            assert!(
-                matches!(error, ConfigError::TooLarge { limit: SIZE, .. }),
-                "{error}"
-            );
+            assert!(matches!(error, ConfigError::TooLarge { limit: SIZE, .. }), "{error}");
         }
         let just_fits = VALID.to_owned() + &"#".repeat(SIZE - VALID.len());
         let path = write(directory.path(), "b.yaml", just_fits);
@@ -959,29 +779,22 @@ ca_file: {1}
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (line, (key, reason)) in told.iter().zip(expected) {
-            assert!(
-                line.contains(&format!("{key}: ")) && line.contains(reason),
-                "{line}"
-            );
+            assert!(line.contains(&format!("{key}: ")) && line.contains(reason), "{line}");
         }
     }
 
     #[test]
     fn mistakes_in_the_text_and_missing_files_are_listed_together() {
         let directory = tempfile::tempdir().unwrap();
-        let text =
-            with_registry("username: a\n    password_file: /nowhere/at/all\n    prefix: reg");
-        let told = load(&write(directory.path(), "a.yaml", text))
-            .unwrap_err()
-            .to_string();
+        let text = with_registry("username: a\n    password_file: /nowhere/at/all\n    prefix: reg");
+        let told = load(&write(directory.path(), "a.yaml", text)).unwrap_err().to_string();
         assert_eq!(told.lines().count(), 2, "{told}");
     }
 
     #[test]
     fn certificates_and_keys_that_are_there_are_taken() {
         let directory = tempfile::tempdir().unwrap();
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a".to_owned()]).unwrap();
         let cert = write(directory.path(), "cert.pem", cert.pem());
         let key = write(directory.path(), "key.pem", signing_key.serialize_pem());
         let password = write(directory.path(), "password", "secret\n");
@@ -991,15 +804,9 @@ ca_file: {1}
             key.display(),
             cert.display(),
         ));
-        let text = format!(
-            "{text}user: root\ngroup: root\nca_file: {}\n",
-            cert.display()
-        );
+        let text = format!("{text}user: root\ngroup: root\nca_file: {}\n", cert.display());
         let config = load(&write(directory.path(), "a.yaml", text)).unwrap();
-        assert_eq!(
-            config.gateway.registry.connection.tls.unwrap().key,
-            Some(key)
-        );
+        assert_eq!(config.gateway.registry.connection.tls.unwrap().key, Some(key));
     }
 
     /// Root reads everything: the case cannot be made for it.
@@ -1008,10 +815,7 @@ ca_file: {1}
         let directory = tempfile::tempdir().unwrap();
         let secret = write(directory.path(), "secret", "x");
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
-        let text = with_registry(&format!(
-            "username: a\n    password_file: {}",
-            secret.display()
-        ));
+        let text = with_registry(&format!("username: a\n    password_file: {}", secret.display()));
         let loaded = load(&write(directory.path(), "a.yaml", text));
         let is_root = Environment::of_this_process().uid == 0;
         assert_eq!(loaded.is_ok(), is_root);
@@ -1022,9 +826,7 @@ mod examples {
     use super::*;
 
     fn conf(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../conf")
-            .join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf").join(name)
     }
 
     #[test]
@@ -1038,10 +840,7 @@ mod examples {
             }
             names.push(path.file_name().unwrap().to_owned());
         }
-        assert!(
-            names.contains(&"pingora.yaml".into()) && names.len() > 1,
-            "{names:?}"
-        );
+        assert!(names.contains(&"pingora.yaml".into()) && names.len() > 1, "{names:?}");
     }
 
     #[test]
@@ -1072,10 +871,8 @@ mod examples {
             let told = problems(&level).remove(0);
             let (_, keys) = told.split_once("expected one of ").expect(&told);
             for key in keys.split(", ") {
-                let is_named = |line: &str| {
-                    line.trim_start_matches([' ', '#', '-'])
-                        .starts_with(&format!("{key}:"))
-                };
+                let is_named =
+                    |line: &str| line.trim_start_matches([' ', '#', '-']).starts_with(&format!("{key}:"));
                 assert!(text.lines().any(is_named), "{key} is not in the reference");
             }
         }
@@ -1087,40 +884,17 @@ mod examples {
         let text = fs::read_to_string(conf("reference.yaml")).unwrap();
         let key_in_comment = |line: &str| {
             let rest = line.trim_start().strip_prefix("# ").map(str::trim_start);
-            let key = rest
-                .and_then(|rest| rest.split_once(':'))
-                .map(|(key, _)| key);
-            key.is_some_and(|key| {
-                key.chars()
-                    .all(|c| c.is_ascii_lowercase() || "_46".contains(c))
-            })
+            let key = rest.and_then(|rest| rest.split_once(':')).map(|(key, _)| key);
+            key.is_some_and(|key| key.chars().all(|c| c.is_ascii_lowercase() || "_46".contains(c)))
         };
         let uncommented: Vec<_> = text
             .lines()
-            .map(|line| {
-                if key_in_comment(line) {
-                    line.replacen("# ", "", 1)
-                } else {
-                    line.to_owned()
-                }
-            })
+            .map(|line| if key_in_comment(line) { line.replacen("# ", "", 1) } else { line.to_owned() })
             .collect();
         let all = uncommented.join("\n").replace("http://", "https://");
         let config = valid(&all);
-        assert!(
-            config
-                .gateway
-                .registry
-                .connection
-                .tls
-                .is_some_and(|tls| tls.key.is_some())
-        );
-        assert!(
-            config
-                .server
-                .upstream_connect_offload_thread_per_pool
-                .is_some()
-        );
+        assert!(config.gateway.registry.connection.tls.is_some_and(|tls| tls.key.is_some()));
+        assert!(config.server.upstream_connect_offload_thread_per_pool.is_some());
         assert_eq!(config.gateway.log, LogFormat::Json);
     }
 }
@@ -1129,8 +903,8 @@ mod any_text {
     use super::*;
 
     const PIECES: [&str; 22] = [
-        ":", "- ", "\n", "  ", "[", "]", "{", "}", "\"", "'", "#", "&a", "*a", "!!b", "|", ">",
-        "---", "?", "%", "\t", "\u{feff}", "\0",
+        ":", "- ", "\n", "  ", "[", "]", "{", "}", "\"", "'", "#", "&a", "*a", "!!b", "|", ">", "---", "?",
+        "%", "\t", "\u{feff}", "\0",
     ];
 
     proptest! {

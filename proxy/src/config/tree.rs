@@ -60,19 +60,13 @@ pub(super) struct SyntaxError {
 
 impl SyntaxError {
     fn new(line: usize, message: &'static str) -> Self {
-        Self {
-            line,
-            message: message.into(),
-        }
+        Self { line, message: message.into() }
     }
 }
 
 impl From<ScanError> for SyntaxError {
     fn from(error: ScanError) -> Self {
-        Self {
-            line: error.marker().line(),
-            message: error.info().to_owned().into(),
-        }
+        Self { line: error.marker().line(), message: error.info().to_owned().into() }
     }
 }
 
@@ -86,10 +80,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node<'_>>, SyntaxError> {
 fn indenting_tab(text: &str, line: usize) -> Option<SyntaxError> {
     let mut lines = text.lines().take(line + 1);
     let tab = lines.position(|line| line.trim_start_matches(' ').starts_with('\t'))?;
-    Some(SyntaxError::new(
-        tab + 1,
-        "a tab indents this line: YAML takes spaces alone",
-    ))
+    Some(SyntaxError::new(tab + 1, "a tab indents this line: YAML takes spaces alone"))
 }
 
 fn document(text: &str) -> Result<Option<Node<'_>>, SyntaxError> {
@@ -98,10 +89,7 @@ fn document(text: &str) -> Result<Option<Node<'_>>, SyntaxError> {
     loop {
         match events.next()? {
             (Event::DocumentStart(_), line) if root.is_some() => {
-                return Err(SyntaxError::new(
-                    line,
-                    "a second document: a configuration is one document",
-                ));
+                return Err(SyntaxError::new(line, "a second document: a configuration is one document"));
             }
             (Event::DocumentStart(_), _) => {
                 let first = events.next()?;
@@ -130,16 +118,12 @@ impl<'t> Events<'t> {
 
     fn node(&mut self, (event, line): Located<'t>, depth: usize) -> Result<Node<'t>, SyntaxError> {
         if depth == 0 {
-            return Err(SyntaxError::new(
-                line,
-                "sections and lists are nested too deep",
-            ));
+            return Err(SyntaxError::new(line, "sections and lists are nested too deep"));
         }
         let content = match event {
-            Event::Scalar(text, style, _, None) => Content::Scalar(Scalar {
-                text,
-                plain: style == ScalarStyle::Plain,
-            }),
+            Event::Scalar(text, style, _, None) => {
+                Content::Scalar(Scalar { text, plain: style == ScalarStyle::Plain })
+            }
             Event::SequenceStart(_, None) => Content::List(self.list(depth)?),
             Event::MappingStart(_, None) => Content::Mapping(self.mapping(depth)?),
             Event::Alias(_) => {
@@ -149,10 +133,7 @@ impl<'t> Events<'t> {
                 ));
             }
             Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) => {
-                return Err(SyntaxError::new(
-                    line,
-                    "a tag (!name) is not taken here: write the value alone",
-                ));
+                return Err(SyntaxError::new(line, "a tag (!name) is not taken here: write the value alone"));
             }
             _ => return Err(SyntaxError::new(line, "a value was expected")),
         };
@@ -178,11 +159,7 @@ impl<'t> Events<'t> {
                 (_, line) => return Err(SyntaxError::new(line, "a key must be text")),
             };
             let first = self.next()?;
-            entries.push(Entry {
-                key,
-                line,
-                value: self.node(first, depth - 1)?,
-            });
+            entries.push(Entry { key, line, value: self.node(first, depth - 1)? });
         }
     }
 }
@@ -206,10 +183,7 @@ mod tests {
     #[test]
     fn every_key_knows_its_line_and_comes_as_often_as_it_is_written() {
         let entries = entries("a: 1\n\nb: [x, y]\na:\n  c: 2\n");
-        let seen: Vec<_> = entries
-            .iter()
-            .map(|entry| (&*entry.key, entry.line))
-            .collect();
+        let seen: Vec<_> = entries.iter().map(|entry| (&*entry.key, entry.line)).collect();
         assert_eq!(seen, [("a", 1), ("b", 3), ("a", 4)]);
     }
 
@@ -225,24 +199,10 @@ mod tests {
             ("a: ''", "", false, false),
         ] {
             let entries = entries(text);
-            let [
-                Entry {
-                    value:
-                        Node {
-                            content: Content::Scalar(scalar),
-                            ..
-                        },
-                    ..
-                },
-            ] = &entries[..]
-            else {
+            let [Entry { value: Node { content: Content::Scalar(scalar), .. }, .. }] = &entries[..] else {
                 panic!("{text:?} has no scalar");
             };
-            assert_eq!(
-                (&*scalar.text, scalar.plain, scalar.is_null()),
-                (written, plain, null),
-                "{text:?}"
-            );
+            assert_eq!((&*scalar.text, scalar.plain, scalar.is_null()), (written, plain, null), "{text:?}");
         }
     }
 
@@ -269,10 +229,7 @@ mod tests {
     fn aliases_are_refused_before_they_can_grow() {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for level in 1..30 {
-            bomb += &format!(
-                "a{level}: &a{level} [*a{0}, *a{0}, *a{0}, *a{0}]\n",
-                level - 1
-            );
+            bomb += &format!("a{level}: &a{level} [*a{0}, *a{0}, *a{0}, *a{0}]\n", level - 1);
         }
         let (line, message) = refused(&bomb);
         assert_eq!(line, 2);
@@ -281,13 +238,7 @@ mod tests {
 
     #[test]
     fn tags_are_refused() {
-        for text in [
-            "a: !!str 1",
-            "a: !env HOME",
-            "a: !!map {}",
-            "a: !!seq []",
-            "!!str a: 1",
-        ] {
+        for text in ["a: !!str 1", "a: !env HOME", "a: !!map {}", "a: !!seq []", "!!str a: 1"] {
             let (line, _) = refused(text);
             assert_eq!(line, 1, "{text}");
         }
@@ -303,16 +254,9 @@ mod tests {
 
     #[test]
     fn nesting_is_bounded() {
-        for text in [
-            "[".repeat(100_000),
-            "- ".repeat(100_000),
-            "{a: ".repeat(10_000),
-        ] {
+        for text in ["[".repeat(100_000), "- ".repeat(100_000), "{a: ".repeat(10_000)] {
             let (_, message) = refused(&text);
-            assert!(
-                message.contains("too deep") || message.contains("recursion"),
-                "{message}"
-            );
+            assert!(message.contains("too deep") || message.contains("recursion"), "{message}");
         }
     }
 

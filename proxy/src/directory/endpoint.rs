@@ -34,11 +34,7 @@ pub struct Entry {
 impl Entry {
     /// How the endpoint stands.
     pub fn state(&self) -> State {
-        if self.weight == 0 {
-            State::Draining
-        } else {
-            State::Up
-        }
+        if self.weight == 0 { State::Draining } else { State::Up }
     }
 }
 

@@ -29,10 +29,8 @@ pub struct Directory {
 /// A directory whose `pinned` services exist from the start and for ever, so that a route may hold on to
 /// its service and needs no look-up. The others come and go with their endpoints.
 pub fn new<'n>(pinned: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
-    let services: Services = pinned
-        .into_iter()
-        .map(|name| (Arc::from(name), Arc::new(Service::new(name))))
-        .collect();
+    let services: Services =
+        pinned.into_iter().map(|name| (Arc::from(name), Arc::new(Service::new(name)))).collect();
     let directory = Arc::new(Directory::default());
     directory.services.store(Arc::new(services));
     let writer = Writer::new(directory.clone());
@@ -70,10 +68,7 @@ pub struct Service {
 
 impl Service {
     fn new(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            endpoints: ArcSwap::default(),
-        }
+        Self { name: name.into(), endpoints: ArcSwap::default() }
     }
 
     /// Its name.
@@ -104,10 +99,7 @@ impl Endpoints {
                 total
             })
             .collect();
-        Self {
-            entries: entries.into(),
-            cumulative,
-        }
+        Self { entries: entries.into(), cumulative }
     }
 
     /// All of them, by instance id.

@@ -77,10 +77,7 @@ impl Writer {
     /// Takes an update and says what changed. Readers see it after [`Writer::publish`].
     pub fn stage(&mut self, update: Update) -> Vec<Changed> {
         match update {
-            Update::Reset {
-                instances,
-                revision,
-            } => {
+            Update::Reset { instances, revision } => {
                 self.revision = revision;
                 self.synced = true;
                 self.reset(instances, revision)
@@ -94,61 +91,41 @@ impl Writer {
 
     /// Replaces the picture by the difference: what is unchanged keeps its endpoint.
     fn reset(&mut self, instances: Vec<Instance>, revision: i64) -> Vec<Changed> {
-        let listed: BTreeSet<_> = instances
+        let listed: BTreeSet<_> = instances.iter().map(|i| (i.service.clone(), i.id.clone())).collect();
+        let known = self
+            .staged
             .iter()
-            .map(|i| (i.service.clone(), i.id.clone()))
-            .collect();
-        let known = self.staged.iter().flat_map(|(service, s)| {
-            s.entries
-                .keys()
-                .map(move |id| (service.clone(), id.clone()))
-        });
+            .flat_map(|(service, s)| s.entries.keys().map(move |id| (service.clone(), id.clone())));
         let gone: Vec<_> = known.filter(|name| !listed.contains(name)).collect();
 
         let deleted = gone
             .into_iter()
             .filter_map(|(service, id)| self.delete(service, id, revision))
             .collect::<Vec<_>>();
-        let put = instances
-            .into_iter()
-            .filter(|i| !self.has(i))
-            .collect::<Vec<_>>();
+        let put = instances.into_iter().filter(|i| !self.has(i)).collect::<Vec<_>>();
         let put = put.into_iter().map(|i| self.put(i));
         deleted.into_iter().chain(put.collect::<Vec<_>>()).collect()
     }
 
     fn has(&self, instance: &Instance) -> bool {
-        self.staged
-            .get(&instance.service)
-            .and_then(|s| s.entries.get(&instance.id))
-            .is_some_and(|entry| {
-                // The revision alone would do, but for a registry that was emptied and counts anew.
-                entry.revision == instance.revision
-                    && entry.lease == instance.lease
-                    && entry.weight == instance.record.weight
-                    && entry.endpoint.address == instance.record.address
-            })
+        self.staged.get(&instance.service).and_then(|s| s.entries.get(&instance.id)).is_some_and(|entry| {
+            // The revision alone would do, but for a registry that was emptied and counts anew.
+            entry.revision == instance.revision
+                && entry.lease == instance.lease
+                && entry.weight == instance.record.weight
+                && entry.endpoint.address == instance.record.address
+        })
     }
 
     fn apply(&mut self, change: Change) -> Option<Changed> {
         match change {
             Change::Put(instance) => Some(self.put(instance)),
-            Change::Delete {
-                service,
-                id,
-                revision,
-            } => self.delete(service, id, revision),
+            Change::Delete { service, id, revision } => self.delete(service, id, revision),
         }
     }
 
     fn put(&mut self, instance: Instance) -> Changed {
-        let Instance {
-            service,
-            id,
-            record,
-            lease,
-            revision,
-        } = instance;
+        let Instance { service, id, record, lease, revision } = instance;
         let entries = &mut self.staged.entry(service.clone()).or_default().entries;
         let known = entries.get(&id).map(|entry| entry.endpoint.clone());
         let before = known.as_ref().map(|endpoint| endpoint.address);
@@ -164,22 +141,10 @@ impl Writer {
                 })
             }
         };
-        let entry = Entry {
-            endpoint,
-            weight: record.weight,
-            lease,
-            revision,
-        };
+        let entry = Entry { endpoint, weight: record.weight, lease, revision };
         entries.insert(id.clone(), entry);
         self.dirty.insert(service.clone());
-        Changed {
-            kind: Kind::Put,
-            service,
-            instance: id,
-            before,
-            after: Some(record.address),
-            revision,
-        }
+        Changed { kind: Kind::Put, service, instance: id, before, after: Some(record.address), revision }
     }
 
     fn delete(&mut self, service: Arc<str>, instance: Arc<str>, revision: i64) -> Option<Changed> {
@@ -213,9 +178,7 @@ impl Writer {
             self.publish_service(service, now);
         }
         self.remove_empty(&due);
-        self.directory
-            .revision
-            .store(self.revision, Ordering::Relaxed);
+        self.directory.revision.store(self.revision, Ordering::Relaxed);
         self.directory.synced.store(self.synced, Ordering::Release);
         next
     }
@@ -239,9 +202,7 @@ impl Writer {
         }
         let mut services = (**known).clone();
         for name in names {
-            services
-                .entry(name.clone())
-                .or_insert_with(|| Arc::new(Service::new(name)));
+            services.entry(name.clone()).or_insert_with(|| Arc::new(Service::new(name)));
         }
         self.directory.services.store(Arc::new(services));
     }
@@ -288,11 +249,7 @@ mod tests {
 
     fn delete(id: &str, revision: i64) -> Update {
         let (service, id) = ("goods".into(), id.into());
-        let changes = vec![Change::Delete {
-            service,
-            id,
-            revision,
-        }];
+        let changes = vec![Change::Delete { service, id, revision }];
         Update::Apply { changes, revision }
     }
 
@@ -335,20 +292,9 @@ mod tests {
         writer.publish(now);
         writer.stage(put("b", "10.0.0.2:80", 6));
         let changes = vec![Change::Put(instance("other", "x", "10.0.0.3:80", 7))];
-        writer.stage(Update::Apply {
-            changes,
-            revision: 7,
-        });
+        writer.stage(Update::Apply { changes, revision: 7 });
         assert!(writer.publish(now).is_some());
-        assert_eq!(
-            directory
-                .service("other")
-                .unwrap()
-                .endpoints()
-                .entries()
-                .len(),
-            1
-        );
+        assert_eq!(directory.service("other").unwrap().endpoints().entries().len(), 1);
     }
 
     #[test]
@@ -364,35 +310,17 @@ mod tests {
         assert_eq!(id_after(put("a", "10.0.0.1:80", 1)), Some(1));
         assert_eq!(id_after(put("a", "10.0.0.1:80", 2)), Some(1), "a new lease");
         let instances = vec![instance("goods", "a", "10.0.0.1:80", 9)];
-        assert_eq!(
-            id_after(Update::Reset {
-                instances,
-                revision: 9
-            }),
-            Some(1),
-            "a resync"
-        );
+        assert_eq!(id_after(Update::Reset { instances, revision: 9 }), Some(1), "a resync");
         assert_eq!(id_after(put("a", "10.0.0.9:80", 10)), Some(2));
         assert_eq!(id_after(delete("a", 11)), None);
-        assert_eq!(
-            id_after(put("a", "10.0.0.9:80", 12)),
-            Some(3),
-            "no id twice"
-        );
+        assert_eq!(id_after(put("a", "10.0.0.9:80", 12)), Some(3), "no id twice");
     }
 
     #[test]
     fn a_reset_reports_only_what_differs() {
         let (_, mut writer) = super::super::new([]);
-        let listed = |ids: &[&str]| {
-            ids.iter()
-                .map(|id| instance("goods", id, "10.0.0.1:80", 3))
-                .collect()
-        };
-        let reset = |instances| Update::Reset {
-            instances,
-            revision: 3,
-        };
+        let listed = |ids: &[&str]| ids.iter().map(|id| instance("goods", id, "10.0.0.1:80", 3)).collect();
+        let reset = |instances| Update::Reset { instances, revision: 3 };
         assert_eq!(writer.stage(reset(listed(&["a", "b"]))).len(), 2);
         assert!(writer.stage(reset(listed(&["a", "b"]))).is_empty());
         let changed = writer.stage(reset(listed(&["b", "c"])));
@@ -406,27 +334,14 @@ mod tests {
         let mut now = Instant::now();
         for (service, id) in [("goods", "a"), ("other", "b")] {
             let changes = vec![Change::Put(instance(service, id, "10.0.0.1:80", 1))];
-            writer.stage(Update::Apply {
-                changes,
-                revision: 1,
-            });
+            writer.stage(Update::Apply { changes, revision: 1 });
         }
         writer.publish(now);
         assert_eq!(directory.services().len(), 2);
-        writer.stage(Update::Reset {
-            instances: Vec::new(),
-            revision: 2,
-        });
+        writer.stage(Update::Reset { instances: Vec::new(), revision: 2 });
         now += PUBLISH_INTERVAL;
         writer.publish(now);
-        assert_eq!(
-            directory
-                .services()
-                .keys()
-                .map(|n| &**n)
-                .collect::<Vec<_>>(),
-            ["goods"]
-        );
+        assert_eq!(directory.services().keys().map(|n| &**n).collect::<Vec<_>>(), ["goods"]);
         assert_eq!(writer.staged.len(), 1);
     }
 

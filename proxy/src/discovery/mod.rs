@@ -2,7 +2,6 @@
 
 mod service_discovery;
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use registry::contract::Prefix;
@@ -10,7 +9,7 @@ use registry::status::Status;
 use registry::watch::{Driver, Update, Watch, source::Source};
 use tokio::sync::{mpsc, watch};
 
-use crate::directory::{Changed, Directory, Kind, Writer};
+use crate::directory::{Changed, Kind, Writer};
 pub use service_discovery::ServiceEndpoints;
 
 /// Feeds a directory from a watch.
@@ -28,11 +27,7 @@ impl<S: Source> Discovery<S> {
         writer: Writer,
     ) -> (Self, watch::Receiver<Status>) {
         let feed = Feed { prefix, writer };
-        let discovery = Self {
-            driver,
-            updates: watch.updates,
-            feed,
-        };
+        let discovery = Self { driver, updates: watch.updates, feed };
         (discovery, watch.status)
     }
 
@@ -71,14 +66,7 @@ impl Feed {
     }
 
     fn log(&self, changed: &Changed) {
-        let Changed {
-            kind,
-            service,
-            instance,
-            before,
-            after,
-            revision,
-        } = changed;
+        let Changed { kind, service, instance, before, after, revision } = changed;
         let message = match kind {
             Kind::Put => "endpoint put",
             Kind::Delete => "endpoint deleted",
@@ -103,11 +91,4 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Pingora's view of one service of a directory, if it is there.
-pub fn service_endpoints(directory: &Directory, service: &str) -> Option<ServiceEndpoints> {
-    directory
-        .service(service)
-        .map(|service| ServiceEndpoints::new(Arc::clone(&service)))
 }

@@ -52,29 +52,15 @@ impl Line<'_> {
     }
 
     fn write_text(&self, line: &mut Vec<u8>) -> std::io::Result<()> {
-        let Line {
-            timestamp,
-            level,
-            method,
-            status,
-            trace_id,
-            attempts,
-            duration_ms,
-            ..
-        } = self;
+        let Line { timestamp, level, method, status, trace_id, attempts, duration_ms, .. } = self;
         // A path may hold any byte that is not a control character; as JSON it cannot forge a line.
         let path = serde_json::Value::from(self.path);
         write!(
             line,
             "{timestamp} {level:>5} {method} {path} {status} {duration_ms:.3}ms trace_id={trace_id}"
         )?;
-        if let (Some(service), Some(instance), Some(address)) =
-            (self.service, self.instance, &self.address)
-        {
-            write!(
-                line,
-                " service={service} instance={instance} address={address} attempts={attempts}"
-            )?;
+        if let (Some(service), Some(instance), Some(address)) = (self.service, self.instance, &self.address) {
+            write!(line, " service={service} instance={instance} address={address} attempts={attempts}")?;
         }
         if let Some(error) = &self.error {
             write!(line, " error={error:?}")?;

@@ -21,10 +21,7 @@ pub struct Entry {
 impl Entry {
     /// Guards a proxy.
     pub fn new(proxy: HttpProxy<Gateway>, head_timeout: Duration) -> Self {
-        Self {
-            proxy: Arc::new(proxy),
-            head_timeout,
-        }
+        Self { proxy: Arc::new(proxy), head_timeout }
     }
 }
 

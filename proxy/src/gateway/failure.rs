@@ -18,45 +18,18 @@ pub(super) struct Answer {
 
 impl Answer {
     pub const fn bad_request(message: &'static str) -> Self {
-        Self {
-            status: 400,
-            message,
-        }
+        Self { status: 400, message }
     }
 
-    pub const NO_ROUTE: Self = Self {
-        status: 404,
-        message: "no route takes this path",
-    };
-    pub const NO_ENDPOINT: Self = Self {
-        status: 503,
-        message: "the service has no endpoint at the moment",
-    };
-    pub const NOT_REACHED: Self = Self {
-        status: 502,
-        message: "no endpoint could be reached",
-    };
-    const BROKE_OFF: Self = Self {
-        status: 502,
-        message: "the endpoint broke off before it answered",
-    };
-    const BAD_ANSWER: Self = Self {
-        status: 502,
-        message: "the endpoint's answer is not valid HTTP",
-    };
-    const TIMED_OUT: Self = Self {
-        status: 504,
-        message: "the endpoint did not answer in time",
-    };
-    const CLIENT_TIMED_OUT: Self = Self {
-        status: 408,
-        message: "the request did not arrive in time",
-    };
+    pub const NO_ROUTE: Self = Self { status: 404, message: "no route takes this path" };
+    pub const NO_ENDPOINT: Self = Self { status: 503, message: "the service has no endpoint at the moment" };
+    pub const NOT_REACHED: Self = Self { status: 502, message: "no endpoint could be reached" };
+    const BROKE_OFF: Self = Self { status: 502, message: "the endpoint broke off before it answered" };
+    const BAD_ANSWER: Self = Self { status: 502, message: "the endpoint's answer is not valid HTTP" };
+    const TIMED_OUT: Self = Self { status: 504, message: "the endpoint did not answer in time" };
+    const CLIENT_TIMED_OUT: Self = Self { status: 408, message: "the request did not arrive in time" };
     const BAD_BODY: Self = Self::bad_request("the request's body is not valid");
-    const INTERNAL: Self = Self {
-        status: 500,
-        message: "the gateway failed",
-    };
+    const INTERNAL: Self = Self { status: 500, message: "the gateway failed" };
 
     /// What a failed request gets. None: the client is gone.
     pub fn to(error: &Error, request: &Request) -> Option<Self> {
@@ -65,17 +38,12 @@ impl Answer {
             return Some(answer);
         }
         match (error.esource(), error.etype()) {
-            (
-                ErrorSource::Downstream,
-                ConnectionClosed | ReadError | WriteError | WriteTimedout,
-            ) => None,
+            (ErrorSource::Downstream, ConnectionClosed | ReadError | WriteError | WriteTimedout) => None,
             (ErrorSource::Downstream, ReadTimedout) => Some(Self::CLIENT_TIMED_OUT),
             (ErrorSource::Downstream, _) => Some(Self::BAD_BODY),
             (ErrorSource::Upstream, _) if !request.connected => Some(Self::NOT_REACHED),
             (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Self::TIMED_OUT),
-            (ErrorSource::Upstream, ConnectionClosed | ReadError | WriteError) => {
-                Some(Self::BROKE_OFF)
-            }
+            (ErrorSource::Upstream, ConnectionClosed | ReadError | WriteError) => Some(Self::BROKE_OFF),
             (ErrorSource::Upstream, _) => Some(Self::BAD_ANSWER),
             _ => Some(Self::INTERNAL),
         }
@@ -88,8 +56,7 @@ impl Answer {
         request: &Request,
         trace_header: &http::HeaderName,
     ) -> Result<()> {
-        let body = json!({"code": -1, "message": self.message, "trace_id": request.trace.id()})
-            .to_string();
+        let body = json!({"code": -1, "message": self.message, "trace_id": request.trace.id()}).to_string();
         let mut head = ResponseHeader::build(self.status, Some(5))?;
         head.insert_header(header::CONTENT_TYPE, "application/json")?;
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
@@ -98,9 +65,7 @@ impl Answer {
             head.insert_header(header::RETRY_AFTER, "1")?;
         }
         session.write_response_header(Box::new(head), false).await?;
-        session
-            .write_response_body(Some(Bytes::from(body)), true)
-            .await
+        session.write_response_body(Some(Bytes::from(body)), true).await
     }
 }
 

@@ -63,8 +63,7 @@ fn has_bare_line_feed(raw: &[u8]) -> bool {
 
 fn has_field(raw: &[u8], name: &[u8]) -> bool {
     raw.split(|byte| *byte == b'\n').any(|line| {
-        line.get(..name.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(name))
+        line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
             && line.get(name.len()) == Some(&b':')
     })
 }
@@ -137,10 +136,7 @@ mod tests {
     fn a_field_is_found_by_its_whole_name() {
         let raw = b"POST / HTTP/1.1\r\nX-Content-Length: 1\r\nContent-Length-Not: 1\r\n\r\n";
         assert!(!has_field(raw, b"content-length"));
-        assert!(has_field(
-            b"POST / HTTP/1.1\r\nCONTENT-length: 1\r\n\r\n",
-            b"content-length"
-        ));
+        assert!(has_field(b"POST / HTTP/1.1\r\nCONTENT-length: 1\r\n\r\n", b"content-length"));
     }
 
     #[test]

@@ -84,12 +84,7 @@ impl Gateway {
 
     /// Answers without an endpoint. What is left of the body is read first, or the connection could not be
     /// used again; a client that waits for `100 Continue` never sends it.
-    async fn answer(
-        &self,
-        session: &mut Session,
-        request: &mut Request,
-        answer: Answer,
-    ) -> Result<bool> {
+    async fn answer(&self, session: &mut Session, request: &mut Request, answer: Answer) -> Result<bool> {
         let expects = session.req_header().headers.contains_key(header::EXPECT);
         if answer.status == 400 || expects {
             session.set_keepalive(None);
@@ -110,19 +105,13 @@ impl Gateway {
         head.insert_header(header::CONTENT_LENGTH, SELF.len())?;
         head.insert_header(self.trace_header.clone(), request.trace.id())?;
         session.write_response_header(Box::new(head), false).await?;
-        session
-            .write_response_body(Some(Bytes::from_static(SELF.as_bytes())), true)
-            .await?;
+        session.write_response_body(Some(Bytes::from_static(SELF.as_bytes())), true).await?;
         Ok(true)
     }
 
     fn peer(&self, endpoint: &Endpoint, is_upgrade: bool) -> Box<HttpPeer> {
         let timeouts = &self.timeouts;
-        let silence = if is_upgrade {
-            timeouts.tunnel
-        } else {
-            timeouts.read
-        };
+        let silence = if is_upgrade { timeouts.tunnel } else { timeouts.read };
         let mut peer = Box::new(HttpPeer::new(endpoint.address, false, String::new()));
         peer.group_key = endpoint.id;
         peer.options.connection_timeout = Some(timeouts.connect);
@@ -163,9 +152,7 @@ impl ProxyHttp for Gateway {
         self.set_client_timeouts(session);
         request.begin(session);
         if let Err(what) = head::check(session) {
-            return self
-                .answer(session, request, Answer::bad_request(what))
-                .await;
+            return self.answer(session, request, Answer::bad_request(what)).await;
         }
         let head = session.req_header();
         let Some(path) = path::normalise(head.uri.path()) else {
@@ -187,11 +174,7 @@ impl ProxyHttp for Gateway {
         Ok(false)
     }
 
-    async fn upstream_peer(
-        &self,
-        session: &mut Session,
-        request: &mut Request,
-    ) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
         if request.needs_target() {
             let Some(endpoint) = self.choose(request) else {
                 request.answer = Some(Answer::NOT_REACHED);
@@ -238,12 +221,7 @@ impl ProxyHttp for Gateway {
         head: &mut RequestHeader,
         request: &mut Request,
     ) -> Result<()> {
-        head::prepare(
-            head,
-            &request.trace,
-            &self.trace_header,
-            request::client_ip(session),
-        )
+        head::prepare(head, &request.trace, &self.trace_header, request::client_ip(session))
     }
 
     fn error_while_proxy(
@@ -291,10 +269,7 @@ impl ProxyHttp for Gateway {
             // A client that is gone by now needs no answer.
             let _ = answer.send(session, request, &self.trace_header).await;
         }
-        FailToProxy {
-            error_code: answer.map_or(0, |a| a.status),
-            can_reuse_downstream: false,
-        }
+        FailToProxy { error_code: answer.map_or(0, |a| a.status), can_reuse_downstream: false }
     }
 
     /// Failures are told by the access log, once.
@@ -302,13 +277,7 @@ impl ProxyHttp for Gateway {
         true
     }
 
-    fn suppress_proxy_warn_log(
-        &self,
-        _: &Session,
-        _: &Request,
-        _: &Error,
-        _: ProxyWarnLogContext,
-    ) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Request, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 
@@ -323,14 +292,7 @@ impl ProxyHttp for Gateway {
 }
 
 impl Gateway {
-    fn log(
-        &self,
-        session: &Session,
-        error: Option<&Error>,
-        request: &Request,
-        status: u16,
-        took: Duration,
-    ) {
+    fn log(&self, session: &Session, error: Option<&Error>, request: &Request, status: u16, took: Duration) {
         let head = session.req_header();
         let endpoint = request.endpoint.as_deref();
         let line = access_log::Line {
@@ -349,9 +311,7 @@ impl Gateway {
             sent: session.body_bytes_sent(),
             duration_ms: access_log::millis(took),
             endpoint_ms: request.endpoint_took().map(access_log::millis),
-            error: error
-                .map(ToString::to_string)
-                .or(request.last_error().map(str::to_owned)),
+            error: error.map(ToString::to_string).or(request.last_error().map(str::to_owned)),
         };
         line.write(&self.output);
     }

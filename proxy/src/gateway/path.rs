@@ -40,9 +40,7 @@ fn decode_unreserved(path: &str) -> Option<String> {
     let mut rest = path;
     while let Some((before, escape)) = rest.split_once('%') {
         decoded.push_str(before);
-        let digits = escape
-            .get(..2)
-            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = escape.get(..2).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
         let byte = u8::from_str_radix(digits, 16).ok()?;
         match char::from(byte) {
             c @ ('A'..='Z' | 'a'..='z' | '0'..='9' | '-' | '.' | '_' | '~') => decoded.push(c),
@@ -68,10 +66,7 @@ mod tests {
 
     #[test]
     fn a_plain_path_is_not_copied() {
-        assert!(matches!(
-            normalise("/goods/list"),
-            Some(Cow::Borrowed("/goods/list"))
-        ));
+        assert!(matches!(normalise("/goods/list"), Some(Cow::Borrowed("/goods/list"))));
     }
 
     #[test]

@@ -55,15 +55,8 @@ mod tests {
     use crate::directory;
 
     fn service_of(path: &str) -> Option<String> {
-        let route = |path: &str, service: &str| config::Route {
-            path: path.into(),
-            service: service.into(),
-        };
-        let routes = [
-            route("/goods", "goods"),
-            route("/goods/list", "list"),
-            route("/a%2Fb", "slash"),
-        ];
+        let route = |path: &str, service: &str| config::Route { path: path.into(), service: service.into() };
+        let routes = [route("/goods", "goods"), route("/goods/list", "list"), route("/a%2Fb", "slash")];
         let (directory, _writer) = directory::new(routes.iter().map(|r| r.service.as_str()));
         let metrics = Metrics::new().unwrap();
         let routes = Routes::new(&routes, &directory, &metrics);

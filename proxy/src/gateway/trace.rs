@@ -21,12 +21,7 @@ impl Trace {
     pub fn begin(traceparent: Option<&[u8]>, mut chance: impl FnMut() -> u128) -> Self {
         let parent = traceparent.and_then(parse);
         let (id, flags) = parent.unwrap_or_else(|| (Hex::of(chance() | 1), Hex(*b"00")));
-        Self {
-            id,
-            span: Hex::of(chance() | 1),
-            flags,
-            continued: parent.is_some(),
-        }
+        Self { id, span: Hex::of(chance() | 1), flags, continued: parent.is_some() }
     }
 
     /// The trace id.
@@ -50,10 +45,7 @@ fn parse(header: &[u8]) -> Option<(Hex<32>, Hex<2>)> {
     let (header, rest) = header.split_at_checked(55)?;
     let version = Hex::<2>::parse(&header[..2])?;
     let is_ours = version.0 == *b"00";
-    if version.0 == *b"ff"
-        || (is_ours && !rest.is_empty())
-        || rest.first().is_some_and(|b| *b != b'-')
-    {
+    if version.0 == *b"ff" || (is_ours && !rest.is_empty()) || rest.first().is_some_and(|b| *b != b'-') {
         return None;
     }
     if [header[2], header[35], header[52]] != *b"---" {
@@ -157,11 +149,7 @@ mod tests {
     fn a_later_version_is_read_as_ours() {
         assert!(begin(b"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").continued);
         let flags = begin(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fe").flags;
-        assert_eq!(
-            flags.as_str(),
-            "00",
-            "flags without a meaning are not passed on"
-        );
+        assert_eq!(flags.as_str(), "00", "flags without a meaning are not passed on");
     }
 
     proptest! {

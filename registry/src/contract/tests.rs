@@ -15,19 +15,10 @@ fn reason(value: &str) -> String {
 #[test]
 fn a_key_is_read_by_segment() {
     let expected = ("goods".to_owned(), "goods-1".to_owned());
-    assert_eq!(
-        split("/service_registry_discovery/goods/goods-1"),
-        Ok(expected)
-    );
+    assert_eq!(split("/service_registry_discovery/goods/goods-1"), Ok(expected));
     let shape = "the key is not {prefix}/{service}/{instance}";
-    assert_eq!(
-        split("/service_registry_discovery/goods").unwrap_err(),
-        shape
-    );
-    assert_eq!(
-        split("/service_registry_discovery2/goods/a").unwrap_err(),
-        shape
-    );
+    assert_eq!(split("/service_registry_discovery/goods").unwrap_err(), shape);
+    assert_eq!(split("/service_registry_discovery2/goods/a").unwrap_err(), shape);
     assert!(split("/service_registry_discovery/goods/a/b").is_err());
     assert!(split("/service_registry_discovery//a").is_err());
     assert!(split("/service_registry_discovery/goods/").is_err());
@@ -36,9 +27,8 @@ fn a_key_is_read_by_segment() {
 #[test]
 fn the_range_ends_with_the_slash_and_takes_no_neighbour() {
     let range = Prefix::default().range();
-    let inside = |key: &str| {
-        range.start.as_slice() <= key.as_bytes() && key.as_bytes() < range.end.as_slice()
-    };
+    let inside =
+        |key: &str| range.start.as_slice() <= key.as_bytes() && key.as_bytes() < range.end.as_slice();
     assert!(inside("/service_registry_discovery/goods/1"));
     assert!(!inside("/service_registry_discovery2/goods/1"));
     assert!(!inside("/service_registry_discovery"));
@@ -56,10 +46,7 @@ fn a_prefix_has_no_slash_at_its_end_and_no_empty_segment() {
 fn a_plain_value_is_an_address_of_weight_one() {
     let record = Record::decode(b"10.0.0.5:80\n").unwrap();
     assert_eq!(record, Record::new("10.0.0.5:80".parse().unwrap()));
-    assert_eq!(
-        Record::decode(b"[2001:db8::1]:80").unwrap().address,
-        "[2001:db8::1]:80".parse().unwrap()
-    );
+    assert_eq!(Record::decode(b"[2001:db8::1]:80").unwrap().address, "[2001:db8::1]:80".parse().unwrap());
 }
 
 #[test]
@@ -68,18 +55,8 @@ fn a_json_value_has_weight_and_metadata() {
     let record = Record::decode(value).unwrap();
     assert_eq!(record.weight, 10);
     assert_eq!(record.metadata["zone"], "a");
-    assert_eq!(
-        Record::decode(br#"{"address":"10.0.0.5:80"}"#)
-            .unwrap()
-            .weight,
-        1
-    );
-    assert_eq!(
-        Record::decode(br#"{"address":"10.0.0.5:80","weight":0}"#)
-            .unwrap()
-            .weight,
-        0
-    );
+    assert_eq!(Record::decode(br#"{"address":"10.0.0.5:80"}"#).unwrap().weight, 1);
+    assert_eq!(Record::decode(br#"{"address":"10.0.0.5:80","weight":0}"#).unwrap().weight, 0);
 }
 
 #[test]
@@ -97,12 +74,7 @@ fn a_value_that_is_no_registration_says_why() {
     assert!(reason(&"[".repeat(100_000)).contains("more than 16384"));
     let nested = format!(r#"{{"metadata":{}"#, "[".repeat(10_000));
     assert!(reason(&nested).starts_with("the value is not a record"));
-    assert!(
-        Record::decode(&[0xff])
-            .unwrap_err()
-            .to_string()
-            .contains("UTF-8")
-    );
+    assert!(Record::decode(&[0xff]).unwrap_err().to_string().contains("UTF-8"));
 }
 
 #[test]
@@ -119,11 +91,7 @@ fn an_address_that_can_never_be_a_backend_is_refused() {
         ("[::ffff:169.254.1.1]:80", "link-local"),
         ("10.0.0.5:0", "port is 0"),
     ] {
-        assert!(
-            reason(address).contains(why),
-            "{address}: {}",
-            reason(address)
-        );
+        assert!(reason(address).contains(why), "{address}: {}", reason(address));
     }
 }
 

@@ -95,15 +95,7 @@ pub struct Registration {
 impl Registration {
     /// A registration that has not begun.
     pub fn new(record: Record, ttl: Duration, now: Instant) -> Self {
-        Self {
-            record,
-            ttl,
-            lease: None,
-            key: Key::Absent,
-            picture: 0,
-            not_before: now,
-            failures: 0,
-        }
+        Self { record, ttl, lease: None, key: Key::Absent, picture: 0, not_before: now, failures: 0 }
     }
 
     /// The lease that is held, whether or not the key stands under it.
@@ -133,22 +125,15 @@ impl Registration {
             self.lose_lease();
         }
         if now < self.not_before {
-            return Step::Sleep {
-                until: self.not_before,
-            };
+            return Step::Sleep { until: self.not_before };
         }
         let Some(lease) = self.lease else {
             return Step::Grant;
         };
         match self.key {
-            Key::Absent => Step::Put {
-                lease: lease.id,
-                value: self.record.encode(),
-            },
+            Key::Absent => Step::Put { lease: lease.id, value: self.record.encode() },
             Key::Detached => Step::Attach { lease: lease.id },
-            Key::Ours { .. } | Key::Foreign if lease.renew <= now => {
-                Step::KeepAlive { lease: lease.id }
-            }
+            Key::Ours { .. } | Key::Foreign if lease.renew <= now => Step::KeepAlive { lease: lease.id },
             Key::Ours { .. } | Key::Foreign => Step::Sleep { until: lease.renew },
         }
     }
@@ -157,11 +142,7 @@ impl Registration {
     /// answer, which may differ from what was asked for.
     pub fn leased(&mut self, id: i64, ttl: Duration, asked: Instant) {
         self.failures = 0;
-        self.lease = Some(Lease {
-            id,
-            ends: asked + ttl,
-            renew: asked + ttl / 3,
-        });
+        self.lease = Some(Lease { id, ends: asked + ttl, renew: asked + ttl / 3 });
     }
 
     /// The key was put or attached, at this revision.

@@ -21,10 +21,7 @@ use lease::{Notice, Step};
 /// etcd grants no shorter lease: its minimum is derived from the election timeout, 2 s as it comes.
 const MIN_TTL: Duration = Duration::from_secs(2);
 /// Many registrars that lost the same registry come back spread over this.
-const BACKOFF: Backoff = Backoff {
-    base: Duration::from_millis(100),
-    cap: Duration::from_secs(3),
-};
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(3) };
 /// How long a revoke may take before the lease is left to end by itself.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// At most one line about a registry that cannot be reached in this time.
@@ -47,11 +44,7 @@ pub struct Registration {
 
 impl Registration {
     /// A registration with the default weight, TTL and drain time, and no metadata.
-    pub fn new(
-        service: impl Into<String>,
-        instance: impl Into<String>,
-        address: SocketAddr,
-    ) -> Self {
+    pub fn new(service: impl Into<String>, instance: impl Into<String>, address: SocketAddr) -> Self {
         Self {
             service: service.into(),
             instance: instance.into(),
@@ -135,12 +128,7 @@ impl Registrar {
                 () = work.run(own_key, stopped) => {}
             }
         });
-        Ok(Self {
-            stop: Some(stop),
-            task,
-            registered,
-            drain,
-        })
+        Ok(Self { stop: Some(stop), task, registered, drain })
     }
 
     /// Waits until the instance is registered.
@@ -184,8 +172,7 @@ impl Work {
     async fn run(mut self, mut own_key: Watch, mut stopped: oneshot::Receiver<()>) {
         loop {
             let step = self.state.step(Instant::now());
-            self.report
-                .send_if_modified(|r| std::mem::replace(r, self.state.is_registered()) != *r);
+            self.report.send_if_modified(|r| std::mem::replace(r, self.state.is_registered()) != *r);
             // A call is cut off by the stop alone, which is harmless: what it may have granted or put goes
             // with the lease.
             tokio::select! {
@@ -222,9 +209,7 @@ impl Work {
         let seconds = i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX);
         let link = self.link().await?;
         let mut client = link.client.lease_client();
-        let granted = link
-            .call("grant a lease", deadline, client.grant(seconds, None))
-            .await?;
+        let granted = link.call("grant a lease", deadline, client.grant(seconds, None)).await?;
 
         // The registry may grant a longer one than was asked for.
         let ttl = Duration::from_secs(granted.ttl().unsigned_abs());
@@ -258,9 +243,7 @@ impl Work {
         let link = self.link().await?;
         let mut client = link.client.lease_client();
         // A stream per keepalive, so that each has its own deadline and none waits behind a dead one.
-        let (_, _) = link
-            .call("keep the lease alive", deadline, client.keep_alive(lease))
-            .await?;
+        let (_, _) = link.call("keep the lease alive", deadline, client.keep_alive(lease)).await?;
         tracing::debug!(key = self.key, lease = %Hex(lease), "kept the lease alive");
         self.state.leased(lease, self.ttl, asked);
         Ok(())
@@ -275,9 +258,7 @@ impl Work {
     }
 
     fn fail(&mut self, error: CallError) {
-        let quiet = self
-            .complained
-            .is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
+        let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
         if !quiet {
             self.complained = Some(Instant::now());
             tracing::warn!(key = self.key, %error, "the registration is in trouble: trying again");
@@ -295,10 +276,7 @@ impl Work {
 
     fn see(&mut self, update: Update) {
         let notices = match update {
-            Update::Reset {
-                instances,
-                revision,
-            } => {
+            Update::Reset { instances, revision } => {
                 let ours = instances.iter().find(|i| i.id == self.instance);
                 vec![self.state.seen_anew(ours, revision)]
             }
@@ -323,10 +301,7 @@ impl Work {
                 tracing::warn!(key, "somebody deleted the registration: registering again")
             }
             Notice::Overwritten => {
-                tracing::warn!(
-                    key,
-                    "somebody overwrote the registration: registering again"
-                );
+                tracing::warn!(key, "somebody overwrote the registration: registering again");
             }
             Notice::WeightSet(weight) => {
                 tracing::info!(key, weight, "somebody set the weight: keeping it")
@@ -371,8 +346,7 @@ impl Work {
     async fn try_revoke(&mut self, lease: i64) -> Result<(), CallError> {
         let link = self.link().await?;
         let mut client = link.client.lease_client();
-        link.call("revoke the lease", REVOKE_TIMEOUT / 2, client.revoke(lease))
-            .await?;
+        link.call("revoke the lease", REVOKE_TIMEOUT / 2, client.revoke(lease)).await?;
         Ok(())
     }
 }

@@ -16,10 +16,7 @@ use crate::status::Status;
 
 /// After a second without an answer a change would already be late, so the waits stay short; the
 /// jitter keeps many gateways apart.
-const BACKOFF: Backoff = Backoff {
-    base: Duration::from_millis(50),
-    cap: Duration::from_secs(1),
-};
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
 /// Silence after which the registry is asked for a sign of life.
 const QUIET: Duration = Duration::from_secs(5);
 /// How long it may take to give one. A frozen server and a half-open connection look like silence.
@@ -151,8 +148,7 @@ impl<S: Source> Driver<S> {
     }
 
     async fn take(&mut self, message: Message) -> Result<Input, ReaderGone> {
-        self.status
-            .send_modify(|s| s.confirmed = Some(Instant::now()));
+        self.status.send_modify(|s| s.confirmed = Some(Instant::now()));
         Ok(match message {
             Message::Events { events, complete } => {
                 let Some(revision) = events.last().map(|e| e.revision()) else {
@@ -168,35 +164,18 @@ impl<S: Source> Driver<S> {
                 });
                 Input::Events { revision, complete }
             }
-            Message::Progress {
-                revision,
-                of_watch: true,
-            } => Input::Progress { revision },
-            Message::Progress {
-                of_watch: false, ..
-            } => Input::Alive,
+            Message::Progress { revision, of_watch: true } => Input::Progress { revision },
+            Message::Progress { of_watch: false, .. } => Input::Alive,
             Message::Cancelled { compacted, reason } => self.cancelled(compacted, reason),
             Message::Created { .. } => self.fail("the registry created the watch twice"),
         })
     }
 
-    async fn publish_list(
-        &mut self,
-        instances: Vec<Instance>,
-        revision: i64,
-    ) -> Result<(), ReaderGone> {
-        self.publish(Update::Reset {
-            instances,
-            revision,
-        })
-        .await
+    async fn publish_list(&mut self, instances: Vec<Instance>, revision: i64) -> Result<(), ReaderGone> {
+        self.publish(Update::Reset { instances, revision }).await
     }
 
-    async fn publish_changes(
-        &mut self,
-        changes: Vec<Change>,
-        revision: i64,
-    ) -> Result<(), ReaderGone> {
+    async fn publish_changes(&mut self, changes: Vec<Change>, revision: i64) -> Result<(), ReaderGone> {
         self.publish(Update::Apply { changes, revision }).await
     }
 
@@ -206,10 +185,7 @@ impl<S: Source> Driver<S> {
 
     fn cancelled(&mut self, compacted: bool, reason: String) -> Input {
         if compacted {
-            tracing::warn!(
-                reason,
-                "the registry compacted the history that the watch needs: listing again"
-            );
+            tracing::warn!(reason, "the registry compacted the history that the watch needs: listing again");
             return Input::Compacted;
         }
         self.fail(format!("the registry cancelled the watch: {reason}"))
@@ -217,15 +193,10 @@ impl<S: Source> Driver<S> {
 
     fn fail(&mut self, trouble: impl ToString) -> Input {
         let trouble = trouble.to_string();
-        let quiet = self
-            .complained
-            .is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
+        let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
         if !quiet {
             self.complained = Some(Instant::now());
-            tracing::warn!(
-                trouble,
-                "lost touch with the registry: trying again, what is known stays"
-            );
+            tracing::warn!(trouble, "lost touch with the registry: trying again, what is known stays");
         }
         self.status.send_modify(|s| {
             s.failures += 1;
@@ -253,16 +224,12 @@ impl<S: Source> Driver<S> {
 }
 
 /// Asks for a sign of life and awaits it, or an event, whichever comes first.
-async fn ask<S: Stream>(
-    stream: &mut S,
-) -> Result<Result<Message, crate::connect::CallError>, String> {
+async fn ask<S: Stream>(stream: &mut S) -> Result<Result<Message, crate::connect::CallError>, String> {
     let asked = async {
         match stream.ask_progress().await {
             Ok(()) => stream.message().await,
             Err(error) => Err(error),
         }
     };
-    timeout(ANSWER, asked)
-        .await
-        .map_err(|_| format!("the registry was silent for {:?}", QUIET + ANSWER))
+    timeout(ANSWER, asked).await.map_err(|_| format!("the registry was silent for {:?}", QUIET + ANSWER))
 }

@@ -29,10 +29,7 @@ pub(super) struct Decoded<T> {
 
 impl Decoder {
     pub fn new(prefix: Prefix) -> Self {
-        Self {
-            prefix,
-            skipped: HashMap::new(),
-        }
+        Self { prefix, skipped: HashMap::new() }
     }
 
     /// Decodes a complete list.
@@ -87,11 +84,7 @@ impl Decoder {
 
     fn end(&self, key: &[u8], revision: i64) -> Option<Change> {
         let (service, id) = self.prefix.split(key).ok()?;
-        Some(Change::Delete {
-            service: service.into(),
-            id: id.into(),
-            revision,
-        })
+        Some(Change::Delete { service: service.into(), id: id.into(), revision })
     }
 }
 
@@ -108,10 +101,7 @@ fn decode(prefix: &Prefix, raw: &Raw) -> Result<Instance, RecordError> {
 
 impl<T> Decoded<T> {
     fn new() -> Self {
-        Self {
-            items: Vec::new(),
-            skipped: 0,
-        }
+        Self { items: Vec::new(), skipped: 0 }
     }
 
     fn skip(&mut self, raw: &Raw, reason: &RecordError) {
@@ -138,12 +128,7 @@ mod tests {
     use super::*;
 
     fn raw(id: &str, value: &str, revision: i64) -> Raw {
-        Raw {
-            key: Prefix::default().key("goods", id).into_bytes(),
-            value: value.into(),
-            lease: 7,
-            revision,
-        }
+        Raw { key: Prefix::default().key("goods", id).into_bytes(), value: value.into(), lease: 7, revision }
     }
 
     #[test]
@@ -153,11 +138,7 @@ mod tests {
         let first = decoder.list(records.clone());
         assert_eq!((first.items.len(), first.skipped), (1, 1));
         let again = decoder.list(records);
-        assert_eq!(
-            (again.items.len(), again.skipped),
-            (1, 0),
-            "read again, not warned of again"
-        );
+        assert_eq!((again.items.len(), again.skipped), (1, 0), "read again, not warned of again");
         let changed = decoder.list(vec![raw("b", "other nonsense", 3)]);
         assert_eq!(changed.skipped, 1);
     }
@@ -166,10 +147,7 @@ mod tests {
     fn a_bad_record_heals_when_it_is_overwritten() {
         let mut decoder = Decoder::new(Prefix::default());
         let bad = decoder.events(vec![Event::Put(raw("a", "nonsense", 1))]);
-        assert!(matches!(
-            bad.items[..],
-            [Change::Delete { revision: 1, .. }]
-        ));
+        assert!(matches!(bad.items[..], [Change::Delete { revision: 1, .. }]));
         let good = decoder.events(vec![Event::Put(raw("a", "10.0.0.1:80", 2))]);
         assert!(matches!(&good.items[..], [Change::Put(i)] if i.revision == 2));
         assert!(decoder.skipped.is_empty());

@@ -127,11 +127,7 @@ pub struct EtcdSource {
 impl EtcdSource {
     /// Lists and watches a range of keys.
     pub fn new(connection: Connection, range: KeyRange) -> Self {
-        Self {
-            connector: Connector::new(connection),
-            range,
-            link: None,
-        }
+        Self { connector: Connector::new(connection), range, link: None }
     }
 
     async fn link(&mut self) -> Result<&Link, CallError> {
@@ -143,20 +139,12 @@ impl EtcdSource {
     }
 
     async fn page(&mut self, start: Vec<u8>, revision: i64) -> Result<Page, CallError> {
-        let options = GetOptions::new()
-            .with_range(self.range.end.clone())
-            .with_limit(PAGE)
-            .with_revision(revision);
+        let options =
+            GetOptions::new().with_range(self.range.end.clone()).with_limit(PAGE).with_revision(revision);
         let link = self.link().await?;
-        let mut kv = link
-            .client
-            .kv_client()
-            .max_decoding_message_size(MAX_MESSAGE);
+        let mut kv = link.client.kv_client().max_decoding_message_size(MAX_MESSAGE);
         let get = kv.get(start, Some(options));
-        let answer = link
-            .call("list the registrations", CALL_TIMEOUT, get)
-            .await?
-            .0;
+        let answer = link.call("list the registrations", CALL_TIMEOUT, get).await?.0;
         Ok(Page {
             revision: answer.header.map_or(0, |h| h.revision),
             more: answer.more,
@@ -195,9 +183,7 @@ impl Source for EtcdSource {
         let link = self.link().await?;
         let mut kv = link.client.kv_client();
         let get = kv.get(start, Some(GetOptions::new().with_count_only()));
-        let answer = link
-            .call("read the current revision", CALL_TIMEOUT, get)
-            .await?;
+        let answer = link.call("read the current revision", CALL_TIMEOUT, get).await?;
         Ok(answer.header().map_or(0, |h| h.revision()))
     }
 
@@ -209,15 +195,10 @@ impl Source for EtcdSource {
             .with_progress_notify()
             .with_fragment();
         let link = self.link().await?;
-        let mut client = link
-            .client
-            .watch_client()
-            .max_decoding_message_size(MAX_MESSAGE);
+        let mut client = link.client.watch_client().max_decoding_message_size(MAX_MESSAGE);
         let watch = client.watch(range.start, Some(options));
         Ok(EtcdStream {
-            stream: link
-                .call("watch the registrations", CALL_TIMEOUT, watch)
-                .await?,
+            stream: link.call("watch the registrations", CALL_TIMEOUT, watch).await?,
             endpoint: link.endpoint.clone(),
             watch_id: None,
         })
@@ -238,11 +219,7 @@ pub struct EtcdStream {
 
 impl EtcdStream {
     fn error(&self, cause: Cause) -> CallError {
-        CallError {
-            attempt: "watch the registrations",
-            endpoint: self.endpoint.clone(),
-            cause,
-        }
+        CallError { attempt: "watch the registrations", endpoint: self.endpoint.clone(), cause }
     }
 
     fn read(&mut self, response: PbWatchResponse) -> Message {
@@ -258,10 +235,7 @@ impl EtcdStream {
             return Message::Created { revision };
         }
         if response.events.is_empty() {
-            return Message::Progress {
-                revision,
-                of_watch: self.watch_id == Some(response.watch_id),
-            };
+            return Message::Progress { revision, of_watch: self.watch_id == Some(response.watch_id) };
         }
         Message::Events {
             events: response.events.into_iter().filter_map(read_event).collect(),
@@ -281,10 +255,7 @@ impl Stream for EtcdStream {
     }
 
     async fn ask_progress(&mut self) -> Result<(), CallError> {
-        self.stream
-            .request_progress()
-            .await
-            .map_err(|e| self.error(e.into()))
+        self.stream.request_progress().await.map_err(|e| self.error(e.into()))
     }
 }
 
@@ -295,21 +266,13 @@ fn read_event(event: PbEvent) -> Option<Event> {
     let kv = event.kv?;
     match event.r#type {
         PUT => Some(Event::Put(kv.into())),
-        DELETE => Some(Event::Delete {
-            key: kv.key,
-            revision: kv.mod_revision,
-        }),
+        DELETE => Some(Event::Delete { key: kv.key, revision: kv.mod_revision }),
         _ => None,
     }
 }
 
 impl From<PbKeyValue> for Raw {
     fn from(kv: PbKeyValue) -> Self {
-        Self {
-            key: kv.key,
-            value: kv.value,
-            lease: kv.lease,
-            revision: kv.mod_revision,
-        }
+        Self { key: kv.key, value: kv.value, lease: kv.lease, revision: kv.mod_revision }
     }
 }

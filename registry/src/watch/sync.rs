@@ -136,11 +136,7 @@ impl Sync {
             (Watching { next }, Input::Events { revision, complete }) => {
                 self.failures = 0;
                 // A revision of which more follows is asked for again as a whole.
-                let seen = if complete {
-                    revision.saturating_add(1)
-                } else {
-                    revision
-                };
+                let seen = if complete { revision.saturating_add(1) } else { revision };
                 self.read(next.max(seen))
             }
             (Watching { next }, Input::Progress { revision }) => {
@@ -163,9 +159,7 @@ impl Sync {
             }
 
             (Unsynced | Backoff { next: None }, _) => self.wait(None),
-            (Opening { next } | Watching { next } | Backoff { next: Some(next) }, _) => {
-                self.wait(Some(next))
-            }
+            (Opening { next } | Watching { next } | Backoff { next: Some(next) }, _) => self.wait(Some(next)),
         }
     }
 
@@ -182,9 +176,7 @@ impl Sync {
     fn wait(&mut self, next: Option<i64>) -> Action {
         self.state = State::Backoff { next };
         self.failures = self.failures.saturating_add(1);
-        Action::Wait {
-            failures: self.failures,
-        }
+        Action::Wait { failures: self.failures }
     }
 }
 
@@ -205,10 +197,7 @@ mod tests {
     const CREATED: Input = Input::Created { revision: 10 };
 
     fn events(revision: i64) -> Input {
-        Input::Events {
-            revision,
-            complete: true,
-        }
+        Input::Events { revision, complete: true }
     }
 
     #[test]
@@ -227,22 +216,14 @@ mod tests {
 
     #[test]
     fn a_watch_that_breaks_within_a_revision_asks_for_the_whole_of_it() {
-        let half = Input::Events {
-            revision: 12,
-            complete: false,
-        };
+        let half = Input::Events { revision: 12, complete: false };
         let (_, action) = play(&[LISTED, CREATED, half, Input::Failed, Input::Elapsed]);
         assert_eq!(action, Action::Open { from: 12 });
     }
 
     #[test]
     fn a_progress_report_of_the_watch_advances_it_and_another_does_not() {
-        let reported = [
-            LISTED,
-            CREATED,
-            Input::Progress { revision: 20 },
-            Input::Alive,
-        ];
+        let reported = [LISTED, CREATED, Input::Progress { revision: 20 }, Input::Alive];
         assert_eq!(play(&reported).0.state(), State::Watching { next: 21 });
     }
 
@@ -256,20 +237,10 @@ mod tests {
     #[test]
     fn a_registry_that_fell_back_is_listed_again() {
         let behind = Input::Created { revision: 3 };
-        let (mut sync, action) = play(&[
-            LISTED,
-            CREATED,
-            events(12),
-            Input::Failed,
-            Input::Elapsed,
-            behind,
-        ]);
+        let (mut sync, action) = play(&[LISTED, CREATED, events(12), Input::Failed, Input::Elapsed, behind]);
         assert_eq!(action, Action::Confirm);
         assert_eq!(sync.on(Input::Confirmed { revision: 3 }), Action::List);
-        assert_eq!(
-            sync.on(Input::Listed { revision: 3 }),
-            Action::Open { from: 4 }
-        );
+        assert_eq!(sync.on(Input::Listed { revision: 3 }), Action::Open { from: 4 });
     }
 
     #[test]
@@ -287,10 +258,7 @@ mod tests {
         for input in [Input::Elapsed, LISTED, CREATED, Input::Failed] {
             sync.on(input);
         }
-        assert_eq!(
-            sync.failures, 3,
-            "a watch that opens and breaks at once has made no progress"
-        );
+        assert_eq!(sync.failures, 3, "a watch that opens and breaks at once has made no progress");
         for input in [Input::Elapsed, CREATED, Input::Alive] {
             sync.on(input);
         }
@@ -300,15 +268,9 @@ mod tests {
     fn any_input() -> impl Strategy<Value = Input> {
         let revision = 0..1_000i64;
         prop_oneof![
-            revision
-                .clone()
-                .prop_map(|revision| Input::Listed { revision }),
-            revision
-                .clone()
-                .prop_map(|revision| Input::Created { revision }),
-            revision
-                .clone()
-                .prop_map(|revision| Input::Confirmed { revision }),
+            revision.clone().prop_map(|revision| Input::Listed { revision }),
+            revision.clone().prop_map(|revision| Input::Created { revision }),
+            revision.clone().prop_map(|revision| Input::Confirmed { revision }),
             (revision.clone(), any::<bool>())
                 .prop_map(|(revision, complete)| Input::Events { revision, complete }),
             revision.prop_map(|revision| Input::Progress { revision }),

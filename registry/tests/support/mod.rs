@@ -30,12 +30,7 @@ impl Picture {
     /// Follows the default prefix.
     pub fn follow(connection: Connection) -> Self {
         let (watch, driver) = watch(connection, Prefix::default());
-        Self {
-            watch,
-            driver: tokio::spawn(driver.run()),
-            instances: BTreeMap::new(),
-            updates: Vec::new(),
-        }
+        Self { watch, driver: tokio::spawn(driver.run()), instances: BTreeMap::new(), updates: Vec::new() }
     }
 
     /// `service/instance=address` of each, in order.
@@ -55,11 +50,7 @@ impl Picture {
     }
 
     /// Waits until the watch's status is as wanted.
-    pub async fn until_status(
-        &mut self,
-        what: &str,
-        wanted: impl FnMut(&Status) -> bool,
-    ) -> Result<Status> {
+    pub async fn until_status(&mut self, what: &str, wanted: impl FnMut(&Status) -> bool) -> Result<Status> {
         let mut status: watch::Receiver<Status> = self.watch.status.clone();
         let reached = tokio::time::timeout(PATIENCE, status.wait_for(wanted)).await;
         let status = reached.with_context(|| format!("the watch's status never was: {what}"))??;
@@ -73,11 +64,7 @@ impl Picture {
             match timeout_at(deadline, self.watch.updates.recv()).await {
                 Ok(Some(update)) => self.apply(update),
                 Ok(None) => bail!("the watch ended before: {what}"),
-                Err(_) => bail!(
-                    "never came: {what}; shown: {:?}, {:?}",
-                    self.shown(),
-                    self.status()
-                ),
+                Err(_) => bail!("never came: {what}; shown: {:?}, {:?}", self.shown(), self.status()),
             }
         }
         Ok(())
@@ -85,18 +72,14 @@ impl Picture {
 
     /// Applies updates until it shows just these.
     pub async fn until_shown(&mut self, expected: &[&str]) -> Result<()> {
-        self.until(&format!("{expected:?}"), |p| p.shown() == expected)
-            .await
+        self.until(&format!("{expected:?}"), |p| p.shown() == expected).await
     }
 
     fn apply(&mut self, update: Update) {
         self.updates.push(update.clone());
         match update {
             Update::Reset { instances, .. } => {
-                self.instances = instances
-                    .into_iter()
-                    .map(|i| (name(&i.service, &i.id), i))
-                    .collect();
+                self.instances = instances.into_iter().map(|i| (name(&i.service, &i.id), i)).collect();
             }
             Update::Apply { changes, .. } => changes.into_iter().for_each(|c| self.change(c)),
         }
@@ -105,8 +88,7 @@ impl Picture {
     fn change(&mut self, change: Change) {
         match change {
             Change::Put(instance) => {
-                self.instances
-                    .insert(name(&instance.service, &instance.id), instance);
+                self.instances.insert(name(&instance.service, &instance.id), instance);
             }
             Change::Delete { service, id, .. } => {
                 self.instances.remove(&name(&service, &id));
@@ -137,10 +119,7 @@ pub fn as_writer(etcd: &Etcd) -> Connection {
 
 fn connection(etcd: &Etcd, user: Option<&harness::users::User>) -> Connection {
     Connection {
-        user: user.map(|user| User {
-            name: user.name.clone(),
-            password_file: user.password_file.clone(),
-        }),
+        user: user.map(|user| User { name: user.name.clone(), password_file: user.password_file.clone() }),
         tls: etcd.tls().map(|files| Tls {
             ca: Some(files.ca.clone()),
             cert: Some(files.client_cert.clone()),

@@ -30,9 +30,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-L
 pub(crate) async fn start_backends() -> Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for _ in 0..BACKENDS {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .context("binding a trivial backend")?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("binding a trivial backend")?;
         addresses.push(listener.local_addr()?);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -77,42 +75,26 @@ impl Pair {
     pub(crate) async fn start(backends: &[SocketAddr], wrapper: &[&str]) -> Result<Self> {
         let etcd = Etcd::start().await?;
         for backend in backends {
-            etcd.put(
-                &key("goods", &backend.port().to_string()),
-                backend.to_string(),
-            )
-            .await?;
+            etcd.put(&key("goods", &backend.port().to_string()), backend.to_string()).await?;
         }
         let wrapper: Vec<String> = wrapper.iter().map(|&word| word.to_owned()).collect();
-        let options = GatewayOptions::default()
-            .set("threads", 1)
-            .discard_log()
-            .under(wrapper.clone());
+        let options = GatewayOptions::default().set("threads", 1).discard_log().under(wrapper.clone());
         let gateway = Gateway::start(&etcd.endpoint(), options).await?;
-        gateway
-            .wait_services(|services| services.endpoints("goods").len() == backends.len())
-            .await?;
+        gateway.wait_services(|services| services.endpoints("goods").len() == backends.len()).await?;
         let bare = Bare::start(backends, &wrapper).await?;
-        Ok(Self {
-            gateway,
-            bare,
-            _etcd: etcd,
-        })
+        Ok(Self { gateway, bare, _etcd: etcd })
     }
 }
 
 impl Bare {
     async fn start(backends: &[SocketAddr], wrapper: &[String]) -> Result<Self> {
-        let program = binary("examples/bare").context(
-            "the bare proxy is an example: `cargo build --release -p proxy --example bare`",
-        )?;
+        let program = binary("examples/bare")
+            .context("the bare proxy is an example: `cargo build --release -p proxy --example bare`")?;
         let address = free_address()?;
         let mut words = wrapper.to_vec();
         words.extend([program.display().to_string(), address.to_string()]);
         words.extend(backends.iter().map(ToString::to_string));
-        let Some((program, arguments)) = words.split_first() else {
-            bail!("no command")
-        };
+        let Some((program, arguments)) = words.split_first() else { bail!("no command") };
         let mut command = Command::new(program);
         command.args(arguments);
         let process = Process::start(command, Stdout::Discarded)?;

@@ -43,20 +43,11 @@ pub(crate) async fn show() -> Result<()> {
     heading(&format!(
         "CPU per request: {ROUNDS} rounds of {SECONDS} s, {CONNECTIONS} connections, one thread"
     ));
-    let ratio = Spread::of(
-        "x",
-        of_gateway
-            .iter()
-            .zip(&of_bare)
-            .map(|(gateway, bare)| gateway / bare),
-    );
+    let ratio = Spread::of("x", of_gateway.iter().zip(&of_bare).map(|(gateway, bare)| gateway / bare));
     row("gateway", Spread::of(" us", of_gateway));
     row("bare Pingora proxy", Spread::of(" us", of_bare));
     row("gateway over bare, round by round", ratio.against(GOAL));
-    ensure!(
-        ratio.median() <= BOUND,
-        "the gateway costs {ratio} of a bare proxy"
-    );
+    ensure!(ratio.median() <= BOUND, "the gateway costs {ratio} of a bare proxy");
     Ok(())
 }
 
@@ -80,22 +71,14 @@ async fn wrk(target: SocketAddr, seconds: u32) -> Result<u64> {
     ]);
     let mut wrk = Process::start(command, Stdout::Kept)
         .context("no wrk on PATH? `make setup` or `apt-get install wrk` installs it")?;
-    let status = wrk
-        .wait_exit(Duration::from_secs(u64::from(seconds)) + PATIENCE)
-        .await?;
+    let status = wrk.wait_exit(Duration::from_secs(u64::from(seconds)) + PATIENCE).await?;
     let report = wrk.tail();
     ensure!(status.success(), "wrk failed:\n{report}");
     // It prints these lines only when there is something to count.
-    ensure!(
-        !report.contains("Non-2xx") && !report.contains("Socket errors"),
-        "requests failed:\n{report}"
-    );
+    ensure!(!report.contains("Non-2xx") && !report.contains("Socket errors"), "requests failed:\n{report}");
     let count = report
         .lines()
         .find_map(|line| line.trim().split_once(" requests in "))
         .context("wrk counted nothing")?;
-    count
-        .0
-        .parse()
-        .with_context(|| format!("reading wrk's report:\n{report}"))
+    count.0.parse().with_context(|| format!("reading wrk's report:\n{report}"))
 }

@@ -18,11 +18,7 @@ const ALL: [&str; 4] = ["goods-1", "goods-2", "goods-3", "goods-4"];
 pub(crate) async fn show(scale: Scale) -> Result<()> {
     let mut stack = Stack::start(4, GatewayOptions::default().discard_log()).await?;
     for (what, signal, methods) in [
-        (
-            "kill -9 of one of four goods, 500 GETs a second",
-            Signal::SIGKILL,
-            Methods::Get,
-        ),
+        ("kill -9 of one of four goods, 500 GETs a second", Signal::SIGKILL, Methods::Get),
         (
             "SIGTERM of one of four goods, 250 GETs and 250 POSTs a second",
             Signal::SIGTERM,
@@ -42,28 +38,13 @@ pub(crate) async fn show(scale: Scale) -> Result<()> {
 
 /// Prints what became of the rounds with a fault and of those without, and fails if any request did.
 pub(crate) fn show_outcomes(with: &[Outcome], without: &[Outcome]) -> Result<()> {
-    for (what, outcomes) in [
-        ("with the fault", with),
-        ("the same load without it", without),
-    ] {
+    for (what, outcomes) in [("with the fault", with), ("the same load without it", without)] {
         let sum = |count: fn(&Outcome) -> u64| outcomes.iter().map(count).sum::<u64>();
         let (sent, failed, refused) = (sum(|o| o.sent), sum(|o| o.failed), sum(|o| o.refused));
-        row(
-            &format!("{what}: failed"),
-            format!("{} of {sent} (must be 0)", failed + refused),
-        );
-        let errors: Vec<_> = outcomes
-            .iter()
-            .flat_map(|outcome| &outcome.errors)
-            .collect();
-        ensure!(
-            failed + refused == 0,
-            "{failed} requests failed and {refused} were refused: {errors:?}"
-        );
-        ensure!(
-            sent > 100,
-            "only {sent} requests were sent: nothing is shown"
-        );
+        row(&format!("{what}: failed"), format!("{} of {sent} (must be 0)", failed + refused));
+        let errors: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.errors).collect();
+        ensure!(failed + refused == 0, "{failed} requests failed and {refused} were refused: {errors:?}");
+        ensure!(sent > 100, "only {sent} requests were sent: nothing is shown");
         if outcomes.len() >= 5 {
             for (name, share) in [("p50", 0.5), ("p99", 0.99), ("longest", 1.0)] {
                 let latencies = outcomes.iter().map(|outcome| outcome.latency(share));
@@ -86,10 +67,7 @@ impl Methods {
         let get = Load::get(target, "/goods/list");
         match self {
             Self::Get => vec![get.rate(500)],
-            Self::GetAndPost => vec![
-                get.rate(250),
-                Load::post(target, "/goods/list", "{}").rate(250),
-            ],
+            Self::GetAndPost => vec![get.rate(250), Load::post(target, "/goods/list", "{}").rate(250)],
         }
     }
 }
@@ -106,12 +84,7 @@ async fn calm(stack: &Stack, methods: Methods, scale: Scale) -> Outcome {
 
 /// The load runs from well before the signal until well after the gateway knows that one is gone; then
 /// that one is started again.
-async fn departure(
-    stack: &mut Stack,
-    signal: Signal,
-    methods: Methods,
-    scale: Scale,
-) -> Result<Outcome> {
+async fn departure(stack: &mut Stack, signal: Signal, methods: Methods, scale: Scale) -> Result<Outcome> {
     let running: Vec<_> = methods.loads(stack).iter().map(Load::start).collect();
     sleep(scale.calm).await;
     stack.goods[0].process().signal(signal)?;
@@ -122,10 +95,7 @@ async fn departure(
     for load in running {
         total.add(load.stop().await);
     }
-    ensure!(
-        total.instance(ALL[0]) > 0,
-        "the one that left had not served before"
-    );
+    ensure!(total.instance(ALL[0]) > 0, "the one that left had not served before");
     stack.goods[0] = Goods::start(&stack.etcd.endpoint(), ALL[0], &[]).await?;
     stack.gateway.wait_instances("goods", &ALL).await?;
     Ok(total)

@@ -22,11 +22,7 @@ const GOAL: f64 = 1.1;
 const BOUND: f64 = 2.0;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const CALLGRIND: [&str; 3] = [
-    "valgrind",
-    "--tool=callgrind",
-    "--callgrind-out-file=/dev/null",
-];
+const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
 
 pub(crate) async fn show() -> Result<()> {
     let backends = start_backends().await?;
@@ -42,20 +38,11 @@ pub(crate) async fn show() -> Result<()> {
         "instructions per request: {ROUNDS} rounds, {REQUESTS} requests against {}",
         2 * REQUESTS
     ));
-    let ratio = Spread::of(
-        "x",
-        of_gateway
-            .iter()
-            .zip(&of_bare)
-            .map(|(gateway, bare)| gateway / bare),
-    );
+    let ratio = Spread::of("x", of_gateway.iter().zip(&of_bare).map(|(gateway, bare)| gateway / bare));
     row("gateway", Spread::of("", of_gateway));
     row("bare Pingora proxy", Spread::of("", of_bare));
     row("gateway over bare, round by round", ratio.against(GOAL));
-    ensure!(
-        ratio.median() <= BOUND,
-        "the gateway takes {ratio} of a bare proxy's instructions"
-    );
+    ensure!(ratio.median() <= BOUND, "the gateway takes {ratio} of a bare proxy's instructions");
     Ok(())
 }
 
@@ -66,35 +53,22 @@ struct Total {
 }
 
 async fn run(backends: &[SocketAddr], requests: u64) -> Result<Total> {
-    let mut pair = Pair::start(backends, &CALLGRIND)
-        .await
-        .context("starting both under valgrind")?;
+    let mut pair = Pair::start(backends, &CALLGRIND).await.context("starting both under valgrind")?;
     for target in [pair.gateway.address(), pair.bare.address] {
-        let outcome = Load::get(target, "/goods")
-            .connections(CONNECTIONS)
-            .run_count(requests)
-            .await;
-        ensure!(
-            outcome.failed + outcome.refused == 0,
-            "requests failed: {:?}",
-            outcome.errors
-        );
+        let outcome = Load::get(target, "/goods").connections(CONNECTIONS).run_count(requests).await;
+        ensure!(outcome.failed + outcome.refused == 0, "requests failed: {:?}", outcome.errors);
     }
     pair.gateway.process().signal(Signal::SIGINT)?;
     pair.gateway.wait_exit(PATIENCE).await?;
     pair.bare.process.signal(Signal::SIGINT)?;
     pair.bare.process.wait_exit(PATIENCE).await?;
-    Ok(Total {
-        gateway: collected(pair.gateway.process())?,
-        bare: collected(&pair.bare.process)?,
-    })
+    Ok(Total { gateway: collected(pair.gateway.process())?, bare: collected(&pair.bare.process)? })
 }
 
 /// The total that callgrind prints at the end: `==1234== Collected : 56789`.
 fn collected(process: &Process) -> Result<u64> {
     let lines = process.stderr();
     let total = lines.iter().find_map(|line| line.split_once("Collected :"));
-    let (_, total) =
-        total.with_context(|| format!("callgrind printed no total\n{}", process.tail()))?;
+    let (_, total) = total.with_context(|| format!("callgrind printed no total\n{}", process.tail()))?;
     Ok(total.trim().parse()?)
 }

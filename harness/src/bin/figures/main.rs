@@ -37,18 +37,10 @@ struct Scale {
     calm: Duration,
 }
 
-const FULL: Scale = Scale {
-    rounds: 5,
-    changes: 300,
-    outage: Duration::from_secs(30),
-    calm: Duration::from_secs(3),
-};
-const SHORT: Scale = Scale {
-    rounds: 1,
-    changes: 20,
-    outage: Duration::from_secs(5),
-    calm: Duration::from_secs(1),
-};
+const FULL: Scale =
+    Scale { rounds: 5, changes: 300, outage: Duration::from_secs(30), calm: Duration::from_secs(3) };
+const SHORT: Scale =
+    Scale { rounds: 1, changes: 20, outage: Duration::from_secs(5), calm: Duration::from_secs(1) };
 
 fn main() -> ExitCode {
     match run() {
@@ -90,25 +82,14 @@ struct Stack {
 impl Stack {
     async fn start(count: usize, options: GatewayOptions) -> Result<Self> {
         let etcd = Etcd::start().await?;
-        let names: Vec<_> = (1..=count)
-            .map(|number| format!("goods-{number}"))
-            .collect();
+        let names: Vec<_> = (1..=count).map(|number| format!("goods-{number}")).collect();
         let mut goods = Vec::new();
         for name in &names {
             goods.push(Goods::start(&etcd.endpoint(), name, &[]).await?);
         }
         let gateway = Gateway::start(&etcd.endpoint(), options).await?;
-        gateway
-            .wait_instances(
-                "goods",
-                &names.iter().map(String::as_str).collect::<Vec<_>>(),
-            )
-            .await?;
-        Ok(Self {
-            gateway,
-            goods,
-            etcd,
-        })
+        gateway.wait_instances("goods", &names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        Ok(Self { gateway, goods, etcd })
     }
 }
 

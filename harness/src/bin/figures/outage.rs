@@ -20,9 +20,7 @@ const RATE: u32 = 500;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn show(scale: Scale) -> Result<()> {
-    let options = GatewayOptions::default()
-        .route("/late", "late")
-        .discard_log();
+    let options = GatewayOptions::default().route("/late", "late").discard_log();
     let mut stack = Stack::start(3, options).await?;
     let late = Backend::start("late", Reply::ok("")).await?;
     let load = Load::get(stack.gateway.address(), "/goods/list").rate(RATE);
@@ -41,20 +39,14 @@ pub(crate) async fn show(scale: Scale) -> Result<()> {
         sleep(scale.calm).await;
         with.push(running.stop().await);
     }
-    heading(&format!(
-        "etcd killed for {} s under {RATE} requests a second",
-        scale.outage.as_secs()
-    ));
+    heading(&format!("etcd killed for {} s under {RATE} requests a second", scale.outage.as_secs()));
     show_outcomes(&with, &without)?;
     row(
         "changes made afterwards that arrived",
         format!("{} of {} (must be all)", arrivals.len(), scale.rounds),
     );
     if scale.rounds >= 5 {
-        row(
-            "a change, from etcd's return to served",
-            Spread::of_times(arrivals).against(GOAL_MS),
-        );
+        row("a change, from etcd's return to served", Spread::of_times(arrivals).against(GOAL_MS));
         row("a change without the fault", Spread::of_times(controls));
     }
     Ok(())
@@ -69,17 +61,9 @@ async fn arrival(stack: &Stack, backend: &Backend, since: Instant) -> Result<Dur
         ensure!(status == wanted, "/late answers {status}");
         Ok(())
     };
-    eventually(
-        "a change made after etcd's return is served",
-        PATIENCE,
-        async || status(200).await,
-    )
-    .await?;
+    eventually("a change made after etcd's return is served", PATIENCE, async || status(200).await).await?;
     let took = since.elapsed();
     stack.etcd.delete(&key).await?;
-    eventually("its deletion is noticed", PATIENCE, async || {
-        status(503).await
-    })
-    .await?;
+    eventually("its deletion is noticed", PATIENCE, async || status(503).await).await?;
     Ok(took)
 }

@@ -35,55 +35,27 @@ pub(crate) async fn show(scale: Scale) -> Result<()> {
     for _ in 0..ROUNDS {
         rounds.push(Round::run(&etcd, &backend, scale.changes).await?);
     }
-    heading(&format!(
-        "propagation: {ROUNDS} rounds of {} puts and as many deletes",
-        scale.changes
-    ));
+    heading(&format!("propagation: {ROUNDS} rounds of {} puts and as many deletes", scale.changes));
     show_kind("put", rounds.iter().map(|round| &round.puts).collect())?;
-    show_kind(
-        "delete",
-        rounds.iter().map(|round| &round.deletes).collect(),
-    )
+    show_kind("delete", rounds.iter().map(|round| &round.deletes).collect())
 }
 
 fn show_kind(kind: &str, rounds: Vec<&Delays>) -> Result<()> {
     let of = |delays: fn(&Delays) -> &Vec<Duration>, share: f64| {
-        Spread::of_times(
-            rounds
-                .iter()
-                .filter_map(|round| quantile(delays(round), share)),
-        )
+        Spread::of_times(rounds.iter().filter_map(|round| quantile(delays(round), share)))
     };
     let p99 = of(|delays| &delays.gateway, 0.99);
     let ratios = rounds.iter().filter_map(|round| {
-        let [gateway, bare] = [
-            quantile(&round.gateway, 0.99)?,
-            quantile(&round.bare, 0.99)?,
-        ];
+        let [gateway, bare] = [quantile(&round.gateway, 0.99)?, quantile(&round.bare, 0.99)?];
         Some(gateway.as_secs_f64() / bare.as_secs_f64())
     });
     let ratio = Spread::of("x", ratios);
-    row(
-        &format!("{kind}: gateway, p50"),
-        of(|delays| &delays.gateway, 0.5),
-    );
-    row(
-        &format!("{kind}: bare etcd watch, p50"),
-        of(|delays| &delays.bare, 0.5),
-    );
+    row(&format!("{kind}: gateway, p50"), of(|delays| &delays.gateway, 0.5));
+    row(&format!("{kind}: bare etcd watch, p50"), of(|delays| &delays.bare, 0.5));
     row(&format!("{kind}: gateway, p99"), p99.against(GOAL_MS));
-    row(
-        &format!("{kind}: bare etcd watch, p99"),
-        of(|delays| &delays.bare, 0.99),
-    );
-    row(
-        &format!("{kind}: p99 over the bare watch's"),
-        ratio.against(GOAL_RATIO),
-    );
-    ensure!(
-        p99.median() <= 10.0 * GOAL_MS,
-        "a {kind} took {p99} to arrive"
-    );
+    row(&format!("{kind}: bare etcd watch, p99"), of(|delays| &delays.bare, 0.99));
+    row(&format!("{kind}: p99 over the bare watch's"), ratio.against(GOAL_RATIO));
+    ensure!(p99.median() <= 10.0 * GOAL_MS, "a {kind} took {p99} to arrive");
     Ok(())
 }
 
@@ -102,9 +74,7 @@ struct Round {
 
 impl Round {
     async fn run(etcd: &Etcd, backend: &Backend, changes: usize) -> Result<Self> {
-        let services: Vec<_> = (0..changes)
-            .map(|number| format!("service-{number}"))
-            .collect();
+        let services: Vec<_> = (0..changes).map(|number| format!("service-{number}")).collect();
         let mut options = GatewayOptions::without_routes().discard_log();
         for service in &services {
             options = options.route(&format!("/{service}"), service);
@@ -137,28 +107,15 @@ struct Changer {
 impl Changer {
     async fn connect(etcd: &Etcd, gateway: &Gateway, backend: &Backend) -> Result<Self> {
         let mut client = etcd.client().await?;
-        let mut watch = client
-            .watch(PREFIX, Some(WatchOptions::new().with_prefix()))
-            .await?;
+        let mut watch = client.watch(PREFIX, Some(WatchOptions::new().with_prefix())).await?;
         let created = watch.message().await?.context("the bare watch ended")?;
-        ensure!(
-            created.created(),
-            "the bare watch did not open: {created:?}"
-        );
+        ensure!(created.created(), "the bare watch did not open: {created:?}");
         let connection = Connection::open(gateway.address()).await?;
-        Ok(Self {
-            client,
-            watch,
-            connection,
-            value: backend.address().to_string(),
-        })
+        Ok(Self { client, watch, connection, value: backend.address().to_string() })
     }
 
     async fn put(&mut self, service: &str, delays: &mut Delays) -> Result<()> {
-        ensure!(
-            ask(&mut self.connection, service).await? == 503,
-            "{service} is served before it is there"
-        );
+        ensure!(ask(&mut self.connection, service).await? == 503, "{service} is served before it is there");
         let (key, value) = (key(service, "a"), self.value.clone());
         let change = async {
             self.client.put(key, value, None).await?;
@@ -167,20 +124,13 @@ impl Changer {
         let asked = ask_until(&mut self.connection, service, 200);
         let noticed = next_event(&mut self.watch, EventType::Put);
         let (answered, asked, noticed) = tokio::try_join!(change, asked, noticed)?;
-        delays
-            .gateway
-            .push(asked.first.saturating_duration_since(answered));
-        delays
-            .bare
-            .push(noticed.saturating_duration_since(answered));
+        delays.gateway.push(asked.first.saturating_duration_since(answered));
+        delays.bare.push(noticed.saturating_duration_since(answered));
         Ok(())
     }
 
     async fn delete(&mut self, service: &str, delays: &mut Delays) -> Result<()> {
-        ensure!(
-            ask(&mut self.connection, service).await? == 200,
-            "{service} is not served"
-        );
+        ensure!(ask(&mut self.connection, service).await? == 200, "{service} is not served");
         let key = key(service, "a");
         let change = async {
             self.client.delete(key, None).await?;
@@ -190,12 +140,8 @@ impl Changer {
         let noticed = next_event(&mut self.watch, EventType::Delete);
         let (answered, asked, noticed) = tokio::try_join!(change, asked, noticed)?;
         let last_routed = asked.last_other.unwrap_or(answered);
-        delays
-            .gateway
-            .push(last_routed.saturating_duration_since(answered));
-        delays
-            .bare
-            .push(noticed.saturating_duration_since(answered));
+        delays.gateway.push(last_routed.saturating_duration_since(answered));
+        delays.bare.push(noticed.saturating_duration_since(answered));
         Ok(())
     }
 }
@@ -214,17 +160,12 @@ async fn ask_until(connection: &mut Connection, service: &str, status: u16) -> R
             let answered = ask(connection, service).await?;
             let now = Instant::now();
             if answered == status {
-                return anyhow::Ok(Asked {
-                    last_other,
-                    first: now,
-                });
+                return anyhow::Ok(Asked { last_other, first: now });
             }
             last_other = Some(now);
         }
     };
-    timeout(PATIENCE, asking)
-        .await
-        .with_context(|| format!("{service} never answered {status}"))?
+    timeout(PATIENCE, asking).await.with_context(|| format!("{service} never answered {status}"))?
 }
 
 async fn ask(connection: &mut Connection, service: &str) -> Result<u16> {
@@ -234,19 +175,10 @@ async fn ask(connection: &mut Connection, service: &str) -> Result<u16> {
 
 /// When the bare watch showed its next event.
 async fn next_event(watch: &mut WatchStream, expected: EventType) -> Result<Instant> {
-    let message = timeout(PATIENCE, watch.message())
-        .await
-        .context("the bare watch is silent")??;
+    let message = timeout(PATIENCE, watch.message()).await.context("the bare watch is silent")??;
     let now = Instant::now();
     let message = message.context("the bare watch ended")?;
-    let kinds: Vec<_> = message
-        .events()
-        .iter()
-        .map(|event| event.event_type())
-        .collect();
-    ensure!(
-        kinds == [expected],
-        "the bare watch showed {kinds:?} instead of one {expected:?}"
-    );
+    let kinds: Vec<_> = message.events().iter().map(|event| event.event_type()).collect();
+    ensure!(kinds == [expected], "the bare watch showed {kinds:?} instead of one {expected:?}");
     Ok(now)
 }

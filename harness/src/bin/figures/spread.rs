@@ -20,10 +20,7 @@ impl Spread {
     }
 
     pub(crate) fn of_times(times: impl IntoIterator<Item = Duration>) -> Self {
-        Self::of(
-            " ms",
-            times.into_iter().map(|time| time.as_secs_f64() * 1000.0),
-        )
+        Self::of(" ms", times.into_iter().map(|time| time.as_secs_f64() * 1000.0))
     }
 
     /// NaN without values: it compares false with every bound.
@@ -33,11 +30,7 @@ impl Spread {
 
     /// As text, with whether the median is at most `goal`.
     pub(crate) fn against(&self, goal: f64) -> String {
-        let verdict = if self.median() <= goal {
-            "met"
-        } else {
-            "MISSED"
-        };
+        let verdict = if self.median() <= goal { "met" } else { "MISSED" };
         format!("{self}   (goal: at most {goal}{}: {verdict})", self.unit)
     }
 }

@@ -5,20 +5,11 @@ const TTL: Duration = Duration::from_secs(3);
 const OURS: i64 = 7;
 
 fn record(weight: u16) -> Record {
-    Record {
-        weight,
-        ..Record::new("10.0.0.5:80".parse().unwrap())
-    }
+    Record { weight, ..Record::new("10.0.0.5:80".parse().unwrap()) }
 }
 
 fn stored(lease: i64, weight: u16) -> Instance {
-    Instance {
-        service: "goods".into(),
-        id: "goods-1".into(),
-        record: record(weight),
-        lease,
-        revision: 0,
-    }
+    Instance { service: "goods".into(), id: "goods-1".into(), record: record(weight), lease, revision: 0 }
 }
 
 /// Registered at `now` under lease 7, with the key put at revision 10.
@@ -36,16 +27,8 @@ fn registered(now: Instant) -> Registration {
 fn a_registration_is_kept_alive_every_third_of_its_ttl() {
     let now = Instant::now();
     let mut registration = registered(now);
-    assert_eq!(
-        registration.step(now),
-        Step::Sleep {
-            until: now + TTL / 3
-        }
-    );
-    assert_eq!(
-        registration.step(now + TTL / 3),
-        Step::KeepAlive { lease: OURS }
-    );
+    assert_eq!(registration.step(now), Step::Sleep { until: now + TTL / 3 });
+    assert_eq!(registration.step(now + TTL / 3), Step::KeepAlive { lease: OURS });
 }
 
 #[test]
@@ -55,10 +38,7 @@ fn a_lease_that_was_not_answered_in_time_is_granted_anew_before_any_put() {
     assert_eq!(registration.step(now + TTL), Step::Grant);
     assert!(!registration.is_registered());
     registration.leased(8, TTL, now + TTL);
-    assert!(matches!(
-        registration.step(now + TTL),
-        Step::Put { lease: 8, .. }
-    ));
+    assert!(matches!(registration.step(now + TTL), Step::Put { lease: 8, .. }));
 }
 
 #[test]
@@ -66,10 +46,7 @@ fn a_deleted_key_is_put_again_at_once() {
     let now = Instant::now();
     let mut registration = registered(now);
     assert_eq!(registration.seen(None, 11), Some(Notice::Deleted));
-    assert!(matches!(
-        registration.step(now),
-        Step::Put { lease: OURS, .. }
-    ));
+    assert!(matches!(registration.step(now), Step::Put { lease: OURS, .. }));
 }
 
 #[test]
@@ -83,10 +60,7 @@ fn a_picture_from_before_our_put_changes_nothing() {
 fn a_weight_that_an_operator_put_is_kept_and_brought_back_under_the_lease() {
     let now = Instant::now();
     let mut registration = registered(now);
-    assert_eq!(
-        registration.seen(Some(&stored(0, 0)), 11),
-        Some(Notice::WeightSet(0))
-    );
+    assert_eq!(registration.seen(Some(&stored(0, 0)), 11), Some(Notice::WeightSet(0)));
     assert_eq!(registration.step(now), Step::Attach { lease: OURS });
     registration.put(12);
     assert_eq!(registration.seen(Some(&stored(OURS, 0)), 12), None);
@@ -94,21 +68,14 @@ fn a_weight_that_an_operator_put_is_kept_and_brought_back_under_the_lease() {
     registration.lose_lease();
     registration.leased(8, TTL, now);
     let value = r#"{"address":"10.0.0.5:80","weight":0}"#.to_owned();
-    assert_eq!(
-        registration.step(now),
-        Step::Put { lease: 8, value },
-        "after a lost lease too"
-    );
+    assert_eq!(registration.step(now), Step::Put { lease: 8, value }, "after a lost lease too");
 }
 
 #[test]
 fn a_weight_put_with_ignore_lease_is_kept_without_a_put_of_ours() {
     let now = Instant::now();
     let mut registration = registered(now);
-    assert_eq!(
-        registration.seen(Some(&stored(OURS, 5)), 11),
-        Some(Notice::WeightSet(5))
-    );
+    assert_eq!(registration.seen(Some(&stored(OURS, 5)), 11), Some(Notice::WeightSet(5)));
     assert!(matches!(registration.step(now), Step::Sleep { .. }));
 }
 
@@ -118,10 +85,7 @@ fn an_address_that_somebody_wrote_there_is_overwritten() {
     let mut registration = registered(now);
     let mut other = stored(0, 1);
     other.record.address = "10.0.0.9:80".parse().unwrap();
-    assert_eq!(
-        registration.seen(Some(&other), 11),
-        Some(Notice::Overwritten)
-    );
+    assert_eq!(registration.seen(Some(&other), 11), Some(Notice::Overwritten));
     assert!(matches!(registration.step(now), Step::Put { .. }));
 }
 
@@ -131,20 +95,13 @@ fn a_key_that_another_process_took_is_left_to_it_until_it_goes() {
     let mut registration = registered(now);
     let taken = Notice::Taken { lease: 99 };
     assert_eq!(registration.seen(Some(&stored(99, 1)), 11), Some(taken));
-    assert_eq!(
-        registration.seen(Some(&stored(99, 1)), 12),
-        None,
-        "one notice"
-    );
+    assert_eq!(registration.seen(Some(&stored(99, 1)), 12), None, "one notice");
     assert!(matches!(registration.step(now), Step::Sleep { .. }));
 
     registration.lose_lease();
     assert_eq!(registration.step(now), Step::Grant);
     registration.leased(8, TTL, now);
-    assert!(
-        matches!(registration.step(now), Step::Sleep { .. }),
-        "a new lease is no claim to the key"
-    );
+    assert!(matches!(registration.step(now), Step::Sleep { .. }), "a new lease is no claim to the key");
 
     assert_eq!(registration.seen(None, 13), None);
     assert!(matches!(registration.step(now), Step::Put { lease: 8, .. }));
@@ -166,10 +123,7 @@ fn what_an_earlier_process_left_is_overwritten_at_the_start() {
     let mut registration = Registration::new(record(1), TTL, now);
     registration.leased(OURS, TTL, now);
     assert_eq!(registration.seen(Some(&stored(99, 1)), 5), None);
-    assert!(matches!(
-        registration.step(now),
-        Step::Put { lease: OURS, .. }
-    ));
+    assert!(matches!(registration.step(now), Step::Put { lease: OURS, .. }));
 }
 
 #[test]

@@ -1,0 +1,38 @@
+# What there is to do with this repository. CI runs `make test`.
+
+.PHONY: demo test lint figures release setup clean
+
+# A registry, three goods and the gateway; a walk through what they do. ONCE=1: ends by itself.
+demo:
+	@tools/setup.sh demo
+	cargo build --quiet --package proxy --package goods
+	@tools/demo.sh target/debug
+
+# Every test there is.
+test: lint
+	cargo build --workspace
+	cargo test --workspace
+	ONCE=1 tools/demo.sh target/debug
+	deploy/check.sh target/debug/proxy
+	cargo run --package harness --bin figures -- --short
+
+lint:
+	@tools/setup.sh test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# The figures of the README, with release builds.
+figures: release
+	@tools/setup.sh figures
+	cargo build --release --package proxy --example bare
+	cargo run --release --package harness --bin figures
+
+release:
+	@tools/setup.sh build
+	cargo build --release --package proxy --package goods
+
+setup:
+	@tools/setup.sh figures
+
+clean:
+	cargo clean

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs what is missing on Debian or Ubuntu, and says so. Usage: setup.sh build|demo|test|figures
+set -euo pipefail
+
+missing=()
+
+# need COMMAND PACKAGE: the package is missing if the command is.
+need() {
+    command -v "$1" >/dev/null || missing+=("$2")
+}
+
+for_build() {
+    need cc build-essential
+    need protoc protobuf-compiler # etcd-client compiles etcd's protocol
+    need cmake cmake              # zlib-ng, through Pingora
+    need pkg-config pkg-config
+    if ! command -v pkg-config >/dev/null || ! pkg-config --exists openssl; then
+        missing+=(libssl-dev)
+    fi
+}
+
+for_demo() {
+    for_build
+    need curl curl
+    need etcd etcd-server
+    need etcdctl etcd-client
+}
+
+for_test() {
+    for_demo
+    need python3 python3
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) # deploy/check.sh
+}
+
+for_figures() {
+    for_test
+    need wrk wrk
+    need valgrind valgrind
+}
+
+case "${1:-}" in
+    build | demo | test | figures) "for_$1" ;;
+    *) echo "usage: $0 build|demo|test|figures" >&2; exit 2 ;;
+esac
+
+if ! command -v cargo >/dev/null; then
+    echo "setup: cargo is missing: install Rust 1.88 or later first" >&2
+    exit 1
+fi
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "setup: please install what these Debian packages hold: ${missing[*]}" >&2
+    exit 1
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    as_root=(sudo)
+fi
+echo "setup: installing ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
