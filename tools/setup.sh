@@ -11,7 +11,11 @@ need() {
 
 for_build() {
     need cc build-essential
-    need protoc protobuf-compiler # etcd-client compiles etcd's protocol
+    # etcd-client compiles etcd's protocol, which imports protobuf's own files.
+    need protoc protobuf-compiler
+    local include
+    include=$(dirname "$(command -v protoc || echo /usr/bin/protoc)")/../include
+    [ -e "$include/google/protobuf/descriptor.proto" ] || missing+=(libprotobuf-dev)
     need cmake cmake              # zlib-ng, through Pingora
     need pkg-config pkg-config
     if ! command -v pkg-config >/dev/null || ! pkg-config --exists openssl; then

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context as TaskContext, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -62,6 +62,8 @@ impl Reply {
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Recorded {
+    /// When it had arrived whole.
+    pub at: Instant,
     /// Which of the backend's connections it came over, counted from 0.
     pub connection: usize,
     /// Its method.
@@ -179,8 +181,14 @@ impl State {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
-        let recorded =
-            Recorded { connection, method: head.method, target, headers: head.headers, body: body.clone() };
+        let recorded = Recorded {
+            at: Instant::now(),
+            connection,
+            method: head.method,
+            target,
+            headers: head.headers,
+            body: body.clone(),
+        };
         self.requests.send_modify(|requests| requests.push(recorded));
         let reply = self.script().pop_front();
         self.perform(reply.unwrap_or_else(|| self.usual.clone()), body).await

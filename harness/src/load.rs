@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use hyper::{Method, Request};
 use tokio::{
@@ -23,7 +23,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::http::{Answer, Connection};
+use crate::{
+    http::{Answer, Connection},
+    wait::eventually,
+};
 
 mod outcome;
 
@@ -123,6 +126,18 @@ impl Running {
     /// Requests begun so far.
     pub fn begun(&self) -> u64 {
         self.shared.next.load(Ordering::Relaxed).min(self.shared.limit)
+    }
+
+    /// Waits until `count` requests have begun.
+    ///
+    /// # Errors
+    /// When they have not within `within`.
+    pub async fn wait_begun(&self, count: u64, within: Duration) -> Result<()> {
+        let begun = eventually("the load has begun", within, async || {
+            ensure!(self.begun() >= count, "{} requests of {count} have begun", self.begun());
+            Ok(())
+        });
+        begun.await
     }
 
     /// Lets every connection finish its request, and adds up.

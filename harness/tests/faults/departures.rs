@@ -5,32 +5,33 @@ use std::time::Duration;
 use anyhow::Result;
 use harness::{load::Load, process::Signal};
 
-use crate::{Fixture, PATIENCE, assert_none_failed};
+use crate::{PATIENCE, assert_none_failed, stack_of};
 
 #[tokio::test]
 async fn a_killed_backend_costs_no_get() -> Result<()> {
-    let mut fixture = Fixture::start(4).await?;
-    let load = Load::get(fixture.gateway.address(), "/goods/list").rate(300).start();
-    fixture.goods[0].process().signal(Signal::SIGKILL)?;
-    fixture.goods[0].wait_exit(PATIENCE).await?;
+    let mut stack = stack_of(4).await?;
+    let load = Load::get(stack.gateway.address(), "/goods/list").rate(300).start();
+    load.wait_begun(100, PATIENCE).await?;
+    stack.goods[0].process().signal(Signal::SIGKILL)?;
+    stack.goods[0].wait_exit(PATIENCE).await?;
     // Its lease runs out some seconds later: until then every fourth pick is a refused connect.
-    fixture.gateway.wait_instances("goods", &["goods-2", "goods-3", "goods-4"]).await?;
+    stack.gateway.wait_instances("goods", &["goods-2", "goods-3", "goods-4"]).await?;
     let outcome = load.stop().await;
     assert_none_failed(&outcome);
-    assert!(outcome.instance("goods-2") > 0);
+    assert!(outcome.instance("goods-1") > 0, "it served before: {:?}", outcome.by_instance);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_stopping_backend_costs_no_request() -> Result<()> {
-    let mut fixture = Fixture::start(4).await?;
-    let target = fixture.gateway.address();
+    let mut stack = stack_of(4).await?;
+    let target = stack.gateway.address();
     let gets = Load::get(target, "/goods/list").rate(150).connections(8).start();
     let posts = Load::post(target, "/goods/list", r#"{"trace_id":"x"}"#).rate(150).connections(8).start();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let status = fixture.goods[0].stop(PATIENCE).await?;
+    posts.wait_begun(50, PATIENCE).await?;
+    let status = stack.goods[0].stop(PATIENCE).await?;
     assert_eq!(status.code(), Some(0));
-    fixture.gateway.wait_instances("goods", &["goods-2", "goods-3", "goods-4"]).await?;
+    stack.gateway.wait_instances("goods", &["goods-2", "goods-3", "goods-4"]).await?;
     for outcome in [gets.stop().await, posts.stop().await] {
         assert_none_failed(&outcome);
         assert!(outcome.instance("goods-1") > 0, "it served before: {:?}", outcome.by_instance);
@@ -40,10 +41,10 @@ async fn a_stopping_backend_costs_no_request() -> Result<()> {
 
 #[tokio::test]
 async fn a_backend_that_is_drained_by_an_operator_gets_nothing_new() -> Result<()> {
-    let fixture = Fixture::start(2).await?;
+    let stack = stack_of(2).await?;
     let key = harness::etcd::key("goods", "goods-1");
-    let address = fixture.goods[0].address().to_string();
-    let mut client = fixture.etcd.client().await?;
+    let address = stack.goods[0].address().to_string();
+    let mut client = stack.etcd.client().await?;
     let value = serde_json::json!({ "address": address, "weight": 0 }).to_string();
     let keep_lease = etcd_client::PutOptions::new().with_ignore_lease();
     client.put(key.as_str(), value, Some(keep_lease)).await?;
@@ -53,12 +54,12 @@ async fn a_backend_that_is_drained_by_an_operator_gets_nothing_new() -> Result<(
             .iter()
             .any(|endpoint| endpoint.instance == "goods-1" && endpoint.state == "draining")
     };
-    fixture.gateway.wait_services(drained).await?;
+    stack.gateway.wait_services(drained).await?;
     // Two lifetimes of the lease: its registrar leaves the weight as the operator set it.
     let outcome =
-        Load::get(fixture.gateway.address(), "/goods/list").rate(100).run_for(Duration::from_secs(6)).await;
+        Load::get(stack.gateway.address(), "/goods/list").rate(100).run_for(Duration::from_secs(6)).await;
     assert_none_failed(&outcome);
     assert_eq!(outcome.instance("goods-2"), outcome.sent);
-    assert!(drained(&fixture.gateway.services().await?));
+    assert!(drained(&stack.gateway.services().await?));
     Ok(())
 }

@@ -9,33 +9,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 use harness::{
-    etcd::Etcd,
     load::Outcome,
-    stack::{Gateway, GatewayOptions, Goods},
+    stack::{GatewayOptions, Stack},
 };
 
 /// Bounds what is awaited, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A gateway over `count` goods, named `goods-1` and so on.
-struct Fixture {
-    gateway: Gateway,
-    goods: Vec<Goods>,
-    etcd: Etcd,
-}
-
-impl Fixture {
-    async fn start(count: usize) -> Result<Self> {
-        let etcd = Etcd::start().await?;
-        let names: Vec<_> = (1..=count).map(|number| format!("goods-{number}")).collect();
-        let mut goods = Vec::new();
-        for name in &names {
-            goods.push(Goods::start(&etcd.endpoint(), name, &["--drain", "1s"]).await?);
-        }
-        let gateway = Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
-        gateway.wait_instances("goods", &names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-        Ok(Self { gateway, goods, etcd })
-    }
+/// A gateway over `count` goods, named `goods-1` and so on, which drain quickly.
+async fn stack_of(count: usize) -> Result<Stack> {
+    Stack::start(count, &["--drain", "1s"], GatewayOptions::default()).await
 }
 
 /// Checks that a load ran and that none of it failed or was refused.

@@ -13,16 +13,16 @@ use harness::{
     stack::{Gateway, GatewayOptions},
 };
 
-use crate::{Fixture, PATIENCE};
+use crate::{PATIENCE, stack_of};
 
 #[tokio::test]
 async fn a_stopping_gateway_fails_no_request() -> Result<()> {
-    let mut fixture = Fixture::start(2).await?;
-    let target = fixture.gateway.address();
+    let mut stack = stack_of(2).await?;
+    let target = stack.gateway.address();
     let gets = Load::get(target, "/goods/list").rate(200).start();
     let posts = Load::post(target, "/goods/list", "{}").rate(200).start();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(fixture.gateway.stop(PATIENCE).await?.code(), Some(0));
+    posts.wait_begun(200, PATIENCE).await?;
+    assert_eq!(stack.gateway.stop(PATIENCE).await?.code(), Some(0));
     for outcome in [gets.stop().await, posts.stop().await] {
         assert!(outcome.status(200) > 50, "only {:?}", outcome.by_status);
         assert!(outcome.refused > 0, "the load did not see the end: nothing is shown");

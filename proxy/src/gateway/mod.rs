@@ -78,7 +78,8 @@ impl Gateway {
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.timeouts.keepalive.as_secs()));
         }
-        session.set_read_timeout(Some(self.timeouts.body));
+        let silence = if session.is_upgrade_req() { self.timeouts.tunnel } else { self.timeouts.body };
+        session.set_read_timeout(Some(silence));
         session.set_write_timeout(Some(self.timeouts.write));
     }
 

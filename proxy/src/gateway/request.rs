@@ -143,3 +143,39 @@ pub(super) fn client_ip(session: &Session) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Directory;
+    use crate::lifecycle::Lifecycle;
+    use registry::status::Status;
+
+    #[test]
+    fn a_panic_counts_against_its_request_and_leaves_nothing_in_flight() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let lifecycle = Lifecycle::default();
+        let mut request = Request::new(lifecycle.in_flight(), metrics.clone());
+        request.attempt();
+        let serving = std::thread::spawn(move || {
+            let _request = request;
+            panic!("while serving");
+        });
+        assert!(serving.join().is_err());
+        assert_eq!(lifecycle.requests_in_flight(), 0);
+        let text = metrics.render(&Directory::default(), &Status::default(), 0).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("leaseway_panics_total 1"), "{text}");
+    }
+
+    #[test]
+    fn a_request_has_a_bounded_number_of_attempts() {
+        let lifecycle = Lifecycle::default();
+        let mut request = Request::new(lifecycle.in_flight(), Arc::new(Metrics::new().unwrap()));
+        for _ in 0..ATTEMPTS {
+            assert!(request.has_attempts_left());
+            request.attempt();
+        }
+        assert!(!request.has_attempts_left());
+    }
+}

@@ -1,15 +1,18 @@
 //! 20,000 requests over three goods.
 
 use anyhow::{Result, ensure};
-use harness::{load::Load, stack::GatewayOptions};
+use harness::{
+    load::Load,
+    stack::{GatewayOptions, Stack},
+};
 
-use crate::{Stack, heading, row};
+use crate::{heading, row};
 
 /// Not fewer in the short form: 5 % of a third are then five standard deviations of a fair pick.
 const REQUESTS: u64 = 20_000;
 
 pub(crate) async fn show() -> Result<()> {
-    let stack = Stack::start(3, GatewayOptions::default().discard_log()).await?;
+    let stack = Stack::start(3, &[], GatewayOptions::default().discard_log()).await?;
     let load = Load::get(stack.gateway.address(), "/goods/list").connections(64);
     let outcome = load.run_count(REQUESTS).await;
 

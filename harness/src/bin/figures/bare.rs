@@ -70,7 +70,7 @@ pub(crate) struct Bare {
 }
 
 impl Pair {
-    /// Both with one thread, before the same backends, their logs thrown away, under `wrapper` if it is
+    /// Both with a thread per core, before the same backends, their logs thrown away, under `wrapper` if it is
     /// not empty.
     pub(crate) async fn start(backends: &[SocketAddr], wrapper: &[&str]) -> Result<Self> {
         let etcd = Etcd::start().await?;
@@ -78,7 +78,9 @@ impl Pair {
             etcd.put(&key("goods", &backend.port().to_string()), backend.to_string()).await?;
         }
         let wrapper: Vec<String> = wrapper.iter().map(|&word| word.to_owned()).collect();
-        let options = GatewayOptions::default().set("threads", 1).discard_log().under(wrapper.clone());
+        // As many as the bare proxy takes.
+        let threads = std::thread::available_parallelism()?.get();
+        let options = GatewayOptions::default().set("threads", threads).discard_log().under(wrapper.clone());
         let gateway = Gateway::start(&etcd.endpoint(), options).await?;
         gateway.wait_services(|services| services.endpoints("goods").len() == backends.len()).await?;
         let bare = Bare::start(backends, &wrapper).await?;

@@ -40,9 +40,7 @@ pub(crate) async fn show() -> Result<()> {
             of_gateway.push(cpu_per_request(gateway, to_gateway, SECONDS).await?);
         }
     }
-    heading(&format!(
-        "CPU per request: {ROUNDS} rounds of {SECONDS} s, {CONNECTIONS} connections, one thread"
-    ));
+    heading(&format!("CPU per request: {ROUNDS} rounds of {SECONDS} s, {CONNECTIONS} connections"));
     let ratio = Spread::of("x", of_gateway.iter().zip(&of_bare).map(|(gateway, bare)| gateway / bare));
     row("gateway", Spread::of(" us", of_gateway));
     row("bare Pingora proxy", Spread::of(" us", of_bare));

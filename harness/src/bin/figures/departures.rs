@@ -6,17 +6,17 @@ use anyhow::{Result, ensure};
 use harness::{
     load::{Load, Outcome},
     process::Signal,
-    stack::{GatewayOptions, Goods},
+    stack::{GatewayOptions, Goods, Stack},
 };
 use tokio::time::sleep;
 
-use crate::{Scale, Stack, heading, row, spread::Spread};
+use crate::{Scale, heading, row, spread::Spread};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const ALL: [&str; 4] = ["goods-1", "goods-2", "goods-3", "goods-4"];
 
 pub(crate) async fn show(scale: Scale) -> Result<()> {
-    let mut stack = Stack::start(4, GatewayOptions::default().discard_log()).await?;
+    let mut stack = Stack::start(4, &[], GatewayOptions::default().discard_log()).await?;
     for (what, signal, methods) in [
         ("kill -9 of one of four goods, 500 GETs a second", Signal::SIGKILL, Methods::Get),
         (

@@ -19,10 +19,6 @@ mod spread;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
-use harness::{
-    etcd::Etcd,
-    stack::{Gateway, GatewayOptions, Goods},
-};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -70,27 +66,6 @@ async fn run() -> Result<()> {
         instructions::show().await?;
     }
     Ok(())
-}
-
-/// An etcd, goods and a gateway that knows them all.
-struct Stack {
-    gateway: Gateway,
-    goods: Vec<Goods>,
-    etcd: Etcd,
-}
-
-impl Stack {
-    async fn start(count: usize, options: GatewayOptions) -> Result<Self> {
-        let etcd = Etcd::start().await?;
-        let names: Vec<_> = (1..=count).map(|number| format!("goods-{number}")).collect();
-        let mut goods = Vec::new();
-        for name in &names {
-            goods.push(Goods::start(&etcd.endpoint(), name, &[]).await?);
-        }
-        let gateway = Gateway::start(&etcd.endpoint(), options).await?;
-        gateway.wait_instances("goods", &names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-        Ok(Self { gateway, goods, etcd })
-    }
 }
 
 fn heading(text: &str) {

@@ -7,12 +7,12 @@ use harness::{
     backend::{Backend, Reply},
     etcd::key,
     load::Load,
-    stack::GatewayOptions,
+    stack::{GatewayOptions, Stack},
     wait::eventually,
 };
 use tokio::time::sleep;
 
-use crate::{Scale, Stack, departures::show_outcomes, heading, row, spread::Spread};
+use crate::{Scale, departures::show_outcomes, heading, row, spread::Spread};
 
 const GOAL_MS: f64 = 2000.0;
 const RATE: u32 = 500;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn show(scale: Scale) -> Result<()> {
     let options = GatewayOptions::default().route("/late", "late").discard_log();
-    let mut stack = Stack::start(3, options).await?;
+    let mut stack = Stack::start(3, &[], options).await?;
     let late = Backend::start("late", Reply::ok("")).await?;
     let load = Load::get(stack.gateway.address(), "/goods/list").rate(RATE);
     let (mut with, mut without, mut arrivals, mut controls) =
