@@ -53,7 +53,9 @@ fn output(config: &Config, arguments: &Arguments) -> Arc<Output> {
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
-        let message = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
         tracing::error!(location, message, "panic");
     }));
 }

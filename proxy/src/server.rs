@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerApp;
-use pingora::proxy::http_proxy;
-use pingora::server::configuration::ServerConf;
+use pingora::proxy::http_proxy_service_with_name;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService};
 use pingora::services::listening::Service;
@@ -27,7 +26,7 @@ use crate::cli::Arguments;
 use crate::config::{Config, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
-use crate::gateway::{Entry, Gateway};
+use crate::gateway::Gateway;
 use crate::lifecycle::{End, EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
 use crate::metrics::Metrics;
@@ -106,18 +105,14 @@ fn build(
         bootstrap.add_dependency(&discovery);
     }
     server.add_service(background("stop", stop));
-    let entry = entry(&server.configuration, gateway, &config);
-    listen(&mut server, &bootstrap, Service::new("gateway".to_owned(), entry), &config.listen);
+    let gateway = http_proxy_service_with_name(&server.configuration, gateway, "gateway");
+    listen(&mut server, &bootstrap, gateway, &config.listen);
     if let Some(address) = config.admin {
         let mut admin = Service::new("admin".to_owned(), admin);
         admin.threads = Some(1);
         listen(&mut server, &bootstrap, admin, &[address]);
     }
     Ok(server)
-}
-
-fn entry(conf: &Arc<ServerConf>, gateway: Gateway, config: &crate::config::Gateway) -> Entry {
-    Entry::new(http_proxy(conf, gateway), config.timeouts.head)
 }
 
 fn listen<A: HttpServerApp + Send + Sync + 'static>(

@@ -69,8 +69,6 @@ pub struct Timeouts {
     pub pool: Duration,
     /// How long a client's connection is kept between requests. Whole seconds, at least one.
     pub keepalive: Duration,
-    /// The silence of a client within a request's head.
-    pub head: Duration,
     /// The silence of a client within a request's body. Shorter than `read`, or a client that stalls would
     /// be blamed on the instance.
     pub body: Duration,
@@ -90,7 +88,6 @@ impl Default for Timeouts {
             tunnel: Duration::from_secs(3600),
             pool: Duration::from_secs(30),
             keepalive: Duration::from_secs(60),
-            head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
             lame_duck: Duration::ZERO,
@@ -273,7 +270,6 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         ("read", &mut timeouts.read),
         ("tunnel", &mut timeouts.tunnel),
         ("pool", &mut timeouts.pool),
-        ("head", &mut timeouts.head),
         ("body", &mut timeouts.body),
         ("write", &mut timeouts.write),
         ("drain", &mut timeouts.drain),

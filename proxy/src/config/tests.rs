@@ -207,7 +207,7 @@ gateway:
   routes: [{ path: /, service: Süß }, { path: /a/b, service: b }]
   trace_header: X-Trace
   log: text
-  timeouts: { connect: 10ms, read: 2s, body: 3s, lame_duck: 8s, tunnel: 24h, keepalive: 4s, pool: 5s, head: 6s, write: 7s, drain: 1500ms }
+  timeouts: { connect: 10ms, read: 2s, body: 3s, lame_duck: 8s, tunnel: 24h, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
 "#,
         );
         let Config { server, gateway, .. } = gateway;
@@ -232,7 +232,6 @@ gateway:
             tunnel: Duration::from_secs(86_400),
             keepalive: Duration::from_secs(4),
             pool: Duration::from_secs(5),
-            head: Duration::from_secs(6),
             write: Duration::from_secs(7),
             drain: Duration::from_millis(1500),
         };

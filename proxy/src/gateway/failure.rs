@@ -50,17 +50,12 @@ impl Answer {
     }
 
     /// Sends the answer as the whole response.
-    pub async fn send(
-        self,
-        session: &mut Session,
-        request: &Request,
-        trace_header: &http::HeaderName,
-    ) -> Result<()> {
+    pub async fn send(self, session: &mut Session, request: &Request, trace_header: &Bytes) -> Result<()> {
         let body = json!({"code": -1, "message": self.message, "trace_id": request.trace.id()}).to_string();
         let mut head = ResponseHeader::build(self.status, Some(5))?;
         head.insert_header(header::CONTENT_TYPE, "application/json")?;
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        head.insert_header(trace_header.clone(), request.trace.id())?;
+        head.insert_header(trace_header.clone(), request.trace.id_value())?;
         if self == Self::NO_ENDPOINT {
             head.insert_header(header::RETRY_AFTER, "1")?;
         }

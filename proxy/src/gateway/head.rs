@@ -1,20 +1,15 @@
 //! What a request's head must and must not say before it goes on.
 
-use std::net::IpAddr;
-
-use http::{HeaderName, StatusCode, Version, header};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
-use super::trace::Trace;
+use super::Request;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 
 /// Finds what Pingora lets pass but two servers in a row may read differently, which is how requests are
 /// smuggled. Pingora itself refuses what it cannot parse.
@@ -53,12 +48,8 @@ fn is_number(text: &[u8]) -> bool {
 }
 
 fn has_bare_line_feed(raw: &[u8]) -> bool {
-    let mut before = b'\n';
-    raw.iter().any(|byte| {
-        let bare = *byte == b'\n' && before != b'\r';
-        before = *byte;
-        bare
-    })
+    memchr::memchr_iter(b'\n', raw)
+        .any(|at| at.checked_sub(1).and_then(|before| raw.get(before)) != Some(&b'\r'))
 }
 
 fn has_field(raw: &[u8], name: &[u8]) -> bool {
@@ -72,23 +63,19 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 /// are Pingora's to strip: `HttpUpstreamRequestPolicy`.)
 pub(super) fn prepare(
     head: &mut RequestHeader,
-    trace: &Trace,
-    trace_header: &HeaderName,
-    client: Option<IpAddr>,
+    request: &Request,
+    trace_header: &Bytes,
 ) -> pingora::Result<()> {
-    head.insert_header(trace_header.clone(), trace.id())?;
-    head.insert_header(TRACEPARENT, &trace.traceparent()[..])?;
-    if !trace.continued {
+    head.insert_header(trace_header.clone(), request.trace.id_value())?;
+    head.insert_header("traceparent", request.trace.traceparent())?;
+    if !request.trace.continued {
         head.remove_header(&TRACESTATE);
     }
-    match client {
-        Some(ip) => head.insert_header(X_FORWARDED_FOR, ip.to_canonical().to_string())?,
-        None => drop(head.remove_header(&X_FORWARDED_FOR)),
-    }
-    head.insert_header(X_FORWARDED_PROTO, "http")?;
+    head.insert_header("X-Forwarded-For", request.client.as_str())?;
+    head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
     match head.headers.get(header::HOST).cloned() {
         Some(host) => head.insert_header(X_FORWARDED_HOST, host)?,
-        None => drop(head.remove_header(&X_FORWARDED_HOST)),
+        None => drop(head.remove_header(X_FORWARDED_HOST)),
     }
     Ok(())
 }
@@ -106,8 +93,8 @@ pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
             }
         }
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::UPGRADE] {
-        answer.remove_header(&name);
+    for name in ["keep-alive", "proxy-connection", "upgrade"] {
+        answer.remove_header(name);
     }
 }
 

@@ -4,7 +4,6 @@
 //! [`Request`].
 
 mod access_log;
-mod entry;
 mod failure;
 mod head;
 mod path;
@@ -17,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, Method, header};
+use http::{Method, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -31,7 +30,6 @@ use crate::directory::{Directory, Endpoint};
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::Metrics;
-pub use entry::Entry;
 use failure::Answer;
 pub use request::Request;
 use route::Routes;
@@ -47,7 +45,8 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
-    trace_header: HeaderName,
+    /// The name, ready to be shared by many heads.
+    trace_header: Bytes,
     timeouts: Timeouts,
 }
 
@@ -66,7 +65,7 @@ impl Gateway {
             metrics,
             lifecycle,
             output,
-            trace_header: config.trace_header.clone(),
+            trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
             timeouts: config.timeouts,
         }
     }
@@ -104,7 +103,7 @@ impl Gateway {
         let mut head = ResponseHeader::build(if ready { 200 } else { 503 }, Some(4))?;
         head.insert_header(header::CONTENT_TYPE, "text/plain")?;
         head.insert_header(header::CONTENT_LENGTH, SELF.len())?;
-        head.insert_header(self.trace_header.clone(), request.trace.id())?;
+        head.insert_header(self.trace_header.clone(), request.trace.id_value())?;
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from_static(SELF.as_bytes())), true).await?;
         Ok(true)
@@ -218,11 +217,11 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _: &mut Session,
         head: &mut RequestHeader,
         request: &mut Request,
     ) -> Result<()> {
-        head::prepare(head, &request.trace, &self.trace_header, request::client_ip(session))
+        head::prepare(head, request, &self.trace_header)
     }
 
     fn error_while_proxy(
@@ -254,7 +253,7 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         head::strip_hop_by_hop(answer);
-        answer.insert_header(self.trace_header.clone(), request.trace.id())?;
+        answer.insert_header(self.trace_header.clone(), request.trace.id_value())?;
         Ok(())
     }
 
@@ -295,24 +294,20 @@ impl ProxyHttp for Gateway {
 impl Gateway {
     fn log(&self, session: &Session, error: Option<&Error>, request: &Request, status: u16, took: Duration) {
         let head = session.req_header();
-        let endpoint = request.endpoint.as_deref();
+        let error = error.map(ToString::to_string);
         let line = access_log::Line {
-            timestamp: access_log::Line::now(),
-            level: if error.is_some() { "WARN" } else { "INFO" },
-            message: "request",
             trace_id: request.trace.id(),
-            client: request::client_ip(session),
+            client: &request.client,
             method: head.method.as_str(),
             path: head.uri.path(),
             status,
             service: request.route.as_ref().map(|r| &**r.service.name()),
-            instance: endpoint.map(|e| &*e.instance),
-            address: endpoint.map(|e| e.address.to_string()),
+            endpoint: request.endpoint.as_deref(),
             attempts: request.attempts(),
             sent: session.body_bytes_sent(),
-            duration_ms: access_log::millis(took),
-            endpoint_ms: request.endpoint_took().map(access_log::millis),
-            error: error.map(ToString::to_string).or(request.last_error().map(str::to_owned)),
+            took,
+            endpoint_took: request.endpoint_took(),
+            error: error.as_deref().or(request.last_error()),
         };
         line.write(&self.output);
     }

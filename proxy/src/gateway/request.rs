@@ -1,6 +1,5 @@
 //! What a request carries from hook to hook.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,8 @@ use crate::metrics::Metrics;
 pub struct Request {
     pub(super) started: Instant,
     pub(super) trace: Trace,
+    /// The client's address, without its port.
+    pub(super) client: String,
     pub(super) route: Option<Arc<Route>>,
     /// The endpoint of the current attempt.
     pub(super) endpoint: Option<Arc<Endpoint>>,
@@ -45,7 +46,8 @@ impl Request {
         let now = Instant::now();
         Self {
             started: now,
-            trace: Trace::begin(None, || 0),
+            trace: Trace::none(),
+            client: String::new(),
             route: None,
             endpoint: None,
             connected: false,
@@ -65,6 +67,9 @@ impl Request {
     pub(super) fn begin(&mut self, session: &Session) {
         let parent = head::traceparent(session.req_header());
         self.trace = Trace::begin(parent, || fastrand::u128(..));
+        if let Some(SocketAddr::Inet(address)) = session.client_addr() {
+            self.client = address.ip().to_canonical().to_string();
+        }
     }
 
     /// The next attempt goes to this endpoint.
@@ -133,14 +138,6 @@ impl Drop for Request {
             self.metrics.panicked();
             tracing::error!(trace_id = self.trace.id(), "a panic ended this request");
         }
-    }
-}
-
-/// Where the client is.
-pub(super) fn client_ip(session: &Session) -> Option<IpAddr> {
-    match session.client_addr() {
-        Some(SocketAddr::Inet(address)) => Some(address.ip()),
-        _ => None,
     }
 }
 
