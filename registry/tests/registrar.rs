@@ -17,7 +17,7 @@ const SHOWN: &str = "goods/a=10.0.0.1:80";
 fn registration() -> Registration {
     Registration {
         drain: Duration::ZERO,
-        ..Registration::new("goods", "a", "10.0.0.1:80".parse().expect("an address"))
+        ..Registration::new("goods", "a", ([10, 0, 0, 1], 80).into())
     }
 }
 

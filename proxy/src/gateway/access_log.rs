@@ -1,9 +1,10 @@
 //! One line per request.
 
-use std::fmt::Display;
+use std::fmt::Arguments;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use super::text::{push_address, push_millis, push_number};
 use crate::directory::Endpoint;
 use crate::logging::{Form, Output};
 
@@ -48,100 +49,81 @@ impl Line<'_> {
     }
 
     fn write_json(&self, line: &mut Vec<u8>) {
-        let mut object = Object(line);
-        object.0.extend_from_slice(b"{\"timestamp\":\"");
-        object.show(humantime::format_rfc3339_micros(SystemTime::now()));
-        object.0.push(b'"');
-        object.plain("level", self.level());
-        object.plain("message", "request");
-        object.plain("trace_id", self.trace_id);
-        object.plain("client", self.client);
-        object.plain("method", self.method);
-        object.escaped("path", self.path);
-        object.number("status", self.status);
+        line.extend_from_slice(b"{\"timestamp\":\"");
+        push_now(line);
+        line.push(b'"');
+        plain(line, "level", self.level());
+        plain(line, "message", "request");
+        plain(line, "trace_id", self.trace_id);
+        plain(line, "client", self.client);
+        plain(line, "method", self.method);
+        escaped(line, "path", self.path);
+        push_number(key(line, "status"), self.status);
         if let Some(service) = self.service {
-            object.escaped("service", service);
+            escaped(line, "service", service);
         }
         if let Some(endpoint) = self.endpoint {
-            object.escaped("instance", &endpoint.instance);
-            object.quoted("address", endpoint.address);
+            escaped(line, "instance", &endpoint.instance);
+            key(line, "address").push(b'"');
+            push_address(line, endpoint.address);
+            line.push(b'"');
         }
-        object.number("attempts", self.attempts);
-        object.number("sent", self.sent);
-        object.number("duration_ms", Millis(self.took));
+        push_number(key(line, "attempts"), self.attempts);
+        push_number(key(line, "sent"), self.sent);
+        push_millis(key(line, "duration_ms"), self.took);
         if let Some(took) = self.endpoint_took {
-            object.number("endpoint_ms", Millis(took));
+            push_millis(key(line, "endpoint_ms"), took);
         }
         if let Some(error) = self.error {
-            object.escaped("error", error);
+            escaped(line, "error", error);
         }
-        object.0.push(b'}');
+        line.push(b'}');
     }
 
     fn write_text(&self, line: &mut Vec<u8>) {
-        let mut text = Object(line);
-        let (time, level) = (humantime::format_rfc3339_micros(SystemTime::now()), self.level());
-        let Self { method, status, trace_id, attempts, .. } = self;
-        text.show(format_args!("{time} {level:>5} {method} {:?} {status}", self.path));
-        text.show(format_args!(" {}ms trace_id={trace_id} client={}", Millis(self.took), self.client));
+        push_now(line);
+        let Self { method, status, trace_id, client, attempts, .. } = self;
+        // A path as JSON cannot forge a line.
+        show(line, format_args!(" {:>5} {method} {:?} {status} ", self.level(), self.path));
+        push_millis(line, self.took);
+        show(line, format_args!("ms trace_id={trace_id} client={client}"));
         if let (Some(service), Some(Endpoint { instance, address, .. })) = (self.service, self.endpoint) {
-            let endpoint = format_args!("instance={instance} address={address} attempts={attempts}");
-            text.show(format_args!(" service={service} {endpoint}"));
+            show(line, format_args!(" service={service} instance={instance} address={address}"));
+            show(line, format_args!(" attempts={attempts}"));
         }
         if let Some(error) = self.error {
-            text.show(format_args!(" error={error:?}"));
+            show(line, format_args!(" error={error:?}"));
         }
     }
 }
 
-/// A JSON object being written. Writing to memory cannot fail, so results are dropped.
-struct Object<'l>(&'l mut Vec<u8>);
-
-impl Object<'_> {
-    fn key(&mut self, key: &str) {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(key.as_bytes());
-        self.0.extend_from_slice(b"\":");
-    }
-
-    fn show(&mut self, value: impl Display) {
-        let _ = write!(self.0, "{value}");
-    }
-
-    fn number(&mut self, key: &str, value: impl Display) {
-        self.key(key);
-        self.show(value);
-    }
-
-    /// A string that holds nothing to escape: hex digits, an address, a method (RFC 9110: a token).
-    fn plain(&mut self, key: &str, value: &str) {
-        self.key(key);
-        self.0.push(b'"');
-        self.0.extend_from_slice(value.as_bytes());
-        self.0.push(b'"');
-    }
-
-    fn quoted(&mut self, key: &str, value: impl Display) {
-        self.key(key);
-        self.0.push(b'"');
-        self.show(value);
-        self.0.push(b'"');
-    }
-
-    fn escaped(&mut self, key: &str, value: &str) {
-        self.key(key);
-        let _ = serde_json::to_writer(&mut *self.0, value);
-    }
+fn push_now(line: &mut Vec<u8>) {
+    show(line, format_args!("{}", humantime::format_rfc3339_micros(SystemTime::now())));
 }
 
-/// Milliseconds at microseconds' precision.
-struct Millis(Duration);
+/// Writing to memory cannot fail, so the result is dropped.
+fn show(line: &mut Vec<u8>, text: Arguments<'_>) {
+    let _ = line.write_fmt(text);
+}
 
-impl Display for Millis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let micros = self.0.as_micros();
-        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
-    }
+/// Begins a member of the object; the value follows.
+fn key<'l>(line: &'l mut Vec<u8>, key: &str) -> &'l mut Vec<u8> {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(key.as_bytes());
+    line.extend_from_slice(b"\":");
+    line
+}
+
+/// A string that holds nothing to escape: hex digits, an address, a method (RFC 9110: a token).
+fn plain(line: &mut Vec<u8>, name: &str, value: &str) {
+    key(line, name).push(b'"');
+    line.extend_from_slice(value.as_bytes());
+    line.push(b'"');
+}
+
+fn escaped(line: &mut Vec<u8>, name: &str, value: &str) {
+    // As above: into memory.
+    let _ = serde_json::to_writer(key(line, name), value);
 }
 
 #[cfg(test)]

@@ -85,6 +85,10 @@ pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
+    // Most answers have none of them, which is cheaper to see than to remove.
+    if !answer.headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if let Some(connection) = answer.remove_header(&header::CONNECTION) {
         let named = connection.as_bytes().split(|byte| *byte == b',');
         for name in named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()) {
@@ -96,6 +100,12 @@ pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
     for name in ["keep-alive", "proxy-connection", "upgrade"] {
         answer.remove_header(name);
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::UPGRADE
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
 /// The `traceparent` of a request; of several none counts.

@@ -9,6 +9,7 @@ mod head;
 mod path;
 mod request;
 mod route;
+mod text;
 mod trace;
 
 use std::sync::Arc;

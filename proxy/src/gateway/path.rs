@@ -10,7 +10,7 @@ pub(super) fn normalise(path: &str) -> Option<Cow<'_, str>> {
         return None;
     }
     // What almost every request looks like.
-    if !path.contains('%') && !path.contains("/.") {
+    if memchr::memchr2(b'%', b'.', path.as_bytes()).is_none() {
         return Some(Cow::Borrowed(path));
     }
     resolve_dots(&decode_unreserved(path)?).map(Cow::Owned)

@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 use super::failure::Answer;
 use super::head;
 use super::route::Route;
+use super::text::push_ip;
 use super::trace::Trace;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
@@ -68,7 +69,9 @@ impl Request {
         let parent = head::traceparent(session.req_header());
         self.trace = Trace::begin(parent, || fastrand::u128(..));
         if let Some(SocketAddr::Inet(address)) = session.client_addr() {
-            self.client = address.ip().to_canonical().to_string();
+            let mut client = Vec::with_capacity(40);
+            push_ip(&mut client, address.ip().to_canonical());
+            self.client = String::from_utf8(client).unwrap_or_default();
         }
     }
 

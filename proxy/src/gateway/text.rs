@@ -1,0 +1,80 @@
+//! Numbers and addresses as text. `fmt`'s machinery costs more than the digits, and every request writes
+//! a dozen of them.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Appends an integer.
+pub(super) fn push_number(text: &mut Vec<u8>, number: impl itoa::Integer) {
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends milliseconds at microseconds' precision: `12.034`.
+pub(super) fn push_millis(text: &mut Vec<u8>, duration: Duration) {
+    let micros = duration.as_micros();
+    push_number(text, micros / 1000);
+    let fraction = micros % 1000 + 1000;
+    let at = text.len();
+    push_number(text, fraction);
+    // The leading 1 kept the zeros.
+    if let Some(point) = text.get_mut(at) {
+        *point = b'.';
+    }
+}
+
+/// Appends an address without a port.
+pub(super) fn push_ip(text: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (n, octet) in ip.octets().into_iter().enumerate() {
+                if n > 0 {
+                    text.push(b'.');
+                }
+                push_number(text, octet);
+            }
+        }
+        // Writing to memory cannot fail.
+        IpAddr::V6(ip) => drop(write!(text, "{ip}")),
+    }
+}
+
+/// Appends an address with its port.
+pub(super) fn push_address(text: &mut Vec<u8>, address: SocketAddr) {
+    match address {
+        SocketAddr::V4(v4) => push_ip(text, IpAddr::V4(*v4.ip())),
+        SocketAddr::V6(v6) => drop(write!(text, "[{}]", v6.ip())),
+    }
+    text.push(b':');
+    push_number(text, address.port());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut text = Vec::new();
+        push(&mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn milliseconds_keep_their_zeros() {
+        for (micros, expected) in [(0, "0.000"), (7, "0.007"), (12_034, "12.034"), (1_000_000, "1000.000")] {
+            assert_eq!(text(|t| push_millis(t, Duration::from_micros(micros))), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_read_as_they_do_everywhere(v4 in any::<[u8; 4]>(), v6 in any::<[u16; 8]>(), port in any::<u16>()) {
+            for ip in [IpAddr::from(v4), IpAddr::from(v6)] {
+                prop_assert_eq!(text(|t| push_ip(t, ip)), ip.to_string());
+                let address = SocketAddr::new(ip, port);
+                prop_assert_eq!(text(|t| push_address(t, address)), address.to_string());
+            }
+        }
+    }
+}
