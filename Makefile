@@ -24,7 +24,7 @@ lint:
 # The figures of the README, with release builds.
 figures: release
 	@tools/setup.sh figures
-	cargo build --release --package proxy --example bare
+	cargo build --release --package proxy --examples
 	cargo run --release --package harness --bin figures
 
 release:

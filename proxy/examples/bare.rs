@@ -1,5 +1,5 @@
-//! The smallest Pingora proxy with static upstreams: the control that the gateway's own cost is measured
-//! against. `bare LISTEN UPSTREAM...`, with the gateway's allocator and its settings of the pool.
+//! The smallest Pingora proxy with static upstreams, as it comes: the control that the gateway's own cost
+//! is measured against. `bare LISTEN UPSTREAM...`
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,9 +11,6 @@ use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct Bare {
     upstreams: Vec<SocketAddr>,
@@ -36,7 +33,8 @@ impl ProxyHttp for Bare {
     }
 }
 
-fn main() -> anyhow::Result<()> {
+/// Serves until it is killed.
+pub fn main() -> anyhow::Result<()> {
     let mut addresses = std::env::args().skip(1);
     let listen = addresses.next().unwrap_or_default();
     let upstreams = addresses.map(|a| a.parse()).collect::<Result<Vec<_>, _>>()?;

@@ -28,12 +28,12 @@ pub struct Metrics {
     registry_revision: IntGauge,
     registry_live: IntGauge,
     registry_confirmed: IntGauge,
-    registry_events: IntGauge,
-    registry_lists: IntGauge,
-    registry_failures: IntGauge,
-    registry_skipped: IntGauge,
+    registry_events: IntCounter,
+    registry_lists: IntCounter,
+    registry_failures: IntCounter,
+    registry_skipped: IntCounter,
     panics: IntCounter,
-    lines_dropped: IntGauge,
+    lines_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -44,6 +44,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let opts = |name: &str, help: &str| Opts::new(format!("leaseway_{name}"), help);
+        let counter = |name, help| register(&registry, IntCounter::with_opts(opts(name, help)));
         let gauge = |name, help| register(&registry, IntGauge::with_opts(opts(name, help)));
         let buckets = DURATION_BUCKETS.to_vec();
         let duration = HistogramOpts::from(opts(
@@ -83,16 +84,18 @@ impl Metrics {
                 "registry_confirmed_seconds",
                 "Seconds since the registry last said something; -1 before it ever did.",
             )?,
-            // Mirrors of the watch's own counters, hence gauges.
-            registry_events: gauge("registry_events_total", "Puts and deletes received.")?,
-            registry_lists: gauge("registry_lists_total", "Complete lists read.")?,
-            registry_failures: gauge("registry_failures_total", "Calls, streams and deadlines that failed.")?,
-            registry_skipped: gauge("registry_skipped_records_total", "Records that were no registration.")?,
-            panics: register(
-                &registry,
-                IntCounter::with_opts(opts("panics_total", "Requests that a panic ended.")),
+            registry_events: counter("registry_events_total", "Puts and deletes received.")?,
+            registry_lists: counter("registry_lists_total", "Complete lists read.")?,
+            registry_failures: counter(
+                "registry_failures_total",
+                "Calls, streams and deadlines that failed.",
             )?,
-            lines_dropped: gauge("log_lines_dropped_total", "Log lines dropped because nobody took them.")?,
+            registry_skipped: counter(
+                "registry_skipped_records_total",
+                "Records that were no registration.",
+            )?,
+            panics: counter("panics_total", "Requests that a panic ended.")?,
+            lines_dropped: counter("log_lines_dropped_total", "Log lines dropped because nobody took them.")?,
             registry,
         })
     }
@@ -130,7 +133,7 @@ impl Metrics {
     ) -> Result<Vec<u8>, prometheus::Error> {
         self.show_directory(directory);
         self.show_status(directory, status);
-        self.lines_dropped.set(as_gauge(lines_dropped));
+        mirror(&self.lines_dropped, lines_dropped);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -155,11 +158,17 @@ impl Metrics {
         self.registry_revision.set(directory.revision());
         self.registry_live.set(status.live.into());
         self.registry_confirmed.set(confirmed.unwrap_or(-1));
-        self.registry_events.set(as_gauge(status.events));
-        self.registry_lists.set(as_gauge(status.lists));
-        self.registry_failures.set(as_gauge(status.failures));
-        self.registry_skipped.set(as_gauge(status.skipped));
+        mirror(&self.registry_events, status.events);
+        mirror(&self.registry_lists, status.lists);
+        mirror(&self.registry_failures, status.failures);
+        mirror(&self.registry_skipped, status.skipped);
     }
+}
+
+/// Shows a count that is kept elsewhere. Only scrapes do this, one after another.
+fn mirror(counter: &IntCounter, count: u64) {
+    counter.reset();
+    counter.inc_by(count);
 }
 
 fn as_gauge(count: u64) -> i64 {

@@ -82,6 +82,10 @@ pub enum Cause {
     /// The password file cannot be read.
     #[error("cannot read the password file {0}: {1}")]
     Password(PathBuf, std::io::Error),
+    /// The connection was closed where TLS was to begin. (With TLS 1.3 a server refuses a certificate
+    /// after the handshake, and its reason is lost on the way through the HTTP/2 client.)
+    #[error("the connection was closed: perhaps the registry does not accept our certificate {0}")]
+    CertificateRefused(PathBuf),
     /// The peer ended the stream.
     #[error("the stream was closed")]
     Closed,
@@ -168,7 +172,8 @@ impl Connector {
             }
             other => other,
         };
-        Ok(Link { client: client.map_err(fail)?, endpoint })
+        let certificate = self.connection.tls.as_ref().and_then(|tls| tls.cert.clone());
+        Ok(Link { client: client.map_err(fail)?, endpoint, certificate })
     }
 
     fn read_user(&self) -> Result<Option<(String, String)>, Cause> {
@@ -220,6 +225,8 @@ pub struct Link {
     pub client: Client,
     /// Its endpoint, for errors and logs.
     pub endpoint: String,
+    /// The certificate that it shows.
+    certificate: Option<PathBuf>,
 }
 
 impl Link {
@@ -232,10 +239,21 @@ impl Link {
     ) -> Result<T, CallError> {
         let cause = match tokio::time::timeout(deadline, call).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => Cause::Etcd(error),
+            Ok(Err(error)) => self.cause(error),
             Err(_) => Cause::Deadline(deadline),
         };
         Err(CallError { attempt, endpoint: self.endpoint.clone(), cause })
+    }
+}
+
+impl Link {
+    fn cause(&self, error: EtcdError) -> Cause {
+        match &self.certificate {
+            Some(certificate) if Described(&error).to_string().contains("connection closed") => {
+                Cause::CertificateRefused(certificate.clone())
+            }
+            _ => Cause::Etcd(error),
+        }
     }
 }
 

@@ -15,10 +15,7 @@ const NAME: &str = "goods/a";
 const SHOWN: &str = "goods/a=10.0.0.1:80";
 
 fn registration() -> Registration {
-    Registration {
-        drain: Duration::ZERO,
-        ..Registration::new("goods", "a", ([10, 0, 0, 1], 80).into())
-    }
+    Registration { drain: Duration::ZERO, ..Registration::new("goods", "a", ([10, 0, 0, 1], 80).into()) }
 }
 
 fn start(etcd: &Etcd) -> Result<Registrar> {

@@ -71,7 +71,7 @@ pub(super) fn prepare(
     if !request.trace.continued {
         head.remove_header(&TRACESTATE);
     }
-    head.insert_header("X-Forwarded-For", request.client.as_str())?;
+    head.insert_header("X-Forwarded-For", request.client.clone())?;
     head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
     match head.headers.get(header::HOST).cloned() {
         Some(host) => head.insert_header(X_FORWARDED_HOST, host)?,

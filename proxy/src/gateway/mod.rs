@@ -30,7 +30,7 @@ use crate::config::{self, Timeouts};
 use crate::directory::{Directory, Endpoint};
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ServiceMetrics};
 use failure::Answer;
 pub use request::Request;
 use route::Routes;
@@ -44,6 +44,8 @@ pub struct Gateway {
     routes: Routes,
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
+    /// Of requests that no route takes.
+    unrouted: ServiceMetrics,
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
     /// The name, ready to be shared by many heads.
@@ -63,6 +65,7 @@ impl Gateway {
         Self {
             routes: Routes::new(&config.routes, &directory, &metrics),
             directory,
+            unrouted: metrics.service(""),
             metrics,
             lifecycle,
             output,
@@ -140,16 +143,17 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Request;
+    /// Boxed: Pingora moves it through several nested futures.
+    type CTX = Box<Request>;
 
-    fn new_ctx(&self) -> Request {
-        Request::new(self.lifecycle.in_flight(), self.metrics.clone())
+    fn new_ctx(&self) -> Box<Request> {
+        Box::new(Request::new(self.lifecycle.in_flight(), self.metrics.clone()))
     }
 
     /// None: the default is a compression module, which costs every request and is off.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, request: &mut Request) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, request: &mut Box<Request>) -> Result<bool> {
         self.set_client_timeouts(session);
         request.begin(session);
         if let Err(what) = head::check(session) {
@@ -175,7 +179,11 @@ impl ProxyHttp for Gateway {
         Ok(false)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, request: &mut Request) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        request: &mut Box<Request>,
+    ) -> Result<Box<HttpPeer>> {
         if request.needs_target() {
             let Some(endpoint) = self.choose(request) else {
                 request.answer = Some(Answer::NOT_REACHED);
@@ -194,7 +202,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        request: &mut Request,
+        request: &mut Box<Request>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         request.failed(&error);
@@ -210,7 +218,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _: Option<&Digest>,
-        request: &mut Request,
+        request: &mut Box<Request>,
     ) -> Result<()> {
         request.connected = true;
         Ok(())
@@ -220,7 +228,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         head: &mut RequestHeader,
-        request: &mut Request,
+        request: &mut Box<Request>,
     ) -> Result<()> {
         head::prepare(head, request, &self.trace_header)
     }
@@ -230,7 +238,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        request: &mut Request,
+        request: &mut Box<Request>,
         reused: bool,
     ) -> Box<Error> {
         request.failed(&error);
@@ -247,7 +255,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         answer: &mut ResponseHeader,
-        request: &mut Request,
+        request: &mut Box<Request>,
     ) -> Result<()> {
         request.answered();
         if self.lifecycle.is_closing() {
@@ -262,7 +270,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        request: &mut Request,
+        request: &mut Box<Request>,
     ) -> FailToProxy {
         let answer = Answer::to(error, request);
         if let Some(answer) = answer.filter(|_| session.response_written().is_none()) {
@@ -274,20 +282,25 @@ impl ProxyHttp for Gateway {
     }
 
     /// Failures are told by the access log, once.
-    fn suppress_error_log(&self, _: &Session, _: &Request, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Request>, _: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Request, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Box<Request>,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Request) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Box<Request>) {
         let took = request.started.elapsed();
         let status = session.response_written().map_or(0, |r| r.status.as_u16());
-        if let Some(route) = &request.route {
-            route.metrics.answered(status, took);
-        }
+        let metrics = request.route.as_ref().map_or(&self.unrouted, |route| &route.metrics);
+        metrics.answered(status, took);
         self.log(session, error, request, status, took);
     }
 }
@@ -298,7 +311,7 @@ impl Gateway {
         let error = error.map(ToString::to_string);
         let line = access_log::Line {
             trace_id: request.trace.id(),
-            client: &request.client,
+            client: request.client.to_str().unwrap_or_default(),
             method: head.method.as_str(),
             path: head.uri.path(),
             status,

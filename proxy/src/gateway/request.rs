@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::HeaderValue;
 use pingora::Error;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::Session;
@@ -23,7 +25,7 @@ pub struct Request {
     pub(super) started: Instant,
     pub(super) trace: Trace,
     /// The client's address, without its port.
-    pub(super) client: String,
+    pub(super) client: HeaderValue,
     pub(super) route: Option<Arc<Route>>,
     /// The endpoint of the current attempt.
     pub(super) endpoint: Option<Arc<Endpoint>>,
@@ -48,7 +50,7 @@ impl Request {
         Self {
             started: now,
             trace: Trace::none(),
-            client: String::new(),
+            client: HeaderValue::from_static(""),
             route: None,
             endpoint: None,
             connected: false,
@@ -71,7 +73,9 @@ impl Request {
         if let Some(SocketAddr::Inet(address)) = session.client_addr() {
             let mut client = Vec::with_capacity(40);
             push_ip(&mut client, address.ip().to_canonical());
-            self.client = String::from_utf8(client).unwrap_or_default();
+            // An address holds nothing that a header may not.
+            self.client =
+                HeaderValue::from_maybe_shared(Bytes::from(client)).unwrap_or(HeaderValue::from_static(""));
         }
     }
 

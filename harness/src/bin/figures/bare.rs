@@ -56,10 +56,17 @@ async fn answer_all(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// The gateway and the bare proxy, side by side.
-pub(crate) struct Pair {
+/// The controls: the example's name, and what to call it.
+pub(crate) const CONTROLS: [(&str, &str); 2] = [
+    ("bare", "bare Pingora proxy, as it comes"),
+    ("bare_mimalloc", "bare Pingora proxy, the gateway's allocator"),
+];
+
+/// The gateway and its controls, side by side.
+pub(crate) struct Contenders {
     pub(crate) gateway: Gateway,
-    pub(crate) bare: Bare,
+    /// In the order of [`CONTROLS`].
+    pub(crate) controls: Vec<Bare>,
     _etcd: Etcd,
 }
 
@@ -69,8 +76,8 @@ pub(crate) struct Bare {
     pub(crate) address: SocketAddr,
 }
 
-impl Pair {
-    /// Both with a thread per core, before the same backends, their logs thrown away, under `wrapper` if it is
+impl Contenders {
+    /// All with a thread per core, before the same backends, the log thrown away, under `wrapper` if it is
     /// not empty.
     pub(crate) async fn start(backends: &[SocketAddr], wrapper: &[&str]) -> Result<Self> {
         let etcd = Etcd::start().await?;
@@ -83,15 +90,18 @@ impl Pair {
         let options = GatewayOptions::default().set("threads", threads).discard_log().under(wrapper.clone());
         let gateway = Gateway::start(&etcd.endpoint(), options).await?;
         gateway.wait_services(|services| services.endpoints("goods").len() == backends.len()).await?;
-        let bare = Bare::start(backends, &wrapper).await?;
-        Ok(Self { gateway, bare, _etcd: etcd })
+        let mut controls = Vec::new();
+        for (example, _) in CONTROLS {
+            controls.push(Bare::start(example, backends, &wrapper).await?);
+        }
+        Ok(Self { gateway, controls, _etcd: etcd })
     }
 }
 
 impl Bare {
-    async fn start(backends: &[SocketAddr], wrapper: &[String]) -> Result<Self> {
-        let program = binary("examples/bare")
-            .context("the bare proxy is an example: `cargo build --release -p proxy --example bare`")?;
+    async fn start(example: &str, backends: &[SocketAddr], wrapper: &[String]) -> Result<Self> {
+        let program = binary(&format!("examples/{example}"))
+            .context("the bare proxies are examples: `cargo build --release -p proxy --examples`")?;
         let address = free_address()?;
         let mut words = wrapper.to_vec();
         words.extend([program.display().to_string(), address.to_string()]);

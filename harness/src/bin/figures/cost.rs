@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use harness::process::{Process, Stdout};
 
 use crate::{
-    bare::{Pair, start_backends},
+    bare::{CONTROLS, Contenders, start_backends},
     heading, row,
     spread::Spread,
 };
@@ -22,30 +22,41 @@ const BOUND: f64 = 2.0;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn show() -> Result<()> {
-    let pair = Pair::start(&start_backends().await?, &[]).await?;
-    let (gateway, bare) = (pair.gateway.process(), &pair.bare.process);
-    let (to_gateway, to_bare) = (pair.gateway.address(), pair.bare.address);
-    // Threads, pools and caches warm up; not counted.
-    cpu_per_request(gateway, to_gateway, 2).await?;
-    cpu_per_request(bare, to_bare, 2).await?;
-
-    let (mut of_gateway, mut of_bare) = (Vec::new(), Vec::new());
+    let contenders = Contenders::start(&start_backends().await?, &[]).await?;
+    let mut proxies = vec![(contenders.gateway.process(), contenders.gateway.address())];
+    proxies.extend(contenders.controls.iter().map(|control| (&control.process, control.address)));
+    for (process, address) in &proxies {
+        // Threads, pools and caches warm up; not counted.
+        cpu_per_request(process, *address, 2).await?;
+    }
+    let mut costs = vec![Vec::new(); proxies.len()];
     for round in 0..ROUNDS {
-        // Who goes first changes, so that a machine that slows down favours neither.
-        if round % 2 == 0 {
-            of_gateway.push(cpu_per_request(gateway, to_gateway, SECONDS).await?);
-            of_bare.push(cpu_per_request(bare, to_bare, SECONDS).await?);
-        } else {
-            of_bare.push(cpu_per_request(bare, to_bare, SECONDS).await?);
-            of_gateway.push(cpu_per_request(gateway, to_gateway, SECONDS).await?);
+        // Who goes first changes, so that a machine that slows down favours none.
+        for turn in 0..proxies.len() {
+            let at = (round + turn) % proxies.len();
+            let (process, address) = proxies[at];
+            costs[at].push(cpu_per_request(process, address, SECONDS).await?);
         }
     }
     heading(&format!("CPU per request: {ROUNDS} rounds of {SECONDS} s, {CONNECTIONS} connections"));
-    let ratio = Spread::of("x", of_gateway.iter().zip(&of_bare).map(|(gateway, bare)| gateway / bare));
-    row("gateway", Spread::of(" us", of_gateway));
-    row("bare Pingora proxy", Spread::of(" us", of_bare));
-    row("gateway over bare, round by round", ratio.against(GOAL));
-    ensure!(ratio.median() <= BOUND, "the gateway costs {ratio} of a bare proxy");
+    show_against_controls(" us", &costs, GOAL, BOUND)
+}
+
+/// Prints the gateway's figures (the first) and, for each control, its own and the ratio round by round.
+pub(crate) fn show_against_controls(
+    unit: &'static str,
+    figures: &[Vec<f64>],
+    goal: f64,
+    bound: f64,
+) -> Result<()> {
+    let Some((gateway, controls)) = figures.split_first() else { bail!("nothing was measured") };
+    row("gateway", Spread::of(unit, gateway.clone()));
+    for (control, (_, name)) in controls.iter().zip(CONTROLS) {
+        let ratio = Spread::of("x", gateway.iter().zip(control).map(|(gateway, bare)| gateway / bare));
+        row(name, Spread::of(unit, control.clone()));
+        row("  gateway over it, round by round", ratio.against(goal));
+        ensure!(ratio.median() <= bound, "the gateway costs {ratio} of {name}");
+    }
     Ok(())
 }
 

@@ -9,9 +9,9 @@ use harness::{
 };
 
 use crate::{
-    bare::{Pair, start_backends},
-    heading, row,
-    spread::Spread,
+    bare::{CONTROLS, Contenders, start_backends},
+    cost::show_against_controls,
+    heading,
 };
 
 const ROUNDS: usize = 5;
@@ -26,43 +26,40 @@ const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-f
 
 pub(crate) async fn show() -> Result<()> {
     let backends = start_backends().await?;
-    let (mut of_gateway, mut of_bare) = (Vec::new(), Vec::new());
+    let mut counts = vec![Vec::new(); 1 + CONTROLS.len()];
     for _ in 0..ROUNDS {
         let once = run(&backends, REQUESTS).await?;
         let twice = run(&backends, 2 * REQUESTS).await?;
-        let per_request = |once: u64, twice: u64| (twice as f64 - once as f64) / REQUESTS as f64;
-        of_gateway.push(per_request(once.gateway, twice.gateway));
-        of_bare.push(per_request(once.bare, twice.bare));
+        for (counts, (once, twice)) in counts.iter_mut().zip(once.into_iter().zip(twice)) {
+            counts.push((twice as f64 - once as f64) / REQUESTS as f64);
+        }
     }
     heading(&format!(
         "instructions per request: {ROUNDS} rounds, {REQUESTS} requests against {}",
         2 * REQUESTS
     ));
-    let ratio = Spread::of("x", of_gateway.iter().zip(&of_bare).map(|(gateway, bare)| gateway / bare));
-    row("gateway", Spread::of("", of_gateway));
-    row("bare Pingora proxy", Spread::of("", of_bare));
-    row("gateway over bare, round by round", ratio.against(GOAL));
-    ensure!(ratio.median() <= BOUND, "the gateway takes {ratio} of a bare proxy's instructions");
-    Ok(())
+    show_against_controls("", &counts, GOAL, BOUND)
 }
 
-/// Instructions from start to end.
-struct Total {
-    gateway: u64,
-    bare: u64,
-}
-
-async fn run(backends: &[SocketAddr], requests: u64) -> Result<Total> {
-    let mut pair = Pair::start(backends, &CALLGRIND).await.context("starting both under valgrind")?;
-    for target in [pair.gateway.address(), pair.bare.address] {
+/// Instructions from start to end: of the gateway, then of each control.
+async fn run(backends: &[SocketAddr], requests: u64) -> Result<Vec<u64>> {
+    let mut contenders =
+        Contenders::start(backends, &CALLGRIND).await.context("starting them under valgrind")?;
+    let mut targets = vec![contenders.gateway.address()];
+    targets.extend(contenders.controls.iter().map(|control| control.address));
+    for target in targets {
         let outcome = Load::get(target, "/goods").connections(CONNECTIONS).run_count(requests).await;
         ensure!(outcome.failed + outcome.refused == 0, "requests failed: {:?}", outcome.errors);
     }
-    pair.gateway.process().signal(Signal::SIGINT)?;
-    pair.gateway.wait_exit(PATIENCE).await?;
-    pair.bare.process.signal(Signal::SIGINT)?;
-    pair.bare.process.wait_exit(PATIENCE).await?;
-    Ok(Total { gateway: collected(pair.gateway.process())?, bare: collected(&pair.bare.process)? })
+    contenders.gateway.process().signal(Signal::SIGINT)?;
+    contenders.gateway.wait_exit(PATIENCE).await?;
+    let mut totals = vec![collected(contenders.gateway.process())?];
+    for control in &mut contenders.controls {
+        control.process.signal(Signal::SIGINT)?;
+        control.process.wait_exit(PATIENCE).await?;
+        totals.push(collected(&control.process)?);
+    }
+    Ok(totals)
 }
 
 /// The total that callgrind prints at the end: `==1234== Collected : 56789`.
