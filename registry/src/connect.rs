@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,10 +83,15 @@ pub enum Cause {
     /// The password file cannot be read.
     #[error("cannot read the password file {0}: {1}")]
     Password(PathBuf, std::io::Error),
-    /// The connection was closed where TLS was to begin. (With TLS 1.3 a server refuses a certificate
-    /// after the handshake, and its reason is lost on the way through the HTTP/2 client.)
-    #[error("the connection was closed: perhaps the registry does not accept our certificate {0}")]
-    CertificateRefused(PathBuf),
+    /// The connection broke after it was opened, and we had shown a certificate. With TLS 1.3 a server
+    /// refuses one after the handshake, and its reason is lost on the way through the HTTP/2 client.
+    #[error("{}: perhaps the registry does not accept our certificate {}", Described(.error), .certificate.display())]
+    BrokenTls {
+        /// How it broke.
+        error: EtcdError,
+        /// The certificate that was shown.
+        certificate: PathBuf,
+    },
     /// The peer ended the stream.
     #[error("the stream was closed")]
     Closed,
@@ -248,13 +254,28 @@ impl Link {
 
 impl Link {
     fn cause(&self, error: EtcdError) -> Cause {
-        match &self.certificate {
-            Some(certificate) if Described(&error).to_string().contains("connection closed") => {
-                Cause::CertificateRefused(certificate.clone())
-            }
+        match self.certificate.clone() {
+            Some(certificate) if broke_after_connect(&error) => Cause::BrokenTls { error, certificate },
             _ => Cause::Etcd(error),
         }
     }
+}
+
+/// Whether a connection was there and broke: an answer of the registry's has no source, and a connection
+/// that was never there says so in its own way.
+fn broke_after_connect(error: &EtcdError) -> bool {
+    let EtcdError::GRpcStatus(status) = error else { return false };
+    let mut source = std::error::Error::source(status);
+    let broke = source.is_some();
+    while let Some(error) = source {
+        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(io, Some(ErrorKind::ConnectionRefused | ErrorKind::TimedOut | ErrorKind::HostUnreachable))
+        {
+            return false;
+        }
+        source = error.source();
+    }
+    broke
 }
 
 impl fmt::Debug for Link {

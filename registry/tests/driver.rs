@@ -1,4 +1,5 @@
 //! What the driver makes of a registry that misbehaves, with a scripted one and a paused clock.
+#![allow(clippy::unwrap_used, reason = "a lock that a panic poisoned belongs to a test that has failed")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
