@@ -35,7 +35,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address is taken, or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -46,7 +46,7 @@ pub enum StartError {
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
     /// Two metrics of one name.
-    #[error("cannot set up the metrics: {0}")]
+    #[error("cannot set up the metrics")]
     Metrics(#[from] prometheus::Error),
 }
 

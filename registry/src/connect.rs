@@ -76,7 +76,7 @@ pub struct CallError {
 pub enum Cause {
     /// The registry answered with an error, or could not be reached.
     #[error("{}", Described(.0))]
-    Etcd(#[from] EtcdError),
+    Etcd(EtcdError),
     /// No answer came in time.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
@@ -208,7 +208,7 @@ impl Connector {
         }
         let client = Client::connect([endpoint], Some(options));
         match tokio::time::timeout(CALL_TIMEOUT, client).await {
-            Ok(client) => Ok(client?),
+            Ok(client) => client.map_err(Cause::Etcd),
             Err(_) => Err(Cause::Deadline(CALL_TIMEOUT)),
         }
     }

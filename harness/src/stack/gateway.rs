@@ -13,9 +13,11 @@ use super::{GatewayOptions, PATIENCE, Services, wait_listening, write_configurat
 use crate::{
     http::{self, Answer},
     ports::free_address,
-    process::{Process, Signal, binary},
+    process::{Process, Signal, Stdout, binary},
     wait::eventually,
 };
+
+const CONFIGURATION: &str = "pingora.yaml";
 
 /// A running gateway. Dropping it kills it.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct Gateway {
     listen: SocketAddr,
     admin: SocketAddr,
     /// Holds the configuration, the pid file and the upgrade socket.
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Gateway {
@@ -54,19 +56,33 @@ impl Gateway {
     async fn try_launch(endpoint: &str, options: &GatewayOptions) -> Result<Option<Self>> {
         let directory = tempfile::tempdir().context("making a directory for the gateway")?;
         let (listen, admin) = (free_address()?, free_address()?);
-        let file = directory.path().join("pingora.yaml");
+        let file = directory.path().join(CONFIGURATION);
         write_configuration(&file, &options.configuration(endpoint, listen, admin, directory.path()))?;
 
         let mut words = options.wrapper.clone();
         words.extend([binary("proxy")?.display().to_string(), "-c".to_owned(), file.display().to_string()]);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        let gateway =
-            Self { process: Process::start(command, options.stdout)?, listen, admin, _directory: directory };
+        let gateway = Self { process: Process::start(command, options.stdout)?, listen, admin, directory };
 
         // The admin port too: a test may ask it first.
         let listens = wait_listening(&gateway.process, &[listen, admin]).await?;
         Ok(listens.then_some(gateway))
+    }
+
+    /// Starts a new process with the same configuration that is to take this one's sockets over (`-u`).
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn successor(&self) -> Result<Process> {
+        let mut command = Command::new(binary("proxy")?);
+        command.arg("-u").arg("-c").arg(self.directory.path().join(CONFIGURATION));
+        Process::start(command, Stdout::Kept)
+    }
+
+    /// Whether a successor waits for this process's sockets.
+    pub fn is_awaited(&self) -> bool {
+        self.directory.path().join("upgrade.sock").exists()
     }
 
     /// Where it takes requests.

@@ -4,6 +4,7 @@ mod departures;
 mod registry;
 mod start;
 mod stop;
+mod upgrade;
 
 use std::time::Duration;
 

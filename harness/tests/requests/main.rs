@@ -9,6 +9,7 @@ mod records;
 mod retries;
 mod routing;
 mod trace;
+mod tunnel;
 
 use anyhow::Result;
 use bytes::Bytes;
