@@ -159,13 +159,13 @@ impl Connector {
 
     /// Opens a client to the next endpoint and authenticates. Without a user nothing is sent yet, so an
     /// endpoint that is down shows at the first call.
-    pub async fn connect(&mut self) -> Result<Link, CallError> {
+    pub async fn connect(&mut self, deadline: Duration) -> Result<Link, CallError> {
         let endpoints = &self.connection.endpoints;
         let endpoint = endpoints.get(self.next % endpoints.len().max(1)).cloned().unwrap_or_default();
         self.next = self.next.wrapping_add(1);
         let fail = |cause| CallError { attempt: "connect", endpoint: endpoint.clone(), cause };
         let user = self.read_user().map_err(fail)?;
-        let client = match self.open(&endpoint, user).await {
+        let client = match self.open(&endpoint, user, deadline).await {
             // As Go's client does: carry on without a token.
             Err(cause) if cause.is_authentication_off() => {
                 if !std::mem::replace(&mut self.warned_authentication_off, true) {
@@ -174,7 +174,7 @@ impl Connector {
                         "a user is configured, but the registry has authentication off: carrying on without"
                     );
                 }
-                self.open(&endpoint, None).await
+                self.open(&endpoint, None, deadline).await
             }
             other => other,
         };
@@ -191,7 +191,12 @@ impl Connector {
         Ok(Some((name.clone(), password.trim_end().to_owned())))
     }
 
-    async fn open(&self, endpoint: &str, user: Option<(String, String)>) -> Result<Client, Cause> {
+    async fn open(
+        &self,
+        endpoint: &str,
+        user: Option<(String, String)>,
+        deadline: Duration,
+    ) -> Result<Client, Cause> {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_keep_alive(PING.0, PING.1)
@@ -207,9 +212,9 @@ impl Connector {
             options = options.with_openssl_tls(config);
         }
         let client = Client::connect([endpoint], Some(options));
-        match tokio::time::timeout(CALL_TIMEOUT, client).await {
+        match tokio::time::timeout(deadline, client).await {
             Ok(client) => client.map_err(Cause::Etcd),
-            Err(_) => Err(Cause::Deadline(CALL_TIMEOUT)),
+            Err(_) => Err(Cause::Deadline(deadline)),
         }
     }
 }
@@ -294,7 +299,7 @@ mod tests {
         let mut connector = Connector::new(connection);
         let mut seen = Vec::new();
         for _ in 0..3 {
-            seen.push(connector.connect().await.unwrap().endpoint);
+            seen.push(connector.connect(CALL_TIMEOUT).await.unwrap().endpoint);
         }
         assert_ne!(seen[0], seen[1]);
         assert_eq!(seen[0], seen[2]);
@@ -304,7 +309,7 @@ mod tests {
     async fn a_missing_password_file_is_named() {
         let mut connection = Connection::to(["http://127.0.0.1:1"]);
         connection.user = Some(User { name: "gateway".into(), password_file: "/nowhere/password".into() });
-        let error = Connector::new(connection).connect().await.unwrap_err();
+        let error = Connector::new(connection).connect(CALL_TIMEOUT).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains("could not connect at http://127.0.0.1:1"), "{text}");
         assert!(text.contains("/nowhere/password"), "{text}");

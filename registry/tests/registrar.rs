@@ -35,25 +35,14 @@ async fn an_instance_is_registered_kept_alive_and_withdrawn() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let kept = etcd.client().await?.get(key("goods", "a"), None).await?;
     assert_eq!(kept.kvs().first().map(|kv| kv.lease()), Some(lease));
+    assert_eq!(kept.kvs().first().map(|kv| kv.version()), Some(1), "put once");
+    assert_eq!(etcd.client().await?.leases().await?.leases().len(), 1, "granted once");
 
     let asked = Instant::now();
     registrar.deregister().await;
     assert!(asked.elapsed() < Duration::from_secs(2), "a revoke does not wait for the lease");
     picture.until_shown(&[]).await?;
     assert!(etcd.client().await?.leases().await?.leases().is_empty());
-    Ok(())
-}
-
-#[tokio::test]
-async fn nothing_is_put_or_granted_twice() -> Result<()> {
-    let etcd = Etcd::start().await?;
-    let mut registrar = start(&etcd)?;
-    registrar.registered().await;
-    let mut client = etcd.client().await?;
-    let kept = client.get(key("goods", "a"), None).await?;
-    assert_eq!(kept.kvs().first().map(|kv| kv.version()), Some(1));
-    assert_eq!(client.leases().await?.leases().len(), 1);
-    registrar.deregister().await;
     Ok(())
 }
 
@@ -66,8 +55,8 @@ async fn the_drain_time_is_served_out_after_the_withdrawal() -> Result<()> {
     registrar.registered().await;
     let asked = Instant::now();
     let left = tokio::spawn(registrar.deregister());
-    let mut client = etcd.client().await?;
-    while client.get(key("goods", "a"), None).await?.count() > 0 {}
+    let mut picture = Picture::follow(as_writer(&etcd));
+    picture.until_shown(&[]).await?;
     assert!(!left.is_finished(), "withdrawn first");
     left.await?;
     assert!(asked.elapsed() >= drain);
@@ -124,6 +113,39 @@ async fn an_operator_takes_an_instance_out_with_a_put_and_back_in_with_another()
     picture.until("the weight outlives the lease", again).await?;
     registrar.deregister().await;
     picture.until_shown(&[]).await
+}
+
+#[tokio::test]
+async fn what_an_operator_put_without_a_lease_does_not_outlive_the_instance() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    for _ in 0..5 {
+        let mut registrar = start(&etcd)?;
+        registrar.registered().await;
+        // Stopped before or after the registrar has seen it: both must end without a key.
+        etcd.put(&key("goods", "a"), r#"{"address":"10.0.0.1:80","weight":5}"#).await?;
+        registrar.deregister().await;
+        let left = etcd.client().await?.get(key("goods", "a"), None).await?;
+        assert_eq!(left.count(), 0);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_weight_that_is_set_while_the_key_is_gone_is_kept() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let mut picture = Picture::follow(as_writer(&etcd));
+    let registrar = start(&etcd)?;
+    picture.until_shown(&[SHOWN]).await?;
+    let lease = picture.instance(NAME).map(|i| i.lease).unwrap_or_default();
+    // One transaction cannot delete and put a key, so the registrar may or may not come between the two;
+    // either way the operator's put is the later word.
+    let value = r#"{"address":"10.0.0.1:80","weight":0}"#;
+    etcd.delete(&key("goods", "a")).await?;
+    etcd.put(&key("goods", "a"), value).await?;
+    let kept = |p: &Picture| p.instance(NAME).is_some_and(|i| i.record.weight == 0 && i.lease == lease);
+    picture.until("the weight under the lease", kept).await?;
+    registrar.deregister().await;
+    Ok(())
 }
 
 #[tokio::test]
@@ -224,4 +246,8 @@ async fn a_registration_that_no_gateway_would_take_is_refused_at_the_start() {
     assert!(refuse(|r| r.record.address.set_port(0)).contains("port is 0"));
     assert!(refuse(|r| r.record.weight = 1001).contains("1001"));
     assert!(refuse(|r| r.ttl = Duration::from_secs(1)).contains("at least 2s"));
+    let long = |r: &mut Registration| {
+        r.record.metadata.insert("note".into(), "x".repeat(20_000));
+    };
+    assert!(refuse(long).contains("more than 16384"));
 }

@@ -112,9 +112,16 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic(key in any::<Vec<u8>>(), value in any::<Vec<u8>>()) {
+    fn no_bytes_make_the_decoder_panic(
+        rest in any::<Vec<u8>>(), value in any::<Vec<u8>>(), at in 0usize..64, byte in any::<u8>(),
+    ) {
+        let key = [b"/service_registry_discovery/", &*rest].concat();
         let _ = Prefix::default().split(&key);
         let _ = Record::decode(&value);
+        let mut json = br#"{"address":"10.0.0.5:80","weight":10,"metadata":{"zone":"a"}}"#.to_vec();
+        let at = at % json.len();
+        json[at] = byte;
+        let _ = Record::decode(&json);
     }
 
     #[test]

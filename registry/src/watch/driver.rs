@@ -1,4 +1,4 @@
-//! Performs the actions of [`Sync`]: the only place of a watch that sleeps and selects.
+//! Performs the actions of [`Machine`]: the only place of a watch that sleeps and selects.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::records::Decoder;
 use super::source::{Message, Source, Stream};
-use super::sync::{Action, Input, State, Sync};
+use super::sync::{Action, Input, Machine, State};
 use super::{Change, Update};
 use crate::backoff::Backoff;
 use crate::connect::CALL_TIMEOUT;
@@ -28,7 +28,9 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Driver<S: Source> {
     source: S,
     stream: Option<S::Stream>,
-    sync: Sync,
+    machine: Machine,
+    /// What the machine wants done next.
+    action: Action,
     decoder: Decoder,
     updates: mpsc::Sender<Update>,
     status: watch::Sender<Status>,
@@ -45,10 +47,12 @@ impl<S: Source> Driver<S> {
         updates: mpsc::Sender<Update>,
         status: watch::Sender<Status>,
     ) -> Self {
+        let (machine, action) = Machine::start();
         Self {
             source,
             stream: None,
-            sync: Sync::start().0,
+            machine,
+            action,
             decoder: Decoder::new(prefix),
             updates,
             status,
@@ -58,17 +62,15 @@ impl<S: Source> Driver<S> {
 
     /// Lists, watches, resumes and lists again until the receiver of the updates is dropped.
     pub async fn run(mut self) {
-        let (sync, mut action) = Sync::start();
-        self.sync = sync;
         // Every branch of `perform` ends by itself, but a wait or a silent stream may take seconds.
         let reader_gone = self.updates.clone();
         loop {
             let input = tokio::select! {
-                input = self.perform(action) => input,
+                input = self.perform(self.action) => input,
                 () = reader_gone.closed() => return,
             };
             let Ok(input) = input else { return };
-            action = self.sync.on(input);
+            self.action = self.machine.on(input);
             self.report();
         }
     }
@@ -164,7 +166,10 @@ impl<S: Source> Driver<S> {
                 });
                 Input::Events { revision, complete }
             }
-            Message::Progress { revision, of_watch: true } => Input::Progress { revision },
+            Message::Progress { revision, of_watch: true } => {
+                self.status.send_modify(|s| s.revision = s.revision.max(revision));
+                Input::Progress { revision }
+            }
             Message::Progress { of_watch: false, .. } => Input::Alive,
             Message::Cancelled { compacted, reason } => self.cancelled(compacted, reason),
             Message::Created { .. } => self.fail("the registry created the watch twice"),
@@ -186,6 +191,8 @@ impl<S: Source> Driver<S> {
     fn cancelled(&mut self, compacted: bool, reason: String) -> Input {
         if compacted {
             tracing::warn!(reason, "the registry compacted the history that the watch needs: listing again");
+            self.status
+                .send_modify(|s| s.trouble = Some(format!("the registry compacted the history: {reason}")));
             return Input::Compacted;
         }
         self.fail(format!("the registry cancelled the watch: {reason}"))
@@ -207,7 +214,7 @@ impl<S: Source> Driver<S> {
 
     /// Tells the state to who follows it.
     fn report(&mut self) {
-        let live = matches!(self.sync.state(), State::Watching { .. });
+        let live = matches!(self.machine.state(), State::Watching { .. });
         let changed = self.status.send_if_modified(|s| {
             let changed = s.live != live;
             s.live = live;

@@ -20,6 +20,7 @@ use crate::connect::Connection;
 use crate::contract::{Instance, KeyRange, Prefix};
 use crate::status::Status;
 pub use driver::Driver;
+pub(crate) use records::decode;
 use source::EtcdSource;
 
 /// Updates that wait for their reader before the watch stops reading from the registry.

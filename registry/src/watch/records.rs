@@ -88,7 +88,8 @@ impl Decoder {
     }
 }
 
-fn decode(prefix: &Prefix, raw: &Raw) -> Result<Instance, RecordError> {
+/// Reads one record.
+pub(crate) fn decode(prefix: &Prefix, raw: &Raw) -> Result<Instance, RecordError> {
     let (service, id) = prefix.split(&raw.key)?;
     Ok(Instance {
         service: Arc::from(service),

@@ -133,7 +133,7 @@ impl EtcdSource {
     async fn link(&mut self) -> Result<&Link, CallError> {
         let link = match self.link.take() {
             Some(link) => link,
-            None => self.connector.connect().await?,
+            None => self.connector.connect(CALL_TIMEOUT).await?,
         };
         Ok(self.link.insert(link))
     }
@@ -191,7 +191,7 @@ impl Source for EtcdSource {
         let range = self.range.clone();
         let options = WatchOptions::new()
             .with_range(range.end)
-            .with_start_revision(from)
+            .with_start_revision(last_seen(from))
             .with_progress_notify()
             .with_fragment();
         let link = self.link().await?;
@@ -201,6 +201,7 @@ impl Source for EtcdSource {
             stream: link.call("watch the registrations", CALL_TIMEOUT, watch).await?,
             endpoint: link.endpoint.clone(),
             watch_id: None,
+            from,
         })
     }
 
@@ -209,12 +210,21 @@ impl Source for EtcdSource {
     }
 }
 
+/// Where a watch of the events from `from` on starts: one revision earlier, which is then left out again.
+/// An etcd whose own revision is below a watch's start answers no request for progress (since 3.5.22,
+/// 3.6.2 and 3.4.38), so that a watch that waits for the next change would look dead.
+fn last_seen(from: i64) -> i64 {
+    from.saturating_sub(1).max(1)
+}
+
 /// A watch on etcd.
 #[derive(Debug)]
 pub struct EtcdStream {
     stream: WatchStream,
     endpoint: String,
     watch_id: Option<i64>,
+    /// The first revision wanted.
+    from: i64,
 }
 
 impl EtcdStream {
@@ -234,13 +244,16 @@ impl EtcdStream {
             self.watch_id = Some(response.watch_id);
             return Message::Created { revision };
         }
-        if response.events.is_empty() {
-            return Message::Progress { revision, of_watch: self.watch_id == Some(response.watch_id) };
+        let had_events = !response.events.is_empty();
+        let events = response.events.into_iter().filter_map(read_event);
+        let events: Vec<_> = events.filter(|e| e.revision() >= self.from).collect();
+        if events.is_empty() {
+            return Message::Progress {
+                revision,
+                of_watch: !had_events && self.watch_id == Some(response.watch_id),
+            };
         }
-        Message::Events {
-            events: response.events.into_iter().filter_map(read_event).collect(),
-            complete: !response.fragment,
-        }
+        Message::Events { events, complete: !response.fragment }
     }
 }
 

@@ -14,7 +14,7 @@ pub enum State {
     Unsynced,
     /// A watch from `next` is being opened.
     /// Created -> Watching, or stays while the registry's revision is confirmed; a registry that is
-    /// behind us -> Unsynced; compacted -> Backoff towards a list; failure -> Backoff.
+    /// behind us, or compacted -> Backoff towards a list; failure -> Backoff.
     Opening {
         /// See [`State`].
         next: i64,
@@ -96,12 +96,12 @@ pub enum Action {
 
 /// A watch's state, and its failures since it last made progress.
 #[derive(Debug)]
-pub struct Sync {
+pub struct Machine {
     state: State,
     failures: u32,
 }
 
-impl Sync {
+impl Machine {
     /// A watch that knows nothing yet, and its first action.
     pub fn start() -> (Self, Action) {
         let state = State::Unsynced;
@@ -127,10 +127,7 @@ impl Sync {
                 self.state = Opening { next };
                 Action::Confirm
             }
-            (Opening { next }, Input::Confirmed { revision }) if revision < next - 1 => {
-                self.state = Unsynced;
-                Action::List
-            }
+            (Opening { next }, Input::Confirmed { revision }) if revision < next - 1 => self.wait(None),
             (Opening { next }, Input::Created { .. } | Input::Confirmed { .. }) => self.read(next),
 
             (Watching { next }, Input::Events { revision, complete }) => {
@@ -185,8 +182,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn play(inputs: &[Input]) -> (Sync, Action) {
-        let (mut sync, mut action) = Sync::start();
+    fn play(inputs: &[Input]) -> (Machine, Action) {
+        let (mut sync, mut action) = Machine::start();
         for input in inputs {
             action = sync.on(*input);
         }
@@ -239,7 +236,9 @@ mod tests {
         let behind = Input::Created { revision: 3 };
         let (mut sync, action) = play(&[LISTED, CREATED, events(12), Input::Failed, Input::Elapsed, behind]);
         assert_eq!(action, Action::Confirm);
-        assert_eq!(sync.on(Input::Confirmed { revision: 3 }), Action::List);
+        let waits = sync.on(Input::Confirmed { revision: 3 });
+        assert!(matches!(waits, Action::Wait { .. }), "two registries behind one address must not spin");
+        assert_eq!(sync.on(Input::Elapsed), Action::List);
         assert_eq!(sync.on(Input::Listed { revision: 3 }), Action::Open { from: 4 });
     }
 
@@ -292,7 +291,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_happens_the_invariants_hold(inputs in proptest::collection::vec(any_input(), 0..200)) {
-            let (mut sync, _) = Sync::start();
+            let (mut sync, _) = Machine::start();
             for input in inputs {
                 let before = sync.state();
                 let action = sync.on(input);
@@ -300,7 +299,14 @@ mod tests {
 
                 if let (Some(old), Some(new)) = (next_of(before), next_of(after)) {
                     prop_assert!(new >= old, "the resume revision fell without a list");
+                    let reported = match input {
+                        Input::Events { revision, complete: true } | Input::Progress { revision } => revision + 1,
+                        Input::Events { revision, complete: false } => revision,
+                        _ => old,
+                    };
+                    prop_assert!(new <= old.max(reported), "the resume revision ran ahead of what was seen");
                 }
+                prop_assert!(action != Action::List || input == Input::Elapsed, "a list without a wait");
                 if matches!(input, Input::Failed | Input::Compacted) {
                     let waits = matches!(action, Action::Wait { failures: 1.. });
                     prop_assert!(waits && matches!(after, State::Backoff { .. }), "a failure did not back off");

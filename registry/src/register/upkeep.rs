@@ -1,4 +1,4 @@
-//! The state of one registration, pure: time is passed in, calls are asked for and reported back.
+//! The upkeep of one registration, pure: time is passed in, calls are asked for and reported back.
 //!
 //! ```text
 //! no lease --granted--> lease, key to put --put--> registered --kept alive--> registered
@@ -7,6 +7,10 @@
 //!    +-------------------------------------------------+  |
 //!                          another process put its own ---+ the key is left to it until it goes
 //! ```
+//!
+//! A process's first put takes the key whatever stands there: the later process has it. Each later one is
+//! made only if nothing stands there that we have not seen, or an operator's weight, or a process that
+//! replaced us while we were cut off, would be overwritten unseen.
 
 use std::time::{Duration, Instant};
 
@@ -14,21 +18,11 @@ use crate::contract::{Instance, Record};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Grant a lease.
     Grant,
-    /// Put the key with this value under this lease.
-    Put {
-        /// The lease.
-        lease: i64,
-        /// The value.
-        value: String,
-    },
-    /// Put the key under this lease and leave its value as it is.
-    Attach {
-        /// The lease.
-        lease: i64,
-    },
+    /// Put the key.
+    Put(Put),
     /// Keep the lease alive.
     KeepAlive {
         /// The lease.
@@ -39,6 +33,17 @@ pub enum Step {
         /// The time of the next step.
         until: Instant,
     },
+}
+
+/// A put of the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Put {
+    /// The lease to put it under.
+    pub lease: i64,
+    /// The value; none: as it is.
+    pub value: Option<String>,
+    /// Only if the key was not written after this revision; none: whatever stands there.
+    pub seen: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +58,11 @@ struct Lease {
 /// What stands under our key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
+    /// We have never put it.
+    Unclaimed,
     /// Nothing of ours: to be put.
-    Absent,
-    /// Ours by its address, but without a lease, as an operator's put leaves it: to be attached.
+    Missing,
+    /// Ours by its address, but without a lease, as an operator's put leaves it: to be put under ours.
     Detached,
     /// Ours, written at this revision or later.
     Ours { revision: i64 },
@@ -65,12 +72,12 @@ enum Key {
 
 /// A change that people want to know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// Somebody deleted the key; it is put again.
-    Deleted,
+pub(super) enum Notice {
+    /// The key is gone; it is put again.
+    Gone,
     /// Somebody set another weight; it is kept.
     WeightSet(u16),
-    /// Somebody wrote something else there; it is overwritten.
+    /// Somebody wrote another address there; it is overwritten.
     Overwritten,
     /// Another process registers the same instance id.
     Taken {
@@ -79,12 +86,14 @@ pub enum Notice {
     },
 }
 
-/// One registration.
+/// One registration's upkeep.
 #[derive(Debug)]
-pub struct Registration {
+pub(super) struct Upkeep {
     record: Record,
     ttl: Duration,
     lease: Option<Lease>,
+    /// The lease that the key may still stand under, after its time passed unanswered.
+    former_lease: Option<i64>,
     key: Key,
     /// The revision that the watch of our key has shown last.
     picture: i64,
@@ -92,10 +101,19 @@ pub struct Registration {
     failures: u32,
 }
 
-impl Registration {
+impl Upkeep {
     /// A registration that has not begun.
     pub fn new(record: Record, ttl: Duration, now: Instant) -> Self {
-        Self { record, ttl, lease: None, key: Key::Absent, picture: 0, not_before: now, failures: 0 }
+        Self {
+            record,
+            ttl,
+            lease: None,
+            former_lease: None,
+            key: Key::Unclaimed,
+            picture: 0,
+            not_before: now,
+            failures: 0,
+        }
     }
 
     /// The lease that is held, whether or not the key stands under it.
@@ -103,14 +121,15 @@ impl Registration {
         self.lease.map(|l| l.id)
     }
 
+    /// Whether an instance under our key is what this process registered, or an operator's put of it.
+    pub fn is_ours(&self, instance: &Instance) -> bool {
+        let leases = [Some(0), self.lease(), self.former_lease];
+        instance.record.address == self.record.address && leases.contains(&Some(instance.lease))
+    }
+
     /// Whether the key stands under our lease.
     pub fn is_registered(&self) -> bool {
         self.lease.is_some() && matches!(self.key, Key::Ours { .. })
-    }
-
-    /// The weight that is registered: the configured one until somebody sets another.
-    pub fn weight(&self) -> u16 {
-        self.record.weight
     }
 
     /// Failures in a row.
@@ -130,10 +149,15 @@ impl Registration {
         let Some(lease) = self.lease else {
             return Step::Grant;
         };
+        // Before a put: one that fails again and again must not cost the lease.
+        if lease.renew <= now {
+            return Step::KeepAlive { lease: lease.id };
+        }
+        let put = |value, seen| Step::Put(Put { lease: lease.id, value, seen });
         match self.key {
-            Key::Absent => Step::Put { lease: lease.id, value: self.record.encode() },
-            Key::Detached => Step::Attach { lease: lease.id },
-            Key::Ours { .. } | Key::Foreign if lease.renew <= now => Step::KeepAlive { lease: lease.id },
+            Key::Unclaimed => put(Some(self.record.encode()), None),
+            Key::Missing => put(Some(self.record.encode()), Some(self.picture)),
+            Key::Detached => put(None, Some(self.picture)),
             Key::Ours { .. } | Key::Foreign => Step::Sleep { until: lease.renew },
         }
     }
@@ -141,28 +165,27 @@ impl Registration {
     /// A lease was granted, or kept alive, by a request that began at `asked`. `ttl` is the registry's
     /// answer, which may differ from what was asked for.
     pub fn leased(&mut self, id: i64, ttl: Duration, asked: Instant) {
-        self.failures = 0;
+        if matches!(self.key, Key::Ours { .. } | Key::Foreign) {
+            self.failures = 0;
+        }
         self.lease = Some(Lease { id, ends: asked + ttl, renew: asked + ttl / 3 });
     }
 
-    /// The key was put or attached, at this revision.
+    /// The key was put, at this revision.
     pub fn put(&mut self, revision: i64) {
         self.failures = 0;
+        self.former_lease = None;
+        self.picture = self.picture.max(revision);
         self.key = Key::Ours { revision };
     }
 
-    /// The registry says that the lease is gone.
+    /// The lease is gone, or its time has passed.
     pub fn lose_lease(&mut self) {
-        self.lease = None;
+        self.former_lease = self.lease.take().map(|l| l.id).or(self.former_lease);
         // What another process registered stays its own; ours went with the lease.
-        if self.key != Key::Foreign {
-            self.key = Key::Absent;
+        if matches!(self.key, Key::Ours { .. } | Key::Detached) {
+            self.key = Key::Missing;
         }
-    }
-
-    /// The key to attach to is gone.
-    pub fn key_missing(&mut self) {
-        self.key = Key::Absent;
     }
 
     /// A call failed: nothing before `now + wait`.
@@ -185,34 +208,28 @@ impl Registration {
     pub fn seen(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
         self.picture = self.picture.max(revision);
         match self.key {
-            // To be put whatever stands there: the later process has the key.
-            Key::Absent => return None,
+            Key::Unclaimed => return None,
             // Older than our own put: the picture has not caught up yet.
             Key::Ours { revision: put } if revision < put => return None,
             _ => {}
         }
         let Some(instance) = instance else {
-            let was = std::mem::replace(&mut self.key, Key::Absent);
-            return matches!(was, Key::Ours { .. }).then_some(Notice::Deleted);
+            let was = std::mem::replace(&mut self.key, Key::Missing);
+            return matches!(was, Key::Ours { .. }).then_some(Notice::Gone);
         };
-        match instance.lease {
-            0 if instance.record.address == self.record.address => {
-                self.key = Key::Detached;
-                self.adopt_weight(instance)
-            }
-            0 => {
-                self.key = Key::Absent;
-                Some(Notice::Overwritten)
-            }
-            lease if Some(lease) == self.lease() => self.adopt_weight(instance),
-            lease => {
-                let was = std::mem::replace(&mut self.key, Key::Foreign);
-                (was != Key::Foreign).then_some(Notice::Taken { lease })
-            }
+        let lease = instance.lease;
+        if lease != 0 && Some(lease) != self.lease() && Some(lease) != self.former_lease {
+            let was = std::mem::replace(&mut self.key, Key::Foreign);
+            return (was != Key::Foreign).then_some(Notice::Taken { lease });
         }
-    }
-
-    fn adopt_weight(&mut self, instance: &Instance) -> Option<Notice> {
+        if instance.record.address != self.record.address {
+            self.key = Key::Missing;
+            return Some(Notice::Overwritten);
+        }
+        self.key = match self.lease() {
+            Some(ours) if ours == lease => Key::Ours { revision },
+            _ => Key::Detached,
+        };
         let weight = instance.record.weight;
         let changed = std::mem::replace(&mut self.record.weight, weight) != weight;
         changed.then_some(Notice::WeightSet(weight))

@@ -1,0 +1,293 @@
+//! Performs the steps of [`Upkeep`].
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use etcd_client::proto::PbKeyValue;
+use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
+use tokio::sync::{oneshot, watch};
+
+use super::Registration;
+use super::upkeep::{Notice, Put, Step, Upkeep};
+use crate::backoff::Backoff;
+use crate::connect::{CallError, Connection, Connector, Link};
+use crate::contract::{Instance, Prefix};
+use crate::watch::source::Raw;
+use crate::watch::{Change, Update, Watch, decode};
+
+/// Many registrars that lost the same registry come back spread over this.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(3) };
+/// How long a withdrawal may take before the key is left to its lease.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(2);
+/// At most one line about a registry that cannot be reached in this time.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest lease that etcd grants, in seconds.
+const MAX_TTL: i64 = 9_000_000_000;
+
+pub(super) struct Driver {
+    connector: Connector,
+    link: Option<Link>,
+    upkeep: Upkeep,
+    prefix: Prefix,
+    key: String,
+    /// As granted; as asked for until then.
+    ttl: Duration,
+    report: watch::Sender<bool>,
+    complained: Option<Instant>,
+}
+
+impl Driver {
+    pub fn new(
+        connection: Connection,
+        prefix: Prefix,
+        key: String,
+        registration: Registration,
+        report: watch::Sender<bool>,
+    ) -> Self {
+        let Registration { record, ttl, .. } = registration;
+        Self {
+            connector: Connector::new(connection),
+            link: None,
+            upkeep: Upkeep::new(record, ttl, Instant::now()),
+            prefix,
+            key,
+            ttl,
+            report,
+            complained: None,
+        }
+    }
+
+    /// Keeps the instance registered until told to stop, then withdraws it.
+    pub async fn run(mut self, mut own_key: Watch, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            let step = self.upkeep.step(Instant::now());
+            self.report.send_if_modified(|r| std::mem::replace(r, self.upkeep.is_registered()) != *r);
+            // A call is cut off by the stop alone. What it may have granted or put is withdrawn, or goes
+            // with its lease.
+            tokio::select! {
+                biased;
+                stop = &mut stopped => match stop {
+                    Ok(()) => return self.withdraw().await,
+                    // Dropped without a word: as after a crash.
+                    Err(_) => return,
+                },
+                () = self.perform(step, &mut own_key) => {}
+            }
+        }
+    }
+
+    async fn perform(&mut self, step: Step, own_key: &mut Watch) {
+        let outcome = match step {
+            Step::Grant => self.grant().await,
+            Step::Put(put) => self.put(put).await,
+            Step::KeepAlive { lease } => self.keep_alive(lease).await,
+            Step::Sleep { until } => {
+                tokio::select! {
+                    Some(update) = own_key.updates.recv() => self.see(update),
+                    () = tokio::time::sleep_until(until.into()) => {}
+                }
+                Ok(())
+            }
+        };
+        if let Err(error) = outcome {
+            self.fail(error);
+        }
+    }
+
+    async fn grant(&mut self) -> Result<(), CallError> {
+        let deadline = self.deadline();
+        let seconds = i64::try_from(self.ttl.as_secs()).unwrap_or(MAX_TTL);
+        let link = self.link(deadline).await?;
+        let asked = Instant::now();
+        let mut client = link.client.lease_client();
+        let granted = link.call("grant a lease", deadline, client.grant(seconds, None)).await?;
+        let lease = granted.id();
+
+        // The registry may grant a longer one than was asked for.
+        let ttl = Duration::from_secs(granted.ttl().clamp(1, MAX_TTL).unsigned_abs());
+        self.ttl = ttl;
+        tracing::info!(key = self.key, lease = %Hex(lease), ?ttl, "granted a lease");
+        self.upkeep.leased(lease, ttl, asked);
+        Ok(())
+    }
+
+    /// Puts the key, unless something stands there that was not seen yet: that is looked at instead.
+    async fn put(&mut self, put: Put) -> Result<(), CallError> {
+        let Put { lease, value, seen } = put;
+        let (key, deadline) = (self.key.clone(), self.deadline());
+        let mut options = PutOptions::new().with_lease(lease);
+        if value.is_none() {
+            options = options.with_ignore_value();
+        }
+        let text = value.clone().unwrap_or_default();
+        let unseen = Compare::mod_revision(&*key, CompareOp::Greater, seen.unwrap_or(i64::MAX));
+        let write = Txn::new().when([unseen]).and_then([TxnOp::get(&*key, None)]).or_else([TxnOp::put(
+            &*key,
+            text,
+            Some(options),
+        )]);
+        let link = self.link(deadline).await?;
+        let mut client = link.client.kv_client();
+        let answer = link.call("register", deadline, client.txn(write)).await?;
+        let revision = answer.header().map_or(0, |h| h.revision());
+        if answer.succeeded() {
+            let found = answer.op_responses().into_iter().find_map(first_found);
+            self.see_found(found, revision);
+        } else {
+            tracing::info!(key, value, lease = %Hex(lease), revision, "registered");
+            self.upkeep.put(revision);
+        }
+        Ok(())
+    }
+
+    async fn keep_alive(&mut self, lease: i64) -> Result<(), CallError> {
+        let deadline = self.deadline();
+        let link = self.link(deadline).await?;
+        let asked = Instant::now();
+        let mut client = link.client.lease_client();
+        // A stream per keepalive, so that each has its own deadline and none waits behind a dead one.
+        link.call("keep the lease alive", deadline, client.keep_alive(lease)).await?;
+        tracing::debug!(key = self.key, lease = %Hex(lease), "kept the lease alive");
+        self.upkeep.leased(lease, self.ttl, asked);
+        Ok(())
+    }
+
+    /// For each call, and for each connection: two may fail before the lease ends.
+    fn deadline(&self) -> Duration {
+        self.ttl / 3
+    }
+
+    async fn link(&mut self, deadline: Duration) -> Result<&Link, CallError> {
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => self.connector.connect(deadline).await?,
+        };
+        Ok(self.link.insert(link))
+    }
+
+    fn fail(&mut self, error: CallError) {
+        let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
+        if !quiet {
+            self.complained = Some(Instant::now());
+            tracing::warn!(key = self.key, %error, "the registration is in trouble: trying again");
+        }
+        if error.cause.is_lease_gone() {
+            self.upkeep.lose_lease();
+        } else if error.cause.is_key_missing() {
+            self.upkeep.seen(None, 0);
+        } else {
+            self.link = None;
+        }
+        let wait = BACKOFF.delay(self.upkeep.failures() + 1, fastrand::f64());
+        self.upkeep.failed(Instant::now(), wait);
+    }
+
+    fn see(&mut self, update: Update) {
+        let notices = match update {
+            Update::Reset { instances, revision } => {
+                // The watch is of our key alone.
+                vec![self.upkeep.seen_anew(instances.first(), revision)]
+            }
+            Update::Apply { changes, .. } => changes.iter().map(|c| self.see_change(c)).collect(),
+        };
+        notices.into_iter().flatten().for_each(|notice| self.tell(notice));
+    }
+
+    fn see_change(&mut self, change: &Change) -> Option<Notice> {
+        match change {
+            Change::Put(instance) => self.upkeep.seen(Some(instance), instance.revision),
+            Change::Delete { revision, .. } => self.upkeep.seen(None, *revision),
+        }
+    }
+
+    fn see_found(&mut self, found: Option<Raw>, revision: i64) {
+        let instance = found.and_then(|raw| self.read(&raw));
+        if let Some(notice) = self.upkeep.seen(instance.as_ref(), revision) {
+            self.tell(notice);
+        }
+    }
+
+    fn read(&self, raw: &Raw) -> Option<Instance> {
+        decode(&self.prefix, raw).ok()
+    }
+
+    fn tell(&self, notice: Notice) {
+        let key = &self.key;
+        match notice {
+            Notice::Gone => tracing::warn!(key, "the registration is gone: registering again"),
+            Notice::Overwritten => {
+                tracing::warn!(key, "somebody wrote another address there: registering again");
+            }
+            Notice::WeightSet(weight) => tracing::info!(key, weight, "somebody set the weight: keeping it"),
+            Notice::Taken { lease } => tracing::warn!(
+                key,
+                lease = %Hex(lease),
+                "another process registered the same instance id: leaving the key to it until it goes"
+            ),
+        }
+    }
+
+    async fn withdraw(mut self) {
+        let key = self.key.clone();
+        match tokio::time::timeout(WITHDRAW_TIMEOUT, self.try_to_withdraw()).await {
+            Ok(()) => tracing::info!(key, "withdrew the registration"),
+            Err(_) => {
+                tracing::warn!(key, "could not withdraw within {WITHDRAW_TIMEOUT:?}: left to its lease");
+            }
+        }
+    }
+
+    /// Tries at one endpoint after the other.
+    async fn try_to_withdraw(&mut self) {
+        loop {
+            match self.revoke_and_delete().await {
+                Ok(()) => return,
+                Err(error) => self.fail(error),
+            }
+            tokio::time::sleep(BACKOFF.base).await;
+        }
+    }
+
+    /// Revokes the lease. The key goes with it, unless an operator's put took it off or it still stands
+    /// under a lease that we gave up: then it is deleted.
+    async fn revoke_and_delete(&mut self) -> Result<(), CallError> {
+        let (key, deadline, lease) = (self.key.clone(), WITHDRAW_TIMEOUT / 2, self.upkeep.lease());
+        if let Some(lease) = lease {
+            let link = self.link(deadline).await?;
+            let mut client = link.client.lease_client();
+            let revoked = link.call("revoke the lease", deadline, client.revoke(lease)).await;
+            revoked.map(drop).or_else(|e| if e.cause.is_lease_gone() { Ok(()) } else { Err(e) })?;
+        }
+        let link = self.link(deadline).await?;
+        let mut client = link.client.kv_client();
+        let left = link.call("look for the key", deadline, client.get(&*key, None)).await?;
+        let Some(raw) = left.0.kvs.into_iter().next().map(Raw::from) else { return Ok(()) };
+        if self.read(&raw).is_none_or(|instance| !self.upkeep.is_ours(&instance)) {
+            return Ok(());
+        }
+        let unchanged = Compare::mod_revision(&*key, CompareOp::Equal, raw.revision);
+        let delete = Txn::new().when([unchanged]).and_then([TxnOp::delete(&*key, None)]);
+        let link = self.link(deadline).await?;
+        link.call("delete the key", deadline, client.txn(delete)).await?;
+        Ok(())
+    }
+}
+
+fn first_found(response: TxnOpResponse) -> Option<Raw> {
+    match response {
+        TxnOpResponse::Get(mut got) => got.take_kvs().into_iter().next().map(|kv| {
+            let kv: PbKeyValue = kv.0;
+            Raw::from(kv)
+        }),
+        _ => None,
+    }
+}
+
+/// A lease id as etcdctl prints it.
+struct Hex(i64);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
