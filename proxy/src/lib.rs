@@ -22,3 +22,4 @@ pub mod lifecycle;
 pub mod logging;
 pub mod metrics;
 pub mod server;
+pub mod sockets;

@@ -1,11 +1,13 @@
 //! From ready to gone: what requests, probes and signals need to know of each other.
 
-use std::path::PathBuf;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use nix::errno::Errno;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
@@ -103,29 +105,45 @@ impl Signals {
         Self { lifecycle, lame_duck, upgrade_sock }
     }
 
-    async fn terminate(&self) -> ShutdownSignal {
+    async fn terminate(&self, signals: &mut EndSignals) -> ShutdownSignal {
         tracing::info!(in_flight = self.lifecycle.requests_in_flight(), "stopping");
         self.lifecycle.stop();
-        sleep(self.lame_duck).await;
-        ShutdownSignal::GracefulTerminate
+        tokio::select! {
+            () = sleep(self.lame_duck) => ShutdownSignal::GracefulTerminate,
+            // Whoever asks twice does not want to wait.
+            () = signals.stop() => ShutdownSignal::FastShutdown,
+        }
     }
 
     /// Pingora ends the old process even if nobody takes its sockets, so a new process must be there first.
-    async fn upgrade(&self) -> Option<ShutdownSignal> {
-        let deadline = Instant::now() + UPGRADE_PATIENCE;
-        while !self.upgrade_sock.exists() {
-            if Instant::now() >= deadline {
+    async fn upgrade(&self, signals: &mut EndSignals) -> Option<ShutdownSignal> {
+        let is_awaited = async {
+            while !somebody_listens(&self.upgrade_sock) {
+                sleep(POLL).await;
+            }
+        };
+        tokio::select! {
+            () = is_awaited => {}
+            () = signals.stop() => return Some(self.terminate(signals).await),
+            () = sleep(UPGRADE_PATIENCE) => {
                 let socket = self.upgrade_sock.display();
                 tracing::error!(%socket, "told to hand over, but no new process waits (start it with -u first): serving on");
                 return None;
             }
-            sleep(POLL).await;
         }
         tracing::info!("handing over to a new process");
         // Still ready: a probe that reaches this process must not take the new one out.
         self.lifecycle.close();
         Some(ShutdownSignal::GracefulUpgrade)
     }
+}
+
+/// Whether a process listens on a stream socket, asked without connecting to it: the new process accepts
+/// once. A datagram socket is told EPROTOTYPE where somebody listens, ECONNREFUSED where a process left its
+/// socket behind.
+fn somebody_listens(socket: &Path) -> bool {
+    let connected = UnixDatagram::unbound().and_then(|datagram| datagram.connect(socket));
+    connected.is_err_and(|error| error.raw_os_error() == Some(Errno::EPROTOTYPE as i32))
 }
 
 #[async_trait]
@@ -140,8 +158,8 @@ impl ShutdownSignalWatch for Signals {
         };
         loop {
             let ended = match signals.next().await {
-                End::Stop => Some(self.terminate().await),
-                End::HandOver => self.upgrade().await,
+                End::Stop => Some(self.terminate(&mut signals).await),
+                End::HandOver => self.upgrade(&mut signals).await,
             };
             if let Some(signal) = ended {
                 return signal;
@@ -152,7 +170,7 @@ impl ShutdownSignalWatch for Signals {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+enum End {
     /// SIGTERM or SIGINT.
     Stop,
     /// SIGQUIT.
@@ -180,8 +198,12 @@ impl EndSignals {
         })
     }
 
-    /// Waits for the next one.
-    pub async fn next(&mut self) -> End {
+    /// Waits for one that stops the process.
+    pub async fn stop(&mut self) {
+        while self.next().await != End::Stop {}
+    }
+
+    async fn next(&mut self) -> End {
         tokio::select! {
             _ = self.terminate.recv() => End::Stop,
             _ = self.interrupt.recv() => End::Stop,
@@ -193,6 +215,20 @@ impl EndSignals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_socket_counts_only_while_somebody_listens_on_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("upgrade.sock");
+        assert!(!somebody_listens(&socket));
+        let listener = UnixListener::bind(&socket).unwrap();
+        assert!(somebody_listens(&socket));
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nothing was connected");
+        drop(listener);
+        assert!(socket.exists() && !somebody_listens(&socket));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn draining_ends_with_the_last_request() {

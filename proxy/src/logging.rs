@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+/// Ours from `info` on, the libraries' from `warn` on.
+const FILTER: &str = "warn,proxy=info,registry=info";
 /// Lines wait at most this long.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// Bytes that wait before the writer is woken early.
@@ -33,14 +35,19 @@ impl Form {
     }
 }
 
+/// How long the end of the process waits for whoever reads the log.
+const LAST_FLUSH: Duration = Duration::from_secs(1);
+
 /// Where lines are collected.
 #[derive(Debug)]
 pub struct Output {
     form: Form,
     waiting: Mutex<Waiting>,
+    /// Held while lines are taken and written, so that they stay in order and a flush misses none.
+    sink: Mutex<()>,
     wake: Condvar,
     dropped: AtomicU64,
-    /// A daemon's stdout leads nowhere; its stderr is Pingora's `error_log`.
+    /// With an `error_log`, a daemon's stdout leads nowhere and its stderr there.
     to_stderr: bool,
 }
 
@@ -57,6 +64,7 @@ impl Output {
         Arc::new(Self {
             form,
             waiting: Mutex::default(),
+            sink: Mutex::default(),
             wake: Condvar::new(),
             dropped: AtomicU64::new(0),
             to_stderr,
@@ -67,10 +75,12 @@ impl Output {
     /// on, or as the environment variable `LEASEWAY_LOG` says.
     ///
     /// # Errors
-    /// A logger was installed before.
+    /// `LEASEWAY_LOG` is no filter, or a logger was installed before.
     pub fn install(self: &Arc<Self>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let filter = EnvFilter::try_from_env("LEASEWAY_LOG")
-            .unwrap_or_else(|_| EnvFilter::new("warn,proxy=info,registry=info"));
+        let filter = match std::env::var("LEASEWAY_LOG") {
+            Ok(filter) => EnvFilter::try_new(filter)?,
+            Err(_) => EnvFilter::new(FILTER),
+        };
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(self.clone());
         match self.form {
             Form::Json => {
@@ -95,23 +105,21 @@ impl Output {
     /// # Errors
     /// No thread can be started.
     pub fn start_writer(self: &Arc<Self>) -> io::Result<()> {
-        self.lock().has_writer = true;
         let output = self.clone();
         let thread = std::thread::Builder::new().name("log".into());
         thread.spawn(move || {
-            let mut lines = Vec::new();
             loop {
-                output.wait(&mut lines);
-                output.write_out(&lines);
-                lines.clear();
+                output.wait();
+                output.write_waiting();
             }
         })?;
+        lock(&self.waiting).has_writer = true;
         Ok(())
     }
 
     /// Adds a line, which ends with a line feed.
     pub fn line(&self, line: &[u8]) {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         if !waiting.has_writer {
             self.write_out(line);
             return;
@@ -127,20 +135,31 @@ impl Output {
         }
     }
 
-    /// Writes what waits. For the end of the process.
-    pub fn flush(&self) {
-        let lines = std::mem::take(&mut self.lock().lines);
-        self.write_out(&lines);
+    /// Writes what waits, for the end of the process: a reader that has stopped reading holds it up for a
+    /// second, no longer.
+    pub fn flush(self: &Arc<Self>) {
+        let (done, written) = std::sync::mpsc::channel();
+        let output = self.clone();
+        let flush = std::thread::Builder::new().spawn(move || {
+            output.write_waiting();
+            // Nobody waits any more, after a second.
+            let _ = done.send(());
+        });
+        if flush.is_ok() {
+            let _ = written.recv_timeout(LAST_FLUSH);
+        }
     }
 
-    fn wait(&self, lines: &mut Vec<u8>) {
-        let waiting = self.lock();
+    fn wait(&self) {
         let is_small = |w: &mut Waiting| w.lines.len() < FLUSH_SIZE;
-        let (mut waiting, _) = self
-            .wake
-            .wait_timeout_while(waiting, FLUSH_INTERVAL, is_small)
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut waiting.lines, lines);
+        let waited = self.wake.wait_timeout_while(lock(&self.waiting), FLUSH_INTERVAL, is_small);
+        drop(waited);
+    }
+
+    fn write_waiting(&self) {
+        let _sink = lock(&self.sink);
+        let lines = std::mem::take(&mut lock(&self.waiting).lines);
+        self.write_out(&lines);
     }
 
     /// A log that cannot be written has nobody to be told to.
@@ -152,11 +171,11 @@ impl Output {
             stdout.write_all(lines).and_then(|()| stdout.flush())
         };
     }
+}
 
-    /// A panic elsewhere leaves whole lines behind, so a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A panic elsewhere leaves whole lines behind, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `tracing` hands over one event's line in one piece.

@@ -46,7 +46,8 @@ fn output(config: &Config, arguments: &Arguments) -> Arc<Output> {
         LogFormat::Text => Form::Text,
         LogFormat::Auto => Form::of_stdout(),
     };
-    Output::new(form, arguments.daemon || config.server.daemon)
+    let is_daemon = arguments.daemon || config.server.daemon;
+    Output::new(form, is_daemon && config.server.error_log.is_some())
 }
 
 /// A panic is a line in the log, like everything else.

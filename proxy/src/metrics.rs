@@ -1,6 +1,6 @@
 //! Every metric's name and labels.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -220,6 +220,3 @@ impl ServiceMetrics {
         self.retries.with_label_values(&[&*self.name, reason]).inc();
     }
 }
-
-/// Metrics are shared by all threads.
-pub type SharedMetrics = Arc<Metrics>;

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! discovery   feeds the directory; ready with the first list
-//! bootstrap   takes the sockets of a running process (-u), after discovery; without -u it has nothing to do
-//! gateway     listens after bootstrap: from the start, or under -u once it can serve
+//! sockets     hands the sockets that were bound at the start to Pingora
+//! bootstrap   under -u: takes the sockets of a running process, after discovery
+//! gateway     listens after both: from the start, or under -u once it can serve
 //! admin       likewise
 //! stop        when told to: waits until nothing is in flight, then ends the process
 //! ```
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,9 +28,10 @@ use crate::config::{Config, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
 use crate::gateway::Gateway;
-use crate::lifecycle::{End, EndSignals, Lifecycle, Signals};
+use crate::lifecycle::{EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
 use crate::metrics::Metrics;
+use crate::sockets::Sockets;
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -61,28 +63,25 @@ pub fn run(config: Config, arguments: &Arguments, output: Arc<Output>) -> Result
         // Only a daemon changes its user.
         directory.prepare(config.server.user.as_deref().filter(|_| daemon))?;
     }
-    if !arguments.upgrade {
-        let addresses = config.gateway.listen.iter().chain(&config.gateway.admin);
-        addresses.copied().try_for_each(check_free)?;
-    }
+    let addresses = config.gateway.listen.iter().chain(&config.gateway.admin).copied();
+    let sockets = if arguments.upgrade { Sockets::default() } else { bind(addresses)? };
     let signals_path = config.server.upgrade_sock.clone().into();
     let lifecycle = Arc::new(Lifecycle::default());
     let lame_duck = config.gateway.timeouts.lame_duck;
     let signals = Signals::new(lifecycle.clone(), lame_duck, signals_path);
-    let server = build(config, arguments, lifecycle, output)?;
+    let server = build(config, arguments, sockets, lifecycle, output)?;
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
 }
 
-/// Pingora would retry a taken port for 30 s and then go on without it. Between this check and Pingora's
-/// own bind another process may still take it; then Pingora's log says so.
-fn check_free(address: SocketAddr) -> Result<(), StartError> {
-    TcpListener::bind(address).map(drop).map_err(|source| StartError::Listen { address, source })
+fn bind(addresses: impl Iterator<Item = SocketAddr>) -> Result<Sockets, StartError> {
+    Sockets::bind(addresses).map_err(|(address, source)| StartError::Listen { address, source })
 }
 
 fn build(
     config: Config,
     arguments: &Arguments,
+    sockets: Sockets,
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
 ) -> Result<Server, StartError> {
@@ -100,31 +99,34 @@ fn build(
 
     let mut server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
     let bootstrap = server.bootstrap_as_a_service();
+    let sockets = server.add_service(sockets);
+    // Bootstrap replaces the table of sockets, so what was bound here comes after it.
+    sockets.add_dependency(&bootstrap);
     let discovery = server.add_service(background("discovery", Feed::new(discovery, output)));
     if arguments.upgrade {
         bootstrap.add_dependency(&discovery);
     }
     server.add_service(background("stop", stop));
     let gateway = http_proxy_service_with_name(&server.configuration, gateway, "gateway");
-    listen(&mut server, &bootstrap, gateway, &config.listen);
+    listen(&mut server, &sockets, gateway, &config.listen);
     if let Some(address) = config.admin {
         let mut admin = Service::new("admin".to_owned(), admin);
         admin.threads = Some(1);
-        listen(&mut server, &bootstrap, admin, &[address]);
+        listen(&mut server, &sockets, admin, &[address]);
     }
     Ok(server)
 }
 
 fn listen<A: HttpServerApp + Send + Sync + 'static>(
     server: &mut Server,
-    bootstrap: &ServiceHandle,
+    sockets: &ServiceHandle,
     mut service: Service<A>,
     addresses: &[SocketAddr],
 ) {
     for address in addresses {
         service.add_tcp(&address.to_string());
     }
-    server.add_service(service).add_dependency(bootstrap);
+    server.add_service(service).add_dependency(sockets);
 }
 
 fn background<T: BackgroundService + Send + Sync + 'static>(name: &str, task: T) -> GenBackgroundService<T> {
@@ -193,7 +195,7 @@ impl BackgroundService for Stop {
 /// Whoever asks twice does not want to wait.
 async fn second_signal() {
     match EndSignals::listen() {
-        Ok(mut signals) => while signals.next().await != End::Stop {},
+        Ok(mut signals) => signals.stop().await,
         Err(_) => std::future::pending().await,
     }
 }

@@ -41,21 +41,27 @@ async fn until_picks(balancer: &LoadBalancer<RoundRobin>, expected: &[(&str, usi
 #[tokio::test]
 async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
     let etcd = Etcd::start().await?;
-    let (directory, writer) = directory::new(["goods"]);
+    let (directory, writer) = directory::new([]);
     let prefix = Prefix::default();
     let watch = watch(Connection::to([etcd.endpoint()]), prefix.clone());
     let (discovery, _status) = Discovery::new(watch, prefix, writer);
     let running = tokio::spawn(discovery.run(|| {}));
-    let Some(service) = directory.service("goods") else {
-        anyhow::bail!("a pinned service is always there");
-    };
-    let backends = Backends::new(Box::new(ServiceEndpoints::new(service)));
+    let backends = Backends::new(Box::new(ServiceEndpoints::new(directory, "goods")));
     let balancer = LoadBalancer::<RoundRobin>::from_backends(backends);
+    until_picks(&balancer, &[]).await?;
+
+    // Nothing but a draining endpoint is nothing to select.
+    etcd.put(&key("goods", "c"), r#"{"address":"10.0.0.3:80","weight":0}"#).await?;
+    eventually("the draining endpoint is there", PATIENCE, async || {
+        balancer.update().await?;
+        ensure!(balancer.backends().get_backend().len() == 1, "no backend");
+        Ok(())
+    })
+    .await?;
     until_picks(&balancer, &[]).await?;
 
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
     etcd.put(&key("goods", "b"), r#"{"address":"10.0.0.2:80","weight":2}"#).await?;
-    etcd.put(&key("goods", "c"), r#"{"address":"10.0.0.3:80","weight":0}"#).await?;
     until_picks(&balancer, &[("10.0.0.1:80", 20), ("10.0.0.2:80", 40)]).await?;
 
     etcd.delete(&key("goods", "b")).await?;

@@ -70,7 +70,7 @@ pub struct Timeouts {
     /// How long a client's connection is kept between requests. Whole seconds, at least one.
     pub keepalive: Duration,
     /// The silence of a client within a request's body. Shorter than `read`, or a client that stalls would
-    /// be blamed on the instance.
+    /// be blamed on the instance; half of it where it is not set, at most 30 s.
     pub body: Duration,
     /// Writing a piece of a request to an instance, or of an answer to a client.
     pub write: Duration,
@@ -284,6 +284,12 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
             seconds => Some(seconds),
         }
     });
+    if !section.has("body") {
+        timeouts.body = timeouts.body.min(timeouts.read / 2);
+    } else if timeouts.body >= timeouts.read {
+        let message = "must be shorter than read, or a client that stalls is taken for an instance that does";
+        section.reject("body", message);
+    }
     section.close(None);
     timeouts
 }

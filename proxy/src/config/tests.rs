@@ -207,7 +207,7 @@ gateway:
   routes: [{ path: /, service: Süß }, { path: /a/b, service: b }]
   trace_header: X-Trace
   log: text
-  timeouts: { connect: 10ms, read: 2s, body: 3s, lame_duck: 8s, tunnel: 24h, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
+  timeouts: { connect: 10ms, read: 2s, body: 1s, lame_duck: 8s, tunnel: 24h, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
 "#,
         );
         let Config { server, gateway, .. } = gateway;
@@ -227,7 +227,7 @@ gateway:
         let expected = Timeouts {
             connect: Duration::from_millis(10),
             read: Duration::from_secs(2),
-            body: Duration::from_secs(3),
+            body: Duration::from_secs(1),
             lame_duck: Duration::from_secs(8),
             tunnel: Duration::from_secs(86_400),
             keepalive: Duration::from_secs(4),

@@ -49,6 +49,8 @@ pub struct Writer {
     staged: HashMap<Arc<str>, Staged>,
     /// Services whose staged endpoints differ from the published ones.
     dirty: BTreeSet<Arc<str>>,
+    /// Published without endpoints, and not held by a route.
+    emptied: BTreeSet<Arc<str>>,
     revision: i64,
     synced: bool,
     next_id: u64,
@@ -68,6 +70,7 @@ impl Writer {
             pinned,
             staged: HashMap::new(),
             dirty: BTreeSet::new(),
+            emptied: BTreeSet::new(),
             revision: 0,
             synced: false,
             next_id: 0,
@@ -177,8 +180,10 @@ impl Writer {
             self.dirty.remove(service);
             self.publish_service(service, now);
         }
-        self.remove_empty(&due);
-        self.directory.revision.store(self.revision, Ordering::Relaxed);
+        let next = self.remove_empty(now, next);
+        if self.dirty.is_empty() {
+            self.directory.revision.store(self.revision, Ordering::Relaxed);
+        }
         self.directory.synced.store(self.synced, Ordering::Release);
         next
     }
@@ -187,8 +192,11 @@ impl Writer {
         let Some(staged) = self.staged.get_mut(name) else {
             return;
         };
-        let entries = staged.entries.values().cloned().collect();
+        let entries: Vec<_> = staged.entries.values().cloned().collect();
         staged.published = Some(now);
+        if entries.is_empty() && !self.pinned.contains(name) {
+            self.emptied.insert(name.clone());
+        }
         if let Some(service) = self.directory.services.load().get(name) {
             service.endpoints.store(Arc::new(Endpoints::new(entries)));
         }
@@ -208,22 +216,28 @@ impl Writer {
     }
 
     /// A service without endpoints leaves the map, unless a route holds it: names that come and go must
-    /// not add up.
-    fn remove_empty(&mut self, names: &[Arc<str>]) {
-        let is_empty = |s: &Staged| s.entries.is_empty();
-        let empty: Vec<_> = names
-            .iter()
-            .filter(|n| self.staged.get(*n).is_some_and(is_empty) && !self.pinned.contains(*n))
-            .collect();
-        if empty.is_empty() {
-            return;
+    /// not add up. Not before its interval is over: one that flaps must not have the map copied each time.
+    fn remove_empty(&mut self, now: Instant, mut next: Option<Instant>) -> Option<Instant> {
+        let mut gone = Vec::new();
+        self.emptied.retain(|name| {
+            let Some(staged) = self.staged.get(name).filter(|s| s.entries.is_empty()) else { return false };
+            let until = staged.published.map_or(now, |at| at + PUBLISH_INTERVAL);
+            if until > now {
+                next = Some(next.map_or(until, |n| n.min(until)));
+                return true;
+            }
+            gone.push(name.clone());
+            false
+        });
+        if !gone.is_empty() {
+            let mut services = (**self.directory.services.load()).clone();
+            for name in gone {
+                services.remove(&name);
+                self.staged.remove(&name);
+            }
+            self.directory.services.store(Arc::new(services));
         }
-        let mut services = (**self.directory.services.load()).clone();
-        for name in empty {
-            services.remove(name);
-            self.staged.remove(name);
-        }
-        self.directory.services.store(Arc::new(services));
+        next
     }
 }
 
@@ -340,7 +354,9 @@ mod tests {
         assert_eq!(directory.services().len(), 2);
         writer.stage(Update::Reset { instances: Vec::new(), revision: 2 });
         now += PUBLISH_INTERVAL;
-        writer.publish(now);
+        assert_eq!(writer.publish(now), Some(now + PUBLISH_INTERVAL));
+        now += PUBLISH_INTERVAL;
+        assert_eq!(writer.publish(now), None);
         assert_eq!(directory.services().keys().map(|n| &**n).collect::<Vec<_>>(), ["goods"]);
         assert_eq!(writer.staged.len(), 1);
     }

@@ -8,16 +8,19 @@ use async_trait::async_trait;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::{Backend, discovery::ServiceDiscovery};
 
-use crate::directory::{Service, State};
+use crate::directory::{Directory, State};
 
 /// The endpoints of one service as Pingora's backends. A draining endpoint is there, but disabled.
 #[derive(Debug, Clone)]
-pub struct ServiceEndpoints(Arc<Service>);
+pub struct ServiceEndpoints {
+    directory: Arc<Directory>,
+    service: String,
+}
 
 impl ServiceEndpoints {
-    /// Follows a service of the directory.
-    pub fn new(service: Arc<Service>) -> Self {
-        Self(service)
+    /// Follows a service of the directory, whether or not it is there yet.
+    pub fn new(directory: Arc<Directory>, service: impl Into<String>) -> Self {
+        Self { directory, service: service.into() }
     }
 }
 
@@ -27,10 +30,15 @@ impl ServiceDiscovery for ServiceEndpoints {
     async fn discover(&self) -> pingora::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let mut backends = BTreeSet::new();
         let mut readiness = HashMap::new();
-        for entry in self.0.endpoints().entries() {
+        // By name each time: a service that went and came back is another object.
+        let service = self.directory.service(&self.service);
+        let entries = service.map(|s| s.endpoints().entries().to_vec()).unwrap_or_default();
+        // Pingora divides by the sum of the weights; what is draining is disabled below.
+        let least = u16::from(entries.iter().all(|entry| entry.weight == 0));
+        for entry in entries {
             let mut backend = Backend {
                 addr: SocketAddr::Inet(entry.endpoint.address),
-                weight: entry.weight.into(),
+                weight: usize::from(entry.weight.max(least)),
                 ext: Default::default(),
             };
             backend.ext.insert(entry.endpoint.clone());

@@ -28,18 +28,22 @@ impl Answer {
     const BAD_ANSWER: Self = Self { status: 502, message: "the endpoint's answer is not valid HTTP" };
     const TIMED_OUT: Self = Self { status: 504, message: "the endpoint did not answer in time" };
     const CLIENT_TIMED_OUT: Self = Self { status: 408, message: "the request did not arrive in time" };
+    const BAD_NOMINATION: Self = Self::bad_request("the Connection header names what it must not");
     const BAD_BODY: Self = Self::bad_request("the request's body is not valid");
     const INTERNAL: Self = Self { status: 500, message: "the gateway failed" };
 
     /// What a failed request gets. None: the client is gone.
     pub fn to(error: &Error, request: &Request) -> Option<Self> {
-        use ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
+        use ErrorType::{
+            ConnectionClosed, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
+        };
         if let Some(answer) = request.answer {
             return Some(answer);
         }
         match (error.esource(), error.etype()) {
             (ErrorSource::Downstream, ConnectionClosed | ReadError | WriteError | WriteTimedout) => None,
             (ErrorSource::Downstream, ReadTimedout) => Some(Self::CLIENT_TIMED_OUT),
+            (ErrorSource::Downstream, InvalidHTTPHeader) => Some(Self::BAD_NOMINATION),
             (ErrorSource::Downstream, _) => Some(Self::BAD_BODY),
             (ErrorSource::Upstream, _) if !request.connected => Some(Self::NOT_REACHED),
             (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Self::TIMED_OUT),

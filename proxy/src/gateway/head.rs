@@ -15,13 +15,12 @@ const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 /// smuggled. Pingora itself refuses what it cannot parse.
 pub(super) fn check(session: &Session) -> Result<(), &'static str> {
     let head = session.req_header();
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Err("more than one Host"),
-        (None, _) if head.version == Version::HTTP_11 && head.uri.host().is_none() => {
-            return Err("no Host");
-        }
-        _ => {}
+    if !is_path_or_url(head.raw_path()) {
+        return Err("the request's target is neither a path nor an http URL");
+    }
+    // (Pingora itself refuses two of them.)
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
+        return Err("no Host");
     }
     let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
@@ -36,11 +35,28 @@ pub(super) fn check(session: &Session) -> Result<(), &'static str> {
     if has_bare_line_feed(&raw) {
         return Err("a line that does not end with CR LF");
     }
-    // Pingora has already removed the length that contradicts the encoding.
-    if head.headers.contains_key(header::TRANSFER_ENCODING) && has_field(&raw, b"content-length") {
-        return Err("Content-Length and Transfer-Encoding");
+    if let Some(encoding) = head.headers.get(header::TRANSFER_ENCODING) {
+        // Pingora has already removed the length that contradicts the encoding.
+        if has_field(&raw, b"content-length") {
+            return Err("Content-Length and Transfer-Encoding");
+        }
+        if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("a Transfer-Encoding that is not chunked alone");
+        }
     }
     Ok(())
+}
+
+/// What Pingora cannot make sense of it takes for `/`, and passes on as it is.
+fn is_path_or_url(target: &[u8]) -> bool {
+    let starts = |prefix: &[u8]| target.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
+    starts(b"/") || starts(b"http://") || starts(b"https://")
+}
+
+/// Whether the endpoint may answer with a tunnel: the one upgrade that Pingora passes on.
+pub(super) fn asks_for_tunnel(head: &RequestHeader) -> bool {
+    let upgrade = head.headers.get(header::UPGRADE);
+    upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 fn is_number(text: &[u8]) -> bool {
@@ -59,8 +75,8 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
     })
 }
 
-/// Adds the trace and says who asked. What a client says of itself is not believed. (Hop-by-hop headers
-/// are Pingora's to strip: `HttpUpstreamRequestPolicy`.)
+/// Adds the trace and says who asked; the `X-Forwarded-*` that a client sent is not believed. (Hop-by-hop
+/// headers are Pingora's to strip: `HttpUpstreamRequestPolicy`.)
 pub(super) fn prepare(
     head: &mut RequestHeader,
     request: &Request,
@@ -73,9 +89,14 @@ pub(super) fn prepare(
     }
     head.insert_header("X-Forwarded-For", request.client.clone())?;
     head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
-    match head.headers.get(header::HOST).cloned() {
-        Some(host) => head.insert_header(X_FORWARDED_HOST, host)?,
-        None => drop(head.remove_header(X_FORWARDED_HOST)),
+    match (head.headers.get(header::HOST).cloned(), &request.endpoint) {
+        (Some(host), _) => head.insert_header(X_FORWARDED_HOST, host)?,
+        // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
+        (None, Some(endpoint)) => {
+            head.remove_header(X_FORWARDED_HOST);
+            head.insert_header(header::HOST, endpoint.address.to_string())?;
+        }
+        (None, None) => {}
     }
     Ok(())
 }
@@ -89,15 +110,15 @@ pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
     if !answer.headers.keys().any(is_hop_by_hop) {
         return;
     }
-    if let Some(connection) = answer.remove_header(&header::CONNECTION) {
-        let named = connection.as_bytes().split(|byte| *byte == b',');
-        for name in named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()) {
-            if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
-                answer.remove_header(&name);
-            }
+    let lines = answer.headers.get_all(header::CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let named: Vec<_> = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
+    for name in named {
+        if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
+            answer.remove_header(&name);
         }
     }
-    for name in ["keep-alive", "proxy-connection", "upgrade"] {
+    for name in ["connection", "keep-alive", "proxy-connection", "upgrade"] {
         answer.remove_header(name);
     }
 }
@@ -134,6 +155,16 @@ mod tests {
         let raw = b"POST / HTTP/1.1\r\nX-Content-Length: 1\r\nContent-Length-Not: 1\r\n\r\n";
         assert!(!has_field(raw, b"content-length"));
         assert!(has_field(b"POST / HTTP/1.1\r\nCONTENT-length: 1\r\n\r\n", b"content-length"));
+    }
+
+    #[test]
+    fn a_target_is_a_path_or_a_url() {
+        for good in ["/", "/a?b", "http://a/b", "HTTPS://a"] {
+            assert!(is_path_or_url(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "*", "goods/admin", "?x", "ftp://a/b", "\\goods", "javascript:x"] {
+            assert!(!is_path_or_url(bad.as_bytes()), "{bad}");
+        }
     }
 
     #[test]

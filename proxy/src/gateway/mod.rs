@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, header};
+use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -81,9 +81,10 @@ impl Gateway {
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.timeouts.keepalive.as_secs()));
         }
-        let silence = if session.is_upgrade_req() { self.timeouts.tunnel } else { self.timeouts.body };
-        session.set_read_timeout(Some(silence));
+        session.set_read_timeout(Some(self.timeouts.body));
         session.set_write_timeout(Some(self.timeouts.write));
+        // Without it, a client that sends its next request early loses the one in flight.
+        session.as_mut().set_pipelining_enabled(true);
     }
 
     /// Answers without an endpoint. What is left of the body is read first, or the connection could not be
@@ -113,9 +114,9 @@ impl Gateway {
         Ok(true)
     }
 
-    fn peer(&self, endpoint: &Endpoint, is_upgrade: bool) -> Box<HttpPeer> {
+    fn peer(&self, endpoint: &Endpoint, is_tunnel: bool) -> Box<HttpPeer> {
         let timeouts = &self.timeouts;
-        let silence = if is_upgrade { timeouts.tunnel } else { timeouts.read };
+        let silence = if is_tunnel { timeouts.tunnel } else { timeouts.read };
         let mut peer = Box::new(HttpPeer::new(endpoint.address, false, String::new()));
         peer.group_key = endpoint.id;
         peer.options.connection_timeout = Some(timeouts.connect);
@@ -127,7 +128,8 @@ impl Gateway {
 
     /// Whether a failed attempt leads to another one; notes why.
     fn try_again(&self, request: &Request, reason: &str) -> bool {
-        let left = request.has_attempts_left() && self.choose(request).is_some();
+        let target = !request.needs_target() || self.choose(request).is_some();
+        let left = request.has_attempts_left() && target;
         if left && let Some(route) = &request.route {
             route.metrics.retried(reason);
         }
@@ -139,6 +141,13 @@ impl Gateway {
         balance::pick(&service.endpoints(), request.tried(), fastrand::u64(..))
             .map(|entry| entry.endpoint.clone())
     }
+}
+
+/// The status that the client was answered with; a 100 or 103 is no answer yet.
+fn final_status(session: &Session) -> Option<u16> {
+    let head = session.response_written()?;
+    let is_final = !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS;
+    is_final.then(|| head.status.as_u16())
 }
 
 #[async_trait]
@@ -193,7 +202,7 @@ impl ProxyHttp for Gateway {
         }
         request.attempt();
         match &request.endpoint {
-            Some(endpoint) => Ok(self.peer(endpoint, session.is_upgrade_req())),
+            Some(endpoint) => Ok(self.peer(endpoint, head::asks_for_tunnel(session.req_header()))),
             None => Error::e_explain(ErrorType::InternalError, "a request without an endpoint"),
         }
     }
@@ -242,12 +251,12 @@ impl ProxyHttp for Gateway {
         reused: bool,
     ) -> Box<Error> {
         request.failed(&error);
-        if reused && self.choose(request).is_none() {
-            // The instance had closed an idle connection, which says nothing against the instance itself.
+        let may_retry = failure::may_retry(&error, session);
+        if may_retry && reused && self.choose(request).is_none() {
+            // The last endpoint had closed an idle connection, which says nothing against the endpoint.
             request.forgive();
         }
-        let again = failure::may_retry(&error, session) && self.try_again(request, "broken");
-        error.set_retry(again);
+        error.set_retry(may_retry && self.try_again(request, "broken"));
         error
     }
 
@@ -262,6 +271,15 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         head::strip_hop_by_hop(answer);
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+            session.set_read_timeout(Some(self.timeouts.tunnel));
+        }
+        if session.req_header().version == Version::HTTP_10
+            && answer.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            // HTTP/1.0 knows no chunks: the answer ends with the connection.
+            session.set_keepalive(None);
+        }
         answer.insert_header(self.trace_header.clone(), request.trace.id_value())?;
         Ok(())
     }
@@ -273,7 +291,7 @@ impl ProxyHttp for Gateway {
         request: &mut Box<Request>,
     ) -> FailToProxy {
         let answer = Answer::to(error, request);
-        if let Some(answer) = answer.filter(|_| session.response_written().is_none()) {
+        if let Some(answer) = answer.filter(|_| final_status(session).is_none()) {
             session.set_keepalive(None);
             // A client that is gone by now needs no answer.
             let _ = answer.send(session, request, &self.trace_header).await;
@@ -298,7 +316,7 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Box<Request>) {
         let took = request.started.elapsed();
-        let status = session.response_written().map_or(0, |r| r.status.as_u16());
+        let status = final_status(session).unwrap_or(0);
         let metrics = request.route.as_ref().map_or(&self.unrouted, |route| &route.metrics);
         metrics.answered(status, took);
         self.log(session, error, request, status, took);

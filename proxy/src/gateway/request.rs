@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use pingora::Error;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorSource};
 
 use super::failure::Answer;
 use super::head;
@@ -96,19 +96,22 @@ impl Request {
         self.attempted_at = Instant::now();
     }
 
-    /// The current attempt failed; its endpoint is not chosen again for this request.
+    /// The current attempt failed; unless the client was to blame, its endpoint is not chosen again for
+    /// this request.
     pub(super) fn failed(&mut self, error: &Error) {
         self.last_error = Some(error.to_string());
+        if *error.esource() == ErrorSource::Downstream {
+            return;
+        }
         if let (Some(slot), Some(endpoint)) = (self.tried.get_mut(self.failures), &self.endpoint) {
             *slot = endpoint.id;
             self.failures += 1;
         }
     }
 
-    /// Its endpoint may be chosen again after all.
+    /// The next attempt may go to the same endpoint after all.
     pub(super) fn forgive(&mut self) {
         self.failures = self.failures.saturating_sub(1);
-        self.endpoint = None;
     }
 
     /// The head of the answer is here.

@@ -1,5 +1,6 @@
 //! From a path to its service: the longest prefix wins, by segment.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config;
@@ -9,43 +10,38 @@ use crate::metrics::{Metrics, ServiceMetrics};
 /// A route that holds on to its service.
 #[derive(Debug)]
 pub(super) struct Route {
-    path: String,
     pub service: Arc<Service>,
-    pub metrics: ServiceMetrics,
+    pub metrics: Arc<ServiceMetrics>,
 }
 
-/// All routes, the longest path first.
+/// All routes by their paths.
 #[derive(Debug)]
-pub(super) struct Routes(Vec<Arc<Route>>);
+pub(super) struct Routes(HashMap<String, Arc<Route>>);
 
 impl Routes {
     /// The directory must have been made with the routes' services.
     pub fn new(routes: &[config::Route], directory: &Directory, metrics: &Metrics) -> Self {
-        let hold = |route: &config::Route| {
-            Some(Arc::new(Route {
-                path: route.path.clone(),
-                service: directory.service(&route.service)?,
-                metrics: metrics.service(&route.service),
-            }))
+        let mut counted = HashMap::new();
+        let mut hold = |config::Route { path, service }: &config::Route| {
+            let metrics =
+                counted.entry(service.clone()).or_insert_with(|| Arc::new(metrics.service(service)));
+            let route = Route { service: directory.service(service)?, metrics: metrics.clone() };
+            Some((path.clone(), Arc::new(route)))
         };
-        let mut routes: Vec<_> = routes.iter().filter_map(hold).collect();
-        routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        Self(routes)
+        Self(routes.iter().filter_map(&mut hold).collect())
     }
 
-    /// The route of a normalised path.
+    /// The route of a normalised path: its own, else that of the nearest path above it. `/goods` takes
+    /// `/goods` and `/goods/...`, not `/goods2`; `/` takes everything.
     pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
-        self.0.iter().find(|route| route.takes(path))
-    }
-}
-
-impl Route {
-    /// `/goods` takes `/goods` and `/goods/...`, not `/goods2`; `/` takes everything.
-    fn takes(&self, path: &str) -> bool {
-        match path.strip_prefix(self.path.as_str()) {
-            Some(rest) => rest.is_empty() || rest.starts_with('/') || self.path == "/",
-            None => false,
+        let mut prefix = path;
+        while !prefix.is_empty() {
+            if let Some(route) = self.0.get(prefix) {
+                return Some(route);
+            }
+            (prefix, _) = prefix.rsplit_once('/')?;
         }
+        self.0.get("/")
     }
 }
 
@@ -74,5 +70,19 @@ mod tests {
         assert_eq!(service_of("/goods2"), None);
         assert_eq!(service_of("/"), None);
         assert_eq!(service_of("/a%2Fb/c").as_deref(), Some("slash"));
+        assert_eq!(service_of("//goods"), None);
+    }
+
+    #[test]
+    fn the_root_takes_what_no_other_route_does() {
+        let routes = [("/", "website"), ("/goods", "goods")];
+        let routes =
+            routes.map(|(path, service)| config::Route { path: path.into(), service: service.into() });
+        let (directory, _writer) = directory::new(["website", "goods"]);
+        let routes = Routes::new(&routes, &directory, &Metrics::new().unwrap());
+        let service_of = |path| routes.find(path).map(|r| r.service.name().to_string());
+        assert_eq!(service_of("/").as_deref(), Some("website"));
+        assert_eq!(service_of("/goods2/x").as_deref(), Some("website"));
+        assert_eq!(service_of("/goods/").as_deref(), Some("goods"));
     }
 }

@@ -1,0 +1,66 @@
+//! The listening sockets, bound before anything else happens: an address that is taken ends the start with
+//! an error, and a daemon binds what only root may before it gives up root.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+
+use async_trait::async_trait;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
+
+/// Bound sockets on their way to Pingora's table of inherited ones, from which its listeners take them. The
+/// listeners depend on this service. (Bound by Pingora itself, a taken address is retried for 30 s; then
+/// the process goes on without it.)
+#[derive(Debug, Default)]
+pub struct Sockets(Vec<(SocketAddr, TcpListener)>);
+
+impl Sockets {
+    /// Binds all addresses.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound, and why.
+    pub fn bind(
+        addresses: impl IntoIterator<Item = SocketAddr>,
+    ) -> Result<Self, (SocketAddr, std::io::Error)> {
+        let bind = |address| {
+            let listener = TcpListener::bind(address).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            listener.map(|listener| (address, listener)).map_err(|error| (address, error))
+        };
+        addresses.into_iter().map(bind).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[async_trait]
+impl ServiceWithDependents for Sockets {
+    async fn start_service(
+        &mut self,
+        fds: Option<ListenFds>,
+        _: ShutdownWatch,
+        _: usize,
+        ready: ServiceReadyNotifier,
+    ) {
+        if let Some(fds) = fds {
+            let mut fds = fds.lock();
+            for (address, listener) in self.0.drain(..) {
+                fds.add(address.to_string(), listener.into_raw_fd());
+            }
+        }
+        ready.notify_ready();
+    }
+
+    fn name(&self) -> &str {
+        "sockets"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    /// None of its own: the listeners' are what counts.
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+}
