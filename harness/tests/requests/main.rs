@@ -5,6 +5,7 @@ mod admin;
 mod answers;
 mod headers;
 mod malformed;
+mod protocol;
 mod records;
 mod retries;
 mod routing;

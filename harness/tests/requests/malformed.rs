@@ -71,6 +71,17 @@ async fn a_request_without_a_host_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_target_that_is_neither_a_path_nor_a_url_is_refused() -> Result<()> {
+    let (fixture, backend) = Fixture::with_goods().await?;
+    for target in ["goods", "goods/admin", "?x", "ftp://a/goods", "myproto:goods", "\\goods"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        refuses(&fixture, target, &request).await?;
+    }
+    assert_eq!(backend.count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn bare_line_feeds_are_refused() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
     for request in [
