@@ -43,8 +43,10 @@ const LAST_FLUSH: Duration = Duration::from_secs(1);
 pub struct Output {
     form: Form,
     waiting: Mutex<Waiting>,
-    /// Held while lines are taken and written, so that they stay in order and a flush misses none.
-    sink: Mutex<()>,
+    /// The lines being written; empty in between. Locked from taking to having written them, so that they
+    /// stay in order and a flush misses none. It and the waiting buffer change places: neither is ever
+    /// given back, so that a busy log touches no new memory.
+    writing: Mutex<Vec<u8>>,
     wake: Condvar,
     dropped: AtomicU64,
     /// With an `error_log`, a daemon's stdout leads nowhere and its stderr there.
@@ -64,7 +66,7 @@ impl Output {
         Arc::new(Self {
             form,
             waiting: Mutex::default(),
-            sink: Mutex::default(),
+            writing: Mutex::default(),
             wake: Condvar::new(),
             dropped: AtomicU64::new(0),
             to_stderr,
@@ -157,9 +159,10 @@ impl Output {
     }
 
     fn write_waiting(&self) {
-        let _sink = lock(&self.sink);
-        let lines = std::mem::take(&mut lock(&self.waiting).lines);
-        self.write_out(&lines);
+        let mut writing = lock(&self.writing);
+        std::mem::swap(&mut lock(&self.waiting).lines, &mut *writing);
+        self.write_out(&writing);
+        writing.clear();
     }
 
     /// A log that cannot be written has nobody to be told to.
