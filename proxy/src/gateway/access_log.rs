@@ -44,16 +44,13 @@ impl Line<'_> {
         output.line(&line);
     }
 
-    fn level(&self) -> &'static str {
-        if self.error.is_some() { "WARN" } else { "INFO" }
-    }
-
     fn write_json(&self, line: &mut Vec<u8>) {
         line.extend_from_slice(b"{\"timestamp\":\"");
         push_now(line);
-        line.push(b'"');
-        plain(line, "level", self.level());
-        plain(line, "message", "request");
+        line.extend_from_slice(match self.error {
+            Some(_) => b"\",\"level\":\"WARN\",\"message\":\"request\"",
+            None => b"\",\"level\":\"INFO\",\"message\":\"request\"",
+        });
         plain(line, "trace_id", self.trace_id);
         plain(line, "client", self.client);
         plain(line, "method", self.method);
@@ -84,7 +81,8 @@ impl Line<'_> {
         push_now(line);
         let Self { method, status, trace_id, client, attempts, .. } = self;
         // A path as JSON cannot forge a line.
-        show(line, format_args!(" {:>5} {method} {:?} {status} ", self.level(), self.path));
+        let level = if self.error.is_some() { " WARN" } else { " INFO" };
+        show(line, format_args!(" {level} {method} {:?} {status} ", self.path));
         push_millis(line, self.took);
         show(line, format_args!("ms trace_id={trace_id} client={client}"));
         if let (Some(service), Some(Endpoint { instance, address, .. })) = (self.service, self.endpoint) {

@@ -14,9 +14,9 @@ pub(super) struct Route {
     pub metrics: Arc<ServiceMetrics>,
 }
 
-/// All routes by their paths.
+/// All routes, sorted by their paths: most gateways have a handful, which a search finds sooner than a hash.
 #[derive(Debug)]
-pub(super) struct Routes(HashMap<String, Arc<Route>>);
+pub(super) struct Routes(Vec<(String, Arc<Route>)>);
 
 impl Routes {
     /// The directory must have been made with the routes' services.
@@ -28,7 +28,9 @@ impl Routes {
             let route = Route { service: directory.service(service)?, metrics: metrics.clone() };
             Some((path.clone(), Arc::new(route)))
         };
-        Self(routes.iter().filter_map(&mut hold).collect())
+        let mut routes: Vec<_> = routes.iter().filter_map(&mut hold).collect();
+        routes.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Self(routes)
     }
 
     /// The route of a normalised path: its own, else that of the nearest path above it. `/goods` takes
@@ -36,12 +38,17 @@ impl Routes {
     pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
         let mut prefix = path;
         while !prefix.is_empty() {
-            if let Some(route) = self.0.get(prefix) {
+            if let Some(route) = self.of(prefix) {
                 return Some(route);
             }
             (prefix, _) = prefix.rsplit_once('/')?;
         }
-        self.0.get("/")
+        self.of("/")
+    }
+
+    fn of(&self, path: &str) -> Option<&Arc<Route>> {
+        let at = self.0.binary_search_by(|(known, _)| known.as_str().cmp(path)).ok()?;
+        self.0.get(at).map(|(_, route)| route)
     }
 }
 
