@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use harness::{
     backend::{Backend, Reply},
@@ -11,6 +11,7 @@ use harness::{
     load::Load,
     process::Signal,
     stack::{Gateway, GatewayOptions},
+    wait::eventually,
 };
 
 use crate::{PATIENCE, stack_of};
@@ -88,6 +89,24 @@ async fn answers_say_close_once_it_is_stopping() -> Result<()> {
     let answer = exchange.await??;
     assert!(answer.status == 200 && answer.closes(), "{:?}", answer.headers);
     assert_eq!(gateway.wait_exit(PATIENCE).await?.code(), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lame_duck_serves_on_says_that_it_is_not_ready_and_ends_at_a_second_signal() -> Result<()> {
+    let options = GatewayOptions::default().set("gateway/timeouts/lame_duck", "1h");
+    let (_etcd, mut gateway, _backend) = with_slow_backend(Duration::ZERO, options).await?;
+    gateway.process().signal(Signal::SIGTERM)?;
+    let not_ready = eventually("it says that it is not ready", PATIENCE, async || {
+        let answer = gateway.get("/").await?;
+        ensure!(answer.status == 503, "it answers {}", answer.status);
+        Ok(answer)
+    });
+    assert!(not_ready.await?.closes());
+    assert_eq!(gateway.admin("/readyz").await?.status, 503);
+    let served = gateway.get("/goods").await?;
+    assert!(served.status == 200 && served.closes(), "{:?}", served.headers);
+    assert_eq!(gateway.stop(PATIENCE).await?.code(), Some(0));
     Ok(())
 }
 
