@@ -18,8 +18,6 @@ const ROUNDS: usize = 5;
 /// One run sends this many, the other twice as many: what starting and stopping cost cancels out.
 const REQUESTS: u64 = 2000;
 const CONNECTIONS: usize = 8;
-const GOAL: f64 = 1.1;
-const BOUND: f64 = 2.0;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
@@ -38,7 +36,7 @@ pub(crate) async fn show() -> Result<()> {
         "instructions per request: {ROUNDS} rounds, {REQUESTS} requests against {}",
         2 * REQUESTS
     ));
-    show_against_controls("", &counts, GOAL, BOUND)
+    show_against_controls("", &counts)
 }
 
 /// Instructions from start to end: of the gateway, then of each control.
