@@ -90,8 +90,8 @@ fn build(
     let (directory, writer) = directory::new(services);
     let metrics = Arc::new(Metrics::new()?);
     let registry = &config.registry;
-    let watch = watch(registry.connection.clone(), registry.prefix.clone());
-    let (discovery, status) = Discovery::new(watch, registry.prefix.clone(), writer);
+    let watch = watch(registry.connection.clone(), registry.watch.clone());
+    let (discovery, status) = Discovery::new(watch, registry.watch.prefix.clone(), writer);
     let gateway =
         Gateway::new(&config, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());
     let stop = Stop { lifecycle: lifecycle.clone(), drain: config.timeouts.drain, output: output.clone() };

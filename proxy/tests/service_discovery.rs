@@ -12,7 +12,7 @@ use proxy::directory;
 use proxy::discovery::{Discovery, ServiceEndpoints};
 use registry::connect::Connection;
 use registry::contract::Prefix;
-use registry::watch::watch;
+use registry::watch::{Settings, watch};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -43,7 +43,8 @@ async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
     let etcd = Etcd::start().await?;
     let (directory, writer) = directory::new([]);
     let prefix = Prefix::default();
-    let watch = watch(Connection::to([etcd.endpoint()]), prefix.clone());
+    let watch =
+        watch(Connection::to([etcd.endpoint()]), Settings { prefix: prefix.clone(), ..Settings::default() });
     let (discovery, _status) = Discovery::new(watch, prefix, writer);
     let running = tokio::spawn(discovery.run(|| {}));
     let backends = Backends::new(Box::new(ServiceEndpoints::new(directory, "goods")));

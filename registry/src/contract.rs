@@ -246,6 +246,14 @@ pub enum RecordError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The address is in a network that instances must not be in.
+    #[error("{address} is refused: {why}")]
+    Refused {
+        /// The address.
+        address: SocketAddr,
+        /// Which rule it breaks.
+        why: &'static str,
+    },
 }
 
 /// Text from outside, bounded before it enters an error and so a log line.

@@ -23,4 +23,8 @@ pub struct Status {
     pub failures: u64,
     /// Records that were no registration.
     pub skipped: u64,
+    /// Audits that compared the picture with a list.
+    pub audits: u64,
+    /// Keys that differed in an audit. Zero, unless the registry lost an event.
+    pub repaired: u64,
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use registry::connect::{CallError, Cause};
 use registry::contract::Prefix;
 use registry::watch::source::{Event, Listing, Message, Raw, Source, Stream};
-use registry::watch::{Change, Update, Watch, watch_source};
+use registry::watch::{Change, Settings, Update, Watch, watch_source};
 use tokio::time::Instant;
 
 /// What the registry does next; each call takes one.
@@ -117,7 +117,8 @@ impl Stream for Played {
 /// Runs the script to its end and returns the updates and what was asked until then.
 async fn play(plays: impl IntoIterator<Item = Play>) -> (Vec<Update>, Vec<String>) {
     let script = Script::new(plays);
-    let (Watch { mut updates, status }, driver) = watch_source(script.clone(), Prefix::default());
+    let (Watch { mut updates, status }, driver) =
+        watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
     let driver = tokio::spawn(driver.run());
     let mut seen = Vec::new();
     while !script.plays.lock().unwrap().is_empty() || status.borrow().live {

@@ -1,37 +1,105 @@
 //! The section `gateway.registry`: how to reach the registry, and where services stand in it.
 
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 use registry::connect::{Connection, Tls, User};
 use registry::contract::Prefix;
+use registry::watch::Settings;
 
 use super::machine::Need;
 use super::reader::{Section, Value};
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const AUDIT: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+const WINDOW: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+
 /// Where services register.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Registry {
     /// How to reach it.
     pub connection: Connection,
-    /// The part of its key space that holds registrations.
-    pub prefix: Prefix,
+    /// What is watched there.
+    pub watch: Settings,
+    /// What becomes of an endpoint whose registration vanishes.
+    pub guard: Guard,
+    /// Where the directory is kept for a start without the registry; none: nowhere.
+    pub snapshot: Option<PathBuf>,
+}
+
+/// What becomes of an endpoint whose registration vanishes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guard {
+    /// How long it is doubted before it is dropped or held: 100 ms to 1 h.
+    pub window: Duration,
+    /// If more than this share of its service vanished within the window, it is held. 0 to 1; 1: none is
+    /// ever doubted or held.
+    pub share: f64,
+    /// How long it is held, at most, while it can be connected to: 1 s to 24 h.
+    pub hold: Duration,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { window: Duration::from_secs(3), share: 0.5, hold: Duration::from_secs(300) }
+    }
 }
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Registry> {
     let endpoints = section
         .required("endpoints", r#"a list such as ["http://127.0.0.1:2379"]"#, |value| endpoints(&value));
-    let mut prefix = Prefix::default();
-    section.set("prefix", &mut prefix, |value| value.accept(Prefix::parse(value.text()?)));
+    let mut watch = Settings::default();
+    section.set("prefix", &mut watch.prefix, |value| value.accept(Prefix::parse(value.text()?)));
     let user = user(&mut section);
     let mut tls = None;
     section.set("tls", &mut tls, |value| Some(read_tls(value.section())));
     if tls.is_some() {
         reject_plain(&section, endpoints.as_deref().unwrap_or_default());
     }
+    section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
+    section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
+    section.set("audit", &mut watch.audit, |value| match value.text()? {
+        "off" => Some(None),
+        _ => value.duration(&AUDIT).map(Some),
+    });
+    let guard = guard(section.section("guard"));
+    let mut snapshot = None;
+    section.set("snapshot", &mut snapshot, |value| value.path(Need::NewFile).map(PathBuf::from));
     section.close(None);
     let connection = Connection { endpoints: endpoints?, user, tls };
-    Some(Registry { connection, prefix })
+    Some(Registry { connection, watch, guard, snapshot })
+}
+
+fn guard(mut section: Section<'_>) -> Guard {
+    let mut guard = Guard::default();
+    section.set("window", &mut guard.window, |value| value.duration(&WINDOW));
+    section.set("share", &mut guard.share, |value| value.fraction());
+    section.set("hold", &mut guard.hold, |value| value.duration(&HOLD));
+    section.close(None);
+    guard
+}
+
+/// Why a text is no network. Reads on after the text that was found.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum NetworkError {
+    #[error("is not a network: write an address and a length, such as 10.0.0.0/8 or fd00::/8")]
+    Malformed,
+    #[error("has bits set after its length: write {0}")]
+    NotTruncated(IpNet),
+}
+
+/// A single address is a network of its own.
+fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
+    let network: IpNet = match text.parse::<IpAddr>() {
+        Ok(address) => address.into(),
+        Err(_) => text.parse().map_err(|_| NetworkError::Malformed)?,
+    };
+    if network == network.trunc() { Ok(network) } else { Err(NetworkError::NotTruncated(network.trunc())) }
 }
 
 fn endpoints(list: &Value<'_>) -> Option<Vec<String>> {

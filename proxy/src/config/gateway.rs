@@ -26,7 +26,7 @@ const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const TRACE_HEADER: HeaderName = HeaderName::from_static("trace_id");
 
 /// What the gateway does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Gateway {
     /// Where clients are served: 1 to 31 addresses that do not overlap, no port 0.
     pub listen: Vec<SocketAddr>,

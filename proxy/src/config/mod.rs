@@ -25,7 +25,7 @@ use std::path::Path;
 
 use pingora::server::configuration::ServerConf;
 
-pub use self::connection::Registry;
+pub use self::connection::{Guard, Registry};
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Problem};
 pub use self::gateway::{Gateway, LogFormat, Timeouts};
@@ -50,7 +50,7 @@ const SMALLEST: &str = r#"
         service: goods"#;
 
 /// A checked configuration: what it holds can be used without another check.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Config {
     /// Pingora's part. Paths are absolute, `max_retries` is [`ATTEMPTS`], and `grace_period_seconds` is
     /// `gateway.timeouts.drain`, rounded up.

@@ -302,6 +302,16 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A decimal number from 0 to 1.
+    pub(super) fn fraction(&self) -> Option<f64> {
+        let decimal = |text: &&str| text.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let number = self.plain().filter(decimal).and_then(|text| text.parse().ok());
+        match number {
+            Some(number) if (0.0..=1.0).contains(&number) => Some(number),
+            _ => self.mismatch("a number from 0 to 1, such as 0.5"),
+        }
+    }
+
     /// A duration in a range.
     pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
         let duration = self.parse(duration::parse)?;

@@ -91,7 +91,7 @@ mod what_is_taken {
         assert_eq!(gateway.listen, ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]);
         assert_eq!(gateway.admin, Some("127.0.0.1:9090".parse().unwrap()));
         assert_eq!(gateway.registry.connection, registry::connect::Connection::to(["http://127.0.0.1:2379"]));
-        assert_eq!(gateway.registry.prefix.as_str(), "/service_registry_discovery");
+        assert_eq!(gateway.registry.watch.prefix.as_str(), "/service_registry_discovery");
         assert_eq!(gateway.routes, [Route { path: "/goods".into(), service: "goods".into() }]);
         assert_eq!(gateway.trace_header, "trace_id");
         assert_eq!(gateway.log, LogFormat::Auto);
@@ -219,7 +219,7 @@ gateway:
         assert_eq!((user.name.as_str(), user.password_file), ("root", PathBuf::from("/run/secrets/p")));
         let tls = connection.tls.unwrap();
         assert_eq!([tls.ca, tls.cert, tls.key], ["/a.pem", "/b.pem", "/c.pem"].map(|p| Some(p.into())));
-        assert_eq!(gateway.registry.prefix.as_str(), "/reg/x");
+        assert_eq!(gateway.registry.watch.prefix.as_str(), "/reg/x");
         let routes: Vec<_> = gateway.routes.iter().map(|r| (&*r.path, &*r.service)).collect();
         assert_eq!(routes, [("/", "Süß"), ("/a/b", "b")]);
         assert_eq!(gateway.trace_header, "x-trace");
@@ -370,7 +370,7 @@ gateway:
             ),
             (
                 with_registry("nothing_like_it: a"),
-                "6: gateway.registry.nothing_like_it: is an unknown key: expected one of endpoints, prefix, username, password_file, tls",
+                "6: gateway.registry.nothing_like_it: is an unknown key: expected one of endpoints, prefix, username, password_file, tls, allow, deny, audit, guard, snapshot",
             ),
             (
                 with_gateway("\"a\\nb\": 1"),

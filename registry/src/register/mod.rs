@@ -10,8 +10,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::connect::Connection;
-use crate::contract::{KeyRange, Prefix, Record, RecordError, check_segment};
-use crate::watch::watch_range;
+use crate::contract::{Prefix, Record, RecordError, check_segment};
+use crate::watch::watch_key;
 use driver::Driver;
 
 /// etcd grants no shorter lease: its minimum is derived from the election timeout, 2 s as it comes.
@@ -102,7 +102,7 @@ impl Registrar {
         let (stop, stopped) = oneshot::channel();
         let (report, registered) = watch::channel(false);
         let key = prefix.key(&registration.service, &registration.instance);
-        let (own_key, watching) = watch_range(connection.clone(), prefix.clone(), KeyRange::one(&key));
+        let (own_key, watching) = watch_key(connection.clone(), prefix.clone(), &key);
         let driver = Driver::new(connection, prefix, key, registration, report);
         let task = tokio::spawn(async move {
             tokio::select! {

@@ -8,10 +8,10 @@ use tokio::time::timeout;
 use super::records::Decoder;
 use super::source::{Message, Source, Stream};
 use super::sync::{Action, Input, Machine, State};
-use super::{Change, Update};
+use super::{Change, Settings, Update};
 use crate::backoff::Backoff;
 use crate::connect::CALL_TIMEOUT;
-use crate::contract::{Instance, Prefix};
+use crate::contract::Instance;
 use crate::status::Status;
 
 /// After a second without an answer a change would already be late, so the waits stay short; the
@@ -43,7 +43,7 @@ struct ReaderGone;
 impl<S: Source> Driver<S> {
     pub(super) fn new(
         source: S,
-        prefix: Prefix,
+        settings: Settings,
         updates: mpsc::Sender<Update>,
         status: watch::Sender<Status>,
     ) -> Self {
@@ -53,7 +53,7 @@ impl<S: Source> Driver<S> {
             stream: None,
             machine,
             action,
-            decoder: Decoder::new(prefix),
+            decoder: Decoder::new(settings.prefix, settings.networks),
             updates,
             status,
             complained: None,

@@ -13,11 +13,13 @@ pub mod source;
 pub mod sync;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use crate::connect::Connection;
 use crate::contract::{Instance, KeyRange, Prefix};
+use crate::networks::Networks;
 use crate::status::Status;
 pub use driver::Driver;
 pub(crate) use records::decode;
@@ -61,6 +63,28 @@ pub enum Change {
     },
 }
 
+/// What is watched, and how closely.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The part of the key space that holds the registrations.
+    pub prefix: Prefix,
+    /// Which addresses they may have.
+    pub networks: Networks,
+    /// How often the picture is compared with a list, give or take a tenth; none: never.
+    pub audit: Option<Duration>,
+}
+
+impl Default for Settings {
+    /// The default prefix, any address, an audit every minute.
+    fn default() -> Self {
+        Self {
+            prefix: Prefix::default(),
+            networks: Networks::default(),
+            audit: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
 /// The reader's end of a watch.
 #[derive(Debug)]
 pub struct Watch {
@@ -70,25 +94,22 @@ pub struct Watch {
     pub status: watch::Receiver<Status>,
 }
 
-/// Watches every registration below `prefix`. Nothing happens until the driver runs.
-pub fn watch(connection: Connection, prefix: Prefix) -> (Watch, Driver<EtcdSource>) {
-    let range = prefix.range();
-    watch_range(connection, prefix, range)
+/// Watches every registration below the prefix. Nothing happens until the driver runs.
+pub fn watch(connection: Connection, settings: Settings) -> (Watch, Driver<EtcdSource>) {
+    let range = settings.prefix.range();
+    watch_source(EtcdSource::new(connection, range), settings)
 }
 
-/// Watches a part of what is below `prefix`, such as one key.
-pub(crate) fn watch_range(
-    connection: Connection,
-    prefix: Prefix,
-    range: KeyRange,
-) -> (Watch, Driver<EtcdSource>) {
-    watch_source(EtcdSource::new(connection, range), prefix)
+/// Watches one key, as it is: whatever its address, and without audits.
+pub(crate) fn watch_key(connection: Connection, prefix: Prefix, key: &str) -> (Watch, Driver<EtcdSource>) {
+    let settings = Settings { prefix, networks: Networks::default(), audit: None };
+    watch_source(EtcdSource::new(connection, KeyRange::one(key)), settings)
 }
 
 /// Watches any source.
-pub fn watch_source<S: source::Source>(source: S, prefix: Prefix) -> (Watch, Driver<S>) {
+pub fn watch_source<S: source::Source>(source: S, settings: Settings) -> (Watch, Driver<S>) {
     let (update_sender, updates) = mpsc::channel(UPDATES_WAITING);
     let (status_sender, status) = watch::channel(Status::default());
-    let driver = Driver::new(source, prefix, update_sender, status_sender);
+    let driver = Driver::new(source, settings, update_sender, status_sender);
     (Watch { updates, status }, driver)
 }

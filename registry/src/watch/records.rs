@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Change;
 use super::source::{Event, Raw};
 use crate::contract::{Instance, Prefix, Record, RecordError};
+use crate::networks::Networks;
 
 /// Warnings in a row before the rest of a batch is only counted.
 const WARNINGS: u64 = 20;
@@ -15,6 +16,7 @@ const WARNINGS: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Decoder {
     prefix: Prefix,
+    networks: Networks,
     /// Key -> revision of what was skipped, so that reading it again warns no second time.
     skipped: HashMap<Vec<u8>, i64>,
 }
@@ -28,8 +30,8 @@ pub(super) struct Decoded<T> {
 }
 
 impl Decoder {
-    pub fn new(prefix: Prefix) -> Self {
-        Self { prefix, skipped: HashMap::new() }
+    pub fn new(prefix: Prefix, networks: Networks) -> Self {
+        Self { prefix, networks, skipped: HashMap::new() }
     }
 
     /// Decodes a complete list.
@@ -37,7 +39,7 @@ impl Decoder {
         let known = std::mem::take(&mut self.skipped);
         let mut batch = Decoded::new();
         for raw in records {
-            match decode(&self.prefix, &raw) {
+            match self.decode(&raw) {
                 Ok(instance) => batch.items.push(instance),
                 Err(reason) => {
                     if known.get(&raw.key) != Some(&raw.revision) {
@@ -68,7 +70,7 @@ impl Decoder {
     }
 
     fn put(&mut self, raw: Raw, batch: &mut Decoded<Change>) -> Option<Change> {
-        match decode(&self.prefix, &raw) {
+        match self.decode(&raw) {
             Ok(instance) => {
                 self.skipped.remove(&raw.key);
                 Some(Change::Put(instance))
@@ -79,6 +81,15 @@ impl Decoder {
                 self.skipped.insert(raw.key, raw.revision);
                 end
             }
+        }
+    }
+
+    fn decode(&self, raw: &Raw) -> Result<Instance, RecordError> {
+        let instance = decode(&self.prefix, raw)?;
+        let address = instance.record.address;
+        match self.networks.refusal(address.ip()) {
+            Some(why) => Err(RecordError::Refused { address, why }),
+            None => Ok(instance),
         }
     }
 
@@ -132,9 +143,23 @@ mod tests {
         Raw { key: Prefix::default().key("goods", id).into_bytes(), value: value.into(), lease: 7, revision }
     }
 
+    fn decoder() -> Decoder {
+        Decoder::new(Prefix::default(), Networks::default())
+    }
+
+    #[test]
+    fn an_address_that_is_not_permitted_is_skipped() {
+        let networks = Networks { deny: vec!["10.0.0.0/8".parse().unwrap()], ..Networks::default() };
+        let mut decoder = Decoder::new(Prefix::default(), networks);
+        let listed = decoder.list(vec![raw("a", "10.0.0.1:80", 1), raw("b", "192.168.0.1:80", 2)]);
+        assert_eq!((listed.items.len(), listed.skipped), (1, 1));
+        let moved = decoder.events(vec![Event::Put(raw("b", "10.0.0.2:80", 3))]);
+        assert!(matches!(moved.items[..], [Change::Delete { revision: 3, .. }]));
+    }
+
     #[test]
     fn a_bad_record_is_skipped_once_and_the_rest_goes_on() {
-        let mut decoder = Decoder::new(Prefix::default());
+        let mut decoder = decoder();
         let records = vec![raw("a", "10.0.0.1:80", 1), raw("b", "nonsense", 2)];
         let first = decoder.list(records.clone());
         assert_eq!((first.items.len(), first.skipped), (1, 1));
@@ -146,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_bad_record_heals_when_it_is_overwritten() {
-        let mut decoder = Decoder::new(Prefix::default());
+        let mut decoder = decoder();
         let bad = decoder.events(vec![Event::Put(raw("a", "nonsense", 1))]);
         assert!(matches!(bad.items[..], [Change::Delete { revision: 1, .. }]));
         let good = decoder.events(vec![Event::Put(raw("a", "10.0.0.1:80", 2))]);
@@ -156,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_no_instance_changes_nothing() {
-        let mut decoder = Decoder::new(Prefix::default());
+        let mut decoder = decoder();
         let key = b"/service_registry_discovery/goods".to_vec();
         let events = vec![Event::Delete { key, revision: 4 }];
         assert!(decoder.events(events).items.is_empty());

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use harness::etcd::Etcd;
 use registry::connect::{Connection, Tls, User};
-use registry::contract::{Instance, Prefix};
+use registry::contract::Instance;
 use registry::status::Status;
-use registry::watch::{Change, Update, Watch, watch};
+use registry::watch::{Change, Settings, Update, Watch, watch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -29,7 +29,7 @@ pub struct Picture {
 impl Picture {
     /// Follows the default prefix.
     pub fn follow(connection: Connection) -> Self {
-        let (watch, driver) = watch(connection, Prefix::default());
+        let (watch, driver) = watch(connection, Settings::default());
         Self { watch, driver: tokio::spawn(driver.run()), instances: BTreeMap::new(), updates: Vec::new() }
     }
 
