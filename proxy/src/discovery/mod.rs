@@ -1,6 +1,7 @@
 //! The registry's updates -> the directory. The only holder of its writer.
 
 mod service_discovery;
+pub mod snapshot;
 
 use std::time::Instant;
 
