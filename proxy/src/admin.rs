@@ -39,6 +39,8 @@ impl Admin {
             "ready": ready,
             "stopping": self.lifecycle.is_stopping(),
             "synced": self.directory.is_synced(),
+            "stale": self.directory.is_stale(),
+            "guard_held": self.metrics.guard_held().get(),
             "revision": self.directory.revision(),
             "watch_live": status.live,
             "seconds_since_confirmed": confirmed,
@@ -75,13 +77,17 @@ impl Admin {
 }
 
 fn describe(entry: &Entry) -> Value {
-    json!({
+    let mut shown = json!({
         "instance": &*entry.endpoint.instance,
         "address": entry.endpoint.address.to_string(),
         "weight": entry.weight,
         "lease": format!("{:x}", entry.lease),
         "state": entry.state(),
-    })
+    });
+    if let Some(probe) = entry.standing.probe() {
+        shown["probe"] = json!(probe);
+    }
+    shown
 }
 
 fn answer_json(status: u16, body: &Value) -> Response<Vec<u8>> {
