@@ -150,15 +150,19 @@ impl Feed {
 
 #[async_trait]
 impl BackgroundService for Feed {
-    async fn start_with_ready_notifier(&self, _: ShutdownWatch, ready: ServiceReadyNotifier) {
+    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         // The process has forked by now, if it does at all: threads may start.
         if let Err(error) = self.output.start_writer() {
             tracing::warn!(%error, "cannot start the log's writer: each line is written at once");
         }
         let discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(discovery) = discovery else { return };
+        let stopping = async move {
+            // An error means that the server itself is gone.
+            let _ = shutdown.wait_for(|stopping| *stopping).await;
+        };
         // A gateway whose picture stands still must not live on: a panic in there ends the process.
-        let feeding = tokio::spawn(discovery.run(move || ready.notify_ready()));
+        let feeding = tokio::spawn(discovery.run(stopping, move || ready.notify_ready()));
         if let Err(error) = feeding.await {
             tracing::error!(%error, "discovery ended: ending the process");
             self.output.flush();

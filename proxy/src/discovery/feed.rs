@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,8 +73,11 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    /// Runs until there are no more updates.
-    pub async fn run(mut self, mut updates: mpsc::Receiver<Update>) {
+    /// Runs until there are no more updates. `stopping` ends when the process is told to stop: what is not
+    /// in the snapshot yet is written then.
+    pub async fn run(mut self, mut updates: mpsc::Receiver<Update>, stopping: impl Future<Output = ()>) {
+        let mut stopping = pin!(stopping);
+        let mut is_stopping = false;
         let mut wake_at = None;
         loop {
             tokio::select! {
@@ -84,6 +88,10 @@ impl<R: FnOnce()> Feed<R> {
                 outcomes = self.probes.outcomes() => self.probed(outcomes),
                 snapshot = self.loader.snapshot() => self.open(snapshot),
                 () = self.storer.stored() => {}
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    self.storer.hurry();
+                }
                 () = sleep_until(wake_at) => {}
             }
             wake_at = self.settle(now());
@@ -144,7 +152,7 @@ impl<R: FnOnce()> Feed<R> {
         tracing::warn!(
             revision,
             endpoints = endpoints.len(),
-            "the registry does not answer: serving from the snapshot"
+            "the registry has not answered yet: serving from the snapshot"
         );
         endpoints.iter().for_each(|endpoint| self.probes.start(endpoint));
         let unprobed = endpoints.iter().map(|endpoint| endpoint.id).collect();
@@ -189,8 +197,8 @@ impl<R: FnOnce()> Feed<R> {
                     vanished,
                     of,
                     hold = ?self.hold,
-                    "many registrations vanished at once: their endpoints are held, for so long at most, \
-                     while they can be connected to (registry.guard)"
+                    "more registrations of the service vanished than registry.guard permits: their endpoints \
+                     are held, for so long at most, while they can be connected to"
                 );
             }
             Verdict::Settled { service, returned, dropped } => {

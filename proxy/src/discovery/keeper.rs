@@ -135,6 +135,11 @@ impl Storer {
         self.changed = true;
     }
 
+    /// What has changed is written without another wait.
+    pub fn hurry(&mut self) {
+        self.not_before = None;
+    }
+
     /// Begins to write, if it is time. Returns when to call again, if that is known.
     pub fn store(&mut self, now: Instant) -> Option<Instant> {
         let file = self.file.as_ref()?;

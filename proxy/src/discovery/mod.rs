@@ -55,10 +55,11 @@ impl<S: Source> Discovery<S> {
     }
 
     /// Runs until the process ends; calls `ready` once, when there is a directory to serve from.
-    pub async fn run(self, ready: impl FnOnce() + Send) {
+    /// `stopping` ends when the process is told to stop.
+    pub async fn run(self, stopping: impl Future<Output = ()> + Send, ready: impl FnOnce() + Send) {
         let Self { driver, updates, status, writer, settings, connect, metrics } = self;
         let feed = Feed::new(writer, settings, connect, status, metrics, ready);
-        tokio::join!(driver.run(), feed.run(updates));
+        tokio::join!(driver.run(), feed.run(updates, stopping));
     }
 }
 

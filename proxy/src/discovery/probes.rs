@@ -1,9 +1,11 @@
 //! Probes: whether endpoints that the registry does not vouch for can be connected to.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -24,7 +26,7 @@ pub(super) struct Probes {
     wanted: HashMap<u64, Stage>,
     /// By when it is due, and then by age.
     waiting: BTreeMap<(Instant, u64), Arc<Endpoint>>,
-    running: JoinSet<Outcome>,
+    running: JoinSet<Ended>,
 }
 
 /// How far an endpoint's current probe is.
@@ -39,8 +41,15 @@ enum Stage {
 pub(super) struct Outcome {
     pub endpoint: Arc<Endpoint>,
     pub probe: Probe,
-    /// When it was begun.
+}
+
+/// A probe that has ended.
+#[derive(Debug)]
+struct Ended {
+    endpoint: Arc<Endpoint>,
     begun: Instant,
+    /// None: it says nothing about the endpoint.
+    probe: Option<Probe>,
 }
 
 impl Probes {
@@ -100,16 +109,16 @@ impl Probes {
         None
     }
 
-    /// Takes a probe's outcome and schedules the next. None: nobody wants to know any more.
-    fn end(&mut self, ended: Result<(Id, Outcome), JoinError>) -> Option<Outcome> {
-        let (task, outcome) = joined(ended)?;
+    /// Takes a probe's end and schedules the next. None: nobody wants to know any more, or it says nothing.
+    fn end(&mut self, ended: Result<(Id, Ended), JoinError>) -> Option<Outcome> {
+        let (task, Ended { endpoint, begun, probe }) = joined(ended)?;
         // An endpoint may have been given up and taken up again while its former probe was ending.
-        match self.wanted.get(&outcome.endpoint.id) {
+        match self.wanted.get(&endpoint.id) {
             Some(Stage::Running(probe)) if probe.id() == task => {}
             _ => return None,
         }
-        self.schedule(outcome.endpoint.clone(), outcome.begun + INTERVAL);
-        Some(outcome)
+        self.schedule(endpoint.clone(), begun + INTERVAL);
+        probe.map(|probe| Outcome { endpoint, probe })
     }
 
     fn schedule(&mut self, endpoint: Arc<Endpoint>, at: Instant) {
@@ -118,11 +127,21 @@ impl Probes {
     }
 }
 
-/// A connection that is opened is closed at once.
-async fn probe(endpoint: Arc<Endpoint>, limit: Duration, begun: Instant) -> Outcome {
+async fn probe(endpoint: Arc<Endpoint>, limit: Duration, begun: Instant) -> Ended {
     let connected = timeout(limit, TcpStream::connect(endpoint.address)).await;
-    let probe = if matches!(connected, Ok(Ok(_))) { Probe::Passed } else { Probe::Failed };
-    Outcome { endpoint, probe, begun }
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    // A connection that was opened is closed at once.
+    Ended { probe: judge(connected.map(drop)), endpoint, begun }
+}
+
+/// What a connect says about the endpoint. That we ourselves lack files, memory or ports says nothing.
+fn judge(connected: io::Result<()>) -> Option<Probe> {
+    let Err(error) = connected else { return Some(Probe::Passed) };
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    match errno {
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EADDRNOTAVAIL) => None,
+        _ => Some(Probe::Failed),
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ struct Fixture {
     status: watch::Sender<Status>,
     metrics: Arc<Metrics>,
     ready: oneshot::Receiver<()>,
+    stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
     revision: i64,
 }
@@ -41,12 +42,14 @@ impl Fixture {
         let (updates, to_take) = mpsc::channel(16);
         let (status, followed) = watch::channel(Status::default());
         let (is_ready, ready) = oneshot::channel();
+        let (stop, told_to_stop) = oneshot::channel();
+        let stopped = async { told_to_stop.await.unwrap_or_default() };
         let metrics = Arc::new(Metrics::new()?);
         let connect = Duration::from_secs(5);
         let when_ready = move || is_ready.send(()).unwrap_or_default();
         let feed = Feed::new(writer, settings, connect, followed, metrics.clone(), when_ready);
-        let running = tokio::spawn(feed.run(to_take));
-        Ok(Self { directory, updates, status, metrics, ready, running, revision: 10 })
+        let running = tokio::spawn(feed.run(to_take, stopped));
+        Ok(Self { directory, updates, status, metrics, ready, stop: Some(stop), running, revision: 10 })
     }
 
     /// A feed whose registry has these instances of `goods`.
@@ -379,5 +382,28 @@ async fn a_snapshot_that_nobody_confirmed_is_not_written_back() -> Result<()> {
     File::new(path.clone()).store(&Snapshot { revision: 4, instances: vec![dead("z")?] })?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(kept(&path)?, ["z"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_has_changed_is_written_when_the_process_is_told_to_stop() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("snapshot");
+    let (_a, a) = alive("a")?;
+    let (_b, b) = alive("b")?;
+    let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path.clone()))?;
+    fixture.list(&[a]).await?;
+    eventually("the first one is written", PATIENCE, async || {
+        ensure!(!fixture.shows_metric("leaseway_snapshot_stored_timestamp_seconds 0")?, "not yet");
+        Ok(())
+    })
+    .await?;
+    let written = Instant::now();
+    fixture.put(&b).await?;
+    fixture.until_standing("b", Standing::Registered).await?;
+    fixture.stop.take().context("told twice")?.send(()).unwrap_or_default();
+    until_kept(&path, &["a", "b"]).await?;
+    let took = written.elapsed();
+    assert!(took < Duration::from_millis(4500), "it was merely its time: {took:?}");
     Ok(())
 }

@@ -108,3 +108,29 @@ async fn many_wait_for_their_turn_and_each_has_one_before_another_has_two() -> R
     }
     Ok(())
 }
+
+#[test]
+fn what_we_lack_ourselves_says_nothing_about_an_endpoint() {
+    assert_eq!(judge(Ok(())), Some(Probe::Passed));
+    let failed = |errno: Errno| judge(Err(io::Error::from_raw_os_error(errno as i32)));
+    for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EADDRNOTAVAIL] {
+        assert_eq!(failed(errno), None, "{errno}");
+    }
+    for errno in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::ECONNRESET] {
+        assert_eq!(failed(errno), Some(Probe::Failed), "{errno}");
+    }
+    assert_eq!(judge(Err(io::ErrorKind::TimedOut.into())), Some(Probe::Failed));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_answer_fails_its_probe_in_time() -> Result<()> {
+    // One that was accepted by nobody fills the queue: the system drops who comes next.
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind("127.0.0.1:0".parse()?)?;
+    let full = socket.listen(0)?;
+    let _first = TcpStream::connect(full.local_addr()?).await?;
+    let mut probes = Probes::new(Duration::from_millis(300));
+    probes.start(&endpoint(1, full.local_addr()?));
+    assert_eq!(next(&mut probes).await?, [(1, Probe::Failed)]);
+    Ok(())
+}
