@@ -231,7 +231,10 @@ async fn pump(
     let (sender, pieces) = mpsc::channel(UNDER_WAY);
     let write = write_pieces(pieces, to, way, state.clone());
     // A failure to write ends it, whatever is still to be read.
-    let read = async { Ok(read_pieces(from, sender, state).await) };
+    let read = async {
+        read_pieces(from, sender, state).await;
+        Ok(())
+    };
     tokio::try_join!(write, read)?;
     Ok(())
 }

@@ -76,7 +76,11 @@ async fn bytes_and_ends_pass_both_ways() -> Result<()> {
     connection.shutdown().await?;
     assert_eq!(end(&mut connection).await?, None, "a clean end");
     assert_eq!(relay.accepted(), 1);
-    eventually("none is open", PATIENCE, async || Ok(ensure!(relay.open() == 0))).await
+    eventually("none is open", PATIENCE, async || {
+        ensure!(relay.open() == 0);
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -143,9 +143,9 @@ impl Member {
     }
 
     pub(super) fn argument(&self, name: &str) -> Result<&str> {
-        let values =
+        let mut values =
             self.arguments.iter().filter_map(|argument| argument.strip_prefix(name)?.strip_prefix('='));
-        values.last().with_context(|| format!("etcd was started without {name}"))
+        values.next_back().with_context(|| format!("etcd was started without {name}"))
     }
 
     /// Whether it ended because somebody else had one of its ports.

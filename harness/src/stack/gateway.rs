@@ -174,7 +174,9 @@ impl Gateway {
             let is_it = of_labels.is_empty() || of_labels.starts_with('{');
             (is_it && labels.iter().all(|label| of_labels.contains(label))).then(|| value.parse::<f64>())
         });
-        samples.sum::<Result<f64, _>>().with_context(|| format!("reading {name} from /metrics"))
+        // The sum of nothing would be -0.
+        let sum = samples.sum::<Result<f64, _>>().map(|sum| sum + 0.0);
+        sum.with_context(|| format!("reading {name} from /metrics"))
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -13,7 +13,7 @@ use harness::{
 use tokio::time::sleep;
 
 use crate::{
-    context::{Context, load},
+    context::{Context, counter, load},
     difference::{Vanished, converged},
     measured::{Measured, bound},
     relayed::endpoints,
@@ -35,7 +35,7 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
     sleep(context.scale.calm).await;
 
     for (round, mode) in (2..).zip(context.variants(&[Mode::Cut, Mode::BlackHole])) {
-        let lists = gateway.metric("leaseway_registry_lists_total", &[]).await?;
+        let lists = counter(&gateway, "leaseway_registry_lists_total").await?;
         relays[0].set(mode);
         context.say(format_args!("partition: {mode:?}"));
         let begun = Instant::now();
@@ -55,7 +55,7 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
         let connected = Instant::now();
         let took = converged(&mut client, &gateway, Vanished::MayBeSuspect, connected, bound(GOAL)).await?;
         measured.time(&format!("converged ({mode:?})"), took, GOAL)?;
-        let listed = gateway.metric("leaseway_registry_lists_total", &[]).await?;
+        let listed = counter(&gateway, "leaseway_registry_lists_total").await?;
         ensure!(listed > lists, "it did not list again: the compaction was not met");
     }
     measured.none_failed(&running.stop().await)

@@ -111,6 +111,17 @@ pub(crate) fn load(gateway: &Gateway, path: &str) -> Load {
     Load::get(gateway.address(), path).rate(RATE)
 }
 
+/// A metric without labels, which is there from the start: a name that is not there would read as zero.
+///
+/// # Errors
+/// When it is not there.
+pub(crate) async fn counter(gateway: &Gateway, name: &str) -> Result<f64> {
+    let text = gateway.admin("/metrics").await?.text();
+    let is_there = text.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+    ensure!(is_there, "/metrics shows no {name}");
+    gateway.metric(name, &[]).await
+}
+
 /// Waits until `/services` is as `wanted`; how long after `since` that was.
 ///
 /// # Errors

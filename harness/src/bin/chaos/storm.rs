@@ -18,7 +18,7 @@ use harness::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    context::{Context, load},
+    context::{Context, counter, load},
     difference::{Vanished, converged},
     measured::Measured,
     relayed::Relayed,
@@ -55,7 +55,7 @@ struct Storm {
     gateway: Gateway,
     client: Client,
     _goods: Vec<Goods>,
-    _steady: Backend,
+    steady: Backend,
     /// How many changes etcd took, and how many it did not, or did not say.
     taken: u32,
     refused: u32,
@@ -89,8 +89,7 @@ impl Storm {
         let gateway = Gateway::start(&etcd.endpoints(), options).await?;
         gateway.wait_instances("goods", &GOODS).await?;
         let client = etcd.cluster.client().await?;
-        let (_goods, _steady) = (goods, steady);
-        Ok(Self { guard, chance, etcd, gateway, client, _goods, _steady, taken: 0, refused: 0 })
+        Ok(Self { guard, chance, etcd, gateway, client, _goods: goods, steady, taken: 0, refused: 0 })
     }
 
     async fn run(mut self, context: &Context, measured: &mut Measured) -> Result<()> {
@@ -102,7 +101,7 @@ impl Storm {
         let mut faults = Faults::default();
         let begun = Instant::now();
         while begun.elapsed() < context.scale.storm {
-            let step = Step::draw(&mut self.chance);
+            let step = Step::draw(&mut self.chance, self.steady.address());
             sleep(step.pause).await;
             faults.end_due(&mut self.etcd, context, Instant::now()).await?;
             if let Some(fault) = step.fault {
@@ -116,10 +115,10 @@ impl Storm {
         let (quiet, mut client) = (Instant::now(), self.etcd.cluster.client().await?);
         converged(&mut client, &self.gateway, vanished, quiet, PATIENCE).await?;
 
-        let metric = async |name| self.gateway.metric(name, &[]).await;
-        let repaired = metric("leaseway_registry_repaired_total").await?;
-        let lists = metric("leaseway_registry_lists_total").await?;
-        measured.note(format_args!("{} changes, {} faults, {lists} lists", self.taken, faults.count()));
+        let repaired = counter(&self.gateway, "leaseway_registry_repaired_keys_total").await?;
+        let lists = counter(&self.gateway, "leaseway_registry_lists_total").await?;
+        let (taken, refused, faults) = (self.taken, self.refused, faults.count());
+        measured.note(format_args!("{taken} changes, {refused} in vain, {faults} faults, {lists} lists"));
         measured.note(format_args!("0 differences, {repaired} repaired by the auditor"));
         measured.none_failed(&running.stop().await)
     }

@@ -19,7 +19,7 @@ use harness::{
 use tokio::time::sleep;
 
 use crate::{
-    context::Context,
+    context::{Context, counter},
     difference::{Vanished, converged},
     measured::Measured,
     relayed::endpoints,
@@ -88,7 +88,7 @@ impl<'a> Expiries<'a> {
         let services = self.gateway.services().await?;
         let shown = services.endpoints("numbered").len();
         ensure!(shown == put, "{shown} of {put} registrations are shown");
-        let repaired = self.gateway.metric("leaseway_registry_repaired_total", &[]).await?;
+        let repaired = counter(&self.gateway, "leaseway_registry_repaired_keys_total").await?;
         ensure!(repaired == 0.0, "the watch missed {repaired} events; the auditor found them");
 
         let connections = self.relays[0].accepted();

@@ -17,7 +17,7 @@ use harness::{
 use tokio::time::sleep;
 
 use crate::{
-    context::{Context, RATE, all_up, load, shown},
+    context::{Context, RATE, all_up, counter, load, shown},
     measured::{Measured, bound},
 };
 
@@ -48,14 +48,14 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
     for (accident, what) in [(Accident::Wiped, "prefix wiped"), (Accident::Revoked, "leases revoked")] {
         let running = start_loads(&stack);
         sleep(context.scale.calm).await;
-        let alarms = stack.gateway.metric("leaseway_guard_alarms_total", &[]).await?;
+        let alarms = counter(&stack.gateway, "leaseway_guard_alarms_total").await?;
         let mark = stack.gateway.process().line_count();
         accident.happen(&stack, &mut client).await?;
         context.say(what);
         let is_alarm = |line: &str| line.contains("\"WARN\"") && line.contains("\"held\"");
         stack.gateway.process().wait_for_line_since(mark, is_alarm, PATIENCE).await?;
         ensure!(
-            stack.gateway.metric("leaseway_guard_alarms_total", &[]).await? > alarms,
+            counter(&stack.gateway, "leaseway_guard_alarms_total").await? > alarms,
             "the alarm was not counted"
         );
         context.say("the guard has raised its alarm");

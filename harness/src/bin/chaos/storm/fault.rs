@@ -1,6 +1,10 @@
 //! What a storm is made of: changes of the registry, and faults of members and of the way to them.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use etcd_client::{Client, CompactionOptions, DeleteOptions, PutOptions, Txn, TxnOp};
@@ -16,8 +20,10 @@ const SERVICES: u8 = 5;
 const INSTANCES: u8 = 20;
 /// The shortest that this etcd grants, in seconds.
 const TTL: i64 = 2;
-/// How many faults lie before and after each change without one.
-const FAULTS_IN: u8 = 8;
+/// One step in so many begins a fault.
+const STEPS_PER_FAULT: u8 = 10;
+/// A compaction leaves fewer revisions than that: a gateway that was away for a second or two has missed some.
+const KEPT_REVISIONS: i64 = 20;
 
 /// What is done next. All chance is drawn here, so that a seed gives the same steps whatever etcd answers.
 #[derive(Debug)]
@@ -62,19 +68,20 @@ enum Kind {
 }
 
 impl Step {
-    pub(super) fn draw(chance: &mut fastrand::Rng) -> Self {
-        let pause = Duration::from_millis(chance.u64(20..400));
-        let change = Change::draw(chance);
+    /// Some of what is registered has the address `live`; nobody listens at the others.
+    pub(super) fn draw(chance: &mut fastrand::Rng, live: SocketAddr) -> Self {
+        let pause = Duration::from_millis(chance.u64(5..250));
+        let change = Change::draw(chance, live);
         let fault = Fault::draw(chance);
-        Self { pause, change, fault: (chance.u8(..FAULTS_IN) == 0).then_some(fault) }
+        Self { pause, change, fault: (chance.u8(..STEPS_PER_FAULT) == 0).then_some(fault) }
     }
 }
 
 impl Change {
-    fn draw(chance: &mut fastrand::Rng) -> Self {
-        let one = instance(chance);
-        let burst = (0..100).map(|_| instance(chance)).collect();
-        let number = chance.usize(..1000);
+    fn draw(chance: &mut fastrand::Rng, live: SocketAddr) -> Self {
+        let one = instance(chance, live);
+        let burst = (0..100).map(|_| instance(chance, live)).collect();
+        let (number, kept) = (chance.usize(..1000), chance.i64(..KEPT_REVISIONS));
         match chance.u8(..100) {
             0..40 => Self::Put(one.0, one.1),
             40..55 => Self::PutUnderALeaseThatExpires(one.0, one.1),
@@ -83,7 +90,7 @@ impl Change {
             85..91 => Self::Revoke(number),
             91..92 => Self::RevokeAll,
             92..93 => Self::Wipe,
-            _ => Self::Compact(number as i64 / 10),
+            _ => Self::Compact(kept),
         }
     }
 
@@ -130,10 +137,11 @@ impl Change {
     }
 }
 
-/// The key of an instance, and an address where nobody listens.
-fn instance(chance: &mut fastrand::Rng) -> (String, String) {
+/// The key of an instance, and its address.
+fn instance(chance: &mut fastrand::Rng, live: SocketAddr) -> (String, String) {
     let (service, instance) = (chance.u8(..SERVICES), chance.u8(..INSTANCES));
-    let address = format!("127.0.0.1:{}", chance.u16(1..1000));
+    let dead = format!("127.0.0.1:{}", chance.u16(1..1000));
+    let address = if chance.u8(..4) == 0 { live.to_string() } else { dead };
     (key(&format!("random-{service}"), &instance.to_string()), address)
 }
 
@@ -157,9 +165,25 @@ impl Fault {
         Self { kind, at: chance.usize(..3), lasts: Duration::from_millis(chance.u64(200..12_000)) }
     }
 
-    /// Whether a majority of members may be needed to undo it.
-    fn is_of_member(self) -> bool {
-        matches!(self.kind, Kind::Killed | Kind::Stopped | Kind::Restarted)
+    /// Whether one of them would undo or hide the other, or leave less than a majority of members.
+    fn excludes(self, other: Self) -> bool {
+        match (self.kind, other.kind) {
+            (Kind::Relay(_), Kind::Relay(_)) => self.at == other.at,
+            (Kind::Relay(_) | Kind::AllRelays(_), Kind::Relay(_) | Kind::AllRelays(_)) => true,
+            (Kind::Relay(_) | Kind::AllRelays(_), _) | (_, Kind::Relay(_) | Kind::AllRelays(_)) => false,
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, at, .. } = self;
+        match kind {
+            Kind::Relay(mode) => write!(formatter, "{mode:?} on the way to member {at}"),
+            Kind::AllRelays(mode) => write!(formatter, "{mode:?} on the way to all members"),
+            Kind::Killed | Kind::Stopped | Kind::Restarted => write!(formatter, "member {at}: {kind:?}"),
+        }
     }
 }
 
@@ -176,7 +200,7 @@ impl Faults {
         self.count
     }
 
-    /// Begins one, unless it would be the second member that is down: three have a majority of two.
+    /// Begins one, unless one that lasts excludes it.
     pub(super) async fn begin(
         &mut self,
         fault: Fault,
@@ -184,10 +208,10 @@ impl Faults {
         context: &Context,
         now: Instant,
     ) -> Result<()> {
-        if fault.is_of_member() && self.lasting.iter().any(|(_, other)| other.is_of_member()) {
+        if self.lasting.iter().any(|(_, other)| fault.excludes(*other)) {
             return Ok(());
         }
-        context.say(format_args!("{fault:?}"));
+        context.say(format_args!("{fault} for {:?}", fault.lasts));
         self.count += 1;
         match fault.kind {
             Kind::Killed | Kind::Restarted => etcd.cluster.members[fault.at].kill().await?,
@@ -222,12 +246,12 @@ impl Faults {
 }
 
 async fn end(faults: Vec<(Instant, Fault)>, etcd: &mut Relayed, context: &Context) -> Result<()> {
-    for (_, Fault { kind, at, .. }) in faults {
-        context.say(format_args!("over: {kind:?} at {at}"));
-        match kind {
-            Kind::Killed | Kind::Restarted => etcd.cluster.members[at].restart().await?,
-            Kind::Stopped => etcd.cluster.members[at].resume()?,
-            Kind::Relay(_) => etcd.relays[at].set(Mode::Pass),
+    for (_, fault) in faults {
+        context.say(format_args!("{fault}: over"));
+        match fault.kind {
+            Kind::Killed | Kind::Restarted => etcd.cluster.members[fault.at].restart().await?,
+            Kind::Stopped => etcd.cluster.members[fault.at].resume()?,
+            Kind::Relay(_) => etcd.relays[fault.at].set(Mode::Pass),
             Kind::AllRelays(_) => etcd.pass(),
         }
     }
