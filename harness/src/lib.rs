@@ -12,6 +12,7 @@ mod output;
 pub mod ports;
 pub mod process;
 pub mod quantile;
+pub mod relay;
 pub mod stack;
 pub mod tls;
 pub mod users;

@@ -96,7 +96,9 @@ struct Round {
 impl Round {
     async fn run(etcd: &Etcd, changes: usize) -> Result<Self> {
         let services: Vec<_> = (0..changes).map(|number| format!("service-{number}")).collect();
-        let mut options = GatewayOptions::without_routes().discard_log();
+        // The guard would keep the last instance of a service, as long as it can be connected to.
+        let mut options =
+            GatewayOptions::without_routes().set("gateway/registry/guard/share", 1).discard_log();
         for service in &services {
             options = options.route(&format!("/{service}"), service);
         }
