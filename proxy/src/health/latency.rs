@@ -1,0 +1,233 @@
+//! How long an endpoint usually takes to its first byte.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A sample of this age counts 1/e of a new one.
+const TIME_CONSTANT: f64 = 10.0;
+
+/// The most that one sample weighs, however long nothing came before it: after a pause, one odd answer
+/// must not stand for all.
+const HEAVIEST: f64 = 0.1;
+
+/// The weight of the first sample, which has no time before it. Low, so that the slow first answer of a
+/// cold instance is soon outweighed.
+const FIRST: f64 = 0.001;
+
+/// A sample counts as at most so many times what was usual before it...
+const OUTLIER: f64 = 10.0;
+
+/// ...but up to this many seconds it always counts as it is.
+const NEVER_OUTLIER: f64 = 1.0;
+
+/// Seconds; a longer sample counts as this. No attempt lasts so long.
+const LONGEST: f64 = 86_400.0;
+
+/// A mean of the times to the first byte over the last ten seconds or so, weighted by time.
+///
+/// It is to say what is usual, so a single sample moves it little: the requests that a stopped process
+/// answers when it goes on must not make its next stop look usual. It starts from nothing, without a bias
+/// towards its first samples (as Adam's moments do: the mean is divided by the weight it has gathered).
+///
+/// Readers and writers are lock-free; [`record`](Self::record) is two atomic writes. All are relaxed: the
+/// number stands for itself.
+#[derive(Debug)]
+pub struct Latency {
+    origin: Instant,
+    /// When the last sample came, in nanoseconds since `origin`.
+    sampled: AtomicU64,
+    /// A [`Mean`]'s bits.
+    mean: AtomicU64,
+}
+
+impl Latency {
+    /// One without a sample. `origin` is any moment before the first.
+    pub fn new(origin: Instant) -> Self {
+        Self { origin, sampled: AtomicU64::new(0), mean: AtomicU64::new(Mean::default().to_bits()) }
+    }
+
+    /// Takes the time that a request waited for the first byte of its answer; `now` is when it came.
+    ///
+    /// Samples of one nanosecond share the weight of the first of them.
+    pub fn record(&self, waited: Duration, now: Instant) {
+        let now = u64::try_from(now.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
+        let before = self.sampled.fetch_max(now, Ordering::Relaxed);
+        let gap = Duration::from_nanos(now.saturating_sub(before)).as_secs_f64();
+        let weight = (-(-gap / TIME_CONSTANT).exp_m1()).min(HEAVIEST);
+        let waited = waited.as_secs_f64().min(LONGEST);
+        let add = |bits| Some(Mean::from_bits(bits).with(waited, weight).to_bits());
+        // An `Err` is impossible: `add` never declines.
+        let _ = self.mean.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// The mean; none before the first sample.
+    pub fn usual(&self) -> Option<Duration> {
+        let mean = Mean::from_bits(self.mean.load(Ordering::Relaxed));
+        (mean.weight > 0.0).then(|| Duration::from_secs_f32(mean.seconds))
+    }
+}
+
+/// Both halves fit an atomic, so that they change together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    seconds: f32,
+    /// What the samples weigh together: from 0, none, up to 1.
+    weight: f32,
+}
+
+impl Mean {
+    fn with(self, sample: f64, weight: f64) -> Self {
+        let (mean, gathered) = (f64::from(self.seconds), f64::from(self.weight));
+        if gathered == 0.0 {
+            return Self { seconds: sample as f32, weight: FIRST as f32 };
+        }
+        let sample = sample.min((mean * OUTLIER).max(NEVER_OUTLIER));
+        let gathered = gathered * (1.0 - weight) + weight;
+        Self { seconds: (mean + (sample - mean) * weight / gathered) as f32, weight: gathered as f32 }
+    }
+
+    fn to_bits(self) -> u64 {
+        u64::from(self.seconds.to_bits()) << 32 | u64::from(self.weight.to_bits())
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        Self { seconds: f32::from_bits((bits >> 32) as u32), weight: f32::from_bits(bits as u32) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Samples of `waited`, one each `gap`.
+    fn run(latency: &Latency, now: &mut Instant, waited: Duration, gap: Duration, samples: u32) {
+        for _ in 0..samples {
+            *now += gap;
+            latency.record(waited, *now);
+        }
+    }
+
+    fn usual(latency: &Latency) -> Duration {
+        latency.usual().expect("a sample came")
+    }
+
+    #[test]
+    fn nothing_is_usual_before_the_first_sample() {
+        let now = Instant::now();
+        let latency = Latency::new(now);
+        assert_eq!(latency.usual(), None);
+        latency.record(20 * MS, now);
+        assert_eq!(usual(&latency).as_millis(), 20);
+    }
+
+    #[test]
+    fn a_lasting_change_is_followed_by_its_time_constant() {
+        let mut now = Instant::now();
+        let latency = Latency::new(now);
+        run(&latency, &mut now, 100 * MS, 10 * MS, 10_000);
+        assert_eq!(usual(&latency).as_millis(), 100);
+        run(&latency, &mut now, 200 * MS, 10 * MS, 1_000);
+        // 100 + 100 (1 - 1/e)
+        assert!((160..=166).contains(&usual(&latency).as_millis()), "{:?}", usual(&latency));
+    }
+
+    #[test]
+    fn the_rate_of_samples_does_not_matter() {
+        let means = [10_u32, 100, 10_000].map(|rate| {
+            let mut now = Instant::now();
+            let latency = Latency::new(now);
+            run(&latency, &mut now, 100 * MS, SECOND / rate, 60 * rate);
+            run(&latency, &mut now, 200 * MS, SECOND / rate, 5 * rate);
+            usual(&latency).as_secs_f64()
+        });
+        assert!(means.iter().all(|mean| (mean - means[0]).abs() < 0.002), "{means:?}");
+    }
+
+    #[test]
+    fn a_slow_first_answer_is_soon_outweighed() {
+        let mut now = Instant::now();
+        let latency = Latency::new(now);
+        latency.record(2 * SECOND, now);
+        run(&latency, &mut now, 5 * MS, 10 * MS, 100);
+        assert!(usual(&latency) < 50 * MS, "{:?}", usual(&latency));
+    }
+
+    #[test]
+    fn answers_after_a_pause_do_not_make_the_next_pause_usual() {
+        let mut now = Instant::now();
+        let latency = Latency::new(now);
+        run(&latency, &mut now, 5 * MS, 20 * MS, 1_000);
+        now += 60 * SECOND;
+        for _ in 0..50 {
+            now += MS / 100;
+            latency.record(60 * SECOND, now);
+        }
+        assert!(usual(&latency) < 150 * MS, "{:?}", usual(&latency));
+    }
+
+    #[test]
+    fn a_service_that_is_slow_from_now_on_is_believed() {
+        let mut now = Instant::now();
+        let latency = Latency::new(now);
+        run(&latency, &mut now, 5 * MS, 20 * MS, 1_000);
+        run(&latency, &mut now, 5 * SECOND, SECOND, 60);
+        assert!(usual(&latency) > 4 * SECOND, "{:?}", usual(&latency));
+    }
+
+    #[test]
+    fn no_sample_is_lost_between_threads_and_none_counts_twice() {
+        const SAMPLES: u32 = 5_000;
+        let origin = Instant::now();
+        let latency = Latency::new(origin);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let latency = &latency;
+                scope.spawn(move || {
+                    for n in 0..SAMPLES {
+                        latency.record(100 * MS, origin + (n * 4 + thread) * MS / 4);
+                    }
+                });
+            }
+        });
+        // Whoever came first, the gaps add up to the whole time, and each has been multiplied in once.
+        let span = f64::from(SAMPLES) / 1e3;
+        let expected = 1.0 - (1.0 - FIRST) * (-span / TIME_CONSTANT).exp();
+        let gathered = f64::from(Mean::from_bits(latency.mean.load(Ordering::Relaxed)).weight);
+        assert!((gathered - expected).abs() < 0.001, "{gathered} instead of {expected}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_mean_stays_between_the_least_and_the_greatest_sample(
+            samples in prop::collection::vec((0_u64..100_000, 0_u64..20_000_000), 1..200),
+        ) {
+            let mut now = Instant::now();
+            let latency = Latency::new(now);
+            for (waited, gap) in &samples {
+                now += Duration::from_micros(*gap);
+                latency.record(Duration::from_millis(*waited), now);
+            }
+            let bounds = samples.iter().map(|(waited, _)| *waited as f64 / 1e3);
+            let least = bounds.clone().fold(f64::INFINITY, f64::min);
+            let greatest = bounds.fold(0.0, f64::max);
+            let mean = usual(&latency).as_secs_f64();
+            prop_assert!(mean >= least * 0.9999 && mean <= greatest * 1.0001, "{least} {mean} {greatest}");
+        }
+
+        #[test]
+        fn extremes_neither_panic_nor_poison_it(waited in prop::collection::vec(any::<u64>(), 0..20)) {
+            let now = Instant::now();
+            let latency = Latency::new(now + SECOND);
+            for seconds in waited {
+                latency.record(Duration::from_secs(seconds), now);
+                prop_assert!(latency.usual().is_some());
+            }
+            latency.record(MS, now + 3600 * SECOND);
+            prop_assert!(latency.usual().is_some());
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What is known of an endpoint's health, and what bounds the load. Decisions only: the time and chance are
+//! passed in, nothing here sleeps, locks or sends.
+//!
+//! | module | it decides |
+//! |---|---|
+//! | [`passive`] | what traffic tells: whether an endpoint is ejected, and how it comes back |
+//! | [`stall`] | which requests wait at an endpoint that has fallen silent |
+//! | [`latency`] | how long an endpoint usually takes to its first byte |
+//! | [`budget`] | whether one more retry is allowed |
+//! | [`limits`] | whether one more request may be in flight |
+
+pub mod budget;
+pub mod latency;
+pub mod limits;
+pub mod passive;
+pub mod stall;
