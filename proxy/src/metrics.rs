@@ -1,7 +1,7 @@
 //! Every metric's name and labels.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -32,6 +32,13 @@ pub struct Metrics {
     registry_lists: IntCounter,
     registry_failures: IntCounter,
     registry_skipped: IntCounter,
+    registry_audits: IntCounter,
+    registry_repaired: IntCounter,
+    stale: IntGauge,
+    guard_held: IntGauge,
+    guard_alarms: IntCounter,
+    snapshot_stored: IntGauge,
+    snapshot_failures: IntCounter,
     panics: IntCounter,
     lines_dropped: IntCounter,
 }
@@ -94,6 +101,28 @@ impl Metrics {
                 "registry_skipped_records_total",
                 "Records that were no registration.",
             )?,
+            registry_audits: counter(
+                "registry_audits_total",
+                "Comparisons of the directory with a complete list.",
+            )?,
+            registry_repaired: counter(
+                "registry_repaired_keys_total",
+                "Keys that an audit found to differ, and repaired.",
+            )?,
+            stale: gauge("stale", "1 while the directory shows the snapshot, not the registry.")?,
+            guard_held: gauge("guard_held", "Endpoints that the guard holds without a registration.")?,
+            guard_alarms: counter(
+                "guard_alarms_total",
+                "Times that the guard began to hold endpoints of a service.",
+            )?,
+            snapshot_stored: gauge(
+                "snapshot_stored_timestamp_seconds",
+                "When the snapshot was last written, in Unix time; 0: not by this process.",
+            )?,
+            snapshot_failures: counter(
+                "snapshot_failures_total",
+                "Snapshots that could not be read or written.",
+            )?,
             panics: counter("panics_total", "Requests that a panic ended.")?,
             lines_dropped: counter("log_lines_dropped_total", "Log lines dropped because nobody took them.")?,
             registry,
@@ -114,6 +143,27 @@ impl Metrics {
     /// Requests being served.
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    /// Endpoints that the guard holds.
+    pub fn guard_held(&self) -> &IntGauge {
+        &self.guard_held
+    }
+
+    /// Counts that the guard began to hold endpoints of a service.
+    pub fn guard_alarmed(&self) {
+        self.guard_alarms.inc();
+    }
+
+    /// Notes that the snapshot was written.
+    pub fn snapshot_stored(&self, at: SystemTime) {
+        let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.snapshot_stored.set(as_gauge(since_epoch.as_secs()));
+    }
+
+    /// Counts a snapshot that could not be read or written.
+    pub fn snapshot_failed(&self) {
+        self.snapshot_failures.inc();
     }
 
     /// Counts a request that a panic ended.
@@ -140,6 +190,7 @@ impl Metrics {
     }
 
     fn show_directory(&self, directory: &Directory) {
+        self.stale.set(directory.is_stale().into());
         // Services that are gone take their series with them.
         self.endpoints.reset();
         for service in directory.services().values() {
@@ -162,6 +213,8 @@ impl Metrics {
         mirror(&self.registry_lists, status.lists);
         mirror(&self.registry_failures, status.failures);
         mirror(&self.registry_skipped, status.skipped);
+        mirror(&self.registry_audits, status.audits);
+        mirror(&self.registry_repaired, status.repaired);
     }
 }
 

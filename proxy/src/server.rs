@@ -1,7 +1,7 @@
 //! Builds Pingora's server: which services run, in which order they get ready, how it stops.
 //!
 //! ```text
-//! discovery   feeds the directory; ready with the first list
+//! discovery   feeds the directory; ready with the first list, or with the snapshot
 //! sockets     hands the sockets that were bound at the start to Pingora
 //! bootstrap   under -u: takes the sockets of a running process, after discovery
 //! gateway     listens after both: from the start, or under -u once it can serve
@@ -89,9 +89,10 @@ fn build(
     let services = config.routes.iter().map(|route| route.service.as_str());
     let (directory, writer) = directory::new(services);
     let metrics = Arc::new(Metrics::new()?);
-    let registry = &config.registry;
+    let registry = config.registry.clone();
     let watch = watch(registry.connection.clone(), registry.watch.clone());
-    let (discovery, status) = Discovery::new(watch, registry.watch.prefix.clone(), writer);
+    let connect = config.timeouts.connect;
+    let (discovery, status) = Discovery::new(watch, writer, registry, connect, metrics.clone());
     let gateway =
         Gateway::new(&config, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());
     let stop = Stop { lifecycle: lifecycle.clone(), drain: config.timeouts.drain, output: output.clone() };
@@ -149,15 +150,19 @@ impl Feed {
 
 #[async_trait]
 impl BackgroundService for Feed {
-    async fn start_with_ready_notifier(&self, _: ShutdownWatch, ready: ServiceReadyNotifier) {
+    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         // The process has forked by now, if it does at all: threads may start.
         if let Err(error) = self.output.start_writer() {
             tracing::warn!(%error, "cannot start the log's writer: each line is written at once");
         }
         let discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(discovery) = discovery else { return };
+        let stopping = async move {
+            // An error means that the server itself is gone.
+            let _ = shutdown.wait_for(|stopping| *stopping).await;
+        };
         // A gateway whose picture stands still must not live on: a panic in there ends the process.
-        let feeding = tokio::spawn(discovery.run(move || ready.notify_ready()));
+        let feeding = tokio::spawn(discovery.run(stopping, move || ready.notify_ready()));
         if let Err(error) = feeding.await {
             tracing::error!(%error, "discovery ended: ending the process");
             self.output.flush();

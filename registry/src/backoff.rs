@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Full jitter spreads many clients that failed together over the whole interval, where a fixed or
 /// lightly jittered delay brings them back as one wave (see "Exponential Backoff And Jitter",
 /// AWS Architecture Blog, 2015).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound of the first wait.
     pub base: Duration,

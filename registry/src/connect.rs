@@ -1,17 +1,26 @@
 //! From connection settings to a client: TLS, user, keepalive, deadlines.
 //!
-//! A client holds one connection to one endpoint. After a failure the next client goes to the next
-//! endpoint, and reads password and certificates again: a rotated file needs no restart. (etcd-client
-//! can balance over several endpoints itself, but then k of n dead members fail k/n of all calls.)
+//! A [`Link`] is one connection to one endpoint, shared by all who need it. When one of them finds it
+//! broken, the next call opens another to the next endpoint, and reads password and certificates again: a
+//! rotated file needs no restart. (etcd-client can balance over several endpoints itself, but then k of n
+//! dead members fail k/n of all calls.)
 
 use std::fmt;
 use std::future::Future;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, Error as EtcdError, OpenSslClientConfig};
-use openssl::ssl::{SslConnectorBuilder, SslFiletype};
+use etcd_client::{Channel, Client, ConnectOptions, Error as EtcdError};
+use hyper_openssl::client::legacy::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use openssl::error::ErrorStack;
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod};
+use tokio::sync::Mutex;
+use tonic::Code;
+use tonic::transport::Endpoint;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -80,6 +89,12 @@ pub enum Cause {
     /// No answer came in time.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
+    /// What is written as the endpoint's URL is none.
+    #[error("this is not the URL of an endpoint")]
+    Url,
+    /// The certificates cannot be used.
+    #[error("cannot use the certificates: {0}")]
+    Certificates(ErrorStack),
     /// The password file cannot be read.
     #[error("cannot read the password file {0}: {1}")]
     Password(PathBuf, std::io::Error),
@@ -113,6 +128,22 @@ impl Cause {
         matches!(self, Cause::Etcd(EtcdError::GRpcStatus(s)) if s.message() == "etcdserver: key not found")
     }
 
+    /// Whether the registry may be well but has more to do than it can: it is then asked less often.
+    pub(crate) fn is_overload(&self) -> bool {
+        match self {
+            Cause::Deadline(_) => true,
+            Cause::Etcd(EtcdError::GRpcStatus(s)) => s.code() == Code::ResourceExhausted,
+            _ => false,
+        }
+    }
+
+    /// Whether another connection may fare better: not where the registry's answer was a clear no.
+    pub(crate) fn is_of_the_link(&self) -> bool {
+        let Cause::Etcd(EtcdError::GRpcStatus(status)) = self else { return true };
+        let refused = [Code::PermissionDenied, Code::ResourceExhausted, Code::NotFound, Code::OutOfRange];
+        !refused.contains(&status.code())
+    }
+
     fn is_authentication_off(&self) -> bool {
         matches!(self, Cause::Etcd(EtcdError::GRpcStatus(s))
             if s.message() == "etcdserver: authentication is not enabled")
@@ -142,30 +173,69 @@ impl fmt::Display for Described<'_> {
     }
 }
 
-/// Makes clients, each to the next endpoint.
+/// The way to the registry. Whoever holds a clone shares one connection.
+#[derive(Debug, Clone)]
+pub struct Connector(Arc<Mutex<State>>);
+
 #[derive(Debug)]
-pub struct Connector {
+struct State {
+    opener: Opener,
+    link: Option<Link>,
+}
+
+impl Connector {
+    /// Nothing is opened yet.
+    pub fn new(connection: Connection) -> Self {
+        Self(Arc::new(Mutex::new(State { opener: Opener::new(connection), link: None })))
+    }
+
+    /// The current connection. If there is none, or it was found broken, a new one to the next endpoint.
+    /// Without a user nothing is sent yet, so an endpoint that is down shows at the first call.
+    ///
+    /// # Errors
+    /// The password file or the certificates cannot be read, or the registry does not take the user, or
+    /// does not say so by the deadline.
+    pub async fn link(&self, deadline: Duration) -> Result<Link, CallError> {
+        // Held while connecting, so that all who wait share one login.
+        let mut state = self.0.lock().await;
+        if let Some(link) = state.link.as_ref().filter(|link| !link.is_broken()) {
+            return Ok(link.clone());
+        }
+        let link = state.opener.open(deadline).await?;
+        Ok(state.link.insert(link).clone())
+    }
+}
+
+/// Opens connections, each to the next endpoint.
+#[derive(Debug)]
+struct Opener {
     connection: Connection,
     next: usize,
     warned_authentication_off: bool,
 }
 
-impl Connector {
+impl Opener {
     /// Starts at a random endpoint, so that many processes do not all hold on to the first member.
-    pub fn new(connection: Connection) -> Self {
+    fn new(connection: Connection) -> Self {
         let next = fastrand::usize(..connection.endpoints.len().max(1));
         Self { connection, next, warned_authentication_off: false }
     }
 
-    /// Opens a client to the next endpoint and authenticates. Without a user nothing is sent yet, so an
-    /// endpoint that is down shows at the first call.
-    pub async fn connect(&mut self, deadline: Duration) -> Result<Link, CallError> {
+    async fn open(&mut self, deadline: Duration) -> Result<Link, CallError> {
         let endpoints = &self.connection.endpoints;
         let endpoint = endpoints.get(self.next % endpoints.len().max(1)).cloned().unwrap_or_default();
         self.next = self.next.wrapping_add(1);
-        let fail = |cause| CallError { attempt: "connect", endpoint: endpoint.clone(), cause };
-        let user = self.read_user().map_err(fail)?;
-        let client = match self.open(&endpoint, user, deadline).await {
+        let client = self.log_in(&endpoint, deadline).await;
+        let certificate = self.connection.tls.as_ref().and_then(|tls| tls.cert.clone());
+        match client {
+            Ok(client) => Ok(Link { client, endpoint, certificate, broken: Arc::default() }),
+            Err(cause) => Err(CallError { attempt: "connect", endpoint, cause }),
+        }
+    }
+
+    async fn log_in(&mut self, endpoint: &str, deadline: Duration) -> Result<Client, Cause> {
+        let user = self.read_user()?;
+        match self.client(endpoint, user, deadline).await {
             // As Go's client does: carry on without a token.
             Err(cause) if cause.is_authentication_off() => {
                 if !std::mem::replace(&mut self.warned_authentication_off, true) {
@@ -174,12 +244,10 @@ impl Connector {
                         "a user is configured, but the registry has authentication off: carrying on without"
                     );
                 }
-                self.open(&endpoint, None, deadline).await
+                self.client(endpoint, None, deadline).await
             }
             other => other,
-        };
-        let certificate = self.connection.tls.as_ref().and_then(|tls| tls.cert.clone());
-        Ok(Link { client: client.map_err(fail)?, endpoint, certificate })
+        }
     }
 
     fn read_user(&self) -> Result<Option<(String, String)>, Cause> {
@@ -191,46 +259,58 @@ impl Connector {
         Ok(Some((name.clone(), password.trim_end().to_owned())))
     }
 
-    async fn open(
+    async fn client(
         &self,
         endpoint: &str,
         user: Option<(String, String)>,
         deadline: Duration,
     ) -> Result<Client, Cause> {
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_keep_alive(PING.0, PING.1)
-            .with_keep_alive_while_idle(false)
-            // A member that lost its leader must say so instead of serving an old picture.
-            .with_require_leader(true)
-            .with_auto_token_refresh(true);
+        // A member that lost its leader must say so instead of serving an old picture.
+        let mut options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
         if let Some((name, password)) = user {
             options = options.with_user(name, password);
         }
-        if let Some(tls) = self.connection.tls.clone() {
-            let config = OpenSslClientConfig::default().manually(|b| load_certificates(b, &tls));
-            options = options.with_openssl_tls(config);
-        }
-        let client = Client::connect([endpoint], Some(options));
+        let client = Client::from_channel(self.channel(endpoint)?, Some(options));
         match tokio::time::timeout(deadline, client).await {
             Ok(client) => client.map_err(Cause::Etcd),
             Err(_) => Err(Cause::Deadline(deadline)),
         }
     }
+
+    /// Ours rather than etcd-client's own, which leaves Nagle's algorithm on with openssl: a call then
+    /// waits up to 40 ms for the acknowledgement of the one before.
+    fn channel(&self, endpoint: &str) -> Result<Channel, Cause> {
+        let tls = self.connection.tls.as_ref();
+        let endpoint = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| Cause::Url)?;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(PING.0)
+            .keep_alive_timeout(PING.1)
+            .keep_alive_while_idle(false);
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let connector = https(tcp, tls).map_err(Cause::Certificates)?;
+        Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(connector)))
+    }
 }
 
-fn load_certificates(builder: &mut SslConnectorBuilder, tls: &Tls) -> Result<(), openssl::error::ErrorStack> {
-    if let Some(ca) = &tls.ca {
+/// For `http://` endpoints too, which it leaves alone.
+fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpConnector>, ErrorStack> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    builder.set_alpn_protos(b"\x02h2")?;
+    if let Some(ca) = tls.and_then(|tls| tls.ca.as_ref()) {
         builder.set_ca_file(ca)?;
     }
-    if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
+    if let Some((cert, key)) = tls.and_then(|tls| tls.cert.as_ref().zip(tls.key.as_ref())) {
         builder.set_certificate_chain_file(cert)?;
-        builder.set_private_key_file(key as &Path, SslFiletype::PEM)?;
+        builder.set_private_key_file(key, SslFiletype::PEM)?;
     }
-    Ok(())
+    HttpsConnector::with_connector(tcp, builder)
 }
 
-/// A client and the endpoint that it talks to.
+/// A connection: a client and the endpoint that it talks to.
+#[derive(Clone)]
 pub struct Link {
     /// The client.
     pub client: Client,
@@ -238,9 +318,20 @@ pub struct Link {
     pub endpoint: String,
     /// The certificate that it shows.
     certificate: Option<PathBuf>,
+    /// Somebody has found it so; shared by all clones.
+    broken: Arc<AtomicBool>,
 }
 
 impl Link {
+    /// Whoever asks for a connection from now on gets another one.
+    pub fn discard(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
     /// Awaits a call under a deadline, and says in its error what was attempted.
     pub async fn call<T>(
         &self,
@@ -255,9 +346,7 @@ impl Link {
         };
         Err(CallError { attempt, endpoint: self.endpoint.clone(), cause })
     }
-}
 
-impl Link {
     fn cause(&self, error: EtcdError) -> Cause {
         match self.certificate.clone() {
             Some(certificate) if broke_after_connect(&error) => Cause::BrokenTls { error, certificate },
@@ -294,24 +383,37 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_client_goes_to_the_next_endpoint() {
+    async fn all_share_a_connection_until_one_of_them_discards_it() {
         let connection = Connection::to(["http://127.0.0.1:1", "http://127.0.0.1:2"]);
-        let mut connector = Connector::new(connection);
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            seen.push(connector.connect(CALL_TIMEOUT).await.unwrap().endpoint);
-        }
-        assert_ne!(seen[0], seen[1]);
-        assert_eq!(seen[0], seen[2]);
+        let connector = Connector::new(connection);
+        let other = connector.clone();
+        let first = connector.link(CALL_TIMEOUT).await.unwrap();
+        assert_eq!(other.link(CALL_TIMEOUT).await.unwrap().endpoint, first.endpoint);
+        first.discard();
+        let second = other.link(CALL_TIMEOUT).await.unwrap();
+        assert_ne!(second.endpoint, first.endpoint);
+        // Whoever notices late that the first one broke does not take the second one down.
+        first.discard();
+        assert_eq!(connector.link(CALL_TIMEOUT).await.unwrap().endpoint, second.endpoint);
+        second.discard();
+        assert_eq!(connector.link(CALL_TIMEOUT).await.unwrap().endpoint, first.endpoint);
     }
 
     #[tokio::test]
     async fn a_missing_password_file_is_named() {
         let mut connection = Connection::to(["http://127.0.0.1:1"]);
         connection.user = Some(User { name: "gateway".into(), password_file: "/nowhere/password".into() });
-        let error = Connector::new(connection).connect(CALL_TIMEOUT).await.unwrap_err();
+        let error = Connector::new(connection).link(CALL_TIMEOUT).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains("could not connect at http://127.0.0.1:1"), "{text}");
         assert!(text.contains("/nowhere/password"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_certificate_is_an_error_and_no_panic() {
+        let mut connection = Connection::to(["https://127.0.0.1:1"]);
+        connection.tls = Some(Tls { ca: Some("/nowhere/ca.pem".into()), ..Tls::default() });
+        let error = Connector::new(connection).link(CALL_TIMEOUT).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Certificates(_)), "{error}");
     }
 }

@@ -7,7 +7,7 @@ pub(super) fn pick<'e>(endpoints: &'e Endpoints, tried: &[u64], chance: u64) -> 
     let cumulative = endpoints.cumulative();
     let total = *cumulative.last()?;
     let point = scale(chance, total)?;
-    // The first entry whose cumulative weight exceeds the point; one of weight 0 never does first.
+    // The first entry whose cumulative weight exceeds the point; one that adds nothing never does first.
     let drawn = entries.get(cumulative.partition_point(|sum| *sum <= point))?;
     if !tried.contains(&drawn.endpoint.id) {
         return Some(drawn);
@@ -15,13 +15,15 @@ pub(super) fn pick<'e>(endpoints: &'e Endpoints, tried: &[u64], chance: u64) -> 
     pick_untried(entries, tried, chance)
 }
 
-/// Draws again among what is left. Rare (a retry that drew its predecessor), so a walk will do. The low
-/// bits of the chance are as good as new: the first draw used its high ones.
+/// Draws again among the best rank that is left. Rare (a retry that drew its predecessor), so a walk will
+/// do. The low bits of the chance are as good as new: the first draw used its high ones.
 fn pick_untried<'e>(entries: &'e [Entry], tried: &[u64], chance: u64) -> Option<&'e Entry> {
     let untried = || entries.iter().filter(|e| !tried.contains(&e.endpoint.id));
-    let total = untried().map(|e| u32::from(e.weight)).sum();
+    let best = untried().filter_map(Entry::rank).min()?;
+    let candidates = || untried().filter(|e| e.rank() == Some(best));
+    let total = candidates().map(|e| u32::from(e.weight)).fold(0, u32::saturating_add);
     let mut point = scale(chance << 32, total)?;
-    untried().find(|entry| {
+    candidates().find(|entry| {
         let weight = u32::from(entry.weight);
         let hit = point < weight;
         point = point.saturating_sub(weight);
@@ -40,7 +42,7 @@ mod tests {
     use super::*;
     use crate::directory::{self, Directory};
     use registry::contract::{Instance, Record};
-    use registry::watch::Update;
+    use registry::watch::{Change, Update};
     use std::collections::HashMap;
     use std::sync::Arc;
     use std::time::Instant;
@@ -56,7 +58,7 @@ mod tests {
         };
         let instances = weights.iter().enumerate().map(instance).collect();
         writer.stage(Update::Reset { instances, revision: 1 });
-        writer.publish(Instant::now());
+        writer.publish(Instant::now);
         directory
     }
 
@@ -93,6 +95,50 @@ mod tests {
         assert!(!shares.contains_key(&1));
         assert_near(shares[&2], 0.25);
         assert_near(shares[&3], 0.75);
+    }
+
+    /// Endpoints 1 and 2 with weights 1 and 3, of which those in `suspect` are no longer registered.
+    fn doubted(suspect: &[&str]) -> Arc<Directory> {
+        let (directory, mut writer) = directory::new(["goods"]);
+        for (id, weight) in [("a", 1), ("b", 3)] {
+            let instance = Instance {
+                service: "goods".into(),
+                id: id.into(),
+                record: Record { weight, ..Record::new(([10, 0, 0, 1], weight).into()) },
+                lease: 0,
+                revision: 1,
+            };
+            writer.stage(Update::Apply { changes: vec![Change::Put(instance)], revision: 1 });
+        }
+        for id in suspect {
+            let gone = Change::Delete { service: "goods".into(), id: (*id).into(), revision: 2 };
+            writer.stage(Update::Apply { changes: vec![gone], revision: 2 });
+        }
+        writer.publish(Instant::now);
+        directory
+    }
+
+    #[test]
+    fn an_endpoint_in_doubt_is_chosen_only_where_no_other_is_left() {
+        let service = doubted(&["b"]).service("goods").unwrap();
+        let endpoints = service.endpoints();
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut id = |tried: &[u64]| pick(&endpoints, tried, rng.u64(..)).map(|e| e.endpoint.id);
+        for _ in 0..1000 {
+            assert_eq!(id(&[]), Some(1));
+            assert_eq!(id(&[1]), Some(2), "the next rank");
+        }
+        assert_eq!(id(&[1, 2]), None);
+    }
+
+    #[test]
+    fn endpoints_in_doubt_have_their_shares_among_each_other() {
+        let service = doubted(&["a", "b"]).service("goods").unwrap();
+        let endpoints = service.endpoints();
+        let mut rng = fastrand::Rng::with_seed(7);
+        let draws = (0..100_000).filter_map(|_| pick(&endpoints, &[], rng.u64(..)));
+        let second = draws.filter(|e| e.endpoint.id == 2).count();
+        assert_near(second as f64 / 100_000.0, 0.75);
     }
 
     #[test]

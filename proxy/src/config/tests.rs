@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
@@ -91,7 +92,12 @@ mod what_is_taken {
         assert_eq!(gateway.listen, ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]);
         assert_eq!(gateway.admin, Some("127.0.0.1:9090".parse().unwrap()));
         assert_eq!(gateway.registry.connection, registry::connect::Connection::to(["http://127.0.0.1:2379"]));
+        assert_eq!(gateway.registry.watch, registry::watch::Settings::default());
         assert_eq!(gateway.registry.watch.prefix.as_str(), "/service_registry_discovery");
+        assert_eq!(gateway.registry.watch.audit, Some(Duration::from_secs(60)));
+        let guard = Guard { window: Duration::from_secs(3), share: 0.5, hold: Duration::from_secs(300) };
+        assert_eq!(gateway.registry.guard, guard);
+        assert_eq!(gateway.registry.snapshot, None);
         assert_eq!(gateway.routes, [Route { path: "/goods".into(), service: "goods".into() }]);
         assert_eq!(gateway.trace_header, "trace_id");
         assert_eq!(gateway.log, LogFormat::Auto);
@@ -204,6 +210,11 @@ gateway:
     username: root
     password_file: /run/secrets/p
     tls: { ca: /a.pem, cert: /b.pem, key: /c.pem }
+    allow: [10.0.0.0/8, "fd00::/8"]
+    deny: [10.9.0.0/16, 10.1.2.3]
+    audit: 90s
+    guard: { window: 100ms, share: 0.25, hold: 24h }
+    snapshot: /var/lib/x
   routes: [{ path: /, service: Süß }, { path: /a/b, service: b }]
   trace_header: X-Trace
   log: text
@@ -219,7 +230,16 @@ gateway:
         assert_eq!((user.name.as_str(), user.password_file), ("root", PathBuf::from("/run/secrets/p")));
         let tls = connection.tls.unwrap();
         assert_eq!([tls.ca, tls.cert, tls.key], ["/a.pem", "/b.pem", "/c.pem"].map(|p| Some(p.into())));
-        assert_eq!(gateway.registry.watch.prefix.as_str(), "/reg/x");
+        let watch = gateway.registry.watch;
+        assert_eq!(watch.prefix.as_str(), "/reg/x");
+        let networks = |networks: &[IpNet]| networks.iter().map(IpNet::to_string).collect::<Vec<_>>();
+        assert_eq!(networks(&watch.networks.allow), ["10.0.0.0/8", "fd00::/8"]);
+        assert_eq!(networks(&watch.networks.deny), ["10.9.0.0/16", "10.1.2.3/32"]);
+        assert_eq!(watch.audit, Some(Duration::from_secs(90)));
+        let guard =
+            Guard { window: Duration::from_millis(100), share: 0.25, hold: Duration::from_secs(86_400) };
+        assert_eq!(gateway.registry.guard, guard);
+        assert_eq!(gateway.registry.snapshot, Some("/var/lib/x".into()));
         let routes: Vec<_> = gateway.routes.iter().map(|r| (&*r.path, &*r.service)).collect();
         assert_eq!(routes, [("/", "Süß"), ("/a/b", "b")]);
         assert_eq!(gateway.trace_header, "x-trace");
@@ -245,6 +265,18 @@ gateway:
         assert_eq!(gateway.routes[0].service, "no");
         let gateway = valid(&with("service: goods", "service: 010")).gateway;
         assert_eq!(gateway.routes[0].service, "010");
+    }
+
+    #[test]
+    fn audits_can_be_turned_off_and_so_can_the_guard() {
+        let registry = |line: &str| valid(&with_registry(line)).gateway.registry;
+        for off in ["off", "\"off\""] {
+            assert_eq!(registry(&format!("audit: {off}")).watch.audit, None);
+        }
+        for (share, expected) in [("1", 1.0), ("1.0", 1.0), ("0", 0.0), ("0.125", 0.125)] {
+            let guard = registry(&format!("guard: {{ share: {share} }}")).guard;
+            assert_eq!(guard, Guard { share: expected, ..Guard::default() });
+        }
     }
 
     #[test]
@@ -598,6 +630,65 @@ gateway:
     }
 
     #[test]
+    fn networks_are_written_in_one_way_only() {
+        for key in ["allow", "deny"] {
+            for (list, expected) in [
+                ("[10.0.0.1/8]", "[0]: \"10.0.0.1/8\" has bits set after its length: write 10.0.0.0/8"),
+                (
+                    "[10.0.0.0/8, intranet]",
+                    "[1]: \"intranet\" is not a network: write an address and a length, such as 10.0.0.0/8 or fd00::/8",
+                ),
+                (
+                    "[\"::ffff:10.0.0.0/104\"]",
+                    "[0]: \"::ffff:10.0.0.0/104\" is an IPv4 network in IPv6's form, which no address is compared with: write 10.0.0.0/8",
+                ),
+                ("[{}]", "[0]: found a section, expected a single value"),
+                (
+                    "10.0.0.0/8",
+                    ": found 10.0.0.0/8, expected a list, [..., ...] or lines that start with \"- \"",
+                ),
+            ] {
+                let expected = format!("6: gateway.registry.{key}{expected}");
+                assert_problem(&with_registry(&format!("{key}: {list}")), &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn audit_guard_and_snapshot_state_their_bounds() {
+        for (line, expected) in [
+            ("audit: 999ms", "audit: found 999ms, expected a duration from 1s to 24h"),
+            ("audit: 25h", "audit: found 25h, expected a duration from 1s to 24h"),
+            ("audit: 60", "audit: \"60\" has no unit: write 60s for seconds, 60ms for milliseconds"),
+            (
+                "audit: false",
+                "audit: \"false\" is not a duration: write a whole number and its unit (ms, s, m or h), such as 250ms or 3s",
+            ),
+            ("audit:", "audit: has no value: give it one, or remove the key"),
+            ("guard: off", "guard: found off, expected a section: keys and values, indented by two spaces"),
+            ("guard: { span: 3s }", "guard.span: is an unknown key: expected one of window, share, hold"),
+            ("guard: { window: 99ms }", "guard.window: found 99ms, expected a duration from 100ms to 1h"),
+            ("guard: { window: 61m }", "guard.window: found 61m, expected a duration from 100ms to 1h"),
+            ("guard: { hold: 0s }", "guard.hold: found 0s, expected a duration from 1s to 24h"),
+            ("guard: { hold: 25h }", "guard.hold: found 25h, expected a duration from 1s to 24h"),
+            ("guard: { share: 1.1 }", "guard.share: found 1.1, expected a number from 0 to 1, such as 0.5"),
+            ("guard: { share: -0.5 }", "guard.share: found -0.5, expected a number from 0 to 1, such as 0.5"),
+            ("guard: { share: 50% }", "guard.share: found 50%, expected a number from 0 to 1, such as 0.5"),
+            ("guard: { share: .nan }", "guard.share: found .nan, expected a number from 0 to 1, such as 0.5"),
+            ("guard: { share: 1e-1 }", "guard.share: found 1e-1, expected a number from 0 to 1, such as 0.5"),
+            (
+                "guard: { share: \"0.5\" }",
+                "guard.share: found \"0.5\", expected a number from 0 to 1, such as 0.5",
+            ),
+            ("snapshot: leaseway.snapshot", "snapshot: found leaseway.snapshot, expected an absolute path"),
+            ("snapshot: [/a]", "snapshot: found a list, expected a single value"),
+            ("snapshot:", "snapshot: has no value: give it one, or remove the key"),
+        ] {
+            assert_problem(&with_registry(line), &format!("6: gateway.registry.{expected}"));
+        }
+    }
+
+    #[test]
     fn no_password_is_repeated() {
         for text in [with_registry("password: hunter2"), with_endpoints("[\"http://root:hunter2@a:1\"]")] {
             let told = parse(&text).unwrap_err().to_string();
@@ -783,6 +874,30 @@ ca_file: {1}
     }
 
     #[test]
+    fn a_snapshot_needs_a_directory_and_a_name_that_only_a_file_may_have() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let loaded = |snapshot: &str| {
+            let text = with_registry(&format!("snapshot: {snapshot}"));
+            load(&write(directory.path(), "a.yaml", text))
+        };
+        write(directory.path(), "snapshot", "from an earlier run");
+        for taken in [at("snapshot"), at("of-the-first-run")] {
+            assert_eq!(loaded(&taken).unwrap().gateway.registry.snapshot, Some(taken.into()));
+        }
+        for (refused, expected) in [
+            (at("missing/snapshot"), format!("cannot read {}: No such file", at("missing"))),
+            (at("snapshot/snapshot"), format!("{} is not a directory", at("snapshot"))),
+            (at(""), format!("{} is not a file", at(""))),
+            ("/dev/null".to_owned(), "/dev/null is not a file".to_owned()),
+        ] {
+            let told = loaded(&refused).unwrap_err().to_string();
+            let expected = format!("a.yaml:6: gateway.registry.snapshot: {expected}");
+            assert!(told.lines().count() == 1 && told.contains(&expected), "{told}");
+        }
+    }
+
+    #[test]
     fn mistakes_in_the_text_and_missing_files_are_listed_together() {
         let directory = tempfile::tempdir().unwrap();
         let text = with_registry("username: a\n    password_file: /nowhere/at/all\n    prefix: reg");
@@ -863,6 +978,7 @@ mod examples {
             with_gateway("zzzzzzzz: 1"),
             with_gateway("timeouts: { zzzzzzzz: 1 }"),
             with_registry("zzzzzzzz: 1"),
+            with_registry("guard: { zzzzzzzz: 1 }"),
             with("service: goods", "service: goods\n      zzzzzzzz: 1"),
             tls,
         ];
@@ -893,6 +1009,7 @@ mod examples {
         let all = uncommented.join("\n").replace("http://", "https://");
         let config = valid(&all);
         assert!(config.gateway.registry.connection.tls.is_some_and(|tls| tls.key.is_some()));
+        assert!(config.gateway.registry.snapshot.is_some());
         assert!(config.server.upstream_connect_offload_thread_per_pool.is_some());
         assert_eq!(config.gateway.log, LogFormat::Json);
     }

@@ -1,7 +1,10 @@
 //! A live target and how it stands.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use registry::contract::{Instance, Record};
 
 /// The gateway's live target for an instance. It keeps its identity (service, instance, address) and with
 /// it its connections through a new lease, another weight and a resync.
@@ -18,7 +21,7 @@ pub struct Endpoint {
     pub address: SocketAddr,
 }
 
-/// An endpoint and what its registration says at the moment.
+/// An endpoint and what is known of its registration at the moment.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The endpoint.
@@ -29,12 +32,102 @@ pub struct Entry {
     pub lease: i64,
     /// The revision of its registration.
     pub revision: i64,
+    /// Whether that registration is still there.
+    pub standing: Standing,
+    /// What the registration says for people and policies; none if that is nothing.
+    pub metadata: Option<Arc<BTreeMap<String, String>>>,
+}
+
+/// What the registry says of a registration, and a probe of its endpoint where the registry says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there.
+    Registered,
+    /// It vanished unannounced.
+    Suspect(Probe),
+    /// It is in the snapshot, and the registry has not been heard yet.
+    Stale(Probe),
+}
+
+/// Whether an endpoint can be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// The first one has not ended yet.
+    Pending,
+    /// The last one was answered.
+    Passed,
+    /// The last one was not.
+    Failed,
+}
+
+/// How willingly an endpoint is chosen: requests go to the best rank of a service that has one left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Registered.
+    First,
+    /// Not known to be registered, but it can be connected to as far as is known.
+    Second,
 }
 
 impl Entry {
     /// How the endpoint stands.
     pub fn state(&self) -> State {
-        if self.weight == 0 { State::Draining } else { State::Up }
+        match self.standing {
+            Standing::Registered if self.weight == 0 => State::Draining,
+            Standing::Registered => State::Up,
+            Standing::Suspect(_) => State::Suspect,
+            Standing::Stale(_) => State::Stale,
+        }
+    }
+
+    /// Its rank; none: nothing goes to it.
+    pub fn rank(&self) -> Option<Rank> {
+        if self.weight == 0 {
+            return None;
+        }
+        match self.standing {
+            Standing::Registered => Some(Rank::First),
+            // It served a moment ago: until its first probe has ended, a request's own connect is the probe.
+            Standing::Suspect(Probe::Pending | Probe::Passed) => Some(Rank::Second),
+            Standing::Stale(Probe::Passed) => Some(Rank::Second),
+            Standing::Stale(Probe::Pending) => None,
+            Standing::Suspect(Probe::Failed) | Standing::Stale(Probe::Failed) => None,
+        }
+    }
+
+    /// Its registration as it last was.
+    pub fn to_instance(&self) -> Instance {
+        Instance {
+            service: self.endpoint.service.clone(),
+            id: self.endpoint.instance.clone(),
+            record: Record {
+                address: self.endpoint.address,
+                weight: self.weight,
+                metadata: self.metadata.as_deref().cloned().unwrap_or_default(),
+            },
+            lease: self.lease,
+            revision: self.revision,
+        }
+    }
+}
+
+impl Standing {
+    /// What is known of the endpoint itself; none while its registration speaks for it.
+    pub fn probe(self) -> Option<Probe> {
+        match self {
+            Standing::Registered => None,
+            Standing::Suspect(probe) | Standing::Stale(probe) => Some(probe),
+        }
+    }
+
+    /// As it is after a probe. A registered endpoint is not probed.
+    pub(super) fn probed(self, probe: Probe) -> Self {
+        match self {
+            Standing::Registered => Standing::Registered,
+            Standing::Suspect(_) => Standing::Suspect(probe),
+            Standing::Stale(_) => Standing::Stale(probe),
+        }
     }
 }
 
@@ -46,17 +139,57 @@ pub enum State {
     Up,
     /// Registered with weight 0: somebody takes it out. What is in flight finishes, nothing new.
     Draining,
+    /// Its registration vanished unannounced a moment ago, or was held by the guard.
+    Suspect,
+    /// Read from the snapshot, not yet confirmed by the registry.
+    Stale,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 2] = [State::Up, State::Draining];
+    pub const ALL: [State; 4] = [State::Up, State::Draining, State::Suspect, State::Stale];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Up => "up",
             State::Draining => "draining",
+            State::Suspect => "suspect",
+            State::Stale => "stale",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(weight: u16, standing: Standing) -> Entry {
+        let endpoint = Endpoint {
+            id: 1,
+            service: "goods".into(),
+            instance: "a".into(),
+            address: ([10, 0, 0, 1], 80).into(),
+        };
+        Entry { endpoint: Arc::new(endpoint), weight, lease: 7, revision: 3, standing, metadata: None }
+    }
+
+    #[test]
+    fn the_rank_follows_from_standing_probe_and_weight() {
+        use Probe::{Failed, Passed, Pending};
+        use Standing::{Registered, Stale, Suspect};
+        for (standing, rank) in [
+            (Registered, Some(Rank::First)),
+            (Suspect(Pending), Some(Rank::Second)),
+            (Suspect(Passed), Some(Rank::Second)),
+            (Suspect(Failed), None),
+            (Stale(Pending), None),
+            (Stale(Passed), Some(Rank::Second)),
+            (Stale(Failed), None),
+        ] {
+            assert_eq!(entry(1, standing).rank(), rank, "{standing:?}");
+            assert_eq!(entry(0, standing).rank(), None, "{standing:?}, draining");
+        }
+        assert!(Rank::First < Rank::Second);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-pub use endpoint::{Endpoint, Entry, State};
+pub use endpoint::{Endpoint, Entry, Probe, Rank, Standing, State};
 pub use writer::{Changed, Kind, Writer};
 
 /// Every service by its name.
@@ -23,6 +23,7 @@ pub type Services = BTreeMap<Arc<str>, Arc<Service>>;
 pub struct Directory {
     services: ArcSwap<Services>,
     revision: AtomicI64,
+    stale: AtomicBool,
     synced: AtomicBool,
 }
 
@@ -57,6 +58,16 @@ impl Directory {
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
     }
+
+    /// Whether the directory shows the snapshot, because the registry has not been heard yet.
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Acquire)
+    }
+
+    /// Whether there is a picture to serve from, whatever its source.
+    pub fn is_filled(&self) -> bool {
+        self.is_synced() || self.is_stale()
+    }
 }
 
 /// A service and its endpoints.
@@ -86,20 +97,24 @@ impl Service {
 #[derive(Debug, Default)]
 pub struct Endpoints {
     entries: Box<[Entry]>,
+    best: Option<Rank>,
     cumulative: Box<[u32]>,
 }
 
 impl Endpoints {
     fn new(entries: Vec<Entry>) -> Self {
+        let best = entries.iter().filter_map(Entry::rank).min();
         let mut total = 0u32;
         let cumulative = entries
             .iter()
             .map(|entry| {
-                total = total.saturating_add(entry.weight.into());
+                if best.is_some() && entry.rank() == best {
+                    total = total.saturating_add(entry.weight.into());
+                }
                 total
             })
             .collect();
-        Self { entries: entries.into(), cumulative }
+        Self { entries: entries.into(), best, cumulative }
     }
 
     /// All of them, by instance id.
@@ -107,7 +122,13 @@ impl Endpoints {
         &self.entries
     }
 
-    /// For each entry, the sum of the weights up to and including its own.
+    /// The best rank that one of them has; none: there is nobody to send a request to.
+    pub fn best(&self) -> Option<Rank> {
+        self.best
+    }
+
+    /// For each entry, the sum of the weights of the best rank up to and including its own. An entry of
+    /// another rank adds nothing.
     pub fn cumulative(&self) -> &[u32] {
         &self.cumulative
     }

@@ -10,13 +10,16 @@ use tokio::sync::{oneshot, watch};
 use super::Registration;
 use super::upkeep::{Notice, Put, Step, Upkeep};
 use crate::backoff::Backoff;
-use crate::connect::{CallError, Connection, Connector, Link};
+use crate::connect::{CALL_TIMEOUT, CallError, Connector, Link};
 use crate::contract::{Instance, Prefix};
 use crate::watch::source::Raw;
 use crate::watch::{Change, Update, Watch, decode};
 
 /// Many registrars that lost the same registry come back spread over this.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(3) };
+/// A registry that is slow, with a thousand logins at hand, say, is asked less often than one that is not
+/// there: else it would never catch up.
+const OVERLOAD: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(30) };
 /// How long a withdrawal may take before the key is left to its lease.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(2);
 /// At most one line about a registry that cannot be reached in this time.
@@ -26,6 +29,7 @@ const MAX_TTL: i64 = 9_000_000_000;
 
 pub(super) struct Driver {
     connector: Connector,
+    /// The connection that was used last.
     link: Option<Link>,
     upkeep: Upkeep,
     prefix: Prefix,
@@ -38,7 +42,7 @@ pub(super) struct Driver {
 
 impl Driver {
     pub fn new(
-        connection: Connection,
+        connector: Connector,
         prefix: Prefix,
         key: String,
         registration: Registration,
@@ -46,7 +50,7 @@ impl Driver {
     ) -> Self {
         let Registration { record, ttl, .. } = registration;
         Self {
-            connector: Connector::new(connection),
+            connector,
             link: None,
             upkeep: Upkeep::new(record, ttl, Instant::now()),
             prefix,
@@ -152,16 +156,17 @@ impl Driver {
         Ok(())
     }
 
-    /// For each call, and for each connection: two may fail before the lease ends.
+    /// For each call, and for each connection: two may fail before the lease ends. Where there is no
+    /// lease to lose, a registry that is slow is given the time that it takes.
     fn deadline(&self) -> Duration {
-        self.ttl / 3
+        match self.upkeep.lease() {
+            Some(_) => self.ttl / 3,
+            None => CALL_TIMEOUT.max(self.ttl / 3),
+        }
     }
 
     async fn link(&mut self, deadline: Duration) -> Result<&Link, CallError> {
-        let link = match self.link.take() {
-            Some(link) => link,
-            None => self.connector.connect(deadline).await?,
-        };
+        let link = self.connector.link(deadline).await?;
         Ok(self.link.insert(link))
     }
 
@@ -175,10 +180,13 @@ impl Driver {
             self.upkeep.lose_lease();
         } else if error.cause.is_key_missing() {
             self.upkeep.seen(None, 0);
-        } else {
-            self.link = None;
+        } else if error.cause.is_of_the_link()
+            && let Some(link) = self.link.take()
+        {
+            link.discard();
         }
-        let wait = BACKOFF.delay(self.upkeep.failures() + 1, fastrand::f64());
+        let backoff = if error.cause.is_overload() { OVERLOAD } else { BACKOFF };
+        let wait = backoff.delay(self.upkeep.failures() + 1, fastrand::f64());
         self.upkeep.failed(Instant::now(), wait);
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::connect::Connection;
+use crate::connect::{Connection, Connector};
 use crate::contract::{Prefix, Record, RecordError, check_segment};
 use crate::watch::watch_key;
 use driver::Driver;
@@ -101,9 +101,10 @@ impl Registrar {
         let drain = registration.drain;
         let (stop, stopped) = oneshot::channel();
         let (report, registered) = watch::channel(false);
+        let connector = Connector::new(connection);
         let key = prefix.key(&registration.service, &registration.instance);
-        let (own_key, watching) = watch_key(connection.clone(), prefix.clone(), &key);
-        let driver = Driver::new(connection, prefix, key, registration, report);
+        let (own_key, watching) = watch_key(connector.clone(), prefix.clone(), &key);
+        let driver = Driver::new(connector, prefix, key, registration, report);
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = watching.run() => {}

@@ -188,10 +188,11 @@ impl Upkeep {
         }
     }
 
-    /// A call failed: nothing before `now + wait`.
+    /// A call failed: nothing before `now + wait`, but for a lease that is to be kept.
     pub fn failed(&mut self, now: Instant, wait: Duration) {
         self.failures = self.failures.saturating_add(1);
-        self.not_before = now + wait.min(self.ttl);
+        let most = if self.lease.is_some() { self.ttl / 6 } else { wait };
+        self.not_before = now + wait.min(most);
     }
 
     /// A list shows this under our key. One that is older than what the watch has shown before comes from

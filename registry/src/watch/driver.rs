@@ -14,9 +14,6 @@ use crate::connect::CALL_TIMEOUT;
 use crate::contract::Instance;
 use crate::status::Status;
 
-/// After a second without an answer a change would already be late, so the waits stay short; the
-/// jitter keeps many gateways apart.
-const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
 /// Silence after which the registry is asked for a sign of life.
 const QUIET: Duration = Duration::from_secs(5);
 /// How long it may take to give one. A frozen server and a half-open connection look like silence.
@@ -32,6 +29,7 @@ pub struct Driver<S: Source> {
     /// What the machine wants done next.
     action: Action,
     decoder: Decoder,
+    backoff: Backoff,
     updates: mpsc::Sender<Update>,
     status: watch::Sender<Status>,
     complained: Option<Instant>,
@@ -54,6 +52,7 @@ impl<S: Source> Driver<S> {
             machine,
             action,
             decoder: Decoder::new(settings.prefix, settings.networks),
+            backoff: settings.backoff,
             updates,
             status,
             complained: None,
@@ -84,7 +83,7 @@ impl<S: Source> Driver<S> {
             Action::Wait { failures } => {
                 self.stream = None;
                 self.source.disconnect();
-                tokio::time::sleep(BACKOFF.delay(failures, fastrand::f64())).await;
+                tokio::time::sleep(self.backoff.delay(failures, fastrand::f64())).await;
                 Ok(Input::Elapsed)
             }
         }

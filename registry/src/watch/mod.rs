@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::connect::Connection;
+use crate::backoff::Backoff;
+use crate::connect::{Connection, Connector};
 use crate::contract::{Instance, KeyRange, Prefix};
 use crate::networks::Networks;
 use crate::status::Status;
@@ -27,6 +28,11 @@ use source::EtcdSource;
 
 /// Updates that wait for their reader before the watch stops reading from the registry.
 const UPDATES_WAITING: usize = 64;
+/// After a second without an answer a change would already be late, so the waits stay short; the
+/// jitter keeps many gateways apart.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
+/// Registrars come in thousands, and a change of their own key is rare.
+const OWN_KEY_BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
 
 /// How the picture changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +78,8 @@ pub struct Settings {
     pub networks: Networks,
     /// How often the picture is compared with a list, give or take a tenth; none: never.
     pub audit: Option<Duration>,
+    /// How long to wait after failures.
+    pub backoff: Backoff,
 }
 
 impl Default for Settings {
@@ -81,6 +89,7 @@ impl Default for Settings {
             prefix: Prefix::default(),
             networks: Networks::default(),
             audit: Some(Duration::from_secs(60)),
+            backoff: BACKOFF,
         }
     }
 }
@@ -101,9 +110,9 @@ pub fn watch(connection: Connection, settings: Settings) -> (Watch, Driver<EtcdS
 }
 
 /// Watches one key, as it is: whatever its address, and without audits.
-pub(crate) fn watch_key(connection: Connection, prefix: Prefix, key: &str) -> (Watch, Driver<EtcdSource>) {
-    let settings = Settings { prefix, networks: Networks::default(), audit: None };
-    watch_source(EtcdSource::new(connection, KeyRange::one(key)), settings)
+pub(crate) fn watch_key(connector: Connector, prefix: Prefix, key: &str) -> (Watch, Driver<EtcdSource>) {
+    let settings = Settings { prefix, networks: Networks::default(), audit: None, backoff: OWN_KEY_BACKOFF };
+    watch_source(EtcdSource::over(connector, KeyRange::one(key)), settings)
 }
 
 /// Watches any source.

@@ -121,20 +121,23 @@ pub trait Stream: Send {
 pub struct EtcdSource {
     connector: Connector,
     range: KeyRange,
+    /// The one that was used last.
     link: Option<Link>,
 }
 
 impl EtcdSource {
     /// Lists and watches a range of keys.
     pub fn new(connection: Connection, range: KeyRange) -> Self {
-        Self { connector: Connector::new(connection), range, link: None }
+        Self::over(Connector::new(connection), range)
+    }
+
+    /// The same, over a connection that others use too.
+    pub(crate) fn over(connector: Connector, range: KeyRange) -> Self {
+        Self { connector, range, link: None }
     }
 
     async fn link(&mut self) -> Result<&Link, CallError> {
-        let link = match self.link.take() {
-            Some(link) => link,
-            None => self.connector.connect(CALL_TIMEOUT).await?,
-        };
+        let link = self.connector.link(CALL_TIMEOUT).await?;
         Ok(self.link.insert(link))
     }
 
@@ -206,7 +209,9 @@ impl Source for EtcdSource {
     }
 
     fn disconnect(&mut self) {
-        self.link = None;
+        if let Some(link) = self.link.take() {
+            link.discard();
+        }
     }
 }
 

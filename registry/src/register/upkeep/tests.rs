@@ -120,6 +120,20 @@ fn after_a_failure_nothing_is_tried_before_the_wait_is_over() {
 }
 
 #[test]
+fn a_long_wait_is_cut_short_for_a_lease_that_is_to_be_kept() {
+    let now = Instant::now();
+    let long = 10 * TTL;
+    let mut registration = registered(now);
+    let renew = now + TTL / 3;
+    registration.failed(renew, long);
+    assert_eq!(registration.step(renew + TTL / 6), Step::KeepAlive { lease: OURS });
+
+    let mut without = Upkeep::new(record(1), TTL, now);
+    without.failed(now, long);
+    assert_eq!(without.step(now + TTL), Step::Sleep { until: now + long });
+}
+
+#[test]
 fn what_an_earlier_process_left_is_overwritten_at_the_start() {
     let now = Instant::now();
     let mut registration = Upkeep::new(record(1), TTL, now);
