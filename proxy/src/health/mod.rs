@@ -8,7 +8,9 @@
 //! | [`latency`] | how long an endpoint usually takes to its first byte |
 //! | [`budget`] | whether one more retry is allowed |
 //! | [`limits`] | whether one more request may be in flight |
+//! | [`active`] | what a run of probes tells |
 
+pub mod active;
 pub mod budget;
 pub mod latency;
 pub mod limits;
