@@ -29,7 +29,12 @@ pub struct Picture {
 impl Picture {
     /// Follows the default prefix.
     pub fn follow(connection: Connection) -> Self {
-        let (watch, driver) = watch(connection, Settings::default());
+        Self::follow_as(connection, Settings::default())
+    }
+
+    /// Follows what the settings say.
+    pub fn follow_as(connection: Connection, settings: Settings) -> Self {
+        let (watch, driver) = watch(connection, settings);
         Self { watch, driver: tokio::spawn(driver.run()), instances: BTreeMap::new(), updates: Vec::new() }
     }
 
