@@ -51,6 +51,11 @@ impl Prefix {
         format!("{}/{service}/{instance}", self.0)
     }
 
+    /// The length of the longest key that an instance can have, in bytes.
+    pub fn longest_key(&self) -> usize {
+        self.0.len() + 2 + 2 * MAX_SEGMENT
+    }
+
     /// All keys below the prefix. The slash belongs to it: `/reg` must not take `/registry2/...`.
     pub fn range(&self) -> KeyRange {
         let start = format!("{}/", self.0).into_bytes();
@@ -257,7 +262,7 @@ pub enum RecordError {
 }
 
 /// Text from outside, bounded before it enters an error and so a log line.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const SHOWN: usize = 80;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use registry::connect::{CallError, Cause};
 use registry::contract::Prefix;
-use registry::watch::source::{Event, Listing, Message, Raw, Source, Stream};
+use registry::watch::reason::Reason;
+use registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Source, Stream};
 use registry::watch::{Change, Settings, Update, Watch, watch_source};
 use tokio::time::Instant;
 
@@ -55,14 +57,14 @@ fn refused() -> CallError {
 fn raw(id: &str, revision: i64) -> Raw {
     Raw {
         key: Prefix::default().key("goods", id).into_bytes(),
-        value: b"10.0.0.1:80".to_vec(),
+        value: b"10.0.0.1:80".to_vec().into(),
         lease: 7,
         revision,
     }
 }
 
 fn created(revision: i64) -> Message {
-    Message::Created { revision }
+    Message::Created { revision, cluster: 7 }
 }
 
 fn put(id: &str, revision: i64, complete: bool) -> Message {
@@ -74,11 +76,17 @@ fn put(id: &str, revision: i64, complete: bool) -> Message {
 impl Source for Script {
     type Stream = Played;
 
-    async fn list(&mut self) -> Result<Listing, CallError> {
+    async fn records(&mut self, _: &Cursor) -> Result<Page<Raw>, CallError> {
         match self.next("list".into())? {
-            Play::List(revision) => Ok(Listing { records: vec![raw("listed", revision)], revision }),
+            Play::List(revision) => {
+                Ok(Page { items: vec![raw("listed", revision)], revision, cluster: 7, next: None })
+            }
             _ => panic!("the script expected another call than a list"),
         }
+    }
+
+    fn keys(&self, _: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>> {
+        panic!("the script expected no audit");
     }
 
     async fn revision(&mut self) -> Result<i64, CallError> {
@@ -95,7 +103,7 @@ impl Source for Script {
         }
     }
 
-    fn disconnect(&mut self) {}
+    async fn disconnect(&mut self) {}
 }
 
 struct Played(VecDeque<Message>);
@@ -146,16 +154,15 @@ fn id(change: &Change) -> &str {
     }
 }
 
-fn cancelled(compacted: bool) -> Message {
-    let reason = "because".to_owned();
-    Message::Cancelled { compacted, reason }
+fn cancelled(reason: Reason) -> Message {
+    Message::Cancelled { reason, text: "because".to_owned() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_compacted_watch_is_listed_again() {
     let (updates, asked) = play([
         Play::List(10),
-        Play::Open(vec![created(10), cancelled(true)]),
+        Play::Open(vec![created(10), cancelled(Reason::Compacted)]),
         Play::List(20),
         Play::Open(vec![created(20)]),
     ])
@@ -168,7 +175,7 @@ async fn a_compacted_watch_is_listed_again() {
 async fn a_watch_cancelled_for_another_reason_resumes_where_it_was() {
     let (updates, asked) = play([
         Play::List(10),
-        Play::Open(vec![created(10), put("a", 12, true), cancelled(false)]),
+        Play::Open(vec![created(10), put("a", 12, true), cancelled(Reason::Other)]),
         Play::Open(vec![created(12)]),
     ])
     .await;
@@ -180,7 +187,7 @@ async fn a_watch_cancelled_for_another_reason_resumes_where_it_was() {
 async fn a_fragment_without_its_rest_is_asked_for_again() {
     let (updates, asked) = play([
         Play::List(10),
-        Play::Open(vec![created(10), put("a", 12, false), cancelled(false)]),
+        Play::Open(vec![created(10), put("a", 12, false), cancelled(Reason::Other)]),
         Play::Open(vec![created(12), put("a", 12, false), put("b", 12, true)]),
     ])
     .await;
@@ -222,7 +229,7 @@ async fn a_registry_that_always_fails_is_not_asked_in_a_loop() {
 
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_compacts_in_a_loop_is_not_listed_in_a_loop() {
-    let round = |n: i64| [Play::List(n), Play::Open(vec![created(n), cancelled(true)])];
+    let round = |n: i64| [Play::List(n), Play::Open(vec![created(n), cancelled(Reason::Compacted)])];
     let started = Instant::now();
     play((10..60).flat_map(round)).await;
     assert!(started.elapsed() > Duration::from_secs(5), "{:?}", started.elapsed());

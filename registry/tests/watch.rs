@@ -10,6 +10,7 @@ use harness::etcd::{Etcd, key};
 use registry::connect::Connection;
 use registry::contract::Prefix;
 use registry::watch::Update;
+use registry::watch::reason::Reason;
 use registry::watch::source::{EtcdSource, Message, Source, Stream};
 use support::{Picture, as_reader};
 
@@ -120,7 +121,7 @@ async fn a_watch_from_a_compacted_revision_is_told_so() -> Result<()> {
     let created = stream.message().await?;
     assert!(matches!(created, Message::Created { .. }), "{created:?}");
     let cancelled = stream.message().await?;
-    assert!(matches!(cancelled, Message::Cancelled { compacted: true, .. }), "{cancelled:?}");
+    assert!(matches!(cancelled, Message::Cancelled { reason: Reason::Compacted, .. }), "{cancelled:?}");
     Ok(())
 }
 
