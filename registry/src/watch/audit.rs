@@ -4,10 +4,10 @@
 //! was emptied and has caught up in revisions opens a watch as if nothing had happened. Neither can be seen
 //! on the watch.
 //!
-//! An audit reads the keys and their revisions, page by page, at the one revision that its first page showed.
-//! Pages are compared as they come. What differs may differ because its event is still under way, so it is
-//! looked at again when the watch has reached that revision. Keys that events have touched above it are left
-//! out. Decisions are pure: time and chance are passed in.
+//! An audit reads the keys and how each was last written, page by page, at the one revision that its first
+//! page showed. Pages are compared as they come. What differs may differ because its event is still under
+//! way, so it is looked at again when the watch has reached that revision. Keys that events have touched above
+//! it are left out. Decisions are pure: time and chance are passed in.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::picture::{Difference, Picture};
-use super::source::{Cursor, Key, Page};
+use super::source::{Cursor, Key, Page, Written};
 use super::sync::is_another;
 use crate::backoff::Backoff;
 
@@ -81,8 +81,8 @@ struct Audit {
     seen: i64,
     /// What the list shows; 0 before its first page.
     revision: i64,
-    /// Key -> its listed revision, none if it is not listed: what differed when its page was compared.
-    differing: BTreeMap<Box<[u8]>, Option<i64>>,
+    /// What differed when its page was compared: each key and how it is listed, none if it is not.
+    differing: BTreeMap<Box<[u8]>, Option<Written>>,
 }
 
 /// What to do for an audit now.
@@ -223,8 +223,8 @@ impl Auditor {
         }
         let deleted = &self.deleted;
         audit.differing.retain(|key, listed| {
-            let shown = picture.revision(key);
-            let touched = shown.max(deleted.get(key).copied());
+            let shown = picture.written(key);
+            let touched = shown.map(|w| w.revision).max(deleted.get(key).copied());
             touched.is_none_or(|at| at <= audit.revision) && shown != *listed
         });
         let verdict = if audit.differing.is_empty() {
@@ -260,8 +260,12 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(60);
 
+    fn at(revision: i64) -> Written {
+        Written { revision, lease: 7 }
+    }
+
     fn key(name: &str, revision: i64) -> Key {
-        Key { key: name.as_bytes().into(), revision }
+        Key { key: name.as_bytes().into(), written: at(revision) }
     }
 
     fn picture(keys: &[(&str, i64)]) -> Picture {
@@ -287,8 +291,10 @@ mod tests {
     }
 
     fn differs(keys: &[(&str, Option<i64>)]) -> Option<Verdict> {
-        let difference =
-            |(name, listed): &(&str, _)| Difference { key: name.as_bytes().into(), listed: *listed };
+        let difference = |(name, listed): &(&str, Option<i64>)| Difference {
+            key: name.as_bytes().into(),
+            listed: listed.map(at),
+        };
         Some(Verdict::Differs(keys.iter().map(difference).collect()))
     }
 
@@ -326,7 +332,7 @@ mod tests {
         let mut picture = picture(&[("a", 3), ("b", 4)]);
         let (mut auditor, now) = listed(&picture, &[("a", 11)], 12);
         assert_eq!(auditor.judge(11, &picture, now, 0.5), None);
-        picture.put(b"a".to_vec(), 11);
+        picture.put(b"a".to_vec(), at(11));
         picture.delete(b"b");
         auditor.deleted(b"b", 12);
         assert_eq!(auditor.judge(13, &picture, now, 0.5), Some(Verdict::Equal { revision: 12 }));
@@ -340,7 +346,7 @@ mod tests {
         auditor.watching(now, 0.0);
         auditor.step(now, 11, 7);
         // Both happen after the list at 12 was made, and are shown before it arrives.
-        picture.put(b"a".to_vec(), 13);
+        picture.put(b"a".to_vec(), at(13));
         picture.delete(b"b");
         auditor.deleted(b"b", 14);
         auditor.page(&page(&[("a", 3), ("b", 4)], 12), &picture, now, 0.5);

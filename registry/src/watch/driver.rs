@@ -10,7 +10,7 @@ use super::audit::{Auditor, Step, Verdict};
 use super::picture::Difference;
 use super::reason::Reason;
 use super::records::{Decoder, Listing, WARNINGS, shown};
-use super::source::{Cursor, Event, Key, Message, Page, Source, Stream};
+use super::source::{Cursor, Event, Key, Message, Page, Source, Stream, Written};
 use super::sync::{Action, Input, Link, Machine, Pause, State};
 use super::{Settings, Update};
 use crate::backoff::Backoff;
@@ -350,8 +350,9 @@ impl<S: Source> Driver<S> {
 
     fn tell(&self, differences: &[Difference]) {
         for Difference { key, listed } in differences.iter().take(WARNINGS as usize) {
-            let watched = self.decoder.picture().revision(key);
-            let key = shown(key);
+            let revision = |written: Written| written.revision;
+            let watched = self.decoder.picture().written(key).map(revision);
+            let (key, listed) = (shown(key), listed.map(revision));
             tracing::warn!(key, watched, listed, "an audit found a key that differs from the registry");
         }
         if let Some(more) = (differences.len() as u64).checked_sub(WARNINGS).filter(|more| *more > 0) {

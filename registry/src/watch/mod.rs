@@ -5,7 +5,7 @@
 //! reason   why the registry refused        etcd's texts -> what helps
 //! sync     State x Input -> Action         what to do next; pure
 //! records  bytes -> instances              a bad one is warned of, counted and skipped
-//! picture  each key's revision             what the updates have shown
+//! picture  how each key was last written   what the updates have shown
 //! audit    the picture beside a list       when to compare, and what a difference is; pure
 //! driver   performs the actions            the only place that sleeps and selects
 //! ```

@@ -1,16 +1,16 @@
-//! What the updates have shown so far: each key and the revision at which it was last written. Bad records
-//! are part of it, so that they are no difference from the registry, and are warned of once.
+//! What the updates have shown so far: each key and how it was last written. Bad records are part of it, so
+//! that they are no difference from the registry, and are warned of once.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::source::{Cursor, Key};
+use super::source::{Cursor, Key, Written};
 use crate::contract::Prefix;
 
-/// Key -> revision, of every key below the prefix.
+/// Every key below the prefix, and how it was last written.
 #[derive(Debug)]
 pub(super) struct Picture {
-    keys: BTreeMap<Box<[u8]>, i64>,
+    keys: BTreeMap<Box<[u8]>, Written>,
     /// Longer keys are no registrations and are left out: they could fill the memory.
     longest: usize,
 }
@@ -19,8 +19,8 @@ pub(super) struct Picture {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
     pub key: Box<[u8]>,
-    /// Its revision in the list; none if it is not listed.
-    pub listed: Option<i64>,
+    /// How the list shows it; none if it is not listed.
+    pub listed: Option<Written>,
 }
 
 impl Picture {
@@ -28,13 +28,13 @@ impl Picture {
         Self { keys: BTreeMap::new(), longest: prefix.longest_key() }
     }
 
-    pub fn revision(&self, key: &[u8]) -> Option<i64> {
+    pub fn written(&self, key: &[u8]) -> Option<Written> {
         self.keys.get(key).copied()
     }
 
-    pub fn put(&mut self, key: Vec<u8>, revision: i64) {
+    pub fn put(&mut self, key: Vec<u8>, written: Written) {
         if key.len() <= self.longest {
-            self.keys.insert(key.into(), revision);
+            self.keys.insert(key.into(), written);
         }
     }
 
@@ -45,7 +45,7 @@ impl Picture {
     /// Takes a complete list in its place.
     pub fn replace(&mut self, listed: Vec<Key>) {
         let fits = |key: &Key| key.key.len() <= self.longest;
-        self.keys = listed.into_iter().filter(fits).map(|Key { key, revision }| (key, revision)).collect();
+        self.keys = listed.into_iter().filter(fits).map(|Key { key, written }| (key, written)).collect();
     }
 
     /// What a page of a list, in the order of the keys, shows otherwise; the picture's own keys are those
@@ -56,13 +56,13 @@ impl Picture {
         let mut shown = self.keys.range::<[u8], _>((from, to)).peekable();
         let mut differences = Vec::new();
         let mut differs = |key: &[u8], listed| differences.push(Difference { key: key.into(), listed });
-        for Key { key, revision } in listed.iter().filter(|k| k.key.len() <= self.longest) {
+        for Key { key, written } in listed.iter().filter(|k| k.key.len() <= self.longest) {
             while let Some((gone, _)) = shown.next_if(|(shown, _)| *shown < key) {
                 differs(gone, None);
             }
             let same = shown.next_if(|(shown, _)| *shown == key);
-            if same.is_none_or(|(_, shown)| shown != revision) {
-                differs(key, Some(*revision));
+            if same.is_none_or(|(_, shown)| shown != written) {
+                differs(key, Some(*written));
             }
         }
         shown.for_each(|(gone, _)| differs(gone, None));
@@ -75,8 +75,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn at(revision: i64) -> Written {
+        Written { revision, lease: 7 }
+    }
+
     fn listed(keys: &BTreeMap<u8, i64>) -> Vec<Key> {
-        keys.iter().map(|(key, revision)| Key { key: [*key].into(), revision: *revision }).collect()
+        keys.iter().map(|(key, revision)| Key { key: [*key].into(), written: at(*revision) }).collect()
     }
 
     fn some_keys() -> impl Strategy<Value = BTreeMap<u8, i64>> {
@@ -84,18 +88,18 @@ mod tests {
     }
 
     /// Compares page by page, as an audit does.
-    fn differences(picture: &Picture, listed: &[Key], page: usize) -> Vec<(u8, Option<i64>)> {
-        let mut at = Cursor::default();
+    fn differences(picture: &Picture, listed: &[Key], page: usize) -> Vec<(u8, Option<Written>)> {
+        let mut from = Cursor::default();
         let mut found = Vec::new();
         let mut rest = listed;
         loop {
             let (items, more) = rest.split_at(page.min(rest.len()));
             rest = more;
             let after = items.last().map(|k| k.key.clone());
-            let next = (!rest.is_empty()).then(|| Cursor { after, revision: 1 });
-            found.extend(picture.differences(&at, items, next.as_ref()));
+            let next = (!rest.is_empty()).then_some(Cursor { after, revision: 1 });
+            found.extend(picture.differences(&from, items, next.as_ref()));
             match next {
-                Some(next) => at = next,
+                Some(next) => from = next,
                 None => return found.into_iter().map(|d| (d.key[0], d.listed)).collect(),
             }
         }
@@ -110,20 +114,30 @@ mod tests {
             picture.replace(listed(&shown));
             let expected: Vec<_> = (0..12)
                 .filter(|key| shown.get(key) != there.get(key))
-                .map(|key| (key, there.get(&key).copied()))
+                .map(|key| (key, there.get(&key).copied().map(at)))
                 .collect();
             prop_assert_eq!(differences(&picture, &listed(&there), page), expected);
         }
     }
 
     #[test]
+    fn a_key_that_another_history_wrote_at_the_same_revision_differs() {
+        let mut picture = Picture::new(&Prefix::default());
+        picture.put(b"a".to_vec(), at(3));
+        let written = Written { lease: 8, ..at(3) };
+        let listed = [Key { key: b"a"[..].into(), written }];
+        let found = picture.differences(&Cursor::default(), &listed, None);
+        assert_eq!(found, [Difference { key: b"a"[..].into(), listed: Some(written) }]);
+    }
+
+    #[test]
     fn a_key_that_is_too_long_to_be_a_registration_is_no_part_of_it() {
         let mut picture = Picture::new(&Prefix::default());
         let long = vec![b'k'; 10_000];
-        picture.put(long.clone(), 1);
-        picture.replace(vec![Key { key: long.clone().into(), revision: 1 }]);
-        assert_eq!(picture.revision(&long), None);
-        let listed = [Key { key: long.into(), revision: 1 }];
+        picture.put(long.clone(), at(1));
+        picture.replace(vec![Key { key: long.clone().into(), written: at(1) }]);
+        assert_eq!(picture.written(&long), None);
+        let listed = [Key { key: long.into(), written: at(1) }];
         assert_eq!(picture.differences(&Cursor::default(), &listed, None), []);
     }
 }

@@ -12,7 +12,7 @@ use crate::networks::Networks;
 /// Warnings in a row before the rest of a batch is only counted.
 pub(super) const WARNINGS: u64 = 20;
 
-/// Decodes records, and remembers each key's revision.
+/// Decodes records, and remembers how each key was last written.
 #[derive(Debug)]
 pub(super) struct Decoder {
     prefix: Prefix,
@@ -61,12 +61,12 @@ impl Decoder {
             match self.decode(&raw) {
                 Ok(instance) => listing.decoded.items.push(instance),
                 // What was there before was warned of before.
-                Err(reason) if self.picture.revision(&raw.key) != Some(raw.revision) => {
+                Err(reason) if self.picture.written(&raw.key) != Some(raw.written()) => {
                     listing.decoded.skip(&raw, &reason);
                 }
                 Err(_) => {}
             }
-            listing.keys.push(Key { key: raw.key.into(), revision: raw.revision });
+            listing.keys.push(Key { written: raw.written(), key: raw.key.into() });
         }
     }
 
@@ -94,6 +94,7 @@ impl Decoder {
     }
 
     fn put(&mut self, raw: Raw, batch: &mut Decoded<Change>) -> Option<Change> {
+        let written = raw.written();
         let change = match self.decode(&raw) {
             Ok(instance) => Some(Change::Put(instance)),
             Err(reason) => {
@@ -101,7 +102,7 @@ impl Decoder {
                 self.end(&raw.key, raw.revision)
             }
         };
-        self.picture.put(raw.key, raw.revision);
+        self.picture.put(raw.key, written);
         change
     }
 
@@ -168,6 +169,7 @@ impl<T> Decoded<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::source::Written;
 
     fn raw(id: &str, value: &str, revision: i64) -> Raw {
         Raw {
@@ -217,7 +219,7 @@ mod tests {
         assert!(matches!(bad.items[..], [Change::Delete { revision: 1, .. }]));
         let good = decoder.events(vec![Event::Put(raw("a", "10.0.0.1:80", 2))]);
         assert!(matches!(&good.items[..], [Change::Put(i)] if i.revision == 2));
-        assert_eq!(decoder.picture.revision(&raw("a", "", 0).key), Some(2));
+        assert_eq!(decoder.picture.written(&raw("a", "", 0).key), Some(Written { revision: 2, lease: 7 }));
     }
 
     #[test]

@@ -40,13 +40,30 @@ impl From<Vec<u8>> for Value {
     }
 }
 
-/// A key, and the revision at which it was last written.
+impl Raw {
+    /// How it was last written.
+    pub fn written(&self) -> Written {
+        Written { revision: self.revision, lease: self.lease }
+    }
+}
+
+/// How a key was last written. The revision tells two writes of one history apart; the lease, whose id is
+/// drawn, those that two histories made at the same revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The revision.
+    pub revision: i64,
+    /// The lease that holds the key, 0 for none.
+    pub lease: i64,
+}
+
+/// A key without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// The key.
     pub key: Box<[u8]>,
-    /// The revision.
-    pub revision: i64,
+    /// How it was last written.
+    pub written: Written,
 }
 
 /// How far a list has come.

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use super::pages::{Content, Limit, MOST_BYTES, Pages, is_too_long};
-use super::{Cursor, Event, Key, Message, Page, Raw, Source, Stream, Value};
+use super::{Cursor, Event, Key, Message, Page, Raw, Source, Stream, Value, Written};
 use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connection, Connector, Link};
 use crate::contract::KeyRange;
 use crate::watch::reason::Reason;
@@ -203,6 +203,7 @@ impl From<PbKeyValue> for Raw {
 
 impl From<PbKeyValue> for Key {
     fn from(kv: PbKeyValue) -> Self {
-        Self { key: kv.key.into(), revision: kv.mod_revision }
+        let written = Written { revision: kv.mod_revision, lease: kv.lease };
+        Self { key: kv.key.into(), written }
     }
 }
