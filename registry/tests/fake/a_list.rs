@@ -8,9 +8,8 @@ use harness::fake::say::{self, created, listed};
 use harness::fake::{Fake, Reply, Request, Status};
 use tokio::time::timeout;
 
-use crate::{
-    A_WHILE, AFTER, BEFORE, Broken, follow, keeps_trying_without_a_spin, kv, reopened, resumed_after,
-};
+use crate::support::scripted::{A_WHILE, follow, keeps_trying_without_a_spin, kv, reopened, resumed_after};
+use crate::{AFTER, BEFORE, Broken};
 
 #[tokio::test]
 async fn is_read_page_by_page_at_the_first_one_s_revision() -> Result<()> {

@@ -12,7 +12,7 @@ use registry::register::{Registrar, Registration};
 use tokio::time::timeout;
 
 use crate::support::PATIENCE;
-use crate::{MANY, connection, keeps_trying_without_a_spin, kv};
+use crate::support::scripted::{MANY, connection, keeps_trying_without_a_spin, kv};
 
 const LEASE: i64 = 77;
 const NEXT_LEASE: i64 = 78;

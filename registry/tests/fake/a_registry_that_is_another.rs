@@ -5,7 +5,8 @@ use etcd_client::proto::{PbRangeResponse, PbResponseHeader, PbWatchResponse};
 use harness::fake::Fake;
 use harness::fake::say::{self, created, events, listed};
 
-use crate::{AFTER, Broken, follow, is_list, kv, put};
+use crate::support::scripted::{follow, is_list, kv, put};
+use crate::{AFTER, Broken};
 
 fn of_another_cluster(header: Option<PbResponseHeader>) -> Option<PbResponseHeader> {
     header.map(|header| PbResponseHeader { cluster_id: say::CLUSTER + 1, ..header })

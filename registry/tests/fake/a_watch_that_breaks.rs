@@ -7,10 +7,10 @@ use etcd_client::proto::PbWatchResponse;
 use harness::fake::say::{self, created, events, listed};
 use harness::fake::{Fake, Line, Script, Status};
 
-use crate::{
-    AFTER, BEFORE, Broken, follow, is_list, keeps_trying_without_a_spin, kv, put, reopened, resumed_after,
-    survives,
+use crate::support::scripted::{
+    follow, is_list, keeps_trying_without_a_spin, kv, put, reopened, resumed_after,
 };
+use crate::{AFTER, BEFORE, Broken, survives};
 
 #[tokio::test]
 async fn goes_on_where_it_was_whatever_the_reason_of_its_cancel() -> Result<()> {

@@ -8,71 +8,13 @@ mod events_of_a_watch;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::time::Duration;
-
-use anyhow::{Result, ensure};
-use etcd_client::proto::{PbEvent, PbKeyValue};
-use harness::fake::say::{self, created, events, listed};
-use harness::fake::{Fake, Request, Script};
-use harness::wait::eventually;
-use registry::connect::Connection;
+use anyhow::Result;
+use harness::fake::say::{created, events, listed};
+use harness::fake::{Fake, Script};
 use registry::status::Status;
-use registry::watch::{Settings, Update};
-use support::{PATIENCE, Picture};
-use tokio::time::sleep;
-
-/// How long something that must not happen is waited for.
-const A_WHILE: Duration = Duration::from_millis(500);
-/// Over this time requests are counted.
-const SPAN: Duration = Duration::from_secs(2);
-/// More requests than this in [`SPAN`] are a loop without a wait: one that backs off, up to a second, makes
-/// some ten.
-const MANY: usize = 30;
-
-fn connection(fake: &Fake) -> Connection {
-    Connection::to([fake.endpoint()])
-}
-
-/// Without audits: the watch alone has to be right.
-fn follow(fake: &Fake) -> Picture {
-    Picture::follow_as(connection(fake), Settings { audit: None, ..Settings::default() })
-}
-
-/// An address that tells the revision.
-fn address(revision: i64) -> String {
-    format!("10.0.0.1:{revision}")
-}
-
-fn kv(id: &str, revision: i64) -> PbKeyValue {
-    say::kv(&format!("goods/{id}"), address(revision), revision)
-}
-
-fn put(id: &str, revision: i64) -> PbEvent {
-    say::put(&format!("goods/{id}"), address(revision), revision)
-}
-
-fn delete(id: &str, revision: i64) -> PbEvent {
-    say::delete(&format!("goods/{id}"), revision)
-}
-
-fn is_list(request: &Request) -> bool {
-    matches!(request, Request::Range(range) if !range.count_only)
-}
-
-/// How many requests arrive in [`SPAN`], which must be few, but some.
-async fn keeps_trying_without_a_spin(fake: &Fake) {
-    let before = fake.asked().len();
-    sleep(SPAN).await;
-    let asked = fake.asked().len() - before;
-    assert!((1..=MANY).contains(&asked), "{asked} requests in {SPAN:?}");
-}
-
-/// Whether the last watch was opened so that it shows everything after a revision.
-fn resumed_after(fake: &Fake, revision: i64) -> bool {
-    let last = fake.watched_from().last().copied();
-    // Its own start, or one earlier: what was seen already is left out again.
-    last == Some(revision + 1) || last == Some(revision)
-}
+use registry::watch::Update;
+use support::Picture;
+use support::scripted::{follow, is_list, kv, put, resumed_after};
 
 /// A watch that has shown an instance of a list and one of an event, then breaks, and is opened again.
 struct Broken {
@@ -121,13 +63,4 @@ impl Broken {
 
 async fn survives(breaks: impl FnOnce(&Script)) -> Result<Status> {
     Broken::watching().await?.survives(breaks).await
-}
-
-/// Waits until as many watches were opened.
-async fn reopened(fake: &Fake, watches: usize) -> Result<()> {
-    eventually("another watch", PATIENCE, async || {
-        ensure!(fake.watched_from().len() >= watches, "{:?}", fake.watched_from());
-        Ok(())
-    })
-    .await
 }

@@ -1,6 +1,8 @@
 //! A picture of the registry, kept as a gateway would keep it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod scripted;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
