@@ -103,7 +103,9 @@ impl Source for Script {
         }
     }
 
-    async fn disconnect(&mut self) {}
+    async fn disconnect(&mut self) {
+        self.asked.lock().unwrap().push("disconnect".into());
+    }
 }
 
 struct Played(VecDeque<Message>);
@@ -129,7 +131,9 @@ async fn play(plays: impl IntoIterator<Item = Play>) -> (Vec<Update>, Vec<String
         watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
     let driver = tokio::spawn(driver.run());
     let mut seen = Vec::new();
+    let started = Instant::now();
     while !script.plays.lock().unwrap().is_empty() || status.borrow().live {
+        assert!(started.elapsed() < Duration::from_secs(600), "stuck after {:?}", script.asked());
         // The clock is paused: this returns when everything else waits.
         tokio::time::sleep(Duration::from_secs(1)).await;
         while let Ok(update) = updates.try_recv() {
@@ -145,6 +149,11 @@ fn ids(update: &Update) -> Vec<&str> {
         Update::Reset { instances, .. } => instances.iter().map(|i| &*i.id).collect(),
         Update::Apply { changes, .. } => changes.iter().map(id).collect(),
     }
+}
+
+/// What was asked, without the connections that were given up in between.
+fn calls(asked: &[String]) -> Vec<&str> {
+    asked.iter().map(String::as_str).filter(|call| *call != "disconnect").collect()
 }
 
 fn id(change: &Change) -> &str {
@@ -167,7 +176,7 @@ async fn a_compacted_watch_is_listed_again() {
         Play::Open(vec![created(20)]),
     ])
     .await;
-    assert_eq!(asked[..4], ["list", "open 11", "list", "open 21"]);
+    assert_eq!(calls(&asked)[..4], ["list", "open 11", "list", "open 21"]);
     assert_eq!(updates.len(), 2);
 }
 
@@ -179,7 +188,7 @@ async fn a_watch_cancelled_for_another_reason_resumes_where_it_was() {
         Play::Open(vec![created(12)]),
     ])
     .await;
-    assert_eq!(asked[..3], ["list", "open 11", "open 13"]);
+    assert_eq!(calls(&asked)[..3], ["list", "open 11", "open 13"]);
     assert_eq!(updates.iter().flat_map(ids).collect::<Vec<_>>(), ["listed", "a"]);
 }
 
@@ -191,7 +200,7 @@ async fn a_fragment_without_its_rest_is_asked_for_again() {
         Play::Open(vec![created(12), put("a", 12, false), put("b", 12, true)]),
     ])
     .await;
-    assert_eq!(asked[..3], ["list", "open 11", "open 12"]);
+    assert_eq!(calls(&asked)[..3], ["list", "open 11", "open 12"]);
     assert_eq!(updates.iter().flat_map(ids).collect::<Vec<_>>(), ["listed", "a", "a", "b"]);
 }
 
@@ -208,7 +217,42 @@ async fn a_registry_whose_revision_fell_is_listed_again_and_a_lagging_member_is_
         Play::Open(vec![created(4)]),
     ])
     .await;
-    assert_eq!(asked[..7], ["list", "open 11", "revision", "open 11", "revision", "list", "open 5"]);
+    assert_eq!(calls(&asked)[..7], ["list", "open 11", "revision", "open 11", "revision", "list", "open 5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_at_another_cluster_is_listed_again() {
+    let elsewhere = Message::Created { revision: 10, cluster: 8 };
+    let (_, asked) =
+        play([Play::List(10), Play::Open(vec![elsewhere]), Play::List(10), Play::Open(vec![created(10)])])
+            .await;
+    assert_eq!(calls(&asked)[..4], ["list", "open 11", "list", "open 11"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_renewed_for_what_another_may_cure_and_kept_otherwise() {
+    for (reason, expected) in [
+        (Reason::Other, &["open 11", "disconnect", "open 11"][..]),
+        (Reason::TokenRejected, &["open 11", "disconnect", "open 11"]),
+        (Reason::NoLeader, &["open 11", "disconnect", "open 11"]),
+        (Reason::Compacted, &["open 11", "list"]),
+        (Reason::TooLong, &["open 11", "list"]),
+    ] {
+        let again = if expected.contains(&"list") { Play::List(10) } else { Play::Open(vec![created(10)]) };
+        let (_, asked) =
+            play([Play::List(10), Play::Open(vec![created(10), cancelled(reason)]), again]).await;
+        assert_eq!(asked[1..=expected.len()], *expected, "{reason:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_a_new_login_does_not_cure_is_met_with_patience_on_the_same_connection() {
+    let started = Instant::now();
+    let refused = || Play::Open(vec![cancelled(Reason::PermissionDenied)]);
+    let (_, asked) = play([Play::List(10)].into_iter().chain((0..12).map(|_| refused()))).await;
+    assert!(started.elapsed() > Duration::from_secs(10), "{:?}", started.elapsed());
+    let scripted = &asked[..14];
+    assert_eq!(scripted.iter().filter(|call| *call == "disconnect").count(), 1, "{scripted:?}");
 }
 
 #[tokio::test(start_paused = true)]

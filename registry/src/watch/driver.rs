@@ -11,7 +11,7 @@ use super::picture::Difference;
 use super::reason::Reason;
 use super::records::{Decoder, Listing, WARNINGS, shown};
 use super::source::{Cursor, Event, Key, Message, Page, Source, Stream, Written};
-use super::sync::{Action, Input, Link, Machine, Pause, State};
+use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
 use super::{Settings, Update};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError};
@@ -135,6 +135,9 @@ impl<S: Source> Driver<S> {
                 Ok(page) => page,
                 Err(error) => return Ok(self.fail(&error)),
             };
+            if is_another(cluster, page.cluster) {
+                return Ok(self.confused("another cluster answered within a list"));
+            }
             self.decoder.page(page.items, &mut listing);
             (revision, cluster, cursor) = (page.revision, page.cluster, page.next);
         }

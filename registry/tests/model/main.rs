@@ -232,7 +232,7 @@ fn most_calls_in_a_second(calls: &[Instant]) -> usize {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 2_000,
+        cases: 1_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("failures"))),
         ..ProptestConfig::default()
     }

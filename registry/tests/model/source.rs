@@ -23,15 +23,19 @@ const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted"
 const FUTURE: &str = "etcdserver: mvcc: required revision is a future revision";
 
 #[derive(Clone)]
-pub struct Model(Arc<Mutex<World>>);
+pub struct Model {
+    world: Arc<Mutex<World>>,
+    /// Restarts before the list that is being read.
+    restarts: u32,
+}
 
 impl Model {
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(World::new())))
+        Self { world: Arc::new(Mutex::new(World::new())), restarts: 0 }
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call: it takes its time, waits while nothing is answered, and may be refused.
@@ -89,14 +93,20 @@ impl Source for Model {
     type Stream = Watcher;
 
     async fn records(&mut self, cursor: &Cursor) -> Result<Page<Raw>, CallError> {
-        self.call(|world| {
+        let restarts = self.restarts;
+        let page = self.call(|world| {
+            if cursor.revision > 0 && restarts != world.restarts {
+                return Err(error(Cause::Closed));
+            }
             let page = page(world, cursor)?;
             if page.next.is_none() {
                 world.witness.listed = Some(page.revision);
             }
-            Ok(page)
-        })
-        .await
+            Ok((page, world.restarts))
+        });
+        let (page, restarts) = page.await?;
+        self.restarts = restarts;
+        Ok(page)
     }
 
     fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>> {

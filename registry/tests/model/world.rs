@@ -21,6 +21,9 @@ pub struct World {
     pub cluster: u64,
     /// Streams and connections of an earlier one are broken.
     pub generation: u64,
+    /// How often its data was replaced. That takes a restart, and so longer than a list lies idle
+    /// between two pages: no list goes on across one.
+    pub restarts: u32,
     /// What the registry is at.
     pub revision: i64,
     /// Watches from below are cancelled.
@@ -82,6 +85,7 @@ impl World {
         let mut world = Self {
             cluster: 1,
             generation: 0,
+            restarts: 0,
             revision: 1,
             compacted: 0,
             history: BTreeMap::new(),
@@ -144,11 +148,13 @@ impl World {
     pub fn restore(&mut self, ago: i64) {
         let revision = (self.revision - ago).max(self.compacted).max(1);
         let records = self.states.range(..=revision).next_back().map(|(_, records)| records.clone());
+        self.restarts += 1;
         self.start_over(revision, records.unwrap_or_default());
     }
 
     /// The data directory was removed: the same cluster id, and nothing in it.
     pub fn empty(&mut self) {
+        self.restarts += 1;
         self.start_over(1, Records::new());
     }
 
@@ -280,9 +286,7 @@ fn name(key: &[u8]) -> Option<String> {
 /// A plain address is a registration, and nothing else that is put here.
 fn address(raw: &Raw) -> Option<String> {
     match &raw.value {
-        Value::Bytes(value) => {
-            String::from_utf8(value.clone()).ok().filter(|text| text.starts_with("10."))
-        }
+        Value::Bytes(value) => String::from_utf8(value.clone()).ok().filter(|text| text.starts_with("10.")),
         Value::TooLong(_) => None,
     }
 }

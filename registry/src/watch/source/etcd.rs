@@ -207,3 +207,46 @@ impl From<PbKeyValue> for Key {
         Self { key: kv.key.into(), written }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Prefix;
+    use harness::etcd::{Etcd, key};
+
+    #[tokio::test]
+    async fn a_single_record_that_is_longer_than_a_page_stops_no_list() -> anyhow::Result<()> {
+        const PAGE: usize = 64 * 1024;
+        let etcd = Etcd::start().await?;
+        for (id, length) in [("a", 11), ("b", 4 * PAGE), ("c", PAGE / 2), ("d", 4 * PAGE), ("e", 11)] {
+            etcd.put(&key("goods", id), vec![b'x'; length]).await?;
+        }
+        let connection = Connection::to([etcd.endpoint()]);
+        let mut source = EtcdSource::with_pages_of(PAGE, connection, Prefix::default().range());
+        let mut cursor = Some(Cursor::default());
+        let mut lengths = Vec::new();
+        while let Some(at) = cursor {
+            let page = source.records(&at).await?;
+            lengths.extend(page.items.into_iter().map(|raw| match raw.value {
+                Value::Bytes(bytes) => bytes.len(),
+                Value::TooLong(length) => length,
+            }));
+            cursor = page.next;
+        }
+        assert_eq!(lengths, [11, PAGE, PAGE / 2, PAGE, 11]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_watch_outlives_the_connection_that_the_next_call_renews() -> anyhow::Result<()> {
+        let etcd = Etcd::start().await?;
+        let mut source = EtcdSource::new(Connection::to([etcd.endpoint()]), Prefix::default().range());
+        let mut stream = source.open(2).await?;
+        assert!(matches!(stream.message().await?, Message::Created { .. }));
+        source.disconnect().await;
+        source.keys(Cursor::default()).await?;
+        etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
+        assert!(matches!(stream.message().await?, Message::Events { .. }));
+        Ok(())
+    }
+}
