@@ -145,7 +145,7 @@ async fn a_report_of_the_watch_moves_on_where_it_resumes() -> Result<()> {
 #[tokio::test]
 async fn a_batch_and_a_page_larger_than_grpc_s_default_limit_are_taken() -> Result<()> {
     let value = |n| format!(r#"{{"address":"10.0.0.1:{n}","metadata":{{"note":"{:>15000}"}}}}"#, "x");
-    let instance = |n| format!("goods/{n}");
+    let instance = |n| format!("goods/{n:04}");
     let fake = Fake::start().await?;
     let half = 1..=600;
     fake.ranges.next(listed(10, half.clone().map(|n| say::kv(&instance(n), value(n), 9))));
