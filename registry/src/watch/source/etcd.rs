@@ -66,6 +66,11 @@ impl Session {
         Ok(link)
     }
 
+    /// The endpoint that was used last, for errors.
+    pub fn endpoint(&self) -> String {
+        self.last().as_ref().map(|link| link.endpoint.clone()).unwrap_or_default()
+    }
+
     fn discard(&self) {
         if let Some(link) = self.last().take() {
             link.discard();

@@ -12,6 +12,7 @@ use crate::connect::{CALL_TIMEOUT, CallError, Cause};
 use crate::contract::KeyRange;
 use crate::watch::reason::Reason;
 
+const LIST: &str = "list the registrations";
 /// Keys in a page of ordinary records.
 const MOST_KEYS: i64 = 2_000;
 /// The largest page that is taken, in bytes. gRPC's default of 4 MiB is less than a page of the longest
@@ -44,7 +45,7 @@ impl Pages {
             match self.ask(cursor, limit, self.content).await {
                 Ok(answer) => {
                     self.limit.taken(answer.0.kvs.iter().map(size).sum(), self.most_bytes);
-                    return Ok(page(answer, cursor));
+                    return self.page(answer, cursor);
                 }
                 Err(error) if is_too_long(&error) && self.limit.halve(limit) => {}
                 Err(error) => {
@@ -60,7 +61,7 @@ impl Pages {
 
     /// Reads the first key at a cursor, without its value.
     pub async fn read_key(&self, cursor: &Cursor) -> Result<Page<PbKeyValue>, CallError> {
-        Ok(page(self.ask(cursor, 1, Content::Keys).await?, cursor))
+        self.page(self.ask(cursor, 1, Content::Keys).await?, cursor)
     }
 
     async fn ask(&self, cursor: &Cursor, limit: i64, content: Content) -> Result<GetResponse, CallError> {
@@ -75,7 +76,20 @@ impl Pages {
         let link = self.session.link().await?;
         let mut kv = link.client.kv_client().max_decoding_message_size(self.most_bytes);
         let get = kv.get(self.start(cursor), Some(options));
-        link.call("list the registrations", CALL_TIMEOUT, get).await
+        link.call(LIST, CALL_TIMEOUT, get).await
+    }
+
+    fn page(&self, answer: GetResponse, cursor: &Cursor) -> Result<Page<PbKeyValue>, CallError> {
+        let answer = answer.0;
+        if let Some(nonsense) = nonsense(&answer.kvs, answer.more, cursor) {
+            let endpoint = self.session.endpoint();
+            return Err(CallError { attempt: LIST, endpoint, cause: Cause::Answer(nonsense) });
+        }
+        let (newest, cluster) = answer.header.map_or((0, 0), |h| (h.revision, h.cluster_id));
+        let revision = if cursor.revision > 0 { cursor.revision } else { newest };
+        let last = answer.kvs.last().filter(|_| answer.more);
+        let next = last.map(|kv| Cursor { after: Some(kv.key.as_slice().into()), revision });
+        Ok(Page { items: answer.kvs, revision, cluster, next })
     }
 
     fn start(&self, cursor: &Cursor) -> Vec<u8> {
@@ -92,17 +106,22 @@ pub(super) fn is_too_long(error: &CallError) -> bool {
     Reason::of(&error.cause) == Reason::TooLong
 }
 
-fn size(kv: &PbKeyValue) -> usize {
-    kv.key.len() + kv.value.len()
+/// What is wrong with a page. A list that does not move on would never end, and one that ends early would
+/// be taken for the whole.
+fn nonsense(kvs: &[PbKeyValue], more: bool, cursor: &Cursor) -> Option<&'static str> {
+    let first_is_new = kvs.first().zip(cursor.after.as_ref()).is_none_or(|(kv, after)| *kv.key > **after);
+    let ascends = kvs.is_sorted_by(|a, b| a.key < b.key);
+    if kvs.is_empty() && more {
+        Some("it has no record, and says that there are more")
+    } else if first_is_new && ascends {
+        None
+    } else {
+        Some("its keys are not in order")
+    }
 }
 
-fn page(answer: GetResponse, cursor: &Cursor) -> Page<PbKeyValue> {
-    let answer = answer.0;
-    let (newest, cluster) = answer.header.map_or((0, 0), |h| (h.revision, h.cluster_id));
-    let revision = if cursor.revision > 0 { cursor.revision } else { newest };
-    let last = answer.kvs.last().filter(|_| answer.more);
-    let next = last.map(|kv| Cursor { after: Some(kv.key.as_slice().into()), revision });
-    Page { items: answer.kvs, revision, cluster, next }
+fn size(kv: &PbKeyValue) -> usize {
+    kv.key.len() + kv.value.len()
 }
 
 /// How many keys a page may hold; shared by the clones of its [`Pages`].
