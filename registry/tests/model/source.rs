@@ -186,6 +186,9 @@ impl Watcher {
             let revision = world.revision - world.faults.lagging;
             return Some(Ok(Message::Created { revision, cluster: world.cluster }));
         }
+        if world.faults.holding {
+            return None;
+        }
         if let Some(reason) = world.faults.cancelling {
             return Some(Ok(Message::Cancelled { reason, text: "because".to_owned() }));
         }
@@ -209,6 +212,9 @@ impl Watcher {
         let (revision, events) = world.history.range(self.next..).find(|(_, events)| !events.is_empty())?;
         let (revision, events) = (*revision, events.clone());
         self.next = revision + 1;
+        if std::mem::take(&mut world.faults.breaking_after_one) {
+            self.generation = u64::MAX;
+        }
         if world.faults.losing > 0 {
             world.faults.losing -= 1;
             return self.events(world);

@@ -53,6 +53,10 @@ pub struct Faults {
     pub fragmenting: bool,
     /// The stream breaks after the next fragment that is not the last.
     pub breaking_in_half: bool,
+    /// Watches show nothing; calls are answered.
+    pub holding: bool,
+    /// The stream breaks after the next revision that it shows.
+    pub breaking_after_one: bool,
     /// Reports that were asked for come before the events that are due.
     pub overtaking: bool,
     /// The member that is watched says that it is so many revisions behind.
