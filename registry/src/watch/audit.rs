@@ -133,15 +133,15 @@ impl Auditor {
         }
     }
 
-    /// What to do, if anything is due; `next` is the first revision that the watch has not seen.
-    pub fn step(&mut self, now: Instant, next: i64, cluster: u64) -> Option<Step> {
+    /// What to do, if anything is due; `seen` is the latest revision of which the watch has seen anything.
+    pub fn step(&mut self, now: Instant, seen: i64, cluster: u64) -> Option<Step> {
         if self.due().is_none_or(|at| at > now) {
             return None;
         }
         match &mut self.phase {
             Phase::Idle => None,
             Phase::Due { .. } => {
-                let audit = Audit { cluster, seen: next - 1, revision: 0, differing: BTreeMap::new() };
+                let audit = Audit { cluster, seen, revision: 0, differing: BTreeMap::new() };
                 let cursor = Cursor::default();
                 self.phase = Phase::Listing { audit, cursor: cursor.clone(), at: None };
                 Some(Step::Read(cursor))
@@ -284,7 +284,7 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        assert_eq!(auditor.step(now, 11, 7), Some(Step::Read(Cursor::default())));
+        assert_eq!(auditor.step(now, 10, 7), Some(Step::Read(Cursor::default())));
         assert_eq!(auditor.due(), None, "while a page is read nothing is due");
         assert_eq!(auditor.page(&page(listed, revision), picture, now, 0.5), None);
         (auditor, now)
@@ -344,7 +344,7 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        auditor.step(now, 11, 7);
+        auditor.step(now, 10, 7);
         // Both happen after the list at 12 was made, and are shown before it arrives.
         picture.put(b"a".to_vec(), at(13));
         picture.delete(b"b");
@@ -359,7 +359,7 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        auditor.step(now, 11, 7);
+        auditor.step(now, 10, 7);
         picture.delete(b"a");
         auditor.deleted(b"a", 11);
         // Put again at 12, and that event is lost.
@@ -374,8 +374,8 @@ mod tests {
         assert_eq!(auditor.judge(11, &picture, now, 0.5), None);
         auditor.report(11);
         for report in 1..=3 {
-            assert_eq!(auditor.step(now, 11, 7), Some(Step::AskProgress));
-            assert_eq!(auditor.step(now, 11, 7), None, "not twice");
+            assert_eq!(auditor.step(now, 10, 7), Some(Step::AskProgress));
+            assert_eq!(auditor.step(now, 10, 7), None, "not twice");
             auditor.report(12);
             let expected = if report == 3 { differs(&[("lost", Some(9))]) } else { None };
             assert_eq!(auditor.judge(11, &picture, now, 0.5), expected);
@@ -402,7 +402,7 @@ mod tests {
             let now = Instant::now();
             let mut auditor = Auditor::new(Some(INTERVAL));
             auditor.watching(now, 0.0);
-            auditor.step(now, 11, 7);
+            auditor.step(now, 10, 7);
             let page = Page { cluster, ..page(&[], revision) };
             assert_eq!(auditor.page(&page, &picture, now, 0.5), Some(Verdict::AnotherHistory));
         }
@@ -414,11 +414,11 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        auditor.step(now, 11, 7);
+        auditor.step(now, 10, 7);
         let second = Cursor { after: Some(b"a"[..].into()), revision: 12 };
         let first = Page { next: Some(second.clone()), ..page(&[("a", 3)], 12) };
         assert_eq!(auditor.page(&first, &picture, now, 0.5), None);
-        assert_eq!(auditor.step(now, 11, 7), None);
+        assert_eq!(auditor.step(now, 10, 7), None);
         assert_eq!(auditor.step(now + REST, 11, 7), Some(Step::Read(second)));
         auditor.page(&page(&[("b", 4)], 12), &picture, now, 0.5);
         assert_eq!(auditor.judge(11, &picture, now, 0.5), Some(Verdict::Equal { revision: 12 }));
@@ -452,7 +452,7 @@ mod tests {
             auditor.watching(now, 1.0);
             waits.push((auditor.due().unwrap() - now).as_secs());
             now = auditor.due().unwrap();
-            auditor.step(now, 11, 7);
+            auditor.step(now, 10, 7);
             auditor.page(&page(&[("a", 3)], 12), &picture, now, 0.5);
             assert!(matches!(auditor.judge(13, &picture, now, 0.5), Some(Verdict::Differs(_))));
         }

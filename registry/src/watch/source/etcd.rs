@@ -163,14 +163,14 @@ impl EtcdStream {
             self.watch_id = Some(response.watch_id);
             return Message::Created { revision, cluster };
         }
+        if self.watch_id != Some(response.watch_id) {
+            return Message::Progress { revision, of_watch: false };
+        }
         let had_events = !response.events.is_empty();
         let events = response.events.into_iter().filter_map(read_event);
         let events: Vec<_> = events.filter(|e| e.revision() >= self.from).collect();
         if events.is_empty() {
-            return Message::Progress {
-                revision,
-                of_watch: !had_events && self.watch_id == Some(response.watch_id),
-            };
+            return Message::Progress { revision, of_watch: !had_events };
         }
         Message::Events { events, complete: !response.fragment }
     }

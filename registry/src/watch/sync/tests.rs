@@ -72,6 +72,16 @@ fn a_registry_that_fell_back_is_listed_again() {
 }
 
 #[test]
+fn a_registry_that_fell_back_below_half_a_revision_is_listed_again() {
+    let half = Input::Events { revision: 11, complete: false };
+    let behind = Input::Created { revision: 10, cluster: 7 };
+    let (mut sync, action) = play(&[LISTED, CREATED, half, FAILED, Input::Elapsed, behind]);
+    assert_eq!(action, Action::Confirm, "half of revision 11 was seen, which this registry never had");
+    assert!(matches!(sync.on(Input::Confirmed { revision: 10 }), Action::Wait { .. }));
+    assert_eq!(sync.on(Input::Elapsed), Action::List);
+}
+
+#[test]
 fn a_member_that_lags_is_watched_all_the_same() {
     let behind = Input::Created { revision: 3, cluster: 7 };
     let (mut sync, _) = play(&[LISTED, behind]);
