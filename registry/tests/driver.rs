@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use registry::connect::{CallError, Cause};
 use registry::contract::Prefix;
-use registry::watch::reason::Reason;
-use registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Source, Stream};
+use registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream};
 use registry::watch::{Change, Settings, Update, Watch, watch_source};
 use tokio::time::Instant;
 

@@ -12,9 +12,8 @@ use harness::etcd::{AuthToken, Etcd, PREFIX, key};
 use registry::connect::{CallError, Connection};
 use registry::contract::{Instance, Prefix};
 use registry::status::Status;
-use registry::watch::reason::Reason;
 use registry::watch::source::{
-    Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Source, Stream,
+    Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Reason, Source, Stream,
 };
 use registry::watch::{Settings, Update, Watch, watch_source};
 use support::{PATIENCE, Picture, as_reader};

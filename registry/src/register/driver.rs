@@ -19,7 +19,7 @@ use crate::watch::{Change, Update, Watch, decode};
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(3) };
 /// A registry that is slow, with a thousand logins at hand, say, is asked less often than one that is not
 /// there: else it would never catch up.
-const OVERLOAD: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(30) };
+const OVERLOAD: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
 /// How long a withdrawal may take before the key is left to its lease.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(2);
 /// At most one line about a registry that cannot be reached in this time.

@@ -8,9 +8,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::audit::{Auditor, Step, Verdict};
 use super::picture::Difference;
-use super::reason::Reason;
 use super::records::{Decoder, Listing, WARNINGS, shown};
-use super::source::{Cursor, Event, Key, Message, Page, Source, Stream, Written};
+use super::source::{Cursor, Event, Key, Message, Page, Reason, Source, Stream, Written};
 use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
 use super::{Settings, Update};
 use crate::backoff::Backoff;

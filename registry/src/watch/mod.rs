@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! source   etcd's list and watch           the narrow seam to the network
-//! reason   why the registry refused        etcd's texts -> what helps
 //! sync     State x Input -> Action         what to do next; pure
 //! records  bytes -> instances              a bad one is warned of, counted and skipped
 //! picture  how each key was last written   what the updates have shown
@@ -13,7 +12,6 @@
 mod audit;
 mod driver;
 mod picture;
-pub mod reason;
 mod records;
 pub mod source;
 pub mod sync;

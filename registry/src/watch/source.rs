@@ -2,14 +2,15 @@
 
 mod etcd;
 mod pages;
+mod reason;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use super::reason::Reason;
 use crate::connect::CallError;
 use crate::contract::MAX_VALUE;
 pub use etcd::{EtcdSource, EtcdStream};
+pub use reason::Reason;
 
 /// A key and its value as the registry holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]

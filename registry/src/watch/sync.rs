@@ -6,7 +6,7 @@
 //! - every failure passes through [`State::Backoff`]: nothing spins;
 //! - nothing here empties a picture: it is replaced by a list or changed by events.
 
-use super::reason::Reason;
+use super::source::Reason;
 
 /// Where a watch stands. `next` is the first revision whose events have not been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use registry::watch::reason::Reason;
+use registry::watch::source::Reason;
 use registry::watch::{Change, Settings, Update, Watch, watch_source};
 use tokio::time::{Instant, advance, sleep};
 

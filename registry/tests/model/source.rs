@@ -8,8 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use harness::fake::Status;
 use registry::connect::{CALL_TIMEOUT, CallError, Cause};
-use registry::watch::reason::Reason;
-use registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Source, Stream};
+use registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::world::{Refusal, World};

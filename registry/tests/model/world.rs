@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use registry::contract::{Instance, Prefix};
-use registry::watch::reason::Reason;
-use registry::watch::source::{Event, Raw, Value};
+use registry::watch::source::{Event, Raw, Reason, Value};
 use registry::watch::{Change, Update};
 use tokio::sync::Notify;
 use tokio::time::Instant;

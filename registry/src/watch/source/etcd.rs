@@ -8,10 +8,9 @@ use etcd_client::{GetOptions, WatchOptions, WatchStream};
 use futures_util::future::BoxFuture;
 
 use super::pages::{Content, Limit, MOST_BYTES, Pages, is_too_long};
-use super::{Cursor, Event, Key, Message, Page, Raw, Source, Stream, Value, Written};
+use super::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream, Value, Written};
 use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connection, Connector, Link};
 use crate::contract::KeyRange;
-use crate::watch::reason::Reason;
 
 /// The largest message of a watch that is taken, in bytes. etcd splits what is longer than its
 /// `--max-request-bytes` (1.5 MiB by default), except for one event, and for those that were ready before

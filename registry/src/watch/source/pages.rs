@@ -7,14 +7,16 @@ use etcd_client::proto::PbKeyValue;
 use etcd_client::{GetOptions, GetResponse};
 
 use super::etcd::Session;
-use super::{Cursor, Page};
+use super::{Cursor, Page, Reason};
 use crate::connect::{CALL_TIMEOUT, CallError, Cause};
 use crate::contract::KeyRange;
-use crate::watch::reason::Reason;
 
 const LIST: &str = "list the registrations";
-/// Keys in a page of ordinary records.
-const MOST_KEYS: i64 = 2_000;
+/// Keys in the first page of a list.
+const FIRST_KEYS: i64 = 2_000;
+/// Keys in a page of short records. etcd looks at every key that is left in the range for each page, so
+/// that many small pages of a long list cost it more than few large ones.
+const MOST_KEYS: i64 = 10_000;
 /// The largest page that is taken, in bytes. gRPC's default of 4 MiB is less than a page of the longest
 /// values that are registrations.
 pub(super) const MOST_BYTES: usize = 16 * 1024 * 1024;
@@ -130,7 +132,7 @@ pub(super) struct Limit(Arc<AtomicI64>);
 
 impl Default for Limit {
     fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(MOST_KEYS)))
+        Self(Arc::new(AtomicI64::new(FIRST_KEYS)))
     }
 }
 
