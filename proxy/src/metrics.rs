@@ -33,6 +33,7 @@ pub struct Metrics {
     registry_failures: IntCounter,
     registry_skipped: IntCounter,
     registry_audits: IntCounter,
+    registry_audits_failed: IntCounter,
     registry_repaired: IntCounter,
     stale: IntGauge,
     guard_held: IntGauge,
@@ -104,6 +105,10 @@ impl Metrics {
             registry_audits: counter(
                 "registry_audits_total",
                 "Comparisons of the directory with a complete list.",
+            )?,
+            registry_audits_failed: counter(
+                "registry_audits_failed_total",
+                "Audits that a call's failure ended; they are tried again.",
             )?,
             registry_repaired: counter(
                 "registry_repaired_keys_total",
@@ -214,6 +219,7 @@ impl Metrics {
         mirror(&self.registry_failures, status.failures);
         mirror(&self.registry_skipped, status.skipped);
         mirror(&self.registry_audits, status.audits);
+        mirror(&self.registry_audits_failed, status.audits_failed);
         mirror(&self.registry_repaired, status.repaired);
     }
 }
