@@ -97,10 +97,10 @@ mod tests {
         assert_near(shares[&3], 0.75);
     }
 
-    /// Endpoints 1 and 2 with weights 1 and 3, of which those in `suspect` are no longer registered.
-    fn doubted(suspect: &[&str]) -> Arc<Directory> {
+    /// Endpoints from 1 on with these weights, of which those in `suspect` are no longer registered.
+    fn doubted(weights: &[(&str, u16)], suspect: &[&str]) -> Arc<Directory> {
         let (directory, mut writer) = directory::new(["goods"]);
-        for (id, weight) in [("a", 1), ("b", 3)] {
+        for &(id, weight) in weights {
             let instance = Instance {
                 service: "goods".into(),
                 id: id.into(),
@@ -120,20 +120,21 @@ mod tests {
 
     #[test]
     fn an_endpoint_in_doubt_is_chosen_only_where_no_other_is_left() {
-        let service = doubted(&["b"]).service("goods").unwrap();
+        let service = doubted(&[("a", 1), ("b", 3), ("c", 1)], &["b"]).service("goods").unwrap();
         let endpoints = service.endpoints();
         let mut rng = fastrand::Rng::with_seed(7);
         let mut id = |tried: &[u64]| pick(&endpoints, tried, rng.u64(..)).map(|e| e.endpoint.id);
         for _ in 0..1000 {
-            assert_eq!(id(&[]), Some(1));
-            assert_eq!(id(&[1]), Some(2), "the next rank");
+            assert_ne!(id(&[]), Some(2));
+            assert_eq!(id(&[1]), Some(3), "of the same rank");
+            assert_eq!(id(&[1, 3]), Some(2), "the next rank");
         }
-        assert_eq!(id(&[1, 2]), None);
+        assert_eq!(id(&[1, 2, 3]), None);
     }
 
     #[test]
     fn endpoints_in_doubt_have_their_shares_among_each_other() {
-        let service = doubted(&["a", "b"]).service("goods").unwrap();
+        let service = doubted(&[("a", 1), ("b", 3)], &["a", "b"]).service("goods").unwrap();
         let endpoints = service.endpoints();
         let mut rng = fastrand::Rng::with_seed(7);
         let draws = (0..100_000).filter_map(|_| pick(&endpoints, &[], rng.u64(..)));

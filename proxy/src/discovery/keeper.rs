@@ -15,10 +15,8 @@ use crate::metrics::Metrics;
 
 /// How long the registry has for its first list before the snapshot is read.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// The snapshot is written at most once in this time,
+/// From the end of writing the snapshot to the next begin, at least.
 const STORE_INTERVAL: Duration = Duration::from_secs(5);
-/// and not before this many times what writing it took.
-const STORE_SHARE: u32 = 10;
 /// At most one line about a snapshot that cannot be written in this time.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -110,7 +108,6 @@ pub(super) struct Storer {
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
     changed: bool,
-    begun: Option<Instant>,
     not_before: Option<Instant>,
     storing: Option<JoinHandle<Result<(), StoreError>>>,
     complained: Option<Instant>,
@@ -118,16 +115,7 @@ pub(super) struct Storer {
 
 impl Storer {
     pub fn new(file: Option<File>, directory: Arc<Directory>, metrics: Arc<Metrics>) -> Self {
-        Self {
-            file,
-            directory,
-            metrics,
-            changed: false,
-            begun: None,
-            not_before: None,
-            storing: None,
-            complained: None,
-        }
+        Self { file, directory, metrics, changed: false, not_before: None, storing: None, complained: None }
     }
 
     /// A registration came, changed or left for good.
@@ -151,7 +139,6 @@ impl Storer {
             return Some(at);
         }
         self.changed = false;
-        self.begun = Some(now);
         let (file, directory) = (file.clone(), self.directory.clone());
         self.storing = Some(spawn_blocking(move || file.store(&picture(&directory))));
         None
@@ -166,8 +153,7 @@ impl Storer {
         let stored = joined(storing.await);
         self.storing = None;
         let now = now();
-        let took = self.begun.map_or(Duration::ZERO, |begun| now.saturating_duration_since(begun));
-        self.not_before = Some(now + STORE_INTERVAL.max(took * STORE_SHARE));
+        self.not_before = Some(now + STORE_INTERVAL);
         match stored {
             Some(Ok(())) => self.metrics.snapshot_stored(SystemTime::now()),
             Some(Err(error)) => self.fail(&error, now),

@@ -133,7 +133,8 @@ fn instance(id: &str, address: SocketAddr) -> Instance {
 
 /// An instance that can be connected to for as long as the listener is kept.
 fn alive(id: &str) -> Result<(TcpListener, Instance)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    // Not the system's choice: an outgoing connection might take that port once the listener is dropped.
+    let listener = TcpListener::bind(free_address()?)?;
     let instance = instance(id, listener.local_addr()?);
     Ok((listener, instance))
 }

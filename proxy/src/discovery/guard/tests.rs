@@ -284,8 +284,8 @@ fn a_hundred_thousand_at_once_take_no_time_to_speak_of() {
     assert_eq!(play.decide_at(3.0), [held(100_000, 100_000)]);
     play.register(0..100_000);
     assert_eq!(play.decide(), [settled(100_000, 0)]);
-    // It takes a second, unoptimised; in quadratic time it would take hours.
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    // It takes a second or two, unoptimised and alone; in quadratic time it would take many minutes.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 /// What may happen to one of a few instances, or to time.

@@ -165,20 +165,6 @@ async fn a_change_while_one_is_written_is_not_lost_and_waits_for_its_end() -> Re
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_takes_long_to_write_is_written_less_often() -> Result<()> {
-    let mut fixture = Fixture::new()?;
-    let mut storer = fixture.storer();
-    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
-    storer.changed();
-    storer.store(now());
-    tokio::time::advance(Duration::from_secs(3)).await;
-    storer.stored().await;
-    storer.changed();
-    assert_eq!(storer.store(now()), Some(now() + Duration::from_secs(30)));
-    Ok(())
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_was_not_written_is_counted_and_tried_again() -> Result<()> {
     let mut fixture = Fixture::new()?;
     let mut storer = fixture.storer();

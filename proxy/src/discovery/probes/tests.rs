@@ -124,11 +124,16 @@ fn what_we_lack_ourselves_says_nothing_about_an_endpoint() {
 
 #[tokio::test]
 async fn an_endpoint_that_does_not_answer_fails_its_probe_in_time() -> Result<()> {
-    // One that was accepted by nobody fills the queue: the system drops who comes next.
+    // Connections that nobody accepts fill the queue: the system drops who comes next.
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind("127.0.0.1:0".parse()?)?;
     let full = socket.listen(0)?;
-    let _first = TcpStream::connect(full.local_addr()?).await?;
+    let mut waiting = Vec::new();
+    while let Ok(connected) =
+        timeout(Duration::from_millis(500), TcpStream::connect(full.local_addr()?)).await
+    {
+        waiting.push(connected?);
+    }
     let mut probes = Probes::new(Duration::from_millis(300));
     probes.start(&endpoint(1, full.local_addr()?));
     assert_eq!(next(&mut probes).await?, [(1, Probe::Failed)]);
