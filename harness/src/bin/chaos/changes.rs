@@ -59,8 +59,9 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
     let achieved = f64::from(changes) / storm.took.as_secs_f64();
     measured.note(format_args!("{changes} changes, {achieved:.0} a second, 0 lost"));
     measured.time("the last one seen after", last_seen, GOAL)?;
-    let idle = control.cpu.mul_f64(storm.took.as_secs_f64() / control.took.as_secs_f64());
-    let cost = storm.cpu.saturating_sub(idle).as_secs_f64() * 1e6 / f64::from(changes);
+    // Without what the requests cost by themselves.
+    let requests = control.cpu.as_secs_f64() / control.outcome.sent as f64 * storm.outcome.sent as f64;
+    let cost = (storm.cpu.as_secs_f64() - requests) * 1e6 / f64::from(changes);
     measured.note(format_args!("{cost:.1} ms of CPU per 1,000 changes"));
     let p99 = |outcome: &Outcome| outcome.latency(0.99).as_secs_f64() * 1000.0;
     measured.note(format_args!("p99 {:.2} ms, {:.2} without", p99(&storm.outcome), p99(&control.outcome)));
