@@ -97,9 +97,9 @@ impl Mean {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Meeting;
     use super::*;
     use proptest::prelude::*;
-    use std::sync::atomic::AtomicU32;
 
     const MS: Duration = Duration::from_millis(1);
     const SECOND: Duration = Duration::from_secs(1);
@@ -185,14 +185,10 @@ mod tests {
         let origin = Instant::now();
         let latency = Latency::new(origin);
         latency.record(100 * MS, origin);
-        let arrived = AtomicU32::new(0);
+        let meeting = Meeting::default();
         let record = || {
             for step in 1..=STEPS {
-                arrived.fetch_add(1, Ordering::SeqCst);
-                // A barrier would wake one after the other.
-                while arrived.load(Ordering::SeqCst) < 2 * step {
-                    std::thread::yield_now();
-                }
+                meeting.meet(step);
                 latency.record(100 * MS, origin + step * MS);
             }
         };

@@ -46,6 +46,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Meeting;
     use super::*;
     use proptest::prelude::*;
     use std::sync::Barrier;
@@ -133,19 +134,12 @@ mod tests {
     fn one_of_two_that_come_at_the_same_moment_gets_the_last_place() {
         const ROUNDS: u32 = 2_000;
         let in_flight = Arc::new(InFlight::default());
-        let arrived = AtomicU32::new(0);
-        let meet = |meetings: u32| {
-            arrived.fetch_add(1, Ordering::SeqCst);
-            // A barrier would wake one after the other.
-            while arrived.load(Ordering::SeqCst) < 2 * meetings {
-                thread::yield_now();
-            }
-        };
+        let meeting = Meeting::default();
         let race = || {
             let round = |round| {
-                meet(2 * round + 1);
+                meeting.meet(2 * round + 1);
                 let permit = in_flight.try_acquire(limit(1));
-                meet(2 * round + 2);
+                meeting.meet(2 * round + 2);
                 permit.is_some()
             };
             (0..ROUNDS).map(round).collect::<Vec<_>>()

@@ -1,6 +1,8 @@
 //! The parts together: an endpoint that stops, goes on, and stops again, simulated millisecond by
-//! millisecond.
+//! millisecond. And what the tests of several parts need.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -19,6 +21,24 @@ const NOTICED: Duration = Duration::from_millis(1_300);
 /// What the endpoint takes while it works, and from one request for it to the next.
 const LATENCY: Duration = Duration::from_millis(20);
 const GAP: u32 = 20;
+
+/// Where two threads meet over and over, to go on within nanoseconds of one another if there is a core for
+/// each. (A barrier wakes one after the other; races within a few instructions are never run then.)
+#[derive(Default)]
+pub(super) struct Meeting(AtomicU32);
+
+impl Meeting {
+    /// Waits for the other thread; `number` counts the meetings from 1.
+    pub(super) fn meet(&self, number: u32) {
+        const SPINS: u32 = 10_000;
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let mut spins = 0;
+        while self.0.load(Ordering::SeqCst) < 2 * number {
+            spins += 1;
+            if spins < SPINS { std::hint::spin_loop() } else { thread::yield_now() }
+        }
+    }
+}
 
 struct World {
     now: Instant,
