@@ -46,6 +46,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Meeting;
     use super::*;
     use proptest::prelude::*;
     use std::sync::Barrier;
@@ -110,25 +111,45 @@ mod tests {
         // Counted apart from what is tested.
         let inside = AtomicU32::new(0);
         let barrier = Barrier::new(THREADS as usize);
+        let enter = || {
+            let Some(_permit) = in_flight.try_acquire(limit(LIMIT)) else { return 0 };
+            assert!(inside.fetch_add(1, Ordering::SeqCst) < LIMIT, "too many inside");
+            thread::yield_now();
+            inside.fetch_sub(1, Ordering::SeqCst);
+            1
+        };
+        let work = || {
+            barrier.wait();
+            (0..20_000).map(|_| enter()).sum::<u32>()
+        };
         let acquired: u32 = thread::scope(|scope| {
-            let work = || {
-                barrier.wait();
-                (0..20_000)
-                    .filter(|_| match in_flight.try_acquire(limit(LIMIT)) {
-                        Some(_permit) => {
-                            assert!(inside.fetch_add(1, Ordering::SeqCst) < LIMIT, "too many inside");
-                            thread::yield_now();
-                            inside.fetch_sub(1, Ordering::SeqCst);
-                            true
-                        }
-                        None => false,
-                    })
-                    .count() as u32
-            };
             let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
             threads.into_iter().map(|thread| thread.join().expect("never too many inside")).sum()
         });
         assert!(acquired > 0);
+        assert_eq!(in_flight.count(), 0);
+    }
+
+    #[test]
+    fn one_of_two_that_come_at_the_same_moment_gets_the_last_place() {
+        const ROUNDS: u32 = 2_000;
+        let in_flight = Arc::new(InFlight::default());
+        let meeting = Meeting::default();
+        let race = || {
+            let round = |round| {
+                meeting.meet(2 * round + 1);
+                let permit = in_flight.try_acquire(limit(1));
+                meeting.meet(2 * round + 2);
+                permit.is_some()
+            };
+            (0..ROUNDS).map(round).collect::<Vec<_>>()
+        };
+        let [first, second] = thread::scope(|scope| {
+            [scope.spawn(race), scope.spawn(race)].map(|thread| thread.join().expect("no panic"))
+        });
+        // Both permits of a round are given up before the next meeting.
+        let odd = first.iter().zip(second).position(|(first, second)| *first == second);
+        assert_eq!(odd, None, "a round in which both got it, or nobody");
         assert_eq!(in_flight.count(), 0);
     }
 

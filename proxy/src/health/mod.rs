@@ -16,3 +16,6 @@ pub mod latency;
 pub mod limits;
 pub mod passive;
 pub mod stall;
+
+#[cfg(test)]
+mod tests;
