@@ -157,6 +157,11 @@ impl Auditor {
         }
     }
 
+    /// Whether this is a page that the list may go on with.
+    pub fn expects(&self, page: &Page<Key>) -> bool {
+        matches!(&self.phase, Phase::Listing { cursor, .. } if page.follows(cursor))
+    }
+
     /// Takes a page that was read.
     pub fn page(
         &mut self,
@@ -417,9 +422,11 @@ mod tests {
         auditor.step(now, 11, 7);
         let second = Cursor { after: Some(b"a"[..].into()), revision: 12 };
         let first = Page { next: Some(second.clone()), ..page(&[("a", 3)], 12) };
+        assert!(auditor.expects(&first));
         assert_eq!(auditor.page(&first, &picture, now, 0.5), None);
         assert_eq!(auditor.step(now, 11, 7), None);
         assert_eq!(auditor.step(now + REST, 11, 7), Some(Step::Read(second)));
+        assert!(!auditor.expects(&first), "a list that repeats itself");
         auditor.page(&page(&[("b", 4)], 12), &picture, now, 0.5);
         assert_eq!(auditor.judge(11, &picture, now, 0.5), Some(Verdict::Equal { revision: 12 }));
     }

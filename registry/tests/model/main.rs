@@ -238,10 +238,12 @@ fn most_calls_in_a_second(calls: &[Instant]) -> usize {
 }
 
 fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
     ProptestConfig {
-        cases: 1_000,
+        // More with PROPTEST_CASES.
+        cases: default.cases.max(1_000),
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("failures"))),
-        ..ProptestConfig::default()
+        ..default
     }
 }
 

@@ -149,14 +149,13 @@ impl EtcdStream {
             self.watch_id = Some(response.watch_id);
             return Message::Created { revision, cluster };
         }
+        // A report that was asked for speaks for the stream, under an id that no watch has.
+        let ours = self.watch_id == Some(response.watch_id);
         let had_events = !response.events.is_empty();
         let events = response.events.into_iter().filter_map(read_event);
-        let events: Vec<_> = events.filter(|e| e.revision() >= self.from).collect();
+        let events: Vec<_> = events.filter(|e| ours && e.revision() >= self.from).collect();
         if events.is_empty() {
-            return Message::Progress {
-                revision,
-                of_watch: !had_events && self.watch_id == Some(response.watch_id),
-            };
+            return Message::Progress { revision, of_watch: ours && !had_events };
         }
         Message::Events { events, complete: !response.fragment }
     }

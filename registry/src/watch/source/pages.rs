@@ -103,8 +103,8 @@ fn page(answer: GetResponse, cursor: &Cursor) -> Page<PbKeyValue> {
     let answer = answer.0;
     let (newest, cluster) = answer.header.map_or((0, 0), |h| (h.revision, h.cluster_id));
     let revision = if cursor.revision > 0 { cursor.revision } else { newest };
-    let last = answer.kvs.last().filter(|_| answer.more);
-    let next = last.map(|kv| Cursor { after: Some(kv.key.as_slice().into()), revision });
+    let last = answer.kvs.last().map(|kv| kv.key.as_slice().into());
+    let next = answer.more.then(|| Cursor { after: last.or_else(|| cursor.after.clone()), revision });
     Page { items: answer.kvs, revision, cluster, next }
 }
 
