@@ -77,7 +77,7 @@ enum Phase {
 #[derive(Debug)]
 struct Audit {
     cluster: u64,
-    /// What the watch had seen when it began.
+    /// The last revision of which the watch had seen something when it began.
     seen: i64,
     /// What the list shows; 0 before its first page.
     revision: i64,
@@ -133,15 +133,15 @@ impl Auditor {
         }
     }
 
-    /// What to do, if anything is due; `next` is the first revision that the watch has not seen.
-    pub fn step(&mut self, now: Instant, next: i64, cluster: u64) -> Option<Step> {
+    /// What to do, if anything is due; `seen` is the last revision of which the watch has seen something.
+    pub fn step(&mut self, now: Instant, seen: i64, cluster: u64) -> Option<Step> {
         if self.due().is_none_or(|at| at > now) {
             return None;
         }
         match &mut self.phase {
             Phase::Idle => None,
             Phase::Due { .. } => {
-                let audit = Audit { cluster, seen: next - 1, revision: 0, differing: BTreeMap::new() };
+                let audit = Audit { cluster, seen, revision: 0, differing: BTreeMap::new() };
                 let cursor = Cursor::default();
                 self.phase = Phase::Listing { audit, cursor: cursor.clone(), at: None };
                 Some(Step::Read(cursor))
@@ -289,7 +289,7 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        assert_eq!(auditor.step(now, 11, 7), Some(Step::Read(Cursor::default())));
+        assert_eq!(auditor.step(now, 10, 7), Some(Step::Read(Cursor::default())));
         assert_eq!(auditor.due(), None, "while a page is read nothing is due");
         assert_eq!(auditor.page(&page(listed, revision), picture, now, 0.5), None);
         (auditor, now)
@@ -349,7 +349,7 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        auditor.step(now, 11, 7);
+        auditor.step(now, 10, 7);
         // Both happen after the list at 12 was made, and are shown before it arrives.
         picture.put(b"a".to_vec(), at(13));
         picture.delete(b"b");
@@ -364,7 +364,7 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        auditor.step(now, 11, 7);
+        auditor.step(now, 10, 7);
         picture.delete(b"a");
         auditor.deleted(b"a", 11);
         // Put again at 12, and that event is lost.
@@ -379,8 +379,8 @@ mod tests {
         assert_eq!(auditor.judge(11, &picture, now, 0.5), None);
         auditor.report(11);
         for report in 1..=3 {
-            assert_eq!(auditor.step(now, 11, 7), Some(Step::AskProgress));
-            assert_eq!(auditor.step(now, 11, 7), None, "not twice");
+            assert_eq!(auditor.step(now, 10, 7), Some(Step::AskProgress));
+            assert_eq!(auditor.step(now, 10, 7), None, "not twice");
             auditor.report(12);
             let expected = if report == 3 { differs(&[("lost", Some(9))]) } else { None };
             assert_eq!(auditor.judge(11, &picture, now, 0.5), expected);
@@ -407,7 +407,7 @@ mod tests {
             let now = Instant::now();
             let mut auditor = Auditor::new(Some(INTERVAL));
             auditor.watching(now, 0.0);
-            auditor.step(now, 11, 7);
+            auditor.step(now, 10, 7);
             let page = Page { cluster, ..page(&[], revision) };
             assert_eq!(auditor.page(&page, &picture, now, 0.5), Some(Verdict::AnotherHistory));
         }
@@ -419,13 +419,13 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        auditor.step(now, 11, 7);
+        auditor.step(now, 10, 7);
         let second = Cursor { after: Some(b"a"[..].into()), revision: 12 };
         let first = Page { next: Some(second.clone()), ..page(&[("a", 3)], 12) };
         assert!(auditor.expects(&first));
         assert_eq!(auditor.page(&first, &picture, now, 0.5), None);
-        assert_eq!(auditor.step(now, 11, 7), None);
-        assert_eq!(auditor.step(now + REST, 11, 7), Some(Step::Read(second)));
+        assert_eq!(auditor.step(now, 10, 7), None);
+        assert_eq!(auditor.step(now + REST, 10, 7), Some(Step::Read(second)));
         assert!(!auditor.expects(&first), "a list that repeats itself");
         auditor.page(&page(&[("b", 4)], 12), &picture, now, 0.5);
         assert_eq!(auditor.judge(11, &picture, now, 0.5), Some(Verdict::Equal { revision: 12 }));
@@ -438,7 +438,7 @@ mod tests {
         auditor.watching(now, 0.0);
         let mut waits = Vec::new();
         for _ in 0..6 {
-            auditor.step(auditor.due().unwrap(), 11, 7);
+            auditor.step(auditor.due().unwrap(), 10, 7);
             auditor.failed(now, 1.0);
             waits.push((auditor.due().unwrap() - now).as_secs());
         }
@@ -459,7 +459,7 @@ mod tests {
             auditor.watching(now, 1.0);
             waits.push((auditor.due().unwrap() - now).as_secs());
             now = auditor.due().unwrap();
-            auditor.step(now, 11, 7);
+            auditor.step(now, 10, 7);
             auditor.page(&page(&[("a", 3)], 12), &picture, now, 0.5);
             assert!(matches!(auditor.judge(13, &picture, now, 0.5), Some(Verdict::Differs(_))));
         }

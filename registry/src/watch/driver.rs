@@ -298,7 +298,7 @@ impl<S: Source> Driver<S> {
     }
 
     async fn audit(&mut self) -> Option<Input> {
-        match self.auditor.step(Instant::now(), self.next(), self.machine.cluster())? {
+        match self.auditor.step(Instant::now(), self.machine.seen(), self.machine.cluster())? {
             Step::Read(cursor) => {
                 self.audit_call = Some(self.source.keys(cursor));
                 None

@@ -152,6 +152,9 @@ pub struct Machine {
     state: State,
     /// The cluster that was listed; 0 if unknown.
     cluster: u64,
+    /// The last revision that was listed or of which an event was seen: the registry cannot be behind it.
+    /// That of a half revision too, which `next` asks for again.
+    seen: i64,
     failures: u32,
     refusals: u32,
 }
@@ -160,7 +163,7 @@ impl Machine {
     /// A watch that knows nothing yet, and its first action.
     pub fn start() -> (Self, Action) {
         let state = State::Unsynced;
-        (Self { state, cluster: 0, failures: 0, refusals: 0 }, Action::List)
+        (Self { state, cluster: 0, seen: 0, failures: 0, refusals: 0 }, Action::List)
     }
 
     /// Where the watch stands.
@@ -173,6 +176,11 @@ impl Machine {
         self.cluster
     }
 
+    /// The last revision of which something was seen.
+    pub fn seen(&self) -> i64 {
+        self.seen
+    }
+
     /// Takes an input. One that has no meaning in the current state is a failure: it backs off and
     /// starts over from what is known, rather than going on from a confused peer.
     pub fn on(&mut self, input: Input) -> Action {
@@ -182,6 +190,7 @@ impl Machine {
 
             (Unsynced, Input::Listed { revision, cluster }) => {
                 self.cluster = cluster;
+                self.seen = revision;
                 self.open(revision.saturating_add(1))
             }
 
@@ -192,24 +201,24 @@ impl Machine {
             // A registry that is behind what we have seen was restored or emptied: a watch from `next`
             // opens normally there, and silently misses what comes until it has caught up. A member that
             // merely lags says the same; a linearizable read tells the two apart.
-            (Opening { next }, Input::Created { revision, .. }) if revision < next - 1 => {
+            (Opening { next }, Input::Created { revision, .. }) if revision < self.seen => {
                 self.state = Opening { next };
                 Action::Confirm
             }
-            (Opening { next }, Input::Confirmed { revision }) if revision < next - 1 => {
+            (Opening { .. }, Input::Confirmed { revision }) if revision < self.seen => {
                 self.wait(None, Link::Keep)
             }
             (Opening { next }, Input::Created { .. } | Input::Confirmed { .. }) => self.read(next),
 
             (Watching { next }, Input::Events { revision, complete }) => {
                 // A revision of which more follows is asked for again as a whole.
-                let seen = if complete { revision.saturating_add(1) } else { revision };
-                self.progress(next.max(seen))
+                let after = if complete { revision.saturating_add(1) } else { revision };
+                self.progress(revision, next.max(after))
             }
             (Watching { next }, Input::Progress { revision } | Input::Audited { revision }) => {
-                self.progress(next.max(revision.saturating_add(1)))
+                self.progress(revision, next.max(revision.saturating_add(1)))
             }
-            (Watching { next }, Input::Alive) => self.progress(next),
+            (Watching { next }, Input::Alive) => self.progress(self.seen, next),
             // Perhaps this member alone has lost it.
             (Watching { .. }, Input::Differs) => self.wait(None, Link::Renew),
 
@@ -252,7 +261,8 @@ impl Machine {
         Action::Open { from: next }
     }
 
-    fn progress(&mut self, next: i64) -> Action {
+    fn progress(&mut self, seen: i64, next: i64) -> Action {
+        self.seen = self.seen.max(seen);
         self.failures = 0;
         self.refusals = 0;
         self.read(next)

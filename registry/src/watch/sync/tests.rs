@@ -72,6 +72,16 @@ fn a_registry_that_fell_back_is_listed_again() {
 }
 
 #[test]
+fn a_registry_that_fell_back_by_half_a_revision_is_listed_again() {
+    let half = Input::Events { revision: 11, complete: false };
+    let (mut sync, action) = play(&[LISTED, CREATED, half, FAILED, Input::Elapsed]);
+    assert_eq!(action, Action::Open { from: 11 });
+    assert_eq!(sync.on(CREATED), Action::Confirm, "what was seen of 11 is not there");
+    assert_eq!(sync.on(Input::Confirmed { revision: 10 }), short(2, Link::Keep));
+    assert_eq!(sync.on(Input::Elapsed), Action::List);
+}
+
+#[test]
 fn a_member_that_lags_is_watched_all_the_same() {
     let behind = Input::Created { revision: 3, cluster: 7 };
     let (mut sync, _) = play(&[LISTED, behind]);
