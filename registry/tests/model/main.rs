@@ -238,10 +238,12 @@ fn most_calls_in_a_second(calls: &[Instant]) -> usize {
 }
 
 fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
     ProptestConfig {
-        cases: 1_000,
+        // More with PROPTEST_CASES.
+        cases: default.cases.max(1_000),
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("failures"))),
-        ..ProptestConfig::default()
+        ..default
     }
 }
 
@@ -250,6 +252,18 @@ fn run(seed: u64, acts: Vec<Act>) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     fastrand::seed(seed);
     runtime.block_on(play(acts))
+}
+
+/// The rest of a revision never comes, and a backup from before it is restored.
+#[test]
+fn half_a_revision_that_a_restore_took_back_is_taken_back() -> Result<(), TestCaseError> {
+    let acts = [
+        Act::Wait(20),
+        Act::Fault(Fault::BreakInHalf),
+        Act::Put(vec![(0, b"10.0.0.1:80"), (1, b"10.0.0.1:80")]),
+        Act::Restore(1),
+    ];
+    run(0, acts.to_vec())
 }
 
 /// An audit finds the picture equal while a put and its delete are under way, and advances the watch past
