@@ -172,9 +172,12 @@ async fn it_answers_before_the_body_has_come() -> Result<()> {
     let head = b"POST /upload HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
     let answer = raw(backend.address(), head, QUIET).await?;
     assert_eq!((answer.status(), backend.count()), (None, 0), "it waits for the body otherwise");
+    backend.script([Reply::Early(Box::new(Reply::status(507)))]);
     backend.behave(Behaviour::Always(Reply::Early(Box::new(Reply::status(413))))).await?;
-    let answer = raw(backend.address(), head, 10 * SECOND).await?;
-    assert_eq!((answer.status(), answer.closed), (Some(413), true));
+    for status in [507, 413] {
+        let answer = raw(backend.address(), head, 10 * SECOND).await?;
+        assert_eq!((answer.status(), answer.closed), (Some(status), true));
+    }
     assert_eq!((backend.last()?.target.as_str(), backend.last()?.body.len()), ("/upload", 0));
     Ok(())
 }
@@ -256,6 +259,21 @@ async fn idle_connections_are_closed_at_random_and_no_answer_is_cut() -> Result<
     let accepted = backend.connections().accepted as u64;
     // Some 70 ms lie between an answer and the next request of its connection: about half survive them.
     assert!((20..outcome.sent - 20).contains(&accepted), "{accepted} for {} requests", outcome.sent);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_is_not_idle_while_its_answer_is_taken_slowly() -> Result<()> {
+    // More than the sockets' buffers hold.
+    const BODY: usize = 20_000_000;
+    let backend = Backend::start("a", Reply::ok(vec![b'x'; BODY])).await?;
+    backend.behave(Behaviour::CloseIdle { within: 10 * MS, seed: 5 }).await?;
+    let mut stream = TcpStream::connect(backend.address()).await?;
+    stream.write_all(GET).await?;
+    sleep(QUIET).await;
+    let mut came = Vec::new();
+    timeout(10 * SECOND, stream.read_to_end(&mut came)).await.context("it never ended")??;
+    assert!(came.len() > BODY, "cut after {} bytes", came.len());
     Ok(())
 }
 
