@@ -77,7 +77,7 @@ enum Phase {
 #[derive(Debug)]
 struct Audit {
     cluster: u64,
-    /// The last revision of which the watch had seen something when it began.
+    /// What the watch had seen when it began.
     seen: i64,
     /// What the list shows; 0 before its first page.
     revision: i64,
@@ -155,11 +155,6 @@ impl Auditor {
                 Some(Step::AskProgress)
             }
         }
-    }
-
-    /// Whether this is a page that the list may go on with.
-    pub fn expects(&self, page: &Page<Key>) -> bool {
-        matches!(&self.phase, Phase::Listing { cursor, .. } if page.follows(cursor))
     }
 
     /// Takes a page that was read.
@@ -422,7 +417,6 @@ mod tests {
         auditor.step(now, 10, 7);
         let second = Cursor { after: Some(b"a"[..].into()), revision: 12 };
         let first = Page { next: Some(second.clone()), ..page(&[("a", 3)], 12) };
-        assert!(auditor.expects(&first));
         assert_eq!(auditor.page(&first, &picture, now, 0.5), None);
         assert_eq!(auditor.step(now, 10, 7), None);
         assert_eq!(auditor.step(now + REST, 11, 7), Some(Step::Read(second)));
@@ -437,7 +431,7 @@ mod tests {
         auditor.watching(now, 0.0);
         let mut waits = Vec::new();
         for _ in 0..6 {
-            auditor.step(auditor.due().unwrap(), 10, 7);
+            auditor.step(auditor.due().unwrap(), 11, 7);
             auditor.failed(now, 1.0);
             waits.push((auditor.due().unwrap() - now).as_secs());
         }

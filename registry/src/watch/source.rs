@@ -89,27 +89,6 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
-impl Page<Raw> {
-    /// Whether it goes on from a cursor, as a page of a list that has an end does.
-    pub fn follows(&self, cursor: &Cursor) -> bool {
-        goes_on(cursor, self.items.iter().map(|raw| raw.key.as_slice()), self.next.as_ref())
-    }
-}
-
-impl Page<Key> {
-    /// Whether it goes on from a cursor, as a page of a list that has an end does.
-    pub fn follows(&self, cursor: &Cursor) -> bool {
-        goes_on(cursor, self.items.iter().map(|key| &*key.key), self.next.as_ref())
-    }
-}
-
-/// Whether keys rise from a cursor on, and the next one lies behind it.
-fn goes_on<'k>(cursor: &'k Cursor, keys: impl Iterator<Item = &'k [u8]>, next: Option<&Cursor>) -> bool {
-    let after = cursor.after.as_deref();
-    after.into_iter().chain(keys).is_sorted_by(|a, b| a < b)
-        && next.is_none_or(|n| n.after.as_deref() > after)
-}
-
 /// A change of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -194,35 +173,4 @@ pub trait Stream: Send {
     async fn message(&mut self) -> Result<Message, CallError>;
     /// Asks the registry to say that it is alive.
     async fn ask_progress(&mut self) -> Result<(), CallError>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn follows(after: Option<&str>, keys: &[&str], next: Option<Option<&str>>) -> bool {
-        let cursor =
-            |after: Option<&str>| Cursor { after: after.map(|key| key.as_bytes().into()), revision: 1 };
-        let written = Written { revision: 1, lease: 0 };
-        let items = keys.iter().map(|key| Key { key: key.as_bytes().into(), written }).collect();
-        Page { items, revision: 1, cluster: 1, next: next.map(cursor) }.follows(&cursor(after))
-    }
-
-    #[test]
-    fn a_page_goes_on_where_the_one_before_it_ended() {
-        assert!(follows(None, &[], None));
-        assert!(follows(None, &["a", "b"], Some(Some("b"))));
-        assert!(follows(Some("b"), &["c"], None));
-        assert!(follows(Some("b"), &[], None));
-    }
-
-    #[test]
-    fn a_page_that_repeats_runs_backwards_or_promises_more_of_nothing_does_not() {
-        assert!(!follows(Some("b"), &["b"], Some(Some("b"))));
-        assert!(!follows(None, &["b", "a"], Some(Some("a"))));
-        assert!(!follows(None, &["a", "a"], None));
-        assert!(!follows(Some("b"), &["a"], None));
-        assert!(!follows(None, &[], Some(None)));
-        assert!(!follows(Some("b"), &[], Some(Some("b"))));
-    }
 }

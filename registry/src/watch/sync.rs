@@ -220,7 +220,7 @@ impl Machine {
                 self.seen = self.seen.max(revision);
                 self.progress(next.max(revision.saturating_add(1)))
             }
-            (Watching { next }, Input::Alive) => self.progress(self.seen, next),
+            (Watching { next }, Input::Alive) => self.progress(next),
             // Perhaps this member alone has lost it.
             (Watching { .. }, Input::Differs) => self.wait(None, Link::Renew),
 
@@ -263,8 +263,7 @@ impl Machine {
         Action::Open { from: next }
     }
 
-    fn progress(&mut self, seen: i64, next: i64) -> Action {
-        self.seen = self.seen.max(seen);
+    fn progress(&mut self, next: i64) -> Action {
         self.failures = 0;
         self.refusals = 0;
         self.read(next)

@@ -167,7 +167,7 @@ impl EtcdStream {
         }
         let had_events = !response.events.is_empty();
         let events = response.events.into_iter().filter_map(read_event);
-        let events: Vec<_> = events.filter(|e| ours && e.revision() >= self.from).collect();
+        let events: Vec<_> = events.filter(|e| e.revision() >= self.from).collect();
         if events.is_empty() {
             return Message::Progress { revision, of_watch: !had_events };
         }
