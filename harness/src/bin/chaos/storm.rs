@@ -8,7 +8,7 @@ mod fault;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use etcd_client::Client;
 use harness::{
     backend::{Backend, Reply},
@@ -116,11 +116,13 @@ impl Storm {
         let (quiet, mut client) = (Instant::now(), self.etcd.cluster.client().await?);
         converged(&mut client, &self.gateway, vanished, quiet, PATIENCE).await?;
 
+        let audits = counter(&self.gateway, "leaseway_registry_audits_total").await?;
+        ensure!(audits > 0.0, "the auditor was not on");
         let repaired = counter(&self.gateway, "leaseway_registry_repaired_keys_total").await?;
         let lists = counter(&self.gateway, "leaseway_registry_lists_total").await?;
         let (taken, refused, faults) = (self.taken, self.refused, faults.count());
         measured.note(format_args!("{taken} changes, {refused} in vain, {faults} faults, {lists} lists"));
-        measured.note(format_args!("0 differences, {repaired} repaired by the auditor"));
+        measured.note(format_args!("0 differences, {repaired} repaired in {audits} audits"));
         measured.none_failed(&running.stop().await)
     }
 
