@@ -1,6 +1,7 @@
 //! Our own keys, under `gateway:`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::connection::{self, Registry};
 use super::reader::{Section, Value};
 
 use super::route::{self, Route};
+use super::service::{self, Services};
 
 /// Where the admin interface listens if nothing else is said: it is for this machine alone.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -19,9 +21,12 @@ const LISTEN: RangeInclusive<usize> = 1..=31;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Pingora's timers tick every 10 ms.
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
+pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 const LAME_DUCK: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+
+/// At some 40 KiB each, 400 MiB.
+const MAX_REQUESTS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("trace_id");
 
@@ -36,6 +41,11 @@ pub struct Gateway {
     pub registry: Registry,
     /// Which service answers what: at least one, no path twice.
     pub routes: Vec<Route>,
+    /// What is particular to the services.
+    pub services: Services,
+    /// How many requests may be in flight in all, 1 to 1,000,000: what comes beyond them is answered with
+    /// 503 at once.
+    pub max_requests: NonZeroU32,
     /// The header that carries the trace id to instances and back to clients.
     pub trace_header: HeaderName,
     /// How log lines are written.
@@ -60,16 +70,19 @@ pub enum LogFormat {
 pub struct Timeouts {
     /// Opening a connection to an instance.
     pub connect: Duration,
-    /// The silence of an instance: until its answer begins, and between two pieces of it. (Pingora has one
-    /// clock for both.)
-    pub read: Duration,
-    /// As `read`, for a connection that was upgraded, such as a WebSocket.
+    /// From the end of a request to the first byte of its answer.
+    pub first_byte: Duration,
+    /// The silence of an instance between two pieces of an answer. At least `first_byte`.
+    pub idle: Duration,
+    /// A request as a whole, from its head to the end of its answer; none: as long as it takes.
+    pub total: Option<Duration>,
+    /// As `idle`, for a connection that was upgraded, such as a WebSocket.
     pub tunnel: Duration,
     /// How long a connection to an instance is kept between requests.
     pub pool: Duration,
     /// How long a client's connection is kept between requests. Whole seconds, at least one.
     pub keepalive: Duration,
-    /// The silence of a client within a request's body. Shorter than `read`, or a client that stalls would
+    /// The silence of a client within a request's body. Shorter than `idle`, or a client that stalls would
     /// be blamed on the instance; half of it where it is not set, at most 30 s.
     pub body: Duration,
     /// Writing a piece of a request to an instance, or of an answer to a client.
@@ -84,7 +97,9 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(1),
-            read: Duration::from_secs(60),
+            first_byte: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            total: None,
             tunnel: Duration::from_secs(3600),
             pool: Duration::from_secs(30),
             keepalive: Duration::from_secs(60),
@@ -106,8 +121,9 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
     let registry = connection::read(
         section.required_section("registry", r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#),
     );
+    let timeouts = timeouts(section.section("timeouts"));
     let routes = section.required("routes", "a list such as [{path: /goods, service: goods}]", |value| {
-        route::read_all(&value)
+        route::read_all(&value, &timeouts)
     });
     let (mut trace_header, mut log) = (TRACE_HEADER, LogFormat::Auto);
     section.set("trace_header", &mut trace_header, |value| value.parse(parse_trace_header));
@@ -116,12 +132,18 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
         "text" => Some(LogFormat::Text),
         _ => value.mismatch("json or text (or no such key: text on a terminal, else json)"),
     });
-    let timeouts = timeouts(section.section("timeouts"));
+    let services = service::read_all(section);
+    let mut max_requests = MAX_REQUESTS;
+    section.set("max_requests", &mut max_requests, |value| {
+        value.number(1..=1_000_000).and_then(NonZeroU32::new)
+    });
     Some(Gateway {
         admin,
         trace_header,
         log,
         timeouts,
+        services,
+        max_requests,
         listen: listen?,
         registry: registry?,
         routes: routes?,
@@ -263,11 +285,17 @@ fn parse_trace_header(text: &str) -> Result<HeaderName, HeaderError> {
     if RESERVED.contains(&name.as_str()) { Err(HeaderError::Reserved) } else { Ok(name) }
 }
 
+/// A time that may be `off`.
+pub(super) fn total(value: Value<'_>) -> Option<Option<Duration>> {
+    if value.is_word("off") { Some(None) } else { value.duration(&TIMEOUT).map(Some) }
+}
+
 fn timeouts(mut section: Section<'_>) -> Timeouts {
     let mut timeouts = Timeouts::default();
     for (key, slot) in [
         ("connect", &mut timeouts.connect),
-        ("read", &mut timeouts.read),
+        ("first_byte", &mut timeouts.first_byte),
+        ("idle", &mut timeouts.idle),
         ("tunnel", &mut timeouts.tunnel),
         ("pool", &mut timeouts.pool),
         ("body", &mut timeouts.body),
@@ -284,10 +312,11 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
             seconds => Some(seconds),
         }
     });
+    section.set("total", &mut timeouts.total, total);
     if !section.has("body") {
-        timeouts.body = timeouts.body.min(timeouts.read / 2);
-    } else if timeouts.body >= timeouts.read {
-        let message = "must be shorter than read, or a client that stalls is taken for an instance that does";
+        timeouts.body = timeouts.body.min(timeouts.idle / 2);
+    } else if timeouts.body >= timeouts.idle {
+        let message = "must be shorter than idle, or a client that stalls is taken for an instance that does";
         section.reject("body", message);
     }
     section.close(None);

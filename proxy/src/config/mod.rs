@@ -14,6 +14,7 @@ mod reader;
 mod route;
 mod run_directory;
 mod server;
+mod service;
 mod tree;
 
 #[cfg(test)]
@@ -29,9 +30,12 @@ pub use self::connection::{Guard, Registry};
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Problem};
 pub use self::gateway::{Gateway, LogFormat, Timeouts};
-pub use self::route::Route;
+pub use self::route::{Retry, Route, RouteTimeouts};
 pub use self::run_directory::{RunDirectory, RunDirectoryError};
 pub use self::server::ATTEMPTS;
+pub use self::service::{
+    Balance, Budget, Check, Ejection, HashKey, Initially, Limits, Probe, Service, Services, Stall,
+};
 
 use self::reader::{Reader, Section};
 

@@ -359,6 +359,28 @@ impl<'a> Value<'a> {
         read.into_iter().collect()
     }
 
+    /// Reads every key and its value, where keys are names. Also after one that cannot be read.
+    pub(super) fn entries<T>(&self, mut read: impl FnMut(&'a str, Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+        // The section reports names that come twice.
+        let entries = self.section().entries?;
+        let values = entries.iter().map(|entry| {
+            let place = Place { key: join(&self.place.key, &entry.key), line: entry.line };
+            read(&entry.key, Value { node: &entry.value, place, reader: self.reader })
+        });
+        let read: Vec<Option<T>> = values.collect();
+        read.into_iter().collect()
+    }
+
+    /// Whether keys stand below this value.
+    pub(super) fn is_section(&self) -> bool {
+        matches!(self.node.content, Content::Mapping(_))
+    }
+
+    /// Whether this word stands here.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.scalar().is_some_and(|scalar| scalar.text == word)
+    }
+
     /// The keys below this value.
     pub(super) fn section(&self) -> Section<'a> {
         let entries = match &self.node.content {

@@ -1,10 +1,13 @@
 //! A route: which service answers below which path.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use registry::contract::check_segment;
 
-use super::reader::Value;
+use super::gateway::{TIMEOUT, Timeouts, total};
+use super::reader::{Section, Value};
+use super::server::ATTEMPTS;
 
 /// The longest path of a route, in bytes.
 const LENGTH: usize = 1024;
@@ -18,6 +21,46 @@ pub struct Route {
     pub path: String,
     /// The service that answers: one segment of a registry's key.
     pub service: String,
+    /// How long things may take on it.
+    pub timeouts: RouteTimeouts,
+    /// What is tried again on it.
+    pub retry: Retry,
+}
+
+/// How long things may take on a route: 10 ms to 24 h each. As the gateway's, where nothing else is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// Opening a connection to an instance.
+    pub connect: Duration,
+    /// From the end of a request to the first byte of its answer.
+    pub first_byte: Duration,
+    /// The silence of an instance between two pieces of an answer.
+    pub idle: Duration,
+    /// A request as a whole, retries included; none: as long as it takes.
+    pub total: Option<Duration>,
+}
+
+impl From<&Timeouts> for RouteTimeouts {
+    fn from(timeouts: &Timeouts) -> Self {
+        let Timeouts { connect, first_byte, idle, total, .. } = *timeouts;
+        Self { connect, first_byte, idle, total }
+    }
+}
+
+/// What is tried again on a route, beside what is always safe: a connection that never opened, and an
+/// idempotent request of whose answer no byte came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in all: 1 to [`ATTEMPTS`]; 1: nothing is tried again.
+    pub attempts: usize,
+    /// Statuses at which an idempotent request is tried on another endpoint: 500 to 599.
+    pub statuses: Vec<u16>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: ATTEMPTS, statuses: Vec::new() }
+    }
 }
 
 /// Why a text is no route's path. Each reads on after the text that was found.
@@ -55,9 +98,9 @@ pub(super) enum PathError {
 }
 
 /// Reads all routes. Two of one path are a mistake: only one could be taken.
-pub(super) fn read_all(list: &Value<'_>) -> Option<Vec<Route>> {
+pub(super) fn read_all(list: &Value<'_>, timeouts: &Timeouts) -> Option<Vec<Route>> {
     let mut owners = HashMap::new();
-    let routes = list.list(|item| read(&item, &mut owners))?;
+    let routes = list.list(|item| read(&item, &mut owners, timeouts))?;
     if routes.is_empty() {
         list.reject("is empty: expected at least one route");
     }
@@ -65,7 +108,7 @@ pub(super) fn read_all(list: &Value<'_>) -> Option<Vec<Route>> {
 }
 
 /// `owners`: the route that each path belongs to already.
-fn read(item: &Value<'_>, owners: &mut HashMap<String, String>) -> Option<Route> {
+fn read(item: &Value<'_>, owners: &mut HashMap<String, String>, timeouts: &Timeouts) -> Option<Route> {
     let mut section = item.section();
     let path = section.required("path", "a path, such as /goods", |value| {
         let path = value.parse(parse_path)?;
@@ -82,8 +125,32 @@ fn read(item: &Value<'_>, owners: &mut HashMap<String, String>) -> Option<Route>
         value.accept(check_segment(name))?;
         Some(name.to_owned())
     });
+    let timeouts = read_timeouts(section.section("timeouts"), timeouts);
+    let retry = read_retry(section.section("retry"));
     section.close(None);
-    Some(Route { path: path?, service: service? })
+    Some(Route { path: path?, service: service?, timeouts, retry })
+}
+
+fn read_timeouts(mut section: Section<'_>, gateway: &Timeouts) -> RouteTimeouts {
+    let mut timeouts = RouteTimeouts::from(gateway);
+    for (key, slot) in [
+        ("connect", &mut timeouts.connect),
+        ("first_byte", &mut timeouts.first_byte),
+        ("idle", &mut timeouts.idle),
+    ] {
+        section.set(key, slot, |value| value.duration(&TIMEOUT));
+    }
+    section.set("total", &mut timeouts.total, total);
+    section.close(None);
+    timeouts
+}
+
+fn read_retry(mut section: Section<'_>) -> Retry {
+    let mut retry = Retry::default();
+    section.set("attempts", &mut retry.attempts, |value| value.number(1..=ATTEMPTS));
+    section.set("statuses", &mut retry.statuses, |value| value.list(|item| item.number(500..=599)));
+    section.close(None);
+    retry
 }
 
 fn parse_path(text: &str) -> Result<String, PathError> {

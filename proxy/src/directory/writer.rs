@@ -189,7 +189,7 @@ impl Writer {
         let endpoint = same.unwrap_or_else(|| {
             self.next_id += 1;
             let (service, instance) = (service.clone(), id);
-            Arc::new(Endpoint { id: self.next_id, service, instance, address: record.address })
+            Arc::new(Endpoint::new(self.next_id, service, instance, record.address))
         });
         let metadata = Some(record.metadata).filter(|metadata| !metadata.is_empty()).map(Arc::new);
         let weight = record.weight;

@@ -7,6 +7,7 @@
 //! | [`stall`] | which requests wait at an endpoint that has fallen silent |
 //! | [`latency`] | how long an endpoint usually takes to its first byte |
 //! | [`budget`] | whether one more retry is allowed |
+//! | [`traffic`] | nothing: it holds what the others know of one endpoint |
 //! | [`limits`] | whether one more request may be in flight |
 
 pub mod budget;
@@ -14,3 +15,4 @@ pub mod latency;
 pub mod limits;
 pub mod passive;
 pub mod stall;
+pub mod traffic;
