@@ -1,16 +1,19 @@
 //! A route: which service answers below which path.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::ops::RangeInclusive;
 
 use registry::contract::check_segment;
 
-use super::gateway::{TIMEOUT, Timeouts, total};
 use super::reader::{Section, Value};
 use super::server::ATTEMPTS;
+use super::timeouts::{self, RouteTimeouts, Timeouts};
 
 /// The longest path of a route, in bytes.
 const LENGTH: usize = 1024;
+
+/// Those by which a server says that it failed.
+const STATUS: RangeInclusive<u16> = 500..=599;
 
 /// The rule that gives a request its service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,26 +28,6 @@ pub struct Route {
     pub timeouts: RouteTimeouts,
     /// What is tried again on it.
     pub retry: Retry,
-}
-
-/// How long things may take on a route: 10 ms to 24 h each. As the gateway's, where nothing else is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RouteTimeouts {
-    /// Opening a connection to an instance.
-    pub connect: Duration,
-    /// From the end of a request to the first byte of its answer.
-    pub first_byte: Duration,
-    /// The silence of an instance between two pieces of an answer.
-    pub idle: Duration,
-    /// A request as a whole, retries included; none: as long as it takes.
-    pub total: Option<Duration>,
-}
-
-impl From<&Timeouts> for RouteTimeouts {
-    fn from(timeouts: &Timeouts) -> Self {
-        let Timeouts { connect, first_byte, idle, total, .. } = *timeouts;
-        Self { connect, first_byte, idle, total }
-    }
 }
 
 /// What is tried again on a route, beside what is always safe: a connection that never opened, and an
@@ -108,7 +91,7 @@ pub(super) fn read_all(list: &Value<'_>, timeouts: &Timeouts) -> Option<Vec<Rout
 }
 
 /// `owners`: the route that each path belongs to already.
-fn read(item: &Value<'_>, owners: &mut HashMap<String, String>, timeouts: &Timeouts) -> Option<Route> {
+fn read(item: &Value<'_>, owners: &mut HashMap<String, String>, gateway: &Timeouts) -> Option<Route> {
     let mut section = item.section();
     let path = section.required("path", "a path, such as /goods", |value| {
         let path = value.parse(parse_path)?;
@@ -119,36 +102,24 @@ fn read(item: &Value<'_>, owners: &mut HashMap<String, String>, timeouts: &Timeo
         owners.insert(path.clone(), item.place().key.clone());
         Some(path)
     });
-    let expected = "the name of a service, such as goods";
-    let service = section.required("service", expected, |value| {
+    let service = section.required("service", "the name of a service, such as goods", |value| {
         let name = value.text()?;
         value.accept(check_segment(name))?;
         Some(name.to_owned())
     });
-    let timeouts = read_timeouts(section.section("timeouts"), timeouts);
+    let timeouts = timeouts::read_route(section.section("timeouts"), gateway);
     let retry = read_retry(section.section("retry"));
     section.close(None);
     Some(Route { path: path?, service: service?, timeouts, retry })
 }
 
-fn read_timeouts(mut section: Section<'_>, gateway: &Timeouts) -> RouteTimeouts {
-    let mut timeouts = RouteTimeouts::from(gateway);
-    for (key, slot) in [
-        ("connect", &mut timeouts.connect),
-        ("first_byte", &mut timeouts.first_byte),
-        ("idle", &mut timeouts.idle),
-    ] {
-        section.set(key, slot, |value| value.duration(&TIMEOUT));
-    }
-    section.set("total", &mut timeouts.total, total);
-    section.close(None);
-    timeouts
-}
-
 fn read_retry(mut section: Section<'_>) -> Retry {
     let mut retry = Retry::default();
     section.set("attempts", &mut retry.attempts, |value| value.number(1..=ATTEMPTS));
-    section.set("statuses", &mut retry.statuses, |value| value.list(|item| item.number(500..=599)));
+    section.set("statuses", &mut retry.statuses, |value| value.list(|item| item.number(STATUS)));
+    if retry.attempts == 1 && !retry.statuses.is_empty() {
+        section.reject("statuses", "means nothing with one attempt: set attempts to 2 or more");
+    }
     section.close(None);
     retry
 }
