@@ -31,6 +31,7 @@ proptest! {
             VALID,
             include_str!("../../../../conf/reference.yaml"),
             include_str!("../../../../conf/etcd-cluster.yaml"),
+            include_str!("../../../../conf/services.yaml"),
         ][..]),
     ) {
         let mut characters: Vec<char> = file.chars().collect();
