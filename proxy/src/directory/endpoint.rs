@@ -22,14 +22,16 @@ pub struct Endpoint {
     pub instance: Arc<str>,
     /// Where it answers.
     pub address: SocketAddr,
+    /// When it first appeared; none: before the gateway.
+    pub appeared: Option<Instant>,
     /// What requests have left behind there.
     pub traffic: Traffic,
 }
 
 impl Endpoint {
-    /// One that nothing was sent to yet. `id` is never used again.
+    /// One that nothing was sent to yet, and that was there before the gateway. `id` is never used again.
     pub fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
-        Self { id, service, instance, address, traffic: Traffic::new(Instant::now()) }
+        Self { id, service, instance, address, appeared: None, traffic: Traffic::new(Instant::now()) }
     }
 }
 
