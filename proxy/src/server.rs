@@ -87,7 +87,8 @@ fn build(
 ) -> Result<Server, StartError> {
     let Config { server: conf, gateway: config, .. } = config;
     let services = config.routes.iter().map(|route| route.service.as_str());
-    let (directory, writer) = directory::new(services);
+    let settings = |name| (name, config.services.get(name).clone());
+    let (directory, writer) = directory::with_settings(services.map(settings));
     let metrics = Arc::new(Metrics::new()?);
     let registry = config.registry.clone();
     let watch = watch(registry.connection.clone(), registry.watch.clone());

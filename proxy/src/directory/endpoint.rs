@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use registry::contract::{Instance, Record};
+
+use crate::health::traffic::Traffic;
 
 /// The gateway's live target for an instance. It keeps its identity (service, instance, address) and with
 /// it its connections through a new lease, another weight and a resync.
@@ -19,6 +22,17 @@ pub struct Endpoint {
     pub instance: Arc<str>,
     /// Where it answers.
     pub address: SocketAddr,
+    /// When it first appeared; none: before the gateway.
+    pub appeared: Option<Instant>,
+    /// What requests have left behind there.
+    pub traffic: Traffic,
+}
+
+impl Endpoint {
+    /// One that nothing was sent to yet, and that was there before the gateway. `id` is never used again.
+    pub fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
+        Self { id, service, instance, address, appeared: None, traffic: Traffic::new(Instant::now()) }
+    }
 }
 
 /// An endpoint and what is known of its registration at the moment.
@@ -165,12 +179,7 @@ mod tests {
     use super::*;
 
     fn entry(weight: u16, standing: Standing) -> Entry {
-        let endpoint = Endpoint {
-            id: 1,
-            service: "goods".into(),
-            instance: "a".into(),
-            address: ([10, 0, 0, 1], 80).into(),
-        };
+        let endpoint = Endpoint::new(1, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
         Entry { endpoint: Arc::new(endpoint), weight, lease: 7, revision: 3, standing, metadata: None }
     }
 

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use registry::contract::Instance;
 use registry::watch::{Change, Update};
 
-use super::{Directory, Endpoint, Endpoints, Entry, Probe, Service, Standing};
+use super::ring::Builder;
+use super::{Directory, Endpoint, Entry, Probe, Service, Standing};
+use crate::config;
 
 /// Under a storm of changes a service is published at most once in this time; a change after a quiet
 /// time is published at once.
@@ -61,6 +63,7 @@ pub struct Writer {
     stale: bool,
     synced: bool,
     next_id: u64,
+    builder: Builder,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +115,7 @@ impl Writer {
             stale: false,
             synced: false,
             next_id: 0,
+            builder: Builder::default(),
         }
     }
 
@@ -126,8 +130,9 @@ impl Writer {
             Update::Reset { instances, revision } => {
                 self.revision = revision;
                 self.stale = false;
+                let changed = self.reset(instances, revision);
                 self.synced = true;
-                self.reset(instances, revision)
+                changed
             }
             Update::Apply { changes, revision } => {
                 self.revision = revision;
@@ -189,7 +194,10 @@ impl Writer {
         let endpoint = same.unwrap_or_else(|| {
             self.next_id += 1;
             let (service, instance) = (service.clone(), id);
-            Arc::new(Endpoint { id: self.next_id, service, instance, address: record.address })
+            // What the first list shows was there before the gateway looked.
+            let appeared = self.synced.then(Instant::now);
+            let endpoint = Endpoint::new(self.next_id, service, instance, record.address);
+            Arc::new(Endpoint { appeared, ..endpoint })
         });
         let metadata = Some(record.metadata).filter(|metadata| !metadata.is_empty()).map(Arc::new);
         let weight = record.weight;
@@ -285,7 +293,7 @@ impl Writer {
         let begun = clock();
         if let Some(service) = self.directory.services.load().get(name) {
             let entries = staged.entries.values().cloned().collect();
-            service.endpoints.store(Arc::new(Endpoints::new(entries)));
+            service.publish(entries, &mut self.builder);
         }
         let took = clock().saturating_duration_since(begun);
         staged.not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
@@ -302,7 +310,8 @@ impl Writer {
         }
         let mut services = (**known).clone();
         for name in names {
-            services.entry(name.clone()).or_insert_with(|| Arc::new(Service::new(name)));
+            let new = || Arc::new(Service::new(name, config::Service::default()));
+            services.entry(name.clone()).or_insert_with(new);
         }
         self.directory.services.store(Arc::new(services));
     }

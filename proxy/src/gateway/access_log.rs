@@ -147,12 +147,7 @@ mod tests {
     }
 
     fn endpoint(instance: &str) -> Endpoint {
-        Endpoint {
-            id: 1,
-            service: "goods".into(),
-            instance: instance.into(),
-            address: "[2001:db8::1]:80".parse().unwrap(),
-        }
+        Endpoint::new(1, "goods".into(), instance.into(), "[2001:db8::1]:80".parse().unwrap())
     }
 
     #[test]

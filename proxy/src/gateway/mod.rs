@@ -13,7 +13,7 @@ mod text;
 mod trace;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-use crate::balance;
+use crate::balance::{self, Choice};
 use crate::config::{self, Timeouts};
 use crate::directory::{Directory, Endpoint};
 use crate::lifecycle::Lifecycle;
@@ -116,7 +116,7 @@ impl Gateway {
 
     fn peer(&self, endpoint: &Endpoint, is_tunnel: bool) -> Box<HttpPeer> {
         let timeouts = &self.timeouts;
-        let silence = if is_tunnel { timeouts.tunnel } else { timeouts.read };
+        let silence = if is_tunnel { timeouts.tunnel } else { timeouts.idle };
         let mut peer = Box::new(HttpPeer::new(endpoint.address, false, String::new()));
         peer.group_key = endpoint.id;
         peer.options.connection_timeout = Some(timeouts.connect);
@@ -138,8 +138,14 @@ impl Gateway {
 
     fn choose(&self, request: &Request) -> Option<Arc<Endpoint>> {
         let service = &request.route.as_ref()?.service;
-        balance::pick(&service.endpoints(), request.tried(), fastrand::u64(..))
-            .map(|entry| entry.endpoint.clone())
+        let choice = Choice {
+            tried: request.tried(),
+            chance: fastrand::u64(..),
+            now: Instant::now(),
+            key: 0,
+            limit: None,
+        };
+        balance::pick(&service.endpoints(), &choice).map(|entry| entry.endpoint.clone())
     }
 }
 

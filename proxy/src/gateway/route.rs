@@ -22,7 +22,7 @@ impl Routes {
     /// The directory must have been made with the routes' services.
     pub fn new(routes: &[config::Route], directory: &Directory, metrics: &Metrics) -> Self {
         let mut counted = HashMap::new();
-        let mut hold = |config::Route { path, service }: &config::Route| {
+        let mut hold = |config::Route { path, service, .. }: &config::Route| {
             let metrics =
                 counted.entry(service.clone()).or_insert_with(|| Arc::new(metrics.service(service)));
             let route = Route { service: directory.service(service)?, metrics: metrics.clone() };
@@ -57,8 +57,17 @@ mod tests {
     use super::*;
     use crate::directory;
 
+    fn route(path: &str, service: &str) -> config::Route {
+        let timeouts = (&config::Timeouts::default()).into();
+        config::Route {
+            path: path.into(),
+            service: service.into(),
+            timeouts,
+            retry: config::Retry::default(),
+        }
+    }
+
     fn service_of(path: &str) -> Option<String> {
-        let route = |path: &str, service: &str| config::Route { path: path.into(), service: service.into() };
         let routes = [route("/goods", "goods"), route("/goods/list", "list"), route("/a%2Fb", "slash")];
         let (directory, _writer) = directory::new(routes.iter().map(|r| r.service.as_str()));
         let metrics = Metrics::new().unwrap();
@@ -83,8 +92,7 @@ mod tests {
     #[test]
     fn the_root_takes_what_no_other_route_does() {
         let routes = [("/", "website"), ("/goods", "goods")];
-        let routes =
-            routes.map(|(path, service)| config::Route { path: path.into(), service: service.into() });
+        let routes = routes.map(|(path, service)| route(path, service));
         let (directory, _writer) = directory::new(["website", "goods"]);
         let routes = Routes::new(&routes, &directory, &Metrics::new().unwrap());
         let service_of = |path| routes.find(path).map(|r| r.service.name().to_string());

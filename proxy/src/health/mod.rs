@@ -5,8 +5,9 @@
 //! |---|---|
 //! | [`passive`] | what traffic tells: whether an endpoint is ejected, and how it comes back |
 //! | [`stall`] | which requests wait at an endpoint that has fallen silent |
-//! | [`latency`] | how long an endpoint usually takes to its first byte |
+//! | [`latency`] | how long an endpoint takes to its first byte, usually and at its worst of late |
 //! | [`budget`] | whether one more retry is allowed |
+//! | [`traffic`] | nothing: it holds what the others know of one endpoint |
 //! | [`limits`] | whether one more request may be in flight |
 //! | [`active`] | what a run of probes tells |
 
@@ -16,6 +17,7 @@ pub mod latency;
 pub mod limits;
 pub mod passive;
 pub mod stall;
+pub mod traffic;
 
 #[cfg(test)]
 mod tests;
