@@ -107,6 +107,9 @@ pub enum Cause {
         /// The certificate that was shown.
         certificate: PathBuf,
     },
+    /// The answer is none that the call can have.
+    #[error("the answer makes no sense: {0}")]
+    Answer(&'static str),
     /// The peer ended the stream.
     #[error("the stream was closed")]
     Closed,

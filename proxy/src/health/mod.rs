@@ -9,7 +9,9 @@
 //! | [`budget`] | whether one more retry is allowed |
 //! | [`traffic`] | nothing: it holds what the others know of one endpoint |
 //! | [`limits`] | whether one more request may be in flight |
+//! | [`active`] | what a run of probes tells |
 
+pub mod active;
 pub mod budget;
 pub mod latency;
 pub mod limits;

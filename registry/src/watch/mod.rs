@@ -2,12 +2,18 @@
 //!
 //! ```text
 //! source   etcd's list and watch           the narrow seam to the network
+//! reason   why the registry refused        etcd's texts -> what helps
 //! sync     State x Input -> Action         what to do next; pure
 //! records  bytes -> instances              a bad one is warned of, counted and skipped
+//! picture  how each key was last written   what the updates have shown
+//! audit    the picture beside a list       when to compare, and what a difference is; pure
 //! driver   performs the actions            the only place that sleeps and selects
 //! ```
 
+mod audit;
 mod driver;
+mod picture;
+pub mod reason;
 mod records;
 pub mod source;
 pub mod sync;

@@ -83,7 +83,7 @@ impl Fault {
                 etcd.cluster.members[at].wait_serving().await
             }
             Self::CutOff => {
-                etcd.pass();
+                etcd.relays[at].set(Mode::Pass);
                 Ok(())
             }
         }

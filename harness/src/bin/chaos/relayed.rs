@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use harness::{
     etcd::{Builder, Cluster},
-    relay::{Mode, Relay},
+    relay::Relay,
 };
 
 /// The cluster, and the relays in the order of its members.
@@ -26,10 +26,6 @@ impl Relayed {
     /// What the gateway is told.
     pub(crate) fn endpoints(&self) -> String {
         endpoints(&self.relays)
-    }
-
-    pub(crate) fn pass(&self) {
-        self.relays.iter().for_each(|relay| relay.set(Mode::Pass));
     }
 }
 

@@ -40,10 +40,11 @@ enum Guard {
 }
 
 pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()> {
+    let mut chance = context.chance();
     for guard in [Guard::Off, Guard::On] {
         context.say(format_args!("{:?}, the guard is {guard:?}", context.scale.storm));
         measured.note(format_args!("guard {guard:?}"));
-        Storm::start(guard, context.chance()).await?.run(context, measured).await?;
+        Storm::start(guard, chance.fork()).await?.run(context, measured).await?;
     }
     Ok(())
 }

@@ -22,8 +22,8 @@ const INSTANCES: u8 = 20;
 const TTL: i64 = 2;
 /// One step in so many begins a fault.
 const STEPS_PER_FAULT: u8 = 10;
-/// A compaction leaves fewer revisions than that: a gateway that was away for a second or two has missed some.
-const KEPT_REVISIONS: i64 = 20;
+/// A compaction leaves fewer revisions than that: a gateway that was away for a second has missed some.
+const KEPT_REVISIONS: i64 = 5;
 
 /// What is done next. All chance is drawn here, so that a seed gives the same steps whatever etcd answers.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ enum Kind {
 impl Step {
     /// Some of what is registered has the address `live`; nobody listens at the others.
     pub(super) fn draw(chance: &mut fastrand::Rng, live: SocketAddr) -> Self {
-        let pause = Duration::from_millis(chance.u64(5..250));
+        let pause = Duration::from_millis(chance.u64(5..100));
         let change = Change::draw(chance, live);
         let fault = Fault::draw(chance);
         Self { pause, change, fault: (chance.u8(..STEPS_PER_FAULT) == 0).then_some(fault) }
@@ -81,15 +81,15 @@ impl Change {
     fn draw(chance: &mut fastrand::Rng, live: SocketAddr) -> Self {
         let one = instance(chance, live);
         let burst = (0..100).map(|_| instance(chance, live)).collect();
-        let (number, kept) = (chance.usize(..1000), chance.i64(..KEPT_REVISIONS));
+        let (number, kept) = (chance.usize(..1000), chance.i64(0..KEPT_REVISIONS));
         match chance.u8(..100) {
             0..40 => Self::Put(one.0, one.1),
             40..55 => Self::PutUnderALeaseThatExpires(one.0, one.1),
             55..75 => Self::Delete(one.0),
-            75..85 => Self::Burst(burst),
-            85..91 => Self::Revoke(number),
-            91..92 => Self::RevokeAll,
-            92..93 => Self::Wipe,
+            75..83 => Self::Burst(burst),
+            83..88 => Self::Revoke(number),
+            88..89 => Self::RevokeAll,
+            89..90 => Self::Wipe,
             _ => Self::Compact(kept),
         }
     }
@@ -147,31 +147,34 @@ fn instance(chance: &mut fastrand::Rng, live: SocketAddr) -> (String, String) {
 
 impl Fault {
     fn draw(chance: &mut fastrand::Rng) -> Self {
-        let mode = match chance.u8(..6) {
-            0 => Mode::Cut,
-            1 => Mode::BlackHole,
-            2 => Mode::HalfOpen(Way::ToTarget),
-            3 => Mode::HalfOpen(Way::ToClient),
-            4 => Mode::Delay { fixed: Duration::from_millis(50), jitter: Duration::from_millis(200) },
+        let mode = match chance.u8(..9) {
+            0..3 => Mode::Cut,
+            3 | 4 => Mode::BlackHole,
+            5 => Mode::HalfOpen(Way::ToTarget),
+            6 => Mode::HalfOpen(Way::ToClient),
+            7 => Mode::Delay { fixed: Duration::from_millis(50), jitter: Duration::from_millis(200) },
             _ => Mode::Throttle { rate: 20_000 },
         };
         let kind = match chance.u8(..10) {
             0 => Kind::Killed,
             1 => Kind::Stopped,
             2 => Kind::Restarted,
-            3 | 4 => Kind::AllRelays(mode),
+            3..6 => Kind::AllRelays(mode),
             _ => Kind::Relay(mode),
         };
         Self { kind, at: chance.usize(..3), lasts: Duration::from_millis(chance.u64(200..12_000)) }
     }
 
-    /// Whether one of them would undo or hide the other, or leave less than a majority of members.
-    fn excludes(self, other: Self) -> bool {
-        match (self.kind, other.kind) {
-            (Kind::Relay(_), Kind::Relay(_)) => self.at == other.at,
-            (Kind::Relay(_) | Kind::AllRelays(_), Kind::Relay(_) | Kind::AllRelays(_)) => true,
-            (Kind::Relay(_) | Kind::AllRelays(_), _) | (_, Kind::Relay(_) | Kind::AllRelays(_)) => false,
-            _ => true,
+    fn is_of_member(self) -> bool {
+        matches!(self.kind, Kind::Killed | Kind::Stopped | Kind::Restarted)
+    }
+
+    /// What it does to the way to a member.
+    fn mode(self, at: usize) -> Option<Mode> {
+        match self.kind {
+            Kind::Relay(mode) if self.at == at => Some(mode),
+            Kind::AllRelays(mode) => Some(mode),
+            _ => None,
         }
     }
 }
@@ -200,7 +203,7 @@ impl Faults {
         self.count
     }
 
-    /// Begins one, unless one that lasts excludes it.
+    /// Begins one, unless it would be the second member that is down: three have a majority of two.
     pub(super) async fn begin(
         &mut self,
         fault: Fault,
@@ -208,21 +211,20 @@ impl Faults {
         context: &Context,
         now: Instant,
     ) -> Result<()> {
-        if self.lasting.iter().any(|(_, other)| fault.excludes(*other)) {
+        if fault.is_of_member() && self.lasting.iter().any(|(_, other)| other.is_of_member()) {
             return Ok(());
         }
         context.say(format_args!("{fault} for {:?}", fault.lasts));
         self.count += 1;
+        let member = &mut etcd.cluster.members[fault.at];
         match fault.kind {
-            Kind::Killed | Kind::Restarted => etcd.cluster.members[fault.at].kill().await?,
-            Kind::Stopped => etcd.cluster.members[fault.at].pause()?,
-            Kind::Relay(mode) => etcd.relays[fault.at].set(mode),
-            Kind::AllRelays(mode) => etcd.relays.iter().for_each(|relay| relay.set(mode)),
-        }
-        if matches!(fault.kind, Kind::Restarted) {
-            return etcd.cluster.members[fault.at].restart().await;
+            Kind::Killed => member.kill().await?,
+            Kind::Stopped => member.pause()?,
+            Kind::Restarted => return member.restart().await,
+            Kind::Relay(_) | Kind::AllRelays(_) => {}
         }
         self.lasting.push((now + fault.lasts, fault));
+        self.set_relays(etcd);
         Ok(())
     }
 
@@ -235,25 +237,33 @@ impl Faults {
     ) -> Result<()> {
         let (due, lasting) = self.lasting.drain(..).partition(|(until, _)| *until <= now);
         self.lasting = lasting;
-        end(due, etcd, context).await
+        self.end(due, etcd, context).await
     }
 
     pub(super) async fn end_all(&mut self, etcd: &mut Relayed, context: &Context) -> Result<()> {
-        end(std::mem::take(&mut self.lasting), etcd, context).await?;
-        etcd.pass();
+        let all = std::mem::take(&mut self.lasting);
+        self.end(all, etcd, context).await
+    }
+
+    async fn end(&self, due: Vec<(Instant, Fault)>, etcd: &mut Relayed, context: &Context) -> Result<()> {
+        for (_, fault) in due {
+            context.say(format_args!("{fault}: over"));
+            let member = &mut etcd.cluster.members[fault.at];
+            match fault.kind {
+                Kind::Killed => member.restart().await?,
+                Kind::Stopped => member.resume()?,
+                Kind::Restarted | Kind::Relay(_) | Kind::AllRelays(_) => {}
+            }
+        }
+        self.set_relays(etcd);
         Ok(())
     }
-}
 
-async fn end(faults: Vec<(Instant, Fault)>, etcd: &mut Relayed, context: &Context) -> Result<()> {
-    for (_, fault) in faults {
-        context.say(format_args!("{fault}: over"));
-        match fault.kind {
-            Kind::Killed | Kind::Restarted => etcd.cluster.members[fault.at].restart().await?,
-            Kind::Stopped => etcd.cluster.members[fault.at].resume()?,
-            Kind::Relay(_) => etcd.relays[fault.at].set(Mode::Pass),
-            Kind::AllRelays(_) => etcd.pass(),
+    /// Each does what the latest fault on its way does that still lasts.
+    fn set_relays(&self, etcd: &Relayed) {
+        for (at, relay) in etcd.relays.iter().enumerate() {
+            let latest = self.lasting.iter().rev().find_map(|(_, fault)| fault.mode(at));
+            relay.set(latest.unwrap_or(Mode::Pass));
         }
     }
-    Ok(())
 }
