@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-pub use endpoint::{Endpoint, Entry, Probe, Rank, Standing, State};
+pub use endpoint::{Endpoint, Entry, Health, Probe, Rank, Standing, State};
 pub use writer::{Changed, Kind, Writer};
 
 /// Every service by its name.
