@@ -28,6 +28,7 @@ use crate::config::{Config, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
 use crate::gateway::Gateway;
+use crate::health::{service as health, verdict};
 use crate::lifecycle::{EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
 use crate::metrics::Metrics;
@@ -94,8 +95,11 @@ fn build(
     let watch = watch(registry.connection.clone(), registry.watch.clone());
     let connect = config.timeouts.connect;
     let (discovery, status) = Discovery::new(watch, writer, registry, connect, metrics.clone());
+    let (verdicts, found) = verdict::channel();
+    let discovery = discovery.with_verdicts(found);
+    let health = health::services(&directory, &config.services, &verdicts);
     let gateway =
-        Gateway::new(&config, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());
+        Gateway::new(&config, directory.clone(), &health, metrics.clone(), lifecycle.clone(), output.clone());
     let stop = Stop { lifecycle: lifecycle.clone(), drain: config.timeouts.drain, output: output.clone() };
     let admin = Admin { directory, status, lifecycle, metrics, output: output.clone() };
 

@@ -22,7 +22,7 @@ use crate::health::limits::InFlight;
 use plan::Policy;
 use ring::Builder;
 
-pub use endpoint::{Endpoint, Entry, Probe, Rank, Standing, State};
+pub use endpoint::{Endpoint, Entry, Health, Probe, Rank, Standing, State};
 pub use endpoints::Endpoints;
 pub use plan::{Hashing, Plan, Schedule};
 pub use ring::{Ring, mix};

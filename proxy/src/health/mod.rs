@@ -1,5 +1,6 @@
-//! What is known of an endpoint's health, and what bounds the load. Decisions only: the time and chance are
-//! passed in, nothing here sleeps, locks or sends.
+//! What is known of an endpoint's health, and what bounds the load.
+//!
+//! First the decisions. They are pure: the time and chance are passed in, nothing sleeps, locks or sends.
 //!
 //! | module | it decides |
 //! |---|---|
@@ -10,14 +11,25 @@
 //! | [`traffic`] | nothing: it holds what the others know of one endpoint |
 //! | [`limits`] | whether one more request may be in flight |
 //! | [`active`] | what a run of probes tells |
+//!
+//! Then what puts them to use:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`service`] | takes the outcomes of a service's requests, under its rules |
+//! | [`trials`] | knows when an ejected endpoint is to be tried |
+//! | [`verdict`] | tells the directory's writer what was found |
 
 pub mod active;
 pub mod budget;
 pub mod latency;
 pub mod limits;
 pub mod passive;
+pub mod service;
 pub mod stall;
 pub mod traffic;
+pub mod trials;
+pub mod verdict;
 
 #[cfg(test)]
 mod tests;
