@@ -75,7 +75,7 @@ mod tests {
 
     fn made(routes: &[config::Route], directory: &Directory) -> Routes {
         let (verdicts, _) = verdict::channel();
-        let health = health::services(directory, &config::Services::default(), &verdicts);
+        let health = health::services(directory, &config::Services::default(), &verdicts, &Arc::default());
         Routes::new(routes, directory, &health, &Metrics::new().unwrap())
     }
 
