@@ -42,9 +42,14 @@ impl Node {
 /// What an instance is called on a ring. It is the same in every gateway and at every address: two gateways
 /// send a key to the same instance, and one that starts again with its former id has its former keys.
 pub(super) fn name(instance: &str) -> u64 {
+    hash(instance.as_bytes())
+}
+
+/// A hash that is the same in every gateway, for instances and for the keys of requests.
+pub fn hash(bytes: &[u8]) -> u64 {
     // FNV-1a, for its low bits are worth little spread over all by `mix`.
-    let hash = instance.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     mix(hash)
 }

@@ -1,5 +1,6 @@
 //! One attempt on one endpoint, which is told its outcome.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use crate::directory::Endpoint;
 use crate::health::limits::Permit;
 use crate::health::passive::{Failure, Outcome, Trial};
 use crate::health::service::Service;
+use crate::health::waiting::{self, Broken, Place};
 
 /// An answer that has come for so long says enough, whatever its end: a stream may have none.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
@@ -28,6 +30,9 @@ pub(super) struct Attempt {
     /// When the head of the answer came.
     answered: Option<Instant>,
     settled: bool,
+    /// Its place among those that wait for a first byte.
+    place: Option<Place>,
+    is_upload: bool,
     _permit: Permit,
 }
 
@@ -49,21 +54,37 @@ impl Attempt {
             sent: now,
             answered: None,
             settled: false,
+            place: None,
+            is_upload: false,
             _permit: permit,
         }
     }
 
-    pub fn connected(&mut self, reused: bool) {
+    /// There is a connection, on which the request waits from now on.
+    pub fn connected(&mut self, reused: bool, connection: RawFd, request: waiting::Request) {
         (self.connected, self.reused) = (true, reused);
+        self.is_upload = request.since.is_none();
+        self.place = self.health.wait(&self.endpoint, connection, request);
     }
 
     /// The request was sent whole.
     pub fn sent(&mut self, now: Instant) {
         self.sent = now;
+        if let Some(place) = self.place.as_ref().filter(|_| self.is_upload) {
+            self.endpoint.traffic.waiting.sent(place, now);
+        }
+    }
+
+    /// The request waits no more: before its connection is used for anything else. Says why, if it was
+    /// broken off.
+    pub fn stop_waiting(&mut self) -> Option<Broken> {
+        self.endpoint.traffic.waiting.leave(self.place.take()?)
     }
 
     /// The head of the answer is here.
     pub fn answered(&mut self, status: u16, now: Instant) {
+        self.stop_waiting();
+        self.endpoint.traffic.waiting.heard(now);
         self.answered = Some(now);
         self.endpoint.traffic.latency.record(now.saturating_duration_since(self.sent), now);
         if let Some(failure) = Failure::of_status(status) {
@@ -73,6 +94,7 @@ impl Attempt {
 
     /// A piece of the answer's body is here.
     pub fn went_on(&mut self, now: Instant) {
+        self.endpoint.traffic.waiting.heard(now);
         let long = self.answered.is_some_and(|at| now.saturating_duration_since(at) >= LONG_ENOUGH);
         if long && self.trial.is_some() {
             self.succeeded(now);
@@ -119,6 +141,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        self.stop_waiting();
         if let Some(trial) = self.trial.take() {
             self.health.finish(&self.endpoint, trial, Outcome::GivenBack, Instant::now());
         }

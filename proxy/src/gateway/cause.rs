@@ -4,6 +4,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::attempt::Attempt;
 use crate::health::passive::Failure;
+use crate::health::waiting::Broken;
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +18,12 @@ pub(super) enum Cause {
     /// A re-used connection was closed before a byte of the answer came: it was idle, and anybody may
     /// close it.
     Closed,
-    /// The endpoint was silent for too long.
+    /// The endpoint was silent for too long within its answer.
     Timeout,
+    /// Its first byte did not come in time.
+    FirstByte,
+    /// The endpoint has stalled, and the request can go elsewhere.
+    Stalled,
     /// It answered with a status that the route has tried elsewhere.
     Status,
     /// The request's own time is over.
@@ -41,8 +46,13 @@ impl Cause {
     }
 
     /// Why a request that had a connection came to nothing.
-    pub fn of_exchange(error: &Error, attempt: &Attempt) -> Self {
+    pub fn of_exchange(error: &Error, attempt: &mut Attempt) -> Self {
         use ErrorType::{ConnectionClosed, InternalError, ReadTimedout, WriteTimedout};
+        match attempt.stop_waiting() {
+            Some(Broken::Stalled) => return Self::Stalled,
+            Some(Broken::FirstByte) => return Self::FirstByte,
+            None => {}
+        }
         match (error.esource(), error.etype()) {
             (ErrorSource::Downstream, _) => Self::Client,
             (ErrorSource::Internal | ErrorSource::Unset, _) | (_, InternalError) => Self::Gateway,
@@ -63,7 +73,9 @@ impl Cause {
             Self::Refused => Some(Failure::Refused),
             Self::ConnectTimeout => Some(Failure::ConnectTimeout),
             Self::Broken => Some(Failure::Broken),
-            Self::Timeout => Some(Failure::Timeout),
+            Self::Timeout | Self::FirstByte => Some(Failure::Timeout),
+            // The watch has told it.
+            Self::Stalled => None,
             Self::Closed | Self::Status | Self::Total | Self::Client | Self::Gateway => None,
         }
     }
@@ -76,6 +88,8 @@ impl Cause {
             Self::Broken => "broken",
             Self::Closed => "closed",
             Self::Timeout => "timeout",
+            Self::FirstByte => "first_byte",
+            Self::Stalled => "stalled",
             Self::Status => "status",
             Self::Total => "total",
             Self::Client => "client",

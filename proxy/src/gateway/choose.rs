@@ -8,6 +8,7 @@ use pingora::proxy::Session;
 
 use super::attempt::Attempt;
 use super::failure::is_idempotent;
+use super::hash_key;
 use super::request::Request;
 use super::route::Route;
 use crate::balance::{self, Choice};
@@ -41,8 +42,10 @@ pub(super) fn attempt(
     }
     let (health, limit) = (&route.health, route.health.limits.endpoint);
     let endpoints = route.service.endpoints();
+    let key =
+        route.hash_key.as_ref().map_or(0, |key| hash_key::of(key, session.req_header(), &request.client));
     let pick = |tried: &[u64], limit| {
-        balance::pick(&endpoints, &Choice { tried, chance: fastrand::u64(..), now, key: 0, limit })
+        balance::pick(&endpoints, &Choice { tried, chance: fastrand::u64(..), now, key, limit })
     };
     let mut full = Vec::new();
     for _ in 0..DRAWS {

@@ -46,7 +46,7 @@ impl Answer {
             (ErrorSource::Downstream, ReadTimedout) => Some(Self::CLIENT_TIMED_OUT),
             (ErrorSource::Downstream, InvalidHTTPHeader) => Some(Self::BAD_NOMINATION),
             (ErrorSource::Downstream, _) => Some(Self::BAD_BODY),
-            _ if request.is_over() => Some(Self::TIMED_OUT),
+            _ if request.is_over() || request.was_silent() => Some(Self::TIMED_OUT),
             (ErrorSource::Upstream, _) if !request.is_connected() => Some(Self::NOT_REACHED),
             (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Self::TIMED_OUT),
             (ErrorSource::Upstream, ConnectionClosed | ReadError | WriteError) => Some(Self::BROKE_OFF),

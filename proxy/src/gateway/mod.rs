@@ -8,6 +8,7 @@ mod attempt;
 mod cause;
 mod choose;
 mod failure;
+mod hash_key;
 mod head;
 mod path;
 mod request;
@@ -15,6 +16,7 @@ mod route;
 mod text;
 mod trace;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,7 @@ use pingora::{Error, ErrorType, Result};
 use crate::config::{self, RouteTimeouts, Timeouts};
 use crate::directory::{Directory, Endpoint};
 use crate::health::service::Services;
+use crate::health::waiting;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
@@ -133,8 +136,8 @@ impl Gateway {
             route.metrics.limited("gateway");
             return Err(Answer::LIMITED);
         }
-        if route.health.limits.service.is_some() {
-            request.permit = route.health.in_flight.try_acquire(route.health.limits.service);
+        if route.counts_requests {
+            request.permit = route.service.in_flight().try_acquire(route.health.limits.service);
             if request.permit.is_none() {
                 route.metrics.limited("service");
                 return Err(Answer::LIMITED);
@@ -179,6 +182,14 @@ impl Gateway {
         request.target(next);
         true
     }
+}
+
+/// Where one kept connection was closed, others may be: a request must not spend its attempts on them. The
+/// key is in no pool, so the connection is a new one; nobody will look for it there, so it is not kept.
+fn on_new_connection(mut peer: Box<HttpPeer>) -> Box<HttpPeer> {
+    peer.group_key = fastrand::u64(..) | 1 << 63;
+    peer.options.idle_timeout = Some(Duration::ZERO);
+    peer
 }
 
 /// The status that the client was answered with; a 100 or 103 is no answer yet.
@@ -237,8 +248,11 @@ impl ProxyHttp for Gateway {
         if head::asks_for_tunnel(session.req_header()) {
             timeouts.idle = self.timeouts.tunnel;
         }
-        match request.begin_attempt() {
-            Some(endpoint) => Ok(self.peer(endpoint, &timeouts, left)),
+        let is_distrustful = request.last_cause() == Some(Cause::Closed);
+        let peer = request.begin_attempt().map(|endpoint| self.peer(endpoint, &timeouts, left));
+        match peer {
+            Some(peer) if is_distrustful => Ok(on_new_connection(peer)),
+            Some(peer) => Ok(peer),
             None => Error::e_explain(ErrorType::InternalError, "a request without an endpoint"),
         }
     }
@@ -259,15 +273,21 @@ impl ProxyHttp for Gateway {
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         reused: bool,
         _: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        connection: RawFd,
         _: Option<&Digest>,
         request: &mut Box<Request>,
     ) -> Result<()> {
+        let Some(route) = &request.route else { return Ok(()) };
+        let wait = waiting::Request {
+            since: session.as_mut().is_body_empty().then(Instant::now),
+            patience: route.timeouts.first_byte,
+            repeatable: failure::is_idempotent(&session.req_header().method),
+        };
         if let Some(attempt) = &mut request.attempt {
-            attempt.connected(reused);
+            attempt.connected(reused, connection, wait);
         }
         Ok(())
     }
@@ -351,10 +371,13 @@ impl ProxyHttp for Gateway {
             error.set_retry(true);
             return error;
         }
-        let Some(attempt) = &request.attempt else { return error };
-        let cause = if request.is_over() { Cause::Total } else { Cause::of_exchange(&error, attempt) };
+        let is_over = request.is_over();
+        let Some(attempt) = &mut request.attempt else { return error };
+        let cause = Cause::of_exchange(&error, attempt);
+        let cause = if is_over { Cause::Total } else { cause };
         request.failed(&error, cause);
-        let is_lost = matches!(cause, Cause::Broken | Cause::Closed) && failure::may_repeat(session);
+        let is_lost =
+            matches!(cause, Cause::Broken | Cause::Closed | Cause::Stalled) && failure::may_repeat(session);
         if !is_lost {
             error.set_retry(false);
             return error;

@@ -158,6 +158,16 @@ impl Request {
         self.left().is_some_and(|left| left.is_zero())
     }
 
+    /// Why the last failed attempt did.
+    pub(super) fn last_cause(&self) -> Option<Cause> {
+        self.failed.last().map(|failed| failed.cause)
+    }
+
+    /// Whether the last failed attempt was broken off because nothing came.
+    pub(super) fn was_silent(&self) -> bool {
+        matches!(self.last_cause(), Some(Cause::FirstByte | Cause::Stalled))
+    }
+
     /// Whether the current attempt has a connection.
     pub(super) fn is_connected(&self) -> bool {
         self.attempt.as_ref().is_some_and(|attempt| attempt.connected)

@@ -16,6 +16,10 @@ pub(super) struct Route {
     pub timeouts: config::RouteTimeouts,
     pub retry: config::Retry,
     pub metrics: Arc<ServiceMetrics>,
+    /// What of a request is hashed, where the service hashes.
+    pub hash_key: Option<config::HashKey>,
+    /// Whether the service's requests in flight have to be known: for a limit, or for bounded loads.
+    pub counts_requests: bool,
 }
 
 /// All routes, sorted by their paths: most gateways have a handful, which a search finds sooner than a hash.
@@ -34,9 +38,16 @@ impl Routes {
         let mut hold = |config::Route { path, service, timeouts, retry }: &config::Route| {
             let metrics =
                 counted.entry(service.clone()).or_insert_with(|| Arc::new(metrics.service(service)));
+            let (service, health) = (directory.service(service)?, health.get(service.as_str())?.clone());
+            let hash_key = match &service.settings().balance {
+                config::Balance::Hash(key) => Some(key.clone()),
+                _ => None,
+            };
             let route = Route {
-                service: directory.service(service)?,
-                health: health.get(service.as_str())?.clone(),
+                counts_requests: hash_key.is_some() || health.limits.service.is_some(),
+                hash_key,
+                service,
+                health,
                 timeouts: *timeouts,
                 retry: retry.clone(),
                 metrics: metrics.clone(),
@@ -75,7 +86,7 @@ mod tests {
 
     fn made(routes: &[config::Route], directory: &Directory) -> Routes {
         let (verdicts, _) = verdict::channel();
-        let health = health::services(directory, &config::Services::default(), &verdicts);
+        let health = health::services(directory, &config::Services::default(), &verdicts, &Arc::default());
         Routes::new(routes, directory, &health, &Metrics::new().unwrap())
     }
 

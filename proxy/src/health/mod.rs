@@ -18,6 +18,8 @@
 //! |---|---|
 //! | [`service`] | takes the outcomes of a service's requests, under its rules |
 //! | [`trials`] | knows when an ejected endpoint is to be tried |
+//! | [`waiting`] | holds the requests that wait at an endpoint, and breaks them off |
+//! | [`watch`] | looks at them |
 //! | [`verdict`] | tells the directory's writer what was found |
 
 pub mod active;
@@ -30,6 +32,8 @@ pub mod stall;
 pub mod traffic;
 pub mod trials;
 pub mod verdict;
+pub mod waiting;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::budget::{self, Budget};
-use super::limits::InFlight;
 use super::passive::{self, Failure, Outcome, Passive, Repeatable, Rules, Trial};
-use super::stall;
+use super::stall::{self, Standing};
 use super::trials::Trials;
 use super::verdict::{Finding, Verdicts};
+use super::waiting::{self, Place};
+use super::watch::Watch;
 use crate::config;
 use crate::directory::{self, Directory, Endpoint};
 
@@ -18,10 +20,16 @@ use crate::directory::{self, Directory, Endpoint};
 pub type Services = BTreeMap<Arc<str>, Arc<Service>>;
 
 /// Puts every service of the directory, as it is now, under the rules of the configuration.
-pub fn services(directory: &Directory, config: &config::Services, verdicts: &Verdicts) -> Services {
+pub fn services(
+    directory: &Directory,
+    config: &config::Services,
+    verdicts: &Verdicts,
+    watch: &Arc<Watch>,
+) -> Services {
     let services = directory.services();
     let health = |(name, service): (&Arc<str>, &Arc<directory::Service>)| {
-        let health = Service::new(service.clone(), config.get(name), verdicts.clone(), Instant::now());
+        let health =
+            Service::new(service.clone(), config.get(name), verdicts.clone(), watch.clone(), Instant::now());
         (name.clone(), Arc::new(health))
     };
     services.iter().map(health).collect()
@@ -32,12 +40,11 @@ pub fn services(directory: &Directory, config: &config::Services, verdicts: &Ver
 pub struct Service {
     /// How many requests may be in flight.
     pub limits: config::Limits,
-    /// Requests in flight, counted where there is a limit.
-    pub in_flight: Arc<InFlight>,
     /// What retries are left.
     pub budget: Budget,
     /// When silence is a stall; none: never.
-    pub stall: Option<stall::Rule>,
+    stall: Option<stall::Rule>,
+    watch: Arc<Watch>,
     service: Arc<directory::Service>,
     /// None: nothing is ejected.
     rules: Option<Rules>,
@@ -51,14 +58,15 @@ impl Service {
         service: Arc<directory::Service>,
         config: &config::Service,
         verdicts: Verdicts,
+        watch: Arc<Watch>,
         origin: Instant,
     ) -> Self {
         let config::Budget { percent, per_second } = config.budget;
         Self {
             limits: config.limits,
-            in_flight: Arc::default(),
             budget: Budget::new(budget::Rules { percent, per_second }, origin),
             stall: config.stall.map(stall_rule),
+            watch,
             service,
             rules: config.ejection.map(ejection_rules),
             trials: Trials::new(origin),
@@ -79,8 +87,30 @@ impl Service {
         self.tell(endpoint, verdict);
     }
 
+    /// A request waits for the first byte of its answer. None: unwatched, for want of descriptors.
+    pub fn wait(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        connection: RawFd,
+        request: waiting::Request,
+    ) -> Option<Place> {
+        let (place, is_first) = endpoint.traffic.waiting.enter(connection, request)?;
+        if is_first {
+            self.watch.add(self.clone(), endpoint.clone());
+        }
+        Some(place)
+    }
+
+    /// Looks at the requests that wait at an endpoint. False: there are none.
+    pub fn look(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
+        let traffic = &endpoint.traffic;
+        let standing = if lock(endpoint).is_healthy() { Standing::Up } else { Standing::Doubted };
+        let stalled = || self.stalled(endpoint, now);
+        traffic.waiting.look(self.stall.as_ref(), standing, traffic.latency.usual(), now, stalled)
+    }
+
     /// The endpoint has stalled.
-    pub fn stalled(&self, endpoint: &Arc<Endpoint>, now: Instant) {
+    fn stalled(&self, endpoint: &Arc<Endpoint>, now: Instant) {
         let Some(rules) = &self.rules else { return };
         let mut passive = lock(endpoint);
         let verdict = passive.stalled(rules, &endpoint.traffic.streak, now, fastrand::f64());
@@ -120,11 +150,6 @@ impl Service {
         if let Some(due) = passive.trial_due(rules) {
             self.trials.due_at(due);
         }
-    }
-
-    /// Whether nothing is held against the endpoint by traffic.
-    pub fn is_healthy(&self, endpoint: &Endpoint) -> bool {
-        lock(endpoint).is_healthy()
     }
 
     /// Under the endpoint's lock, so that its verdicts are sent in the order in which they were found.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::latency::Latency;
 use super::limits::InFlight;
 use super::passive::{Passive, Streak};
+use super::waiting::Waiting;
 
 /// The traffic of one endpoint. It stays with the endpoint's identity, through a new lease and a resync.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Traffic {
     pub latency: Latency,
     /// Failures in a row.
     pub streak: Streak,
+    /// The requests that wait for the first byte of their answers.
+    pub waiting: Waiting,
     /// What they have led to. Locked for failures and trials alone.
     pub passive: Mutex<Passive>,
 }
@@ -27,6 +30,7 @@ impl Traffic {
             in_flight: Arc::default(),
             latency: Latency::new(now),
             streak: Streak::default(),
+            waiting: Waiting::new(now),
             passive: Mutex::new(Passive::new(now)),
         }
     }
