@@ -25,7 +25,7 @@ use ring::Builder;
 pub use endpoint::{Endpoint, Entry, Probe, Rank, Standing, State};
 pub use endpoints::Endpoints;
 pub use plan::{Hashing, Plan, Schedule};
-pub use ring::{Ring, mix};
+pub use ring::{Ring, hash, mix};
 pub use slow_start::Ramp;
 pub use writer::{Changed, Kind, Writer};
 
