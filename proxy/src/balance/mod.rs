@@ -34,7 +34,8 @@ pub struct Choice<'c> {
     pub chance: u64,
     /// The time.
     pub now: Instant,
-    /// The hash of the request's key; of no meaning where the service does not hash.
+    /// The request's key, by [`directory::hash`](crate::directory::hash); of no meaning where the service does
+    /// not hash.
     pub key: u64,
     /// How many requests may be in flight at one endpoint; none: any number.
     pub limit: Option<NonZeroU32>,

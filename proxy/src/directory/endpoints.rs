@@ -17,8 +17,8 @@ pub struct Endpoints {
 
 impl Endpoints {
     pub(super) fn new(entries: Vec<Entry>, policy: &Policy, builder: &mut Builder) -> Self {
-        let best = entries.iter().filter_map(Entry::rank).min();
-        let mut endpoints = Self { entries: entries.into(), best, ..Self::default() };
+        let mut endpoints = Self { entries: entries.into(), ..Self::default() };
+        endpoints.best = endpoints.entries.iter().filter_map(|entry| endpoints.rank(entry)).min();
         endpoints.cumulative = endpoints.sum();
         let best = endpoints.entries.iter().filter(|entry| endpoints.is_best(entry));
         endpoints.ramp = Ramp::new(best.map(|entry| entry.endpoint.appeared), policy.slow_start);
