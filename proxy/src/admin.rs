@@ -84,6 +84,9 @@ fn describe(entry: &Entry) -> Value {
         "lease": format!("{:x}", entry.lease),
         "state": entry.state(),
     });
+    if let Some(why) = entry.health.ejected {
+        shown["reason"] = json!(why.as_str());
+    }
     if let Some(probe) = entry.standing.probe() {
         shown["probe"] = json!(probe);
     }

@@ -11,6 +11,7 @@ use prometheus::{
 use registry::status::Status;
 
 use crate::directory::{Directory, State};
+use crate::health::passive::Reason;
 
 /// From 0.5 ms, a proxied request on one machine, to 30 s, the longest wait for a first byte.
 const DURATION_BUCKETS: [f64; 14] =
@@ -24,7 +25,11 @@ pub struct Metrics {
     durations: HistogramVec,
     in_flight: IntGauge,
     retries: IntCounterVec,
+    retries_denied: IntCounterVec,
+    limited: IntCounterVec,
     endpoints: IntGaugeVec,
+    ejections: IntCounterVec,
+    panic: IntGaugeVec,
     registry_revision: IntGauge,
     registry_live: IntGauge,
     registry_confirmed: IntGauge,
@@ -77,6 +82,37 @@ impl Metrics {
                 IntCounterVec::new(
                     opts("retries_total", "Attempts beyond a request's first, by service and reason."),
                     &["service", "reason"],
+                ),
+            )?,
+            retries_denied: register(
+                &registry,
+                IntCounterVec::new(
+                    opts("retries_denied_total", "Retries that the service's budget did not allow."),
+                    &["service"],
+                ),
+            )?,
+            limited: register(
+                &registry,
+                IntCounterVec::new(
+                    opts(
+                        "limited_total",
+                        "Requests declined because too many were in flight, by service and limit.",
+                    ),
+                    &["service", "limit"],
+                ),
+            )?,
+            ejections: register(
+                &registry,
+                IntCounterVec::new(
+                    opts("ejections_total", "Endpoints ejected, by service and reason."),
+                    &["service", "reason"],
+                ),
+            )?,
+            panic: register(
+                &registry,
+                IntGaugeVec::new(
+                    opts("panic", "1 while so many endpoints of the service are out that all are used."),
+                    &["service"],
                 ),
             )?,
             endpoints: register(
@@ -140,6 +176,8 @@ impl Metrics {
             name: name.to_owned(),
             requests: self.requests.clone(),
             retries: self.retries.clone(),
+            retries_denied: self.retries_denied.clone(),
+            limited: self.limited.clone(),
             duration: self.durations.with_label_values(&[name]),
             by_status: Default::default(),
         }
@@ -171,6 +209,11 @@ impl Metrics {
         self.snapshot_failures.inc();
     }
 
+    /// Counts an endpoint that was ejected.
+    pub fn ejected(&self, service: &str, why: Reason) {
+        self.ejections.with_label_values(&[service, why.as_str()]).inc();
+    }
+
     /// Counts a request that a panic ended.
     pub fn panicked(&self) {
         self.panics.inc();
@@ -198,8 +241,11 @@ impl Metrics {
         self.stale.set(directory.is_stale().into());
         // Services that are gone take their series with them.
         self.endpoints.reset();
+        self.panic.reset();
         for service in directory.services().values() {
             let endpoints = service.endpoints();
+            let panics = endpoints.entries().iter().any(|entry| entry.health.panic);
+            self.panic.with_label_values(&[&**service.name()]).set(panics.into());
             for state in State::ALL {
                 let count = endpoints.entries().iter().filter(|e| e.state() == state).count();
                 self.endpoints
@@ -249,6 +295,8 @@ pub struct ServiceMetrics {
     name: String,
     requests: IntCounterVec,
     retries: IntCounterVec,
+    retries_denied: IntCounterVec,
+    limited: IntCounterVec,
     duration: Histogram,
     by_status: Box<StatusCounters>,
 }
@@ -277,5 +325,15 @@ impl ServiceMetrics {
     /// Counts an attempt beyond the first.
     pub fn retried(&self, reason: &str) {
         self.retries.with_label_values(&[&*self.name, reason]).inc();
+    }
+
+    /// Counts a retry that the budget did not allow.
+    pub fn retry_denied(&self) {
+        self.retries_denied.with_label_values(&[&*self.name]).inc();
+    }
+
+    /// Counts a request that was declined: `limit` is full.
+    pub fn limited(&self, limit: &str) {
+        self.limited.with_label_values(&[&*self.name, limit]).inc();
     }
 }

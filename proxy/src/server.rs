@@ -6,6 +6,7 @@
 //! bootstrap   under -u: takes the sockets of a running process, after discovery
 //! gateway     listens after both: from the start, or under -u once it can serve
 //! admin       likewise
+//! watch       breaks off requests that wait too long for their answers
 //! stop        when told to: waits until nothing is in flight, then ends the process
 //! ```
 
@@ -28,6 +29,7 @@ use crate::config::{Config, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
 use crate::gateway::Gateway;
+use crate::health::{service as health, verdict, watch::Watch};
 use crate::lifecycle::{EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
 use crate::metrics::Metrics;
@@ -87,14 +89,19 @@ fn build(
 ) -> Result<Server, StartError> {
     let Config { server: conf, gateway: config, .. } = config;
     let services = config.routes.iter().map(|route| route.service.as_str());
-    let (directory, writer) = directory::new(services);
+    let settings = |name| (name, config.services.get(name).clone());
+    let (directory, writer) = directory::with_settings(services.map(settings));
     let metrics = Arc::new(Metrics::new()?);
     let registry = config.registry.clone();
     let watch = watch(registry.connection.clone(), registry.watch.clone());
     let connect = config.timeouts.connect;
     let (discovery, status) = Discovery::new(watch, writer, registry, connect, metrics.clone());
+    let (verdicts, found) = verdict::channel();
+    let discovery = discovery.with_verdicts(found);
+    let watch = Arc::new(Watch::default());
+    let health = health::services(&directory, &config.services, &verdicts, &watch);
     let gateway =
-        Gateway::new(&config, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());
+        Gateway::new(&config, directory.clone(), &health, metrics.clone(), lifecycle.clone(), output.clone());
     let stop = Stop { lifecycle: lifecycle.clone(), drain: config.timeouts.drain, output: output.clone() };
     let admin = Admin { directory, status, lifecycle, metrics, output: output.clone() };
 
@@ -103,10 +110,11 @@ fn build(
     let sockets = server.add_service(sockets);
     // Bootstrap replaces the table of sockets, so what was bound here comes after it.
     sockets.add_dependency(&bootstrap);
-    let discovery = server.add_service(background("discovery", Feed::new(discovery, output)));
+    let discovery = server.add_service(background("discovery", Feed::new(discovery, output.clone())));
     if arguments.upgrade {
         bootstrap.add_dependency(&discovery);
     }
+    server.add_service(background("watch", Watching { watch, output: output.clone() }));
     server.add_service(background("stop", stop));
     let gateway = http_proxy_service_with_name(&server.configuration, gateway, "gateway");
     listen(&mut server, &sockets, gateway, &config.listen);
@@ -165,6 +173,25 @@ impl BackgroundService for Feed {
         let feeding = tokio::spawn(discovery.run(stopping, move || ready.notify_ready()));
         if let Err(error) = feeding.await {
             tracing::error!(%error, "discovery ended: ending the process");
+            self.output.flush();
+            std::process::exit(1);
+        }
+    }
+}
+
+/// Watches over waiting requests for as long as the process lives.
+struct Watching {
+    watch: Arc<Watch>,
+    output: Arc<Output>,
+}
+
+#[async_trait]
+impl BackgroundService for Watching {
+    async fn start(&self, _: ShutdownWatch) {
+        let watch = self.watch.clone();
+        // Requests would wait for ever without it: a panic in there ends the process.
+        if let Err(error) = tokio::spawn(async move { watch.run().await }).await {
+            tracing::error!(%error, "the watch ended: ending the process");
             self.output.flush();
             std::process::exit(1);
         }

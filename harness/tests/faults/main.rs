@@ -1,5 +1,6 @@
 //! What fails around the gateway, and what its clients notice: nothing, or a clear word.
 
+mod backends;
 mod complaints;
 mod departures;
 mod registry;

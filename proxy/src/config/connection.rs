@@ -63,10 +63,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Registry> {
     }
     section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
     section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
-    section.set("audit", &mut watch.audit, |value| match value.text()? {
-        "off" => Some(None),
-        _ => value.duration(&AUDIT).map(Some),
-    });
+    section.set("audit", &mut watch.audit, |value| value.or_off(|value| value.duration(&AUDIT)));
     let guard = guard(section.section("guard"));
     let mut snapshot = None;
     section.set("snapshot", &mut snapshot, |value| value.path(Need::ReplacedFile).map(PathBuf::from));

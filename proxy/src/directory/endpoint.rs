@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use registry::contract::{Instance, Record};
+
+use crate::health::passive::Reason;
+use crate::health::traffic::Traffic;
 
 /// The gateway's live target for an instance. It keeps its identity (service, instance, address) and with
 /// it its connections through a new lease, another weight and a resync.
@@ -19,6 +23,17 @@ pub struct Endpoint {
     pub instance: Arc<str>,
     /// Where it answers.
     pub address: SocketAddr,
+    /// When it first appeared; none: before the gateway.
+    pub appeared: Option<Instant>,
+    /// What requests have left behind there.
+    pub traffic: Traffic,
+}
+
+impl Endpoint {
+    /// One that nothing was sent to yet, and that was there before the gateway. `id` is never used again.
+    pub fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
+        Self { id, service, instance, address, appeared: None, traffic: Traffic::new(Instant::now()) }
+    }
 }
 
 /// An endpoint and what is known of its registration at the moment.
@@ -34,6 +49,8 @@ pub struct Entry {
     pub revision: i64,
     /// Whether that registration is still there.
     pub standing: Standing,
+    /// What traffic and probes say of the endpoint.
+    pub health: Health,
     /// What the registration says for people and policies; none if that is nothing.
     pub metadata: Option<Arc<BTreeMap<String, String>>>,
 }
@@ -47,6 +64,24 @@ pub enum Standing {
     Suspect(Probe),
     /// It is in the snapshot, and the registry has not been heard yet.
     Stale(Probe),
+}
+
+/// What traffic and probes say of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Health {
+    /// Traffic says that it fails, and how.
+    pub ejected: Option<Reason>,
+    /// Its active probes fail.
+    pub unhealthy: bool,
+    /// So many of its service are out that all are used: what is known against them does not count.
+    pub panic: bool,
+}
+
+impl Health {
+    /// Whether something is known against the endpoint.
+    pub fn is_out(self) -> bool {
+        self.ejected.is_some() || self.unhealthy
+    }
 }
 
 /// Whether an endpoint can be connected to.
@@ -68,6 +103,8 @@ pub enum Rank {
     First,
     /// Not known to be registered, but it can be connected to as far as is known.
     Second,
+    /// Ejected or unhealthy.
+    Third,
 }
 
 impl Entry {
@@ -75,6 +112,8 @@ impl Entry {
     pub fn state(&self) -> State {
         match self.standing {
             Standing::Registered if self.weight == 0 => State::Draining,
+            Standing::Registered if self.health.ejected.is_some() => State::Ejected,
+            Standing::Registered if self.health.unhealthy => State::Unhealthy,
             Standing::Registered => State::Up,
             Standing::Suspect(_) => State::Suspect,
             Standing::Stale(_) => State::Stale,
@@ -83,6 +122,11 @@ impl Entry {
 
     /// Its rank; none: nothing goes to it.
     pub fn rank(&self) -> Option<Rank> {
+        let rank = self.rank_by_registration()?;
+        Some(if self.health.is_out() && !self.health.panic { Rank::Third } else { rank })
+    }
+
+    fn rank_by_registration(&self) -> Option<Rank> {
         if self.weight == 0 {
             return None;
         }
@@ -139,6 +183,10 @@ pub enum State {
     Up,
     /// Registered with weight 0: somebody takes it out. What is in flight finishes, nothing new.
     Draining,
+    /// Registered, but traffic says that it fails.
+    Ejected,
+    /// Registered, but its probe fails.
+    Unhealthy,
     /// Its registration vanished unannounced a moment ago, or was held by the guard.
     Suspect,
     /// Read from the snapshot, not yet confirmed by the registry.
@@ -147,13 +195,16 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 4] = [State::Up, State::Draining, State::Suspect, State::Stale];
+    pub const ALL: [State; 6] =
+        [State::Up, State::Draining, State::Ejected, State::Unhealthy, State::Suspect, State::Stale];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Up => "up",
             State::Draining => "draining",
+            State::Ejected => "ejected",
+            State::Unhealthy => "unhealthy",
             State::Suspect => "suspect",
             State::Stale => "stale",
         }
@@ -165,13 +216,9 @@ mod tests {
     use super::*;
 
     fn entry(weight: u16, standing: Standing) -> Entry {
-        let endpoint = Endpoint {
-            id: 1,
-            service: "goods".into(),
-            instance: "a".into(),
-            address: ([10, 0, 0, 1], 80).into(),
-        };
-        Entry { endpoint: Arc::new(endpoint), weight, lease: 7, revision: 3, standing, metadata: None }
+        let endpoint = Endpoint::new(1, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
+        let (endpoint, health) = (Arc::new(endpoint), Health::default());
+        Entry { endpoint, weight, lease: 7, revision: 3, standing, health, metadata: None }
     }
 
     #[test]
@@ -190,6 +237,20 @@ mod tests {
             assert_eq!(entry(1, standing).rank(), rank, "{standing:?}");
             assert_eq!(entry(0, standing).rank(), None, "{standing:?}, draining");
         }
-        assert!(Rank::First < Rank::Second);
+        assert!(Rank::First < Rank::Second && Rank::Second < Rank::Third);
+    }
+
+    #[test]
+    fn what_is_out_ranks_last_but_in_a_panic() {
+        let ejected = Health { ejected: Some(Reason::Refused), ..Health::default() };
+        let unhealthy = Health { unhealthy: true, ..Health::default() };
+        for (health, state) in [(ejected, State::Ejected), (unhealthy, State::Unhealthy)] {
+            let mut entry = Entry { health, ..entry(1, Standing::Registered) };
+            assert_eq!((entry.rank(), entry.state()), (Some(Rank::Third), state));
+            entry.health.panic = true;
+            assert_eq!((entry.rank(), entry.state()), (Some(Rank::First), state));
+            entry.standing = Standing::Stale(Probe::Failed);
+            assert_eq!(entry.rank(), None);
+        }
     }
 }

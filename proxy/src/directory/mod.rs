@@ -4,6 +4,10 @@
 //! immutable snapshot, replaced as a whole. A change replaces the snapshot of its service alone.
 
 mod endpoint;
+mod endpoints;
+mod plan;
+mod ring;
+mod slow_start;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -12,7 +16,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-pub use endpoint::{Endpoint, Entry, Probe, Rank, Standing, State};
+use crate::config;
+use crate::health::limits::InFlight;
+
+use plan::Policy;
+use ring::Builder;
+
+pub use endpoint::{Endpoint, Entry, Health, Probe, Rank, Standing, State};
+pub use endpoints::Endpoints;
+pub use plan::{Hashing, Plan, Schedule};
+pub use ring::{Ring, hash, mix};
+pub use slow_start::Ramp;
 pub use writer::{Changed, Kind, Writer};
 
 /// Every service by its name.
@@ -28,14 +42,24 @@ pub struct Directory {
 }
 
 /// A directory whose `pinned` services exist from the start and for ever, so that a route may hold on to
-/// its service and needs no look-up. The others come and go with their endpoints.
-pub fn new<'n>(pinned: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
-    let services: Services =
-        pinned.into_iter().map(|name| (Arc::from(name), Arc::new(Service::new(name)))).collect();
+/// its service and needs no look-up. The others come and go with their endpoints, and have default settings:
+/// no request goes to them.
+pub fn with_settings<'n>(
+    pinned: impl IntoIterator<Item = (&'n str, config::Service)>,
+) -> (Arc<Directory>, Writer) {
+    let services: Services = pinned
+        .into_iter()
+        .map(|(name, settings)| (Arc::from(name), Arc::new(Service::new(name, settings))))
+        .collect();
     let directory = Arc::new(Directory::default());
     directory.services.store(Arc::new(services));
     let writer = Writer::new(directory.clone());
     (directory, writer)
+}
+
+/// The same, all with default settings.
+pub fn new<'n>(pinned: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
+    with_settings(pinned.into_iter().map(|name| (name, config::Service::default())))
 }
 
 impl Directory {
@@ -74,12 +98,17 @@ impl Directory {
 #[derive(Debug)]
 pub struct Service {
     name: Arc<str>,
+    settings: config::Service,
+    in_flight: Arc<InFlight>,
+    policy: Policy,
     endpoints: ArcSwap<Endpoints>,
 }
 
 impl Service {
-    fn new(name: &str) -> Self {
-        Self { name: name.into(), endpoints: ArcSwap::default() }
+    fn new(name: &str, settings: config::Service) -> Self {
+        let in_flight = Arc::default();
+        let policy = Policy::new(&settings, &in_flight);
+        Self { name: name.into(), settings, in_flight, policy, endpoints: ArcSwap::default() }
     }
 
     /// Its name.
@@ -87,49 +116,23 @@ impl Service {
         &self.name
     }
 
+    /// What is particular to it.
+    pub fn settings(&self) -> &config::Service {
+        &self.settings
+    }
+
+    /// The requests in flight at all its endpoints. A request holds a permit from before the first endpoint
+    /// is chosen for it, whether there is a limit or not: bounded load is measured against the sum.
+    pub fn in_flight(&self) -> &Arc<InFlight> {
+        &self.in_flight
+    }
+
     /// Its endpoints now. Keep the guard for one decision, not for a request's life.
     pub fn endpoints(&self) -> Guard<Arc<Endpoints>> {
         self.endpoints.load()
     }
-}
 
-/// The endpoints of a service at one moment, and what balance needs of them, computed once.
-#[derive(Debug, Default)]
-pub struct Endpoints {
-    entries: Box<[Entry]>,
-    best: Option<Rank>,
-    cumulative: Box<[u32]>,
-}
-
-impl Endpoints {
-    fn new(entries: Vec<Entry>) -> Self {
-        let best = entries.iter().filter_map(Entry::rank).min();
-        let mut total = 0u32;
-        let cumulative = entries
-            .iter()
-            .map(|entry| {
-                if best.is_some() && entry.rank() == best {
-                    total = total.saturating_add(entry.weight.into());
-                }
-                total
-            })
-            .collect();
-        Self { entries: entries.into(), best, cumulative }
-    }
-
-    /// All of them, by instance id.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// The best rank that one of them has; none: there is nobody to send a request to.
-    pub fn best(&self) -> Option<Rank> {
-        self.best
-    }
-
-    /// For each entry, the sum of the weights of the best rank up to and including its own. An entry of
-    /// another rank adds nothing.
-    pub fn cumulative(&self) -> &[u32] {
-        &self.cumulative
+    fn publish(&self, entries: Vec<Entry>, builder: &mut Builder) {
+        self.endpoints.store(Arc::new(Endpoints::new(entries, &self.policy, builder)));
     }
 }

@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 use registry::contract::Instance;
 use registry::watch::{Change, Update};
 
-use super::{Directory, Endpoint, Endpoints, Entry, Probe, Service, Standing};
+use super::ring::Builder;
+use super::{Directory, Endpoint, Entry, Health, Probe, Rank, Service, Standing};
+use crate::config;
+use crate::health::passive::panics;
+use crate::health::verdict::Finding;
 
 /// Under a storm of changes a service is published at most once in this time; a change after a quiet
 /// time is published at once.
@@ -61,6 +65,7 @@ pub struct Writer {
     stale: bool,
     synced: bool,
     next_id: u64,
+    builder: Builder,
 }
 
 #[derive(Debug, Default)]
@@ -93,10 +98,22 @@ impl Staged {
             self.up += usize::from(is_up(entry));
         }
     }
+
+    /// As readers are to see them: more than half are never out.
+    fn shown(&self) -> Vec<Entry> {
+        let mut entries: Vec<_> = self.entries.values().cloned().collect();
+        let ranked = |rank| entries.iter().filter(|entry| entry.rank() == Some(rank)).count();
+        let out = ranked(Rank::Third);
+        if out > 0 && panics(out, out + ranked(Rank::First)) {
+            entries.iter_mut().for_each(|entry| entry.health.panic = true);
+        }
+        entries
+    }
 }
 
+/// Registered and not draining, whatever its health: the registry alone is asked.
 fn is_up(entry: &Entry) -> bool {
-    entry.state() == super::State::Up
+    entry.standing == Standing::Registered && entry.weight > 0
 }
 
 impl Writer {
@@ -112,6 +129,7 @@ impl Writer {
             stale: false,
             synced: false,
             next_id: 0,
+            builder: Builder::default(),
         }
     }
 
@@ -126,8 +144,9 @@ impl Writer {
             Update::Reset { instances, revision } => {
                 self.revision = revision;
                 self.stale = false;
+                let changed = self.reset(instances, revision);
                 self.synced = true;
-                self.reset(instances, revision)
+                changed
             }
             Update::Apply { changes, revision } => {
                 self.revision = revision;
@@ -184,16 +203,21 @@ impl Writer {
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved.
     fn insert(&mut self, instance: Instance, standing: Standing) -> (Option<Arc<Endpoint>>, Arc<Endpoint>) {
         let Instance { service, id, record, lease, revision } = instance;
-        let before = self.entry(&service, &id).map(|entry| entry.endpoint.clone());
-        let same = before.clone().filter(|endpoint| endpoint.address == record.address);
-        let endpoint = same.unwrap_or_else(|| {
+        let known = self.entry(&service, &id);
+        let before = known.map(|entry| entry.endpoint.clone());
+        let same = known.filter(|entry| entry.endpoint.address == record.address);
+        let same = same.map(|entry| (entry.endpoint.clone(), entry.health));
+        let (endpoint, health) = same.unwrap_or_else(|| {
             self.next_id += 1;
             let (service, instance) = (service.clone(), id);
-            Arc::new(Endpoint { id: self.next_id, service, instance, address: record.address })
+            // What the first list shows was there before the gateway looked.
+            let appeared = self.synced.then(Instant::now);
+            let endpoint = Endpoint::new(self.next_id, service, instance, record.address);
+            (Arc::new(Endpoint { appeared, ..endpoint }), Health::default())
         });
         let metadata = Some(record.metadata).filter(|metadata| !metadata.is_empty()).map(Arc::new);
         let weight = record.weight;
-        let entry = Entry { endpoint: endpoint.clone(), weight, lease, revision, standing, metadata };
+        let entry = Entry { endpoint: endpoint.clone(), weight, lease, revision, standing, health, metadata };
         self.staged.entry(service.clone()).or_default().insert(entry);
         self.dirty.insert(service);
         (before, endpoint)
@@ -243,7 +267,27 @@ impl Writer {
         Some(standing)
     }
 
-    /// How many endpoints of a service are up.
+    /// Notes what health found of an endpoint. False: it is gone or has been replaced, or this was known.
+    pub fn judged(&mut self, endpoint: &Endpoint, finding: Finding) -> bool {
+        let Some(staged) = self.staged.get_mut(&endpoint.service) else { return false };
+        let entry =
+            staged.entries.get_mut(&endpoint.instance).filter(|entry| entry.endpoint.id == endpoint.id);
+        let Some(entry) = entry else { return false };
+        let before = entry.health;
+        match finding {
+            Finding::Ejected(why) => entry.health.ejected = Some(why),
+            Finding::Returned => entry.health.ejected = None,
+            Finding::Unhealthy => entry.health.unhealthy = true,
+            Finding::Healthy => entry.health.unhealthy = false,
+        }
+        let changed = entry.health != before;
+        if changed {
+            self.dirty.insert(endpoint.service.clone());
+        }
+        changed
+    }
+
+    /// How many endpoints of a service are registered and not draining.
     pub fn up(&self, service: &str) -> usize {
         self.staged.get(service).map_or(0, |staged| staged.up)
     }
@@ -284,8 +328,7 @@ impl Writer {
         };
         let begun = clock();
         if let Some(service) = self.directory.services.load().get(name) {
-            let entries = staged.entries.values().cloned().collect();
-            service.endpoints.store(Arc::new(Endpoints::new(entries)));
+            service.publish(staged.shown(), &mut self.builder);
         }
         let took = clock().saturating_duration_since(begun);
         staged.not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
@@ -302,7 +345,8 @@ impl Writer {
         }
         let mut services = (**known).clone();
         for name in names {
-            services.entry(name.clone()).or_insert_with(|| Arc::new(Service::new(name)));
+            let new = || Arc::new(Service::new(name, config::Service::default()));
+            services.entry(name.clone()).or_insert_with(new);
         }
         self.directory.services.store(Arc::new(services));
     }

@@ -1,4 +1,5 @@
-//! The loop that changes the directory: updates, probes, the guard's verdicts and the snapshot meet here.
+//! The loop that changes the directory: updates, probes, the guard's and health's verdicts and the snapshot
+//! meet here.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -11,13 +12,14 @@ use registry::status::Status;
 use registry::watch::Update;
 use tokio::sync::{mpsc, watch};
 
-use super::guard::{Guard, Reason, Verdict};
+use super::guard::{self, Guard};
 use super::keeper::{Loader, Storer};
 use super::probes::{Outcome, Probes};
 use super::snapshot::{File, Snapshot};
 use super::{now, sleep_until};
 use crate::config;
 use crate::directory::{Changed, Endpoint, Kind, Probe, Standing, Writer};
+use crate::health::verdict::{Finding, Verdict};
 use crate::metrics::Metrics;
 
 /// How long the endpoints of the snapshot have for their first probes before readers see them: the gateway
@@ -75,7 +77,12 @@ impl<R: FnOnce()> Feed<R> {
 
     /// Runs until there are no more updates. `stopping` ends when the process is told to stop: what is not
     /// in the snapshot yet is written then.
-    pub async fn run(mut self, mut updates: mpsc::Receiver<Update>, stopping: impl Future<Output = ()>) {
+    pub async fn run(
+        mut self,
+        mut updates: mpsc::Receiver<Update>,
+        mut verdicts: mpsc::UnboundedReceiver<Verdict>,
+        stopping: impl Future<Output = ()>,
+    ) {
         let mut stopping = pin!(stopping);
         let mut is_stopping = false;
         let mut wake_at = None;
@@ -85,6 +92,12 @@ impl<R: FnOnce()> Feed<R> {
                     Some(update) => self.update(update),
                     None => return,
                 },
+                Some(verdict) = verdicts.recv() => {
+                    self.judged(verdict);
+                    while let Ok(verdict) = verdicts.try_recv() {
+                        self.judged(verdict);
+                    }
+                }
                 outcomes = self.probes.outcomes() => self.probed(outcomes),
                 snapshot = self.loader.snapshot() => self.open(snapshot),
                 () = self.storer.stored() => {}
@@ -145,6 +158,24 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
+    /// Health has found something. Of an endpoint that is gone or was replaced, nobody wants to know.
+    fn judged(&mut self, Verdict { endpoint, finding }: Verdict) {
+        if !self.writer.judged(&endpoint, finding) {
+            return;
+        }
+        let (service, instance) = (&*endpoint.service, &*endpoint.instance);
+        let address = endpoint.address.to_string();
+        match finding {
+            Finding::Ejected(why) => {
+                self.metrics.ejected(service, why);
+                tracing::warn!(service, instance, address, reason = why.as_str(), "endpoint ejected");
+            }
+            Finding::Returned => tracing::info!(service, instance, address, "endpoint returned"),
+            Finding::Unhealthy => tracing::warn!(service, instance, address, "endpoint unhealthy"),
+            Finding::Healthy => tracing::info!(service, instance, address, "endpoint healthy"),
+        }
+    }
+
     /// The registry is late: what it once held will do until it answers.
     fn open(&mut self, snapshot: Snapshot) {
         let Snapshot { revision, instances } = snapshot;
@@ -187,10 +218,10 @@ impl<R: FnOnce()> Feed<R> {
         self.metrics.guard_held().set(self.guard.held().try_into().unwrap_or(i64::MAX));
     }
 
-    fn obey(&mut self, verdict: Verdict) {
+    fn obey(&mut self, verdict: guard::Verdict) {
         match verdict {
-            Verdict::Drop { service, instance, reason } => self.drop(&service, &instance, reason),
-            Verdict::Hold { service, vanished, of } => {
+            guard::Verdict::Drop { service, instance, reason } => self.drop(&service, &instance, reason),
+            guard::Verdict::Hold { service, vanished, of } => {
                 self.metrics.guard_alarmed();
                 tracing::warn!(
                     service = &*service,
@@ -201,7 +232,7 @@ impl<R: FnOnce()> Feed<R> {
                      are held, for so long at most, while they can be connected to"
                 );
             }
-            Verdict::Settled { service, returned, dropped } => {
+            guard::Verdict::Settled { service, returned, dropped } => {
                 tracing::info!(
                     service = &*service,
                     returned,
@@ -212,7 +243,7 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    fn drop(&mut self, service: &Arc<str>, instance: &str, reason: Reason) {
+    fn drop(&mut self, service: &Arc<str>, instance: &str, reason: guard::Reason) {
         let Some(entry) = self.writer.remove(service, instance) else { return };
         self.probes.stop(entry.endpoint.id);
         self.storer.changed();

@@ -1,4 +1,4 @@
-//! The registry's updates -> the directory. The only holder of its writer.
+//! The registry's updates and health's verdicts -> the directory. The only holder of its writer.
 //!
 //! ```text
 //! feed      the loop: takes updates and outcomes, publishes the directory
@@ -25,6 +25,7 @@ use tokio::task::JoinError;
 
 use crate::config;
 use crate::directory::Writer;
+use crate::health::verdict::{self, Verdict};
 use crate::metrics::Metrics;
 use feed::Feed;
 pub use service_discovery::ServiceEndpoints;
@@ -33,6 +34,7 @@ pub use service_discovery::ServiceEndpoints;
 pub struct Discovery<S: Source> {
     driver: Driver<S>,
     updates: mpsc::Receiver<Update>,
+    verdicts: mpsc::UnboundedReceiver<Verdict>,
     status: watch::Receiver<Status>,
     writer: Writer,
     settings: config::Registry,
@@ -50,16 +52,23 @@ impl<S: Source> Discovery<S> {
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
         let Watch { updates, status } = watch;
-        let discovery = Self { driver, updates, status: status.clone(), writer, settings, connect, metrics };
+        let (_, verdicts) = verdict::channel();
+        let discovery =
+            Self { driver, updates, verdicts, status: status.clone(), writer, settings, connect, metrics };
         (discovery, status)
+    }
+
+    /// Takes the verdicts of health too.
+    pub fn with_verdicts(self, verdicts: mpsc::UnboundedReceiver<Verdict>) -> Self {
+        Self { verdicts, ..self }
     }
 
     /// Runs until the process ends; calls `ready` once, when there is a directory to serve from.
     /// `stopping` ends when the process is told to stop.
     pub async fn run(self, stopping: impl Future<Output = ()> + Send, ready: impl FnOnce() + Send) {
-        let Self { driver, updates, status, writer, settings, connect, metrics } = self;
+        let Self { driver, updates, verdicts, status, writer, settings, connect, metrics } = self;
         let feed = Feed::new(writer, settings, connect, status, metrics, ready);
-        tokio::join!(driver.run(), feed.run(updates, stopping));
+        tokio::join!(driver.run(), feed.run(updates, verdicts, stopping));
     }
 }
 

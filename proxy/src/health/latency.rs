@@ -1,4 +1,4 @@
-//! How long an endpoint usually takes to its first byte.
+//! How long an endpoint takes to its first byte: usually, and at its worst of late.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,13 +23,17 @@ const NEVER_OUTLIER: f64 = 1.0;
 /// Seconds; a longer sample counts as this. No attempt lasts so long.
 const LONGEST: f64 = 86_400.0;
 
-/// A mean of the times to the first byte over the last ten seconds or so, weighted by time.
+/// The times to the first byte over the last ten seconds or so, weighted by time.
 ///
-/// It is to say what is usual, so a single sample moves it little: the requests that a stopped process
+/// [`usual`](Self::usual) is a mean that a single sample moves little: the requests that a stopped process
 /// answers when it goes on must not make its next stop look usual. It starts from nothing, without a bias
 /// towards its first samples (as Adam's moments do: the mean is divided by the weight it has gathered).
 ///
-/// Readers and writers are lock-free; [`record`](Self::record) is two atomic writes. All are relaxed: the
+/// [`peak`](Self::peak) is Finagle's peak EWMA (`PeakEwma.scala`; linkerd and tower have it too): a longer
+/// time counts at once and wholly, shorter ones bring it down slowly. Balance is to leave a slow endpoint at
+/// the first sign, and to come back with care.
+///
+/// Readers and writers are lock-free; [`record`](Self::record) is three atomic writes. All are relaxed: each
 /// number stands for itself.
 #[derive(Debug)]
 pub struct Latency {
@@ -38,26 +42,28 @@ pub struct Latency {
     sampled: AtomicU64,
     /// A [`Mean`]'s bits.
     mean: AtomicU64,
+    /// Seconds, as an `f64`'s bits; not a number before the first sample.
+    peak: AtomicU64,
 }
 
 impl Latency {
     /// One without a sample. `origin` is any moment before the first.
     pub fn new(origin: Instant) -> Self {
-        Self { origin, sampled: AtomicU64::new(0), mean: AtomicU64::new(Mean::default().to_bits()) }
+        let (mean, peak) = (Mean::default().to_bits(), f64::NAN.to_bits());
+        Self { origin, sampled: AtomicU64::new(0), mean: mean.into(), peak: peak.into() }
     }
 
     /// Takes the time that a request waited for the first byte of its answer; `now` is when it came.
     ///
     /// Samples of one nanosecond share the weight of the first of them.
     pub fn record(&self, waited: Duration, now: Instant) {
-        let now = u64::try_from(now.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
+        let now = self.since_origin(now);
         let before = self.sampled.fetch_max(now, Ordering::Relaxed);
-        let gap = Duration::from_nanos(now.saturating_sub(before)).as_secs_f64();
-        let weight = (-(-gap / TIME_CONSTANT).exp_m1()).min(HEAVIEST);
+        let recency = recency(now.saturating_sub(before));
         let waited = waited.as_secs_f64().min(LONGEST);
-        let add = |bits| Some(Mean::from_bits(bits).with(waited, weight).to_bits());
-        // An `Err` is impossible: `add` never declines.
-        let _ = self.mean.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        let weight = recency.min(HEAVIEST);
+        update(&self.mean, |bits| Mean::from_bits(bits).with(waited, weight).to_bits());
+        update(&self.peak, |bits| peak(f64::from_bits(bits), waited, recency).to_bits());
     }
 
     /// The mean; none before the first sample.
@@ -65,6 +71,33 @@ impl Latency {
         let mean = Mean::from_bits(self.mean.load(Ordering::Relaxed));
         (mean.weight > 0.0).then(|| Duration::from_secs_f32(mean.seconds))
     }
+
+    /// The peak in seconds; none before the first sample. It decays to 0 as none come, so that an endpoint
+    /// that was slow is tried again some time.
+    pub fn peak(&self, now: Instant) -> Option<f64> {
+        let peak = f64::from_bits(self.peak.load(Ordering::Relaxed));
+        let silence = self.since_origin(now).saturating_sub(self.sampled.load(Ordering::Relaxed));
+        (!peak.is_nan()).then(|| peak * (1.0 - recency(silence)))
+    }
+
+    /// Nanoseconds.
+    fn since_origin(&self, time: Instant) -> u64 {
+        u64::try_from(time.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a sample weighs that comes so many nanoseconds after the one before, 0 to 1.
+fn recency(nanoseconds: u64) -> f64 {
+    -(-Duration::from_nanos(nanoseconds).as_secs_f64() / TIME_CONSTANT).exp_m1()
+}
+
+fn peak(peak: f64, sample: f64, recency: f64) -> f64 {
+    if peak >= sample { peak + (sample - peak) * recency } else { sample }
+}
+
+fn update(number: &AtomicU64, change: impl Fn(u64) -> u64) {
+    // An `Err` is impossible: the change is never declined.
+    let _ = number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| Some(change(bits)));
 }
 
 /// Both halves fit an atomic, so that they change together.
@@ -180,6 +213,33 @@ mod tests {
     }
 
     #[test]
+    fn a_peak_counts_at_once_and_is_forgotten_slowly() {
+        let start = Instant::now();
+        let latency = Latency::new(start);
+        assert_eq!(latency.peak(start), None);
+        let mut now = start;
+        run(&latency, &mut now, 5 * MS, 20 * MS, 100);
+        assert_near(latency.peak(now), 0.005);
+        run(&latency, &mut now, 50 * MS, 20 * MS, 1);
+        assert_near(latency.peak(now), 0.05);
+        run(&latency, &mut now, 5 * MS, 20 * MS, 500);
+        assert_near(latency.peak(now), 0.005 + 0.045 / std::f64::consts::E);
+    }
+
+    #[test]
+    fn without_samples_a_peak_decays_to_nothing() {
+        let start = Instant::now();
+        let latency = Latency::new(start);
+        latency.record(50 * MS, start);
+        assert_near(latency.peak(start + 10 * SECOND), 0.05 / std::f64::consts::E);
+        assert!(latency.peak(start + 1_000_000 * SECOND).is_some_and(|peak| peak < 1e-9));
+    }
+
+    fn assert_near(peak: Option<f64>, expected: f64) {
+        assert!(peak.is_some_and(|peak| (peak - expected).abs() < 1e-6), "{peak:?} is not {expected}");
+    }
+
+    #[test]
     fn a_gap_between_samples_counts_once_when_two_threads_end_it() {
         const STEPS: u32 = 2_000;
         let origin = Instant::now();
@@ -222,12 +282,30 @@ mod tests {
         }
 
         #[test]
+        fn the_peak_is_never_below_the_last_sample_nor_above_the_greatest(
+            samples in prop::collection::vec((0_u64..100_000, 0_u64..20_000_000), 1..200),
+        ) {
+            let mut now = Instant::now();
+            let latency = Latency::new(now);
+            let mut greatest = 0.0_f64;
+            for (waited, gap) in samples {
+                now += Duration::from_micros(gap);
+                let waited = Duration::from_millis(waited);
+                latency.record(waited, now);
+                greatest = greatest.max(waited.as_secs_f64());
+                let peak = latency.peak(now).expect("a sample came");
+                prop_assert!(peak >= waited.as_secs_f64() * 0.9999 && peak <= greatest * 1.0001, "{peak}");
+            }
+        }
+
+        #[test]
         fn extremes_neither_panic_nor_poison_it(waited in prop::collection::vec(any::<u64>(), 0..20)) {
             let now = Instant::now();
             let latency = Latency::new(now + SECOND);
             for seconds in waited {
                 latency.record(Duration::from_secs(seconds), now);
                 prop_assert!(latency.usual().is_some());
+                prop_assert!(latency.peak(now).is_some_and(f64::is_finite));
             }
             latency.record(MS, now + 3600 * SECOND);
             prop_assert!(latency.usual().is_some());

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::directory::{self, Directory, Entry, Rank, State};
+use crate::health::passive::Reason;
+use crate::health::verdict::{self, Verdicts};
 use anyhow::{Context, Result, ensure};
 use harness::{ports::free_address, wait::eventually};
 use registry::connect::Connection;
@@ -20,6 +22,7 @@ const SHORT: Duration = Duration::from_millis(100);
 struct Fixture {
     directory: Arc<Directory>,
     updates: mpsc::Sender<Update>,
+    verdicts: Verdicts,
     status: watch::Sender<Status>,
     metrics: Arc<Metrics>,
     ready: oneshot::Receiver<()>,
@@ -48,8 +51,19 @@ impl Fixture {
         let connect = Duration::from_secs(5);
         let when_ready = move || is_ready.send(()).unwrap_or_default();
         let feed = Feed::new(writer, settings, connect, followed, metrics.clone(), when_ready);
-        let running = tokio::spawn(feed.run(to_take, stopped));
-        Ok(Self { directory, updates, status, metrics, ready, stop: Some(stop), running, revision: 10 })
+        let (verdicts, found) = verdict::channel();
+        let running = tokio::spawn(feed.run(to_take, found, stopped));
+        Ok(Self {
+            directory,
+            updates,
+            verdicts,
+            status,
+            metrics,
+            ready,
+            stop: Some(stop),
+            running,
+            revision: 10,
+        })
     }
 
     /// A feed whose registry has these instances of `goods`.
@@ -407,4 +421,69 @@ async fn what_has_changed_is_written_when_the_process_is_told_to_stop() -> Resul
     let took = written.elapsed();
     assert!(took < Duration::from_millis(4500), "it was merely its time: {took:?}");
     Ok(())
+}
+
+/// Three registered instances of `goods`.
+fn three() -> [Instance; 3] {
+    let port = |n: u16| ([127, 0, 0, 1], n).into();
+    let instance = |(id, n): (&str, u16)| Instance {
+        service: "goods".into(),
+        id: id.into(),
+        record: Record::new(port(n)),
+        lease: 7,
+        revision: 3,
+    };
+    [("a", 1), ("b", 2), ("c", 3)].map(instance)
+}
+
+#[tokio::test]
+async fn an_ejected_endpoint_ranks_last_survives_a_list_and_returns() -> Result<()> {
+    let instances = three();
+    let mut fixture = Fixture::with(config::Guard::default(), &instances).await?;
+    let endpoint = fixture.entry("a").context("it is there")?.endpoint;
+    fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Refused));
+    let is_ejected = |entries: &[Entry]| {
+        entries.iter().any(|e| e.state() == State::Ejected && e.rank() == Some(Rank::Third))
+    };
+    fixture.eventually("it is ejected", is_ejected).await?;
+    assert!(fixture.shows_metric("leaseway_ejections_total{reason=\"refused\",service=\"goods\"} 1")?);
+    let mut renewed = instances.clone();
+    renewed.iter_mut().for_each(|instance| (instance.lease, instance.revision) = (8, 12));
+    fixture.list(&renewed).await?;
+    fixture.eventually("the list is shown", |entries| entries.iter().all(|e| e.lease == 8)).await?;
+    assert!(is_ejected(&fixture.entries()));
+    fixture.verdicts.tell(&endpoint, Finding::Returned);
+    let all_up = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Up);
+    fixture.eventually("it is back", all_up).await
+}
+
+#[tokio::test]
+async fn more_than_half_out_means_that_all_are_used() -> Result<()> {
+    let fixture = Fixture::with(config::Guard::default(), &three()).await?;
+    for id in ["a", "b"] {
+        let endpoint = fixture.entry(id).context("it is there")?.endpoint;
+        fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Failures));
+    }
+    let panics = |entries: &[Entry]| {
+        let ejected = entries.iter().filter(|e| e.state() == State::Ejected).count();
+        ejected == 2 && entries.iter().all(|e| e.rank() == Some(Rank::First))
+    };
+    fixture.eventually("all are used", panics).await?;
+    assert!(fixture.shows_metric("leaseway_panic{service=\"goods\"} 1")?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_verdict_on_an_endpoint_that_was_replaced_changes_nothing() -> Result<()> {
+    let [a, ..] = three();
+    let mut fixture = Fixture::with(config::Guard::default(), std::slice::from_ref(&a)).await?;
+    let replaced = fixture.entry("a").context("it is there")?.endpoint;
+    let record = Record::new(([127, 0, 0, 1], 9).into());
+    fixture.put(&Instance { record, revision: 11, ..a }).await?;
+    fixture.eventually("it has moved", |e| e.iter().any(|e| e.endpoint.address.port() == 9)).await?;
+    fixture.verdicts.tell(&replaced, Finding::Ejected(Reason::Refused));
+    let current = fixture.entry("a").context("it is there")?.endpoint;
+    fixture.verdicts.tell(&current, Finding::Unhealthy);
+    let is_unhealthy = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Unhealthy);
+    fixture.eventually("the second verdict is in", is_unhealthy).await
 }

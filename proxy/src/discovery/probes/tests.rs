@@ -8,7 +8,7 @@ use harness::ports::free_address;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn endpoint(id: u64, address: SocketAddr) -> Arc<Endpoint> {
-    Arc::new(Endpoint { id, service: "goods".into(), instance: id.to_string().into(), address })
+    Arc::new(Endpoint::new(id, "goods".into(), id.to_string().into(), address))
 }
 
 async fn next(probes: &mut Probes) -> Result<Vec<(u64, Probe)>> {
