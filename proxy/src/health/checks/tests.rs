@@ -213,9 +213,9 @@ async fn an_answer_that_is_late_is_a_bad_one() -> Result<()> {
 fn those_that_come_together_are_spread_over_the_interval() {
     let mut check = check(Probe::Tcp);
     let after = |check: &Check| [0.0, 0.25, 0.999].map(|chance| first_after(check, chance));
-    assert_eq!(after(&check), [0 * MS, 250 * MS, 999 * MS]);
+    assert_eq!(after(&check), [Duration::ZERO, 250 * MS, 999 * MS]);
     check.initially = Initially::Unhealthy;
-    assert_eq!(after(&check), [0 * MS; 3], "it gets no request before");
+    assert_eq!(after(&check), [Duration::ZERO; 3], "it gets no request before");
 }
 
 #[test]
