@@ -7,6 +7,7 @@
 //! gateway     listens after both: from the start, or under -u once it can serve
 //! admin       likewise
 //! watch       breaks off requests that wait too long for their answers
+//! checks      asks endpoints whether they are well, where the configuration says so
 //! stop        when told to: waits until nothing is in flight, then ends the process
 //! ```
 
@@ -29,7 +30,7 @@ use crate::config::{Config, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
 use crate::gateway::Gateway;
-use crate::health::{service as health, verdict, watch::Watch};
+use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
 use crate::lifecycle::{EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
 use crate::metrics::Metrics;
@@ -49,6 +50,14 @@ pub enum StartError {
     /// The directory of pid file and upgrade socket cannot be used.
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
+    /// The check of a service cannot be made into a request.
+    #[error("cannot check the endpoints of {service}: use another probe in gateway.services.{service}.check")]
+    Check {
+        /// The service.
+        service: Arc<str>,
+        /// Why.
+        source: Box<pingora::Error>,
+    },
     /// Two metrics of one name.
     #[error("cannot set up the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -99,6 +108,8 @@ fn build(
     let (verdicts, found) = verdict::channel();
     let discovery = discovery.with_verdicts(found);
     let watch = Arc::new(Watch::default());
+    let checks = Checks::new(&directory, &verdicts)
+        .map_err(|(service, source)| StartError::Check { service, source })?;
     let health = health::services(&directory, &config.services, &verdicts, &watch);
     let gateway =
         Gateway::new(&config, directory.clone(), &health, metrics.clone(), lifecycle.clone(), output.clone());
@@ -115,6 +126,7 @@ fn build(
         bootstrap.add_dependency(&discovery);
     }
     server.add_service(background("watch", Watching { watch, output: output.clone() }));
+    server.add_service(background("checks", Checking::new(checks, output)));
     server.add_service(background("stop", stop));
     let gateway = http_proxy_service_with_name(&server.configuration, gateway, "gateway");
     listen(&mut server, &sockets, gateway, &config.listen);
@@ -169,13 +181,8 @@ impl BackgroundService for Feed {
             // An error means that the server itself is gone.
             let _ = shutdown.wait_for(|stopping| *stopping).await;
         };
-        // A gateway whose picture stands still must not live on: a panic in there ends the process.
-        let feeding = tokio::spawn(discovery.run(stopping, move || ready.notify_ready()));
-        if let Err(error) = feeding.await {
-            tracing::error!(%error, "discovery ended: ending the process");
-            self.output.flush();
-            std::process::exit(1);
-        }
+        // A gateway whose picture stands still must not live on.
+        run_or_exit("discovery", &self.output, discovery.run(stopping, move || ready.notify_ready())).await;
     }
 }
 
@@ -189,12 +196,39 @@ struct Watching {
 impl BackgroundService for Watching {
     async fn start(&self, _: ShutdownWatch) {
         let watch = self.watch.clone();
-        // Requests would wait for ever without it: a panic in there ends the process.
-        if let Err(error) = tokio::spawn(async move { watch.run().await }).await {
-            tracing::error!(%error, "the watch ended: ending the process");
-            self.output.flush();
-            std::process::exit(1);
-        }
+        // Requests would wait for ever without it.
+        run_or_exit("the watch", &self.output, async move { watch.run().await }).await;
+    }
+}
+
+/// Asks endpoints whether they are well for as long as the process lives.
+struct Checking {
+    checks: Mutex<Option<Checks>>,
+    output: Arc<Output>,
+}
+
+impl Checking {
+    fn new(checks: Checks, output: Arc<Output>) -> Self {
+        Self { checks: Mutex::new(Some(checks)), output }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Checking {
+    async fn start(&self, _: ShutdownWatch) {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(checks) = checks else { return };
+        // What is unhealthy would never be used again without them.
+        run_or_exit("checks", &self.output, checks.run()).await;
+    }
+}
+
+/// Runs what the gateway must not live on without: a panic in there ends the process.
+async fn run_or_exit(name: &str, output: &Arc<Output>, task: impl Future<Output = ()> + Send + 'static) {
+    if let Err(error) = tokio::spawn(task).await {
+        tracing::error!(%error, "{name} ended: ending the process");
+        output.flush();
+        std::process::exit(1);
     }
 }
 

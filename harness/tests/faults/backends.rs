@@ -340,3 +340,64 @@ async fn a_first_byte_that_does_not_come_in_time_is_a_504() -> Result<()> {
     assert!(began.is_err(), "an answer that had begun was broken off: {began:?}");
     Ok(())
 }
+
+/// `goods`, asked ten times a second at `/healthz`.
+fn checked(initially: &str) -> GatewayOptions {
+    let check = json!({
+        "probe": "/healthz", "interval": "100ms", "timeout": "100ms",
+        "healthy": 3, "unhealthy": 2, "initially": initially,
+    });
+    GatewayOptions::default().set("gateway/services", json!({ "goods": { "check": check } }))
+}
+
+/// How many requests of clients have reached it, and how many of the gateway's own.
+fn requests_and_checks(backend: &Backend) -> (usize, usize) {
+    let requests = backend.requests();
+    let checks = requests.iter().filter(|request| request.target == "/healthz").count();
+    (requests.len() - checks, checks)
+}
+
+#[tokio::test]
+async fn a_backend_that_fails_its_checks_gets_nothing_until_it_has_passed_them() -> Result<()> {
+    let fixture = Fixture::start(2, checked("up")).await?;
+    fixture.backends[0].behave(Behaviour::Always(Reply::status(500))).await?;
+    fixture.wait_state("0", "unhealthy").await?;
+    let outcome = fixture.gets().run_for(Duration::from_secs(2)).await;
+    assert_none_failed(&outcome);
+    assert_eq!(outcome.instance("1"), outcome.sent, "{:?}", outcome.by_status);
+    let (requests, checks) = requests_and_checks(&fixture.backends[0]);
+    assert_eq!(requests, 0);
+    assert!(is_in_state(&fixture.gateway.services().await?, "0", "unhealthy"));
+    fixture.backends[0].behave(Behaviour::Usual).await?;
+    fixture.wait_state("0", "up").await?;
+    let more = requests_and_checks(&fixture.backends[0]).1 - checks;
+    assert!(more >= 3, "up after {more} checks");
+    let outcome = fixture.gets().run_for(Duration::from_secs(1)).await;
+    assert_none_failed(&outcome);
+    assert!(outcome.instance("0") > 0, "it is used again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_backend_that_is_to_pass_first_gets_nothing_before() -> Result<()> {
+    let fixture = Fixture::start(1, checked("unhealthy")).await?;
+    fixture.wait_state("0", "up").await?;
+    let new =
+        [Backend::start("1", Reply::ok("hello")).await?, Backend::start("2", Reply::ok("hello")).await?];
+    for backend in &new {
+        backend.behave(Behaviour::Always(Reply::status(500))).await?;
+    }
+    let load = fixture.gets().start();
+    load.wait_begun(50, PATIENCE).await?;
+    for (id, backend) in ["1", "2"].into_iter().zip(&new) {
+        fixture.etcd.put(&key("goods", id), backend.address().to_string()).await?;
+        // It is asked at once, and again.
+        backend.wait_count(5, PATIENCE).await?;
+    }
+    assert_eq!(new.each_ref().map(|backend| requests_and_checks(backend).0), [0, 0]);
+    new[0].behave(Behaviour::Usual).await?;
+    fixture.wait_state("1", "up").await?;
+    assert_eq!(requests_and_checks(&new[1]).0, 0);
+    assert_none_failed(&load.stop().await);
+    Ok(())
+}

@@ -71,8 +71,11 @@ pub enum Standing {
 pub struct Health {
     /// Traffic says that it fails, and how.
     pub ejected: Option<Reason>,
-    /// Its active probes fail.
+    /// Its active probes fail, or it is to pass one before it is used.
     pub unhealthy: bool,
+    /// It is unhealthy for want of a probe that passed, and never has been anything else. That is no sign
+    /// of a failing service: it makes no panic, and no panic makes it one that is used.
+    pub unproven: bool,
     /// So many of its service are out that all are used: what is known against them does not count.
     pub panic: bool,
 }

@@ -10,7 +10,7 @@ use registry::watch::{Change, Update};
 
 use super::ring::Builder;
 use super::{Directory, Endpoint, Entry, Health, Probe, Rank, Service, Standing};
-use crate::config;
+use crate::config::{self, Initially};
 use crate::health::passive::panics;
 use crate::health::verdict::Finding;
 
@@ -99,13 +99,14 @@ impl Staged {
         }
     }
 
-    /// As readers are to see them: more than half are never out.
+    /// As readers are to see them: of those that have been up, more than half are never out.
     fn shown(&self) -> Vec<Entry> {
         let mut entries: Vec<_> = self.entries.values().cloned().collect();
-        let ranked = |rank| entries.iter().filter(|entry| entry.rank() == Some(rank)).count();
+        let is_proven = |entry: &Entry| !entry.health.unproven;
+        let ranked = |rank| entries.iter().filter(|e| is_proven(e) && e.rank() == Some(rank)).count();
         let out = ranked(Rank::Third);
         if out > 0 && panics(out, out + ranked(Rank::First)) {
-            entries.iter_mut().for_each(|entry| entry.health.panic = true);
+            entries.iter_mut().filter(|e| is_proven(e)).for_each(|entry| entry.health.panic = true);
         }
         entries
     }
@@ -213,7 +214,8 @@ impl Writer {
             // What the first list shows was there before the gateway looked.
             let appeared = self.synced.then(Instant::now);
             let endpoint = Endpoint::new(self.next_id, service, instance, record.address);
-            (Arc::new(Endpoint { appeared, ..endpoint }), Health::default())
+            let health = self.initial_health(&endpoint.service);
+            (Arc::new(Endpoint { appeared, ..endpoint }), health)
         });
         let metadata = Some(record.metadata).filter(|metadata| !metadata.is_empty()).map(Arc::new);
         let weight = record.weight;
@@ -221,6 +223,14 @@ impl Writer {
         self.staged.entry(service.clone()).or_default().insert(entry);
         self.dirty.insert(service);
         (before, endpoint)
+    }
+
+    /// What is known of an endpoint that nothing was heard of yet.
+    fn initial_health(&self, service: &str) -> Health {
+        let services = self.directory.services.load();
+        let check = services.get(service).and_then(|service| service.settings().check.as_ref());
+        let unproven = check.is_some_and(|check| check.initially == Initially::Unhealthy);
+        Health { unhealthy: unproven, unproven, ..Health::default() }
     }
 
     fn delete(&mut self, service: Arc<str>, instance: Arc<str>, revision: i64) -> Option<Changed> {
@@ -277,8 +287,8 @@ impl Writer {
         match finding {
             Finding::Ejected(why) => entry.health.ejected = Some(why),
             Finding::Returned => entry.health.ejected = None,
-            Finding::Unhealthy => entry.health.unhealthy = true,
-            Finding::Healthy => entry.health.unhealthy = false,
+            Finding::Unhealthy => (entry.health.unhealthy, entry.health.unproven) = (true, false),
+            Finding::Healthy => (entry.health.unhealthy, entry.health.unproven) = (false, false),
         }
         let changed = entry.health != before;
         if changed {

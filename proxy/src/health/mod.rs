@@ -20,10 +20,12 @@
 //! | [`trials`] | knows when an ejected endpoint is to be tried |
 //! | [`waiting`] | holds the requests that wait at an endpoint, and breaks them off |
 //! | [`watch`] | looks at them |
+//! | [`checks`] | asks endpoints whether they are well |
 //! | [`verdict`] | tells the directory's writer what was found |
 
 pub mod active;
 pub mod budget;
+pub mod checks;
 pub mod latency;
 pub mod limits;
 pub mod passive;

@@ -126,7 +126,7 @@ impl Service {
     pub fn trial(&self, tried: &[u64], request: Repeatable, now: Instant) -> Option<(Arc<Endpoint>, Trial)> {
         let rules = self.rules.as_ref()?;
         self.trials.look(now, |endpoint| {
-            match self.takes_requests(endpoint) {
+            match self.takes_trials(endpoint) {
                 Some(true) if !tried.contains(&endpoint.id) => {}
                 Some(_) => return Err(None),
                 None => {
@@ -167,13 +167,14 @@ impl Service {
         }
     }
 
-    /// Whether requests may go to the endpoint as far as the registry is concerned. None: it is gone.
-    fn takes_requests(&self, endpoint: &Endpoint) -> Option<bool> {
+    /// Whether requests may go to the endpoint as far as the registry and its probes are concerned: while
+    /// these fail, no request needs to find out. None: it is gone.
+    fn takes_trials(&self, endpoint: &Endpoint) -> Option<bool> {
         let endpoints = self.service.endpoints();
         let entries = endpoints.entries();
         let at = entries.binary_search_by(|entry| entry.endpoint.instance.cmp(&endpoint.instance)).ok()?;
         let entry = entries.get(at).filter(|entry| entry.endpoint.id == endpoint.id)?;
-        Some(entry.rank().is_some())
+        Some(entry.rank().is_some() && !entry.health.unhealthy)
     }
 }
 

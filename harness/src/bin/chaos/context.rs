@@ -12,7 +12,7 @@ use harness::{
     wait::eventually,
 };
 
-/// Requests a second through the gateway, during every fault.
+/// Requests a second through the gateway, during every fault of the registry.
 pub(crate) const RATE: u32 = 500;
 
 /// How much is done.
@@ -36,6 +36,14 @@ pub(crate) struct Scale {
     pub(crate) changes_for: Duration,
     /// How many registrars there are.
     pub(crate) registrars: usize,
+    /// How many goods or other backends there are, when one of them, or each, has a fault.
+    pub(crate) goods: usize,
+    /// Requests a second, when backends or the gateway have a fault.
+    pub(crate) rate: u32,
+    /// How many requests are sent after an address has moved.
+    pub(crate) requests: u64,
+    /// How many times the gateway is upgraded.
+    pub(crate) upgrades: u32,
     /// How long a storm of faults lasts.
     pub(crate) storm: Duration,
 }
@@ -56,6 +64,10 @@ pub(crate) const FULL: Scale = Scale {
     changes_per_second: 10_000,
     changes_for: Duration::from_secs(60),
     registrars: 1_000,
+    goods: 10,
+    rate: RATE,
+    requests: 10_000,
+    upgrades: 10,
     storm: Duration::from_secs(600),
 };
 
@@ -70,6 +82,10 @@ pub(crate) const SHORT: Scale = Scale {
     changes_per_second: 2_000,
     changes_for: Duration::from_secs(3),
     registrars: 100,
+    goods: 4,
+    rate: 250,
+    requests: 2_000,
+    upgrades: 2,
     storm: Duration::from_secs(60),
 };
 

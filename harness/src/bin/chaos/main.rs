@@ -1,14 +1,18 @@
-//! The faults that the registry must survive, done to real processes, and what they cost.
+//! The faults of the registry, of backends and of the gateway itself, done to real processes, and what they
+//! cost.
 //!
 //! `chaos` does all of them; `chaos --short` a form for `make test`; `chaos storm --minutes 60` one of them,
 //! at length. Counts are asserted. A time is printed beside its goal, and fails at ten times that.
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 
+mod access_log;
+mod backends;
 mod changes;
 mod cold;
 mod compaction;
 mod context;
 mod difference;
+mod gateway;
 mod half_open;
 mod measured;
 mod members;
@@ -25,11 +29,12 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
+use futures_util::future::join_all;
 
 use context::{Context, FULL, SHORT, Scale};
 use measured::Measured;
 
-/// Does to etcd, the network and the data what they do by themselves, and measures what it costs.
+/// Does to etcd, the network, the data and backends what they do by themselves, and measures what it costs.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// A form that takes two or three minutes, without times that a debug build cannot have.
@@ -43,6 +48,16 @@ struct Arguments {
     minutes: Option<u64>,
     /// What to do; all by default.
     cases: Vec<Case>,
+}
+
+/// What has the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Registry,
+    Backends,
+    Gateway,
+    /// Everything.
+    Storm,
 }
 
 /// A row of the table.
@@ -59,10 +74,34 @@ enum Case {
     Cold,
     Changes,
     Registrars,
+    Rolling,
+    Killed,
+    Stopped,
+    Flaky,
+    Failing,
+    Slow,
+    Reused,
+    Terminated,
+    Upgraded,
     Storm,
 }
 
 impl Case {
+    fn subject(self) -> Subject {
+        match self {
+            Self::Rolling
+            | Self::Killed
+            | Self::Stopped
+            | Self::Flaky
+            | Self::Failing
+            | Self::Slow
+            | Self::Reused => Subject::Backends,
+            Self::Terminated | Self::Upgraded => Subject::Gateway,
+            Self::Storm => Subject::Storm,
+            _ => Subject::Registry,
+        }
+    }
+
     /// What is done, and what it must show.
     fn title(self) -> (&'static str, &'static str) {
         match self {
@@ -95,6 +134,25 @@ impl Case {
                 "0 lost; last change seen within 250 ms; CPU; p99 beside the same load without it",
             ),
             Self::Registrars => ("many registrars, etcd restarted empty", "all back within 15 s"),
+            Self::Rolling => ("rolling restart of all goods with SIGTERM, GET and POST", "0 failed"),
+            Self::Killed => (
+                "`kill -9` of one of the goods",
+                "0 failed GETs; failed POSTs at most those in flight; no attempt but trials 100 ms after a refusal",
+            ),
+            Self::Stopped => (
+                "SIGSTOP of one of the goods",
+                "under 1 % take longer than 2 s, none than 3 s; back within 5 s of SIGCONT",
+            ),
+            Self::Flaky => {
+                ("one answers 50 % 503, which is retried", "under 2 % of its failures reach a client")
+            }
+            Self::Failing => ("all fail", "no total ejection; errors at once, not timeouts"),
+            Self::Slow => ("one is ten times slower, `ewma`", "p99 within 1.5x of the run without it"),
+            Self::Reused => ("an address re-used by another service", "0 misrouted after the event arrived"),
+            Self::Terminated => {
+                ("SIGTERM of the gateway under load", "0 failed; exit within 2 s of the last request")
+            }
+            Self::Upgraded => ("`-u` upgrades of the gateway under load", "0 failed"),
             Self::Storm => ("random faults with the auditor on", "0 differences after quiescence; 0 failed"),
         }
     }
@@ -112,6 +170,15 @@ impl Case {
             Self::Cold => cold::run(context, measured).await,
             Self::Changes => changes::run(context, measured).await,
             Self::Registrars => registrars::run(context, measured).await,
+            Self::Rolling => backends::rolling::run(context, measured).await,
+            Self::Killed => backends::killed::run(context, measured).await,
+            Self::Stopped => backends::stopped::run(context, measured).await,
+            Self::Flaky => backends::flaky::run(context, measured).await,
+            Self::Failing => backends::failing::run(context, measured).await,
+            Self::Slow => backends::slow::run(context, measured).await,
+            Self::Reused => backends::reused::run(context, measured).await,
+            Self::Terminated => gateway::terminated::run(context, measured).await,
+            Self::Upgraded => gateway::upgraded::run(context, measured).await,
             Self::Storm => storm::run(context, measured).await,
         }
     }
@@ -159,12 +226,14 @@ async fn in_turn(cases: &[Case], scale: Scale, seed: u64) -> Vec<Row> {
     rows
 }
 
-/// The storm beside all others: it waits for most of its time, and so do they.
+/// The subjects beside each other: their cases wait for most of their time.
 async fn side_by_side(cases: &[Case], scale: Scale, seed: u64) -> Vec<Row> {
-    let (storm, others): (Vec<_>, Vec<_>) = cases.iter().partition(|&&case| case == Case::Storm);
-    let (mut rows, storm) = tokio::join!(in_turn(&others, scale, seed), in_turn(&storm, scale, seed));
-    rows.extend(storm);
-    rows
+    let subjects = [Subject::Registry, Subject::Backends, Subject::Gateway, Subject::Storm];
+    let rows = subjects.map(async |subject| {
+        let cases: Vec<_> = cases.iter().copied().filter(|case| case.subject() == subject).collect();
+        in_turn(&cases, scale, seed).await
+    });
+    join_all(rows).await.into_iter().flatten().collect()
 }
 
 async fn row(case: Case, scale: Scale, seed: u64) -> Row {

@@ -17,12 +17,17 @@ impl Measured {
     /// # Errors
     /// When a request failed or was refused, or hardly any was sent.
     pub(crate) fn none_failed(&mut self, outcome: &Outcome) -> Result<()> {
-        let Outcome { sent, failed, refused, errors, .. } = outcome;
-        self.note(format_args!("{} of {} failed", failed + refused, sent));
-        let first = errors.first();
-        ensure!(failed + refused == 0, "{failed} requests failed and {refused} were refused: {first:?}");
-        ensure!(*sent > 100, "only {sent} requests were sent: nothing is shown");
-        Ok(())
+        self.note(format_args!("{} of {} failed", outcome.failed + outcome.refused, outcome.sent));
+        ensure_none_failed(outcome)
+    }
+
+    /// As [`Measured::none_failed`], with a word for the requests.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn none_failed_of(&mut self, requests: &str, outcome: &Outcome) -> Result<()> {
+        self.note(format_args!("{} of {} {requests} failed", outcome.failed + outcome.refused, outcome.sent));
+        ensure_none_failed(outcome)
     }
 
     /// # Errors
@@ -33,6 +38,14 @@ impl Measured {
         ensure!(took <= bound(goal), "{what} took {took:?}; the goal is {goal:?}");
         Ok(())
     }
+}
+
+fn ensure_none_failed(outcome: &Outcome) -> Result<()> {
+    let Outcome { sent, failed, refused, errors, .. } = outcome;
+    let first = errors.first();
+    ensure!(failed + refused == 0, "{failed} requests failed and {refused} were refused: {first:?}");
+    ensure!(*sent > 100, "only {sent} requests were sent: nothing is shown");
+    Ok(())
 }
 
 /// What a case waits for at most: beyond it the case fails.

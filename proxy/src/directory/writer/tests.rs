@@ -299,3 +299,55 @@ fn a_delete_of_what_is_not_there_is_no_change() {
     assert!(writer.stage(delete("a", 4)).is_empty());
     assert!(!writer.synced, "an event alone does not make a picture");
 }
+
+/// `goods`, whose endpoints start unhealthy.
+fn to_be_proven() -> (Arc<Directory>, Writer) {
+    let check = config::Check {
+        probe: config::Probe::Tcp,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(1),
+        healthy: std::num::NonZeroU32::MIN,
+        unhealthy: std::num::NonZeroU32::MIN,
+        initially: Initially::Unhealthy,
+    };
+    super::super::with_settings([("goods", config::Service { check: Some(check), ..Default::default() })])
+}
+
+fn ranks(directory: &Directory) -> Vec<(State, Option<Rank>)> {
+    let service = directory.service("goods").unwrap();
+    service.endpoints().entries().iter().map(|e| (e.state(), e.rank())).collect()
+}
+
+#[test]
+fn one_that_is_to_be_proven_is_unhealthy_from_the_first_list_on() {
+    let (directory, mut writer) = to_be_proven();
+    writer.stage(reset(vec![
+        instance("goods", "a", "10.0.0.1:80", 5),
+        instance("goods", "b", "10.0.0.2:80", 6),
+        instance("goods", "c", "10.0.0.3:80", 7),
+    ]));
+    publish(&mut writer);
+    let unproven = (State::Unhealthy, Some(Rank::Third));
+    assert_eq!(ranks(&directory), [unproven; 3]);
+
+    // The others are more than half, and yet they make no panic.
+    let a = directory.service("goods").unwrap().endpoints().entries()[0].endpoint.clone();
+    assert!(writer.judged(&a, Finding::Healthy));
+    publish(&mut writer);
+    let up = (State::Up, Some(Rank::First));
+    assert_eq!(ranks(&directory), [up, unproven, unproven]);
+
+    // Nor do they take part in one.
+    assert!(writer.judged(&a, Finding::Unhealthy));
+    publish(&mut writer);
+    assert_eq!(ranks(&directory), [(State::Unhealthy, Some(Rank::First)), unproven, unproven]);
+
+    // A new lease is the same endpoint; another address is one to be proven again.
+    assert!(writer.judged(&a, Finding::Healthy));
+    writer.stage(put("a", "10.0.0.1:80", 8));
+    publish(&mut writer);
+    assert_eq!(ranks(&directory), [up, unproven, unproven]);
+    writer.stage(put("a", "10.0.0.4:80", 9));
+    publish(&mut writer);
+    assert_eq!(ranks(&directory), [unproven; 3]);
+}
