@@ -173,11 +173,11 @@ async fn it_answers_before_the_body_has_come() -> Result<()> {
     let answer = raw(backend.address(), head, QUIET).await?;
     assert_eq!((answer.status(), backend.count()), (None, 0), "it waits for the body otherwise");
     backend.script([Reply::Early(Box::new(Reply::status(507)))]);
+    let answer = raw(backend.address(), head, 10 * SECOND).await?;
+    assert_eq!((answer.status(), answer.closed), (Some(507), true));
     backend.behave(Behaviour::Always(Reply::Early(Box::new(Reply::status(413))))).await?;
-    for status in [507, 413] {
-        let answer = raw(backend.address(), head, 10 * SECOND).await?;
-        assert_eq!((answer.status(), answer.closed), (Some(status), true));
-    }
+    let answer = raw(backend.address(), head, 10 * SECOND).await?;
+    assert_eq!((answer.status(), answer.closed), (Some(413), true));
     assert_eq!((backend.last()?.target.as_str(), backend.last()?.body.len()), ("/upload", 0));
     Ok(())
 }
