@@ -5,9 +5,8 @@ use crate::directory::{Entry, Hashing, mix};
 
 use super::draw::Draw;
 
-/// An endpoint has room below so many times its share of the requests in flight. The paper's, Google's and
-/// HAProxy's usual value: at 1 nothing is consistent, and at 2 few keys move but one endpoint in two may be
-/// twice as busy as it should.
+/// An endpoint has room below so many times its share of the requests in flight: the usual value (brpc's
+/// default). The nearer to 1, the more keys move under load; the larger, the busier one endpoint may get.
 const BOUND: f32 = 1.25;
 
 /// So many points of the ring are looked at. Of ten endpoints with 160 points each all have come by then.

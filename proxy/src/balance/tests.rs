@@ -451,19 +451,6 @@ fn a_large_ring_is_built_aside_while_the_last_one_serves() {
     }
 }
 
-#[test]
-fn a_small_ring_overtakes_a_large_one() {
-    let mut bench = Bench::new(Balance::Hash(HashKey::Path), &[1; 300]);
-    bench.stage(Update::Reset { instances: instances(&[1; 3]), revision: 2 });
-    for n in 3..300 {
-        bench.writer.remove(&"goods".into(), &id(n)).unwrap();
-    }
-    bench.publish();
-    assert!(matches!(bench.service.endpoints().plan(), Plan::Hash(hashing) if hashing.is_built()));
-    let shares = bench.shares(30_000);
-    assert!(shares.len() == 3 && shares.values().all(|share| *share > 0.2), "{shares:?}");
-}
-
 fn slow_start(balance: Balance, weights: &[u16]) -> Bench {
     Bench::with(config::Service { balance, slow_start: 10 * SECOND, ..Default::default() }, weights)
 }

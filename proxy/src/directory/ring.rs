@@ -261,6 +261,16 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_ring_that_is_ready_later_replaces_none() {
+        let slot = Slot::default();
+        slot.store(Ring::new(&nodes(&[1; 3]), 2));
+        slot.store(Ring::new(&nodes(&[1; 100]), 1));
+        assert_eq!(version(&slot.load()), 2);
+        slot.store(Ring::new(&nodes(&[1; 4]), 3));
+        assert_eq!(version(&slot.load()), 3);
+    }
+
+    #[test]
     fn shards_are_about_as_large_as_each_other() {
         let mut sizes = [0_u32; 4];
         nodes(&[1; 100_000]).iter().for_each(|node| sizes[shard(node.name, 4)] += 1);
