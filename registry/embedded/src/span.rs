@@ -10,6 +10,9 @@ pub(crate) struct Span<'a> {
     pub end: &'a [u8],
 }
 
+/// The keys from here to there, as maps take them.
+pub(crate) type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 const TO_THE_LAST_KEY: &[u8] = &[0];
 
 impl<'a> Span<'a> {
@@ -35,7 +38,7 @@ impl<'a> Span<'a> {
     }
 
     /// For a map of keys; none when it [is empty](Span::is_empty), where a map would panic.
-    pub fn bounds(self) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+    pub fn bounds(self) -> Option<KeyBounds<'a>> {
         let end = match self.end {
             _ if self.is_empty() => return None,
             [] => Bound::Included(self.key),
