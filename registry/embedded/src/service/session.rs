@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use etcd_client::proto::{PbWatchRequest, PbWatchRequestUnion, PbWatchResponse};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, stream::Fuse};
 use tokio::{
     sync::{Notify, watch as signal},
     time::{Instant, Interval, MissedTickBehavior, interval_at},
@@ -25,7 +25,7 @@ const NO_DELETES: i32 = 1;
 pub(super) struct Session {
     shared: Arc<Shared>,
     stream: StreamId,
-    requests: Streaming<PbWatchRequest>,
+    requests: Fuse<Streaming<PbWatchRequest>>,
     /// Told when there may be news.
     wake: Arc<Notify>,
     stopping: signal::Receiver<bool>,
@@ -41,31 +41,34 @@ impl Session {
         let stream = shared.locked().open_stream(Arc::clone(&wake))?;
         let stopping = shared.stopping.clone();
         let progress = with_jitter(shared.progress_interval);
+        let requests = requests.fuse();
         Ok(Self { shared, stream, requests, wake, stopping, progress, answers: VecDeque::new() })
     }
 
-    /// The next answer; none once the client sends no more requests: as in etcd, that ends the stream.
+    /// The next answer. As in etcd, a client that sends no more requests still hears: the stream ends when the
+    /// client ends it, or the server stops.
     pub async fn next(&mut self) -> Option<Result<PbWatchResponse, Status>> {
         loop {
             if let Some(answer) = self.answers.pop_front() {
                 return Some(Ok(answer));
             }
             // Requests come first, so that a stream that has ever more to tell can still be cancelled.
-            if let Some(request) = self.requests.message().now_or_never() {
-                match request {
-                    Ok(request) => self.take(request?),
-                    Err(status) => return Some(Err(too_large(&status).unwrap_or(status))),
-                }
-            } else if !self.fetch_news() {
-                tokio::select! {
-                    () = stopped(&mut self.stopping) => return Some(Err(Refusal::Stopped.into())),
-                    () = self.wake.notified() => {}
-                    _ = self.progress.tick() => self.tell_quiet_watches(),
-                    request = self.requests.message() => match request {
-                        Ok(request) => self.take(request?),
-                        Err(status) => return Some(Err(too_large(&status).unwrap_or(status))),
+            let request = match self.requests.next().now_or_never().flatten() {
+                Some(request) => request,
+                None if self.fetch_news() => continue,
+                None => tokio::select! {
+                    () = stopped(&mut self.stopping) => Err(Refusal::Stopped.into()),
+                    Some(request) = self.requests.next() => request,
+                    () = self.wake.notified() => continue,
+                    _ = self.progress.tick() => {
+                        self.tell_quiet_watches();
+                        continue;
                     }
-                }
+                },
+            };
+            match request {
+                Ok(request) => self.take(request),
+                Err(status) => return Some(Err(too_large(&status).unwrap_or(status))),
             }
         }
     }
