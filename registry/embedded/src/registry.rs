@@ -67,7 +67,8 @@ impl Registry {
         check::put(&request)?;
         check::size(&request)?;
         self.check_room(std::iter::once(&request))?;
-        self.check_put(&request, now)?;
+        self.check_lease(&request, now)?;
+        self.check_kept(&request)?;
         let put = self.apply_put(request);
         self.commit();
         Ok(put)
@@ -181,25 +182,28 @@ impl Registry {
         if keys == 0 || self.store.has_room_for(keys, bytes) { Ok(()) } else { Err(Refusal::NoSpace) }
     }
 
-    fn check_put(&self, request: &PbPutRequest, now: Instant) -> Result<(), Refusal> {
-        if request.lease != 0 && self.leases.get(request.lease, now).is_none() {
-            return Err(Refusal::LeaseNotFound);
-        }
-        let needs_key = request.ignore_value || request.ignore_lease;
-        if needs_key && self.store.get(&request.key).is_none() { Err(Refusal::KeyNotFound) } else { Ok(()) }
+    fn check_lease(&self, request: &PbPutRequest, now: Instant) -> Result<(), Refusal> {
+        let is_missing = request.lease != 0 && self.leases.get(request.lease, now).is_none();
+        if is_missing { Err(Refusal::LeaseNotFound) } else { Ok(()) }
     }
 
-    /// Everything that could fail in a transaction, before anything is done.
+    /// A put that keeps the value or the lease needs a key that has one.
+    fn check_kept(&self, request: &PbPutRequest) -> Result<(), Refusal> {
+        let keeps = request.ignore_value || request.ignore_lease;
+        if keeps && self.store.get(&request.key).is_none() { Err(Refusal::KeyNotFound) } else { Ok(()) }
+    }
+
+    /// Everything that could fail in a transaction, before anything is done. Which of several reasons is
+    /// given is as in etcd 3.5: puts before ranges, and of a put its key before its lease.
     fn check_chosen(&self, chosen: &Chosen, now: Instant) -> Result<(), Refusal> {
-        self.check_room(chosen.flat().filter_map(|operation| match operation {
-            Operation::Put(request) => Some(request),
-            _ => None,
-        }))?;
-        chosen.flat().try_for_each(|operation| match operation {
-            Operation::Put(request) => self.check_put(request, now),
-            Operation::Range(request) => range::check_revision(&self.store, request),
-            Operation::Delete(_) | Operation::Txn(_) => Ok(()),
-        })
+        let puts = || chosen.flat().filter_map(Operation::as_put);
+        self.check_room(puts())?;
+        for put in puts() {
+            self.check_kept(put)?;
+            self.check_lease(put, now)?;
+        }
+        let mut ranges = chosen.flat().filter_map(Operation::as_range);
+        ranges.try_for_each(|range| range::check_revision(&self.store, range))
     }
 
     fn apply_txn(&mut self, chosen: Chosen) -> Txn {

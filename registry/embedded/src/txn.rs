@@ -47,6 +47,16 @@ pub(crate) fn is_read_only(request: &PbTxnRequest) -> bool {
     operations.all(|operation| matches!(operation.request, Some(PbTxnOpRequest::RequestRange(_))))
 }
 
+impl Operation {
+    pub fn as_put(&self) -> Option<&PbPutRequest> {
+        if let Self::Put(request) = self { Some(request) } else { None }
+    }
+
+    pub fn as_range(&self) -> Option<&PbRangeRequest> {
+        if let Self::Range(request) = self { Some(request) } else { None }
+    }
+}
+
 impl Chosen {
     /// Every operation, in the order in which they run, nested ones in their place.
     pub fn flat(&self) -> Box<dyn Iterator<Item = &Operation> + '_> {

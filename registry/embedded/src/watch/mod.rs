@@ -73,11 +73,13 @@ enum Position {
         from: i64,
     },
     /// Of everything before `from`. A batch makes it [`Position::Synced`], or leaves it behind at a later
-    /// revision; a compaction past `from` ends the watch.
+    /// revision; a compaction past `from` makes it [`Position::Compacted`].
     Behind {
         /// The first revision that it has not been told.
         from: i64,
     },
+    /// It was told that it is compacted, and hears no more. As in etcd, its id is taken until it is cancelled.
+    Compacted,
 }
 
 impl Watch {

@@ -53,7 +53,7 @@ struct Stream {
 pub(crate) enum News {
     /// Changes for one watch; none if looking for them took long enough for one turn.
     Batch(Batch),
-    /// The watch ended: what it has not been told is gone.
+    /// The watch hears no more: what it has not been told is gone.
     Compacted { watch: i64, revision: i64 },
     /// Everything up to here has been told to every watch of the stream.
     Progress { revision: i64 },
@@ -164,7 +164,7 @@ impl Watches {
         let watch = state.watches.get_mut(&id)?; // else it was cancelled meanwhile
         let Position::Behind { from } = watch.position else { return None };
         if from < store.compacted() {
-            self.cancel(stream, id);
+            watch.position = Position::Compacted;
             return Some(News::Compacted { watch: id, revision: store.compacted() });
         }
         let batch = Batch::read(id, &watch.wanted, from, store);
@@ -200,15 +200,15 @@ impl Stream {
         Ok(id)
     }
 
-    /// A watch that starts in the future must not be told of the past: a client would resume from there. One
-    /// that starts with the very next revision has heard of everything.
+    /// For when no watch is behind. One that starts in the future must not be told of the past: a client would
+    /// resume from there. One that starts with the very next revision has heard of everything.
     fn progress(&mut self, store: &Store) -> Option<News> {
         if !std::mem::take(&mut self.is_asked) {
             return None;
         }
         let next = store.revision().saturating_add(1);
-        let is_synced = |watch: &Watch| matches!(watch.position, Position::Synced { from } if from <= next);
-        let is_synced = self.watches.values().all(is_synced);
-        is_synced.then_some(News::Progress { revision: store.revision() })
+        let is_ahead = |watch: &Watch| matches!(watch.position, Position::Synced { from } if from > next);
+        let is_any_ahead = self.watches.values().any(is_ahead);
+        (!is_any_ahead).then_some(News::Progress { revision: store.revision() })
     }
 }

@@ -150,6 +150,18 @@ pub async fn a_compacted_start_is_created_then_cancelled(scene: &mut Scene) -> R
     assert_eq!((answer.watch_id(), answer.compact_revision()), (0, revisions[2]));
     assert_eq!((answer.cancel_reason(), answer.events().len()), ("", 0));
     assert_eq!(revision(answer.header())?, 0);
+    // Its id is taken until it is cancelled.
+    let key = scene.key("a");
+    stream.watch(key.clone(), Some(WatchOptions::new().with_watch_id(5).with_start_revision(1))).await?;
+    assert_eq!(created(&mut stream).await?, 5);
+    assert!(next(&mut stream).await?.compact_revision() > 0);
+    stream.watch(key.clone(), Some(WatchOptions::new().with_watch_id(5))).await?;
+    assert_eq!(next(&mut stream).await?.watch_id(), -1);
+    stream.cancel(5).await?;
+    let answer = next(&mut stream).await?;
+    assert!(answer.canceled() && answer.watch_id() == 5);
+    stream.watch(key, Some(WatchOptions::new().with_watch_id(5))).await?;
+    assert_eq!(created(&mut stream).await?, 5);
     // The compacted revision itself is still there.
     let mut stream = watch(scene, "a", WatchOptions::new().with_start_revision(revisions[2])).await?;
     created(&mut stream).await?;
