@@ -270,3 +270,6 @@ fn at(versions: &VecDeque<Record>, revision: i64) -> Option<&Record> {
 fn live(version: Option<&Record>) -> Option<&Record> {
     version.filter(|version| !is_deletion(version))
 }
+
+#[cfg(test)]
+mod tests;

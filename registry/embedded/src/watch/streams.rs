@@ -212,3 +212,6 @@ impl Stream {
         (!is_any_ahead).then_some(News::Progress { revision: store.revision() })
     }
 }
+
+#[cfg(test)]
+mod tests;

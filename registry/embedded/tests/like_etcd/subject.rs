@@ -33,15 +33,14 @@ pub enum Release {
 
 /// A running registry.
 pub struct Subject {
-    pub release: Release,
     address: SocketAddr,
     _running: Running,
 }
 
 #[allow(dead_code, reason = "held to be dropped")]
 enum Running {
-    Debian(Etcd),
-    Wheel(Process, TempDir),
+    Debian(Box<Etcd>),
+    Wheel(Box<Process>, TempDir),
     Embedded(Embedded),
 }
 
@@ -50,12 +49,12 @@ impl Subject {
         Ok(match release {
             Release::V3_4 => {
                 let etcd = Etcd::start().await?;
-                Self { release, address: etcd.address(), _running: Running::Debian(etcd) }
+                Self { address: etcd.address(), _running: Running::Debian(Box::new(etcd)) }
             }
             Release::V3_5 => wheel().await?,
             Release::Embedded => {
                 let embedded = Embedded::start(Settings::default())?;
-                Self { release, address: embedded.address, _running: Running::Embedded(embedded) }
+                Self { address: embedded.address, _running: Running::Embedded(embedded) }
             }
         })
     }
@@ -76,7 +75,7 @@ impl Subject {
 }
 
 /// etcd-client's own connector would leave Nagle's algorithm on: 40 ms for each call.
-async fn client(address: SocketAddr) -> Result<Client> {
+pub async fn client(address: SocketAddr) -> Result<Client> {
     let channel = etcd_client::Channel::Tonic(channel(address).await?);
     Ok(Client::from_channel(channel, None).await?)
 }
@@ -121,7 +120,7 @@ async fn try_wheel(etcd: &Path) -> Result<Subject> {
         Ok(true)
     });
     ensure!(served.await.with_context(|| process.tail())?, "etcd 3.5 ended:\n{}", process.tail());
-    Ok(Subject { release: Release::V3_5, address, _running: Running::Wheel(process, directory) })
+    Ok(Subject { address, _running: Running::Wheel(Box::new(process), directory) })
 }
 
 /// An embedded registry in this process. Dropping it stops it.
