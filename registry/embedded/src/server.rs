@@ -63,8 +63,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// An empty registry whose first revision is `first_revision`: [`first_revision`] of now, so that
-    /// revisions never fall back from one start to the next, and what was before answers as compacted.
+    /// An empty registry whose first revision is `first_revision`: of now, as [`first_revision()`] tells it, so
+    /// that revisions never fall back from one start to the next, and what was before answers as compacted.
     pub fn new(settings: Settings, first_revision: i64) -> Self {
         // Half of all numbers are left to count on.
         Self { settings, first_revision: first_revision.clamp(1, i64::MAX / 2) }
@@ -118,7 +118,8 @@ impl Server {
     }
 }
 
-/// The first revision of a registry that starts at this time: microseconds since 1970.
+/// The first revision of a registry that starts at this time: microseconds since 1970. It is above every
+/// revision of the one before, unless that made more than a million a second, or the clock was set back.
 pub fn first_revision(now: SystemTime) -> i64 {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)

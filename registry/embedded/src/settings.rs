@@ -4,7 +4,6 @@ use std::time::Duration;
 
 /// The bounds of an embedded registry. Each is met with a refusal that etcd's clients know, never by ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Settings {
     /// Bytes that keys, values and history may take, by the registry's own count of what each costs. History
     /// gives way first; then a put is refused with etcd's "database space exceeded". 256 MiB by default.
@@ -23,7 +22,7 @@ pub struct Settings {
     /// How many connections there may be at a time; more wait to be accepted. 10,000 by default.
     pub max_connections: usize,
     /// How often a quiet watch is told its progress if it wants to be; a random part of up to a tenth is
-    /// added. 10 minutes by default, as in etcd.
+    /// added. 10 minutes by default, and 100 ms at least, as in etcd.
     pub progress_interval: Duration,
     /// The URL that clients are told to reach this registry by (`etcdctl member list`). By default that of
     /// the address that it listens on.

@@ -215,12 +215,8 @@ impl Store {
         while self.history.len() > 1
             && (self.history.len() > self.limits.revisions || self.bytes > self.limits.bytes)
         {
-            self.forget_before(self.compacted_after_the_oldest());
+            self.forget_before(self.compacted.saturating_add(1));
         }
-    }
-
-    fn compacted_after_the_oldest(&self) -> i64 {
-        self.history.front().map_or(self.revision, |oldest| oldest.revision.saturating_add(1))
     }
 
     fn forget_before(&mut self, revision: i64) {
@@ -239,11 +235,9 @@ impl Store {
         let Some(versions) = self.keys.get_mut(key) else { return };
         let readable = versions.partition_point(|version| version.mod_revision <= self.compacted);
         let mut superseded = readable.saturating_sub(1);
-        // A deletion at `compacted` itself may still be watched.
-        if versions
-            .get(superseded)
-            .is_some_and(|oldest| is_deletion(oldest) && oldest.mod_revision < self.compacted)
-        {
+        // Of a deletion before `compacted` nobody can know. One at `compacted` may still be watched.
+        let is_forgotten = |oldest: &Record| is_deletion(oldest) && oldest.mod_revision < self.compacted;
+        if versions.get(superseded).is_some_and(is_forgotten) {
             superseded += 1;
         }
         self.bytes -= versions.drain(..superseded).map(|version| cost(&version)).sum::<usize>();

@@ -59,17 +59,17 @@ impl Service<http::Request<Body>> for Api {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let path = request.uri().path().to_owned();
-        let answer = match path.rsplit_once('/').map(|(service, _)| service) {
+        let uri = request.uri().clone();
+        let answer = match uri.path().rsplit_once('/').map(|(service, _)| service) {
             Some("/etcdserverpb.KV") => self.kv.call(request),
             Some("/etcdserverpb.Watch") => self.watch.call(request),
             Some("/etcdserverpb.Lease") => self.lease.call(request),
             Some("/etcdserverpb.Cluster") => self.cluster.call(request),
             Some("/etcdserverpb.Maintenance") => self.maintenance.call(request),
             Some("/etcdserverpb.Auth") => self.auth.call(request),
-            _ => Box::pin(std::future::ready(Ok(unimplemented(&path).into_http()))),
+            _ => Box::pin(std::future::ready(Ok(unimplemented(uri.path()).into_http()))),
         };
-        Box::pin(async move { answer.await.map(|answer| in_etcds_words(answer, &path)) })
+        Box::pin(async move { answer.await.map(|answer| in_etcds_words(answer, uri.path())) })
     }
 }
 

@@ -57,7 +57,7 @@ impl Shared {
 
     /// The registry. Never to be held across an await.
     pub fn locked(&self) -> MutexGuard<'_, Registry> {
-        // A panic while it was held failed one request; every call leaves the registry whole.
+        // A panic while it was held has failed one request: the others go on with what there is.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,7 +66,9 @@ fn header(revision: i64) -> PbResponseHeader {
     PbResponseHeader { cluster_id: CLUSTER_ID, member_id: MEMBER_ID, revision, raft_term: TERM }
 }
 
+/// Of a method, or of its path.
 fn unimplemented(method: &str) -> Status {
+    let method = method.rsplit('/').next().unwrap_or(method);
     Status::unimplemented(format!(
         "{method} is not implemented by Leaseway's embedded registry; an etcd cluster has it"
     ))

@@ -16,6 +16,10 @@ use crate::{
     watch::{StreamId, Wanted},
 };
 
+/// etcd tells progress at most this often.
+const LEAST_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// A timer cannot be set to just any time.
+const MOST_PROGRESS_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 /// As etcd numbers them.
 const NO_PUTS: i32 = 0;
 const NO_DELETES: i32 = 1;
@@ -129,6 +133,7 @@ impl Drop for Session {
 
 /// A random part of up to a tenth is added, so that streams that were opened together are not told together.
 fn with_jitter(period: Duration) -> Interval {
+    let period = period.clamp(LEAST_PROGRESS_INTERVAL, MOST_PROGRESS_INTERVAL);
     let period = period.mul_f64(1.0 + fastrand::f64() / 10.0);
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -3,10 +3,11 @@
 use super::Wanted;
 use crate::store::{Change, Store};
 
-/// A batch is closed once it holds so many changes or so many bytes: other watches wait for their turn, and a
-/// client's limit on messages (4 MiB in many languages) must not be met. A revision is never divided.
+/// A batch is closed once it holds so many changes or so many bytes: other watches wait for their turn, a
+/// client's limit on messages (4 MiB in many languages) must not be met, and this is what a client that does
+/// not read holds. A revision is never divided.
 const ENOUGH_CHANGES: usize = 1_000;
-const ENOUGH_BYTES: usize = 512 * 1024;
+const ENOUGH_BYTES: usize = 128 * 1024;
 /// How many changes are looked at in one turn: the store is locked meanwhile.
 const ENOUGH_LOOKED_AT: usize = 10_000;
 

@@ -111,8 +111,10 @@ impl Watches {
 
     /// Ends a watch; false if there is none.
     pub fn cancel(&mut self, stream: StreamId, id: i64) -> bool {
-        let removed = self.streams.get_mut(&stream).and_then(|state| state.watches.remove(&id));
-        let Some(watch) = removed else { return false };
+        let Some(state) = self.streams.get_mut(&stream) else { return false };
+        let Some(watch) = state.watches.remove(&id) else { return false };
+        // Else a client that creates and cancels without end would make the queue grow.
+        state.behind.retain(|behind| *behind != id);
         self.forget(stream, id, &watch);
         true
     }
@@ -161,7 +163,7 @@ impl Watches {
 
     fn news_of(&mut self, stream: StreamId, id: i64, store: &Store) -> Option<News> {
         let state = self.streams.get_mut(&stream)?;
-        let watch = state.watches.get_mut(&id)?; // else it was cancelled meanwhile
+        let watch = state.watches.get_mut(&id)?;
         let Position::Behind { from } = watch.position else { return None };
         if from < store.compacted() {
             watch.position = Position::Compacted;

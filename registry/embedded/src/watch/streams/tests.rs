@@ -201,6 +201,18 @@ fn quiet_watches_are_those_that_want_to_know_and_heard_nothing() {
 }
 
 #[test]
+fn nothing_stays_of_watches_that_are_created_and_cancelled() {
+    let mut scene = scene(100);
+    scene.put("a", "");
+    for _ in 0..1_000 {
+        let id = scene.create(Wanted { start_revision: START + 1, ..prefix("a") }).unwrap();
+        assert!(scene.watches.cancel(scene.stream, id));
+    }
+    assert!(scene.watches.streams[&scene.stream].behind.is_empty());
+    assert!(scene.next().is_none());
+}
+
+#[test]
 fn watches_and_streams_are_bounded_and_places_are_given_back() {
     let mut scene = scene(100);
     for _ in 0..4 {

@@ -166,7 +166,17 @@ pub async fn what_no_client_sends_is_survived(scene: &mut Scene) -> Result<()> {
     }
     let revision = GetOptions::new().with_revision(-7);
     assert_eq!(scene.client.get(key, Some(revision)).await?.kvs().len(), 1, "no revision is the newest");
+
+    let answer = call::<_, PbPutResponse>(&channel, "KV/Put", NoPut { key: 7 }).await;
+    assert_eq!(answer.unwrap_err().code(), Code::Internal);
     Ok(())
+}
+
+/// What no put can be read from: its key is a number.
+#[derive(Clone, PartialEq, Message)]
+struct NoPut {
+    #[prost(uint64, tag = "1")]
+    key: u64,
 }
 
 pub async fn the_largest_write_is_a_mebibyte_and_a_half(scene: &mut Scene) -> Result<()> {
