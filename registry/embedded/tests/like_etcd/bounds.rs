@@ -27,15 +27,9 @@ fn exhausted(text: &str) -> (Code, String) {
     (Code::ResourceExhausted, format!("etcdserver: {text}"))
 }
 
-fn start(change: impl FnOnce(&mut Settings)) -> Result<Embedded> {
-    let mut settings = Settings::default();
-    change(&mut settings);
-    Embedded::start(settings)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gibibyte_of_puts_is_refused_and_room_comes_back() -> Result<()> {
-    let registry = start(|settings| settings.max_bytes = 64 * MEBIBYTE)?;
+    let registry = Embedded::start(Settings { max_bytes: 64 * MEBIBYTE, ..Settings::default() })?;
     let mut client = registry.client().await?;
     let value = vec![b'x'; MEBIBYTE];
     let no_space = exhausted("mvcc: database space exceeded");
@@ -61,7 +55,7 @@ async fn a_gibibyte_of_puts_is_refused_and_room_comes_back() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_churn_of_one_key_needs_no_room() -> Result<()> {
-    let registry = start(|settings| settings.max_bytes = 8 * MEBIBYTE)?;
+    let registry = Embedded::start(Settings { max_bytes: 8 * MEBIBYTE, ..Settings::default() })?;
     let mut client = registry.client().await?;
     for n in 0..100_u8 {
         client.put("key", vec![n; MEBIBYTE], None).await?;
@@ -73,7 +67,7 @@ async fn endless_churn_of_one_key_needs_no_room() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_leases_than_there_may_be_are_refused() -> Result<()> {
-    let registry = start(|settings| settings.max_leases = 500)?;
+    let registry = Embedded::start(Settings { max_leases: 500, ..Settings::default() })?;
     let client = registry.client().await?;
     let grants = stream::iter(1..=2_000_i64).map(|id| {
         let mut client = client.clone();
@@ -88,7 +82,7 @@ async fn more_leases_than_there_may_be_are_refused() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_watches_than_there_may_be_are_refused() -> Result<()> {
-    let registry = start(|settings| settings.max_watches_per_stream = 1_000)?;
+    let registry = Embedded::start(Settings { max_watches_per_stream: 1_000, ..Settings::default() })?;
     let (mut asks, mut answers) = registry.client().await?.watch("key0", None).await?.split();
     let asking = tokio::spawn(async move {
         for n in 1..5_000 {
@@ -115,7 +109,7 @@ async fn more_watches_than_there_may_be_are_refused() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_streams_than_there_may_be_are_refused_and_places_come_back() -> Result<()> {
-    let registry = start(|settings| settings.max_watch_streams = 3)?;
+    let registry = Embedded::start(Settings { max_watch_streams: 3, ..Settings::default() })?;
     let mut client = registry.client().await?;
     let mut streams = Vec::new();
     for _ in 0..3 {
@@ -129,7 +123,7 @@ async fn more_streams_than_there_may_be_are_refused_and_places_come_back() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_connections_than_there_may_be_wait_for_a_place() -> Result<()> {
-    let registry = start(|settings| settings.max_connections = 2)?;
+    let registry = Embedded::start(Settings { max_connections: 2, ..Settings::default() })?;
     let mut connected = Vec::new();
     for _ in 0..2 {
         let mut client = registry.client().await?;
@@ -152,7 +146,7 @@ async fn more_connections_than_there_may_be_wait_for_a_place() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_nothing_is_told_compacted_and_holds_up_nobody() -> Result<()> {
     const PUTS: i64 = 3_000;
-    let registry = start(|settings| settings.history = 300)?;
+    let registry = Embedded::start(Settings { history: 300, ..Settings::default() })?;
     let prefix = || Some(WatchOptions::new().with_prefix());
     let mut slow = registry.client().await?.watch("/service/", prefix()).await?;
     let mut quick = registry.client().await?.watch("/service/", prefix()).await?;

@@ -113,9 +113,8 @@ async fn revisions_of_any_size_are_counted_on() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_watch_is_told_its_progress_if_it_wants_to_be() -> Result<()> {
-    let mut settings = Settings::default();
-    settings.progress_interval = Duration::ZERO; // as often as it can
-    let registry = Embedded::start(settings)?;
+    let as_often_as_it_can = Settings { progress_interval: Duration::ZERO, ..Settings::default() };
+    let registry = Embedded::start(as_often_as_it_can)?;
     let mut client = registry.client().await?;
     let mut watch = client.watch("key", Some(WatchOptions::new().with_progress_notify())).await?;
     ensure!(watch.message().await?.context("the stream ended")?.created());
