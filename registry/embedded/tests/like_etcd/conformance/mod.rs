@@ -92,6 +92,7 @@ const CASES: &[(&str, Case)] = cases! {
         it_tells_of_the_past_first,
         it_filters_and_says_what_was_there,
         a_transaction_comes_at_once_and_in_its_order,
+        what_is_deleted_and_put_at_once_was_nothing_before,
         a_compacted_start_is_created_then_cancelled,
         a_start_in_the_future_waits_for_it,
         ids_are_counted_or_given,

@@ -140,6 +140,24 @@ pub async fn a_transaction_comes_at_once_and_in_its_order(scene: &mut Scene) -> 
     Ok(())
 }
 
+pub async fn what_is_deleted_and_put_at_once_was_nothing_before(scene: &mut Scene) -> Result<()> {
+    let base = scene.put("x", "old").await?;
+    let mut stream = watch(scene, "x", WatchOptions::new().with_prev_key()).await?;
+    created(&mut stream).await?;
+    let key = scene.key("x");
+    // etcd takes it, because it does not see that "all that follow" holds the key.
+    let all = DeleteOptions::new().with_from_key();
+    let txn =
+        |value: &str| [TxnOp::delete(key.clone(), Some(all.clone())), TxnOp::put(key.clone(), value, None)];
+    scene.client.txn(Txn::new().and_then(txn("new"))).await?;
+    scene.client.txn(Txn::new().and_then(txn("newer"))).await?;
+    let events = events(&mut stream, 4).await?;
+    assert_eq!(said(scene, base, &events)?, "1-x (was old) 1+x=new 2-x (was new) 2+x=newer");
+    let kv = scene.get("x").await?.context("no key")?;
+    assert_eq!((kv.create_revision(), kv.version()), (base + 2, 1));
+    Ok(())
+}
+
 pub async fn a_compacted_start_is_created_then_cancelled(scene: &mut Scene) -> Result<()> {
     let revisions = scene.put_all(&["a", "a", "a", "a"]).await?;
     scene.client.compact(revisions[2], None).await?;
