@@ -26,13 +26,13 @@ use harness::{
 };
 use tonic::transport::Endpoint;
 
-const PUTS: usize = 10_000;
+const PUTS: usize = 50_000;
 /// Calls that are under way at the same time, and the connections that they share.
 const CALLS: usize = 64;
 const CONNECTIONS: usize = 8;
 const WATCHES: usize = 100;
 /// Changes that each watch hears of.
-const CHANGES: usize = 300;
+const CHANGES: usize = 1_000;
 /// Single puts whose way to a watch is timed.
 const TIMED: usize = 500;
 /// Between two of them: an idle registry is what most are.
