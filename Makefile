@@ -1,6 +1,6 @@
 # What there is to do with this repository. CI runs `make test`.
 
-.PHONY: demo test lint figures release setup clean
+.PHONY: demo test lint figures chaos release setup clean
 
 # A registry, three goods and the gateway; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -15,6 +15,8 @@ test: lint
 	ONCE=1 tools/demo.sh target/debug
 	deploy/check.sh target/debug/proxy
 	cargo run --package harness --bin figures -- --short
+	cargo build --package registry --examples
+	cargo run --package harness --bin chaos -- --short
 
 lint:
 	@tools/setup.sh test
@@ -26,6 +28,13 @@ figures: release
 	@tools/setup.sh figures
 	cargo build --release --package proxy --examples
 	cargo run --release --package harness --bin figures
+
+# What etcd, the network and the data do by themselves, and what it costs: all of it, or CASES.
+# An hour of random faults: make chaos CASES='storm --minutes 60'.
+chaos: release
+	@tools/setup.sh test
+	cargo build --release --package registry --examples
+	cargo run --release --package harness --bin chaos -- $(CASES)
 
 release:
 	@tools/setup.sh build

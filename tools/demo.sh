@@ -131,9 +131,10 @@ grep -F goods-4 "$dir/gateway.log" | grep -F 'endpoint put' | show
 
 say "5. It leaves again"
 kill "${pids[goods-4]}"
+until_ok "the gateway logged that goods-4 is in doubt" logged gateway '"message":"endpoint suspect"' goods-4
 until_ok "the gateway has three endpoints" has_endpoints 3
-until_ok "the gateway logged that goods-4 left" logged gateway '"message":"endpoint deleted"' goods-4
-grep -F goods-4 "$dir/gateway.log" | grep -F 'endpoint deleted' | show
+until_ok "the gateway logged that goods-4 left" logged gateway '"message":"endpoint dropped"' goods-4
+grep -F goods-4 "$dir/gateway.log" | grep -E 'endpoint (suspect|dropped)' | show
 wait "${pids[goods-4]}" || fail "goods-4 did not stop in order"
 unset 'pids[goods-4]'
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from .report import Check, holds
 
 # Paths in a configuration that exist only where it is deployed.
-_DEPLOYED_PATH = re.compile(r"^(\s*(password_file|pid_file|upgrade_sock):\s*)(\S+)", re.MULTILINE)
+_DEPLOYED_PATH = re.compile(r"^(\s*(password_file|pid_file|upgrade_sock|snapshot):\s*)(\S+)", re.MULTILINE)
 
 
 class Proxy:

@@ -84,5 +84,8 @@ def _gateway(service, project, file, proxy):
     configuration = yaml.safe_load(text)["gateway"]
     yield equal("it listens on port 8080", configuration["listen"], ["0.0.0.0:8080"])
     yield equal("it reads each member", configuration["registry"]["endpoints"], [f"http://{member}:2379" for member in MEMBERS])
+    yield equal("its snapshot is in the directory that the image has for it", configuration["registry"].get("snapshot"),
+                f"{dockerfile.STATE}/snapshot")
+    yield equal("that directory is a volume of its own", service.get("volumes"), [f"gateway:{dockerfile.STATE}"])
     yield holds("it is given time to drain", seconds(service["stop_grace_period"]) > seconds(configuration["timeouts"]["drain"]),
                 "stop_grace_period is not above timeouts.drain")

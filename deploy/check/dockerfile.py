@@ -11,6 +11,8 @@ from .report import Check, equal, holds
 BASE_IMAGES = {"BUILD_IMAGE", "RUNTIME_IMAGE", "ETCD_IMAGE"}
 # The stages that become images, and the program that each starts.
 IMAGES = {"gateway": "proxy", "goods": "goods", "etcdctl": "etcdctl"}
+# Where the gateway keeps its snapshot.
+STATE = "/var/lib/leaseway"
 
 
 def checks(file):
@@ -23,6 +25,7 @@ def checks(file):
     yield from _sources(by_name)
     for image, program in IMAGES.items():
         yield from _image(image, program, by_name)
+    yield _state(by_name)
 
 
 def stage_names(file):
@@ -69,6 +72,15 @@ def _image(image, program, by_name):
     yield equal(f"{image} starts {program}", everything.get("ENTRYPOINT"), f'["/usr/local/bin/{program}"]')
     yield holds(f"{image} holds {program}", f"/usr/local/bin/{program}" in everything.get("COPY", "").split(),
                 "it is not copied there")
+
+
+def _state(by_name):
+    """The directory of the snapshot, from which a volume takes its owner and mode."""
+    gateway = _inherited("gateway", by_name)
+    made = [re.fullmatch(rf"install -d -o (\d+) -g (\d+) -m (\d+) {STATE}", arguments)
+            for keyword, arguments in gateway if keyword == "RUN"]
+    found = [(f"{one[1]}:{one[2]}", one[3]) for one in made if one]
+    return equal("gateway has a directory for its snapshot, its user's alone", found, [(dict(gateway).get("USER"), "700")])
 
 
 def _inherited(stage, by_name):

@@ -23,6 +23,8 @@ KEPT = {
     "gateway": {"replicas": 10, "minReadySeconds": 4, "terminationGracePeriodSeconds": 45},
     "goods": {"replicas": 3, "minReadySeconds": 2, "terminationGracePeriodSeconds": 15},
 }
+# In mebibytes: the snapshot, the one that replaces it and one set aside, of 256 each at most.
+SNAPSHOTS = 3 * 256
 PLACEHOLDER = "replace-me\n"
 MY_ETCD = "http://etcd.example.com:2379"
 
@@ -252,11 +254,32 @@ def _gateway(rendered, proxy):
     yield equal("the gateway's password comes from its Secret",
                 [configuration["registry"]["username"], configuration["registry"]["password_file"]],
                 ["gateway", f"{mounts['password']}/password"])
+    yield from _snapshot(pod, configuration)
     stop = dig(container, "lifecycle.preStop.sleep.seconds") + seconds(configuration["timeouts"]["drain"])
     yield holds("the gateway is given time to drain", pod["terminationGracePeriodSeconds"] > stop,
                 f"{pod['terminationGracePeriodSeconds']} s for the pause and the drain, {stop} s")
     yield equal("the gateway and goods have the same etcd", ",".join(configuration["registry"]["endpoints"]),
                 _environment(rendered, "goods")["GOODS_REGISTRY"])
+
+
+def _snapshot(pod, configuration):
+    path = Path(configuration["registry"].get("snapshot", "/"))
+    mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    mount = mounts.get(str(path.parent), {})
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    found = volumes.get(mount.get("name"), {}).get("emptyDir")
+    yield holds("the gateway's snapshot outlives its container", found is not None, f"{path.parent} is no emptyDir")
+    directory = found or {}
+    yield holds("it is on the node's disk, and takes none of the gateway's memory", "medium" not in directory, str(directory))
+    yield holds("the pod is not evicted for its size", _mebibytes(directory.get("sizeLimit", "")) >= SNAPSHOTS,
+                f"sizeLimit {directory.get('sizeLimit')} is below {SNAPSHOTS}Mi")
+    own, group = dig(pod, "securityContext.runAsGroup"), dig(pod, "securityContext.fsGroup")
+    yield holds("the gateway may write it", not mount.get("readOnly") and own == group, f"{mount}, fsGroup {group}")
+
+
+def _mebibytes(quantity):
+    number = re.fullmatch(r"(\d+)(Mi|Gi)", quantity)
+    return int(number[1]) * {"Mi": 1, "Gi": 1024}[number[2]] if number else 0
 
 
 def _goods(rendered, goods):

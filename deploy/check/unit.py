@@ -12,6 +12,7 @@ BINARY = "/usr/local/bin/proxy"
 UPGRADE = "/usr/local/libexec/leaseway-upgrade"
 CONFIGURATION = "/etc/leaseway/pingora.yaml"
 RUN = "/run/leaseway"
+STATE = "/var/lib/leaseway"
 
 EXPECTED = {
     "ExecStart": f"{BINARY} -c {CONFIGURATION}",
@@ -20,6 +21,8 @@ EXPECTED = {
     "User": "leaseway",
     "RuntimeDirectory": "leaseway",
     "RuntimeDirectoryMode": "0700",
+    "StateDirectory": "leaseway",
+    "StateDirectoryMode": "0700",
     "NoNewPrivileges": "yes",
     "CapabilityBoundingSet": "",
     "ProtectSystem": "strict",
@@ -47,6 +50,8 @@ def checks(folder, proxy):
                 "TimeoutStopSec is not above timeouts.drain")
     yield equal("it upgrades through the unit's own directory", configuration["upgrade_sock"], f"{RUN}/upgrade.sock")
     yield equal("systemd finds the new process by the gateway's pid_file", service["PIDFile"], configuration["pid_file"])
+    yield equal("it keeps its snapshot in the unit's own directory", configuration["gateway"]["registry"].get("snapshot"),
+                f"{STATE}/snapshot")
     script = (folder / "leaseway-upgrade").read_text()
     for name in (configuration["upgrade_sock"], configuration["pid_file"]):
         yield holds(f"leaseway-upgrade uses {name}", f"=$RUNTIME_DIRECTORY/{Path(name).name}\n" in script, "it does not")

@@ -1,68 +1,53 @@
-//! A backend that records what reaches it and answers as it is told.
+//! A backend that records what reaches it and answers, or misbehaves, as it is told.
+
+mod behaviour;
+mod body;
+mod connection;
+mod reply;
 
 use std::{
     collections::VecDeque,
     io,
     net::SocketAddr,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context as TaskContext, Poll},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use fastrand::Rng;
 use http_body_util::BodyExt;
-use hyper::{
-    HeaderMap, Method, Request, Response,
-    body::{Body, Frame, Incoming, SizeHint},
-    header::HeaderValue,
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use hyper::{HeaderMap, Method, Request, Response, body::Incoming, header::HeaderValue};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 
+pub use self::{behaviour::Behaviour, reply::Reply};
+use self::{
+    body::{End, ReplyBody},
+    connection::{Busy, Ending, Link, Open},
+};
 use crate::ports::free_address;
 
-/// What to do with a request, once it has been read whole.
-#[derive(Clone, Debug)]
-pub enum Reply {
-    /// Status, headers and body.
-    Answer(u16, Vec<(&'static str, String)>, Bytes),
-    /// 200 with the request's own body.
-    Echo,
-    /// Close the connection without a byte.
-    Drop,
-    /// Promise a body of this many bytes, send these, and close.
-    Break(u64, Bytes),
-    /// Never answer.
-    Hang,
-    /// Wait, then answer.
-    After(Duration, Box<Reply>),
-}
+/// How long it tries to take its port again.
+const REBIND: Duration = Duration::from_secs(5);
 
-impl Reply {
-    /// 200 with this body.
-    pub fn ok(body: impl Into<Bytes>) -> Self {
-        Self::Answer(200, Vec::new(), body.into())
-    }
+/// Between two tries to bind, or to accept.
+const PAUSE: Duration = Duration::from_millis(10);
 
-    /// This status, with an empty body.
-    pub fn status(status: u16) -> Self {
-        Self::Answer(status, Vec::new(), Bytes::new())
-    }
-}
+/// An error closes the connection, or hands it over to an [`Ending`].
+type Handled = io::Result<Response<ReplyBody>>;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// When it had arrived whole.
+    /// When it had arrived whole, or its head had, when that is all it was to be read of.
     pub at: Instant,
     /// Which of the backend's connections it came over, counted from 0.
     pub connection: usize,
@@ -72,7 +57,7 @@ pub struct Recorded {
     pub target: String,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body, whole.
+    /// Its body, whole; empty when it was not to be read.
     pub body: Bytes,
 }
 
@@ -83,6 +68,15 @@ impl Recorded {
         let value = values.next()?.to_str().ok();
         if values.next().is_none() { value } else { None }
     }
+}
+
+/// How many connections a backend has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Ever accepted.
+    pub accepted: usize,
+    /// Open now.
+    pub open: usize,
 }
 
 /// A running backend. Dropping it closes its port and its connections.
@@ -99,6 +93,11 @@ struct State {
     usual: Reply,
     script: Mutex<VecDeque<Reply>>,
     requests: watch::Sender<Vec<Recorded>>,
+    behaviour: watch::Sender<Behaviour>,
+    listening: watch::Sender<bool>,
+    chance: Mutex<Rng>,
+    accepted: AtomicUsize,
+    open: AtomicUsize,
 }
 
 impl Backend {
@@ -119,8 +118,13 @@ impl Backend {
             usual,
             script: Mutex::default(),
             requests: watch::Sender::default(),
+            behaviour: watch::Sender::default(),
+            listening: watch::Sender::new(true),
+            chance: Mutex::new(Rng::with_seed(0)),
+            accepted: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
         });
-        let server = tokio::spawn(serve(listener, Arc::clone(&state))).abort_handle();
+        let server = tokio::spawn(listen(listener, address, Arc::clone(&state))).abort_handle();
         Ok(Self { address, state, server })
     }
 
@@ -134,6 +138,21 @@ impl Backend {
         self.state.script().extend(replies);
     }
 
+    /// Behaves so from now on: no request that is sent when this has returned meets the old behaviour.
+    ///
+    /// # Errors
+    /// When it is to listen again and somebody else has taken its port.
+    pub async fn behave(&self, behaviour: Behaviour) -> Result<()> {
+        let listens = behaviour.listens();
+        if let Some(seed) = behaviour.seed() {
+            self.state.chance().seed(seed);
+        }
+        self.state.behaviour.send_replace(behaviour);
+        let mut listening = self.state.listening.subscribe();
+        let settled = timeout(REBIND, listening.wait_for(|listening| *listening == listens)).await;
+        settled.map(drop).with_context(|| format!("{} did not get {} back", self.state.name, self.address))
+    }
+
     /// What has arrived, in order.
     pub fn requests(&self) -> Vec<Recorded> {
         self.state.requests.borrow().clone()
@@ -142,6 +161,12 @@ impl Backend {
     /// How many requests have arrived.
     pub fn count(&self) -> usize {
         self.state.requests.borrow().len()
+    }
+
+    /// How many connections it has had and has.
+    pub fn connections(&self) -> Connections {
+        let open = self.state.open.load(Ordering::SeqCst);
+        Connections { accepted: self.state.accepted.load(Ordering::SeqCst), open }
     }
 
     /// The latest request.
@@ -172,113 +197,158 @@ impl Drop for Backend {
     }
 }
 
-impl State {
-    fn script(&self) -> MutexGuard<'_, VecDeque<Reply>> {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+/// Accepts connections while the behaviour lets it.
+async fn listen(listener: TcpListener, address: SocketAddr, state: Arc<State>) {
+    let mut behaviour = state.behaviour.subscribe();
+    let mut listener = Some(listener);
+    // Aborting this task drops the set, and that aborts every connection.
+    let mut connections = JoinSet::new();
+    loop {
+        if !behaviour.borrow_and_update().listens() {
+            listener = None;
+            connections.shutdown().await;
+        } else if listener.is_none() {
+            listener = TcpListener::bind(address).await.ok();
+        }
+        state.listening.send_replace(listener.is_some());
+        tokio::select! {
+            _ = behaviour.changed() => {}
+            accepted = accept(listener.as_ref()) => if let Some(stream) = accepted {
+                connections.spawn(connection::serve(Open::new(&state), stream));
+            },
+        }
+        while connections.try_join_next().is_some() {}
     }
+}
 
-    async fn handle(&self, connection: usize, request: Request<Incoming>) -> io::Result<Response<ReplyBody>> {
+/// None after a pause, when there is nothing to accept from or it failed.
+async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
+    if let Some(listener) = listener
+        && let Ok((stream, _)) = listener.accept().await
+    {
+        return Some(stream);
+    }
+    sleep(PAUSE).await;
+    None
+}
+
+impl State {
+    async fn handle(&self, request: Request<Incoming>, open: &Open, link: &Arc<Link>) -> Handled {
+        let busy = link.begin();
         let (head, body) = request.into_parts();
-        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let (early, body) = match self.next_early() {
+            Some(reply) => (Some(reply), Bytes::new()),
+            None => (None, body.collect().await.map_err(io::Error::other)?.to_bytes()),
+        };
         let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
         let recorded = Recorded {
             at: Instant::now(),
-            connection,
+            connection: open.number,
             method: head.method,
             target,
             headers: head.headers,
             body: body.clone(),
         };
         self.requests.send_modify(|requests| requests.push(recorded));
-        let reply = self.script().pop_front();
-        self.perform(reply.unwrap_or_else(|| self.usual.clone()), body).await
+        let reply = early.unwrap_or_else(|| self.next_reply());
+        self.perform(reply, body, link, busy).await
     }
 
-    async fn perform(&self, mut reply: Reply, request_body: Bytes) -> io::Result<Response<ReplyBody>> {
-        while let Reply::After(wait, then) = reply {
-            sleep(wait).await;
-            reply = *then;
+    /// The next reply, if it is to be given before the body is read.
+    fn next_early(&self) -> Option<Reply> {
+        let mut script = self.script();
+        let next = match script.front() {
+            Some(next) => next.clone(),
+            None => match &*self.behaviour.borrow() {
+                Behaviour::Always(reply) => reply.clone(),
+                _ => self.usual.clone(),
+            },
+        };
+        matches!(next, Reply::Early(_)).then(|| script.pop_front().unwrap_or(next))
+    }
+
+    fn next_reply(&self) -> Reply {
+        if let Some(reply) = self.script().pop_front() {
+            return reply;
         }
-        let mut response = match reply {
+        match &*self.behaviour.borrow() {
+            Behaviour::Always(reply) => reply.clone(),
+            Behaviour::Sometimes { share, reply, .. } if self.chance().f64() < *share => reply.clone(),
+            _ => self.usual.clone(),
+        }
+    }
+
+    async fn perform(&self, reply: Reply, request_body: Bytes, link: &Link, busy: Busy) -> Handled {
+        let mut response = match self.wait(reply).await {
             Reply::Answer(status, headers, body) => {
                 let mut response = Response::builder().status(status);
                 for (name, value) in headers {
                     response = response.header(name, value);
                 }
-                response.body(ReplyBody::whole(body)).map_err(io::Error::other)?
+                response.body(ReplyBody::whole(body, busy)).map_err(io::Error::other)?
             }
-            Reply::Echo => Response::new(ReplyBody::whole(request_body)),
+            Reply::Echo => Response::new(ReplyBody::whole(request_body, busy)),
             Reply::Break(promised, sent) => {
-                Response::new(ReplyBody { promised, left: Some(sent), flushed: false })
+                Response::new(ReplyBody::partial(promised, sent, End::Break, busy))
+            }
+            Reply::Reset(promised, sent) => {
+                link.end_with(Ending::Reset);
+                Response::new(ReplyBody::partial(promised, sent, End::Break, busy))
+            }
+            Reply::Stall(promised, sent) => {
+                Response::new(ReplyBody::partial(promised, sent, End::Silence, busy))
+            }
+            Reply::Excess(promised, sent) => {
+                link.end_with(Ending::Write(self.raw_answer(promised, &sent)));
+                return Err(io::Error::other("told to send more than it promises"));
             }
             Reply::Drop => return Err(io::Error::other("told to drop the request")),
-            Reply::Hang | Reply::After(..) => std::future::pending().await,
+            Reply::Hang | Reply::After(..) | Reply::Early(_) => std::future::pending().await,
         };
         if let Ok(name) = HeaderValue::from_str(&self.name) {
             response.headers_mut().insert("x-served-by", name);
         }
         Ok(response)
     }
-}
 
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    // Aborting this task drops the set, and that aborts every connection.
-    let mut connections = JoinSet::new();
-    let mut number = 0;
-    while let Ok((stream, _)) = listener.accept().await {
-        let (state, connection) = (Arc::clone(&state), number);
-        number += 1;
-        connections.spawn(async move {
-            let service = service_fn(|request| state.handle(connection, request));
-            // A broken connection is what some replies ask for, and otherwise the client's to notice.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-/// A body that is sent whole, or breaks off when less than promised is there.
-struct ReplyBody {
-    promised: u64,
-    left: Option<Bytes>,
-    flushed: bool,
-}
-
-impl ReplyBody {
-    fn whole(bytes: Bytes) -> Self {
-        Self { promised: bytes.len() as u64, left: Some(bytes), flushed: false }
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Some(bytes) = self.left.take() {
-            self.promised = self.promised.saturating_sub(bytes.len() as u64);
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+    /// Waits as long as the reply says; returns what is to be done then.
+    async fn wait(&self, mut reply: Reply) -> Reply {
+        loop {
+            reply = match reply {
+                Reply::After(wait, then) => {
+                    sleep(wait * self.slowness()).await;
+                    *then
+                }
+                Reply::Early(reply) => *reply,
+                reply => return reply,
+            }
         }
-        if self.promised == 0 {
-            return Poll::Ready(None);
-        }
-        if !self.flushed {
-            // hyper writes what it has before it asks again; an error at once would swallow the head too.
-            self.flushed = true;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(Some(Err(io::Error::other("told to break off"))))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.promised == 0 && self.left.as_ref().is_none_or(Bytes::is_empty)
+    fn slowness(&self) -> u32 {
+        match *self.behaviour.borrow() {
+            Behaviour::Slow(factor) => factor,
+            _ => 1,
+        }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.promised)
+    /// hyper keeps promises; this does not.
+    fn raw_answer(&self, promised: u64, sent: &[u8]) -> Vec<u8> {
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {promised}\r\nx-served-by: {}\r\n\r\n", self.name);
+        [head.as_bytes(), sent].concat()
+    }
+
+    /// A pause from none to `longest`.
+    fn draw_pause(&self, longest: Duration) -> Duration {
+        longest.mul_f64(self.chance().f64())
+    }
+
+    fn script(&self) -> MutexGuard<'_, VecDeque<Reply>> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn chance(&self) -> MutexGuard<'_, Rng> {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,50 +1,42 @@
-//! A real etcd of one member, on loopback, for one test.
+//! A real etcd on loopback, for one test: of one member ([`Etcd`]) or of three ([`Cluster`]).
 
 use std::{
-    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
-    time::Duration,
+    process::ExitStatus,
 };
 
 use anyhow::{Context, Result, ensure};
-use etcd_client::{Client, ConnectOptions, OpenSslClientConfig};
+use etcd_client::Client;
 use tempfile::TempDir;
-use tokio::time::timeout;
 
 use crate::{
-    ports::ensure_listening,
-    process::{Process, Signal, Stdout},
     tls::TlsFiles,
     users::{User, Users},
-    wait::eventually,
 };
 
+mod access;
 mod builder;
+mod cluster;
+mod member;
 
 pub use builder::{AuthToken, Builder};
+pub use cluster::Cluster;
+pub use member::Member;
 
 /// Where services register, by default.
 pub const PREFIX: &str = "/service_registry_discovery/";
-
-/// etcd takes about a second on an idle machine; this bounds a wait on a busy one.
-const START: Duration = Duration::from_secs(60);
 
 /// The key of an instance under [`PREFIX`].
 pub fn key(service: &str, instance: &str) -> String {
     format!("{PREFIX}{service}/{instance}")
 }
 
-/// A running etcd. Dropping it kills it and removes its data.
+/// A running etcd of one member. Dropping it kills it and removes its data.
 #[derive(Debug)]
 pub struct Etcd {
-    process: Process,
-    arguments: Vec<String>,
-    address: SocketAddr,
+    member: Member,
     directory: TempDir,
-    users: Option<Users>,
-    tls: Option<TlsFiles>,
 }
 
 impl Etcd {
@@ -63,23 +55,22 @@ impl Etcd {
 
     /// Its URL: `http://127.0.0.1:PORT`, or `https://` with TLS.
     pub fn endpoint(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        self.member.endpoint()
     }
 
     /// The address of its client port.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.member.address()
     }
 
     /// Its users, when authentication is on.
     pub fn users(&self) -> Option<&Users> {
-        self.users.as_ref()
+        self.member.access.users.as_ref()
     }
 
     /// Its certificates, when it serves TLS.
     pub fn tls(&self) -> Option<&TlsFiles> {
-        self.tls.as_ref()
+        self.member.access.tls.as_ref()
     }
 
     /// A new client, as root when authentication is on.
@@ -87,7 +78,7 @@ impl Etcd {
     /// # Errors
     /// When etcd cannot be reached.
     pub async fn client(&self) -> Result<Client> {
-        self.connect(self.users.as_ref().map(|users| &users.root)).await
+        self.member.client().await
     }
 
     /// A new client of this user.
@@ -95,7 +86,7 @@ impl Etcd {
     /// # Errors
     /// When etcd cannot be reached or refuses the user.
     pub async fn client_as(&self, user: &User) -> Result<Client> {
-        self.connect(Some(user)).await
+        self.member.access.connect(&self.endpoint(), Some(user)).await
     }
 
     /// Puts a key without a lease; returns the revision.
@@ -119,14 +110,20 @@ impl Etcd {
         Ok(answer.header().context("etcd's answer has no header")?.revision())
     }
 
+    /// Runs `etcdctl` on it, as root when authentication is on; returns what it printed.
+    ///
+    /// # Errors
+    /// When it fails; the error shows its output.
+    pub async fn etcdctl(&self, arguments: &[&str]) -> Result<String> {
+        self.member.access.etcdctl(&self.endpoint(), arguments).await
+    }
+
     /// Kills it (SIGKILL) and waits for its end. Data and port stay for a [`Etcd::restart`].
     ///
     /// # Errors
     /// When it does not end.
     pub async fn kill(&mut self) -> Result<()> {
-        self.process.signal(Signal::SIGKILL)?;
-        self.process.wait_exit(START).await?;
-        Ok(())
+        self.member.kill().await
     }
 
     /// Stops it (SIGTERM) and waits for its end.
@@ -134,8 +131,7 @@ impl Etcd {
     /// # Errors
     /// When it does not end.
     pub async fn stop_gracefully(&mut self) -> Result<ExitStatus> {
-        self.process.signal(Signal::SIGTERM)?;
-        self.process.wait_exit(START).await
+        self.member.stop_gracefully().await
     }
 
     /// Starts it again on the same port with the same data, killing it first if it still runs.
@@ -143,9 +139,7 @@ impl Etcd {
     /// # Errors
     /// When it does not serve.
     pub async fn restart(&mut self) -> Result<()> {
-        self.end().await?;
-        self.process = run(&self.arguments)?;
-        self.wait_serving().await
+        self.member.restart().await
     }
 
     /// Starts it again on the same port with no data, killing it first if it still runs.
@@ -154,13 +148,42 @@ impl Etcd {
     /// # Errors
     /// When it does not serve.
     pub async fn restart_empty(&mut self) -> Result<()> {
-        self.end().await?;
-        let data = data(self.directory.path());
-        fs::remove_dir_all(&data).with_context(|| format!("removing {}", data.display()))?;
-        let users = self.users.take();
-        self.process = run(&self.arguments)?;
-        self.wait_serving().await?;
-        self.enable(users).await
+        self.member.end().await?;
+        self.member.empty()?;
+        let users = self.member.access.users.take();
+        self.member.restart().await?;
+        if let Some(users) = users {
+            users.enable(self.client().await?).await?;
+            self.member.access.users = Some(users);
+        }
+        Ok(())
+    }
+
+    /// Saves a backup of its data as a file, which lives as long as this etcd.
+    ///
+    /// # Errors
+    /// When etcdctl fails.
+    pub async fn save_backup(&self) -> Result<PathBuf> {
+        let file = self.directory.path().join(format!("{:x}.backup", fastrand::u64(..)));
+        self.etcdctl(&["snapshot", "save", &file.display().to_string()]).await?;
+        Ok(file)
+    }
+
+    /// Starts it again on the same port with the data of a backup, killing it first if it still runs.
+    ///
+    /// # Errors
+    /// When etcdctl fails, or etcd does not serve.
+    pub async fn restore_backup(&mut self, backup: &Path) -> Result<()> {
+        self.member.end().await?;
+        self.member.empty()?;
+        let backup = backup.display().to_string();
+        let mut arguments = vec!["snapshot", "restore", &backup];
+        // The same identity as before: those who knew this etcd are to take it for the same.
+        for name in ["--data-dir", "--name", "--initial-cluster", "--initial-advertise-peer-urls"] {
+            arguments.extend([name, self.member.argument(name)?]);
+        }
+        self.etcdctl(&arguments).await?;
+        self.member.restart().await
     }
 
     /// Freezes it (SIGSTOP): its connections stay open and nothing answers.
@@ -168,7 +191,7 @@ impl Etcd {
     /// # Errors
     /// When it is gone.
     pub fn pause(&self) -> Result<()> {
-        self.process.signal(Signal::SIGSTOP)
+        self.member.pause()
     }
 
     /// Ends a [`Etcd::pause`].
@@ -176,66 +199,6 @@ impl Etcd {
     /// # Errors
     /// When it is gone.
     pub fn resume(&self) -> Result<()> {
-        self.process.signal(Signal::SIGCONT)
+        self.member.resume()
     }
-
-    /// The process itself, for its log and its use of the machine.
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
-    async fn enable(&mut self, users: Option<Users>) -> Result<()> {
-        if let Some(users) = users {
-            users.enable(self.connect(None).await?).await?;
-            self.users = Some(users);
-        }
-        Ok(())
-    }
-
-    async fn end(&mut self) -> Result<()> {
-        if self.process.has_ended() { Ok(()) } else { self.kill().await }
-    }
-
-    async fn connect(&self, user: Option<&User>) -> Result<Client> {
-        let mut options = ConnectOptions::new().with_connect_timeout(Duration::from_secs(2));
-        if let Some(tls) = &self.tls {
-            let client = (fs::read(&tls.client_cert)?, fs::read(&tls.client_key)?);
-            let config = OpenSslClientConfig::default().ca_cert_pem(&fs::read(&tls.ca)?);
-            options = options.with_openssl_tls(config.client_cert_pem_and_key(&client.0, &client.1));
-        }
-        if let Some(user) = user {
-            options = options.with_user(user.name.as_str(), user.password.as_str());
-        }
-        let endpoint = self.endpoint();
-        Client::connect([&endpoint], Some(options))
-            .await
-            .with_context(|| format!("connecting to etcd at {endpoint}"))
-    }
-
-    /// It serves once it answers a linearizable read: then it has a leader too.
-    async fn wait_serving(&self) -> Result<()> {
-        let answered = eventually("etcd answers", START, async || {
-            if self.process.has_ended() {
-                return Ok(false);
-            }
-            ensure_listening(&self.process, self.address)?;
-            let read = async { anyhow::Ok(self.client().await?.get("any", None).await?) };
-            timeout(Duration::from_secs(2), read).await.context("etcd is silent")??;
-            Ok(true)
-        });
-        let answered = answered.await.with_context(|| self.process.tail())?;
-        ensure!(answered, "etcd ended while it started:\n{}", self.process.tail());
-        Ok(())
-    }
-}
-
-fn data(directory: &Path) -> PathBuf {
-    directory.join("data")
-}
-
-fn run(arguments: &[String]) -> Result<Process> {
-    let mut command = Command::new("etcd");
-    command.args(arguments);
-    Process::start(command, Stdout::Kept)
-        .context("no etcd on PATH? `make setup` or `apt-get install etcd-server` installs it")
 }

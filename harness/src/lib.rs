@@ -1,17 +1,19 @@
-//! What Leaseway's tests stand on: a real etcd, real processes, backends that are told what to answer,
-//! a client that counts what failed.
+//! What Leaseway's tests stand on: a real etcd and a scripted one, real processes, backends that are told
+//! what to answer, a client that counts what failed.
 //!
 //! Nothing here depends on Leaseway's own crates: etcd is reached through `etcd-client`, the gateway and
 //! its backends as processes and over sockets, as any user reaches them.
 
 pub mod backend;
 pub mod etcd;
+pub mod fake;
 pub mod http;
 pub mod load;
 mod output;
 pub mod ports;
 pub mod process;
 pub mod quantile;
+pub mod relay;
 pub mod stack;
 pub mod tls;
 pub mod users;

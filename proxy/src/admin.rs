@@ -39,6 +39,8 @@ impl Admin {
             "ready": ready,
             "stopping": self.lifecycle.is_stopping(),
             "synced": self.directory.is_synced(),
+            "stale": self.directory.is_stale(),
+            "guard_held": self.metrics.guard_held().get(),
             "revision": self.directory.revision(),
             "watch_live": status.live,
             "seconds_since_confirmed": confirmed,
@@ -75,13 +77,20 @@ impl Admin {
 }
 
 fn describe(entry: &Entry) -> Value {
-    json!({
+    let mut shown = json!({
         "instance": &*entry.endpoint.instance,
         "address": entry.endpoint.address.to_string(),
         "weight": entry.weight,
         "lease": format!("{:x}", entry.lease),
         "state": entry.state(),
-    })
+    });
+    if let Some(why) = entry.health.ejected {
+        shown["reason"] = json!(why.as_str());
+    }
+    if let Some(probe) = entry.standing.probe() {
+        shown["probe"] = json!(probe);
+    }
+    shown
 }
 
 fn answer_json(status: u16, body: &Value) -> Response<Vec<u8>> {
@@ -107,6 +116,76 @@ impl ServeHttp for Admin {
             "/metrics" => self.metrics(),
             "/services" => self.services(),
             _ => answer(404, "text/plain", b"there are /livez /readyz /metrics /services\n".to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{self, Probe, Writer};
+    use crate::logging::Form;
+    use registry::contract::{Instance, Record};
+    use registry::watch::{Change, Update};
+    use std::time::Instant;
+
+    fn admin() -> (Admin, Writer) {
+        let (directory, writer) = directory::new([]);
+        let (_, status) = watch::channel(Status { audits: 3, repaired: 2, ..Status::default() });
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let output = Output::new(Form::Json, false);
+        (Admin { directory, status, lifecycle: Arc::default(), metrics, output }, writer)
+    }
+
+    fn instance() -> Instance {
+        let record = Record::new(([10, 0, 0, 1], 80).into());
+        Instance { service: "goods".into(), id: "a".into(), record, lease: 7, revision: 3 }
+    }
+
+    fn json(response: &Response<Vec<u8>>) -> Value {
+        serde_json::from_slice(response.body()).unwrap()
+    }
+
+    #[test]
+    fn a_stale_picture_is_ready_and_says_so() {
+        let (admin, mut writer) = admin();
+        assert_eq!(admin.readiness().status(), 503);
+        let endpoints = writer.stage_stale(vec![instance()], 3);
+        writer.probed(&endpoints[0], Probe::Passed);
+        writer.publish(Instant::now);
+        let ready = admin.readiness();
+        assert_eq!(ready.status(), 200);
+        let body = json(&ready);
+        assert_eq!((&body["stale"], &body["synced"]), (&json!(true), &json!(false)));
+        let endpoint = &json(&admin.services())["services"]["goods"][0];
+        assert_eq!((&endpoint["state"], &endpoint["probe"]), (&json!("stale"), &json!("passed")));
+    }
+
+    #[test]
+    fn what_the_guard_holds_is_told() {
+        let (admin, mut writer) = admin();
+        writer.stage(Update::Reset { instances: vec![instance()], revision: 3 });
+        writer.publish(Instant::now);
+        let endpoint = &json(&admin.services())["services"]["goods"][0];
+        assert_eq!((&endpoint["state"], &endpoint["probe"]), (&json!("up"), &Value::Null));
+
+        let gone = Change::Delete { service: "goods".into(), id: "a".into(), revision: 4 };
+        writer.stage(Update::Apply { changes: vec![gone], revision: 4 });
+        let later = Instant::now() + std::time::Duration::from_secs(60);
+        writer.publish(|| later);
+        admin.metrics.guard_held().set(1);
+        let body = json(&admin.readiness());
+        assert_eq!((&body["stale"], &body["guard_held"]), (&json!(false), &json!(1)));
+        let endpoint = &json(&admin.services())["services"]["goods"][0];
+        assert_eq!((&endpoint["state"], &endpoint["probe"]), (&json!("suspect"), &json!("pending")));
+    }
+
+    #[test]
+    fn metrics_count_what_audits_found() {
+        let (admin, _writer) = admin();
+        let text = String::from_utf8(admin.metrics().into_body()).unwrap();
+        for line in ["leaseway_registry_audits_total 3", "leaseway_registry_repaired_keys_total 2"] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
         }
     }
 }

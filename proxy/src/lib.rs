@@ -3,6 +3,7 @@
 //! ```text
 //! main -> server -> gateway    the way of a request
 //!           |         balance    whom it goes to
+//!           |         health     who works, and how much is too much
 //!           |       discovery  the registry's updates -> the directory
 //!           |         directory  the current picture
 //!           |       admin      what operators ask
@@ -18,6 +19,7 @@ pub mod config;
 pub mod directory;
 pub mod discovery;
 pub mod gateway;
+pub mod health;
 pub mod lifecycle;
 pub mod logging;
 pub mod metrics;

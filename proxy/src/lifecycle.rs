@@ -30,9 +30,9 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Ready: the directory has been filled, and nobody has told us to stop.
+    /// Ready: the directory has been filled, be it from the snapshot, and nobody has told us to stop.
     pub fn is_ready(&self, directory: &Directory) -> bool {
-        directory.is_synced() && !self.is_stopping()
+        directory.is_filled() && !self.is_stopping()
     }
 
     /// Whether the process was told to stop.

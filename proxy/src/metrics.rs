@@ -1,7 +1,7 @@
 //! Every metric's name and labels.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -11,6 +11,7 @@ use prometheus::{
 use registry::status::Status;
 
 use crate::directory::{Directory, State};
+use crate::health::passive::Reason;
 
 /// From 0.5 ms, a proxied request on one machine, to 30 s, the longest wait for a first byte.
 const DURATION_BUCKETS: [f64; 14] =
@@ -24,7 +25,11 @@ pub struct Metrics {
     durations: HistogramVec,
     in_flight: IntGauge,
     retries: IntCounterVec,
+    retries_denied: IntCounterVec,
+    limited: IntCounterVec,
     endpoints: IntGaugeVec,
+    ejections: IntCounterVec,
+    panic: IntGaugeVec,
     registry_revision: IntGauge,
     registry_live: IntGauge,
     registry_confirmed: IntGauge,
@@ -32,6 +37,14 @@ pub struct Metrics {
     registry_lists: IntCounter,
     registry_failures: IntCounter,
     registry_skipped: IntCounter,
+    registry_audits: IntCounter,
+    registry_audits_failed: IntCounter,
+    registry_repaired: IntCounter,
+    stale: IntGauge,
+    guard_held: IntGauge,
+    guard_alarms: IntCounter,
+    snapshot_stored: IntGauge,
+    snapshot_failures: IntCounter,
     panics: IntCounter,
     lines_dropped: IntCounter,
 }
@@ -71,6 +84,37 @@ impl Metrics {
                     &["service", "reason"],
                 ),
             )?,
+            retries_denied: register(
+                &registry,
+                IntCounterVec::new(
+                    opts("retries_denied_total", "Retries that the service's budget did not allow."),
+                    &["service"],
+                ),
+            )?,
+            limited: register(
+                &registry,
+                IntCounterVec::new(
+                    opts(
+                        "limited_total",
+                        "Requests declined because too many were in flight, by service and limit.",
+                    ),
+                    &["service", "limit"],
+                ),
+            )?,
+            ejections: register(
+                &registry,
+                IntCounterVec::new(
+                    opts("ejections_total", "Endpoints ejected, by service and reason."),
+                    &["service", "reason"],
+                ),
+            )?,
+            panic: register(
+                &registry,
+                IntGaugeVec::new(
+                    opts("panic", "1 while so many endpoints of the service are out that all are used."),
+                    &["service"],
+                ),
+            )?,
             endpoints: register(
                 &registry,
                 IntGaugeVec::new(opts("endpoints", "Endpoints by service and state."), &["service", "state"]),
@@ -94,6 +138,32 @@ impl Metrics {
                 "registry_skipped_records_total",
                 "Records that were no registration.",
             )?,
+            registry_audits: counter(
+                "registry_audits_total",
+                "Comparisons of the directory with a complete list.",
+            )?,
+            registry_audits_failed: counter(
+                "registry_audits_failed_total",
+                "Audits that a call's failure ended; they are tried again.",
+            )?,
+            registry_repaired: counter(
+                "registry_repaired_keys_total",
+                "Keys that an audit found to differ, and repaired.",
+            )?,
+            stale: gauge("stale", "1 while the directory shows the snapshot, not the registry.")?,
+            guard_held: gauge("guard_held", "Endpoints that the guard holds without a registration.")?,
+            guard_alarms: counter(
+                "guard_alarms_total",
+                "Times that the guard began to hold endpoints of a service.",
+            )?,
+            snapshot_stored: gauge(
+                "snapshot_stored_timestamp_seconds",
+                "When the snapshot was last written, in Unix time; 0: not by this process.",
+            )?,
+            snapshot_failures: counter(
+                "snapshot_failures_total",
+                "Snapshots that could not be read or written.",
+            )?,
             panics: counter("panics_total", "Requests that a panic ended.")?,
             lines_dropped: counter("log_lines_dropped_total", "Log lines dropped because nobody took them.")?,
             registry,
@@ -106,6 +176,8 @@ impl Metrics {
             name: name.to_owned(),
             requests: self.requests.clone(),
             retries: self.retries.clone(),
+            retries_denied: self.retries_denied.clone(),
+            limited: self.limited.clone(),
             duration: self.durations.with_label_values(&[name]),
             by_status: Default::default(),
         }
@@ -114,6 +186,32 @@ impl Metrics {
     /// Requests being served.
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    /// Endpoints that the guard holds.
+    pub fn guard_held(&self) -> &IntGauge {
+        &self.guard_held
+    }
+
+    /// Counts that the guard began to hold endpoints of a service.
+    pub fn guard_alarmed(&self) {
+        self.guard_alarms.inc();
+    }
+
+    /// Notes that the snapshot was written.
+    pub fn snapshot_stored(&self, at: SystemTime) {
+        let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.snapshot_stored.set(as_gauge(since_epoch.as_secs()));
+    }
+
+    /// Counts a snapshot that could not be read or written.
+    pub fn snapshot_failed(&self) {
+        self.snapshot_failures.inc();
+    }
+
+    /// Counts an endpoint that was ejected.
+    pub fn ejected(&self, service: &str, why: Reason) {
+        self.ejections.with_label_values(&[service, why.as_str()]).inc();
     }
 
     /// Counts a request that a panic ended.
@@ -140,10 +238,14 @@ impl Metrics {
     }
 
     fn show_directory(&self, directory: &Directory) {
+        self.stale.set(directory.is_stale().into());
         // Services that are gone take their series with them.
         self.endpoints.reset();
+        self.panic.reset();
         for service in directory.services().values() {
             let endpoints = service.endpoints();
+            let panics = endpoints.entries().iter().any(|entry| entry.health.panic);
+            self.panic.with_label_values(&[&**service.name()]).set(panics.into());
             for state in State::ALL {
                 let count = endpoints.entries().iter().filter(|e| e.state() == state).count();
                 self.endpoints
@@ -162,6 +264,9 @@ impl Metrics {
         mirror(&self.registry_lists, status.lists);
         mirror(&self.registry_failures, status.failures);
         mirror(&self.registry_skipped, status.skipped);
+        mirror(&self.registry_audits, status.audits);
+        mirror(&self.registry_audits_failed, status.audits_failed);
+        mirror(&self.registry_repaired, status.repaired);
     }
 }
 
@@ -190,6 +295,8 @@ pub struct ServiceMetrics {
     name: String,
     requests: IntCounterVec,
     retries: IntCounterVec,
+    retries_denied: IntCounterVec,
+    limited: IntCounterVec,
     duration: Histogram,
     by_status: Box<StatusCounters>,
 }
@@ -218,5 +325,15 @@ impl ServiceMetrics {
     /// Counts an attempt beyond the first.
     pub fn retried(&self, reason: &str) {
         self.retries.with_label_values(&[&*self.name, reason]).inc();
+    }
+
+    /// Counts a retry that the budget did not allow.
+    pub fn retry_denied(&self) {
+        self.retries_denied.with_label_values(&[&*self.name]).inc();
+    }
+
+    /// Counts a request that was declined: `limit` is full.
+    pub fn limited(&self, limit: &str) {
+        self.limited.with_label_values(&[&*self.name, limit]).inc();
     }
 }

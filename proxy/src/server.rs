@@ -1,11 +1,13 @@
 //! Builds Pingora's server: which services run, in which order they get ready, how it stops.
 //!
 //! ```text
-//! discovery   feeds the directory; ready with the first list
+//! discovery   feeds the directory; ready with the first list, or with the snapshot
 //! sockets     hands the sockets that were bound at the start to Pingora
 //! bootstrap   under -u: takes the sockets of a running process, after discovery
 //! gateway     listens after both: from the start, or under -u once it can serve
 //! admin       likewise
+//! watch       breaks off requests that wait too long for their answers
+//! checks      asks endpoints whether they are well, where the configuration says so
 //! stop        when told to: waits until nothing is in flight, then ends the process
 //! ```
 
@@ -28,6 +30,7 @@ use crate::config::{Config, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
 use crate::gateway::Gateway;
+use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
 use crate::lifecycle::{EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
 use crate::metrics::Metrics;
@@ -47,6 +50,14 @@ pub enum StartError {
     /// The directory of pid file and upgrade socket cannot be used.
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
+    /// The check of a service cannot be made into a request.
+    #[error("cannot check the endpoints of {service}: use another probe in gateway.services.{service}.check")]
+    Check {
+        /// The service.
+        service: Arc<str>,
+        /// Why.
+        source: Box<pingora::Error>,
+    },
     /// Two metrics of one name.
     #[error("cannot set up the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -87,13 +98,21 @@ fn build(
 ) -> Result<Server, StartError> {
     let Config { server: conf, gateway: config, .. } = config;
     let services = config.routes.iter().map(|route| route.service.as_str());
-    let (directory, writer) = directory::new(services);
+    let settings = |name| (name, config.services.get(name).clone());
+    let (directory, writer) = directory::with_settings(services.map(settings));
     let metrics = Arc::new(Metrics::new()?);
-    let registry = &config.registry;
+    let registry = config.registry.clone();
     let watch = watch(registry.connection.clone(), registry.watch.clone());
-    let (discovery, status) = Discovery::new(watch, registry.watch.prefix.clone(), writer);
+    let connect = config.timeouts.connect;
+    let (discovery, status) = Discovery::new(watch, writer, registry, connect, metrics.clone());
+    let (verdicts, found) = verdict::channel();
+    let discovery = discovery.with_verdicts(found);
+    let watch = Arc::new(Watch::default());
+    let checks = Checks::new(&directory, &verdicts)
+        .map_err(|(service, source)| StartError::Check { service, source })?;
+    let health = health::services(&directory, &config.services, &verdicts, &watch);
     let gateway =
-        Gateway::new(&config, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());
+        Gateway::new(&config, directory.clone(), &health, metrics.clone(), lifecycle.clone(), output.clone());
     let stop = Stop { lifecycle: lifecycle.clone(), drain: config.timeouts.drain, output: output.clone() };
     let admin = Admin { directory, status, lifecycle, metrics, output: output.clone() };
 
@@ -102,10 +121,12 @@ fn build(
     let sockets = server.add_service(sockets);
     // Bootstrap replaces the table of sockets, so what was bound here comes after it.
     sockets.add_dependency(&bootstrap);
-    let discovery = server.add_service(background("discovery", Feed::new(discovery, output)));
+    let discovery = server.add_service(background("discovery", Feed::new(discovery, output.clone())));
     if arguments.upgrade {
         bootstrap.add_dependency(&discovery);
     }
+    server.add_service(background("watch", Watching { watch, output: output.clone() }));
+    server.add_service(background("checks", Checking::new(checks, output)));
     server.add_service(background("stop", stop));
     let gateway = http_proxy_service_with_name(&server.configuration, gateway, "gateway");
     listen(&mut server, &sockets, gateway, &config.listen);
@@ -149,20 +170,65 @@ impl Feed {
 
 #[async_trait]
 impl BackgroundService for Feed {
-    async fn start_with_ready_notifier(&self, _: ShutdownWatch, ready: ServiceReadyNotifier) {
+    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         // The process has forked by now, if it does at all: threads may start.
         if let Err(error) = self.output.start_writer() {
             tracing::warn!(%error, "cannot start the log's writer: each line is written at once");
         }
         let discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(discovery) = discovery else { return };
-        // A gateway whose picture stands still must not live on: a panic in there ends the process.
-        let feeding = tokio::spawn(discovery.run(move || ready.notify_ready()));
-        if let Err(error) = feeding.await {
-            tracing::error!(%error, "discovery ended: ending the process");
-            self.output.flush();
-            std::process::exit(1);
-        }
+        let stopping = async move {
+            // An error means that the server itself is gone.
+            let _ = shutdown.wait_for(|stopping| *stopping).await;
+        };
+        // A gateway whose picture stands still must not live on.
+        run_or_exit("discovery", &self.output, discovery.run(stopping, move || ready.notify_ready())).await;
+    }
+}
+
+/// Watches over waiting requests for as long as the process lives.
+struct Watching {
+    watch: Arc<Watch>,
+    output: Arc<Output>,
+}
+
+#[async_trait]
+impl BackgroundService for Watching {
+    async fn start(&self, _: ShutdownWatch) {
+        let watch = self.watch.clone();
+        // Requests would wait for ever without it.
+        run_or_exit("the watch", &self.output, async move { watch.run().await }).await;
+    }
+}
+
+/// Asks endpoints whether they are well for as long as the process lives.
+struct Checking {
+    checks: Mutex<Option<Checks>>,
+    output: Arc<Output>,
+}
+
+impl Checking {
+    fn new(checks: Checks, output: Arc<Output>) -> Self {
+        Self { checks: Mutex::new(Some(checks)), output }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Checking {
+    async fn start(&self, _: ShutdownWatch) {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(checks) = checks else { return };
+        // What is unhealthy would never be used again without them.
+        run_or_exit("checks", &self.output, checks.run()).await;
+    }
+}
+
+/// Runs what the gateway must not live on without: a panic in there ends the process.
+async fn run_or_exit(name: &str, output: &Arc<Output>, task: impl Future<Output = ()> + Send + 'static) {
+    if let Err(error) = tokio::spawn(task).await {
+        tracing::error!(%error, "{name} ended: ending the process");
+        output.flush();
+        std::process::exit(1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Pingora's own load balancer over the directory, against a real etcd.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -8,10 +9,11 @@ use harness::etcd::{Etcd, key};
 use harness::wait::eventually;
 use pingora_load_balancing::selection::RoundRobin;
 use pingora_load_balancing::{Backends, LoadBalancer};
+use proxy::config::{Guard, Registry};
 use proxy::directory;
 use proxy::discovery::{Discovery, ServiceEndpoints};
+use proxy::metrics::Metrics;
 use registry::connect::Connection;
-use registry::contract::Prefix;
 use registry::watch::{Settings, watch};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,11 +44,16 @@ async fn until_picks(balancer: &LoadBalancer<RoundRobin>, expected: &[(&str, usi
 async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
     let etcd = Etcd::start().await?;
     let (directory, writer) = directory::new([]);
-    let prefix = Prefix::default();
-    let watch =
-        watch(Connection::to([etcd.endpoint()]), Settings { prefix: prefix.clone(), ..Settings::default() });
-    let (discovery, _status) = Discovery::new(watch, prefix, writer);
-    let running = tokio::spawn(discovery.run(|| {}));
+    let settings = Registry {
+        connection: Connection::to([etcd.endpoint()]),
+        watch: Settings::default(),
+        guard: Guard::default(),
+        snapshot: None,
+    };
+    let watch = watch(settings.connection.clone(), settings.watch.clone());
+    let metrics = Arc::new(Metrics::new()?);
+    let (discovery, _status) = Discovery::new(watch, writer, settings, Duration::from_secs(1), metrics);
+    let running = tokio::spawn(discovery.run(std::future::pending(), || {}));
     let backends = Backends::new(Box::new(ServiceEndpoints::new(directory, "goods")));
     let balancer = LoadBalancer::<RoundRobin>::from_backends(backends);
     until_picks(&balancer, &[]).await?;

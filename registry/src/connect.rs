@@ -107,6 +107,9 @@ pub enum Cause {
         /// The certificate that was shown.
         certificate: PathBuf,
     },
+    /// The answer is none that the call can have.
+    #[error("the answer makes no sense: {0}")]
+    Answer(&'static str),
     /// The peer ended the stream.
     #[error("the stream was closed")]
     Closed,
@@ -290,12 +293,16 @@ impl Opener {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Not made in vain: it reads the system's authorities, which takes milliseconds at each connection.
+        if endpoint.uri().scheme_str() == Some("http") {
+            return Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(tcp)));
+        }
         let connector = https(tcp, tls).map_err(Cause::Certificates)?;
         Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(connector)))
     }
 }
 
-/// For `http://` endpoints too, which it leaves alone.
+/// TCP with TLS on it.
 fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpConnector>, ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     builder.set_alpn_protos(b"\x02h2")?;

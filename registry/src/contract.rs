@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::Utf8Error;
 use std::sync::Arc;
 
@@ -49,6 +49,11 @@ impl Prefix {
     /// The key of an instance.
     pub fn key(&self, service: &str, instance: &str) -> String {
         format!("{}/{service}/{instance}", self.0)
+    }
+
+    /// The length of the longest key that an instance can have, in bytes.
+    pub fn longest_key(&self) -> usize {
+        self.0.len() + 2 + 2 * MAX_SEGMENT
     }
 
     /// All keys below the prefix. The slash belongs to it: `/reg` must not take `/registry2/...`.
@@ -178,6 +183,17 @@ impl Record {
     }
 }
 
+/// Where clouds tell an instance its secrets, outside the link-local networks: a request that a registration
+/// led there would bring them to whoever wrote it.
+const CLOUD_METADATA: [IpAddr; 3] = [
+    // AWS, "Use the Instance Metadata Service": the address for IPv6.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    // Google Cloud, "About VM metadata": the same for instances with IPv6 alone.
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    // Alibaba Cloud, "Query instance metadata".
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+];
+
 /// Reads `ip:port` and refuses what can never be a backend.
 pub fn parse_address(text: &str) -> Result<SocketAddr, RecordError> {
     let address: SocketAddr = text.parse().map_err(|_| RecordError::Address(shorten(text)))?;
@@ -192,6 +208,7 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, RecordError> {
         IpAddr::V4(ip) if ip.is_broadcast() => refuse("it is broadcast"),
         IpAddr::V4(ip) if ip.is_link_local() => refuse("it is link-local"),
         IpAddr::V6(ip) if ip.is_unicast_link_local() => refuse("it is link-local"),
+        ip if CLOUD_METADATA.contains(&ip) => refuse("it is a cloud's metadata service"),
         ip => Ok(SocketAddr::new(ip, address.port())),
     }
 }
@@ -257,7 +274,7 @@ pub enum RecordError {
 }
 
 /// Text from outside, bounded before it enters an error and so a log line.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const SHOWN: usize = 80;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),

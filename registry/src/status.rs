@@ -17,7 +17,7 @@ pub struct Status {
     pub trouble: Option<String>,
     /// Events received (puts and deletes, also of bad records).
     pub events: u64,
-    /// Lists read: one at the start, one more after each compaction or step back in history.
+    /// Lists read: one at the start, one more after each compaction, step back in history or repair.
     pub lists: u64,
     /// Failures of a call, a stream or a deadline.
     pub failures: u64,
@@ -25,6 +25,8 @@ pub struct Status {
     pub skipped: u64,
     /// Audits that compared the picture with a list.
     pub audits: u64,
+    /// Audits that did not come to their end; each is tried again.
+    pub audits_failed: u64,
     /// Keys that differed in an audit. Zero, unless the registry lost an event.
     pub repaired: u64,
 }

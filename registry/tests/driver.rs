@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use registry::connect::{CallError, Cause};
 use registry::contract::Prefix;
-use registry::watch::source::{Event, Listing, Message, Raw, Source, Stream};
+use registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream};
 use registry::watch::{Change, Settings, Update, Watch, watch_source};
 use tokio::time::Instant;
 
@@ -55,14 +56,14 @@ fn refused() -> CallError {
 fn raw(id: &str, revision: i64) -> Raw {
     Raw {
         key: Prefix::default().key("goods", id).into_bytes(),
-        value: b"10.0.0.1:80".to_vec(),
+        value: b"10.0.0.1:80".to_vec().into(),
         lease: 7,
         revision,
     }
 }
 
 fn created(revision: i64) -> Message {
-    Message::Created { revision }
+    Message::Created { revision, cluster: 7 }
 }
 
 fn put(id: &str, revision: i64, complete: bool) -> Message {
@@ -74,11 +75,17 @@ fn put(id: &str, revision: i64, complete: bool) -> Message {
 impl Source for Script {
     type Stream = Played;
 
-    async fn list(&mut self) -> Result<Listing, CallError> {
+    async fn records(&mut self, _: &Cursor) -> Result<Page<Raw>, CallError> {
         match self.next("list".into())? {
-            Play::List(revision) => Ok(Listing { records: vec![raw("listed", revision)], revision }),
+            Play::List(revision) => {
+                Ok(Page { items: vec![raw("listed", revision)], revision, cluster: 7, next: None })
+            }
             _ => panic!("the script expected another call than a list"),
         }
+    }
+
+    fn keys(&self, _: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>> {
+        panic!("the script expected no audit");
     }
 
     async fn revision(&mut self) -> Result<i64, CallError> {
@@ -95,7 +102,9 @@ impl Source for Script {
         }
     }
 
-    fn disconnect(&mut self) {}
+    fn disconnect(&mut self) {
+        self.asked.lock().unwrap().push("disconnect".into());
+    }
 }
 
 struct Played(VecDeque<Message>);
@@ -121,7 +130,9 @@ async fn play(plays: impl IntoIterator<Item = Play>) -> (Vec<Update>, Vec<String
         watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
     let driver = tokio::spawn(driver.run());
     let mut seen = Vec::new();
+    let started = Instant::now();
     while !script.plays.lock().unwrap().is_empty() || status.borrow().live {
+        assert!(started.elapsed() < Duration::from_secs(600), "stuck after {:?}", script.asked());
         // The clock is paused: this returns when everything else waits.
         tokio::time::sleep(Duration::from_secs(1)).await;
         while let Ok(update) = updates.try_recv() {
@@ -139,6 +150,11 @@ fn ids(update: &Update) -> Vec<&str> {
     }
 }
 
+/// What was asked, without the connections that were given up in between.
+fn calls(asked: &[String]) -> Vec<&str> {
+    asked.iter().map(String::as_str).filter(|call| *call != "disconnect").collect()
+}
+
 fn id(change: &Change) -> &str {
     match change {
         Change::Put(instance) => &instance.id,
@@ -146,21 +162,20 @@ fn id(change: &Change) -> &str {
     }
 }
 
-fn cancelled(compacted: bool) -> Message {
-    let reason = "because".to_owned();
-    Message::Cancelled { compacted, reason }
+fn cancelled(reason: Reason) -> Message {
+    Message::Cancelled { reason, text: "because".to_owned() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_compacted_watch_is_listed_again() {
     let (updates, asked) = play([
         Play::List(10),
-        Play::Open(vec![created(10), cancelled(true)]),
+        Play::Open(vec![created(10), cancelled(Reason::Compacted)]),
         Play::List(20),
         Play::Open(vec![created(20)]),
     ])
     .await;
-    assert_eq!(asked[..4], ["list", "open 11", "list", "open 21"]);
+    assert_eq!(calls(&asked)[..4], ["list", "open 11", "list", "open 21"]);
     assert_eq!(updates.len(), 2);
 }
 
@@ -168,11 +183,11 @@ async fn a_compacted_watch_is_listed_again() {
 async fn a_watch_cancelled_for_another_reason_resumes_where_it_was() {
     let (updates, asked) = play([
         Play::List(10),
-        Play::Open(vec![created(10), put("a", 12, true), cancelled(false)]),
+        Play::Open(vec![created(10), put("a", 12, true), cancelled(Reason::Other)]),
         Play::Open(vec![created(12)]),
     ])
     .await;
-    assert_eq!(asked[..3], ["list", "open 11", "open 13"]);
+    assert_eq!(calls(&asked)[..3], ["list", "open 11", "open 13"]);
     assert_eq!(updates.iter().flat_map(ids).collect::<Vec<_>>(), ["listed", "a"]);
 }
 
@@ -180,11 +195,11 @@ async fn a_watch_cancelled_for_another_reason_resumes_where_it_was() {
 async fn a_fragment_without_its_rest_is_asked_for_again() {
     let (updates, asked) = play([
         Play::List(10),
-        Play::Open(vec![created(10), put("a", 12, false), cancelled(false)]),
+        Play::Open(vec![created(10), put("a", 12, false), cancelled(Reason::Other)]),
         Play::Open(vec![created(12), put("a", 12, false), put("b", 12, true)]),
     ])
     .await;
-    assert_eq!(asked[..3], ["list", "open 11", "open 12"]);
+    assert_eq!(calls(&asked)[..3], ["list", "open 11", "open 12"]);
     assert_eq!(updates.iter().flat_map(ids).collect::<Vec<_>>(), ["listed", "a", "a", "b"]);
 }
 
@@ -201,7 +216,42 @@ async fn a_registry_whose_revision_fell_is_listed_again_and_a_lagging_member_is_
         Play::Open(vec![created(4)]),
     ])
     .await;
-    assert_eq!(asked[..7], ["list", "open 11", "revision", "open 11", "revision", "list", "open 5"]);
+    assert_eq!(calls(&asked)[..7], ["list", "open 11", "revision", "open 11", "revision", "list", "open 5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_at_another_cluster_is_listed_again() {
+    let elsewhere = Message::Created { revision: 10, cluster: 8 };
+    let (_, asked) =
+        play([Play::List(10), Play::Open(vec![elsewhere]), Play::List(10), Play::Open(vec![created(10)])])
+            .await;
+    assert_eq!(calls(&asked)[..4], ["list", "open 11", "list", "open 11"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_renewed_for_what_another_may_cure_and_kept_otherwise() {
+    for (reason, expected) in [
+        (Reason::Other, &["open 11", "disconnect", "open 11"][..]),
+        (Reason::TokenRejected, &["open 11", "disconnect", "open 11"]),
+        (Reason::NoLeader, &["open 11", "disconnect", "open 11"]),
+        (Reason::Compacted, &["open 11", "list"]),
+        (Reason::TooLong, &["open 11", "list"]),
+    ] {
+        let again = if expected.contains(&"list") { Play::List(10) } else { Play::Open(vec![created(10)]) };
+        let (_, asked) =
+            play([Play::List(10), Play::Open(vec![created(10), cancelled(reason)]), again]).await;
+        assert_eq!(asked[1..=expected.len()], *expected, "{reason:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_a_new_login_does_not_cure_is_met_with_patience_on_the_same_connection() {
+    let started = Instant::now();
+    let refused = || Play::Open(vec![cancelled(Reason::PermissionDenied)]);
+    let (_, asked) = play([Play::List(10)].into_iter().chain((0..12).map(|_| refused()))).await;
+    assert!(started.elapsed() > Duration::from_secs(10), "{:?}", started.elapsed());
+    let scripted = &asked[..14];
+    assert_eq!(scripted.iter().filter(|call| *call == "disconnect").count(), 1, "{scripted:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +272,7 @@ async fn a_registry_that_always_fails_is_not_asked_in_a_loop() {
 
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_compacts_in_a_loop_is_not_listed_in_a_loop() {
-    let round = |n: i64| [Play::List(n), Play::Open(vec![created(n), cancelled(true)])];
+    let round = |n: i64| [Play::List(n), Play::Open(vec![created(n), cancelled(Reason::Compacted)])];
     let started = Instant::now();
     play((10..60).flat_map(round)).await;
     assert!(started.elapsed() > Duration::from_secs(5), "{:?}", started.elapsed());

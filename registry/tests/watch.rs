@@ -5,13 +5,19 @@ mod support;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use etcd_client::{Txn, TxnOp};
-use harness::etcd::{Etcd, key};
-use registry::connect::Connection;
-use registry::contract::Prefix;
-use registry::watch::Update;
-use registry::watch::source::{EtcdSource, Message, Source, Stream};
-use support::{Picture, as_reader};
+use async_trait::async_trait;
+use etcd_client::{Permission, RoleRevokePermissionOptions, Txn, TxnOp};
+use futures_util::future::BoxFuture;
+use harness::etcd::{AuthToken, Etcd, PREFIX, key};
+use registry::connect::{CallError, Connection};
+use registry::contract::{Instance, Prefix};
+use registry::status::Status;
+use registry::watch::source::{
+    Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Reason, Source, Stream,
+};
+use registry::watch::{Settings, Update, Watch, watch_source};
+use support::{PATIENCE, Picture, as_reader};
+use tokio::sync::{mpsc, watch};
 
 fn plain(etcd: &Etcd) -> Connection {
     Connection::to([etcd.endpoint()])
@@ -120,7 +126,7 @@ async fn a_watch_from_a_compacted_revision_is_told_so() -> Result<()> {
     let created = stream.message().await?;
     assert!(matches!(created, Message::Created { .. }), "{created:?}");
     let cancelled = stream.message().await?;
-    assert!(matches!(cancelled, Message::Cancelled { compacted: true, .. }), "{cancelled:?}");
+    assert!(matches!(cancelled, Message::Cancelled { reason: Reason::Compacted, .. }), "{cancelled:?}");
     Ok(())
 }
 
@@ -277,4 +283,202 @@ async fn a_quiet_watch_stays_live() -> Result<()> {
     assert!(lost.is_err(), "{lost:?}");
     assert_eq!(picture.status().failures, 0);
     Ok(())
+}
+
+/// A watch that is audited every second.
+fn audited<S: Source>(source: S) -> (mpsc::Receiver<Update>, watch::Receiver<Status>) {
+    let settings = Settings { audit: Some(Duration::from_secs(1)), ..Settings::default() };
+    let (Watch { updates, status }, driver) = watch_source(source, settings);
+    tokio::spawn(driver.run());
+    (updates, status)
+}
+
+async fn until(
+    status: &mut watch::Receiver<Status>,
+    what: &str,
+    wanted: impl FnMut(&Status) -> bool,
+) -> Result<Status> {
+    let reached = tokio::time::timeout(PATIENCE, status.wait_for(wanted)).await;
+    Ok(reached.with_context(|| format!("the watch's status never was: {what}"))??.clone())
+}
+
+/// Puts 100 keys at once, again and again, in revisions of their own.
+async fn keep_writing(etcd: &Etcd, prefix: &str) -> Result<()> {
+    let mut client = etcd.client().await?;
+    for round in 0.. {
+        let put = |n| TxnOp::put(format!("{prefix}{n}"), format!("10.0.{}.1:80", round % 200), None);
+        client.txn(Txn::new().and_then((0..100).map(put).collect::<Vec<_>>())).await?;
+    }
+    Ok(())
+}
+
+/// Audits beside a writer below `prefix`.
+async fn audits_beside_a_writer(prefix: &str) -> Result<Status> {
+    let etcd = Etcd::start().await?;
+    etcd.put(&key("goods", "quiet"), "10.0.0.1:80").await?;
+    let source = EtcdSource::new(plain(&etcd), Prefix::default().range());
+    let (mut updates, mut status) = audited(source);
+    let read = async {
+        while updates.recv().await.is_some() {}
+        anyhow::bail!("the watch ended")
+    };
+    tokio::select! {
+        ended = keep_writing(&etcd, prefix) => ended.map(|()| unreachable!("it never ends")),
+        ended = read => ended,
+        status = until(&mut status, "five audits", |s| s.audits >= 5) => status,
+    }
+}
+
+#[tokio::test]
+async fn audits_of_a_quiet_prefix_on_a_busy_etcd_come_to_their_end() -> Result<()> {
+    let status = audits_beside_a_writer("/elsewhere/").await?;
+    assert_eq!((status.repaired, status.audits_failed, status.failures), (0, 0, 0));
+    assert!(status.revision > 10, "an audit advances the watch: {}", status.revision);
+    Ok(())
+}
+
+#[tokio::test]
+async fn audits_of_a_busy_prefix_come_to_their_end() -> Result<()> {
+    let status = audits_beside_a_writer(&key("goods", "busy-")).await?;
+    assert_eq!((status.repaired, status.audits_failed, status.failures), (0, 0, 0));
+    assert!(status.events > 1_000, "the stream is read meanwhile: {}", status.events);
+    Ok(())
+}
+
+/// An etcd that loses each event of the instance `lost`, once listed.
+struct Lossy(EtcdSource);
+
+struct LossyStream(EtcdStream);
+
+#[async_trait]
+impl Source for Lossy {
+    type Stream = LossyStream;
+
+    async fn records(&mut self, cursor: &Cursor) -> Result<Page<Raw>, CallError> {
+        self.0.records(cursor).await
+    }
+
+    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>> {
+        self.0.keys(cursor)
+    }
+
+    async fn revision(&mut self) -> Result<i64, CallError> {
+        self.0.revision().await
+    }
+
+    async fn open(&mut self, from: i64) -> Result<LossyStream, CallError> {
+        Ok(LossyStream(self.0.open(from).await?))
+    }
+
+    fn disconnect(&mut self) {
+        self.0.disconnect();
+    }
+}
+
+#[async_trait]
+impl Stream for LossyStream {
+    async fn message(&mut self) -> Result<Message, CallError> {
+        let message = self.0.message().await?;
+        let Message::Events { mut events, complete } = message else { return Ok(message) };
+        let lost = key("goods", "lost").into_bytes();
+        events.retain(|event| match event {
+            Event::Put(raw) => raw.key != lost,
+            Event::Delete { key, .. } => *key != lost,
+        });
+        Ok(Message::Events { events, complete })
+    }
+
+    async fn ask_progress(&mut self) -> Result<(), CallError> {
+        self.0.ask_progress().await
+    }
+}
+
+#[tokio::test]
+async fn what_a_watch_lost_is_found_and_repaired() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    etcd.put(&key("goods", "kept"), "10.0.0.1:80").await?;
+    let source = EtcdSource::new(plain(&etcd), Prefix::default().range());
+    let (mut updates, mut status) = audited(Lossy(source));
+    until(&mut status, "live", |s| s.live).await?;
+
+    etcd.put(&key("goods", "lost"), "10.0.0.2:80").await?;
+    until(&mut status, "a put repaired", |s| s.repaired == 1 && s.live).await?;
+    etcd.delete(&key("goods", "lost")).await?;
+    let end = until(&mut status, "a delete repaired", |s| s.repaired == 2 && s.live).await?;
+    assert_eq!((end.lists, end.failures), (3, 0));
+
+    let mut lists = Vec::new();
+    while let Ok(update) = updates.try_recv() {
+        if let Update::Reset { instances, .. } = update {
+            lists.push(ids(&instances));
+        }
+    }
+    assert_eq!(lists, [vec!["kept"], vec!["kept", "lost"], vec!["kept"]]);
+    Ok(())
+}
+
+fn ids(instances: &[Instance]) -> Vec<String> {
+    instances.iter().map(|i| i.id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn values_of_a_mebibyte_are_skipped_and_stop_no_list() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let mut client = etcd.client().await?;
+    for n in 0..400 {
+        let value = if n % 4 == 0 { vec![b'x'; 1 << 20] } else { b"10.0.0.1:80".to_vec() };
+        client.put(key("goods", &format!("{n:03}")), value, None).await?;
+    }
+    let mut picture = Picture::follow(plain(&etcd));
+    picture.until("300 instances", |p| p.shown().len() == 300).await?;
+    let status = picture.until_status("audited", |s| s.audits == 1).await?;
+    assert_eq!((status.lists, status.skipped, status.failures, status.repaired), (1, 100, 0, 0));
+
+    etcd.put(&key("goods", "000"), vec![b'y'; 1 << 20]).await?;
+    etcd.put(&key("goods", "000"), "10.0.0.1:80").await?;
+    picture.until("healed", |p| p.shown().len() == 301).await?;
+    assert_eq!(picture.status().skipped, 101);
+    Ok(())
+}
+
+#[tokio::test]
+async fn audits_outlive_expired_tokens_and_changed_roles() -> Result<()> {
+    let ttl = Duration::from_secs(2);
+    let etcd = Etcd::builder().users().auth_token(AuthToken::Jwt { ttl }).start().await?;
+    let source = EtcdSource::new(as_reader(&etcd), Prefix::default().range());
+    let (_updates, mut status) = audited(source);
+    until(&mut status, "audited after its token has expired", |s| s.audits >= 4).await?;
+
+    // The token is of an older state of the users from here on, and says so until it expires.
+    etcd.client().await?.role_add("another").await?;
+    let audits = status.borrow().audits;
+    let after = until(&mut status, "audited after a change", |s| s.audits >= audits + 4).await?;
+    assert_eq!((after.failures, after.lists), (0, 1), "the watch itself goes on: {after:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_is_taken_away_is_said_and_survived() -> Result<()> {
+    let mut etcd = Etcd::builder().users().start().await?;
+    let reader = etcd.users().context("no users")?.reader.name.clone();
+    etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
+    let mut picture = Picture::follow(as_reader(&etcd));
+    picture.until_shown(&["goods/a=10.0.0.1:80"]).await?;
+
+    let end = Prefix::default().range().end;
+    let options = RoleRevokePermissionOptions::new().with_range_end(end);
+    etcd.client().await?.role_revoke_permission(reader.as_str(), PREFIX, Some(options)).await?;
+    etcd.restart().await?;
+    let status = picture
+        .until_status("told what to grant", |s| {
+            s.trouble.as_ref().is_some_and(|t| t.contains("etcdctl role grant-permission"))
+        })
+        .await?;
+    assert!(status.trouble.is_some_and(|t| t.contains("permission denied") && t.contains(PREFIX)));
+    assert_eq!(picture.shown(), ["goods/a=10.0.0.1:80"], "what is known stays");
+
+    let permission = Permission::read(PREFIX).with_prefix();
+    etcd.client().await?.role_grant_permission(reader.as_str(), permission).await?;
+    etcd.put(&key("goods", "b"), "10.0.0.2:80").await?;
+    picture.until_shown(&["goods/a=10.0.0.1:80", "goods/b=10.0.0.2:80"]).await
 }

@@ -34,6 +34,11 @@ impl Outcome {
         quantile(&self.latencies, share).unwrap_or_default()
     }
 
+    /// Answers that took longer than this.
+    pub fn slower_than(&self, time: Duration) -> u64 {
+        self.latencies.iter().filter(|&&latency| latency > time).count() as u64
+    }
+
     /// Answers with this status.
     pub fn status(&self, status: u16) -> u64 {
         self.by_status.get(&status).copied().unwrap_or(0)

@@ -30,12 +30,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts one on the etcd at `endpoint` and waits until it is ready.
+    /// Starts one on the etcd at `endpoints`, URLs separated by commas, and waits until it is ready.
     ///
     /// # Errors
     /// When it is not built, ends early or does not get ready; the error shows its output.
-    pub async fn start(endpoint: &str, options: GatewayOptions) -> Result<Self> {
-        let gateway = Self::launch(endpoint, options).await?;
+    pub async fn start(endpoints: &str, options: GatewayOptions) -> Result<Self> {
+        let gateway = Self::launch(endpoints, options).await?;
         gateway.wait_ready(PATIENCE).await?;
         Ok(gateway)
     }
@@ -44,20 +44,20 @@ impl Gateway {
     ///
     /// # Errors
     /// When it is not built, ends early or does not listen; the error shows its output.
-    pub async fn launch(endpoint: &str, options: GatewayOptions) -> Result<Self> {
+    pub async fn launch(endpoints: &str, options: GatewayOptions) -> Result<Self> {
         for _ in 0..5 {
-            if let Some(gateway) = Self::try_launch(endpoint, &options).await? {
+            if let Some(gateway) = Self::try_launch(endpoints, &options).await? {
                 return Ok(gateway);
             }
         }
         bail!("the gateway found its port taken five times in a row")
     }
 
-    async fn try_launch(endpoint: &str, options: &GatewayOptions) -> Result<Option<Self>> {
+    async fn try_launch(endpoints: &str, options: &GatewayOptions) -> Result<Option<Self>> {
         let directory = tempfile::tempdir().context("making a directory for the gateway")?;
         let (listen, admin) = (free_address()?, free_address()?);
         let file = directory.path().join(CONFIGURATION);
-        write_configuration(&file, &options.configuration(endpoint, listen, admin, directory.path()))?;
+        write_configuration(&file, &options.configuration(endpoints, listen, admin, directory.path()))?;
 
         let mut words = options.wrapper.clone();
         words.extend([binary("proxy")?.display().to_string(), "-c".to_owned(), file.display().to_string()]);
@@ -174,7 +174,9 @@ impl Gateway {
             let is_it = of_labels.is_empty() || of_labels.starts_with('{');
             (is_it && labels.iter().all(|label| of_labels.contains(label))).then(|| value.parse::<f64>())
         });
-        samples.sum::<Result<f64, _>>().with_context(|| format!("reading {name} from /metrics"))
+        // The sum of nothing would be -0.
+        let sum = samples.sum::<Result<f64, _>>().map(|sum| sum + 0.0);
+        sum.with_context(|| format!("reading {name} from /metrics"))
     }
 
     /// Sends SIGTERM and waits for the end.

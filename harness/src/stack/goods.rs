@@ -18,25 +18,25 @@ pub struct Goods {
 }
 
 impl Goods {
-    /// Starts an instance that registers at `endpoint`, and waits until it listens (not until anybody
-    /// knows of it). `arguments` are added to its command line.
+    /// Starts an instance that registers at `endpoints`, URLs separated by commas, and waits until it
+    /// listens (not until anybody knows of it). `arguments` are added to its command line.
     ///
     /// # Errors
     /// When it is not built, ends early or does not listen; the error shows its output.
-    pub async fn start(endpoint: &str, instance: &str, arguments: &[&str]) -> Result<Self> {
+    pub async fn start(endpoints: &str, instance: &str, arguments: &[&str]) -> Result<Self> {
         for _ in 0..5 {
-            if let Some(goods) = Self::try_start(endpoint, instance, arguments).await? {
+            if let Some(goods) = Self::try_start(endpoints, instance, arguments).await? {
                 return Ok(goods);
             }
         }
         bail!("goods found its port taken five times in a row")
     }
 
-    async fn try_start(endpoint: &str, instance: &str, arguments: &[&str]) -> Result<Option<Self>> {
+    async fn try_start(endpoints: &str, instance: &str, arguments: &[&str]) -> Result<Option<Self>> {
         let address = free_address()?;
         let listen = address.to_string();
         let mut words = vec!["--listen", &listen, "--advertise", &listen];
-        words.extend(["--instance", instance, "--registry", endpoint]);
+        words.extend(["--instance", instance, "--registry", endpoints]);
         words.extend(arguments);
         let goods = Self { process: Process::spawn("goods", words, &[])?, address };
         let listens = wait_listening(&goods.process, &[address]).await?;

@@ -55,7 +55,7 @@ impl GatewayOptions {
 
     pub(super) fn configuration(
         &self,
-        endpoint: &str,
+        endpoints: &str,
         listen: SocketAddr,
         admin: SocketAddr,
         directory: &Path,
@@ -68,7 +68,7 @@ impl GatewayOptions {
             "gateway": {
                 "listen": [listen.to_string()],
                 "admin": admin.to_string(),
-                "registry": { "endpoints": [endpoint] },
+                "registry": { "endpoints": endpoints.split(',').collect::<Vec<_>>() },
                 "routes": self.routes,
             },
         });

@@ -28,6 +28,9 @@ pub struct Endpoint {
     pub lease: String,
     /// Its state, by DESIGN.md's names.
     pub state: String,
+    /// What its probe said last, if it was probed.
+    #[serde(default)]
+    pub probe: Option<String>,
 }
 
 impl Services {

@@ -1,5 +1,7 @@
 //! What fails around the gateway, and what its clients notice: nothing, or a clear word.
 
+mod backends;
+mod complaints;
 mod departures;
 mod registry;
 mod start;
@@ -19,7 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway over `count` goods, named `goods-1` and so on, which drain quickly.
 async fn stack_of(count: usize) -> Result<Stack> {
-    Stack::start(count, &["--drain", "1s"], GatewayOptions::default()).await
+    stack_of_with(count, GatewayOptions::default()).await
+}
+
+/// The same, configured otherwise.
+async fn stack_of_with(count: usize, options: GatewayOptions) -> Result<Stack> {
+    Stack::start(count, &["--drain", "1s"], options).await
 }
 
 /// Checks that a load ran and that none of it failed or was refused.

@@ -50,7 +50,7 @@ async fn an_instance_that_cannot_be_reached_is_502() -> Result<()> {
 
 #[tokio::test]
 async fn an_instance_that_never_answers_is_504() -> Result<()> {
-    let fixture = Fixture::start(GatewayOptions::default().set("gateway/timeouts/read", "300ms")).await?;
+    let fixture = Fixture::start(GatewayOptions::default().set("gateway/timeouts/idle", "300ms")).await?;
     let backend = Backend::start("a", Reply::Hang).await?;
     fixture.register("goods", &[&backend]).await?;
     for request in

@@ -30,16 +30,18 @@ fn total(backends: &[Backend]) -> usize {
 
 #[tokio::test]
 async fn a_refused_connect_is_tried_elsewhere_for_any_method() -> Result<()> {
-    let (fixture, _backends) = goods(&[Reply::Echo]).await?;
+    // Half of them: with more out, all would be used, and the budget would bound the retries.
+    let (fixture, _backends) = goods(&[Reply::Echo, Reply::Echo]).await?;
     for instance in ["dead-1", "dead-2"] {
         fixture.etcd.put(&key("goods", instance), free_address()?.to_string()).await?;
     }
-    fixture.gateway.wait_instances("goods", &["0", "dead-1", "dead-2"]).await?;
+    fixture.gateway.wait_instances("goods", &["0", "1", "dead-1", "dead-2"]).await?;
     let target = fixture.gateway.address();
     let get = Load::get(target, "/goods").connections(4).run_count(200).await;
     let post = Load::post(target, "/goods", vec![b'x'; 10_000]).connections(4).run_count(200).await;
     for outcome in [get, post] {
-        assert_eq!((outcome.failed, outcome.instance("0")), (0, 200), "{:?}", outcome.errors);
+        let answered = outcome.instance("0") + outcome.instance("1");
+        assert_eq!((outcome.failed, answered), (0, 200), "{:?}", outcome.errors);
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ async fn an_upgraded_connection_outlives_the_silence_that_ends_a_request() -> Re
     let etcd = Etcd::start().await?;
     etcd.put(&key("goods", "echo"), start_echo().await?.to_string()).await?;
     let options = GatewayOptions::default()
-        .set("gateway/timeouts/read", "200ms")
+        .set("gateway/timeouts/idle", "200ms")
         .set("gateway/timeouts/body", "100ms")
         .set("gateway/timeouts/tunnel", "30s");
     let gateway = Gateway::start(&etcd.endpoint(), options).await?;

@@ -63,13 +63,10 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Registry> {
     }
     section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
     section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
-    section.set("audit", &mut watch.audit, |value| match value.text()? {
-        "off" => Some(None),
-        _ => value.duration(&AUDIT).map(Some),
-    });
+    section.set("audit", &mut watch.audit, |value| value.or_off(|value| value.duration(&AUDIT)));
     let guard = guard(section.section("guard"));
     let mut snapshot = None;
-    section.set("snapshot", &mut snapshot, |value| value.path(Need::NewFile).map(PathBuf::from));
+    section.set("snapshot", &mut snapshot, |value| value.path(Need::ReplacedFile).map(PathBuf::from));
     section.close(None);
     let connection = Connection { endpoints: endpoints?, user, tls };
     Some(Registry { connection, watch, guard, snapshot })
@@ -91,6 +88,8 @@ enum NetworkError {
     Malformed,
     #[error("has bits set after its length: write {0}")]
     NotTruncated(IpNet),
+    #[error("is an IPv4 network in IPv6's form, which no address is compared with: write {0}")]
+    Mapped(IpNet),
 }
 
 /// A single address is a network of its own.
@@ -99,7 +98,20 @@ fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
         Ok(address) => address.into(),
         Err(_) => text.parse().map_err(|_| NetworkError::Malformed)?,
     };
-    if network == network.trunc() { Ok(network) } else { Err(NetworkError::NotTruncated(network.trunc())) }
+    match (network.trunc(), unmapped(network)) {
+        (_, Some(ipv4)) => Err(NetworkError::Mapped(ipv4)),
+        (truncated, None) if truncated != network => Err(NetworkError::NotTruncated(truncated)),
+        _ => Ok(network),
+    }
+}
+
+/// The IPv4 network that stands below `::ffff:0:0/96`. An instance's address is never there: the contract
+/// reads it as the IPv4 address that it is.
+fn unmapped(network: IpNet) -> Option<IpNet> {
+    let IpNet::V6(network) = network else { return None };
+    let length = network.prefix_len().checked_sub(96)?;
+    let ipv4 = network.addr().to_ipv4_mapped()?;
+    IpNet::new(ipv4.into(), length).ok().map(|network| network.trunc())
 }
 
 fn endpoints(list: &Value<'_>) -> Option<Vec<String>> {
@@ -216,6 +228,48 @@ mod tests {
             ("http://etcd:2379#a", EndpointError::Path),
         ] {
             assert_eq!(parse_endpoint(text), Err(expected), "{text:?}");
+        }
+    }
+
+    fn network(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_network_is_an_address_and_a_length_or_an_address_alone() {
+        for (text, expected) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("169.254.169.254", "169.254.169.254/32"),
+            ("fd00::/8", "fd00::/8"),
+            ("::/0", "::/0"),
+            ("::1", "::1/128"),
+        ] {
+            assert_eq!(parse_network(text), Ok(network(expected)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_other_network_says_what_is_wrong() {
+        for (text, expected) in [
+            ("", NetworkError::Malformed),
+            ("10.0.0.0/33", NetworkError::Malformed),
+            ("10.0.0.0/", NetworkError::Malformed),
+            ("10.0.0.0/255.0.0.0", NetworkError::Malformed),
+            ("10.0/8", NetworkError::Malformed),
+            ("10.0.0.5:80", NetworkError::Malformed),
+            ("fd00::/129", NetworkError::Malformed),
+            ("[fd00::]/8", NetworkError::Malformed),
+            ("example.com", NetworkError::Malformed),
+            ("10.0.0.1/8", NetworkError::NotTruncated(network("10.0.0.0/8"))),
+            ("fd00::1/64", NetworkError::NotTruncated(network("fd00::/64"))),
+            ("0.0.0.1/0", NetworkError::NotTruncated(network("0.0.0.0/0"))),
+            ("::ffff:10.0.0.0/104", NetworkError::Mapped(network("10.0.0.0/8"))),
+            ("::ffff:10.0.0.1/104", NetworkError::Mapped(network("10.0.0.0/8"))),
+            ("::ffff:10.0.0.1", NetworkError::Mapped(network("10.0.0.1/32"))),
+            ("::ffff:0:0/96", NetworkError::Mapped(network("0.0.0.0/0"))),
+        ] {
+            assert_eq!(parse_network(text), Err(expected), "{text:?}");
         }
     }
 }

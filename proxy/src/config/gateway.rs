@@ -1,15 +1,16 @@
 //! Our own keys, under `gateway:`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use http::HeaderName;
 
 use super::connection::{self, Registry};
 use super::reader::{Section, Value};
-
 use super::route::{self, Route};
+use super::service::{self, Services};
+use super::timeouts::{self, Timeouts};
 
 /// Where the admin interface listens if nothing else is said: it is for this machine alone.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -17,11 +18,9 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090)
 /// An upgrade hands over at most 32 sockets; one is the admin interface's.
 const LISTEN: RangeInclusive<usize> = 1..=31;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Pingora's timers tick every 10 ms.
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
-const LAME_DUCK: RangeInclusive<Duration> = Duration::ZERO..=DAY;
-const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+/// At some 40 KiB each, 400 MiB.
+const MAX_REQUESTS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
+const REQUESTS: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(1_000_000).unwrap();
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("trace_id");
 
@@ -36,6 +35,11 @@ pub struct Gateway {
     pub registry: Registry,
     /// Which service answers what: at least one, no path twice.
     pub routes: Vec<Route>,
+    /// What is particular to the services.
+    pub services: Services,
+    /// How many requests may be in flight in all, 1 to 1,000,000: what comes beyond them is answered with
+    /// 503 at once.
+    pub max_requests: NonZeroU32,
     /// The header that carries the trace id to instances and back to clients.
     pub trace_header: HeaderName,
     /// How log lines are written.
@@ -55,47 +59,6 @@ pub enum LogFormat {
     Auto,
 }
 
-/// How long things may take: 10 ms to 24 h each, unless said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Opening a connection to an instance.
-    pub connect: Duration,
-    /// The silence of an instance: until its answer begins, and between two pieces of it. (Pingora has one
-    /// clock for both.)
-    pub read: Duration,
-    /// As `read`, for a connection that was upgraded, such as a WebSocket.
-    pub tunnel: Duration,
-    /// How long a connection to an instance is kept between requests.
-    pub pool: Duration,
-    /// How long a client's connection is kept between requests. Whole seconds, at least one.
-    pub keepalive: Duration,
-    /// The silence of a client within a request's body. Shorter than `read`, or a client that stalls would
-    /// be blamed on the instance; half of it where it is not set, at most 30 s.
-    pub body: Duration,
-    /// Writing a piece of a request to an instance, or of an answer to a client.
-    pub write: Duration,
-    /// How long the gateway serves on, saying that it is not ready, before it stops listening. May be 0.
-    pub lame_duck: Duration,
-    /// How long requests in flight may go on after that.
-    pub drain: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(1),
-            read: Duration::from_secs(60),
-            tunnel: Duration::from_secs(3600),
-            pool: Duration::from_secs(30),
-            keepalive: Duration::from_secs(60),
-            body: Duration::from_secs(30),
-            write: Duration::from_secs(30),
-            lame_duck: Duration::ZERO,
-            drain: Duration::from_secs(30),
-        }
-    }
-}
-
 /// Reads the section; the caller closes it.
 pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
     let mut taken = Taken::default();
@@ -106,26 +69,15 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
     let registry = connection::read(
         section.required_section("registry", r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#),
     );
+    let timeouts = timeouts::read(section.section("timeouts"));
     let routes = section.required("routes", "a list such as [{path: /goods, service: goods}]", |value| {
-        route::read_all(&value)
+        route::read_all(&value, &timeouts)
     });
-    let (mut trace_header, mut log) = (TRACE_HEADER, LogFormat::Auto);
-    section.set("trace_header", &mut trace_header, |value| value.parse(parse_trace_header));
-    section.set("log", &mut log, |value| match value.text()? {
-        "json" => Some(LogFormat::Json),
-        "text" => Some(LogFormat::Text),
-        _ => value.mismatch("json or text (or no such key: text on a terminal, else json)"),
-    });
-    let timeouts = timeouts(section.section("timeouts"));
-    Some(Gateway {
-        admin,
-        trace_header,
-        log,
-        timeouts,
-        listen: listen?,
-        registry: registry?,
-        routes: routes?,
-    })
+    let services = service::read_all(section, routes.as_deref());
+    let max_requests = max_requests(section);
+    let (trace_header, log) = (trace_header(section), log(section));
+    let (listen, registry, routes) = (listen?, registry?, routes?);
+    Some(Gateway { listen, admin, registry, routes, services, max_requests, trace_header, log, timeouts })
 }
 
 fn listen(list: &Value<'_>, taken: &mut Taken) -> Option<Vec<SocketAddr>> {
@@ -205,6 +157,28 @@ fn parse_address(text: &str) -> Result<SocketAddr, AddressError> {
     }
 }
 
+fn max_requests(section: &mut Section<'_>) -> NonZeroU32 {
+    let mut max_requests = MAX_REQUESTS;
+    section.set("max_requests", &mut max_requests, |value| value.number(REQUESTS));
+    max_requests
+}
+
+fn log(section: &mut Section<'_>) -> LogFormat {
+    let mut log = LogFormat::Auto;
+    section.set("log", &mut log, |value| match value.text()? {
+        "json" => Some(LogFormat::Json),
+        "text" => Some(LogFormat::Text),
+        _ => value.mismatch("json or text (or no such key: text on a terminal, else json)"),
+    });
+    log
+}
+
+fn trace_header(section: &mut Section<'_>) -> HeaderName {
+    let mut trace_header = TRACE_HEADER;
+    section.set("trace_header", &mut trace_header, |value| value.parse(parse_trace_header));
+    trace_header
+}
+
 /// Headers that mean something to HTTP or to a proxy: the trace id would destroy it.
 const RESERVED: [&str; 37] = [
     // Of one connection only: RFC 9110, section 7.6.1.
@@ -261,35 +235,4 @@ enum HeaderError {
 fn parse_trace_header(text: &str) -> Result<HeaderName, HeaderError> {
     let name = HeaderName::try_from(text).map_err(|_| HeaderError::Malformed)?;
     if RESERVED.contains(&name.as_str()) { Err(HeaderError::Reserved) } else { Ok(name) }
-}
-
-fn timeouts(mut section: Section<'_>) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    for (key, slot) in [
-        ("connect", &mut timeouts.connect),
-        ("read", &mut timeouts.read),
-        ("tunnel", &mut timeouts.tunnel),
-        ("pool", &mut timeouts.pool),
-        ("body", &mut timeouts.body),
-        ("write", &mut timeouts.write),
-        ("drain", &mut timeouts.drain),
-    ] {
-        section.set(key, slot, |value| value.duration(&TIMEOUT));
-    }
-    section.set("lame_duck", &mut timeouts.lame_duck, |value| value.duration(&LAME_DUCK));
-    section.set("keepalive", &mut timeouts.keepalive, |value| {
-        match value.duration(&KEEPALIVE)? {
-            // Pingora counts it in seconds.
-            fraction if fraction.subsec_nanos() > 0 => value.mismatch("whole seconds"),
-            seconds => Some(seconds),
-        }
-    });
-    if !section.has("body") {
-        timeouts.body = timeouts.body.min(timeouts.read / 2);
-    } else if timeouts.body >= timeouts.read {
-        let message = "must be shorter than read, or a client that stalls is taken for an instance that does";
-        section.reject("body", message);
-    }
-    section.close(None);
-    timeouts
 }

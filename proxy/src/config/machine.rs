@@ -21,6 +21,9 @@ pub(super) enum Need {
     PrivateKey(PathBuf),
     /// A file that is made, or added to, when the process starts: its directory must be there.
     NewFile(PathBuf),
+    /// A file that is replaced as a whole: nothing but a file may have its name, and its directory must be
+    /// there. Whether we may write to it is not known here: `-t` may be run by somebody else.
+    ReplacedFile(PathBuf),
     Directory(PathBuf),
     User(String),
     Group(String),
@@ -53,6 +56,7 @@ impl Need {
             Self::Certificates(path) => check_certificates(path),
             Self::PrivateKey(path) => check_private_key(path),
             Self::NewFile(path) => check_new_file(path),
+            Self::ReplacedFile(path) => check_replaced_file(path),
             Self::Directory(path) => check_directory(path),
             Self::User(name) => match User::from_name(name) {
                 Ok(Some(_)) => Ok(()),
@@ -93,6 +97,14 @@ fn check_new_file(path: &Path) -> Result<(), NeedError> {
     match path.parent() {
         Some(parent) if !path.is_dir() => check_directory(parent),
         _ => Err(NeedError::NotAFile(path.to_owned())),
+    }
+}
+
+/// Of a device or a socket a rename would leave nothing.
+fn check_replaced_file(path: &Path) -> Result<(), NeedError> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(NeedError::NotAFile(path.to_owned())),
+        _ => check_new_file(path),
     }
 }
 

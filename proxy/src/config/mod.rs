@@ -4,6 +4,8 @@
 //! checks also that what it names is there. Both report every mistake at once, each with its line, its
 //! key, what was found and what was expected. Unknown keys are mistakes, at every level.
 
+mod balance;
+mod check;
 mod connection;
 mod duration;
 mod environment;
@@ -14,6 +16,8 @@ mod reader;
 mod route;
 mod run_directory;
 mod server;
+mod service;
+mod timeouts;
 mod tree;
 
 #[cfg(test)]
@@ -25,13 +29,17 @@ use std::path::Path;
 
 use pingora::server::configuration::ServerConf;
 
+pub use self::balance::{Balance, HashKey};
+pub use self::check::{Check, Initially, Probe};
 pub use self::connection::{Guard, Registry};
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Problem};
-pub use self::gateway::{Gateway, LogFormat, Timeouts};
-pub use self::route::Route;
+pub use self::gateway::{Gateway, LogFormat};
+pub use self::route::{Retry, Route};
 pub use self::run_directory::{RunDirectory, RunDirectoryError};
 pub use self::server::ATTEMPTS;
+pub use self::service::{Budget, Ejection, Limits, Service, Services, Stall};
+pub use self::timeouts::{RouteTimeouts, Timeouts};
 
 use self::reader::{Reader, Section};
 

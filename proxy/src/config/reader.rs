@@ -46,7 +46,7 @@ impl Reader {
     pub(super) fn root<'a>(&'a self, node: Option<&'a Node<'a>>) -> Section<'a> {
         let place = Place { key: String::new(), line: 1 };
         match node {
-            Some(node) => Value { node, place, reader: self }.section(),
+            Some(node) => Value::new(node, place, self).section(),
             None => Section::new(self, place, Some(&[])),
         }
     }
@@ -91,11 +91,14 @@ pub(super) struct Section<'a> {
     entries: Option<&'a [Entry<'a>]>,
     known: Vec<&'static str>,
     refused: Vec<&'static str>,
+    /// Keys whose values could not be read, and were reported.
+    unreadable: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     fn new(reader: &'a Reader, place: Place, entries: Option<&'a [Entry<'a>]>) -> Self {
-        let section = Self { reader, place, entries, known: Vec::new(), refused: Vec::new() };
+        let (known, refused, unreadable) = Default::default();
+        let section = Self { reader, place, entries, known, refused, unreadable };
         section.reject_repeated_keys();
         section
     }
@@ -107,8 +110,10 @@ impl<'a> Section<'a> {
         slot: &mut S,
         read: impl FnOnce(Value<'a>) -> Option<T>,
     ) {
-        if let Some(read) = self.value(key).and_then(|value| self.reader.read(value, read)) {
-            *slot = read.into();
+        let Some(value) = self.value(key) else { return };
+        match self.reader.read(value, read) {
+            Some(read) => *slot = read.into(),
+            None => self.unreadable.push(key),
         }
     }
 
@@ -124,6 +129,23 @@ impl<'a> Section<'a> {
             self.reject(key, format_args!("is missing: expected {expected}"));
         }
         value.and_then(|value| self.reader.read(value, read))
+    }
+
+    /// A key that must be there, unless it was said elsewhere.
+    pub(super) fn required_unless<T>(
+        &mut self,
+        key: &'static str,
+        elsewhere: Option<T>,
+        expected: &str,
+        read: impl FnOnce(Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        match elsewhere {
+            Some(said) if !self.has(key) => {
+                self.known.push(key);
+                Some(said)
+            }
+            _ => self.required(key, expected, read),
+        }
     }
 
     /// A section below this one that may be left out.
@@ -159,8 +181,39 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Two durations of which the first is never longer. One that is not set here gives way to the other.
+    pub(super) fn in_order(&self, shorter: (&str, &mut Duration), longer: (&str, &mut Duration)) {
+        if *shorter.1 <= *longer.1 {
+            return;
+        }
+        match (self.is_set(shorter.0), self.is_set(longer.0)) {
+            (true, true) => {
+                let (key, most) = (longer.0, duration::show(*longer.1));
+                self.reject(shorter.0, format_args!("must not be longer than {key}, {most}"));
+            }
+            (true, false) => *longer.1 = *shorter.1,
+            (false, _) => *shorter.1 = *longer.1,
+        }
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.entry(key).is_some()
+    }
+
+    /// Whether the key stands here with a value that could be read. A value that could not says nothing
+    /// about others.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.has(key) && self.is_sound(key)
+    }
+
+    /// Whether nothing was wrong with the key's own value.
+    pub(super) fn is_sound(&self, key: &str) -> bool {
+        !self.unreadable.contains(&key)
+    }
+
+    /// Whether the section is there, without a key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_some_and(<[_]>::is_empty)
     }
 
     /// Notes a mistake that involves more than the key's own value.
@@ -190,7 +243,7 @@ impl<'a> Section<'a> {
         {
             return format!("is an unknown key here: it {belongs}");
         }
-        match closest(key, &self.known) {
+        match closest(key, self.known.iter().copied()) {
             Some(known) => format!("is an unknown key: did you mean {known}?"),
             None => format!("is an unknown key: expected one of {}", self.known.join(", ")),
         }
@@ -199,7 +252,7 @@ impl<'a> Section<'a> {
     fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.known.push(key);
         let place = self.place_of(key);
-        self.entry(key).map(|entry| Value { node: &entry.value, place, reader: self.reader })
+        self.entry(key).map(|entry| Value::new(&entry.value, place, self.reader))
     }
 
     fn entry(&self, key: &str) -> Option<&'a Entry<'a>> {
@@ -234,9 +287,15 @@ pub(super) struct Value<'a> {
     node: &'a Node<'a>,
     place: Place,
     reader: &'a Reader,
+    /// What ends the list of what was expected.
+    or: &'static str,
 }
 
 impl<'a> Value<'a> {
+    fn new(node: &'a Node<'a>, place: Place, reader: &'a Reader) -> Self {
+        Self { node, place, reader, or: "" }
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
@@ -314,7 +373,8 @@ impl<'a> Value<'a> {
 
     /// A duration in a range.
     pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
-        let duration = self.parse(duration::parse)?;
+        let parse = |text: &str| duration::parse(text).map_err(|error| format!("{error}{}", self.or));
+        let duration = self.parse(parse)?;
         if range.contains(&duration) {
             return Some(duration);
         }
@@ -350,13 +410,34 @@ impl<'a> Value<'a> {
         let Content::List(items) = &self.node.content else {
             return self.mismatch("a list, [..., ...] or lines that start with \"- \"");
         };
-        let values = items.iter().enumerate().map(|(index, node)| Value {
-            node,
-            place: Place { key: format!("{}[{index}]", self.place.key), line: node.line },
-            reader: self.reader,
+        let values = items.iter().enumerate().map(|(index, node)| {
+            let place = Place { key: format!("{}[{index}]", self.place.key), line: node.line };
+            Value::new(node, place, self.reader)
         });
         let read: Vec<Option<T>> = values.map(&mut read).collect();
         read.into_iter().collect()
+    }
+
+    /// Reads every key and its value, where keys are names. Also after one that cannot be read.
+    pub(super) fn entries<T>(&self, mut read: impl FnMut(&'a str, Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+        // The section reports names that come twice.
+        let entries = self.section().entries?;
+        let values = entries.iter().map(|entry| {
+            let place = Place { key: join(&self.place.key, &entry.key), line: entry.line };
+            read(&entry.key, Value::new(&entry.value, place, self.reader))
+        });
+        let read: Vec<Option<T>> = values.collect();
+        read.into_iter().collect()
+    }
+
+    /// `off`, or what is read.
+    pub(super) fn or_off<T>(self, read: impl FnOnce(Value<'a>) -> Option<T>) -> Option<Option<T>> {
+        if self.is_word("off") { Some(None) } else { read(Value { or: ", or off", ..self }).map(Some) }
+    }
+
+    /// Whether keys stand below this value.
+    pub(super) fn is_section(&self) -> bool {
+        matches!(self.node.content, Content::Mapping(_))
     }
 
     /// The keys below this value.
@@ -382,8 +463,12 @@ impl<'a> Value<'a> {
             Content::Scalar(scalar) if scalar.plain => bounded(&scalar.text),
             Content::Scalar(scalar) => quoted(&scalar.text),
         };
-        self.reject(format_args!("found {found}, expected {expected}"));
+        self.reject(format_args!("found {found}, expected {expected}{}", self.or));
         None
+    }
+
+    fn is_word(&self, word: &str) -> bool {
+        self.scalar().is_some_and(|scalar| scalar.text == word)
     }
 
     fn scalar(&self) -> Option<&'a Scalar<'a>> {
@@ -428,11 +513,12 @@ fn join(section: &str, key: &str) -> String {
     if section.is_empty() { key } else { format!("{section}.{key}") }
 }
 
-fn closest(key: &str, known: &[&'static str]) -> Option<&'static str> {
-    if key.len() > SHOWN {
+/// The name that a misspelt one was likely meant to be.
+pub(super) fn closest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if name.len() > SHOWN {
         return None;
     }
-    let likeness = |known: &&'static str| (strsim::jaro_winkler(key, known), *known);
-    let best = known.iter().map(likeness).max_by(|a, b| a.0.total_cmp(&b.0));
+    let likeness = |known: &'k str| (strsim::jaro_winkler(name, known), known);
+    let best = known.into_iter().map(likeness).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, known)| known)
 }

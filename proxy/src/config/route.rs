@@ -1,13 +1,19 @@
 //! A route: which service answers below which path.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use registry::contract::check_segment;
 
-use super::reader::Value;
+use super::reader::{Section, Value};
+use super::server::ATTEMPTS;
+use super::timeouts::{self, RouteTimeouts, Timeouts};
 
 /// The longest path of a route, in bytes.
 const LENGTH: usize = 1024;
+
+/// Those by which a server says that it failed.
+const STATUS: RangeInclusive<u16> = 500..=599;
 
 /// The rule that gives a request its service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +24,26 @@ pub struct Route {
     pub path: String,
     /// The service that answers: one segment of a registry's key.
     pub service: String,
+    /// How long things may take on it.
+    pub timeouts: RouteTimeouts,
+    /// What is tried again on it.
+    pub retry: Retry,
+}
+
+/// What is tried again on a route, beside what is always safe: a connection that never opened, and an
+/// idempotent request of whose answer no byte came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in all: 1 to [`ATTEMPTS`]; 1: nothing is tried again.
+    pub attempts: usize,
+    /// Statuses at which an idempotent request is tried on another endpoint: 500 to 599.
+    pub statuses: Vec<u16>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: ATTEMPTS, statuses: Vec::new() }
+    }
 }
 
 /// Why a text is no route's path. Each reads on after the text that was found.
@@ -55,9 +81,9 @@ pub(super) enum PathError {
 }
 
 /// Reads all routes. Two of one path are a mistake: only one could be taken.
-pub(super) fn read_all(list: &Value<'_>) -> Option<Vec<Route>> {
+pub(super) fn read_all(list: &Value<'_>, timeouts: &Timeouts) -> Option<Vec<Route>> {
     let mut owners = HashMap::new();
-    let routes = list.list(|item| read(&item, &mut owners))?;
+    let routes = list.list(|item| read(&item, &mut owners, timeouts))?;
     if routes.is_empty() {
         list.reject("is empty: expected at least one route");
     }
@@ -65,7 +91,7 @@ pub(super) fn read_all(list: &Value<'_>) -> Option<Vec<Route>> {
 }
 
 /// `owners`: the route that each path belongs to already.
-fn read(item: &Value<'_>, owners: &mut HashMap<String, String>) -> Option<Route> {
+fn read(item: &Value<'_>, owners: &mut HashMap<String, String>, gateway: &Timeouts) -> Option<Route> {
     let mut section = item.section();
     let path = section.required("path", "a path, such as /goods", |value| {
         let path = value.parse(parse_path)?;
@@ -76,14 +102,26 @@ fn read(item: &Value<'_>, owners: &mut HashMap<String, String>) -> Option<Route>
         owners.insert(path.clone(), item.place().key.clone());
         Some(path)
     });
-    let expected = "the name of a service, such as goods";
-    let service = section.required("service", expected, |value| {
+    let service = section.required("service", "the name of a service, such as goods", |value| {
         let name = value.text()?;
         value.accept(check_segment(name))?;
         Some(name.to_owned())
     });
+    let timeouts = timeouts::read_route(section.section("timeouts"), gateway);
+    let retry = read_retry(section.section("retry"));
     section.close(None);
-    Some(Route { path: path?, service: service? })
+    Some(Route { path: path?, service: service?, timeouts, retry })
+}
+
+fn read_retry(mut section: Section<'_>) -> Retry {
+    let mut retry = Retry::default();
+    section.set("attempts", &mut retry.attempts, |value| value.number(1..=ATTEMPTS));
+    section.set("statuses", &mut retry.statuses, |value| value.list(|item| item.number(STATUS)));
+    if retry.attempts == 1 && !retry.statuses.is_empty() {
+        section.reject("statuses", "means nothing with one attempt: set attempts to 2 or more");
+    }
+    section.close(None);
+    retry
 }
 
 fn parse_path(text: &str) -> Result<String, PathError> {

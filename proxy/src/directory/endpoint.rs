@@ -1,7 +1,14 @@
 //! A live target and how it stands.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
+
+use registry::contract::{Instance, Record};
+
+use crate::health::passive::Reason;
+use crate::health::traffic::Traffic;
 
 /// The gateway's live target for an instance. It keeps its identity (service, instance, address) and with
 /// it its connections through a new lease, another weight and a resync.
@@ -16,9 +23,20 @@ pub struct Endpoint {
     pub instance: Arc<str>,
     /// Where it answers.
     pub address: SocketAddr,
+    /// When it first appeared; none: before the gateway.
+    pub appeared: Option<Instant>,
+    /// What requests have left behind there.
+    pub traffic: Traffic,
 }
 
-/// An endpoint and what its registration says at the moment.
+impl Endpoint {
+    /// One that nothing was sent to yet, and that was there before the gateway. `id` is never used again.
+    pub fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
+        Self { id, service, instance, address, appeared: None, traffic: Traffic::new(Instant::now()) }
+    }
+}
+
+/// An endpoint and what is known of its registration at the moment.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The endpoint.
@@ -29,12 +47,134 @@ pub struct Entry {
     pub lease: i64,
     /// The revision of its registration.
     pub revision: i64,
+    /// Whether that registration is still there.
+    pub standing: Standing,
+    /// What traffic and probes say of the endpoint.
+    pub health: Health,
+    /// What the registration says for people and policies; none if that is nothing.
+    pub metadata: Option<Arc<BTreeMap<String, String>>>,
+}
+
+/// What the registry says of a registration, and a probe of its endpoint where the registry says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there.
+    Registered,
+    /// It vanished unannounced.
+    Suspect(Probe),
+    /// It is in the snapshot, and the registry has not been heard yet.
+    Stale(Probe),
+}
+
+/// What traffic and probes say of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Health {
+    /// Traffic says that it fails, and how.
+    pub ejected: Option<Reason>,
+    /// Its active probes fail, or it is to pass one before it is used.
+    pub unhealthy: bool,
+    /// It is unhealthy for want of a probe that passed, and never has been anything else. That is no sign
+    /// of a failing service: it makes no panic, and no panic makes it one that is used.
+    pub unproven: bool,
+    /// So many of its service are out that all are used: what is known against them does not count.
+    pub panic: bool,
+}
+
+impl Health {
+    /// Whether something is known against the endpoint.
+    pub fn is_out(self) -> bool {
+        self.ejected.is_some() || self.unhealthy
+    }
+}
+
+/// Whether an endpoint can be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// The first one has not ended yet.
+    Pending,
+    /// The last one was answered.
+    Passed,
+    /// The last one was not.
+    Failed,
+}
+
+/// How willingly an endpoint is chosen: requests go to the best rank of a service that has one left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Registered.
+    First,
+    /// Not known to be registered, but it can be connected to as far as is known.
+    Second,
+    /// Ejected or unhealthy.
+    Third,
 }
 
 impl Entry {
     /// How the endpoint stands.
     pub fn state(&self) -> State {
-        if self.weight == 0 { State::Draining } else { State::Up }
+        match self.standing {
+            Standing::Registered if self.weight == 0 => State::Draining,
+            Standing::Registered if self.health.ejected.is_some() => State::Ejected,
+            Standing::Registered if self.health.unhealthy => State::Unhealthy,
+            Standing::Registered => State::Up,
+            Standing::Suspect(_) => State::Suspect,
+            Standing::Stale(_) => State::Stale,
+        }
+    }
+
+    /// Its rank; none: nothing goes to it.
+    pub fn rank(&self) -> Option<Rank> {
+        let rank = self.rank_by_registration()?;
+        Some(if self.health.is_out() && !self.health.panic { Rank::Third } else { rank })
+    }
+
+    fn rank_by_registration(&self) -> Option<Rank> {
+        if self.weight == 0 {
+            return None;
+        }
+        match self.standing {
+            Standing::Registered => Some(Rank::First),
+            // It served a moment ago: until its first probe has ended, a request's own connect is the probe.
+            Standing::Suspect(Probe::Pending | Probe::Passed) => Some(Rank::Second),
+            Standing::Stale(Probe::Passed) => Some(Rank::Second),
+            Standing::Stale(Probe::Pending) => None,
+            Standing::Suspect(Probe::Failed) | Standing::Stale(Probe::Failed) => None,
+        }
+    }
+
+    /// Its registration as it last was.
+    pub fn to_instance(&self) -> Instance {
+        Instance {
+            service: self.endpoint.service.clone(),
+            id: self.endpoint.instance.clone(),
+            record: Record {
+                address: self.endpoint.address,
+                weight: self.weight,
+                metadata: self.metadata.as_deref().cloned().unwrap_or_default(),
+            },
+            lease: self.lease,
+            revision: self.revision,
+        }
+    }
+}
+
+impl Standing {
+    /// What is known of the endpoint itself; none while its registration speaks for it.
+    pub fn probe(self) -> Option<Probe> {
+        match self {
+            Standing::Registered => None,
+            Standing::Suspect(probe) | Standing::Stale(probe) => Some(probe),
+        }
+    }
+
+    /// As it is after a probe. A registered endpoint is not probed.
+    pub(super) fn probed(self, probe: Probe) -> Self {
+        match self {
+            Standing::Registered => Standing::Registered,
+            Standing::Suspect(_) => Standing::Suspect(probe),
+            Standing::Stale(_) => Standing::Stale(probe),
+        }
     }
 }
 
@@ -46,17 +186,74 @@ pub enum State {
     Up,
     /// Registered with weight 0: somebody takes it out. What is in flight finishes, nothing new.
     Draining,
+    /// Registered, but traffic says that it fails.
+    Ejected,
+    /// Registered, but its probe fails.
+    Unhealthy,
+    /// Its registration vanished unannounced a moment ago, or was held by the guard.
+    Suspect,
+    /// Read from the snapshot, not yet confirmed by the registry.
+    Stale,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 2] = [State::Up, State::Draining];
+    pub const ALL: [State; 6] =
+        [State::Up, State::Draining, State::Ejected, State::Unhealthy, State::Suspect, State::Stale];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Up => "up",
             State::Draining => "draining",
+            State::Ejected => "ejected",
+            State::Unhealthy => "unhealthy",
+            State::Suspect => "suspect",
+            State::Stale => "stale",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(weight: u16, standing: Standing) -> Entry {
+        let endpoint = Endpoint::new(1, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
+        let (endpoint, health) = (Arc::new(endpoint), Health::default());
+        Entry { endpoint, weight, lease: 7, revision: 3, standing, health, metadata: None }
+    }
+
+    #[test]
+    fn the_rank_follows_from_standing_probe_and_weight() {
+        use Probe::{Failed, Passed, Pending};
+        use Standing::{Registered, Stale, Suspect};
+        for (standing, rank) in [
+            (Registered, Some(Rank::First)),
+            (Suspect(Pending), Some(Rank::Second)),
+            (Suspect(Passed), Some(Rank::Second)),
+            (Suspect(Failed), None),
+            (Stale(Pending), None),
+            (Stale(Passed), Some(Rank::Second)),
+            (Stale(Failed), None),
+        ] {
+            assert_eq!(entry(1, standing).rank(), rank, "{standing:?}");
+            assert_eq!(entry(0, standing).rank(), None, "{standing:?}, draining");
+        }
+        assert!(Rank::First < Rank::Second && Rank::Second < Rank::Third);
+    }
+
+    #[test]
+    fn what_is_out_ranks_last_but_in_a_panic() {
+        let ejected = Health { ejected: Some(Reason::Refused), ..Health::default() };
+        let unhealthy = Health { unhealthy: true, ..Health::default() };
+        for (health, state) in [(ejected, State::Ejected), (unhealthy, State::Unhealthy)] {
+            let mut entry = Entry { health, ..entry(1, Standing::Registered) };
+            assert_eq!((entry.rank(), entry.state()), (Some(Rank::Third), state));
+            entry.health.panic = true;
+            assert_eq!((entry.rank(), entry.state()), (Some(Rank::First), state));
+            entry.standing = Standing::Stale(Probe::Failed);
+            assert_eq!(entry.rank(), None);
         }
     }
 }

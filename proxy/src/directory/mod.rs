@@ -4,6 +4,10 @@
 //! immutable snapshot, replaced as a whole. A change replaces the snapshot of its service alone.
 
 mod endpoint;
+mod endpoints;
+mod plan;
+mod ring;
+mod slow_start;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -12,7 +16,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-pub use endpoint::{Endpoint, Entry, State};
+use crate::config;
+use crate::health::limits::InFlight;
+
+use plan::Policy;
+use ring::Builder;
+
+pub use endpoint::{Endpoint, Entry, Health, Probe, Rank, Standing, State};
+pub use endpoints::Endpoints;
+pub use plan::{Hashing, Plan, Schedule};
+pub use ring::{Ring, hash, mix};
+pub use slow_start::Ramp;
 pub use writer::{Changed, Kind, Writer};
 
 /// Every service by its name.
@@ -23,18 +37,29 @@ pub type Services = BTreeMap<Arc<str>, Arc<Service>>;
 pub struct Directory {
     services: ArcSwap<Services>,
     revision: AtomicI64,
+    stale: AtomicBool,
     synced: AtomicBool,
 }
 
 /// A directory whose `pinned` services exist from the start and for ever, so that a route may hold on to
-/// its service and needs no look-up. The others come and go with their endpoints.
-pub fn new<'n>(pinned: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
-    let services: Services =
-        pinned.into_iter().map(|name| (Arc::from(name), Arc::new(Service::new(name)))).collect();
+/// its service and needs no look-up. The others come and go with their endpoints, and have default settings:
+/// no request goes to them.
+pub fn with_settings<'n>(
+    pinned: impl IntoIterator<Item = (&'n str, config::Service)>,
+) -> (Arc<Directory>, Writer) {
+    let services: Services = pinned
+        .into_iter()
+        .map(|(name, settings)| (Arc::from(name), Arc::new(Service::new(name, settings))))
+        .collect();
     let directory = Arc::new(Directory::default());
     directory.services.store(Arc::new(services));
     let writer = Writer::new(directory.clone());
     (directory, writer)
+}
+
+/// The same, all with default settings.
+pub fn new<'n>(pinned: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
+    with_settings(pinned.into_iter().map(|name| (name, config::Service::default())))
 }
 
 impl Directory {
@@ -57,18 +82,33 @@ impl Directory {
     pub fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
     }
+
+    /// Whether the directory shows the snapshot, because the registry has not been heard yet.
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Acquire)
+    }
+
+    /// Whether there is a picture to serve from, whatever its source.
+    pub fn is_filled(&self) -> bool {
+        self.is_synced() || self.is_stale()
+    }
 }
 
 /// A service and its endpoints.
 #[derive(Debug)]
 pub struct Service {
     name: Arc<str>,
+    settings: config::Service,
+    in_flight: Arc<InFlight>,
+    policy: Policy,
     endpoints: ArcSwap<Endpoints>,
 }
 
 impl Service {
-    fn new(name: &str) -> Self {
-        Self { name: name.into(), endpoints: ArcSwap::default() }
+    fn new(name: &str, settings: config::Service) -> Self {
+        let in_flight = Arc::default();
+        let policy = Policy::new(&settings, &in_flight);
+        Self { name: name.into(), settings, in_flight, policy, endpoints: ArcSwap::default() }
     }
 
     /// Its name.
@@ -76,39 +116,23 @@ impl Service {
         &self.name
     }
 
+    /// What is particular to it.
+    pub fn settings(&self) -> &config::Service {
+        &self.settings
+    }
+
+    /// The requests in flight at all its endpoints. A request holds a permit from before the first endpoint
+    /// is chosen for it, whether there is a limit or not: bounded load is measured against the sum.
+    pub fn in_flight(&self) -> &Arc<InFlight> {
+        &self.in_flight
+    }
+
     /// Its endpoints now. Keep the guard for one decision, not for a request's life.
     pub fn endpoints(&self) -> Guard<Arc<Endpoints>> {
         self.endpoints.load()
     }
-}
 
-/// The endpoints of a service at one moment, and what balance needs of them, computed once.
-#[derive(Debug, Default)]
-pub struct Endpoints {
-    entries: Box<[Entry]>,
-    cumulative: Box<[u32]>,
-}
-
-impl Endpoints {
-    fn new(entries: Vec<Entry>) -> Self {
-        let mut total = 0u32;
-        let cumulative = entries
-            .iter()
-            .map(|entry| {
-                total = total.saturating_add(entry.weight.into());
-                total
-            })
-            .collect();
-        Self { entries: entries.into(), cumulative }
-    }
-
-    /// All of them, by instance id.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    /// For each entry, the sum of the weights up to and including its own.
-    pub fn cumulative(&self) -> &[u32] {
-        &self.cumulative
+    fn publish(&self, entries: Vec<Entry>, builder: &mut Builder) {
+        self.endpoints.store(Arc::new(Endpoints::new(entries, &self.policy, builder)));
     }
 }

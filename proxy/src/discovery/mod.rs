@@ -1,94 +1,94 @@
-//! The registry's updates -> the directory. The only holder of its writer.
+//! The registry's updates and health's verdicts -> the directory. The only holder of its writer.
+//!
+//! ```text
+//! feed      the loop: takes updates and outcomes, publishes the directory
+//! guard     what becomes of an endpoint whose registration vanishes; pure
+//! probes    whether endpoints in doubt can be connected to
+//! keeper    when the snapshot is read and written
+//! snapshot  the snapshot's file
+//! ```
 
+mod feed;
+mod guard;
+mod keeper;
+mod probes;
 mod service_discovery;
+pub mod snapshot;
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use registry::contract::Prefix;
 use registry::status::Status;
 use registry::watch::{Driver, Update, Watch, source::Source};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinError;
 
-use crate::directory::{Changed, Kind, Writer};
+use crate::config;
+use crate::directory::Writer;
+use crate::health::verdict::{self, Verdict};
+use crate::metrics::Metrics;
+use feed::Feed;
 pub use service_discovery::ServiceEndpoints;
 
 /// Feeds a directory from a watch.
 pub struct Discovery<S: Source> {
     driver: Driver<S>,
     updates: mpsc::Receiver<Update>,
-    feed: Feed,
+    verdicts: mpsc::UnboundedReceiver<Verdict>,
+    status: watch::Receiver<Status>,
+    writer: Writer,
+    settings: config::Registry,
+    connect: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl<S: Source> Discovery<S> {
-    /// Discovery, and the watch's own status for those who report it.
+    /// Discovery, and the watch's own status for those who report it. A probe's connect may take `connect`.
     pub fn new(
         (watch, driver): (Watch, Driver<S>),
-        prefix: Prefix,
         writer: Writer,
+        settings: config::Registry,
+        connect: Duration,
+        metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
-        let feed = Feed { prefix, writer };
-        let discovery = Self { driver, updates: watch.updates, feed };
-        (discovery, watch.status)
+        let Watch { updates, status } = watch;
+        let (_, verdicts) = verdict::channel();
+        let discovery =
+            Self { driver, updates, verdicts, status: status.clone(), writer, settings, connect, metrics };
+        (discovery, status)
     }
 
-    /// Runs until the process ends; calls `synced` once, when the directory is filled for the first time.
-    pub async fn run(self, synced: impl FnOnce() + Send) {
-        tokio::join!(self.driver.run(), self.feed.run(self.updates, synced));
+    /// Takes the verdicts of health too.
+    pub fn with_verdicts(self, verdicts: mpsc::UnboundedReceiver<Verdict>) -> Self {
+        Self { verdicts, ..self }
+    }
+
+    /// Runs until the process ends; calls `ready` once, when there is a directory to serve from.
+    /// `stopping` ends when the process is told to stop.
+    pub async fn run(self, stopping: impl Future<Output = ()> + Send, ready: impl FnOnce() + Send) {
+        let Self { driver, updates, verdicts, status, writer, settings, connect, metrics } = self;
+        let feed = Feed::new(writer, settings, connect, status, metrics, ready);
+        tokio::join!(driver.run(), feed.run(updates, verdicts, stopping));
     }
 }
 
-struct Feed {
-    prefix: Prefix,
-    writer: Writer,
-}
-
-impl Feed {
-    async fn run(mut self, mut updates: mpsc::Receiver<Update>, synced: impl FnOnce()) {
-        let mut synced = Some(synced);
-        let mut publish_at = None;
-        loop {
-            let update = tokio::select! {
-                update = updates.recv() => match update {
-                    Some(update) => Some(update),
-                    None => return,
-                },
-                () = sleep_until(publish_at) => None,
-            };
-            let is_list = matches!(update, Some(Update::Reset { .. }));
-            for changed in update.map(|u| self.writer.stage(u)).unwrap_or_default() {
-                self.log(&changed);
-            }
-            publish_at = self.writer.publish(Instant::now());
-            if is_list && let Some(synced) = synced.take() {
-                synced();
-            }
-        }
-    }
-
-    fn log(&self, changed: &Changed) {
-        let Changed { kind, service, instance, before, after, revision } = changed;
-        let message = match kind {
-            Kind::Put => "endpoint put",
-            Kind::Delete => "endpoint deleted",
-        };
-        let key = self.prefix.key(service, instance);
-        let shown = |address: &Option<_>| address.map(|a: std::net::SocketAddr| a.to_string());
-        let (before, after) = (shown(before), shown(after));
-        tracing::info!(
-            service = &**service,
-            instance = &**instance,
-            key,
-            before,
-            after,
-            revision,
-            "{message}"
-        );
-    }
+/// The time by tokio's clock, which tests may stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// What a task came to; none if it was cancelled. Its panic is ours.
+fn joined<T>(outcome: Result<T, JoinError>) -> Option<T> {
+    match outcome {
+        Ok(value) => Some(value),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => None,
     }
 }

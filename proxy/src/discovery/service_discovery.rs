@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::{Backend, discovery::ServiceDiscovery};
 
-use crate::directory::{Directory, State};
+use crate::directory::Directory;
 
-/// The endpoints of one service as Pingora's backends. A draining endpoint is there, but disabled.
+/// The endpoints of one service as Pingora's backends. All are there; those of the best rank are enabled.
 #[derive(Debug, Clone)]
 pub struct ServiceEndpoints {
     directory: Arc<Directory>,
@@ -31,18 +31,22 @@ impl ServiceDiscovery for ServiceEndpoints {
         let mut backends = BTreeSet::new();
         let mut readiness = HashMap::new();
         // By name each time: a service that went and came back is another object.
-        let service = self.directory.service(&self.service);
-        let entries = service.map(|s| s.endpoints().entries().to_vec()).unwrap_or_default();
+        let Some(service) = self.directory.service(&self.service) else {
+            return Ok((backends, readiness));
+        };
+        let endpoints = service.endpoints();
         // Pingora divides by the sum of the weights; what is draining is disabled below.
-        let least = u16::from(entries.iter().all(|entry| entry.weight == 0));
-        for entry in entries {
+        let least = u16::from(endpoints.entries().iter().all(|entry| entry.weight == 0));
+        for entry in endpoints.entries() {
             let mut backend = Backend {
                 addr: SocketAddr::Inet(entry.endpoint.address),
                 weight: usize::from(entry.weight.max(least)),
                 ext: Default::default(),
             };
             backend.ext.insert(entry.endpoint.clone());
-            readiness.insert(key_of(&backend), entry.state() == State::Up);
+            let is_best = entry.rank().is_some() && entry.rank() == endpoints.best();
+            // Two instances at one address are one backend to Pingora.
+            *readiness.entry(key_of(&backend)).or_default() |= is_best;
             backends.insert(backend);
         }
         Ok((backends, readiness))

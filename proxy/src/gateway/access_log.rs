@@ -4,7 +4,10 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use super::request::Failed;
 use super::text::{push_address, push_millis, push_number};
+use serde_json::json;
+
 use crate::directory::Endpoint;
 use crate::logging::{Form, Output};
 
@@ -21,6 +24,8 @@ pub(super) struct Line<'a> {
     pub endpoint: Option<&'a Endpoint>,
     /// Endpoints tried.
     pub attempts: u8,
+    /// Those of them that failed, in order.
+    pub failed: &'a [Failed],
     /// Body bytes to the client.
     pub sent: usize,
     /// From the request's head to the end of its answer.
@@ -66,6 +71,9 @@ impl Line<'_> {
             line.push(b'"');
         }
         push_number(key(line, "attempts"), self.attempts);
+        if !self.failed.is_empty() {
+            self.write_failed(key(line, "failed"));
+        }
         push_number(key(line, "sent"), self.sent);
         push_millis(key(line, "duration_ms"), self.took);
         if let Some(took) = self.endpoint_took {
@@ -75,6 +83,17 @@ impl Line<'_> {
             escaped(line, "error", error);
         }
         line.push(b'}');
+    }
+
+    /// Rare, so this need not be fast.
+    fn write_failed(&self, line: &mut Vec<u8>) {
+        let describe = |Failed { endpoint, cause }: &Failed| {
+            let address = endpoint.address.to_string();
+            json!({ "instance": &*endpoint.instance, "address": address, "reason": cause.as_str() })
+        };
+        let failed: Vec<_> = self.failed.iter().map(describe).collect();
+        // As below: into memory.
+        let _ = serde_json::to_writer(line, &failed);
     }
 
     fn write_text(&self, line: &mut Vec<u8>) {
@@ -88,6 +107,9 @@ impl Line<'_> {
         if let (Some(service), Some(Endpoint { instance, address, .. })) = (self.service, self.endpoint) {
             show(line, format_args!(" service={service} instance={instance} address={address}"));
             show(line, format_args!(" attempts={attempts}"));
+        }
+        for Failed { endpoint, cause } in self.failed {
+            show(line, format_args!(" failed={}:{}", endpoint.instance, cause.as_str()));
         }
         if let Some(error) = self.error {
             show(line, format_args!(" error={error:?}"));
@@ -127,9 +149,16 @@ fn escaped(line: &mut Vec<u8>, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use crate::gateway::cause::Cause;
+    use serde_json::Value;
+    use std::sync::Arc;
 
-    fn line<'a>(path: &'a str, endpoint: Option<&'a Endpoint>, error: Option<&'a str>) -> Line<'a> {
+    fn line<'a>(
+        path: &'a str,
+        endpoint: Option<&'a Endpoint>,
+        failed: &'a [Failed],
+        error: Option<&'a str>,
+    ) -> Line<'a> {
         Line {
             trace_id: "0af7651916cd43dd8448eb211c80319c",
             client: "127.0.0.1",
@@ -139,6 +168,7 @@ mod tests {
             service: endpoint.map(|_| "goods"),
             endpoint,
             attempts: 1,
+            failed,
             sent: 91,
             took: Duration::from_micros(12_034),
             endpoint_took: endpoint.map(|_| Duration::from_micros(7)),
@@ -147,26 +177,23 @@ mod tests {
     }
 
     fn endpoint(instance: &str) -> Endpoint {
-        Endpoint {
-            id: 1,
-            service: "goods".into(),
-            instance: instance.into(),
-            address: "[2001:db8::1]:80".parse().unwrap(),
-        }
+        Endpoint::new(1, "goods".into(), instance.into(), "[2001:db8::1]:80".parse().unwrap())
     }
 
     #[test]
     fn a_line_is_one_json_object_whatever_the_request_says() {
         let endpoint = endpoint("a\"b");
+        let failed = [Failed { endpoint: Arc::new(self::endpoint("c")), cause: Cause::Refused }];
         let mut text = Vec::new();
-        line("/\"\n\\\u{7f}", Some(&endpoint), Some("a \"b\"")).write_json(&mut text);
+        line("/\"\n\\\u{7f}", Some(&endpoint), &failed, Some("a \"b\"")).write_json(&mut text);
         let mut value: Value = serde_json::from_slice(&text).unwrap();
         assert!(value["timestamp"].take().as_str().unwrap().ends_with('Z'));
         let expected = json!({
             "timestamp": null, "level": "WARN", "message": "request",
             "trace_id": "0af7651916cd43dd8448eb211c80319c", "client": "127.0.0.1", "method": "GET",
             "path": "/\"\n\\\u{7f}", "status": 200, "service": "goods", "instance": "a\"b",
-            "address": "[2001:db8::1]:80", "attempts": 1, "sent": 91, "duration_ms": 12.034,
+            "address": "[2001:db8::1]:80", "attempts": 1,
+            "failed": [{"instance": "c", "address": "[2001:db8::1]:80", "reason": "refused"}], "sent": 91, "duration_ms": 12.034,
             "endpoint_ms": 0.007, "error": "a \"b\"",
         });
         assert_eq!(value, expected);
@@ -176,7 +203,7 @@ mod tests {
     #[test]
     fn a_line_for_people_is_one_line() {
         let mut text = Vec::new();
-        line("/a\nb", None, None).write_text(&mut text);
+        line("/a\nb", None, &[], None).write_text(&mut text);
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("INFO GET \"/a\\nb\" 200 12.034ms"), "{text}");
     }

@@ -23,6 +23,7 @@ impl Answer {
 
     pub const NO_ROUTE: Self = Self { status: 404, message: "no route takes this path" };
     pub const NO_ENDPOINT: Self = Self { status: 503, message: "the service has no endpoint at the moment" };
+    pub const LIMITED: Self = Self { status: 503, message: "too many requests are in flight at the moment" };
     pub const NOT_REACHED: Self = Self { status: 502, message: "no endpoint could be reached" };
     const BROKE_OFF: Self = Self { status: 502, message: "the endpoint broke off before it answered" };
     const BAD_ANSWER: Self = Self { status: 502, message: "the endpoint's answer is not valid HTTP" };
@@ -45,7 +46,8 @@ impl Answer {
             (ErrorSource::Downstream, ReadTimedout) => Some(Self::CLIENT_TIMED_OUT),
             (ErrorSource::Downstream, InvalidHTTPHeader) => Some(Self::BAD_NOMINATION),
             (ErrorSource::Downstream, _) => Some(Self::BAD_BODY),
-            (ErrorSource::Upstream, _) if !request.connected => Some(Self::NOT_REACHED),
+            _ if request.is_over() || request.was_silent() => Some(Self::TIMED_OUT),
+            (ErrorSource::Upstream, _) if !request.is_connected() => Some(Self::NOT_REACHED),
             (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Self::TIMED_OUT),
             (ErrorSource::Upstream, ConnectionClosed | ReadError | WriteError) => Some(Self::BROKE_OFF),
             (ErrorSource::Upstream, _) => Some(Self::BAD_ANSWER),
@@ -60,7 +62,7 @@ impl Answer {
         head.insert_header(header::CONTENT_TYPE, "application/json")?;
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
         head.insert_header(trace_header.clone(), request.trace.id_value())?;
-        if self == Self::NO_ENDPOINT {
+        if self.status == 503 {
             head.insert_header(header::RETRY_AFTER, "1")?;
         }
         session.write_response_header(Box::new(head), false).await?;
@@ -68,20 +70,16 @@ impl Answer {
     }
 }
 
-/// Why an attempt may be made again, if it may: provably nothing was done, or doing it twice is the same
-/// as doing it once and the client has seen nothing of the first.
-pub(super) fn may_retry(error: &Error, session: &Session) -> bool {
-    use ErrorType::{ConnectionClosed, ReadError, WriteError};
-    let broke_off = matches!(error.etype(), ConnectionClosed | ReadError | WriteError);
-    *error.esource() == ErrorSource::Upstream
-        && broke_off
-        && is_idempotent(&session.req_header().method)
+/// Whether a request that was sent may be sent again: doing it twice is the same as doing it once, the
+/// client has seen nothing of the first answer, and the whole body is there to be replayed.
+pub(super) fn may_repeat(session: &Session) -> bool {
+    is_idempotent(&session.req_header().method)
         && session.response_written().is_none()
         && !session.as_ref().retry_buffer_truncated()
 }
 
 /// RFC 9110, 9.2.2.
-fn is_idempotent(method: &Method) -> bool {
+pub(super) fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE

@@ -89,7 +89,8 @@ pub(super) fn prepare(
     }
     head.insert_header("X-Forwarded-For", request.client.clone())?;
     head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
-    match (head.headers.get(header::HOST).cloned(), &request.endpoint) {
+    let endpoint = request.attempt.as_ref().map(|attempt| &attempt.endpoint);
+    match (head.headers.get(header::HOST).cloned(), endpoint) {
         (Some(host), _) => head.insert_header(X_FORWARDED_HOST, host)?,
         // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
         (None, Some(endpoint)) => {

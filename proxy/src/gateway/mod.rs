@@ -4,7 +4,11 @@
 //! [`Request`].
 
 mod access_log;
+mod attempt;
+mod cause;
+mod choose;
 mod failure;
+mod hash_key;
 mod head;
 mod path;
 mod request;
@@ -12,8 +16,9 @@ mod route;
 mod text;
 mod trace;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,18 +30,24 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-use crate::balance;
-use crate::config::{self, Timeouts};
+use crate::config::{self, RouteTimeouts, Timeouts};
 use crate::directory::{Directory, Endpoint};
+use crate::health::service::Services;
+use crate::health::waiting;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
+use cause::Cause;
+use choose::Nobody;
 use failure::Answer;
 pub use request::Request;
 use route::Routes;
 
 /// The answer of the gateway itself at `/`: the readiness probe of the article's manifests.
 const SELF: &str = "gateway";
+
+/// The least time that Pingora's timers know.
+const TICK: Duration = Duration::from_millis(10);
 
 /// What serves requests.
 #[derive(Debug)]
@@ -51,19 +62,22 @@ pub struct Gateway {
     /// The name, ready to be shared by many heads.
     trace_header: Bytes,
     timeouts: Timeouts,
+    /// Requests in flight, at most.
+    max_requests: usize,
 }
 
 impl Gateway {
-    /// A gateway over a directory that was made with the routes' services.
+    /// A gateway over a directory and the health of services that were made with the routes' services.
     pub fn new(
         config: &config::Gateway,
         directory: Arc<Directory>,
+        health: &Services,
         metrics: Arc<Metrics>,
         lifecycle: Arc<Lifecycle>,
         output: Arc<Output>,
     ) -> Self {
         Self {
-            routes: Routes::new(&config.routes, &directory, &metrics),
+            routes: Routes::new(&config.routes, &directory, health, &metrics),
             directory,
             unrouted: metrics.service(""),
             metrics,
@@ -71,6 +85,7 @@ impl Gateway {
             output,
             trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
             timeouts: config.timeouts,
+            max_requests: config.max_requests.get().try_into().unwrap_or(usize::MAX),
         }
     }
 
@@ -114,33 +129,67 @@ impl Gateway {
         Ok(true)
     }
 
-    fn peer(&self, endpoint: &Endpoint, is_tunnel: bool) -> Box<HttpPeer> {
-        let timeouts = &self.timeouts;
-        let silence = if is_tunnel { timeouts.tunnel } else { timeouts.read };
+    /// Lets a request in, and chooses its first endpoint.
+    fn admit(&self, session: &Session, request: &mut Request) -> std::result::Result<(), Answer> {
+        let Some(route) = request.route.clone() else { return Ok(()) };
+        if self.lifecycle.requests_in_flight() > self.max_requests {
+            route.metrics.limited("gateway");
+            return Err(Answer::LIMITED);
+        }
+        if route.counts_requests {
+            request.permit = route.service.in_flight().try_acquire(route.health.limits.service);
+            if request.permit.is_none() {
+                route.metrics.limited("service");
+                return Err(Answer::LIMITED);
+            }
+        }
+        let now = Instant::now();
+        route.health.budget.request(now);
+        match choose::attempt(session, request, &route, now) {
+            Ok(attempt) => request.target(attempt),
+            Err(Nobody::Full) => {
+                route.metrics.limited("endpoint");
+                return Err(Answer::LIMITED);
+            }
+            Err(Nobody::There) => return Err(Answer::NO_ENDPOINT),
+        }
+        Ok(())
+    }
+
+    /// All of its times end with the request's own.
+    fn peer(&self, endpoint: &Endpoint, timeouts: &RouteTimeouts, left: Option<Duration>) -> Box<HttpPeer> {
+        // Pingora's timers tick every 10 ms, and take none for "at once".
+        let clamp = |time: Duration| Some(left.map_or(time, |left| time.min(left).max(TICK)));
         let mut peer = Box::new(HttpPeer::new(endpoint.address, false, String::new()));
         peer.group_key = endpoint.id;
-        peer.options.connection_timeout = Some(timeouts.connect);
-        peer.options.read_timeout = Some(silence);
-        peer.options.write_timeout = Some(timeouts.write);
-        peer.options.idle_timeout = Some(timeouts.pool);
+        peer.options.connection_timeout = clamp(timeouts.connect);
+        peer.options.read_timeout = clamp(timeouts.idle);
+        peer.options.write_timeout = clamp(self.timeouts.write);
+        peer.options.idle_timeout = Some(self.timeouts.pool);
         peer
     }
 
-    /// Whether a failed attempt leads to another one; notes why.
-    fn try_again(&self, request: &Request, reason: &str) -> bool {
-        let target = !request.needs_target() || self.choose(request).is_some();
-        let left = request.has_attempts_left() && target;
-        if left && let Some(route) = &request.route {
-            route.metrics.retried(reason);
+    /// Goes on to another attempt, if there may be one; notes why.
+    fn try_again(&self, session: &Session, request: &mut Request, cause: Cause) -> bool {
+        let Some(route) = request.route.clone().filter(|_| request.has_attempts_left()) else { return false };
+        let now = Instant::now();
+        let Ok(next) = choose::attempt(session, request, &route, now) else { return false };
+        if !route.health.budget.retry(now) {
+            route.metrics.retry_denied();
+            return false;
         }
-        left
+        route.metrics.retried(cause.as_str());
+        request.target(next);
+        true
     }
+}
 
-    fn choose(&self, request: &Request) -> Option<Arc<Endpoint>> {
-        let service = &request.route.as_ref()?.service;
-        balance::pick(&service.endpoints(), request.tried(), fastrand::u64(..))
-            .map(|entry| entry.endpoint.clone())
-    }
+/// Where one kept connection was closed, others may be: a request must not spend its attempts on them. The
+/// key is in no pool, so the connection is a new one; nobody will look for it there, so it is not kept.
+fn on_new_connection(mut peer: Box<HttpPeer>) -> Box<HttpPeer> {
+    peer.group_key = fastrand::u64(..) | 1 << 63;
+    peer.options.idle_timeout = Some(Duration::ZERO);
+    peer
 }
 
 /// The status that the client was answered with; a 100 or 103 is no answer yet.
@@ -180,12 +229,11 @@ impl ProxyHttp for Gateway {
             }
             None => return self.answer(session, request, Answer::NO_ROUTE).await,
         }
-        match self.choose(request) {
-            Some(endpoint) => request.target(endpoint),
+        match self.admit(session, request) {
+            Ok(()) => Ok(false),
             // Said here, where the client's connection can be kept.
-            None => return self.answer(session, request, Answer::NO_ENDPOINT).await,
+            Err(answer) => self.answer(session, request, answer).await,
         }
-        Ok(false)
     }
 
     async fn upstream_peer(
@@ -193,43 +241,54 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         request: &mut Box<Request>,
     ) -> Result<Box<HttpPeer>> {
-        if request.needs_target() {
-            let Some(endpoint) = self.choose(request) else {
-                request.answer = Some(Answer::NOT_REACHED);
-                return Error::e_explain(ErrorType::ConnectNoRoute, "every endpoint was tried");
-            };
-            request.target(endpoint);
+        let left = request.left();
+        let Some(mut timeouts) = request.route.as_ref().map(|route| route.timeouts) else {
+            return Error::e_explain(ErrorType::InternalError, "a request without a route");
+        };
+        if head::asks_for_tunnel(session.req_header()) {
+            timeouts.idle = self.timeouts.tunnel;
         }
-        request.attempt();
-        match &request.endpoint {
-            Some(endpoint) => Ok(self.peer(endpoint, head::asks_for_tunnel(session.req_header()))),
+        let is_distrustful = request.last_cause() == Some(Cause::Closed);
+        let peer = request.begin_attempt().map(|endpoint| self.peer(endpoint, &timeouts, left));
+        match peer {
+            Some(peer) if is_distrustful => Ok(on_new_connection(peer)),
+            Some(peer) => Ok(peer),
             None => Error::e_explain(ErrorType::InternalError, "a request without an endpoint"),
         }
     }
 
     fn fail_to_connect(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _: &HttpPeer,
         request: &mut Box<Request>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        request.failed(&error);
+        let cause = if request.is_over() { Cause::Total } else { Cause::of_connect(&error) };
+        request.failed(&error, cause);
         // Nothing was sent: safe for any method.
-        error.set_retry(self.try_again(request, "connect"));
+        error.set_retry(self.try_again(session, request, cause));
         error
     }
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Session,
-        _reused: bool,
+        session: &mut Session,
+        reused: bool,
         _: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        connection: RawFd,
         _: Option<&Digest>,
         request: &mut Box<Request>,
     ) -> Result<()> {
-        request.connected = true;
+        let Some(route) = &request.route else { return Ok(()) };
+        let wait = waiting::Request {
+            since: session.as_mut().is_body_empty().then(Instant::now),
+            patience: route.timeouts.first_byte,
+            repeatable: failure::is_idempotent(&session.req_header().method),
+        };
+        if let Some(attempt) = &mut request.attempt {
+            attempt.connected(reused, connection, wait);
+        }
         Ok(())
     }
 
@@ -242,21 +301,94 @@ impl ProxyHttp for Gateway {
         head::prepare(head, request, &self.trace_header)
     }
 
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        is_end: bool,
+        request: &mut Box<Request>,
+    ) -> Result<()> {
+        if let Some(attempt) = request.attempt.as_mut().filter(|_| is_end) {
+            attempt.sent(Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        request: &mut Box<Request>,
+    ) -> Result<()> {
+        let status = answer.status;
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        if let Some(attempt) = &mut request.attempt {
+            attempt.answered(status.as_u16(), Instant::now());
+        }
+        let is_tried_elsewhere =
+            request.route.as_ref().is_some_and(|route| route.retry.statuses.contains(&status.as_u16()));
+        if !is_tried_elsewhere || !failure::may_repeat(session) {
+            return Ok(());
+        }
+        let error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "tried elsewhere").into_up();
+        request.failed(&error, Cause::Status);
+        if self.try_again(session, request, Cause::Status) {
+            return Err(error);
+        }
+        // Then this is the answer.
+        request.keep_answer();
+        Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        request: &mut Box<Request>,
+    ) -> Result<Option<Duration>> {
+        if request.is_over() {
+            return Err(Error::explain(ErrorType::ReadTimedout, "the request's time is over").into_up());
+        }
+        if let Some(attempt) = &mut request.attempt {
+            attempt.went_on(Instant::now());
+        }
+        Ok(None)
+    }
+
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
         request: &mut Box<Request>,
-        reused: bool,
+        _reused: bool,
     ) -> Box<Error> {
-        request.failed(&error);
-        let may_retry = failure::may_retry(&error, session);
-        if may_retry && reused && self.choose(request).is_none() {
-            // The last endpoint had closed an idle connection, which says nothing against the endpoint.
-            request.forgive();
+        if request.is_next {
+            // The next attempt was chosen when the status came.
+            error.set_retry(true);
+            return error;
         }
-        error.set_retry(may_retry && self.try_again(request, "broken"));
+        let is_over = request.is_over();
+        let Some(attempt) = &mut request.attempt else { return error };
+        let cause = Cause::of_exchange(&error, attempt);
+        let cause = if is_over { Cause::Total } else { cause };
+        request.failed(&error, cause);
+        let is_lost =
+            matches!(cause, Cause::Broken | Cause::Closed | Cause::Stalled) && failure::may_repeat(session);
+        if !is_lost {
+            error.set_retry(false);
+            return error;
+        }
+        let mut again = self.try_again(session, request, cause);
+        if !again && cause == Cause::Closed {
+            // It says nothing against the endpoint, and there is no other.
+            request.forgive();
+            again = self.try_again(session, request, cause);
+        }
+        error.set_retry(again);
         error
     }
 
@@ -266,7 +398,6 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         request: &mut Box<Request>,
     ) -> Result<()> {
-        request.answered();
         if self.lifecycle.is_closing() {
             session.set_keepalive(None);
         }
@@ -316,6 +447,11 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Box<Request>) {
         let took = request.started.elapsed();
+        if error.is_none()
+            && let Some(attempt) = &mut request.attempt
+        {
+            attempt.succeeded(Instant::now());
+        }
         let status = final_status(session).unwrap_or(0);
         let metrics = request.route.as_ref().map_or(&self.unrouted, |route| &route.metrics);
         metrics.answered(status, took);
@@ -334,11 +470,12 @@ impl Gateway {
             path: head.uri.path(),
             status,
             service: request.route.as_ref().map(|r| &**r.service.name()),
-            endpoint: request.endpoint.as_deref(),
+            endpoint: request.attempt.as_ref().map(|attempt| &*attempt.endpoint),
             attempts: request.attempts(),
+            failed: request.failures(),
             sent: session.body_bytes_sent(),
             took,
-            endpoint_took: request.endpoint_took(),
+            endpoint_took: request.attempt.as_ref().and_then(|attempt| attempt.took()),
             error: error.as_deref().or(request.last_error()),
         };
         line.write(&self.output);

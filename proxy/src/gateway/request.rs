@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use pingora::Error;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::Session;
-use pingora::{Error, ErrorSource};
 
+use super::attempt::Attempt;
+use super::cause::Cause;
 use super::failure::Answer;
 use super::head;
 use super::route::Route;
@@ -16,6 +18,7 @@ use super::text::push_ip;
 use super::trace::Trace;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
+use crate::health::limits::Permit;
 use crate::lifecycle::InFlight;
 use crate::metrics::Metrics;
 
@@ -27,40 +30,48 @@ pub struct Request {
     /// The client's address, without its port.
     pub(super) client: HeaderValue,
     pub(super) route: Option<Arc<Route>>,
-    /// The endpoint of the current attempt.
-    pub(super) endpoint: Option<Arc<Endpoint>>,
-    /// Whether the current attempt has a connection.
-    pub(super) connected: bool,
+    /// The current attempt, or the last one.
+    pub(super) attempt: Option<Attempt>,
+    /// Whether the attempt is one that was not begun yet.
+    pub(super) is_next: bool,
     /// An answer that was decided on before it is sent.
     pub(super) answer: Option<Answer>,
+    /// Its place among the service's requests, where they are limited.
+    pub(super) permit: Option<Permit>,
     /// The endpoints that failed, by id.
     tried: [u64; ATTEMPTS],
     failures: usize,
     attempts: u8,
+    /// The attempts that failed, in order.
+    failed: Vec<Failed>,
     last_error: Option<String>,
-    attempted_at: Instant,
-    endpoint_took: Option<Duration>,
     metrics: Arc<Metrics>,
     _in_flight: InFlight,
 }
 
+/// An attempt that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub endpoint: Arc<Endpoint>,
+    pub cause: Cause,
+}
+
 impl Request {
     pub(super) fn new(in_flight: InFlight, metrics: Arc<Metrics>) -> Self {
-        let now = Instant::now();
         Self {
-            started: now,
+            started: Instant::now(),
             trace: Trace::none(),
             client: HeaderValue::from_static(""),
             route: None,
-            endpoint: None,
-            connected: false,
+            attempt: None,
+            is_next: false,
             answer: None,
+            permit: None,
             tried: [0; ATTEMPTS],
             failures: 0,
             attempts: 0,
+            failed: Vec::new(),
             last_error: None,
-            attempted_at: now,
-            endpoint_took: None,
             metrics,
             _in_flight: in_flight,
         }
@@ -79,32 +90,33 @@ impl Request {
         }
     }
 
-    /// The next attempt goes to this endpoint.
-    pub(super) fn target(&mut self, endpoint: Arc<Endpoint>) {
-        self.endpoint = Some(endpoint);
+    /// The next attempt is to be this one.
+    pub(super) fn target(&mut self, attempt: Attempt) {
+        self.attempt = Some(attempt);
+        self.is_next = true;
     }
 
-    /// Whether the current endpoint has failed, or none was chosen yet.
-    pub(super) fn needs_target(&self) -> bool {
-        let current = self.endpoint.as_ref().map(|e| e.id);
-        current.is_none_or(|id| self.tried().contains(&id))
-    }
-
-    pub(super) fn attempt(&mut self) {
+    /// Begins the next attempt. None: there is none.
+    pub(super) fn begin_attempt(&mut self) -> Option<&Endpoint> {
+        if !std::mem::take(&mut self.is_next) {
+            return None;
+        }
         self.attempts = self.attempts.saturating_add(1);
-        self.connected = false;
-        self.attempted_at = Instant::now();
+        self.attempt.as_ref().map(|attempt| &*attempt.endpoint)
     }
 
     /// The current attempt failed; unless the client was to blame, its endpoint is not chosen again for
     /// this request.
-    pub(super) fn failed(&mut self, error: &Error) {
+    pub(super) fn failed(&mut self, error: &Error, cause: Cause) {
         self.last_error = Some(error.to_string());
-        if *error.esource() == ErrorSource::Downstream {
+        let Some(attempt) = &mut self.attempt else { return };
+        attempt.failed(cause, Instant::now());
+        self.failed.push(Failed { endpoint: attempt.endpoint.clone(), cause });
+        if cause == Cause::Client {
             return;
         }
-        if let (Some(slot), Some(endpoint)) = (self.tried.get_mut(self.failures), &self.endpoint) {
-            *slot = endpoint.id;
+        if let Some(slot) = self.tried.get_mut(self.failures) {
+            *slot = attempt.endpoint.id;
             self.failures += 1;
         }
     }
@@ -114,25 +126,60 @@ impl Request {
         self.failures = self.failures.saturating_sub(1);
     }
 
-    /// The head of the answer is here.
-    pub(super) fn answered(&mut self) {
-        self.endpoint_took = Some(self.attempted_at.elapsed());
+    /// The attempt that was said to have failed is the request's last, and its answer is the answer.
+    pub(super) fn keep_answer(&mut self) {
+        self.forgive();
+        self.failed.pop();
+        self.last_error = self.failed.last().map(|failed| failed.cause.as_str().to_owned());
     }
 
     pub(super) fn tried(&self) -> &[u64] {
         self.tried.get(..self.failures).unwrap_or_default()
     }
 
+    /// Whether it may be attempted again, by the route's count and the request's own time.
     pub(super) fn has_attempts_left(&self) -> bool {
-        usize::from(self.attempts) < ATTEMPTS
+        usize::from(self.attempts) < self.most_attempts() && !self.is_over()
+    }
+
+    /// How many attempts its route permits.
+    pub(super) fn most_attempts(&self) -> usize {
+        self.route.as_ref().map_or(ATTEMPTS, |route| route.retry.attempts)
+    }
+
+    /// How much of its whole time is left; none: it has as much as it takes.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let total = self.route.as_ref()?.timeouts.total?;
+        Some(total.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Whether its whole time is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Why the last failed attempt did.
+    pub(super) fn last_cause(&self) -> Option<Cause> {
+        self.failed.last().map(|failed| failed.cause)
+    }
+
+    /// Whether the last failed attempt was broken off because nothing came.
+    pub(super) fn was_silent(&self) -> bool {
+        matches!(self.last_cause(), Some(Cause::FirstByte | Cause::Stalled))
+    }
+
+    /// Whether the current attempt has a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.connected)
     }
 
     pub(super) fn attempts(&self) -> u8 {
         self.attempts
     }
 
-    pub(super) fn endpoint_took(&self) -> Option<Duration> {
-        self.endpoint_took
+    /// The attempts that failed, in order.
+    pub(super) fn failures(&self) -> &[Failed] {
+        &self.failed
     }
 
     /// What the last failed attempt died of.
@@ -162,8 +209,7 @@ mod tests {
     fn a_panic_counts_against_its_request_and_leaves_nothing_in_flight() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let lifecycle = Lifecycle::default();
-        let mut request = Request::new(lifecycle.in_flight(), metrics.clone());
-        request.attempt();
+        let request = Request::new(lifecycle.in_flight(), metrics.clone());
         let serving = std::thread::spawn(move || {
             let _request = request;
             panic!("while serving");
@@ -173,16 +219,5 @@ mod tests {
         let text = metrics.render(&Directory::default(), &Status::default(), 0).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("leaseway_panics_total 1"), "{text}");
-    }
-
-    #[test]
-    fn a_request_has_a_bounded_number_of_attempts() {
-        let lifecycle = Lifecycle::default();
-        let mut request = Request::new(lifecycle.in_flight(), Arc::new(Metrics::new().unwrap()));
-        for _ in 0..ATTEMPTS {
-            assert!(request.has_attempts_left());
-            request.attempt();
-        }
-        assert!(!request.has_attempts_left());
     }
 }

@@ -5,13 +5,21 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::directory::{Directory, Service};
+use crate::health::service as health;
 use crate::metrics::{Metrics, ServiceMetrics};
 
 /// A route that holds on to its service.
 #[derive(Debug)]
 pub(super) struct Route {
     pub service: Arc<Service>,
+    pub health: Arc<health::Service>,
+    pub timeouts: config::RouteTimeouts,
+    pub retry: config::Retry,
     pub metrics: Arc<ServiceMetrics>,
+    /// What of a request is hashed, where the service hashes.
+    pub hash_key: Option<config::HashKey>,
+    /// Whether the service's requests in flight have to be known: for a limit, or for bounded loads.
+    pub counts_requests: bool,
 }
 
 /// All routes, sorted by their paths: most gateways have a handful, which a search finds sooner than a hash.
@@ -19,13 +27,31 @@ pub(super) struct Route {
 pub(super) struct Routes(Vec<(String, Arc<Route>)>);
 
 impl Routes {
-    /// The directory must have been made with the routes' services.
-    pub fn new(routes: &[config::Route], directory: &Directory, metrics: &Metrics) -> Self {
+    /// The directory and the services' health must have been made with the routes' services.
+    pub fn new(
+        routes: &[config::Route],
+        directory: &Directory,
+        health: &health::Services,
+        metrics: &Metrics,
+    ) -> Self {
         let mut counted = HashMap::new();
-        let mut hold = |config::Route { path, service }: &config::Route| {
+        let mut hold = |config::Route { path, service, timeouts, retry }: &config::Route| {
             let metrics =
                 counted.entry(service.clone()).or_insert_with(|| Arc::new(metrics.service(service)));
-            let route = Route { service: directory.service(service)?, metrics: metrics.clone() };
+            let (service, health) = (directory.service(service)?, health.get(service.as_str())?.clone());
+            let hash_key = match &service.settings().balance {
+                config::Balance::Hash(key) => Some(key.clone()),
+                _ => None,
+            };
+            let route = Route {
+                counts_requests: hash_key.is_some() || health.limits.service.is_some(),
+                hash_key,
+                service,
+                health,
+                timeouts: *timeouts,
+                retry: retry.clone(),
+                metrics: metrics.clone(),
+            };
             Some((path.clone(), Arc::new(route)))
         };
         let mut routes: Vec<_> = routes.iter().filter_map(&mut hold).collect();
@@ -56,13 +82,28 @@ impl Routes {
 mod tests {
     use super::*;
     use crate::directory;
+    use crate::health::verdict;
+
+    fn made(routes: &[config::Route], directory: &Directory) -> Routes {
+        let (verdicts, _) = verdict::channel();
+        let health = health::services(directory, &config::Services::default(), &verdicts, &Arc::default());
+        Routes::new(routes, directory, &health, &Metrics::new().unwrap())
+    }
+
+    fn route(path: &str, service: &str) -> config::Route {
+        let timeouts = (&config::Timeouts::default()).into();
+        config::Route {
+            path: path.into(),
+            service: service.into(),
+            timeouts,
+            retry: config::Retry::default(),
+        }
+    }
 
     fn service_of(path: &str) -> Option<String> {
-        let route = |path: &str, service: &str| config::Route { path: path.into(), service: service.into() };
         let routes = [route("/goods", "goods"), route("/goods/list", "list"), route("/a%2Fb", "slash")];
         let (directory, _writer) = directory::new(routes.iter().map(|r| r.service.as_str()));
-        let metrics = Metrics::new().unwrap();
-        let routes = Routes::new(&routes, &directory, &metrics);
+        let routes = made(&routes, &directory);
         routes.find(path).map(|r| r.service.name().to_string())
     }
 
@@ -83,10 +124,9 @@ mod tests {
     #[test]
     fn the_root_takes_what_no_other_route_does() {
         let routes = [("/", "website"), ("/goods", "goods")];
-        let routes =
-            routes.map(|(path, service)| config::Route { path: path.into(), service: service.into() });
+        let routes = routes.map(|(path, service)| route(path, service));
         let (directory, _writer) = directory::new(["website", "goods"]);
-        let routes = Routes::new(&routes, &directory, &Metrics::new().unwrap());
+        let routes = made(&routes, &directory);
         let service_of = |path| routes.find(path).map(|r| r.service.name().to_string());
         assert_eq!(service_of("/").as_deref(), Some("website"));
         assert_eq!(service_of("/goods2/x").as_deref(), Some("website"));

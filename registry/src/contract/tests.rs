@@ -90,14 +90,80 @@ fn an_address_that_can_never_be_a_backend_is_refused() {
         ("[fe80::1]:80", "link-local"),
         ("[::ffff:169.254.1.1]:80", "link-local"),
         ("10.0.0.5:0", "port is 0"),
+        ("[fd00:ec2::254]:80", "metadata"),
+        ("[fd20:ce::254]:80", "metadata"),
+        ("100.100.100.200:80", "metadata"),
+        ("[::ffff:100.100.100.200]:80", "metadata"),
     ] {
         assert!(reason(address).contains(why), "{address}: {}", reason(address));
     }
 }
 
 #[test]
+fn the_neighbours_of_metadata_addresses_are_ordinary() {
+    for address in ["[fd00:ec2::253]:80", "[fd20:ce::255]:80", "100.100.100.201:80", "127.0.0.1:80"] {
+        assert!(Record::decode(address.as_bytes()).is_ok(), "{address}");
+    }
+}
+
+#[test]
+fn json_that_is_made_to_hurt_is_refused_with_a_short_reason() {
+    let record = |rest: &str| format!(r#"{{"address":"10.0.0.5:80",{rest}}}"#);
+    let deep = |open: &str, close: &str| open.repeat(2_000) + &close.repeat(2_000);
+    for (value, why) in [
+        (record(&format!(r#""metadata":{{"a":{}}}"#, deep("[", "]"))), "invalid type"),
+        (deep(r#"{"a":"#, "}"), "expected value"),
+        (record(r#""weight":1e400"#), "number out of range"),
+        (record(&format!(r#""weight":{}"#, "9".repeat(10_000))), "number out of range"),
+        (record(r#""weight":18446744073709551616"#), "invalid type"),
+        (record(r#""weight":18446744073709551615"#), "more than 1000"),
+        (record(r#""weight":1,"weight":2"#), "duplicate field `weight`"),
+        (record(r#""address":"10.0.0.6:80""#), "duplicate field `address`"),
+        (record(r#""metadata":{"zone":"a"},"metadata":{}"#), "duplicate field `metadata`"),
+        (record(r#""weight":"10""#), "invalid type"),
+        (record(r#""metadata":{"a":1}"#), "invalid type"),
+        (record(r#""metadata":["a"]"#), "invalid type"),
+        (record(r#""weight":null"#), "invalid type"),
+    ] {
+        let reason = reason(&value);
+        assert!(reason.contains(why), "{reason}");
+        assert!(reason.len() < 300, "{} bytes: {reason}", reason.len());
+    }
+    // A field that nobody reads is skipped without recursion.
+    let later = record(&format!(r#""later":{}"#, deep("[", "]")));
+    assert_eq!(Record::decode(later.as_bytes()).unwrap().weight, 1);
+}
+
+#[test]
+fn a_value_of_a_mebibyte_is_refused_by_its_length() {
+    let json = format!(r#"{{"address":"10.0.0.5:80","metadata":{{"a":"{}"}}}}"#, "x".repeat(1 << 20));
+    assert!(reason(&json).starts_with("the value has 10486"));
+}
+
+#[test]
 fn a_long_value_is_shortened_in_its_error() {
     assert!(reason(&"é".repeat(5_000)).len() < 300);
+}
+
+/// JSON of any shape, a few levels deep.
+fn any_json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        any::<f64>().prop_map(|number| number.to_string()),
+        any::<i128>().prop_map(|number| number.to_string()),
+        any::<String>().prop_map(|text| serde_json::Value::String(text).to_string()),
+    ];
+    leaf.prop_recursive(6, 64, 4, |inner| {
+        let items = proptest::collection::vec(inner.clone(), 0..4);
+        let fields = proptest::collection::vec(("[a-z]{0,3}", inner), 0..4);
+        prop_oneof![
+            items.prop_map(|items| format!("[{}]", items.join(","))),
+            fields.prop_map(|fields| {
+                let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+                format!("{{{}}}", fields.join(","))
+            }),
+        ]
+    })
 }
 
 proptest! {
@@ -122,6 +188,32 @@ proptest! {
         let at = at % json.len();
         json[at] = byte;
         let _ = Record::decode(&json);
+    }
+
+    #[test]
+    fn no_json_makes_the_decoder_panic_or_its_reason_long(
+        json in any_json(), address in "[^\"\\\\]{0,40}", weight in any::<i128>(),
+    ) {
+        let fields = [json.clone(), format!(r#"{{"address":{json}}}"#), format!(r#"{{"metadata":{json}}}"#)];
+        let record = format!(r#"{{"address":"{address}","weight":{weight},"metadata":{{}},"later":{json}}}"#);
+        for value in fields.iter().chain([&record]) {
+            if let Err(error) = Record::decode(value.as_bytes()) {
+                prop_assert!(error.to_string().len() < 1_000);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_read_can_be_a_backend_and_is_written_as_it_was(
+        address in prop_oneof!["[0-9.:]{7,21}", "\\[[0-9a-f:]{2,20}\\]:[0-9]{1,5}"], weight in 0u64..70_000,
+    ) {
+        let value = format!(r#"{{"address":"{address}","weight":{weight}}}"#);
+        if let Ok(record) = Record::decode(value.as_bytes()) {
+            let ip = record.address.ip();
+            prop_assert!(record.address.port() > 0 && record.weight <= MAX_WEIGHT);
+            prop_assert!(!ip.is_unspecified() && !ip.is_multicast() && ip == ip.to_canonical());
+            prop_assert_eq!(Record::decode(record.encode().as_bytes()).unwrap(), record);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use super::Registration;
 use super::upkeep::{Notice, Put, Step, Upkeep};
 use crate::backoff::Backoff;
-use crate::connect::{CALL_TIMEOUT, CallError, Connector, Link};
+use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connector, Link};
 use crate::contract::{Instance, Prefix};
 use crate::watch::source::Raw;
 use crate::watch::{Change, Update, Watch, decode};
@@ -19,7 +19,7 @@ use crate::watch::{Change, Update, Watch, decode};
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(3) };
 /// A registry that is slow, with a thousand logins at hand, say, is asked less often than one that is not
 /// there: else it would never catch up.
-const OVERLOAD: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(30) };
+const OVERLOAD: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
 /// How long a withdrawal may take before the key is left to its lease.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(2);
 /// At most one line about a registry that cannot be reached in this time.
@@ -106,6 +106,11 @@ impl Driver {
         let mut client = link.client.lease_client();
         let granted = link.call("grant a lease", deadline, client.grant(seconds, None)).await?;
         let lease = granted.id();
+        if lease == 0 {
+            // A key without a lease would stay for ever.
+            let cause = Cause::Answer("it grants the lease 0, which is none");
+            return Err(CallError { attempt: "grant a lease", endpoint: link.endpoint.clone(), cause });
+        }
 
         // The registry may grant a longer one than was asked for.
         let ttl = Duration::from_secs(granted.ttl().clamp(1, MAX_TTL).unsigned_abs());

@@ -101,13 +101,20 @@ impl Registrar {
         let drain = registration.drain;
         let (stop, stopped) = oneshot::channel();
         let (report, registered) = watch::channel(false);
+        let mut claimed = registered.clone();
         let connector = Connector::new(connection);
         let key = prefix.key(&registration.service, &registration.instance);
         let (own_key, watching) = watch_key(connector.clone(), prefix.clone(), &key);
         let driver = Driver::new(connector, prefix, key, registration, report);
         let task = tokio::spawn(async move {
+            // Each put says what it found, so the key need not be watched before it stands. A thousand
+            // registrars that start together ask the registry for half as much.
+            let watching = async {
+                let _ = claimed.wait_for(|registered| *registered).await;
+                watching.run().await;
+            };
             tokio::select! {
-                () = watching.run() => {}
+                () = watching => {}
                 () = driver.run(own_key, stopped) => {}
             }
         });

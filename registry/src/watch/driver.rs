@@ -1,19 +1,25 @@
 //! Performs the actions of [`Machine`]: the only place of a watch that sleeps and selects.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::records::Decoder;
-use super::source::{Message, Source, Stream};
-use super::sync::{Action, Input, Machine, State};
-use super::{Change, Settings, Update};
+use super::audit::{Auditor, Step, Verdict};
+use super::picture::Difference;
+use super::records::{Decoder, Listing, WARNINGS, shown};
+use super::source::{Cursor, Event, Key, Message, Page, Reason, Source, Stream, Written};
+use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
+use super::{Settings, Update};
 use crate::backoff::Backoff;
-use crate::connect::CALL_TIMEOUT;
-use crate::contract::Instance;
+use crate::connect::{CALL_TIMEOUT, CallError};
+use crate::contract::Prefix;
 use crate::status::Status;
 
+/// While the registry refuses us, until somebody changes a password or a role. Each login costs it some
+/// 100 ms of hashing.
+const REFUSED: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
 /// Silence after which the registry is asked for a sign of life.
 const QUIET: Duration = Duration::from_secs(5);
 /// How long it may take to give one. A frozen server and a half-open connection look like silence.
@@ -30,13 +36,37 @@ pub struct Driver<S: Source> {
     action: Action,
     decoder: Decoder,
     backoff: Backoff,
+    auditor: Auditor,
+    /// The audit's call that is under way.
+    audit_call: Option<AuditCall>,
+    /// When the stream must have said something.
+    deadline: Deadline,
     updates: mpsc::Sender<Update>,
     status: watch::Sender<Status>,
     complained: Option<Instant>,
 }
 
+type AuditCall = BoxFuture<'static, Result<Page<Key>, CallError>>;
+
+/// When a stream must have said something.
+#[derive(Clone, Copy)]
+enum Deadline {
+    /// Then it is asked.
+    Quiet(Instant),
+    /// It was asked; then it is given up.
+    Answer(Instant),
+}
+
 /// The reader of the updates is gone.
 struct ReaderGone;
+
+/// What happens while a stream is read.
+enum Happening {
+    Message(Result<Message, CallError>),
+    Silence,
+    AuditDue,
+    AuditPage(Result<Page<Key>, CallError>),
+}
 
 impl<S: Source> Driver<S> {
     pub(super) fn new(
@@ -53,6 +83,9 @@ impl<S: Source> Driver<S> {
             action,
             decoder: Decoder::new(settings.prefix, settings.networks),
             backoff: settings.backoff,
+            auditor: Auditor::new(settings.audit),
+            audit_call: None,
+            deadline: Deadline::in_quiet(),
             updates,
             status,
             complained: None,
@@ -70,6 +103,13 @@ impl<S: Source> Driver<S> {
             };
             let Ok(input) = input else { return };
             self.action = self.machine.on(input);
+            if let (Input::Created { .. } | Input::Confirmed { .. }, Action::Wait { .. }) =
+                (input, self.action)
+            {
+                self.note(
+                    "the registry is not the one that was listed, or its history fell back: listing again",
+                );
+            }
             self.report();
         }
     }
@@ -80,125 +120,272 @@ impl<S: Source> Driver<S> {
             Action::Open { from } => Ok(self.open(from).await),
             Action::Confirm => Ok(self.confirm().await),
             Action::Read => self.read().await,
-            Action::Wait { failures } => {
-                self.stream = None;
-                self.source.disconnect();
-                tokio::time::sleep(self.backoff.delay(failures, fastrand::f64())).await;
-                Ok(Input::Elapsed)
-            }
+            Action::Wait { pause, link } => Ok(self.wait(pause, link).await),
         }
     }
 
     async fn list(&mut self) -> Result<Input, ReaderGone> {
-        let listing = match self.source.list().await {
-            Ok(listing) => listing,
-            Err(error) => return Ok(self.fail(error)),
-        };
-        let revision = listing.revision;
-        let decoded = self.decoder.list(listing.records);
-        self.publish_list(decoded.items, revision).await?;
+        let mut listing = Listing::new();
+        let mut cursor = Some(Cursor::default());
+        let (mut revision, mut cluster) = (0, 0);
+        while let Some(at) = cursor {
+            let page = match self.source.records(&at).await {
+                Ok(page) => page,
+                Err(error) => return Ok(self.fail(&error)),
+            };
+            if is_another(cluster, page.cluster) {
+                return Ok(self.confused("another cluster answered within a list"));
+            }
+            self.decoder.page(page.items, &mut listing);
+            (revision, cluster, cursor) = (page.revision, page.cluster, page.next);
+        }
+        let decoded = self.decoder.complete(listing);
+        self.publish(Update::Reset { instances: decoded.items, revision }).await?;
         self.status.send_modify(|s| {
             s.synced = true;
             s.revision = revision;
             s.lists += 1;
             s.skipped += decoded.skipped;
-            s.confirmed = Some(Instant::now());
+            s.confirmed = Some(Instant::now().into_std());
         });
-        Ok(Input::Listed { revision })
+        Ok(Input::Listed { revision, cluster })
     }
 
     async fn open(&mut self, from: i64) -> Input {
         let mut stream = match self.source.open(from).await {
             Ok(stream) => stream,
-            Err(error) => return self.fail(error),
+            Err(error) => return self.fail(&error),
         };
         match timeout(CALL_TIMEOUT, stream.message()).await {
-            Ok(Ok(Message::Created { revision })) => {
+            Ok(Ok(Message::Created { revision, cluster })) => {
                 self.stream = Some(stream);
-                Input::Created { revision }
+                self.deadline = Deadline::in_quiet();
+                Input::Created { revision, cluster }
             }
-            Ok(Ok(Message::Cancelled { compacted, reason })) => self.cancelled(compacted, reason),
-            Ok(Ok(_)) => self.fail("the registry sent something else before it created the watch"),
-            Ok(Err(error)) => self.fail(error),
-            Err(_) => self.fail("the registry did not create the watch in time"),
+            Ok(Ok(Message::Cancelled { reason, text })) => self.cancelled(reason, &text),
+            Ok(Ok(_)) => self.confused("the registry sent something else before it created the watch"),
+            Ok(Err(error)) => self.fail(&error),
+            Err(_) => self.confused("the registry did not create the watch in time"),
         }
     }
 
     async fn confirm(&mut self) -> Input {
         match self.source.revision().await {
             Ok(revision) => Input::Confirmed { revision },
-            Err(error) => self.fail(error),
+            Err(error) => self.fail(&error),
         }
     }
 
+    async fn wait(&mut self, pause: Pause, link: Link) -> Input {
+        self.stream = None;
+        self.audit_call = None;
+        if link == Link::Renew {
+            self.source.disconnect();
+        }
+        let chance = fastrand::f64();
+        sleep(match pause {
+            Pause::Short { failures } => self.backoff.delay(failures, chance),
+            Pause::Long { refusals } => REFUSED.delay(refusals, chance),
+        })
+        .await;
+        Input::Elapsed
+    }
+
+    /// Reads the stream, and audits beside it, until there is something for the machine.
     async fn read(&mut self) -> Result<Input, ReaderGone> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(self.fail("the watch has no stream"));
-        };
-        let message = match timeout(QUIET, stream.message()).await {
-            Ok(message) => message,
-            Err(_quiet) => match ask(stream).await {
-                Ok(message) => message,
-                Err(silence) => return Ok(self.fail(silence)),
-            },
-        };
-        match message {
-            Ok(message) => self.take(message).await,
-            Err(error) => Ok(self.fail(error)),
+        loop {
+            if let Some(input) = self.judge() {
+                return Ok(input);
+            }
+            let Some(stream) = &mut self.stream else {
+                return Ok(self.confused("the watch has no stream"));
+            };
+            let happening = tokio::select! {
+                message = stream.message() => Happening::Message(message),
+                page = finish(&mut self.audit_call) => Happening::AuditPage(page),
+                () = sleep_until(self.deadline.at()) => Happening::Silence,
+                () = sleep_if(self.auditor.due()) => Happening::AuditDue,
+            };
+            let input = match happening {
+                Happening::Message(Ok(message)) => return self.take(message).await,
+                Happening::Message(Err(error)) => Some(self.fail(&error)),
+                Happening::Silence => self.silence().await,
+                Happening::AuditDue => self.audit().await,
+                Happening::AuditPage(page) => self.audit_page(page).await,
+            };
+            if let Some(input) = input {
+                return Ok(input);
+            }
         }
     }
 
     async fn take(&mut self, message: Message) -> Result<Input, ReaderGone> {
-        self.status.send_modify(|s| s.confirmed = Some(Instant::now()));
+        self.deadline = Deadline::in_quiet();
+        self.status.send_modify(|s| s.confirmed = Some(Instant::now().into_std()));
         Ok(match message {
-            Message::Events { events, complete } => {
-                let Some(revision) = events.last().map(|e| e.revision()) else {
-                    return Ok(Input::Alive);
-                };
-                let count = events.len() as u64;
-                let decoded = self.decoder.events(events);
-                self.publish_changes(decoded.items, revision).await?;
-                self.status.send_modify(|s| {
-                    s.revision = revision;
-                    s.events += count;
-                    s.skipped += decoded.skipped;
-                });
-                Input::Events { revision, complete }
-            }
+            Message::Events { events, complete } => return self.events(events, complete).await,
             Message::Progress { revision, of_watch: true } => {
                 self.status.send_modify(|s| s.revision = s.revision.max(revision));
                 Input::Progress { revision }
             }
-            Message::Progress { of_watch: false, .. } => Input::Alive,
-            Message::Cancelled { compacted, reason } => self.cancelled(compacted, reason),
-            Message::Created { .. } => self.fail("the registry created the watch twice"),
+            Message::Progress { revision, of_watch: false } => {
+                self.auditor.report(revision);
+                Input::Alive
+            }
+            Message::Cancelled { reason, text } => self.cancelled(reason, &text),
+            Message::Created { .. } => self.confused("the registry created the watch twice"),
         })
     }
 
-    async fn publish_list(&mut self, instances: Vec<Instance>, revision: i64) -> Result<(), ReaderGone> {
-        self.publish(Update::Reset { instances, revision }).await
-    }
-
-    async fn publish_changes(&mut self, changes: Vec<Change>, revision: i64) -> Result<(), ReaderGone> {
-        self.publish(Update::Apply { changes, revision }).await
+    async fn events(&mut self, mut events: Vec<Event>, complete: bool) -> Result<Input, ReaderGone> {
+        // What an audit has confirmed meanwhile is not undone by the events that led there.
+        let next = self.next();
+        events.retain(|event| event.revision() >= next);
+        let Some(revision) = events.last().map(Event::revision) else {
+            return Ok(Input::Alive);
+        };
+        let count = events.len() as u64;
+        self.auditor.events();
+        for event in &events {
+            if let Event::Delete { key, revision } = event {
+                self.auditor.deleted(key, *revision);
+            }
+        }
+        let decoded = self.decoder.events(events);
+        self.publish(Update::Apply { changes: decoded.items, revision }).await?;
+        self.status.send_modify(|s| {
+            s.revision = s.revision.max(revision);
+            s.events += count;
+            s.skipped += decoded.skipped;
+        });
+        Ok(Input::Events { revision, complete })
     }
 
     async fn publish(&mut self, update: Update) -> Result<(), ReaderGone> {
         self.updates.send(update).await.map_err(|_| ReaderGone)
     }
 
-    fn cancelled(&mut self, compacted: bool, reason: String) -> Input {
-        if compacted {
-            tracing::warn!(reason, "the registry compacted the history that the watch needs: listing again");
-            self.status
-                .send_modify(|s| s.trouble = Some(format!("the registry compacted the history: {reason}")));
-            return Input::Compacted;
+    /// The stream's deadline has passed: asks for a sign of life, or gives it up.
+    async fn silence(&mut self) -> Option<Input> {
+        match self.deadline {
+            Deadline::Quiet(_) => self.ask().await,
+            Deadline::Answer(_) => {
+                let silence = format!("the registry was silent for {:?}", QUIET + ANSWER);
+                Some(self.confused(&silence))
+            }
         }
-        self.fail(format!("the registry cancelled the watch: {reason}"))
     }
 
-    fn fail(&mut self, trouble: impl ToString) -> Input {
-        let trouble = trouble.to_string();
+    async fn ask(&mut self) -> Option<Input> {
+        let stream = self.stream.as_mut()?;
+        let asked = timeout(ANSWER, stream.ask_progress()).await;
+        // A later question must not put off the deadline of the first.
+        if let Deadline::Quiet(_) = self.deadline {
+            self.deadline = Deadline::Answer(Instant::now() + ANSWER);
+        }
+        match asked {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(self.fail(&error)),
+            Err(_) => Some(self.confused("the registry takes no questions")),
+        }
+    }
+
+    async fn audit(&mut self) -> Option<Input> {
+        match self.auditor.step(Instant::now(), self.machine.seen(), self.machine.cluster())? {
+            Step::Read(cursor) => {
+                self.audit_call = Some(self.source.keys(cursor));
+                None
+            }
+            Step::AskProgress => self.ask().await,
+        }
+    }
+
+    async fn audit_page(&mut self, page: Result<Page<Key>, CallError>) -> Option<Input> {
+        let (now, chance) = (Instant::now(), fastrand::f64());
+        match page {
+            Ok(page) => {
+                let verdict = self.auditor.page(&page, self.decoder.picture(), now, chance)?;
+                Some(self.settle(verdict))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "could not audit: trying again later, the watch goes on");
+                self.status.send_modify(|s| s.audits_failed += 1);
+                self.auditor.failed(now, chance);
+                // A login that is no longer valid is renewed beside the watch, which outlives it.
+                if Reason::of(&error.cause).is_about_login() {
+                    self.source.disconnect();
+                }
+                None
+            }
+        }
+    }
+
+    fn judge(&mut self) -> Option<Input> {
+        let (now, chance, next) = (Instant::now(), fastrand::f64(), self.next());
+        let verdict = self.auditor.judge(next, self.decoder.picture(), now, chance)?;
+        Some(self.settle(verdict))
+    }
+
+    fn settle(&mut self, verdict: Verdict) -> Input {
+        self.status.send_modify(|s| s.audits += 1);
+        match verdict {
+            Verdict::Equal { revision } => {
+                self.status.send_modify(|s| s.revision = s.revision.max(revision));
+                tracing::debug!(revision, "audited: the picture is that of the registry");
+                Input::Audited { revision }
+            }
+            Verdict::Differs(differences) => {
+                self.tell(&differences);
+                self.status.send_modify(|s| s.repaired += differences.len() as u64);
+                self.note("the watch lost an event: listing again");
+                Input::Differs
+            }
+            Verdict::AnotherHistory => {
+                self.note(
+                    "the registry is not the one that is watched, or its history fell back: listing again",
+                );
+                Input::Differs
+            }
+        }
+    }
+
+    fn tell(&self, differences: &[Difference]) {
+        for Difference { key, listed } in differences.iter().take(WARNINGS as usize) {
+            let revision = |written: Written| written.revision;
+            let watched = self.decoder.picture().written(key).map(revision);
+            let (key, listed) = (shown(key), listed.map(revision));
+            tracing::warn!(key, watched, listed, "an audit found a key that differs from the registry");
+        }
+        if let Some(more) = (differences.len() as u64).checked_sub(WARNINGS).filter(|more| *more > 0) {
+            tracing::warn!(more, "an audit found more keys that differ from the registry");
+        }
+    }
+
+    /// The first revision that the watch has not seen.
+    fn next(&self) -> i64 {
+        self.machine.state().next().unwrap_or_default()
+    }
+
+    fn cancelled(&mut self, reason: Reason, text: &str) -> Input {
+        self.lose(reason, format!("the registry cancelled the watch: {text}"))
+    }
+
+    fn fail(&mut self, error: &CallError) -> Input {
+        self.lose(Reason::of(&error.cause), error.to_string())
+    }
+
+    fn confused(&mut self, trouble: &str) -> Input {
+        self.lose(Reason::Other, trouble.to_owned())
+    }
+
+    fn lose(&mut self, reason: Reason, mut trouble: String) -> Input {
+        if reason == Reason::Compacted {
+            self.note("the registry compacted the history that the watch needs: listing again");
+            return Input::Failed { reason };
+        }
+        if let Some(advice) = advice(reason, self.decoder.prefix()) {
+            trouble = format!("{trouble}: {advice}");
+        }
         let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
         if !quiet {
             self.complained = Some(Instant::now());
@@ -208,7 +395,13 @@ impl<S: Source> Driver<S> {
             s.failures += 1;
             s.trouble = Some(trouble);
         });
-        Input::Failed
+        Input::Failed { reason }
+    }
+
+    /// Says why a list is read again.
+    fn note(&mut self, trouble: &str) {
+        tracing::warn!("{trouble}");
+        self.status.send_modify(|s| s.trouble = Some(trouble.to_owned()));
     }
 
     /// Tells the state to who follows it.
@@ -222,20 +415,55 @@ impl<S: Source> Driver<S> {
             }
             changed
         });
-        if changed && live {
+        if !changed {
+            return;
+        }
+        if live {
+            self.auditor.watching(Instant::now(), fastrand::f64());
             let revision = self.status.borrow().revision;
             tracing::info!(revision, "watching the registry");
+        } else {
+            self.auditor.lost();
         }
     }
 }
 
-/// Asks for a sign of life and awaits it, or an event, whichever comes first.
-async fn ask<S: Stream>(stream: &mut S) -> Result<Result<Message, crate::connect::CallError>, String> {
-    let asked = async {
-        match stream.ask_progress().await {
-            Ok(()) => stream.message().await,
-            Err(error) => Err(error),
+impl Deadline {
+    fn in_quiet() -> Self {
+        Self::Quiet(Instant::now() + QUIET)
+    }
+
+    fn at(self) -> Instant {
+        match self {
+            Self::Quiet(at) | Self::Answer(at) => at,
         }
-    };
-    timeout(ANSWER, asked).await.map_err(|_| format!("the registry was silent for {:?}", QUIET + ANSWER))
+    }
+}
+
+/// What a person has to do where waiting does not help.
+fn advice(reason: Reason, prefix: &Prefix) -> Option<String> {
+    match reason {
+        Reason::PermissionDenied => Some(format!(
+            "grant the user's role this part of the key space, as with \
+             `etcdctl role grant-permission ROLE read {prefix}/ --prefix=true`"
+        )),
+        Reason::UserMissing => Some(format!("configure a user who may read {prefix}/")),
+        Reason::LoginFailed => Some("correct the user's name or the password file".to_owned()),
+        _ => None,
+    }
+}
+
+/// The end of an audit's call; never where there is none.
+async fn finish(call: &mut Option<AuditCall>) -> Result<Page<Key>, CallError> {
+    let Some(running) = call else { return std::future::pending().await };
+    let page = running.await;
+    *call = None;
+    page
+}
+
+async fn sleep_if(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }

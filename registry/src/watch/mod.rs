@@ -4,10 +4,14 @@
 //! source   etcd's list and watch           the narrow seam to the network
 //! sync     State x Input -> Action         what to do next; pure
 //! records  bytes -> instances              a bad one is warned of, counted and skipped
+//! picture  how each key was last written   what the updates have shown
+//! audit    the picture beside a list       when to compare, and what a difference is; pure
 //! driver   performs the actions            the only place that sleeps and selects
 //! ```
 
+mod audit;
 mod driver;
+mod picture;
 mod records;
 pub mod source;
 pub mod sync;

@@ -1,24 +1,23 @@
 //! From raw records to instances. One that is no registration is warned of once, counted and skipped;
 //! it heals when it is overwritten.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Change;
-use super::source::{Event, Raw};
-use crate::contract::{Instance, Prefix, Record, RecordError};
+use super::picture::Picture;
+use super::source::{Event, Key, Raw, Value};
+use crate::contract::{Instance, Prefix, Record, RecordError, shorten};
 use crate::networks::Networks;
 
 /// Warnings in a row before the rest of a batch is only counted.
-const WARNINGS: u64 = 20;
+pub(super) const WARNINGS: u64 = 20;
 
-/// Decodes records, and remembers which it has skipped.
+/// Decodes records, and remembers how each key was last written.
 #[derive(Debug)]
 pub(super) struct Decoder {
     prefix: Prefix,
     networks: Networks,
-    /// Key -> revision of what was skipped, so that reading it again warns no second time.
-    skipped: HashMap<Vec<u8>, i64>,
+    picture: Picture,
 }
 
 /// What came of a batch of records.
@@ -29,27 +28,52 @@ pub(super) struct Decoded<T> {
     pub skipped: u64,
 }
 
+/// A list that is being read.
+#[derive(Debug)]
+pub(super) struct Listing {
+    decoded: Decoded<Instance>,
+    keys: Vec<Key>,
+}
+
+impl Listing {
+    pub fn new() -> Self {
+        Self { decoded: Decoded::new(), keys: Vec::new() }
+    }
+}
+
 impl Decoder {
     pub fn new(prefix: Prefix, networks: Networks) -> Self {
-        Self { prefix, networks, skipped: HashMap::new() }
+        let picture = Picture::new(&prefix);
+        Self { prefix, networks, picture }
     }
 
-    /// Decodes a complete list.
-    pub fn list(&mut self, records: Vec<Raw>) -> Decoded<Instance> {
-        let known = std::mem::take(&mut self.skipped);
-        let mut batch = Decoded::new();
+    pub fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    pub fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
+    /// Decodes a page of a list.
+    pub fn page(&self, records: Vec<Raw>, listing: &mut Listing) {
         for raw in records {
             match self.decode(&raw) {
-                Ok(instance) => batch.items.push(instance),
-                Err(reason) => {
-                    if known.get(&raw.key) != Some(&raw.revision) {
-                        batch.skip(&raw, &reason);
-                    }
-                    self.skipped.insert(raw.key, raw.revision);
+                Ok(instance) => listing.decoded.items.push(instance),
+                // What was there before was warned of before.
+                Err(reason) if self.picture.written(&raw.key) != Some(raw.written()) => {
+                    listing.decoded.skip(&raw, &reason);
                 }
+                Err(_) => {}
             }
+            listing.keys.push(Key { written: raw.written(), key: raw.key.into() });
         }
-        batch.finish()
+    }
+
+    /// Takes a complete list for the picture.
+    pub fn complete(&mut self, listing: Listing) -> Decoded<Instance> {
+        self.picture.replace(listing.keys);
+        listing.decoded.finish()
     }
 
     /// Decodes events. A bad record in the place of an instance ends that instance: the picture depends
@@ -60,7 +84,7 @@ impl Decoder {
             let change = match event {
                 Event::Put(raw) => self.put(raw, &mut batch),
                 Event::Delete { key, revision } => {
-                    self.skipped.remove(&key);
+                    self.picture.delete(&key);
                     self.end(&key, revision)
                 }
             };
@@ -70,18 +94,16 @@ impl Decoder {
     }
 
     fn put(&mut self, raw: Raw, batch: &mut Decoded<Change>) -> Option<Change> {
-        match self.decode(&raw) {
-            Ok(instance) => {
-                self.skipped.remove(&raw.key);
-                Some(Change::Put(instance))
-            }
+        let written = raw.written();
+        let change = match self.decode(&raw) {
+            Ok(instance) => Some(Change::Put(instance)),
             Err(reason) => {
                 batch.skip(&raw, &reason);
-                let end = self.end(&raw.key, raw.revision);
-                self.skipped.insert(raw.key, raw.revision);
-                end
+                self.end(&raw.key, raw.revision)
             }
-        }
+        };
+        self.picture.put(raw.key, written);
+        change
     }
 
     fn decode(&self, raw: &Raw) -> Result<Instance, RecordError> {
@@ -102,13 +124,22 @@ impl Decoder {
 /// Reads one record.
 pub(crate) fn decode(prefix: &Prefix, raw: &Raw) -> Result<Instance, RecordError> {
     let (service, id) = prefix.split(&raw.key)?;
+    let record = match &raw.value {
+        Value::Bytes(value) => Record::decode(value)?,
+        Value::TooLong(length) => return Err(RecordError::ValueTooLong(*length)),
+    };
     Ok(Instance {
         service: Arc::from(service),
         id: Arc::from(id),
-        record: Record::decode(&raw.value)?,
+        record,
         lease: raw.lease,
         revision: raw.revision,
     })
+}
+
+/// A key for a log line.
+pub(super) fn shown(key: &[u8]) -> String {
+    shorten(&String::from_utf8_lossy(key))
 }
 
 impl<T> Decoded<T> {
@@ -119,7 +150,7 @@ impl<T> Decoded<T> {
     fn skip(&mut self, raw: &Raw, reason: &RecordError) {
         self.skipped += 1;
         if self.skipped <= WARNINGS {
-            let key = String::from_utf8_lossy(&raw.key);
+            let key = shown(&raw.key);
             tracing::warn!(%key, revision = raw.revision, %reason, "skipped a record that is no registration");
         }
     }
@@ -138,9 +169,21 @@ impl<T> Decoded<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::source::Written;
 
     fn raw(id: &str, value: &str, revision: i64) -> Raw {
-        Raw { key: Prefix::default().key("goods", id).into_bytes(), value: value.into(), lease: 7, revision }
+        Raw {
+            key: Prefix::default().key("goods", id).into_bytes(),
+            value: value.as_bytes().to_vec().into(),
+            lease: 7,
+            revision,
+        }
+    }
+
+    fn list(decoder: &mut Decoder, records: Vec<Raw>) -> Decoded<Instance> {
+        let mut listing = Listing::new();
+        records.into_iter().for_each(|raw| decoder.page(vec![raw], &mut listing));
+        decoder.complete(listing)
     }
 
     fn decoder() -> Decoder {
@@ -151,7 +194,7 @@ mod tests {
     fn an_address_that_is_not_permitted_is_skipped() {
         let networks = Networks { deny: vec!["10.0.0.0/8".parse().unwrap()], ..Networks::default() };
         let mut decoder = Decoder::new(Prefix::default(), networks);
-        let listed = decoder.list(vec![raw("a", "10.0.0.1:80", 1), raw("b", "192.168.0.1:80", 2)]);
+        let listed = list(&mut decoder, vec![raw("a", "10.0.0.1:80", 1), raw("b", "192.168.0.1:80", 2)]);
         assert_eq!((listed.items.len(), listed.skipped), (1, 1));
         let moved = decoder.events(vec![Event::Put(raw("b", "10.0.0.2:80", 3))]);
         assert!(matches!(moved.items[..], [Change::Delete { revision: 3, .. }]));
@@ -161,11 +204,11 @@ mod tests {
     fn a_bad_record_is_skipped_once_and_the_rest_goes_on() {
         let mut decoder = decoder();
         let records = vec![raw("a", "10.0.0.1:80", 1), raw("b", "nonsense", 2)];
-        let first = decoder.list(records.clone());
+        let first = list(&mut decoder, records.clone());
         assert_eq!((first.items.len(), first.skipped), (1, 1));
-        let again = decoder.list(records);
+        let again = list(&mut decoder, records);
         assert_eq!((again.items.len(), again.skipped), (1, 0), "read again, not warned of again");
-        let changed = decoder.list(vec![raw("b", "other nonsense", 3)]);
+        let changed = list(&mut decoder, vec![raw("b", "other nonsense", 3)]);
         assert_eq!(changed.skipped, 1);
     }
 
@@ -176,7 +219,7 @@ mod tests {
         assert!(matches!(bad.items[..], [Change::Delete { revision: 1, .. }]));
         let good = decoder.events(vec![Event::Put(raw("a", "10.0.0.1:80", 2))]);
         assert!(matches!(&good.items[..], [Change::Put(i)] if i.revision == 2));
-        assert!(decoder.skipped.is_empty());
+        assert_eq!(decoder.picture.written(&raw("a", "", 0).key), Some(Written { revision: 2, lease: 7 }));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A picture of the registry, kept as a gateway would keep it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod scripted;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -29,7 +31,12 @@ pub struct Picture {
 impl Picture {
     /// Follows the default prefix.
     pub fn follow(connection: Connection) -> Self {
-        let (watch, driver) = watch(connection, Settings::default());
+        Self::follow_as(connection, Settings::default())
+    }
+
+    /// Follows what the settings say.
+    pub fn follow_as(connection: Connection, settings: Settings) -> Self {
+        let (watch, driver) = watch(connection, settings);
         Self { watch, driver: tokio::spawn(driver.run()), instances: BTreeMap::new(), updates: Vec::new() }
     }
 

@@ -1,7 +1,7 @@
 //! Prints the gateway's figures, each beside its control, and fails when a count is not what it must be.
 //!
 //! `figures` measures everything (some twenty minutes; release builds); `figures PART...` only some of
-//! it; `figures --short` takes fewer rounds and leaves the gateway's own cost out.
+//! it; `figures --short` takes fewer rounds, and leaves the gateway's own cost out unless it is asked for.
 //!
 //! Counts are asserted. Times and percentages are printed as median [min - max] of five rounds, and
 //! asserted only at ten times their goal: they depend on the machine and on what else it does.
@@ -18,7 +18,18 @@ mod spread;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+
+/// Prints the gateway's figures, each beside its control.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Fewer rounds, and only what debug builds can show.
+    #[arg(long)]
+    short: bool,
+    /// What to measure; all by default.
+    parts: Vec<Part>,
+}
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +49,22 @@ const FULL: Scale =
 const SHORT: Scale =
     Scale { rounds: 1, changes: 20, outage: Duration::from_secs(5), calm: Duration::from_secs(1) };
 
-/// What can be measured. The first four are counted; the last two need release builds.
-const PARTS: [&str; 6] = ["balance", "propagation", "departures", "outage", "cost", "instructions"];
+/// What can be measured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Part {
+    Balance,
+    Propagation,
+    Departures,
+    Outage,
+    Cost,
+    Instructions,
+}
+
+/// The rest is about what the gateway itself costs, and needs release builds.
+const IN_SHORT: [Part; 4] = [Part::Balance, Part::Propagation, Part::Departures, Part::Outage];
 
 fn main() -> ExitCode {
-    match run() {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("FAILED: {error:#}");
@@ -52,22 +74,16 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (scale, parts) = match arguments.as_slice() {
-        [] => (FULL, PARTS.to_vec()),
-        [short] if short == "--short" => (SHORT, PARTS[..4].to_vec()),
-        chosen => (FULL, chosen.iter().map(String::as_str).collect()),
-    };
-    for part in parts {
+async fn run(Arguments { short, parts }: Arguments) -> Result<()> {
+    let (scale, all) = if short { (SHORT, IN_SHORT.as_slice()) } else { (FULL, Part::value_variants()) };
+    for part in if parts.is_empty() { all } else { &parts } {
         match part {
-            "balance" => balance::show().await?,
-            "propagation" => propagation::show(scale).await?,
-            "departures" => departures::show(scale).await?,
-            "outage" => outage::show(scale).await?,
-            "cost" => cost::show().await?,
-            "instructions" => instructions::show().await?,
-            unknown => bail!("unknown argument {unknown:?}: expected --short or some of {PARTS:?}"),
+            Part::Balance => balance::show().await?,
+            Part::Propagation => propagation::show(scale).await?,
+            Part::Departures => departures::show(scale).await?,
+            Part::Outage => outage::show(scale).await?,
+            Part::Cost => cost::show().await?,
+            Part::Instructions => instructions::show().await?,
         }
     }
     Ok(())

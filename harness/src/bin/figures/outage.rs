@@ -20,7 +20,9 @@ const RATE: u32 = 500;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn show(scale: Scale) -> Result<()> {
-    let options = GatewayOptions::default().route("/late", "late").discard_log();
+    // The guard would keep the last instance of a service, as long as it can be connected to.
+    let options =
+        GatewayOptions::default().route("/late", "late").set("gateway/registry/guard/share", 1).discard_log();
     let mut stack = Stack::start(3, &[], options).await?;
     let late = Backend::start("late", Reply::ok("")).await?;
     let load = Load::get(stack.gateway.address(), "/goods/list").rate(RATE);

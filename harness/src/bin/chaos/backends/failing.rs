@@ -1,0 +1,81 @@
+//! All backends fail: no choice is better than another, and every one of them is still tried.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use harness::{
+    backend::{Backend, Behaviour, Reply},
+    stack::{GatewayOptions, Services},
+};
+
+use super::{Fleet, PATIENCE, gets};
+use crate::{
+    context::{Context, shown},
+    measured::Measured,
+};
+
+/// The time to connect: what takes longer was a timeout.
+const GOAL: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()> {
+    let fleet = Fleet::start(context, &Reply::ok(""), GatewayOptions::default()).await?;
+    answering_500(&fleet, context, measured).await?;
+    returned(&fleet, context, measured).await?;
+    refusing(&fleet, context, measured).await?;
+    returned(&fleet, context, measured).await
+}
+
+async fn answering_500(fleet: &Fleet, context: &Context, measured: &mut Measured) -> Result<()> {
+    behave(fleet, &Behaviour::Always(Reply::status(500))).await?;
+    context.say("all answer 500");
+    // By its end all have failed often enough.
+    fails_with(fleet, context, 500).await?;
+    let before: Vec<_> = fleet.backends.iter().map(Backend::count).collect();
+    let slowest = fails_with(fleet, context, 500).await?;
+    let tried = fleet.backends.iter().zip(before).filter(|(backend, before)| backend.count() > *before);
+    let tried = tried.count();
+    measured.note(format_args!("all answer 500: {tried} of {} are tried", fleet.backends.len()));
+    ensure!(tried == fleet.backends.len(), "only {tried} are tried: the others are ejected");
+    ensure!(is_in_panic(fleet).await?, "all failed, and leaseway_panic is not 1");
+    measured.time("the slowest error", slowest, GOAL)
+}
+
+async fn refusing(fleet: &Fleet, context: &Context, measured: &mut Measured) -> Result<()> {
+    behave(fleet, &Behaviour::Refuse).await?;
+    context.say("all refuse");
+    let slowest = fails_with(fleet, context, 502).await?;
+    ensure!(is_in_panic(fleet).await?, "all refused, and leaseway_panic is not 1");
+    measured.time("all refuse: the slowest error", slowest, GOAL)
+}
+
+async fn returned(fleet: &Fleet, context: &Context, measured: &mut Measured) -> Result<()> {
+    behave(fleet, &Behaviour::Usual).await?;
+    let since = Instant::now();
+    let running = gets(&fleet.gateway, context).start();
+    let all_up = |services: &Services| services.endpoints("goods").iter().all(|e| e.state == "up");
+    shown(&fleet.gateway, "all are up again", since, PATIENCE, all_up).await?;
+    context.say("all are up again");
+    running.wait_begun(200, PATIENCE).await?;
+    measured.note("all well again");
+    measured.none_failed(&running.stop().await)
+}
+
+async fn behave(fleet: &Fleet, behaviour: &Behaviour) -> Result<()> {
+    for backend in &fleet.backends {
+        backend.behave(behaviour.clone()).await?;
+    }
+    Ok(())
+}
+
+/// The slowest answer of a load that gets nothing but `status`.
+async fn fails_with(fleet: &Fleet, context: &Context, status: u16) -> Result<Duration> {
+    let outcome = gets(&fleet.gateway, context).run_for(context.scale.calm).await;
+    ensure!(outcome.sent > 100, "only {} requests were sent: nothing is shown", outcome.sent);
+    let others = outcome.sent - outcome.status(status);
+    ensure!(others == 0, "{others} are not {status}: {:?}, {:?}", outcome.by_status, outcome.errors);
+    Ok(outcome.latency(1.0))
+}
+
+async fn is_in_panic(fleet: &Fleet) -> Result<bool> {
+    Ok(fleet.gateway.metric("leaseway_panic", &[r#"service="goods""#]).await? == 1.0)
+}

@@ -1,0 +1,264 @@
+//! The faults of the registry, of backends and of the gateway itself, done to real processes, and what they
+//! cost.
+//!
+//! `chaos` does all of them; `chaos --short` a form for `make test`; `chaos storm --minutes 60` one of them,
+//! at length. Counts are asserted. A time is printed beside its goal, and fails at ten times that.
+#![allow(clippy::print_stdout, reason = "printing is what this program is for")]
+
+mod access_log;
+mod backends;
+mod changes;
+mod cold;
+mod compaction;
+mod context;
+mod difference;
+mod gateway;
+mod half_open;
+mod measured;
+mod members;
+mod outage;
+mod registrars;
+mod relayed;
+mod restart;
+mod restored;
+mod storm;
+mod tokens;
+mod wiped;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Result, bail};
+use clap::{Parser, ValueEnum};
+use futures_util::future::join_all;
+
+use context::{Context, FULL, SHORT, Scale};
+use measured::Measured;
+
+/// Does to etcd, the network, the data and backends what they do by themselves, and measures what it costs.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// A form that takes two or three minutes, without times that a debug build cannot have.
+    #[arg(long)]
+    short: bool,
+    /// The seed of all chance, as an earlier run printed it.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How long each storm lasts.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// What to do; all by default.
+    cases: Vec<Case>,
+}
+
+/// What has the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Registry,
+    Backends,
+    Gateway,
+    /// Everything.
+    Storm,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Case {
+    Outage,
+    Members,
+    Restart,
+    Compaction,
+    HalfOpen,
+    Wiped,
+    Restored,
+    Tokens,
+    Cold,
+    Changes,
+    Registrars,
+    Rolling,
+    Killed,
+    Stopped,
+    Flaky,
+    Failing,
+    Slow,
+    Reused,
+    Terminated,
+    Upgraded,
+    Storm,
+}
+
+impl Case {
+    fn subject(self) -> Subject {
+        match self {
+            Self::Rolling
+            | Self::Killed
+            | Self::Stopped
+            | Self::Flaky
+            | Self::Failing
+            | Self::Slow
+            | Self::Reused => Subject::Backends,
+            Self::Terminated | Self::Upgraded => Subject::Gateway,
+            Self::Storm => Subject::Storm,
+            _ => Subject::Registry,
+        }
+    }
+
+    /// What is done, and what it must show.
+    fn title(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Outage => {
+                ("all of etcd dead under load", "0 failed; changes made after its return arrive within 2 s")
+            }
+            Self::Members => (
+                "one of three members killed, stopped, cut off, one after the other",
+                "0 failed; a change arrives within 10 s while it lasts",
+            ),
+            Self::Restart => ("gateway restarted while etcd is dead", "serves in under 1 s"),
+            Self::Compaction => {
+                ("compaction during a partition", "0 failed; converged within 2 s of a working connection")
+            }
+            Self::HalfOpen => ("half-open connection (packets dropped)", "noticed within 15 s"),
+            Self::Wiped => (
+                "prefix wiped by mistake; every lease revoked at once",
+                "0 failed; alarm; all up again within 5 s of the registrars' return",
+            ),
+            Self::Restored => {
+                ("data directory of an older backup restored; etcd emptied", "converged within 5 s")
+            }
+            Self::Tokens => (
+                "tokens of 5 s, the stream cut after each expiry; password and role changed twice; simple and JWT",
+                "no missed event",
+            ),
+            Self::Cold => ("many keys, cold start", "list to ready under 3 s; under 300 MB resident"),
+            Self::Changes => (
+                "a storm of changes, in transactions of 100",
+                "0 lost; last change seen within 250 ms; CPU; p99 beside the same load without it",
+            ),
+            Self::Registrars => ("many registrars, etcd restarted empty", "all back within 15 s"),
+            Self::Rolling => ("rolling restart of all goods with SIGTERM, GET and POST", "0 failed"),
+            Self::Killed => (
+                "`kill -9` of one of the goods",
+                "0 failed GETs; failed POSTs at most those in flight; no attempt but trials 100 ms after a refusal",
+            ),
+            Self::Stopped => (
+                "SIGSTOP of one of the goods",
+                "under 1 % take longer than 2 s, none than 3 s; back within 5 s of SIGCONT",
+            ),
+            Self::Flaky => {
+                ("one answers 50 % 503, which is retried", "under 2 % of its failures reach a client")
+            }
+            Self::Failing => ("all fail", "no total ejection; errors at once, not timeouts"),
+            Self::Slow => ("one is ten times slower, `ewma`", "p99 within 1.5x of the run without it"),
+            Self::Reused => ("an address re-used by another service", "0 misrouted after the event arrived"),
+            Self::Terminated => {
+                ("SIGTERM of the gateway under load", "0 failed; exit within 2 s of the last request")
+            }
+            Self::Upgraded => ("`-u` upgrades of the gateway under load", "0 failed"),
+            Self::Storm => ("random faults with the auditor on", "0 differences after quiescence; 0 failed"),
+        }
+    }
+
+    async fn run(self, context: &Context, measured: &mut Measured) -> Result<()> {
+        match self {
+            Self::Outage => outage::run(context, measured).await,
+            Self::Members => members::run(context, measured).await,
+            Self::Restart => restart::run(context, measured).await,
+            Self::Compaction => compaction::run(context, measured).await,
+            Self::HalfOpen => half_open::run(context, measured).await,
+            Self::Wiped => wiped::run(context, measured).await,
+            Self::Restored => restored::run(context, measured).await,
+            Self::Tokens => tokens::run(context, measured).await,
+            Self::Cold => cold::run(context, measured).await,
+            Self::Changes => changes::run(context, measured).await,
+            Self::Registrars => registrars::run(context, measured).await,
+            Self::Rolling => backends::rolling::run(context, measured).await,
+            Self::Killed => backends::killed::run(context, measured).await,
+            Self::Stopped => backends::stopped::run(context, measured).await,
+            Self::Flaky => backends::flaky::run(context, measured).await,
+            Self::Failing => backends::failing::run(context, measured).await,
+            Self::Slow => backends::slow::run(context, measured).await,
+            Self::Reused => backends::reused::run(context, measured).await,
+            Self::Terminated => gateway::terminated::run(context, measured).await,
+            Self::Upgraded => gateway::upgraded::run(context, measured).await,
+            Self::Storm => storm::run(context, measured).await,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("FAILED: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(arguments: Arguments) -> Result<()> {
+    let mut scale = if arguments.short { SHORT } else { FULL };
+    if let Some(minutes) = arguments.minutes {
+        scale.storm = Duration::from_secs(60 * minutes);
+    }
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}: `--seed {seed}` draws the same faults again");
+    let cases = if arguments.cases.is_empty() { Case::value_variants().to_vec() } else { arguments.cases };
+    let rows = if arguments.short {
+        side_by_side(&cases, scale, seed).await
+    } else {
+        in_turn(&cases, scale, seed).await
+    };
+    show(&rows)
+}
+
+/// What came of a case.
+struct Row {
+    case: Case,
+    measured: Measured,
+    failure: Option<anyhow::Error>,
+}
+
+async fn in_turn(cases: &[Case], scale: Scale, seed: u64) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for &case in cases {
+        rows.push(row(case, scale, seed).await);
+    }
+    rows
+}
+
+/// The subjects beside each other: their cases wait for most of their time.
+async fn side_by_side(cases: &[Case], scale: Scale, seed: u64) -> Vec<Row> {
+    let subjects = [Subject::Registry, Subject::Backends, Subject::Gateway, Subject::Storm];
+    let rows = subjects.map(async |subject| {
+        let cases: Vec<_> = cases.iter().copied().filter(|case| case.subject() == subject).collect();
+        in_turn(&cases, scale, seed).await
+    });
+    join_all(rows).await.into_iter().flatten().collect()
+}
+
+async fn row(case: Case, scale: Scale, seed: u64) -> Row {
+    let name = case.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let context = Context::new(name, scale, seed);
+    let mut measured = Measured::default();
+    context.say("begins");
+    let failure = case.run(&context, &mut measured).await.err();
+    match &failure {
+        None => context.say(format_args!("ends: {measured}")),
+        Some(error) => context.say(format_args!("FAILED: {error:#}")),
+    }
+    Row { case, measured, failure }
+}
+
+fn show(rows: &[Row]) -> Result<()> {
+    println!("\n| case | must show | measured |\n|---|---|---|");
+    for Row { case, measured, failure } in rows {
+        let (title, must) = case.title();
+        let failed = if failure.is_some() { "**FAILED**; " } else { "" };
+        println!("| {title} | {must} | {failed}{measured} |");
+    }
+    let failed: Vec<_> = rows.iter().filter(|row| row.failure.is_some()).map(|row| row.case).collect();
+    if !failed.is_empty() {
+        bail!("{failed:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Draws endpoints until one can take the request.
+
+use fastrand::Rng;
+
+use crate::directory::{Endpoints, Entry, Ramp, Rank};
+
+use super::Choice;
+
+/// So many draws find somebody who can take the request, or nobody will. Where all but one of twenty are at
+/// their limits, every other choice does not find that one by drawing, and walks.
+const TRIES: u32 = 16;
+
+/// The draws of one choice.
+pub(super) struct Draw<'e, 'c> {
+    pub(super) endpoints: &'e Endpoints,
+    pub(super) choice: &'c Choice<'c>,
+    chance: Rng,
+    ramp: Option<&'e Ramp>,
+}
+
+impl<'e, 'c> Draw<'e, 'c> {
+    pub(super) fn new(endpoints: &'e Endpoints, choice: &'c Choice<'c>) -> Self {
+        let ramp = endpoints.ramp().filter(|ramp| !ramp.is_over(choice.now));
+        Self { endpoints, choice, chance: Rng::with_seed(choice.chance), ramp }
+    }
+
+    /// Any that can take the request, by weight.
+    pub(super) fn by_weight(&mut self) -> Option<usize> {
+        let total = self.endpoints.total();
+        (total > 0).then_some(())?;
+        self.first(|chance| Some(chance.u32(..total)))
+    }
+
+    /// Any but this one that can take the request, by weight.
+    pub(super) fn by_weight_except(&mut self, place: usize) -> Option<usize> {
+        let sums = self.endpoints.cumulative();
+        let end = *sums.get(place)?;
+        let start = place.checked_sub(1).and_then(|before| sums.get(before)).map_or(0, |sum| *sum);
+        let left = self.endpoints.total() - (end - start);
+        (left > 0).then_some(())?;
+        // The line without its part.
+        self.first(|chance| {
+            let point = chance.u32(..left);
+            Some(if point < start { point } else { point + (end - start) })
+        })
+    }
+
+    /// The first that can take the request of those who have these points of the line.
+    ///
+    /// In its slow start an endpoint declines as often as its share is smaller than its weight says, so those
+    /// that do not decline have the right shares among each other. After [`TRIES`] draws the last that
+    /// declined is taken: in a service of which nine tenths are as new as can be, that is one choice in 30.
+    pub(super) fn first(&mut self, mut point: impl FnMut(&mut Rng) -> Option<u32>) -> Option<usize> {
+        let mut declined = None;
+        for _ in 0..TRIES {
+            let Some(place) = point(&mut self.chance).and_then(|point| self.endpoints.at(point)) else {
+                break;
+            };
+            let Some(entry) = self.endpoints.entries().get(place).filter(|entry| self.takes(entry)) else {
+                continue;
+            };
+            if self.ramp.is_none() || self.chance.f32() < self.relative(entry) {
+                return Some(place);
+            }
+            declined = Some(place);
+        }
+        declined
+    }
+
+    /// Any endpoint of the best rank that has one left, by weight: a walk over all.
+    pub(super) fn among_the_rest(&mut self) -> Option<&'e Entry> {
+        let mut best: Option<Rank> = None;
+        let mut chosen = None;
+        let mut total = 0.0;
+        for entry in self.endpoints.entries() {
+            let Some(rank) = self.endpoints.rank(entry).filter(|_| self.takes(entry)) else { continue };
+            match best {
+                Some(best) if rank > best => continue,
+                Some(best) if rank == best => {}
+                _ => (best, total) = (Some(rank), 0.0),
+            }
+            // Each replaces those before it with the probability that makes all shares right in the end.
+            let weight = f64::from(self.weight(entry));
+            total += weight;
+            if self.chance.f64() * total < weight {
+                chosen = Some(entry);
+            }
+        }
+        chosen
+    }
+
+    /// Whether the request may go there: it was not tried, and is below its limit.
+    pub(super) fn takes(&self, entry: &Entry) -> bool {
+        let Choice { tried, limit, .. } = self.choice;
+        let in_flight = || entry.endpoint.traffic.in_flight.count();
+        !tried.contains(&entry.endpoint.id) && limit.is_none_or(|limit| in_flight() < limit.get())
+    }
+
+    /// What the endpoint's weight counts at the moment.
+    pub(super) fn weight(&self, entry: &Entry) -> f32 {
+        let factor = |ramp: &Ramp| ramp.factor(entry.endpoint.appeared, self.choice.now);
+        f32::from(entry.weight) * self.ramp.map_or(1.0, factor)
+    }
+
+    /// The part of its share that a new endpoint takes, in relation to the oldest: up to 1.
+    pub(super) fn relative(&self, entry: &Entry) -> f32 {
+        self.ramp.map_or(1.0, |ramp| ramp.relative(entry.endpoint.appeared, self.choice.now))
+    }
+
+    /// From 0 up to, but not including, 1.
+    pub(super) fn toss(&mut self) -> f32 {
+        self.chance.f32()
+    }
+}

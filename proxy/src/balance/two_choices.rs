@@ -1,0 +1,47 @@
+//! The better of two endpoints, both drawn by weight (Mitzenmacher, "The power of two choices in randomized
+//! load balancing").
+
+use crate::directory::Entry;
+
+use super::draw::Draw;
+
+/// One of the two.
+pub(super) struct Candidate<'e> {
+    pub(super) entry: &'e Entry,
+    /// What its weight counts at the moment; more than 0.
+    pub(super) weight: f32,
+}
+
+impl Candidate<'_> {
+    pub(super) fn in_flight(&self) -> f32 {
+        self.entry.endpoint.traffic.in_flight.count() as f32
+    }
+}
+
+/// The first drawn, unless the second is better.
+///
+/// Where two have very different weights, the light one is drawn second all the time. So the heavy one gives
+/// way to it only as often as their weights are to each other: nobody gets more than about twice his share
+/// by being better.
+pub(super) fn pick(
+    draw: &mut Draw<'_, '_>,
+    is_better: impl FnOnce(&Candidate<'_>, &Candidate<'_>) -> bool,
+) -> Option<usize> {
+    let first = draw.by_weight()?;
+    Some(better_than(draw, first, is_better).unwrap_or(first))
+}
+
+fn better_than(
+    draw: &mut Draw<'_, '_>,
+    first: usize,
+    is_better: impl FnOnce(&Candidate<'_>, &Candidate<'_>) -> bool,
+) -> Option<usize> {
+    let place = draw.by_weight_except(first)?;
+    let (second, first) = (candidate(draw, place)?, candidate(draw, first)?);
+    (is_better(&second, &first) && draw.toss() * first.weight < second.weight).then_some(place)
+}
+
+fn candidate<'e>(draw: &Draw<'e, '_>, place: usize) -> Option<Candidate<'e>> {
+    let entry = draw.endpoints.entries().get(place)?;
+    Some(Candidate { entry, weight: draw.weight(entry) })
+}

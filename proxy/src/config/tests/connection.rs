@@ -1,0 +1,113 @@
+//! The section `gateway.registry`.
+
+use super::*;
+
+#[test]
+fn audits_can_be_turned_off_and_so_can_the_guard() {
+    let registry = |line: &str| valid(&with_registry(line)).gateway.registry;
+    for off in ["off", "\"off\""] {
+        assert_eq!(registry(&format!("audit: {off}")).watch.audit, None);
+    }
+    for (share, expected) in [("1", 1.0), ("1.0", 1.0), ("0", 0.0), ("0.125", 0.125)] {
+        let guard = registry(&format!("guard: {{ share: {share} }}")).guard;
+        assert_eq!(guard, Guard { share: expected, ..Guard::default() });
+    }
+}
+
+#[test]
+fn endpoints_user_and_certificates_must_fit_together() {
+    for (text, expected) in [
+        (
+            with_endpoints("[]"),
+            "5: gateway.registry.endpoints: is empty: expected at least one URL, such as http://127.0.0.1:2379",
+        ),
+        (
+            with_endpoints("[\"http://a:1\", \"http://a:1/\"]"),
+            "5: gateway.registry.endpoints[1]: \"http://a:1\" is in the list already",
+        ),
+        (
+            with_registry("tls: {}"),
+            "6: gateway.registry.tls: is set, but http://127.0.0.1:2379 is not encrypted: write https://, or remove tls",
+        ),
+        (
+            with_endpoints("[\"https://a:1\"]\n    tls: { cert: /a.pem }"),
+            "6: gateway.registry.tls.cert: needs key beside it",
+        ),
+        (
+            with_endpoints("[\"https://a:1\"]\n    tls: { key: /a.pem }"),
+            "6: gateway.registry.tls.key: needs cert beside it",
+        ),
+        (with_registry("password_file: /a"), "6: gateway.registry.password_file: needs username beside it"),
+    ] {
+        assert_problem(&text, expected);
+    }
+    assert!(
+        problems(&with_registry("prefix: reg/"))[0]
+            .starts_with("6: gateway.registry.prefix: \"reg/\" is not a key prefix")
+    );
+}
+
+#[test]
+fn networks_are_written_in_one_way_only() {
+    for key in ["allow", "deny"] {
+        for (list, expected) in [
+            ("[10.0.0.1/8]", "[0]: \"10.0.0.1/8\" has bits set after its length: write 10.0.0.0/8"),
+            (
+                "[10.0.0.0/8, intranet]",
+                "[1]: \"intranet\" is not a network: write an address and a length, such as 10.0.0.0/8 or fd00::/8",
+            ),
+            (
+                "[\"::ffff:10.0.0.0/104\"]",
+                "[0]: \"::ffff:10.0.0.0/104\" is an IPv4 network in IPv6's form, which no address is compared with: write 10.0.0.0/8",
+            ),
+            ("[{}]", "[0]: found a section, expected a single value"),
+            ("10.0.0.0/8", ": found 10.0.0.0/8, expected a list, [..., ...] or lines that start with \"- \""),
+        ] {
+            let expected = format!("6: gateway.registry.{key}{expected}");
+            assert_problem(&with_registry(&format!("{key}: {list}")), &expected);
+        }
+    }
+}
+
+#[test]
+fn audit_guard_and_snapshot_state_their_bounds() {
+    for (line, expected) in [
+        ("audit: 999ms", "audit: found 999ms, expected a duration from 1s to 24h, or off"),
+        ("audit: 25h", "audit: found 25h, expected a duration from 1s to 24h, or off"),
+        ("audit: 60", "audit: \"60\" has no unit: write 60s for seconds, 60ms for milliseconds, or off"),
+        (
+            "audit: false",
+            "audit: \"false\" is not a duration: write a whole number and its unit (ms, s, m or h), such as 250ms or 3s, or off",
+        ),
+        ("audit:", "audit: has no value: give it one, or remove the key"),
+        ("guard: off", "guard: found off, expected a section: keys and values, indented by two spaces"),
+        ("guard: { span: 3s }", "guard.span: is an unknown key: expected one of window, share, hold"),
+        ("guard: { window: 99ms }", "guard.window: found 99ms, expected a duration from 100ms to 1h"),
+        ("guard: { window: 61m }", "guard.window: found 61m, expected a duration from 100ms to 1h"),
+        ("guard: { hold: 0s }", "guard.hold: found 0s, expected a duration from 1s to 24h"),
+        ("guard: { hold: 25h }", "guard.hold: found 25h, expected a duration from 1s to 24h"),
+        ("guard: { share: 1.1 }", "guard.share: found 1.1, expected a number from 0 to 1, such as 0.5"),
+        ("guard: { share: -0.5 }", "guard.share: found -0.5, expected a number from 0 to 1, such as 0.5"),
+        ("guard: { share: 50% }", "guard.share: found 50%, expected a number from 0 to 1, such as 0.5"),
+        ("guard: { share: .nan }", "guard.share: found .nan, expected a number from 0 to 1, such as 0.5"),
+        ("guard: { share: 1e-1 }", "guard.share: found 1e-1, expected a number from 0 to 1, such as 0.5"),
+        (
+            "guard: { share: \"0.5\" }",
+            "guard.share: found \"0.5\", expected a number from 0 to 1, such as 0.5",
+        ),
+        ("snapshot: leaseway.snapshot", "snapshot: found leaseway.snapshot, expected an absolute path"),
+        ("snapshot: [/a]", "snapshot: found a list, expected a single value"),
+        ("snapshot:", "snapshot: has no value: give it one, or remove the key"),
+    ] {
+        assert_problem(&with_registry(line), &format!("6: gateway.registry.{expected}"));
+    }
+}
+
+#[test]
+fn no_password_is_repeated() {
+    for text in [with_registry("password: hunter2"), with_endpoints("[\"http://root:hunter2@a:1\"]")] {
+        let told = parse(&text).unwrap_err().to_string();
+        assert!(told.contains("password_file"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}

@@ -1,0 +1,105 @@
+//! The files in `conf/`.
+
+use super::*;
+
+fn conf(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf").join(name)
+}
+
+#[test]
+fn every_example_is_valid() {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(conf("")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        if let Err(error) = Config::parse(&text, &path.display().to_string(), &environment()) {
+            panic!("{error}");
+        }
+        names.push(path.file_name().unwrap().to_owned());
+    }
+    assert!(names.contains(&"pingora.yaml".into()) && names.len() > 1, "{names:?}");
+}
+
+#[test]
+fn the_default_file_runs_on_any_machine() {
+    let config = Config::load(&conf("pingora.yaml"), &environment()).unwrap();
+    assert_eq!(config.gateway, valid(VALID).gateway);
+}
+
+#[test]
+fn what_the_reference_writes_out_is_the_default() {
+    let text = fs::read_to_string(conf("reference.yaml")).unwrap();
+    assert_eq!(valid(&text), valid(VALID));
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let text = fs::read_to_string(conf("reference.yaml")).unwrap();
+    let levels = [
+        with_server("zzzzzzzz: 1"),
+        with_gateway("zzzzzzzz: 1"),
+        with_gateway("timeouts: { zzzzzzzz: 1 }"),
+        with_gateway("defaults: { zzzzzzzz: 1 }"),
+        with_gateway("defaults: { ejection: { zzzzzzzz: 1 } }"),
+        with_gateway("defaults: { stall: { zzzzzzzz: 1 } }"),
+        with_gateway("defaults: { check: { probe: tcp, zzzzzzzz: 1 } }"),
+        with_gateway("defaults: { limits: { zzzzzzzz: 1 } }"),
+        with_gateway("defaults: { budget: { zzzzzzzz: 1 } }"),
+        with_registry("zzzzzzzz: 1"),
+        with_registry("guard: { zzzzzzzz: 1 }"),
+        with("service: goods", "service: goods\n      zzzzzzzz: 1"),
+        with("service: goods", "service: goods\n      timeouts: { zzzzzzzz: 1 }"),
+        with("service: goods", "service: goods\n      retry: { zzzzzzzz: 1 }"),
+        with_endpoints("[\"https://a:1\"]\n    tls: { zzzzzzzz: 1 }"),
+    ];
+    for level in levels {
+        let told = problems(&level).remove(0);
+        let (_, keys) = told.split_once("expected one of ").expect(&told);
+        for key in keys.split(", ") {
+            let is_named =
+                |line: &str| line.trim_start_matches([' ', '#', '-']).starts_with(&format!("{key}:"));
+            assert!(text.lines().any(is_named), "{key} is not in the reference");
+        }
+    }
+}
+
+/// The commented examples of the reference are as valid as what it writes out.
+#[test]
+fn the_reference_is_valid_with_every_example_in_it() {
+    let text = fs::read_to_string(conf("reference.yaml")).unwrap();
+    let key_in_comment = |line: &str| {
+        let rest = line.trim_start().strip_prefix("# ").map(str::trim_start);
+        let key = rest.and_then(|rest| rest.split_once(':')).map(|(key, _)| key);
+        key.is_some_and(|key| key.chars().all(|c| c.is_ascii_lowercase() || "_46".contains(c)))
+    };
+    let uncommented: Vec<_> = text
+        .lines()
+        .map(|line| if key_in_comment(line) { line.replacen("# ", "", 1) } else { line.to_owned() })
+        .collect();
+    let all = uncommented.join("\n").replace("http://", "https://");
+    let config = valid(&all);
+    assert!(config.gateway.registry.connection.tls.is_some_and(|tls| tls.key.is_some()));
+    assert!(config.gateway.registry.snapshot.is_some());
+    assert!(config.server.upstream_connect_offload_thread_per_pool.is_some());
+    assert_eq!(config.gateway.log, LogFormat::Json);
+    assert!(config.gateway.routes[0].timeouts.total.is_some());
+    let services = config.gateway.services;
+    assert_eq!(services.get("goods").balance, Balance::Ewma);
+    assert!(services.get("any other").check.is_some());
+}
+
+/// The values of a commented section whose keys have defaults are these.
+#[test]
+fn the_reference_shows_the_defaults_of_a_check() {
+    let text = fs::read_to_string(conf("reference.yaml")).unwrap();
+    let is_of_check = |line: &&str| line.starts_with("    #   ");
+    let from = text.lines().skip_while(|line| *line != "    # check:").skip(1);
+    let shown: Vec<_> =
+        from.take_while(is_of_check).map(|line| line.replacen("    #   ", "      ", 1)).collect();
+    let check = |lines: &str| {
+        let text = format!("{VALID}  defaults:\n    check:\n{lines}\n");
+        valid(&text).gateway.services.get("goods").check.clone().unwrap()
+    };
+    assert_eq!(shown.len(), 7);
+    assert_eq!(check(&shown.join("\n")), check(&shown[0]));
+}

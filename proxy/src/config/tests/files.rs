@@ -1,0 +1,155 @@
+//! What is looked at beside the text: the file itself, and the files, directories and users that it names.
+
+use super::*;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+fn load(path: &Path) -> Result<Config, ConfigError> {
+    Config::load(path, &environment())
+}
+
+fn write(directory: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in [directory.path().join("missing.yaml"), directory.path().to_owned()] {
+        let error = load(&path).unwrap_err();
+        assert!(matches!(error, ConfigError::Read { .. }), "{error}");
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_told_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let latin1 = write(directory.path(), "a.yaml", b"version: 1\n# gr\xfc\xdfe\n");
+    assert!(matches!(load(&latin1), Err(ConfigError::Encoding { line: 2, .. })));
+    let utf16 = write(directory.path(), "b.yaml", b"\xff\xfev\0e\0r\0");
+    assert!(matches!(load(&utf16), Err(ConfigError::Encoding { line: 1, .. })));
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    for filling in ["#", "ü", "€"] {
+        let ten_megabytes = format!("{VALID}#{}", filling.repeat((10 << 20) / filling.len()));
+        let path = write(directory.path(), "a.yaml", ten_megabytes);
+        let error = load(&path).unwrap_err();
+        assert!(matches!(error, ConfigError::TooLarge { limit: SIZE, .. }), "{error}");
+    }
+    let just_fits = VALID.to_owned() + &"#".repeat(SIZE - VALID.len());
+    let path = write(directory.path(), "b.yaml", just_fits);
+    assert_eq!(load(&path).unwrap(), valid(VALID));
+}
+
+#[test]
+fn what_the_configuration_names_must_be_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    write(directory.path(), "empty.pem", "");
+    let text = format!(
+        r#"{server}error_log: {0}/missing/log
+pid_file: {0}/missing/pid
+upgrade_sock: {0}
+working_directory: {1}
+user: nobody-has-this-name
+group: nobody-has-this-name
+ca_file: {1}
+"#,
+        at(""),
+        at("empty.pem"),
+        server = with_endpoints(&format!(
+            "[\"https://a:1\"]\n    username: a\n    password_file: {}\n    tls: {{ ca: {}, cert: {}, key: {} }}",
+            at("missing"),
+            at("missing"),
+            at(""),
+            at("empty.pem"),
+        )),
+    );
+    let path = write(directory.path(), "a.yaml", text);
+    let told = load(&path).unwrap_err().to_string();
+    let told: Vec<_> = told.lines().collect();
+    let expected = [
+        ("password_file", "No such file"),
+        ("tls.ca", "No such file"),
+        ("tls.cert", "is not a file"),
+        ("tls.key", "has no private key in PEM format"),
+        ("error_log", "No such file"),
+        ("pid_file", "No such file"),
+        ("upgrade_sock", "is not a file"),
+        ("working_directory", "is not a directory"),
+        ("user", "this machine has no user"),
+        ("group", "this machine has no group"),
+        ("ca_file", "has no certificate in PEM format"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (line, (key, reason)) in told.iter().zip(expected) {
+        assert!(line.contains(&format!("{key}: ")) && line.contains(reason), "{line}");
+    }
+}
+
+#[test]
+fn a_snapshot_needs_a_directory_and_a_name_that_only_a_file_may_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let loaded = |snapshot: &str| {
+        let text = with_registry(&format!("snapshot: {snapshot}"));
+        load(&write(directory.path(), "a.yaml", text))
+    };
+    write(directory.path(), "snapshot", "from an earlier run");
+    for taken in [at("snapshot"), at("of-the-first-run")] {
+        assert_eq!(loaded(&taken).unwrap().gateway.registry.snapshot, Some(taken.into()));
+    }
+    for (refused, expected) in [
+        (at("missing/snapshot"), format!("cannot read {}: No such file", at("missing"))),
+        (at("snapshot/snapshot"), format!("{} is not a directory", at("snapshot"))),
+        (at(""), format!("{} is not a file", at(""))),
+        ("/dev/null".to_owned(), "/dev/null is not a file".to_owned()),
+    ] {
+        let told = loaded(&refused).unwrap_err().to_string();
+        let expected = format!("a.yaml:6: gateway.registry.snapshot: {expected}");
+        assert!(told.lines().count() == 1 && told.contains(&expected), "{told}");
+    }
+}
+
+#[test]
+fn mistakes_in_the_text_and_missing_files_are_listed_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = with_registry("username: a\n    password_file: /nowhere/at/all\n    prefix: reg");
+    let told = load(&write(directory.path(), "a.yaml", text)).unwrap_err().to_string();
+    assert_eq!(told.lines().count(), 2, "{told}");
+}
+
+#[test]
+fn certificates_and_keys_that_are_there_are_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a".to_owned()]).unwrap();
+    let cert = write(directory.path(), "cert.pem", cert.pem());
+    let key = write(directory.path(), "key.pem", signing_key.serialize_pem());
+    let password = write(directory.path(), "password", "secret\n");
+    let text = with_endpoints(&format!(
+        "[\"https://a:1\"]\n    username: a\n    password_file: {}\n    tls: {{ ca: {2}, cert: {2}, key: {1} }}",
+        password.display(),
+        key.display(),
+        cert.display(),
+    ));
+    let text = format!("{text}user: root\ngroup: root\nca_file: {}\n", cert.display());
+    let config = load(&write(directory.path(), "a.yaml", text)).unwrap();
+    assert_eq!(config.gateway.registry.connection.tls.unwrap().key, Some(key));
+}
+
+/// Root reads everything: the case cannot be made for it.
+#[test]
+fn a_secret_that_we_may_not_read_is_a_mistake() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = write(directory.path(), "secret", "x");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+    let text = with_registry(&format!("username: a\n    password_file: {}", secret.display()));
+    let loaded = load(&write(directory.path(), "a.yaml", text));
+    let is_root = Environment::of_this_process().uid == 0;
+    assert_eq!(loaded.is_ok(), is_root);
+}

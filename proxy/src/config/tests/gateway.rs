@@ -1,0 +1,69 @@
+//! Addresses, the trace id's header, the log, and the gateway's limit.
+
+use super::*;
+
+#[test]
+fn an_address_must_be_ip_and_port_and_be_free() {
+    let own = "[\"0.0.0.0:8080\"]";
+    for (list, expected) in [
+        (
+            "[localhost:80]",
+            "[0]: \"localhost:80\" is not an address: write ip:port, such as 0.0.0.0:8080 or [::]:8080",
+        ),
+        (
+            "[\"1.2.3.4\"]",
+            "[0]: \"1.2.3.4\" is not an address: write ip:port, such as 0.0.0.0:8080 or [::]:8080",
+        ),
+        (
+            "[\"0.0.0.0:0\"]",
+            "[0]: \"0.0.0.0:0\" has port 0, which would be another port at each start: name one",
+        ),
+        ("[\"0.0.0.0:80\", \"0.0.0.0:80\"]", "[1]: \"0.0.0.0:80\" overlaps with gateway.listen[0]"),
+        ("[\"[::1]:80\", \"[::]:80\"]", "[1]: \"[::]:80\" overlaps with gateway.listen[0]"),
+        ("[]", ": has 0 addresses: expected 1 to 31"),
+        ("[[]]", "[0]: found a list, expected a single value"),
+        ("0.0.0.0:80", ": found 0.0.0.0:80, expected a list, [..., ...] or lines that start with \"- \""),
+    ] {
+        assert_problem(&with(own, list), &format!("3: gateway.listen{expected}"));
+    }
+    let many: Vec<_> = (1..=32).map(|port| format!("\"0.0.0.0:{port}\"")).collect();
+    assert_problem(
+        &with(own, &format!("[{}]", many.join(", "))),
+        "3: gateway.listen: has 32 addresses: expected 1 to 31",
+    );
+}
+
+#[test]
+fn the_admin_address_must_not_be_a_listen_address() {
+    assert_problem(
+        &with_gateway("admin: 127.0.0.1:8080"),
+        "9: gateway.admin: \"127.0.0.1:8080\" overlaps with gateway.listen[0]",
+    );
+    assert_problem(
+        &with("8080", "9090"),
+        "2: gateway.admin: is 127.0.0.1:9090 by default, which is taken by gateway.listen[0]: set another address, or off",
+    );
+    assert_eq!(valid(&(with("8080", "9090") + "  admin: off\n")).gateway.admin, None);
+    assert!(problems(&with_gateway("admin: no"))[0].contains("\"no\" is not an address"));
+}
+
+#[test]
+fn header_log_and_the_limit_of_requests_state_what_they_take() {
+    for (line, expected) in [
+        (
+            "trace_header: a b",
+            "trace_header: \"a b\" is not a header name: expected letters, digits, \"-\" and \"_\"",
+        ),
+        (
+            "trace_header: Content-Length",
+            "trace_header: \"Content-Length\" is a header with a meaning of its own: the trace id would replace it",
+        ),
+        ("trace_header:", "trace_header: has no value: give it one, or remove the key"),
+        ("log: xml", "log: found xml, expected json or text (or no such key: text on a terminal, else json)"),
+        ("max_requests: 0", "max_requests: found 0, expected a whole number from 1 to 1000000"),
+        ("max_requests: 1000001", "max_requests: found 1000001, expected a whole number from 1 to 1000000"),
+        ("max_requests: off", "max_requests: found off, expected a whole number from 1 to 1000000"),
+    ] {
+        assert_problem(&with_gateway(line), &format!("9: gateway.{expected}"));
+    }
+}

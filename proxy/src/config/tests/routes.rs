@@ -1,0 +1,58 @@
+//! Routes, and what is tried again on them.
+
+use super::*;
+
+#[test]
+fn a_route_has_one_path_and_one_service() {
+    assert_problem(
+        &with("service: goods", "service: goods\n    - path: /goods\n      service: other"),
+        "9: gateway.routes[1].path: \"/goods\" is the path of gateway.routes[0] already",
+    );
+    for service in ["a/b", "\"\""] {
+        let told = problems(&with("service: goods", &format!("service: {service}")));
+        assert!(
+            told[0].starts_with("8: gateway.routes[0].service:") && told[0].contains("is not a name"),
+            "{told:?}"
+        );
+    }
+    assert_problem(
+        &with("    - path: /goods\n      service: goods\n", "    []\n"),
+        "6: gateway.routes: is empty: expected at least one route",
+    );
+}
+
+fn with_retry(retry: &str) -> String {
+    with("service: goods", &format!("service: goods\n      retry: {retry}"))
+}
+
+#[test]
+fn what_is_tried_again_is_said_per_route() {
+    let retry = |text: &str| valid(&with_retry(text)).gateway.routes[0].retry.clone();
+    assert_eq!(retry("{}"), Retry { attempts: 3, statuses: vec![] });
+    assert_eq!(retry("{ attempts: 1 }"), Retry { attempts: 1, statuses: vec![] });
+    let statuses = vec![503, 500, 599];
+    assert_eq!(retry("{ attempts: 2, statuses: [503, 500, 599] }"), Retry { attempts: 2, statuses });
+}
+
+#[test]
+fn a_retry_states_its_bounds() {
+    for (retry, expected) in [
+        ("off", ": found off, expected a section: keys and values, indented by two spaces"),
+        ("{ attempts: 0 }", ".attempts: found 0, expected a whole number from 1 to 3"),
+        ("{ attempts: 4 }", ".attempts: found 4, expected a whole number from 1 to 3"),
+        (
+            "{ statuses: 503 }",
+            ".statuses: found 503, expected a list, [..., ...] or lines that start with \"- \"",
+        ),
+        ("{ statuses: [503, 499] }", ".statuses[1]: found 499, expected a whole number from 500 to 599"),
+        ("{ statuses: [600] }", ".statuses[0]: found 600, expected a whole number from 500 to 599"),
+        (
+            "{ attempts: 1, statuses: [503] }",
+            ".statuses: means nothing with one attempt: set attempts to 2 or more",
+        ),
+        ("{ attempts: 0, statuses: [503] }", ".attempts: found 0, expected a whole number from 1 to 3"),
+        ("{ status: [503] }", ".status: is an unknown key: did you mean statuses?"),
+    ] {
+        assert_problem(&with_retry(retry), &format!("9: gateway.routes[0].retry{expected}"));
+    }
+}

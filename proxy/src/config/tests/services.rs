@@ -1,0 +1,457 @@
+//! What is particular to a service.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn count(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+/// The defaults stand in line 9.
+fn with_defaults(keys: &str) -> String {
+    with_gateway(&format!("defaults: {{ {keys} }}"))
+}
+
+/// The defaults stand in line 9, and what the service goods has of its own in line 11.
+fn with_both(defaults: &str, own: &str) -> String {
+    with_gateway(&format!("defaults: {{ {defaults} }}\n  services:\n    goods: {{ {own} }}"))
+}
+
+fn goods(text: &str) -> Service {
+    valid(text).gateway.services.get("goods").clone()
+}
+
+/// Holds a mistake in `defaults`, and the same in a service of its own, to its message.
+#[track_caller]
+fn assert_mistake(keys: &str, expected: &str) {
+    assert_problem(&with_defaults(keys), &format!("9: gateway.defaults.{expected}"));
+    assert_problem(&with_both("", keys), &format!("11: gateway.services.goods.{expected}"));
+}
+
+#[test]
+fn a_service_of_which_nothing_is_said_has_the_documented_defaults() {
+    let expected = Service {
+        balance: Balance::Random,
+        slow_start: Duration::ZERO,
+        ejection: Some(Ejection {
+            failures: count(5),
+            base: 500 * MS,
+            longest: 4 * SECOND,
+            forgive: 10 * SECOND,
+        }),
+        stall: Some(Stall { requests: count(3), floor: SECOND, factor: count(10) }),
+        check: None,
+        limits: Limits { endpoint: None, service: None },
+        budget: Budget { percent: 20, per_second: 10 },
+    };
+    assert_eq!(Service::default(), expected);
+    for text in [VALID, &with_defaults(""), &with_both("", "")] {
+        assert_eq!(goods(text), expected);
+    }
+}
+
+#[test]
+fn every_key_reaches_the_service() {
+    let keys = "balance: least_request, slow_start: 30s, \
+        ejection: { failures: 1, base: 50ms, longest: 1h, forgive: 1s }, \
+        stall: { requests: 1000, floor: 100ms, factor: 1 }, \
+        check: { probe: /healthz?full=1, statuses: [200, 204], interval: 2s, timeout: 1500ms, healthy: 1, unhealthy: 4, initially: unhealthy }, \
+        limits: { endpoint: 100, service: 1000000 }, budget: { percent: 0, per_second: 100000 }";
+    let expected = Service {
+        balance: Balance::LeastRequest,
+        slow_start: 30 * SECOND,
+        ejection: Some(Ejection {
+            failures: count(1),
+            base: 50 * MS,
+            longest: 3600 * SECOND,
+            forgive: SECOND,
+        }),
+        stall: Some(Stall { requests: count(1000), floor: 100 * MS, factor: count(1) }),
+        check: Some(Check {
+            probe: Probe::Http { path: "/healthz?full=1".into(), statuses: vec![200, 204] },
+            interval: 2 * SECOND,
+            timeout: 1500 * MS,
+            healthy: count(1),
+            unhealthy: count(4),
+            initially: Initially::Unhealthy,
+        }),
+        limits: Limits { endpoint: Some(count(100)), service: Some(count(1_000_000)) },
+        budget: Budget { percent: 0, per_second: 100_000 },
+    };
+    assert_eq!(goods(&with_defaults(keys)), expected);
+    assert_eq!(goods(&with_both("", keys)), expected);
+    let services = valid(&with_both("", keys)).gateway.services;
+    assert_eq!(services.get("another"), &Service::default());
+}
+
+#[test]
+fn what_can_be_off_is_off() {
+    let everything = "slow_start: 1s, check: { probe: tcp }, limits: { endpoint: 1, service: 2 }";
+    let off =
+        "slow_start: off, ejection: off, stall: off, check: off, limits: { endpoint: off, service: off }";
+    let expected = Service { ejection: None, stall: None, ..Service::default() };
+    assert_eq!(goods(&with_both(everything, off)), expected);
+    assert_eq!(goods(&with_defaults(off)), expected);
+    assert_eq!(goods(&with_defaults("stall: off")), Service { stall: None, ..Service::default() });
+}
+
+#[test]
+fn a_service_takes_over_key_by_key_what_it_does_not_say() {
+    let defaults = "balance: ewma, slow_start: 5s, ejection: { base: 2s, failures: 7 }, stall: { floor: 3s }, \
+        check: { probe: /up, statuses: [204], interval: 9s }, limits: { endpoint: 8 }, budget: { percent: 30 }";
+    let own = "balance: random, ejection: { failures: 2 }, stall: { factor: 4 }, check: { unhealthy: 1 }, \
+        limits: { service: 90 }, budget: { per_second: 0 }";
+    let (all, goods) = (goods(&with_defaults(defaults)), goods(&with_both(defaults, own)));
+    let expected = Service {
+        balance: Balance::Random,
+        slow_start: 5 * SECOND,
+        ejection: all.ejection.map(|ejection| Ejection { failures: count(2), ..ejection }),
+        stall: all.stall.map(|stall| Stall { factor: count(4), ..stall }),
+        check: all.check.map(|check| Check { unhealthy: count(1), ..check }),
+        limits: Limits { endpoint: Some(count(8)), service: Some(count(90)) },
+        budget: Budget { percent: 30, per_second: 0 },
+    };
+    assert_eq!(goods, expected);
+    assert_eq!(expected.ejection.map(|ejection| ejection.base), Some(2 * SECOND));
+    assert_eq!(expected.stall.map(|stall| stall.floor), Some(3 * SECOND));
+}
+
+#[test]
+fn each_policy_and_each_hash_has_its_name() {
+    for (text, expected) in [
+        ("random", Balance::Random),
+        ("round_robin", Balance::RoundRobin),
+        ("least_request", Balance::LeastRequest),
+        ("ewma", Balance::Ewma),
+        ("{ hash: path }", Balance::Hash(HashKey::Path)),
+        ("{ hash: client }", Balance::Hash(HashKey::Client)),
+        (
+            "{ hash: { header: X-User } }",
+            Balance::Hash(HashKey::Header(http::HeaderName::from_static("x-user"))),
+        ),
+        ("{ hash: { cookie: SID } }", Balance::Hash(HashKey::Cookie("SID".into()))),
+    ] {
+        assert_eq!(goods(&with_defaults(&format!("balance: {text}"))).balance, expected, "{text}");
+    }
+}
+
+#[test]
+fn any_other_balance_is_told_what_there_is() {
+    let policies = "random, round_robin, least_request, ewma, or a hash such as {hash: client}";
+    let keys = "path, client, {header: NAME} or {cookie: NAME}";
+    for (text, expected) in [
+        ("fastest", format!("balance: found fastest, expected {policies}")),
+        ("hash", format!("balance: found hash, expected {policies}")),
+        ("off", format!("balance: found off, expected {policies}")),
+        ("[random]", "balance: found a list, expected a single value".into()),
+        ("{}", format!("balance.hash: is missing: expected {keys}")),
+        ("{ hash: path, on: b }", "balance.on: is an unknown key: expected one of hash".into()),
+        ("{ hash: url }", format!("balance.hash: found url, expected {keys}")),
+        ("{ hash: {} }", format!("balance.hash: found a section, expected {keys}")),
+        (
+            "{ hash: { header: a, cookie: b } }",
+            "balance.hash: has a header and a cookie: one of them is hashed".into(),
+        ),
+        ("{ hash: { heder: a } }", "balance.hash.heder: is an unknown key: did you mean header?".into()),
+        (
+            "{ hash: { header: a b } }",
+            "balance.hash.header: \"a b\" is not a header name: expected letters, digits, \"-\" and \"_\""
+                .into(),
+        ),
+        (
+            "{ hash: { cookie: \"\" } }",
+            "balance.hash.cookie: \"\" is not a cookie name: expected letters, digits, \"-\" and \"_\""
+                .into(),
+        ),
+    ] {
+        assert_mistake(&format!("balance: {text}"), &expected);
+    }
+}
+
+#[test]
+fn slow_start_ejection_and_stall_state_their_bounds() {
+    let duration = |key: &str, found: &str, bounds: &str| {
+        (format!("found {found}, expected a duration from {bounds}"), key.to_owned(), found.to_owned())
+    };
+    for (expected, key, found) in [
+        duration("slow_start", "99ms", "100ms to 1h, or off"),
+        duration("slow_start", "0s", "100ms to 1h, or off"),
+        duration("slow_start", "61m", "100ms to 1h, or off"),
+        duration("ejection.base", "49ms", "50ms to 1m"),
+        duration("ejection.base", "61s", "50ms to 1m"),
+        duration("ejection.longest", "49ms", "50ms to 1h"),
+        duration("ejection.longest", "61m", "50ms to 1h"),
+        duration("ejection.forgive", "999ms", "1s to 1h"),
+        duration("ejection.forgive", "61m", "1s to 1h"),
+        duration("stall.floor", "99ms", "100ms to 10m"),
+        duration("stall.floor", "601s", "100ms to 10m"),
+    ] {
+        assert_mistake(&nested(&key, &found), &format!("{key}: {expected}"));
+    }
+    for key in ["ejection.failures", "stall.requests", "stall.factor"] {
+        for found in ["0", "1001", "many"] {
+            let expected = format!("{key}: found {found}, expected a whole number from 1 to 1000");
+            assert_mistake(&nested(key, found), &expected);
+        }
+    }
+}
+
+/// `a.b` with a value -> `a: { b: value }`.
+fn nested(key: &str, value: &str) -> String {
+    match key.split_once('.') {
+        Some((section, key)) => format!("{section}: {{ {key}: {value} }}"),
+        None => format!("{key}: {value}"),
+    }
+}
+
+#[test]
+fn what_is_a_section_or_off_says_so() {
+    for key in ["ejection", "stall", "check"] {
+        for (value, found) in [("false", "false"), ("", "nothing"), ("[off]", "a list")] {
+            assert_mistake(
+                &format!("{key}: {value}"),
+                &format!(
+                    "{key}: found {found}, expected a section: keys and values, indented by two spaces, or off"
+                ),
+            );
+        }
+    }
+    for key in ["limits", "budget"] {
+        assert_mistake(
+            &format!("{key}: off"),
+            &format!("{key}: found off, expected a section: keys and values, indented by two spaces"),
+        );
+    }
+}
+
+#[test]
+fn of_base_and_longest_the_one_that_is_not_set_gives_way() {
+    for (set, base, longest) in [
+        ("base: 3s", 3_000, 4_000),
+        ("base: 10s", 10_000, 10_000),
+        ("longest: 100ms", 100, 100),
+        ("longest: 1m", 500, 60_000),
+    ] {
+        let ejection = goods(&with_defaults(&format!("ejection: {{ {set} }}"))).ejection.unwrap();
+        assert_eq!((ejection.base, ejection.longest), (base * MS, longest * MS), "{set}");
+    }
+    let inherits = goods(&with_both("ejection: { base: 10s, longest: 20s }", "ejection: { longest: 5s }"));
+    assert_eq!(inherits.ejection.unwrap().base, 5 * SECOND);
+    assert_mistake(
+        "ejection: { base: 2s, longest: 1s }",
+        "ejection.base: must not be longer than longest, 1s",
+    );
+    assert_mistake(
+        "ejection: { base: 20s, longest: 1 }",
+        "ejection.longest: \"1\" has no unit: write 1s for seconds, 1ms for milliseconds",
+    );
+}
+
+#[test]
+fn a_stall_is_an_ejection_and_means_nothing_without() {
+    let void = "stall: means nothing while ejection is off: a stall is an ejection";
+    assert_mistake("ejection: off, stall: { factor: 2 }", void);
+    assert_problem(
+        &with_both("ejection: off", "stall: { factor: 2 }"),
+        &format!("11: gateway.services.goods.{void}"),
+    );
+    assert_eq!(goods(&with_defaults("ejection: off")).stall, None);
+    assert_eq!(goods(&with_both("", "ejection: off, stall: off")).stall, None);
+    let on_again = goods(&with_both("ejection: off", "ejection: { failures: 2 }"));
+    assert_eq!(on_again.stall, Some(Stall::default()));
+    assert_eq!(on_again.ejection, Some(Ejection { failures: count(2), ..Ejection::default() }));
+    assert_problem(
+        &with_both("ejection: off", "ejection: {failures: 0}, stall: { factor: 2 }"),
+        "11: gateway.services.goods.ejection.failures: found 0, expected a whole number from 1 to 1000",
+    );
+    assert_problem(
+        &with_both("ejection: off", "ejection: on, stall: { factor: 2 }"),
+        "11: gateway.services.goods.ejection: found on, expected a section: keys and values, indented by two spaces, or off",
+    );
+}
+
+fn check(text: &str) -> Check {
+    goods(text).check.unwrap()
+}
+
+#[test]
+fn a_check_needs_a_probe_alone() {
+    let expected = Check {
+        probe: Probe::Tcp,
+        interval: 5 * SECOND,
+        timeout: SECOND,
+        healthy: count(2),
+        unhealthy: count(3),
+        initially: Initially::Up,
+    };
+    assert_eq!(check(&with_defaults("check: { probe: tcp }")), expected);
+    let probe = Probe::Http { path: "/".into(), statuses: vec![200] };
+    assert_eq!(check(&with_defaults("check: { probe: / }")), Check { probe, ..expected });
+    assert_mistake(
+        "check: { healthy: 1 }",
+        "check.probe: is missing: expected tcp, or the path of a GET, such as /healthz",
+    );
+}
+
+#[test]
+fn a_service_can_probe_otherwise_than_others() {
+    let probe = |own: &str| {
+        check(&with_both("check: { probe: /up, statuses: [204] }", &format!("check: {{ {own} }}"))).probe
+    };
+    let http = |path: &str, statuses: &[u16]| Probe::Http { path: path.into(), statuses: statuses.into() };
+    assert_eq!(probe(""), http("/up", &[204]));
+    assert_eq!(probe("probe: /live"), http("/live", &[204]));
+    assert_eq!(probe("statuses: [200, 301]"), http("/up", &[200, 301]));
+    assert_eq!(probe("probe: tcp"), Probe::Tcp);
+    let from_tcp = check(&with_both("check: { probe: tcp }", "check: { probe: /live }"));
+    assert_eq!(from_tcp.probe, http("/live", &[200]));
+    for own in ["check: {}", "check: { statuses: [200] }"] {
+        let told = problems(&with_both("check: off", own));
+        assert!(told.len() == 1 && told[0].contains("check.probe: is missing"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_check_states_its_bounds() {
+    let tcp = "means nothing to a probe by tcp";
+    for (check, expected) in [
+        ("probe: http", "probe: \"http\" is not a probe: expected tcp, or a path that starts with \"/\""),
+        ("probe: off", "probe: \"off\" is not a probe: expected tcp, or a path that starts with \"/\""),
+        ("probe: \"/a b\"", "probe: \"/a b\" has ' ' in it: what URLs do not allow is written as %XX"),
+        ("probe: \"/a#b\"", "probe: \"/a#b\" has '#' in it: what URLs do not allow is written as %XX"),
+        ("probe: /ü", "probe: \"/ü\" has 'ü' in it: what URLs do not allow is written as %XX"),
+        ("probe:", "probe: has no value: give it one, or remove the key"),
+        ("probe: tcp, statuses: [200]", &format!("statuses: {tcp}")),
+        ("probe: /a, statuses: []", "statuses: is empty: expected at least one status, such as 200"),
+        ("probe: tcp, statuses: []", "statuses: is empty: expected at least one status, such as 200"),
+        ("probe: /a, statuses: [199]", "statuses[0]: found 199, expected a whole number from 200 to 599"),
+        (
+            "probe: /a, statuses: [200, 600]",
+            "statuses[1]: found 600, expected a whole number from 200 to 599",
+        ),
+        ("probe: tcp, interval: 99ms", "interval: found 99ms, expected a duration from 100ms to 1h"),
+        ("probe: tcp, interval: 61m", "interval: found 61m, expected a duration from 100ms to 1h"),
+        ("probe: tcp, timeout: 9ms", "timeout: found 9ms, expected a duration from 10ms to 1m"),
+        ("probe: tcp, timeout: 61s", "timeout: found 61s, expected a duration from 10ms to 1m"),
+        ("probe: tcp, timeout: 3s, interval: 2s", "timeout: must not be longer than interval, 2s"),
+        ("probe: tcp, healthy: 0", "healthy: found 0, expected a whole number from 1 to 1000"),
+        ("probe: tcp, healthy: 1001", "healthy: found 1001, expected a whole number from 1 to 1000"),
+        ("probe: tcp, unhealthy: 0", "unhealthy: found 0, expected a whole number from 1 to 1000"),
+        ("probe: tcp, unhealthy: 1001", "unhealthy: found 1001, expected a whole number from 1 to 1000"),
+        ("probe: tcp, initially: down", "initially: found down, expected up or unhealthy"),
+        (
+            "probe: tcp, path: /a",
+            "path: is an unknown key: expected one of probe, statuses, interval, timeout, healthy, unhealthy, initially",
+        ),
+    ] {
+        assert_mistake(&format!("check: {{ {check} }}"), &format!("check.{expected}"));
+    }
+    assert_problem(
+        &with_both("check: { probe: tcp }", "check: { statuses: [200] }"),
+        &format!("11: gateway.services.goods.check.statuses: {tcp}"),
+    );
+    assert_problem(
+        &with_both("check: { probe: tcp }", "check: { probe: http, statuses: [200] }"),
+        "11: gateway.services.goods.check.probe: \"http\" is not a probe: expected tcp, or a path that starts with \"/\"",
+    );
+}
+
+#[test]
+fn of_a_checks_timeout_and_interval_the_one_that_is_not_set_gives_way() {
+    for (set, timeout, interval) in [
+        ("interval: 200ms", 200, 200),
+        ("timeout: 20s", 20_000, 20_000),
+        ("timeout: 2s", 2_000, 5_000),
+        ("interval: 1s", 1_000, 1_000),
+    ] {
+        let check = check(&with_defaults(&format!("check: {{ probe: tcp, {set} }}")));
+        assert_eq!((check.timeout, check.interval), (timeout * MS, interval * MS), "{set}");
+    }
+}
+
+#[test]
+fn limits_and_budget_state_their_bounds() {
+    for key in ["limits.endpoint", "limits.service"] {
+        for found in ["0", "1000001", "none"] {
+            let expected = format!("{key}: found {found}, expected a whole number from 1 to 1000000, or off");
+            assert_mistake(&nested(key, found), &expected);
+        }
+    }
+    for (key, found, most) in [
+        ("budget.percent", "1001", 1_000),
+        ("budget.percent", "20%", 1_000),
+        ("budget.percent", "off", 1_000),
+        ("budget.per_second", "100001", 100_000),
+        ("budget.per_second", "-1", 100_000),
+    ] {
+        let expected = format!("{key}: found {found}, expected a whole number from 0 to {most}");
+        assert_mistake(&nested(key, found), &expected);
+    }
+}
+
+#[test]
+fn unknown_keys_are_mistakes_in_every_section() {
+    for (keys, expected) in [
+        (
+            "weight: 3",
+            "weight: is an unknown key: expected one of balance, slow_start, ejection, stall, check, limits, budget",
+        ),
+        ("slowstart: 3s", "slowstart: is an unknown key: did you mean slow_start?"),
+        (
+            "ejection: { jitter: 1 }",
+            "ejection.jitter: is an unknown key: expected one of failures, base, longest, forgive",
+        ),
+        (
+            "stall: { waiting: 1 }",
+            "stall.waiting: is an unknown key: expected one of requests, floor, factor",
+        ),
+        ("limits: { gateway: 1 }", "limits.gateway: is an unknown key: expected one of endpoint, service"),
+        ("budget: { ratio: 1 }", "budget.ratio: is an unknown key: expected one of percent, per_second"),
+    ] {
+        assert_mistake(keys, expected);
+    }
+}
+
+#[test]
+fn a_service_that_no_route_leads_to_is_a_mistake() {
+    for (name, expected) in [
+        ("good", "good: is the service of no route: did you mean goods?"),
+        ("reviews", "reviews: is the service of no route"),
+        (
+            "a/b",
+            "\"a/b\": \"a/b\" is not a name: expected 1 to 253 bytes without \"/\" and control characters",
+        ),
+    ] {
+        let text = with_gateway(&format!("services: {{ goods: {{}}, {name}: {{}} }}"));
+        assert_problem(&text, &format!("9: gateway.services.{expected}"));
+    }
+    assert_problem(
+        &with_gateway("services: { goods: {}, goods: {} }"),
+        "9: gateway.services.goods: stands in line 9 already",
+    );
+    assert_problem(
+        &with_gateway("services: { goods: ewma }"),
+        "9: gateway.services.goods: found ewma, expected a section: keys and values, indented by two spaces",
+    );
+    assert_problem(
+        &with_gateway("services: [goods]"),
+        "9: gateway.services: found a list, expected a section: keys and values, indented by two spaces",
+    );
+}
+
+#[test]
+fn routes_that_cannot_be_read_say_nothing_of_services() {
+    let text = format!("{}  services: {{ good: {{}} }}\n", with("path: /goods", "path: goods"));
+    assert_problem(&text, "7: gateway.routes[0].path: \"goods\" must start with \"/\"");
+}
+
+#[test]
+fn a_mistake_in_the_defaults_is_not_repeated_for_each_service() {
+    let text =
+        with_both("ejection: { base: 2s, longest: 1s }, check: { probe: x }", "ejection: { failures: 2 }");
+    let told = problems(&text);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|told| told.starts_with("9: gateway.defaults.")), "{told:?}");
+}

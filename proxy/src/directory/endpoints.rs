@@ -1,0 +1,87 @@
+//! The endpoints of a service at one moment, and what balance needs of them, computed once.
+
+use super::plan::{Plan, Policy};
+use super::ring::Builder;
+use super::slow_start::Ramp;
+use super::{Entry, Rank};
+
+/// The endpoints of a service at one moment, and what balance needs of them, computed once.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    entries: Box<[Entry]>,
+    best: Option<Rank>,
+    cumulative: Box<[u32]>,
+    ramp: Option<Ramp>,
+    plan: Plan,
+}
+
+impl Endpoints {
+    pub(super) fn new(entries: Vec<Entry>, policy: &Policy, builder: &mut Builder) -> Self {
+        let mut endpoints = Self { entries: entries.into(), ..Self::default() };
+        endpoints.best = endpoints.entries.iter().filter_map(|entry| endpoints.rank(entry)).min();
+        endpoints.cumulative = endpoints.sum();
+        let best = endpoints.entries.iter().filter(|entry| endpoints.is_best(entry));
+        endpoints.ramp = Ramp::new(best.map(|entry| entry.endpoint.appeared), policy.slow_start);
+        endpoints.plan = policy.plan(&endpoints, builder);
+        endpoints
+    }
+
+    fn sum(&self) -> Box<[u32]> {
+        let mut total = 0_u32;
+        let weight = |entry| if self.is_best(entry) { entry.weight.into() } else { 0 };
+        let sums = self.entries.iter().map(|entry| {
+            total = total.saturating_add(weight(entry));
+            total
+        });
+        sums.collect()
+    }
+
+    /// All of them, by instance id.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The best rank that one of them has; none: there is nobody to send a request to.
+    pub fn best(&self) -> Option<Rank> {
+        self.best
+    }
+
+    /// The rank of one of them; none: nothing goes to it.
+    pub fn rank(&self, entry: &Entry) -> Option<Rank> {
+        entry.rank()
+    }
+
+    /// Whether one of them has the best rank.
+    pub fn is_best(&self, entry: &Entry) -> bool {
+        self.best.is_some() && self.rank(entry) == self.best
+    }
+
+    /// For each entry, the sum of the weights of the best rank up to and including its own. An entry of
+    /// another rank adds nothing.
+    pub fn cumulative(&self) -> &[u32] {
+        &self.cumulative
+    }
+
+    /// The sum of the weights of the best rank; 0: there is nobody to send a request to.
+    pub fn total(&self) -> u32 {
+        self.cumulative.last().copied().unwrap_or(0)
+    }
+
+    /// Which entry of the best rank has this point of the line on which each is as long as its weight. From
+    /// [`total`](Self::total) on there is none.
+    pub fn at(&self, point: u32) -> Option<usize> {
+        // The first whose sum exceeds the point; one that adds nothing never does first.
+        let index = self.cumulative.partition_point(|sum| *sum <= point);
+        (index < self.cumulative.len()).then_some(index)
+    }
+
+    /// The slow start of the best rank; none: nobody has one.
+    pub fn ramp(&self) -> Option<&Ramp> {
+        self.ramp.as_ref()
+    }
+
+    /// How to choose among them.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}

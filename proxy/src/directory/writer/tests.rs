@@ -1,0 +1,353 @@
+use std::cell::Cell;
+
+use super::super::{Rank, State};
+use super::*;
+use registry::contract::Record;
+
+fn instance(service: &str, id: &str, address: &str, revision: i64) -> Instance {
+    Instance {
+        service: service.into(),
+        id: id.into(),
+        record: Record::new(address.parse().unwrap()),
+        lease: 7,
+        revision,
+    }
+}
+
+fn put(id: &str, address: &str, revision: i64) -> Update {
+    let changes = vec![Change::Put(instance("goods", id, address, revision))];
+    Update::Apply { changes, revision }
+}
+
+fn drain(id: &str, address: &str, revision: i64) -> Update {
+    let mut instance = instance("goods", id, address, revision);
+    instance.record.weight = 0;
+    Update::Apply { changes: vec![Change::Put(instance)], revision }
+}
+
+fn delete(id: &str, revision: i64) -> Update {
+    let (service, id) = ("goods".into(), id.into());
+    let changes = vec![Change::Delete { service, id, revision }];
+    Update::Apply { changes, revision }
+}
+
+fn reset(instances: Vec<Instance>) -> Update {
+    Update::Reset { instances, revision: 9 }
+}
+
+fn shown(directory: &Directory) -> Vec<(String, u64)> {
+    let service = directory.service("goods").unwrap();
+    let endpoints = service.endpoints();
+    let shown = |e: &Entry| (e.endpoint.address.to_string(), e.endpoint.id);
+    endpoints.entries().iter().map(shown).collect()
+}
+
+fn standings(directory: &Directory) -> Vec<(String, Standing)> {
+    let service = directory.service("goods").unwrap();
+    let endpoints = service.endpoints();
+    endpoints.entries().iter().map(|e| (e.endpoint.instance.to_string(), e.standing)).collect()
+}
+
+fn kinds(changed: &[Changed]) -> Vec<(Kind, &str)> {
+    changed.iter().map(|c| (c.kind, &*c.instance)).collect()
+}
+
+/// Publishes all that is staged, however recently it was published before.
+fn publish(writer: &mut Writer) {
+    let later = Instant::now() + 2 * PUBLISH_INTERVAL;
+    if let Some(at) = writer.publish(|| later) {
+        assert_eq!(writer.publish(|| at), None);
+    }
+}
+
+#[test]
+fn readers_see_a_change_when_it_is_published() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    writer.stage(put("a", "10.0.0.1:80", 5));
+    assert!(shown(&directory).is_empty());
+    assert_eq!(writer.publish(Instant::now), None);
+    assert_eq!(shown(&directory), [("10.0.0.1:80".to_owned(), 1)]);
+    assert_eq!(directory.revision(), 5);
+}
+
+#[test]
+fn a_storm_is_published_once_an_interval_and_its_last_change_is_not_lost() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let now = Instant::now();
+    writer.stage(put("a", "10.0.0.1:80", 5));
+    assert_eq!(writer.publish(|| now), None);
+    writer.stage(put("b", "10.0.0.2:80", 6));
+    let next = writer.publish(|| now + Duration::from_millis(3));
+    assert_eq!(next, Some(now + PUBLISH_INTERVAL));
+    assert_eq!(shown(&directory).len(), 1);
+    assert_eq!(writer.publish(|| now + PUBLISH_INTERVAL), None);
+    assert_eq!(shown(&directory).len(), 2);
+}
+
+#[test]
+fn a_service_that_takes_long_to_publish_is_published_less_often() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let begin = Instant::now();
+    writer.stage(put("a", "10.0.0.1:80", 5));
+    // Each look at the clock is 7 ms after the former one.
+    let looks = Cell::new(0);
+    let slow = || {
+        looks.set(looks.get() + 1);
+        begin + Duration::from_millis(7) * (looks.get() - 1)
+    };
+    writer.publish(slow);
+    assert_eq!(shown(&directory).len(), 1);
+    let begun = begin + Duration::from_millis(7);
+    let interval = Duration::from_millis(70);
+    writer.stage(put("b", "10.0.0.2:80", 6));
+    let early = begun + interval - Duration::from_millis(1);
+    assert_eq!(writer.publish(|| early), Some(begun + interval));
+    assert_eq!(shown(&directory).len(), 1);
+    assert_eq!(writer.publish(|| begun + interval), None);
+    assert_eq!(shown(&directory).len(), 2);
+}
+
+#[test]
+fn a_storm_of_one_service_does_not_delay_another() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let now = Instant::now();
+    writer.stage(put("a", "10.0.0.1:80", 5));
+    writer.publish(|| now);
+    writer.stage(put("b", "10.0.0.2:80", 6));
+    let changes = vec![Change::Put(instance("other", "x", "10.0.0.3:80", 7))];
+    writer.stage(Update::Apply { changes, revision: 7 });
+    assert!(writer.publish(|| now).is_some());
+    assert_eq!(directory.service("other").unwrap().endpoints().entries().len(), 1);
+}
+
+#[test]
+fn an_endpoint_keeps_its_identity_until_its_address_changes_or_it_goes() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let id = |writer: &mut Writer| {
+        publish(writer);
+        shown(&directory).first().map(|(_, id)| *id)
+    };
+    writer.stage(put("a", "10.0.0.1:80", 1));
+    assert_eq!(id(&mut writer), Some(1));
+    writer.stage(put("a", "10.0.0.1:80", 2));
+    assert_eq!(id(&mut writer), Some(1), "a new lease");
+    writer.stage(reset(vec![instance("goods", "a", "10.0.0.1:80", 9)]));
+    assert_eq!(id(&mut writer), Some(1), "a resync");
+    writer.stage(put("a", "10.0.0.9:80", 10));
+    assert_eq!(id(&mut writer), Some(2));
+    writer.stage(delete("a", 11));
+    assert_eq!(id(&mut writer), Some(2), "in doubt");
+    writer.stage(put("a", "10.0.0.9:80", 12));
+    assert_eq!(id(&mut writer), Some(2), "back");
+    writer.stage(delete("a", 13));
+    writer.remove(&"goods".into(), "a").unwrap();
+    assert_eq!(id(&mut writer), None);
+    writer.stage(put("a", "10.0.0.9:80", 14));
+    assert_eq!(id(&mut writer), Some(3), "no id twice");
+}
+
+#[test]
+fn a_registration_that_vanishes_leaves_its_endpoint_suspect() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    writer.stage(put("a", "10.0.0.1:80", 1));
+    writer.stage(put("b", "10.0.0.2:80", 2));
+    assert_eq!(writer.up("goods"), 2);
+    let changed = writer.stage(delete("a", 3));
+    assert_eq!(kinds(&changed), [(Kind::Vanished, "a")]);
+    assert_eq!(writer.up("goods"), 1);
+    assert!(writer.stage(delete("a", 4)).is_empty(), "it vanished already");
+    publish(&mut writer);
+    let expected = [("a", Standing::Suspect(Probe::Pending)), ("b", Standing::Registered)];
+    assert_eq!(standings(&directory), expected.map(|(id, standing)| (id.to_owned(), standing)));
+    let endpoints = directory.service("goods").unwrap().endpoints();
+    assert_eq!((endpoints.best(), endpoints.cumulative()), (Some(Rank::First), &[0, 1][..]));
+}
+
+#[test]
+fn a_draining_endpoint_leaves_with_its_registration() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    writer.stage(put("a", "10.0.0.1:80", 1));
+    writer.stage(drain("a", "10.0.0.1:80", 2));
+    assert_eq!(writer.up("goods"), 0);
+    let changed = writer.stage(delete("a", 3));
+    assert_eq!(kinds(&changed), [(Kind::Deleted, "a")]);
+    publish(&mut writer);
+    assert!(shown(&directory).is_empty());
+}
+
+#[test]
+fn only_a_suspect_can_be_removed() {
+    let (_, mut writer) = super::super::new([]);
+    let goods: Arc<str> = "goods".into();
+    writer.stage(put("a", "10.0.0.1:80", 1));
+    assert!(writer.remove(&goods, "a").is_none());
+    assert!(writer.remove(&goods, "b").is_none());
+    writer.stage(delete("a", 2));
+    assert_eq!(writer.remove(&goods, "a").unwrap().state(), State::Suspect);
+}
+
+#[test]
+fn a_probe_speaks_for_the_endpoint_that_was_probed_and_no_other() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let endpoint = |writer: &mut Writer, update| writer.stage(update).remove(0).after.unwrap();
+    let former = endpoint(&mut writer, put("a", "10.0.0.1:80", 1));
+    assert_eq!(writer.probed(&former, Probe::Failed), None, "it is registered");
+    writer.stage(delete("a", 2));
+    let passed = Standing::Suspect(Probe::Passed);
+    assert_eq!(writer.probed(&former, Probe::Passed), Some(passed));
+    publish(&mut writer);
+    assert_eq!(standings(&directory), [("a".to_owned(), passed)]);
+
+    let later = endpoint(&mut writer, put("a", "10.0.0.2:80", 3));
+    writer.stage(delete("a", 4));
+    assert_eq!(writer.probed(&former, Probe::Failed), None, "it has been replaced");
+    assert_eq!(writer.probed(&later, Probe::Failed), Some(Standing::Suspect(Probe::Failed)));
+    writer.remove(&"goods".into(), "a");
+    assert_eq!(writer.probed(&later, Probe::Passed), None, "it is gone");
+}
+
+#[test]
+fn an_outcome_that_changes_nothing_is_not_published() {
+    let (_, mut writer) = super::super::new([]);
+    let endpoint = writer.stage(put("a", "10.0.0.1:80", 1)).remove(0).after.unwrap();
+    writer.stage(delete("a", 2));
+    writer.probed(&endpoint, Probe::Passed);
+    publish(&mut writer);
+    writer.probed(&endpoint, Probe::Passed);
+    assert!(writer.dirty.is_empty());
+}
+
+#[test]
+fn a_reset_reports_only_what_differs() {
+    let (_, mut writer) = super::super::new([]);
+    let listed = |ids: &[&str]| reset(ids.iter().map(|id| instance("goods", id, "10.0.0.1:80", 3)).collect());
+    assert_eq!(writer.stage(listed(&["a", "b"])).len(), 2);
+    assert!(writer.stage(listed(&["a", "b"])).is_empty());
+    let changed = writer.stage(listed(&["b", "c"]));
+    assert_eq!(kinds(&changed), [(Kind::Vanished, "a"), (Kind::Put, "c")]);
+    let changed = writer.stage(listed(&["a", "b", "c"]));
+    assert_eq!(kinds(&changed), [(Kind::Confirmed, "a")]);
+}
+
+#[test]
+fn the_snapshot_is_stale_until_the_first_list_replaces_it_by_the_difference() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let kept = |id: &str, address: &str| instance("goods", id, address, 3);
+    let instances = vec![kept("a", "10.0.0.1:80"), kept("b", "10.0.0.2:80"), kept("c", "10.0.0.3:80")];
+    let endpoints = writer.stage_stale(instances, 3);
+    assert!(!directory.is_filled(), "nothing is shown yet");
+    publish(&mut writer);
+    assert!(directory.is_filled() && directory.is_stale() && !directory.is_synced());
+    assert_eq!((directory.revision(), writer.up("goods")), (3, 0));
+    assert!(standings(&directory).iter().all(|(_, s)| *s == Standing::Stale(Probe::Pending)));
+    assert_eq!(directory.service("goods").unwrap().endpoints().best(), None, "not yet probed");
+
+    assert_eq!(writer.probed(&endpoints[1], Probe::Failed), Some(Standing::Stale(Probe::Failed)));
+    let changed = writer.stage(reset(vec![
+        kept("a", "10.0.0.1:80"),
+        instance("goods", "c", "10.0.0.9:80", 5),
+        instance("goods", "d", "10.0.0.4:80", 6),
+    ]));
+    let expected = [(Kind::Vanished, "b"), (Kind::Confirmed, "a"), (Kind::Put, "c"), (Kind::Put, "d")];
+    assert_eq!(kinds(&changed), expected);
+    publish(&mut writer);
+    assert!(directory.is_synced() && !directory.is_stale());
+    let ids: Vec<_> = shown(&directory).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids, [1, 2, 4, 5], "who has not moved keeps its identity");
+    let b = (String::from("b"), Standing::Suspect(Probe::Failed));
+    assert!(standings(&directory).contains(&b), "what its probe said holds");
+}
+
+#[test]
+fn an_entry_gives_its_registration_back_whole() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let mut plain = instance("goods", "a", "10.0.0.1:80", 3);
+    plain.record.weight = 5;
+    let mut rich = instance("goods", "b", "10.0.0.2:80", 4);
+    rich.record.metadata = [("zone".to_owned(), "x".to_owned())].into();
+    writer.stage(reset(vec![plain.clone(), rich.clone()]));
+    publish(&mut writer);
+    let endpoints = directory.service("goods").unwrap().endpoints();
+    let instances: Vec<_> = endpoints.entries().iter().map(Entry::to_instance).collect();
+    assert_eq!(instances, [plain, rich]);
+}
+
+#[test]
+fn a_service_without_endpoints_is_forgotten_unless_a_route_holds_it() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let mut now = Instant::now();
+    for (service, id) in [("goods", "a"), ("other", "b")] {
+        let changes = vec![Change::Put(instance(service, id, "10.0.0.1:80", 1))];
+        writer.stage(Update::Apply { changes, revision: 1 });
+    }
+    writer.publish(|| now);
+    assert_eq!(directory.services().len(), 2);
+    for changed in writer.stage(reset(Vec::new())) {
+        writer.remove(&changed.service, &changed.instance);
+    }
+    now += PUBLISH_INTERVAL;
+    assert_eq!(writer.publish(|| now), Some(now + PUBLISH_INTERVAL));
+    now += PUBLISH_INTERVAL;
+    assert_eq!(writer.publish(|| now), None);
+    assert_eq!(directory.services().keys().map(|n| &**n).collect::<Vec<_>>(), ["goods"]);
+    assert_eq!(writer.staged.len(), 1);
+}
+
+#[test]
+fn a_delete_of_what_is_not_there_is_no_change() {
+    let (_, mut writer) = super::super::new([]);
+    assert!(writer.stage(delete("a", 4)).is_empty());
+    assert!(!writer.synced, "an event alone does not make a picture");
+}
+
+/// `goods`, whose endpoints start unhealthy.
+fn to_be_proven() -> (Arc<Directory>, Writer) {
+    let check = config::Check {
+        probe: config::Probe::Tcp,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(1),
+        healthy: std::num::NonZeroU32::MIN,
+        unhealthy: std::num::NonZeroU32::MIN,
+        initially: Initially::Unhealthy,
+    };
+    super::super::with_settings([("goods", config::Service { check: Some(check), ..Default::default() })])
+}
+
+fn ranks(directory: &Directory) -> Vec<(State, Option<Rank>)> {
+    let service = directory.service("goods").unwrap();
+    service.endpoints().entries().iter().map(|e| (e.state(), e.rank())).collect()
+}
+
+#[test]
+fn one_that_is_to_be_proven_is_unhealthy_from_the_first_list_on() {
+    let (directory, mut writer) = to_be_proven();
+    writer.stage(reset(vec![
+        instance("goods", "a", "10.0.0.1:80", 5),
+        instance("goods", "b", "10.0.0.2:80", 6),
+        instance("goods", "c", "10.0.0.3:80", 7),
+    ]));
+    publish(&mut writer);
+    let unproven = (State::Unhealthy, Some(Rank::Third));
+    assert_eq!(ranks(&directory), [unproven; 3]);
+
+    // The others are more than half, and yet they make no panic.
+    let a = directory.service("goods").unwrap().endpoints().entries()[0].endpoint.clone();
+    assert!(writer.judged(&a, Finding::Healthy));
+    publish(&mut writer);
+    let up = (State::Up, Some(Rank::First));
+    assert_eq!(ranks(&directory), [up, unproven, unproven]);
+
+    // Nor do they take part in one.
+    assert!(writer.judged(&a, Finding::Unhealthy));
+    publish(&mut writer);
+    assert_eq!(ranks(&directory), [(State::Unhealthy, Some(Rank::First)), unproven, unproven]);
+
+    // A new lease is the same endpoint; another address is one to be proven again.
+    assert!(writer.judged(&a, Finding::Healthy));
+    writer.stage(put("a", "10.0.0.1:80", 8));
+    publish(&mut writer);
+    assert_eq!(ranks(&directory), [up, unproven, unproven]);
+    writer.stage(put("a", "10.0.0.4:80", 9));
+    publish(&mut writer);
+    assert_eq!(ranks(&directory), [unproven; 3]);
+}

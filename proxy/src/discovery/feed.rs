@@ -1,0 +1,285 @@
+//! The loop that changes the directory: updates, probes, the guard's and health's verdicts and the snapshot
+//! meet here.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use registry::contract::Prefix;
+use registry::status::Status;
+use registry::watch::Update;
+use tokio::sync::{mpsc, watch};
+
+use super::guard::{self, Guard};
+use super::keeper::{Loader, Storer};
+use super::probes::{Outcome, Probes};
+use super::snapshot::{File, Snapshot};
+use super::{now, sleep_until};
+use crate::config;
+use crate::directory::{Changed, Endpoint, Kind, Probe, Standing, Writer};
+use crate::health::verdict::{Finding, Verdict};
+use crate::metrics::Metrics;
+
+/// How long the endpoints of the snapshot have for their first probes before readers see them: the gateway
+/// is ready then, and what is not yet probed gets no request.
+const OPENING: Duration = Duration::from_millis(500);
+
+/// The loop, and all that it alone may touch.
+#[derive(Debug)]
+pub(super) struct Feed<R> {
+    prefix: Prefix,
+    hold: Duration,
+    writer: Writer,
+    guard: Guard,
+    probes: Probes,
+    loader: Loader,
+    storer: Storer,
+    metrics: Arc<Metrics>,
+    /// The endpoints of the snapshot that are still to be shown, if there are any.
+    opening: Option<Opening>,
+    /// Called once, when there is something to serve from.
+    ready: Option<R>,
+}
+
+/// The snapshot was read, but is not shown yet.
+#[derive(Debug)]
+pub(super) struct Opening {
+    until: Instant,
+    unprobed: HashSet<u64>,
+}
+
+impl<R: FnOnce()> Feed<R> {
+    pub fn new(
+        writer: Writer,
+        settings: config::Registry,
+        connect: Duration,
+        status: watch::Receiver<Status>,
+        metrics: Arc<Metrics>,
+        ready: R,
+    ) -> Self {
+        let config::Registry { watch, guard, snapshot, .. } = settings;
+        let file = snapshot.map(File::new);
+        Self {
+            prefix: watch.prefix,
+            hold: guard.hold,
+            guard: Guard::new(guard),
+            probes: Probes::new(connect),
+            loader: Loader::new(file.clone(), watch.networks, status, metrics.clone()),
+            storer: Storer::new(file, writer.directory().clone(), metrics.clone()),
+            writer,
+            metrics,
+            opening: None,
+            ready: Some(ready),
+        }
+    }
+
+    /// Runs until there are no more updates. `stopping` ends when the process is told to stop: what is not
+    /// in the snapshot yet is written then.
+    pub async fn run(
+        mut self,
+        mut updates: mpsc::Receiver<Update>,
+        mut verdicts: mpsc::UnboundedReceiver<Verdict>,
+        stopping: impl Future<Output = ()>,
+    ) {
+        let mut stopping = pin!(stopping);
+        let mut is_stopping = false;
+        let mut wake_at = None;
+        loop {
+            tokio::select! {
+                update = updates.recv() => match update {
+                    Some(update) => self.update(update),
+                    None => return,
+                },
+                Some(verdict) = verdicts.recv() => {
+                    self.judged(verdict);
+                    while let Ok(verdict) = verdicts.try_recv() {
+                        self.judged(verdict);
+                    }
+                }
+                outcomes = self.probes.outcomes() => self.probed(outcomes),
+                snapshot = self.loader.snapshot() => self.open(snapshot),
+                () = self.storer.stored() => {}
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    self.storer.hurry();
+                }
+                () = sleep_until(wake_at) => {}
+            }
+            wake_at = self.settle(now());
+        }
+    }
+
+    fn update(&mut self, update: Update) {
+        if matches!(update, Update::Reset { .. }) {
+            self.loader.stop();
+            self.opening = None;
+        }
+        let now = now();
+        for changed in self.writer.stage(update) {
+            self.follow(&changed, now);
+        }
+    }
+
+    /// What a change means to the others.
+    fn follow(&mut self, changed: &Changed, now: Instant) {
+        let Changed { kind, service, instance, before, after, .. } = changed;
+        match kind {
+            Kind::Vanished if self.guard.is_on() => {
+                self.guard.vanished(service, instance, now);
+                after.iter().for_each(|endpoint| self.probes.start(endpoint));
+                self.log("endpoint suspect", changed);
+            }
+            Kind::Vanished | Kind::Deleted => {
+                self.writer.remove(service, instance);
+                before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
+                self.storer.changed();
+                self.log("endpoint deleted", &Changed { after: None, ..changed.clone() });
+            }
+            Kind::Put | Kind::Confirmed => {
+                self.guard.registered(service, instance);
+                before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
+                self.storer.changed();
+                let is_put = *kind == Kind::Put;
+                self.log(if is_put { "endpoint put" } else { "endpoint confirmed" }, changed);
+            }
+        }
+    }
+
+    fn probed(&mut self, outcomes: Vec<Outcome>) {
+        for Outcome { endpoint, probe, .. } in outcomes {
+            if let Some(opening) = &mut self.opening {
+                opening.unprobed.remove(&endpoint.id);
+            }
+            if self.writer.probed(&endpoint, probe) == Some(Standing::Suspect(Probe::Failed)) {
+                self.guard.probe_failed(&endpoint.service, &endpoint.instance);
+            }
+        }
+    }
+
+    /// Health has found something. Of an endpoint that is gone or was replaced, nobody wants to know.
+    fn judged(&mut self, Verdict { endpoint, finding }: Verdict) {
+        if !self.writer.judged(&endpoint, finding) {
+            return;
+        }
+        let (service, instance) = (&*endpoint.service, &*endpoint.instance);
+        let address = endpoint.address.to_string();
+        match finding {
+            Finding::Ejected(why) => {
+                self.metrics.ejected(service, why);
+                tracing::warn!(service, instance, address, reason = why.as_str(), "endpoint ejected");
+            }
+            Finding::Returned => tracing::info!(service, instance, address, "endpoint returned"),
+            Finding::Unhealthy => tracing::warn!(service, instance, address, "endpoint unhealthy"),
+            Finding::Healthy => tracing::info!(service, instance, address, "endpoint healthy"),
+        }
+    }
+
+    /// The registry is late: what it once held will do until it answers.
+    fn open(&mut self, snapshot: Snapshot) {
+        let Snapshot { revision, instances } = snapshot;
+        let endpoints = self.writer.stage_stale(instances, revision);
+        tracing::warn!(
+            revision,
+            endpoints = endpoints.len(),
+            "the registry has not answered yet: serving from the snapshot"
+        );
+        endpoints.iter().for_each(|endpoint| self.probes.start(endpoint));
+        let unprobed = endpoints.iter().map(|endpoint| endpoint.id).collect();
+        self.opening = Some(Opening { until: now() + OPENING, unprobed });
+    }
+
+    /// After each event: decides, shows and stores what is due. Returns when the next is.
+    fn settle(&mut self, now: Instant) -> Option<Instant> {
+        self.decide(now);
+        match &self.opening {
+            Some(opening) if !opening.unprobed.is_empty() && opening.until > now => {
+                return Some(opening.until);
+            }
+            _ => self.opening = None,
+        }
+        let publish_at = self.writer.publish(super::now);
+        if self.writer.directory().is_filled()
+            && let Some(ready) = self.ready.take()
+        {
+            ready();
+        }
+        let store_at = self.storer.store(now);
+        [publish_at, store_at, self.guard.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn decide(&mut self, now: Instant) {
+        let writer = &self.writer;
+        let verdicts = self.guard.decide(now, |service| writer.up(service));
+        for verdict in verdicts {
+            self.obey(verdict);
+        }
+        self.metrics.guard_held().set(self.guard.held().try_into().unwrap_or(i64::MAX));
+    }
+
+    fn obey(&mut self, verdict: guard::Verdict) {
+        match verdict {
+            guard::Verdict::Drop { service, instance, reason } => self.drop(&service, &instance, reason),
+            guard::Verdict::Hold { service, vanished, of } => {
+                self.metrics.guard_alarmed();
+                tracing::warn!(
+                    service = &*service,
+                    vanished,
+                    of,
+                    hold = ?self.hold,
+                    "more registrations of the service vanished than registry.guard permits: their endpoints \
+                     are held, for so long at most, while they can be connected to"
+                );
+            }
+            guard::Verdict::Settled { service, returned, dropped } => {
+                tracing::info!(
+                    service = &*service,
+                    returned,
+                    dropped,
+                    "no endpoint of the service is held any more"
+                );
+            }
+        }
+    }
+
+    fn drop(&mut self, service: &Arc<str>, instance: &str, reason: guard::Reason) {
+        let Some(entry) = self.writer.remove(service, instance) else { return };
+        self.probes.stop(entry.endpoint.id);
+        self.storer.changed();
+        let key = self.prefix.key(service, instance);
+        let (address, revision) = (entry.endpoint.address.to_string(), entry.revision);
+        let service = &**service;
+        tracing::info!(
+            service,
+            instance,
+            key,
+            before = address,
+            revision,
+            reason = reason.as_str(),
+            "endpoint dropped"
+        );
+    }
+
+    fn log(&self, message: &str, changed: &Changed) {
+        let Changed { service, instance, before, after, revision, .. } = changed;
+        let key = self.prefix.key(service, instance);
+        let (before, after) = (shown(before), shown(after));
+        tracing::info!(
+            service = &**service,
+            instance = &**instance,
+            key,
+            before,
+            after,
+            revision,
+            "{message}"
+        );
+    }
+}
+
+fn shown(endpoint: &Option<Arc<Endpoint>>) -> Option<String> {
+    endpoint.as_ref().map(|endpoint| endpoint.address).as_ref().map(SocketAddr::to_string)
+}
+
+#[cfg(test)]
+mod tests;

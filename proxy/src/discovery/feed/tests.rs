@@ -1,0 +1,489 @@
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use super::*;
+use crate::directory::{self, Directory, Entry, Rank, State};
+use crate::health::passive::Reason;
+use crate::health::verdict::{self, Verdicts};
+use anyhow::{Context, Result, ensure};
+use harness::{ports::free_address, wait::eventually};
+use registry::connect::Connection;
+use registry::contract::{Instance, Record};
+use registry::watch::{Change, Settings};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any test.
+const HOUR: Duration = Duration::from_secs(3600);
+const SHORT: Duration = Duration::from_millis(100);
+
+/// A feed, with a test in the place of the watch.
+struct Fixture {
+    directory: Arc<Directory>,
+    updates: mpsc::Sender<Update>,
+    verdicts: Verdicts,
+    status: watch::Sender<Status>,
+    metrics: Arc<Metrics>,
+    ready: oneshot::Receiver<()>,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+    revision: i64,
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl Fixture {
+    fn start(guard: config::Guard, snapshot: Option<PathBuf>) -> Result<Self> {
+        let (directory, writer) = directory::new(["goods"]);
+        let connection = Connection::to(["http://127.0.0.1:1"]);
+        let settings = config::Registry { connection, watch: Settings::default(), guard, snapshot };
+        let (updates, to_take) = mpsc::channel(16);
+        let (status, followed) = watch::channel(Status::default());
+        let (is_ready, ready) = oneshot::channel();
+        let (stop, told_to_stop) = oneshot::channel();
+        let stopped = async { told_to_stop.await.unwrap_or_default() };
+        let metrics = Arc::new(Metrics::new()?);
+        let connect = Duration::from_secs(5);
+        let when_ready = move || is_ready.send(()).unwrap_or_default();
+        let feed = Feed::new(writer, settings, connect, followed, metrics.clone(), when_ready);
+        let (verdicts, found) = verdict::channel();
+        let running = tokio::spawn(feed.run(to_take, found, stopped));
+        Ok(Self {
+            directory,
+            updates,
+            verdicts,
+            status,
+            metrics,
+            ready,
+            stop: Some(stop),
+            running,
+            revision: 10,
+        })
+    }
+
+    /// A feed whose registry has these instances of `goods`.
+    async fn with(guard: config::Guard, instances: &[Instance]) -> Result<Self> {
+        let mut fixture = Self::start(guard, None)?;
+        fixture.list(instances).await?;
+        fixture.eventually("the list is shown", |entries| entries.len() == instances.len()).await?;
+        Ok(fixture)
+    }
+
+    async fn list(&mut self, instances: &[Instance]) -> Result<()> {
+        let update = Update::Reset { instances: instances.to_vec(), revision: self.revision };
+        Ok(self.updates.send(update).await?)
+    }
+
+    async fn apply(&mut self, changes: Vec<Change>) -> Result<()> {
+        self.revision += 1;
+        Ok(self.updates.send(Update::Apply { changes, revision: self.revision }).await?)
+    }
+
+    async fn delete(&mut self, ids: &[&str]) -> Result<()> {
+        let revision = self.revision + 1;
+        let gone = |id: &&str| Change::Delete { service: "goods".into(), id: (*id).into(), revision };
+        self.apply(ids.iter().map(gone).collect()).await
+    }
+
+    async fn put(&mut self, instance: &Instance) -> Result<()> {
+        self.apply(vec![Change::Put(instance.clone())]).await
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let service = self.directory.service("goods");
+        service.map(|service| service.endpoints().entries().to_vec()).unwrap_or_default()
+    }
+
+    fn entry(&self, id: &str) -> Option<Entry> {
+        self.entries().into_iter().find(|entry| &*entry.endpoint.instance == id)
+    }
+
+    async fn eventually(&self, what: &str, is_so: impl Fn(&[Entry]) -> bool) -> Result<()> {
+        eventually(what, PATIENCE, async || {
+            ensure!(is_so(&self.entries()), "{:?}", self.entries());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn until_gone(&self, id: &str) -> Result<()> {
+        self.eventually("it is gone", |entries| entries.iter().all(|e| &*e.endpoint.instance != id)).await
+    }
+
+    async fn until_standing(&self, id: &str, standing: Standing) -> Result<()> {
+        self.eventually(&format!("{id} is {standing:?}"), |entries| {
+            entries.iter().any(|e| &*e.endpoint.instance == id && e.standing == standing)
+        })
+        .await
+    }
+
+    async fn until_held(&self, held: i64) -> Result<()> {
+        eventually("so many are held", PATIENCE, async || {
+            let found = self.metrics.guard_held().get();
+            ensure!(found == held, "{found}");
+            Ok(())
+        })
+        .await
+    }
+
+    fn shows_metric(&self, line: &str) -> Result<bool> {
+        let text = self.metrics.render(&self.directory, &self.status.borrow(), 0)?;
+        Ok(String::from_utf8(text)?.lines().any(|found| found == line))
+    }
+}
+
+fn guard(window: Duration, hold: Duration) -> config::Guard {
+    config::Guard { window, share: 0.5, hold }
+}
+
+fn instance(id: &str, address: SocketAddr) -> Instance {
+    Instance { service: "goods".into(), id: id.into(), record: Record::new(address), lease: 7, revision: 3 }
+}
+
+/// An instance that can be connected to for as long as the listener is kept.
+fn alive(id: &str) -> Result<(TcpListener, Instance)> {
+    // Not the system's choice: an outgoing connection might take that port once the listener is dropped.
+    let listener = TcpListener::bind(free_address()?)?;
+    let instance = instance(id, listener.local_addr()?);
+    Ok((listener, instance))
+}
+
+/// An instance that refuses connections.
+fn dead(id: &str) -> Result<Instance> {
+    Ok(instance(id, free_address()?))
+}
+
+#[tokio::test]
+async fn the_last_one_is_held_while_it_lives_and_is_up_again_when_it_returns() -> Result<()> {
+    let (_listener, a) = alive("a")?;
+    let mut fixture = Fixture::with(guard(SHORT, HOUR), std::slice::from_ref(&a)).await?;
+    let id = fixture.entry("a").context("not there")?.endpoint.id;
+    fixture.delete(&["a"]).await?;
+    fixture.until_held(1).await?;
+    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
+    assert!(fixture.shows_metric("leaseway_guard_alarms_total 1")?);
+    assert!(fixture.shows_metric(r#"leaseway_endpoints{service="goods",state="suspect"} 1"#)?);
+
+    fixture.put(&a).await?;
+    fixture.until_standing("a", Standing::Registered).await?;
+    fixture.until_held(0).await?;
+    assert_eq!(fixture.entry("a").context("not there")?.endpoint.id, id, "it keeps its connections");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_of_many_is_dropped_after_its_window_although_it_lives() -> Result<()> {
+    let (_a, a) = alive("a")?;
+    let (_b, b) = alive("b")?;
+    let mut fixture = Fixture::with(guard(SHORT, HOUR), &[a, b]).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_gone("a").await?;
+    assert_eq!(fixture.entry("b").context("not there")?.state(), State::Up);
+    assert!(fixture.shows_metric("leaseway_guard_alarms_total 0")?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_suspect_gets_no_request_while_another_is_up() -> Result<()> {
+    let (_a, a) = alive("a")?;
+    let (_b, b) = alive("b")?;
+    let mut fixture = Fixture::with(guard(HOUR, HOUR), &[a, b]).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
+    let endpoints = fixture.directory.service("goods").context("no service")?.endpoints();
+    assert_eq!((endpoints.best(), endpoints.cumulative()), (Some(Rank::First), &[0, 1][..]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_neither_registered_nor_reachable_is_dropped_at_once() -> Result<()> {
+    let mut fixture = Fixture::with(guard(HOUR, HOUR), &[dead("a")?]).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_gone("a").await
+}
+
+#[tokio::test]
+async fn what_is_held_is_dropped_when_it_dies() -> Result<()> {
+    let (listener, a) = alive("a")?;
+    let mut fixture = Fixture::with(guard(SHORT, HOUR), &[a]).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_held(1).await?;
+    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
+    drop(listener);
+    fixture.until_gone("a").await?;
+    fixture.until_held(0).await
+}
+
+#[tokio::test]
+async fn what_is_held_is_dropped_when_the_hold_is_over() -> Result<()> {
+    let (_listener, a) = alive("a")?;
+    let mut fixture = Fixture::with(guard(SHORT, SHORT), &[a]).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_gone("a").await?;
+    assert!(fixture.shows_metric("leaseway_guard_alarms_total 1")?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_guard_that_is_off_drops_what_vanishes() -> Result<()> {
+    let (_listener, a) = alive("a")?;
+    let off = config::Guard { share: 1.0, ..guard(HOUR, HOUR) };
+    let mut fixture = Fixture::with(off, &[a]).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_gone("a").await
+}
+
+#[tokio::test]
+async fn a_draining_endpoint_leaves_with_its_registration() -> Result<()> {
+    let (_listener, mut a) = alive("a")?;
+    a.record.weight = 0;
+    let mut fixture = Fixture::with(guard(HOUR, HOUR), &[a]).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_gone("a").await
+}
+
+#[tokio::test]
+async fn absence_from_a_list_is_a_disappearance() -> Result<()> {
+    let (_listener, a) = alive("a")?;
+    let mut fixture = Fixture::with(guard(SHORT, HOUR), &[a]).await?;
+    fixture.list(&[]).await?;
+    fixture.until_held(1).await
+}
+
+#[tokio::test]
+async fn a_return_at_another_address_is_another_endpoint() -> Result<()> {
+    let (_former, a) = alive("a")?;
+    let (_later, moved) = alive("a")?;
+    let mut fixture = Fixture::with(guard(SHORT, HOUR), &[a]).await?;
+    let id = fixture.entry("a").context("not there")?.endpoint.id;
+    fixture.delete(&["a"]).await?;
+    fixture.until_held(1).await?;
+    fixture.put(&moved).await?;
+    fixture.until_standing("a", Standing::Registered).await?;
+    let entry = fixture.entry("a").context("not there")?;
+    assert!(entry.endpoint.id != id && entry.endpoint.address == moved.record.address);
+    fixture.until_held(0).await
+}
+
+/// A snapshot in a directory that is there for as long as the test.
+fn stored(instances: &[Instance]) -> Result<(tempfile::TempDir, PathBuf)> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("snapshot");
+    File::new(path.clone()).store(&Snapshot { revision: 4, instances: instances.to_vec() })?;
+    Ok((directory, path))
+}
+
+#[tokio::test]
+async fn a_start_without_the_registry_serves_what_can_be_reached_of_the_snapshot() -> Result<()> {
+    let (_a, a) = alive("a")?;
+    let (_directory, path) = stored(&[a.clone(), dead("b")?])?;
+    let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path))?;
+    tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
+    assert_eq!((fixture.directory.is_stale(), fixture.directory.is_synced()), (true, false));
+    assert!(fixture.shows_metric("leaseway_stale 1")?);
+    // Ready means probed: nothing that can be reached is refused from here on.
+    let standings: Vec<_> = fixture.entries().iter().map(|e| e.standing).collect();
+    assert_eq!(standings, [Standing::Stale(Probe::Passed), Standing::Stale(Probe::Failed)]);
+    let id = fixture.entry("a").context("not there")?.endpoint.id;
+
+    let (_c, c) = alive("c")?;
+    fixture.list(&[a, c]).await?;
+    fixture.until_standing("a", Standing::Registered).await?;
+    fixture.until_standing("c", Standing::Registered).await?;
+    fixture.until_gone("b").await?;
+    assert_eq!(fixture.entry("a").context("not there")?.endpoint.id, id, "it keeps its connections");
+    assert_eq!((fixture.directory.is_stale(), fixture.directory.is_synced()), (false, true));
+    assert!(fixture.shows_metric("leaseway_stale 0")?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_first_list_does_not_confirm_goes_through_the_guard() -> Result<()> {
+    let (_a, a) = alive("a")?;
+    let (_directory, path) = stored(&[a])?;
+    let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path))?;
+    tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
+    fixture.list(&[]).await?;
+    fixture.until_held(1).await?;
+    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await
+}
+
+#[tokio::test]
+async fn a_stale_endpoint_that_comes_up_is_used_then() -> Result<()> {
+    let a = dead("a")?;
+    let (_directory, path) = stored(std::slice::from_ref(&a))?;
+    let fixture = Fixture::start(guard(SHORT, HOUR), Some(path))?;
+    fixture.until_standing("a", Standing::Stale(Probe::Failed)).await?;
+    let _listener = TcpListener::bind(a.record.address)?;
+    fixture.until_standing("a", Standing::Stale(Probe::Passed)).await
+}
+
+#[tokio::test]
+async fn the_snapshot_is_not_read_once_the_registry_was_heard() -> Result<()> {
+    let (_a, a) = alive("a")?;
+    let (_directory, path) = stored(&[a])?;
+    let (_b, b) = alive("b")?;
+    let mut fixture = Fixture::start(guard(HOUR, HOUR), Some(path))?;
+    fixture.list(&[b]).await?;
+    fixture.status.send_modify(|status| status.failures += 1);
+    fixture.until_standing("b", Standing::Registered).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(fixture.entries().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_snapshot_or_with_an_empty_one_a_start_waits_for_the_registry() -> Result<()> {
+    let (_directory, empty) = stored(&[])?;
+    let missing = empty.with_extension("missing");
+    for path in [empty, missing] {
+        let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path))?;
+        fixture.status.send_modify(|status| status.failures += 1);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!fixture.directory.is_filled() && fixture.ready.try_recv().is_err());
+        fixture.list(&[]).await?;
+        tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
+    }
+    Ok(())
+}
+
+/// What the snapshot holds, by instance.
+fn kept(path: &std::path::Path) -> Result<Vec<String>> {
+    let snapshot = File::new(path.to_owned()).load()?.context("no snapshot")?;
+    Ok(snapshot.instances.iter().map(|i| i.id.to_string()).collect())
+}
+
+async fn until_kept(path: &std::path::Path, expected: &[&str]) -> Result<()> {
+    eventually(&format!("{expected:?} are kept"), PATIENCE, async || {
+        let kept = kept(path)?;
+        ensure!(kept == expected, "{kept:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_shown_is_written_and_what_is_held_stays_in_it() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("snapshot");
+    let (listener, a) = alive("a")?;
+    let (_b, b) = alive("b")?;
+    let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path.clone()))?;
+    fixture.list(std::slice::from_ref(&a)).await?;
+    until_kept(&path, &["a"]).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_held(1).await?;
+    // The next one is written because of b, and a is in it.
+    fixture.put(&b).await?;
+    until_kept(&path, &["a", "b"]).await?;
+    drop(listener);
+    until_kept(&path, &["b"]).await?;
+    assert!(fixture.shows_metric("leaseway_snapshot_failures_total 0")?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_that_nobody_confirmed_is_not_written_back() -> Result<()> {
+    let (_a, a) = alive("a")?;
+    let (_directory, path) = stored(&[a])?;
+    let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path.clone()))?;
+    tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
+    // Whoever writes now would undo this.
+    File::new(path.clone()).store(&Snapshot { revision: 4, instances: vec![dead("z")?] })?;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(kept(&path)?, ["z"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_has_changed_is_written_when_the_process_is_told_to_stop() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("snapshot");
+    let (_a, a) = alive("a")?;
+    let (_b, b) = alive("b")?;
+    let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path.clone()))?;
+    fixture.list(&[a]).await?;
+    eventually("the first one is written", PATIENCE, async || {
+        ensure!(!fixture.shows_metric("leaseway_snapshot_stored_timestamp_seconds 0")?, "not yet");
+        Ok(())
+    })
+    .await?;
+    let written = Instant::now();
+    fixture.put(&b).await?;
+    fixture.until_standing("b", Standing::Registered).await?;
+    fixture.stop.take().context("told twice")?.send(()).unwrap_or_default();
+    until_kept(&path, &["a", "b"]).await?;
+    let took = written.elapsed();
+    assert!(took < Duration::from_millis(4500), "it was merely its time: {took:?}");
+    Ok(())
+}
+
+/// Three registered instances of `goods`.
+fn three() -> [Instance; 3] {
+    let port = |n: u16| ([127, 0, 0, 1], n).into();
+    let instance = |(id, n): (&str, u16)| Instance {
+        service: "goods".into(),
+        id: id.into(),
+        record: Record::new(port(n)),
+        lease: 7,
+        revision: 3,
+    };
+    [("a", 1), ("b", 2), ("c", 3)].map(instance)
+}
+
+#[tokio::test]
+async fn an_ejected_endpoint_ranks_last_survives_a_list_and_returns() -> Result<()> {
+    let instances = three();
+    let mut fixture = Fixture::with(config::Guard::default(), &instances).await?;
+    let endpoint = fixture.entry("a").context("it is there")?.endpoint;
+    fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Refused));
+    let is_ejected = |entries: &[Entry]| {
+        entries.iter().any(|e| e.state() == State::Ejected && e.rank() == Some(Rank::Third))
+    };
+    fixture.eventually("it is ejected", is_ejected).await?;
+    assert!(fixture.shows_metric("leaseway_ejections_total{reason=\"refused\",service=\"goods\"} 1")?);
+    let mut renewed = instances.clone();
+    renewed.iter_mut().for_each(|instance| (instance.lease, instance.revision) = (8, 12));
+    fixture.list(&renewed).await?;
+    fixture.eventually("the list is shown", |entries| entries.iter().all(|e| e.lease == 8)).await?;
+    assert!(is_ejected(&fixture.entries()));
+    fixture.verdicts.tell(&endpoint, Finding::Returned);
+    let all_up = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Up);
+    fixture.eventually("it is back", all_up).await
+}
+
+#[tokio::test]
+async fn more_than_half_out_means_that_all_are_used() -> Result<()> {
+    let fixture = Fixture::with(config::Guard::default(), &three()).await?;
+    for id in ["a", "b"] {
+        let endpoint = fixture.entry(id).context("it is there")?.endpoint;
+        fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Failures));
+    }
+    let panics = |entries: &[Entry]| {
+        let ejected = entries.iter().filter(|e| e.state() == State::Ejected).count();
+        ejected == 2 && entries.iter().all(|e| e.rank() == Some(Rank::First))
+    };
+    fixture.eventually("all are used", panics).await?;
+    assert!(fixture.shows_metric("leaseway_panic{service=\"goods\"} 1")?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_verdict_on_an_endpoint_that_was_replaced_changes_nothing() -> Result<()> {
+    let [a, ..] = three();
+    let mut fixture = Fixture::with(config::Guard::default(), std::slice::from_ref(&a)).await?;
+    let replaced = fixture.entry("a").context("it is there")?.endpoint;
+    let record = Record::new(([127, 0, 0, 1], 9).into());
+    fixture.put(&Instance { record, revision: 11, ..a }).await?;
+    fixture.eventually("it has moved", |e| e.iter().any(|e| e.endpoint.address.port() == 9)).await?;
+    fixture.verdicts.tell(&replaced, Finding::Ejected(Reason::Refused));
+    let current = fixture.entry("a").context("it is there")?.endpoint;
+    fixture.verdicts.tell(&current, Finding::Unhealthy);
+    let is_unhealthy = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Unhealthy);
+    fixture.eventually("the second verdict is in", is_unhealthy).await
+}

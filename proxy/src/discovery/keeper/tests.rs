@@ -1,0 +1,195 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::directory::{self, Writer};
+use anyhow::{Context, Result};
+use registry::contract::{Instance, Record};
+use registry::watch::{Change, Update};
+use tokio::time::timeout;
+
+fn instance(id: &str, address: &str) -> Result<Instance> {
+    let record = Record::new(address.parse()?);
+    Ok(Instance { service: "goods".into(), id: id.into(), record, lease: 7, revision: 3 })
+}
+
+struct Fixture {
+    directory: tempfile::TempDir,
+    status: watch::Sender<Status>,
+    metrics: Arc<Metrics>,
+    writer: Writer,
+}
+
+impl Fixture {
+    fn new() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let (status, _) = watch::channel(Status::default());
+        let (_, writer) = directory::new([]);
+        Ok(Self { directory, status, metrics: Arc::new(Metrics::new()?), writer })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("snapshot")
+    }
+
+    fn keep(&self, instances: Vec<Instance>) -> Result<()> {
+        Ok(File::new(self.path()).store(&Snapshot { revision: 4, instances })?)
+    }
+
+    fn kept(&self) -> Result<Option<Vec<String>>> {
+        let snapshot = File::new(self.path()).load()?;
+        Ok(snapshot.map(|s| s.instances.iter().map(|i| i.id.to_string()).collect()))
+    }
+
+    fn loader(&self, networks: Networks) -> Loader {
+        let file = File::new(self.path());
+        Loader::new(Some(file), networks, self.status.subscribe(), self.metrics.clone())
+    }
+
+    fn storer(&self) -> Storer {
+        let directory = self.writer.directory().clone();
+        Storer::new(Some(File::new(self.path())), directory, self.metrics.clone())
+    }
+
+    fn show(&mut self, update: Update) {
+        self.writer.stage(update);
+        // Whatever was published when.
+        let later = Instant::now() + Duration::from_secs(3600);
+        self.writer.publish(|| later);
+    }
+
+    fn put(&mut self, id: &str) -> Result<()> {
+        let changes = vec![Change::Put(instance(id, "10.0.0.1:80")?)];
+        self.writer.stage(Update::Apply { changes, revision: 5 });
+        let later = Instant::now() + Duration::from_secs(7200);
+        self.writer.publish(|| later);
+        Ok(())
+    }
+
+    fn failures(&self) -> Result<String> {
+        let text = self.metrics.render(self.writer.directory(), &Status::default(), 0)?;
+        let text = String::from_utf8(text)?;
+        let line = text.lines().find(|line| line.starts_with("leaseway_snapshot_failures_total"));
+        Ok(line.context("no such metric")?.to_owned())
+    }
+}
+
+fn is_pending<T>(outcome: &Result<T, tokio::time::error::Elapsed>) -> bool {
+    outcome.is_err()
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn the_registry_has_a_moment_before_the_snapshot_is_read() -> Result<()> {
+    let fixture = Fixture::new()?;
+    fixture.keep(vec![instance("a", "10.0.0.1:80")?])?;
+    let mut loader = fixture.loader(Networks::default());
+    let begun = now();
+    assert!(is_pending(&timeout(Duration::from_millis(299), loader.snapshot()).await));
+    let snapshot = loader.snapshot().await;
+    assert_eq!((now() - begun, snapshot.instances.len()), (PATIENCE, 1));
+    assert!(is_pending(&timeout(LONG, loader.snapshot()).await), "it is read once");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_failure_ends_the_wait() -> Result<()> {
+    let fixture = Fixture::new()?;
+    fixture.keep(vec![instance("a", "10.0.0.1:80")?])?;
+    let mut loader = fixture.loader(Networks::default());
+    let begun = now();
+    assert!(is_pending(&timeout(Duration::from_millis(100), loader.snapshot()).await));
+    fixture.status.send_modify(|status| status.failures = 1);
+    loader.snapshot().await;
+    assert_eq!(now() - begun, Duration::from_millis(100));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupt_snapshot_is_counted_and_not_served() -> Result<()> {
+    let fixture = Fixture::new()?;
+    std::fs::write(fixture.path(), "nonsense")?;
+    let mut loader = fixture.loader(Networks::default());
+    assert!(is_pending(&timeout(LONG, loader.snapshot()).await));
+    assert_eq!(fixture.failures()?, "leaseway_snapshot_failures_total 1");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_that_are_no_longer_permitted_are_left_out() -> Result<()> {
+    let fixture = Fixture::new()?;
+    fixture.keep(vec![instance("a", "10.0.0.1:80")?, instance("b", "192.168.0.1:80")?])?;
+    let networks = Networks { deny: vec!["10.0.0.0/8".parse()?], ..Networks::default() };
+    let snapshot = fixture.loader(networks).snapshot().await;
+    let ids: Vec<_> = snapshot.instances.iter().map(|i| &*i.id).collect();
+    assert_eq!(ids, ["b"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_written_at_once_and_the_next_after_a_while() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    assert_eq!(storer.store(now()), None);
+    assert!(storer.storing.is_none(), "nothing has changed");
+    storer.changed();
+    storer.store(now());
+    storer.stored().await;
+    assert_eq!(fixture.kept()?.context("not written")?, ["a"]);
+
+    let written = now();
+    fixture.put("b")?;
+    storer.changed();
+    assert_eq!(storer.store(now()), Some(written + STORE_INTERVAL));
+    tokio::time::advance(STORE_INTERVAL).await;
+    assert_eq!(storer.store(now()), None);
+    storer.stored().await;
+    assert_eq!(fixture.kept()?.context("not written")?, ["a", "b"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_while_one_is_written_is_not_lost_and_waits_for_its_end() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    storer.changed();
+    storer.store(now());
+    storer.changed();
+    assert_eq!(storer.store(now() + LONG), None, "never two at a time");
+    assert!(storer.changed);
+    storer.stored().await;
+    assert!(storer.store(now()).is_some());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_written_is_counted_and_tried_again() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    std::fs::create_dir(fixture.path())?;
+    storer.changed();
+    storer.store(now());
+    storer.stored().await;
+    assert_eq!(fixture.failures()?, "leaseway_snapshot_failures_total 1");
+    std::fs::remove_dir(fixture.path())?;
+    tokio::time::advance(STORE_INTERVAL).await;
+    storer.store(now());
+    storer.stored().await;
+    assert_eq!(fixture.kept()?.context("not written")?, ["a"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_was_never_confirmed_is_not_written() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    fixture.writer.stage_stale(vec![instance("a", "10.0.0.1:80")?], 4);
+    fixture.writer.publish(Instant::now);
+    storer.changed();
+    assert_eq!(storer.store(now()), None);
+    assert!(storer.storing.is_none());
+    Ok(())
+}

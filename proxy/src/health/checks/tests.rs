@@ -1,0 +1,279 @@
+use std::collections::HashMap as Map;
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use harness::backend::{Backend as Server, Behaviour, Reply};
+use harness::ports::free_address;
+use registry::contract::{Instance, Record};
+use registry::watch::{Change, Update};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::AbortHandle;
+
+use super::*;
+use crate::directory::Writer;
+use crate::health::verdict;
+
+const MS: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn check(probe: Probe) -> Check {
+    let run = |length| NonZeroU32::new(length).expect("not 0");
+    let (healthy, unhealthy) = (run(2), run(3));
+    Check { probe, interval: 1000 * MS, timeout: 200 * MS, healthy, unhealthy, initially: Initially::Up }
+}
+
+fn get(path: &str) -> Probe {
+    Probe::Http { path: path.to_owned(), statuses: vec![200, 204] }
+}
+
+/// What is behind a port of 127.0.0.1, and who was asked when.
+#[derive(Default)]
+struct Script {
+    fails: Mutex<Map<u16, bool>>,
+    asked: Mutex<Vec<(u16, Instant)>>,
+    takes: Duration,
+    running: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Script {
+    fn set(&self, port: u16, fails: bool) {
+        self.fails.lock().unwrap().insert(port, fails);
+    }
+
+    fn times(&self, port: u16) -> Vec<Instant> {
+        self.asked.lock().unwrap().iter().filter(|(asked, _)| *asked == port).map(|(_, at)| *at).collect()
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Script {
+    async fn check(&self, backend: &Backend) -> pingora::Result<()> {
+        let port = backend.addr.as_inet().map_or(0, |address| address.port());
+        self.asked.lock().unwrap().push((port, Instant::now()));
+        self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(self.takes).await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        let fails = self.fails.lock().unwrap().get(&port).copied().unwrap_or_default();
+        if fails { Error::e_explain(ErrorType::ConnectRefused, "as told") } else { Ok(()) }
+    }
+
+    fn health_threshold(&self, _: bool) -> usize {
+        1
+    }
+}
+
+/// A directory with the service `goods`, and checks that run over it.
+struct World {
+    writer: Writer,
+    revision: i64,
+    published: std::time::Instant,
+    found: UnboundedReceiver<verdict::Verdict>,
+    checks: AbortHandle,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.checks.abort();
+    }
+}
+
+impl World {
+    fn new(check: Check, script: Option<&Arc<Script>>) -> Result<Self> {
+        let settings = crate::config::Service { check: Some(check.clone()), ..Default::default() };
+        let (directory, writer) =
+            directory::with_settings([("goods", settings), ("other", Default::default())]);
+        let (verdicts, found) = verdict::channel();
+        let checks = match script {
+            Some(script) => {
+                let service = directory.service("goods").context("pinned")?;
+                Checks::of(vec![Service::new(service, check, script.clone())], verdicts)
+            }
+            None => Checks::new(&directory, &verdicts).map_err(|(_, error)| error)?,
+        };
+        assert_eq!(checks.services.len(), 1, "a service without a check is not asked");
+        let checks = tokio::spawn(checks.run()).abort_handle();
+        Ok(Self { writer, revision: 0, published: std::time::Instant::now(), found, checks })
+    }
+
+    fn apply(&mut self, change: impl FnOnce(i64) -> Change) {
+        self.revision += 1;
+        let changes = vec![change(self.revision)];
+        self.writer.stage(Update::Apply { changes, revision: self.revision });
+        self.publish();
+    }
+
+    /// Each time much later than the last, so that nothing is held back.
+    fn publish(&mut self) {
+        self.published += PATIENCE;
+        let later = self.published;
+        assert_eq!(self.writer.publish(|| later), None, "published");
+    }
+
+    fn put(&mut self, address: std::net::SocketAddr, weight: u16) {
+        let record = Record { weight, ..Record::new(address) };
+        let id = address.port().to_string().into();
+        self.apply(|revision| {
+            Change::Put(Instance { service: "goods".into(), id, record, lease: 7, revision })
+        });
+    }
+
+    fn port(&mut self, port: u16, weight: u16) {
+        self.put(([127, 0, 0, 1], port).into(), weight);
+    }
+
+    fn remove(&mut self, port: u16) {
+        let id: Arc<str> = port.to_string().into();
+        let (service, instance) = (Arc::from("goods"), id.clone());
+        self.apply(|revision| Change::Delete { service: "goods".into(), id, revision });
+        self.writer.remove(&service, &instance);
+        self.publish();
+    }
+
+    async fn next(&mut self) -> Result<(u16, Finding)> {
+        let found = timeout(PATIENCE, self.found.recv()).await?.context("checks have ended")?;
+        Ok((found.endpoint.address.port(), found.finding))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_is_asked_every_interval_and_what_turns_is_told() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    script.set(1, true);
+    world.port(1, 1);
+    world.port(2, 1);
+    assert_eq!(world.next().await?, (1, Finding::Unhealthy));
+    assert_eq!(script.times(1).len(), 3, "three bad answers make it unhealthy");
+    script.set(1, false);
+    assert_eq!(world.next().await?, (1, Finding::Healthy));
+    let times = script.times(1);
+    assert_eq!(times.len(), 5, "two good ones make it healthy");
+    for pair in times.windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!(gap >= 1000 * MS && gap < 1010 * MS, "{gap:?}");
+    }
+    assert!(world.found.try_recv().is_err(), "nothing was found of the other");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_or_draining_is_not_asked_and_what_comes_back_is_as_it_was() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    script.set(1, true);
+    world.port(1, 1);
+    world.port(2, 1);
+    assert_eq!(world.next().await?, (1, Finding::Unhealthy));
+    world.port(1, 0);
+    world.remove(2);
+    // Whatever had begun has ended, and the change has been seen.
+    tokio::time::sleep(2 * LOOK).await;
+    let before = (script.times(1).len(), script.times(2).len());
+    tokio::time::sleep(10_000 * MS).await;
+    assert_eq!((script.times(1).len(), script.times(2).len()), before);
+    script.set(1, false);
+    world.port(1, 1);
+    assert_eq!(world.next().await?, (1, Finding::Healthy));
+    assert_eq!(script.times(1).len(), before.0 + 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_so_many_are_asked_at_once_and_all_get_their_turn() -> Result<()> {
+    let script = Arc::new(Script { takes: 150 * MS, ..Script::default() });
+    let check = Check { initially: Initially::Unhealthy, ..check(Probe::Tcp) };
+    let mut world = World::new(check, Some(&script))?;
+    for port in 1..=200 {
+        world.port(port, 1);
+    }
+    let mut healthy = BTreeSet::new();
+    while healthy.len() < 200 {
+        let (port, finding) = world.next().await?;
+        assert_eq!(finding, Finding::Healthy);
+        healthy.insert(port);
+    }
+    assert_eq!(script.most.load(Ordering::SeqCst), MAX_RUNNING);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_late_is_a_bad_one() -> Result<()> {
+    let script = Arc::new(Script { takes: 201 * MS, ..Script::default() });
+    let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    world.port(1, 1);
+    assert_eq!(world.next().await?, (1, Finding::Unhealthy));
+    Ok(())
+}
+
+#[test]
+fn those_that_come_together_are_spread_over_the_interval() {
+    let mut check = check(Probe::Tcp);
+    let after = |check: &Check| [0.0, 0.25, 0.999].map(|chance| first_after(check, chance));
+    assert_eq!(after(&check), [Duration::ZERO, 250 * MS, 999 * MS]);
+    check.initially = Initially::Unhealthy;
+    assert_eq!(after(&check), [Duration::ZERO; 3], "it gets no request before");
+}
+
+#[test]
+fn what_we_lack_says_nothing_of_the_endpoint() {
+    let judged = |etype| judge(Error::e_explain(etype, ""));
+    assert_eq!(judge(Ok(())), Some(Outcome::Passed));
+    assert_eq!(judged(ErrorType::ConnectRefused), Some(Outcome::Failed));
+    assert_eq!(judged(ErrorType::CustomCode("unexpected status", 500)), Some(Outcome::Failed));
+    for ours in [ErrorType::InternalError, ErrorType::SocketError, ErrorType::BindError] {
+        assert_eq!(judged(ours), None);
+    }
+}
+
+fn fast(probe: Probe) -> Check {
+    Check { interval: 200 * MS, ..check(probe) }
+}
+
+#[tokio::test]
+async fn a_get_asks_for_the_path_by_the_services_name_and_takes_the_expected_statuses() -> Result<()> {
+    let mut world = World::new(fast(get("/healthz?deep=1")), None)?;
+    let server = Server::start("a", Reply::status(204)).await?;
+    world.put(server.address(), 1);
+    server.wait_count(3, PATIENCE).await?;
+    assert!(world.found.try_recv().is_err(), "204 is expected");
+    let request = server.last()?;
+    assert_eq!((request.method.as_str(), &*request.target), ("GET", "/healthz?deep=1"));
+    assert_eq!(request.header("host"), Some("goods"));
+    server.behave(Behaviour::Always(Reply::status(500))).await?;
+    assert_eq!(world.next().await?, (server.address().port(), Finding::Unhealthy));
+    server.behave(Behaviour::Usual).await?;
+    assert_eq!(world.next().await?, (server.address().port(), Finding::Healthy));
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_accepts_and_never_answers_fails_a_get_and_passes_tcp() -> Result<()> {
+    let server = Server::start("a", Reply::Hang).await?;
+    let mut by_get = World::new(fast(get("/healthz")), None)?;
+    let mut by_tcp = World::new(fast(Probe::Tcp), None)?;
+    by_get.put(server.address(), 1);
+    by_tcp.put(server.address(), 1);
+    assert_eq!(by_get.next().await?.1, Finding::Unhealthy);
+    assert!(by_tcp.found.try_recv().is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_refuses_fails() -> Result<()> {
+    for probe in [Probe::Tcp, get("/healthz")] {
+        let mut world = World::new(fast(probe), None)?;
+        world.put(free_address()?, 1);
+        assert_eq!(world.next().await?.1, Finding::Unhealthy);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_name_that_is_not_plain_text_makes_a_check_and_a_path_that_is_none_an_error() {
+    assert!(prober("große waren", &check(get("/healthz"))).is_ok());
+    assert!(prober("goods", &check(get("/<"))).is_err());
+}

@@ -1,0 +1,194 @@
+//! The health of one service: its rules, and what its requests report.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::budget::{self, Budget};
+use super::passive::{self, Failure, Outcome, Passive, Repeatable, Rules, Trial};
+use super::stall::{self, Standing};
+use super::trials::Trials;
+use super::verdict::{Finding, Verdicts};
+use super::waiting::{self, Place};
+use super::watch::Watch;
+use crate::config;
+use crate::directory::{self, Directory, Endpoint};
+
+/// The services that routes lead to, by name.
+pub type Services = BTreeMap<Arc<str>, Arc<Service>>;
+
+/// Puts every service of the directory, as it is now, under the rules of the configuration.
+pub fn services(
+    directory: &Directory,
+    config: &config::Services,
+    verdicts: &Verdicts,
+    watch: &Arc<Watch>,
+) -> Services {
+    let services = directory.services();
+    let health = |(name, service): (&Arc<str>, &Arc<directory::Service>)| {
+        let health =
+            Service::new(service.clone(), config.get(name), verdicts.clone(), watch.clone(), Instant::now());
+        (name.clone(), Arc::new(health))
+    };
+    services.iter().map(health).collect()
+}
+
+/// The health of one service.
+#[derive(Debug)]
+pub struct Service {
+    /// How many requests may be in flight.
+    pub limits: config::Limits,
+    /// What retries are left.
+    pub budget: Budget,
+    /// When silence is a stall; none: never.
+    stall: Option<stall::Rule>,
+    watch: Arc<Watch>,
+    service: Arc<directory::Service>,
+    /// None: nothing is ejected.
+    rules: Option<Rules>,
+    trials: Trials,
+    verdicts: Verdicts,
+}
+
+impl Service {
+    /// `origin` is any moment before the first request.
+    pub fn new(
+        service: Arc<directory::Service>,
+        config: &config::Service,
+        verdicts: Verdicts,
+        watch: Arc<Watch>,
+        origin: Instant,
+    ) -> Self {
+        let config::Budget { percent, per_second } = config.budget;
+        Self {
+            limits: config.limits,
+            budget: Budget::new(budget::Rules { percent, per_second }, origin),
+            stall: config.stall.map(stall_rule),
+            watch,
+            service,
+            rules: config.ejection.map(ejection_rules),
+            trials: Trials::new(origin),
+            verdicts,
+        }
+    }
+
+    /// An attempt that was not a trial came to a good end.
+    pub fn succeeded(&self, endpoint: &Endpoint) {
+        endpoint.traffic.streak.succeeded();
+    }
+
+    /// An attempt that was not a trial failed.
+    pub fn failed(&self, endpoint: &Arc<Endpoint>, failure: Failure, now: Instant) {
+        let Some(rules) = &self.rules else { return };
+        let mut passive = lock(endpoint);
+        let verdict = passive.failed(rules, &endpoint.traffic.streak, failure, now, fastrand::f64());
+        self.tell(endpoint, verdict);
+    }
+
+    /// A request waits for the first byte of its answer. None: unwatched, for want of descriptors.
+    pub fn wait(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        connection: RawFd,
+        request: waiting::Request,
+    ) -> Option<Place> {
+        let (place, is_first) = endpoint.traffic.waiting.enter(connection, request)?;
+        if is_first {
+            self.watch.add(self.clone(), endpoint.clone());
+        }
+        Some(place)
+    }
+
+    /// Looks at the requests that wait at an endpoint. False: there are none.
+    pub fn look(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
+        let traffic = &endpoint.traffic;
+        let standing = if lock(endpoint).is_healthy() { Standing::Up } else { Standing::Doubted };
+        let stalled = || self.stalled(endpoint, now);
+        traffic.waiting.look(self.stall.as_ref(), standing, traffic.latency.usual(), now, stalled)
+    }
+
+    /// The endpoint has stalled.
+    fn stalled(&self, endpoint: &Arc<Endpoint>, now: Instant) {
+        let Some(rules) = &self.rules else { return };
+        let mut passive = lock(endpoint);
+        let verdict = passive.stalled(rules, &endpoint.traffic.streak, now, fastrand::f64());
+        self.tell(endpoint, verdict);
+    }
+
+    /// Whether an endpoint may be due for its trial.
+    pub fn trial_may_be_due(&self, now: Instant) -> bool {
+        self.trials.may_be_due(now)
+    }
+
+    /// An ejected endpoint that this request is to try, if one is due.
+    pub fn trial(&self, tried: &[u64], request: Repeatable, now: Instant) -> Option<(Arc<Endpoint>, Trial)> {
+        let rules = self.rules.as_ref()?;
+        self.trials.look(now, |endpoint| {
+            match self.takes_trials(endpoint) {
+                Some(true) if !tried.contains(&endpoint.id) => {}
+                Some(_) => return Err(None),
+                None => {
+                    self.trials.remove(endpoint);
+                    // For ever, as far as anybody can see.
+                    return Err(Some(now + rules.trial));
+                }
+            }
+            let mut passive = lock(endpoint);
+            let trial = passive.claim(rules, request, now);
+            trial.map(|trial| (endpoint.clone(), trial)).ok_or_else(|| passive.trial_due(rules))
+        })
+    }
+
+    /// A trial has ended.
+    pub fn finish(&self, endpoint: &Arc<Endpoint>, trial: Trial, outcome: Outcome, now: Instant) {
+        let Some(rules) = &self.rules else { return };
+        let mut passive = lock(endpoint);
+        let verdict = passive.finish(rules, trial, outcome, now, fastrand::f64());
+        self.tell(endpoint, verdict);
+        if let Some(due) = passive.trial_due(rules) {
+            self.trials.due_at(due);
+        }
+    }
+
+    /// Under the endpoint's lock, so that its verdicts are sent in the order in which they were found.
+    fn tell(&self, endpoint: &Arc<Endpoint>, verdict: Option<passive::Verdict>) {
+        match verdict {
+            Some(passive::Verdict::Eject { until, why }) => {
+                self.trials.add(endpoint, until);
+                self.verdicts.tell(endpoint, Finding::Ejected(why));
+            }
+            Some(passive::Verdict::Return) => {
+                self.trials.remove(endpoint);
+                self.verdicts.tell(endpoint, Finding::Returned);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether requests may go to the endpoint as far as the registry and its probes are concerned: while
+    /// these fail, no request needs to find out. None: it is gone.
+    fn takes_trials(&self, endpoint: &Endpoint) -> Option<bool> {
+        let endpoints = self.service.endpoints();
+        let entries = endpoints.entries();
+        let at = entries.binary_search_by(|entry| entry.endpoint.instance.cmp(&endpoint.instance)).ok()?;
+        let entry = entries.get(at).filter(|entry| entry.endpoint.id == endpoint.id)?;
+        Some(entry.rank().is_some() && !entry.health.unhealthy)
+    }
+}
+
+fn lock(endpoint: &Endpoint) -> MutexGuard<'_, Passive> {
+    endpoint.traffic.passive.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn ejection_rules(config: config::Ejection) -> Rules {
+    let config::Ejection { failures, base, longest, forgive } = config;
+    Rules { failures, base, longest, forgive, ..Rules::default() }
+}
+
+fn stall_rule(config: config::Stall) -> stall::Rule {
+    let config::Stall { requests, floor, factor } = config;
+    let waiting = NonZeroUsize::try_from(requests).unwrap_or(NonZeroUsize::MIN);
+    stall::Rule { waiting, floor, factor, ..stall::Rule::default() }
+}

@@ -1,0 +1,207 @@
+//! Which requests wait at an endpoint that has fallen silent, and when to look again.
+//!
+//! A process that was stopped, or hangs, keeps its sockets open: nothing fails, answers just do not come.
+//! An endpoint has stalled when enough requests have waited for their first byte for long, and not a byte
+//! came from it meanwhile, for whichever request.
+//!
+//! Only what waits for a *first* byte counts. Streams of events and upgraded connections may be silent for
+//! hours; three of them beside one slow request would otherwise make a stall.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::{Duration, Instant};
+
+/// What makes a stall. The ranges are for the configuration to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// How many requests must have waited at an endpoint that is up: 1 to 1,000, by default 3.
+    pub waiting: NonZeroUsize,
+    /// How long they must have waited at least: 100 ms to 10 min, by default 1 s.
+    pub floor: Duration,
+    /// How many times as long as usual they must have waited: 1 to 1,000, by default 10.
+    pub factor: NonZeroU32,
+    /// What is taken for the usual latency as long as nothing has answered: 0 s to 10 min, by default
+    /// 500 ms. Without it, a service that takes two seconds would be in a panic after each start.
+    pub assumed: Duration,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            waiting: NonZeroUsize::MIN.saturating_add(2),
+            floor: Duration::from_secs(1),
+            factor: NonZeroU32::MIN.saturating_add(9),
+            assumed: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What is known against the endpoint already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Up,
+    /// It is ejected or on trial: a single request is enough then. So a trial does not hang for as long as
+    /// the route would let it.
+    Doubted,
+}
+
+/// An endpoint as the watch sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'w> {
+    /// What is known against it.
+    pub standing: Standing,
+    /// Since when its requests wait for their first byte, oldest first. A request waits from the moment it
+    /// was sent whole: a slow upload is not a slow answer. Leave out what was told to be stalled before.
+    pub waiting: &'w [Instant],
+    /// When the last byte came from it, for whichever request.
+    pub last_byte: Option<Instant>,
+    /// Its usual latency, or while it has none, its service's.
+    pub usual: Option<Duration>,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// So many of the waiting requests have stalled, the oldest ones; with any, the endpoint has. All that
+    /// wait at an endpoint that was up; at a doubted one those that have waited long themselves.
+    pub stalled: usize,
+    /// When a look can find something, if nothing happens before: always later than this look. None: only
+    /// when another request waits. A byte that comes can only move it back, so it need not be told.
+    pub again: Option<Instant>,
+}
+
+impl Rule {
+    /// How long silence is normal at an endpoint of this usual latency.
+    pub fn patience(&self, usual: Option<Duration>) -> Duration {
+        usual.unwrap_or(self.assumed).saturating_mul(self.factor.get()).max(self.floor)
+    }
+
+    /// Looks at one endpoint.
+    pub fn look(&self, seen: Seen<'_>, now: Instant) -> Look {
+        let patience = self.patience(seen.usual);
+        let stalls_at = |since: Instant| seen.last_byte.map_or(since, |byte| byte.max(since)) + patience;
+        match seen.standing {
+            Standing::Up => {
+                let deciding = seen.waiting.get(self.waiting.get() - 1).map(|since| stalls_at(*since));
+                match deciding {
+                    Some(at) if at <= now => Look { stalled: seen.waiting.len(), again: None },
+                    again => Look { stalled: 0, again },
+                }
+            }
+            Standing::Doubted => {
+                let stalled = seen.waiting.partition_point(|since| stalls_at(*since) <= now);
+                Look { stalled, again: seen.waiting.get(stalled).map(|since| stalls_at(*since)) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// An endpoint that usually takes 20 ms, whose requests have waited for so many milliseconds.
+    fn look(standing: Standing, waited: &[u32], quiet: Option<u32>) -> (usize, Option<Duration>) {
+        let now = Instant::now() + 100 * SECOND;
+        let waiting: Vec<_> = waited.iter().map(|millis| now - *millis * MS).collect();
+        let last_byte = quiet.map(|millis| now - millis * MS);
+        let seen = Seen { standing, waiting: &waiting, last_byte, usual: Some(20 * MS) };
+        let look = Rule::default().look(seen, now);
+        (look.stalled, look.again.map(|again| again - now))
+    }
+
+    #[test]
+    fn three_that_waited_a_second_make_a_stall_and_all_that_wait_have_stalled() {
+        assert_eq!(look(Standing::Up, &[1_200, 1_100, 1_000, 5, 0], Some(1_300)), (5, None));
+    }
+
+    #[test]
+    fn the_third_must_have_waited_for_as_long() {
+        assert_eq!(look(Standing::Up, &[9_000, 8_000, 999], Some(9_500)), (0, Some(MS)));
+    }
+
+    #[test]
+    fn two_never_stall() {
+        assert_eq!(look(Standing::Up, &[90_000, 80_000], Some(90_000)), (0, None));
+        assert_eq!(look(Standing::Up, &[], None), (0, None));
+    }
+
+    #[test]
+    fn a_byte_of_any_request_shows_that_it_lives() {
+        assert_eq!(look(Standing::Up, &[5_000, 5_000, 5_000], Some(200)), (0, Some(800 * MS)));
+    }
+
+    #[test]
+    fn one_that_never_sent_a_byte_is_silent_too() {
+        assert_eq!(look(Standing::Up, &[1_001, 1_001, 1_001], None), (3, None));
+    }
+
+    #[test]
+    fn a_long_silence_before_the_requests_came_says_nothing() {
+        assert_eq!(look(Standing::Up, &[10, 10, 10], Some(50_000)), (0, Some(990 * MS)));
+    }
+
+    #[test]
+    fn one_is_enough_at_a_doubted_endpoint_and_only_what_waited_long_has_stalled() {
+        assert_eq!(look(Standing::Doubted, &[1_500, 1_000, 400, 10], None), (2, Some(600 * MS)));
+        assert_eq!(look(Standing::Doubted, &[999], None), (0, Some(MS)));
+        assert_eq!(look(Standing::Doubted, &[2_000], Some(300)), (0, Some(700 * MS)));
+    }
+
+    #[test]
+    fn patience_is_ten_times_the_usual_latency_and_at_least_a_second() {
+        let patience = |usual| Rule::default().patience(usual);
+        assert_eq!(patience(Some(20 * MS)), SECOND);
+        assert_eq!(patience(Some(100 * MS)), SECOND);
+        assert_eq!(patience(Some(700 * MS)), 7 * SECOND);
+        assert_eq!(patience(None), 5 * SECOND, "nothing has answered yet");
+    }
+
+    /// The rule in words, without a thought of speed.
+    fn model(rule: &Rule, seen: Seen<'_>, now: Instant) -> usize {
+        let patience = rule.patience(seen.usual);
+        let silent = seen.last_byte.is_none_or(|byte| now.duration_since(byte) >= patience);
+        let long = seen.waiting.iter().filter(|since| now.duration_since(**since) >= patience).count();
+        match seen.standing {
+            _ if !silent => 0,
+            Standing::Up if long >= rule.waiting.get() => seen.waiting.len(),
+            Standing::Up => 0,
+            Standing::Doubted => long,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_the_rule_says_and_says_when_it_will_find_more(
+            up in any::<bool>(),
+            mut waited in prop::collection::vec(0_u64..4_000, 0..8),
+            quiet in prop::option::of(0_u64..4_000),
+            usual in prop::option::of(0_u64..300),
+            needed in 1_usize..5,
+        ) {
+            waited.sort_unstable_by(|a, b| b.cmp(a));
+            let now = Instant::now() + 100 * SECOND;
+            let waiting: Vec<_> = waited.iter().map(|ms| now - Duration::from_millis(*ms)).collect();
+            let rule = Rule { waiting: NonZeroUsize::new(needed).expect("not 0"), ..Rule::default() };
+            let seen = Seen {
+                standing: if up { Standing::Up } else { Standing::Doubted },
+                waiting: &waiting,
+                last_byte: quiet.map(|millis| now - Duration::from_millis(millis)),
+                usual: usual.map(Duration::from_millis),
+            };
+            let look = rule.look(seen, now);
+            prop_assert_eq!(look.stalled, model(&rule, seen, now));
+            if let Some(again) = look.again {
+                prop_assert!(again > now, "it would be asked over and over");
+                prop_assert_eq!(model(&rule, seen, again - Duration::from_nanos(1)), look.stalled);
+                prop_assert!(model(&rule, seen, again) > look.stalled);
+            } else {
+                prop_assert_eq!(model(&rule, seen, now + 3600 * SECOND), look.stalled);
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The requests that wait at an endpoint for the first byte of their answers, and how they are broken off.
+//!
+//! Pingora cannot be told to give an attempt up. So each waiting request keeps a second descriptor of its
+//! connection: what is shut down through it looks to Pingora as if the endpoint had closed. The second
+//! descriptor lives only as long as the request waits: a connection that is back in the pool, or closed,
+//! has none.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use filedescriptor::FileDescriptor;
+use nix::sys::socket::{Shutdown, shutdown};
+use slab::Slab;
+
+use super::stall::{Rule, Seen, Standing};
+
+/// Why a request was broken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Its endpoint has stalled.
+    Stalled,
+    /// The first byte did not come in time.
+    FirstByte,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Wait {
+    /// When it was sent whole; none: it is still being sent.
+    since: Option<Instant>,
+    /// How long it may wait from then on.
+    patience: Duration,
+    /// Whether it is broken off when its endpoint stalls: it can go elsewhere.
+    repeatable: bool,
+    /// Whether its endpoint was found stalled while it waited: it is not counted again.
+    counted: bool,
+    broken: Option<Broken>,
+    connection: FileDescriptor,
+}
+
+impl Wait {
+    fn break_off(&mut self, why: Broken) {
+        if self.broken.is_none() {
+            self.broken = Some(why);
+            // It fails only where the other side was first.
+            let _ = shutdown(self.connection.as_raw_fd(), Shutdown::Both);
+        }
+    }
+}
+
+/// What a request that begins to wait is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// When it was sent whole; none: it is still being sent.
+    pub since: Option<Instant>,
+    /// How long it may wait from then on.
+    pub patience: Duration,
+    /// Whether it can go elsewhere.
+    pub repeatable: bool,
+}
+
+/// A waiting request's place in the list.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a place is to be left before the connection is used for anything else"]
+pub struct Place(usize);
+
+/// The waiting requests of one endpoint.
+#[derive(Debug)]
+pub struct Waiting {
+    origin: Instant,
+    /// When the last byte came from it, in nanoseconds since `origin`; 0: none came.
+    last_byte: AtomicU64,
+    list: Mutex<List>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    waits: Slab<Wait>,
+    /// Whether the watch knows that somebody may wait here.
+    watched: bool,
+}
+
+impl Waiting {
+    /// Nobody waits. `origin` is any moment before the first does.
+    pub fn new(origin: Instant) -> Self {
+        Self { origin, last_byte: AtomicU64::new(0), list: Mutex::default() }
+    }
+
+    /// A request waits from now on, on this connection. None: the process lacks descriptors, and it waits
+    /// unwatched. The other: whether the watch is to be told.
+    pub fn enter(&self, connection: RawFd, request: Request) -> Option<(Place, bool)> {
+        let connection = FileDescriptor::dup(&connection).ok()?;
+        let Request { since, patience, repeatable } = request;
+        let wait = Wait { since, patience, repeatable, counted: false, broken: None, connection };
+        let mut list = self.list();
+        let place = Place(list.waits.insert(wait));
+        Some((place, !std::mem::replace(&mut list.watched, true)))
+    }
+
+    /// A waiting request was sent whole.
+    pub fn sent(&self, place: &Place, now: Instant) {
+        if let Some(wait) = self.list().waits.get_mut(place.0) {
+            wait.since = Some(now);
+        }
+    }
+
+    /// A request waits no more. Says why, if it was broken off.
+    pub fn leave(&self, place: Place) -> Option<Broken> {
+        let wait = self.list().waits.try_remove(place.0);
+        // Its descriptor is closed here, without the lock.
+        wait?.broken
+    }
+
+    /// A byte came from the endpoint.
+    pub fn heard(&self, now: Instant) {
+        let nanos = now.saturating_duration_since(self.origin).as_nanos();
+        self.last_byte.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Breaks off what has waited too long, and if the endpoint has stalled, what can go elsewhere; calls
+    /// `stalled` before. False: nobody waits here, and the next who does has to tell the watch.
+    pub fn look(
+        &self,
+        rule: Option<&Rule>,
+        standing: Standing,
+        usual: Option<Duration>,
+        now: Instant,
+        stalled: impl FnOnce(),
+    ) -> bool {
+        let mut list = self.list();
+        if list.waits.is_empty() {
+            list.watched = false;
+            return false;
+        }
+        for (_, wait) in &mut list.waits {
+            if wait.since.is_some_and(|since| now.saturating_duration_since(since) >= wait.patience) {
+                wait.break_off(Broken::FirstByte);
+            }
+        }
+        let Some(rule) = rule else { return true };
+        let counts = |wait: &Wait| wait.since.filter(|_| !wait.counted && wait.broken.is_none());
+        let mut waiting: Vec<_> = list.waits.iter().filter_map(|(_, wait)| counts(wait)).collect();
+        waiting.sort_unstable();
+        let seen = Seen { standing, waiting: &waiting, last_byte: self.last_byte(), usual };
+        let look = rule.look(seen, now);
+        let Some(youngest) = look.stalled.checked_sub(1).and_then(|last| waiting.get(last)) else {
+            return true;
+        };
+        stalled();
+        for (_, wait) in &mut list.waits {
+            if wait.since.is_some_and(|since| since <= *youngest) {
+                wait.counted = true;
+                if wait.repeatable {
+                    wait.break_off(Broken::Stalled);
+                }
+            }
+        }
+        true
+    }
+
+    fn last_byte(&self) -> Option<Instant> {
+        let nanos = self.last_byte.load(Ordering::Relaxed);
+        (nanos > 0).then(|| self.origin + Duration::from_nanos(nanos))
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn request(since: Instant, repeatable: bool) -> Request {
+        Request { since: Some(since), patience: 30 * SECOND, repeatable }
+    }
+
+    fn look(waiting: &Waiting, now: Instant) -> bool {
+        let stalled = Cell::new(false);
+        let usual = Some(Duration::from_millis(20));
+        waiting.look(Some(&Rule::default()), Standing::Up, usual, now, || stalled.set(true));
+        stalled.get()
+    }
+
+    #[test]
+    fn a_stall_breaks_off_what_can_go_elsewhere_and_is_told_once() {
+        let now = Instant::now();
+        let waiting = Waiting::new(now);
+        let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
+        let enter = |(n, (ours, _)): (usize, &(UnixStream, UnixStream))| {
+            waiting.enter(ours.as_raw_fd(), request(now, n > 0)).unwrap().0
+        };
+        let places: Vec<_> = pairs.iter().enumerate().map(enter).collect();
+        assert!(!look(&waiting, now + SECOND / 2));
+        assert!(look(&waiting, now + SECOND));
+        assert!(!look(&waiting, now + 2 * SECOND), "told again");
+        let broken: Vec<_> = places.into_iter().map(|place| waiting.leave(place)).collect();
+        assert_eq!(broken, [None, Some(Broken::Stalled), Some(Broken::Stalled)]);
+        let mut byte = [0];
+        for (mut ours, _theirs) in pairs.into_iter().skip(1) {
+            assert_eq!(ours.read(&mut byte).unwrap(), 0, "the end of the stream");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_was_left_is_never_shut_down() {
+        let now = Instant::now();
+        let waiting = Waiting::new(now);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (place, is_first) = waiting.enter(ours.as_raw_fd(), request(now, true)).unwrap();
+        assert!(is_first);
+        assert_eq!(waiting.leave(place), None);
+        look(&waiting, now + 100 * SECOND);
+        theirs.write_all(b"x").unwrap();
+        let mut byte = [0];
+        assert_eq!((&ours).read(&mut byte).unwrap(), 1);
+        assert!(waiting.enter(ours.as_raw_fd(), request(now, true)).unwrap().1, "the watch is told again");
+    }
+
+    #[test]
+    fn one_that_is_still_being_sent_waits_for_nothing() {
+        let now = Instant::now();
+        let waiting = Waiting::new(now);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let upload = Request { since: None, ..request(now, true) };
+        let (place, _) = waiting.enter(ours.as_raw_fd(), upload).unwrap();
+        look(&waiting, now + 100 * SECOND);
+        waiting.sent(&place, now + 100 * SECOND);
+        look(&waiting, now + 129 * SECOND);
+        assert_eq!(waiting.leave(place), None);
+    }
+
+    #[test]
+    fn a_first_byte_that_does_not_come_ends_any_request() {
+        let now = Instant::now();
+        let waiting = Waiting::new(now);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (place, _) = waiting.enter(ours.as_raw_fd(), request(now, false)).unwrap();
+        look(&waiting, now + 30 * SECOND);
+        assert_eq!(waiting.leave(place), Some(Broken::FirstByte));
+    }
+}

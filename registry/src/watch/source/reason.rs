@@ -1,0 +1,95 @@
+//! Why the registry refused a call or cancelled a watch, as far as it decides what comes next.
+//!
+//! The texts are etcd's own, the same in 3.4, 3.5 and 3.6: `api/v3rpc/rpctypes/error.go`, and
+//! `server/etcdserver/api/v3rpc/watch.go` for those that cancel a watch. There they are wrapped, as in
+//! `rpc error: code = PermissionDenied desc = etcdserver: permission denied`, so that they are looked for
+//! within the text. A compacted watch has no text at all, but a compact revision.
+
+use etcd_client::Error as EtcdError;
+
+use crate::connect::Cause;
+
+/// Why the registry refused a call or cancelled a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The history that was asked for is gone.
+    Compacted,
+    /// The login is no longer valid: a new one helps.
+    TokenRejected,
+    /// The user may not read the registrations.
+    PermissionDenied,
+    /// The registry wants a user and saw none.
+    UserMissing,
+    /// The user's name or password is wrong.
+    LoginFailed,
+    /// The member has lost its leader: another may have one.
+    NoLeader,
+    /// The answer is longer than what is taken.
+    TooLong,
+    /// Anything else: a member that is down, a deadline, a text that is not known.
+    Other,
+}
+
+/// Each text, and what it means.
+const TEXTS: [(&str, Reason); 9] = [
+    ("etcdserver: mvcc: required revision has been compacted", Reason::Compacted),
+    ("etcdserver: invalid auth token", Reason::TokenRejected),
+    ("etcdserver: revision of auth store is old", Reason::TokenRejected),
+    ("etcdserver: permission denied", Reason::PermissionDenied),
+    ("etcdserver: user name is empty", Reason::UserMissing),
+    ("etcdserver: authentication failed, invalid user ID or password", Reason::LoginFailed),
+    ("etcdserver: no leader", Reason::NoLeader),
+    // Not etcd's, but of the gRPC library here (tonic's codec/decode.rs) and there (grpc-go's stream.go).
+    ("decoded message length too large", Reason::TooLong),
+    ("trying to send message larger than max", Reason::TooLong),
+];
+
+impl Reason {
+    /// The reason in an error's or a cancellation's text.
+    pub fn in_text(text: &str) -> Self {
+        let known = TEXTS.iter().find(|(known, _)| text.contains(known));
+        known.map_or(Self::Other, |(_, reason)| *reason)
+    }
+
+    /// Whether another login might help.
+    pub fn is_about_login(self) -> bool {
+        matches!(self, Self::TokenRejected | Self::PermissionDenied | Self::UserMissing | Self::LoginFailed)
+    }
+
+    /// The reason of a failed call.
+    pub fn of(cause: &Cause) -> Self {
+        match cause {
+            Cause::Etcd(EtcdError::GRpcStatus(status)) => Self::in_text(status.message()),
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a watch is cancelled with, and what a call fails with.
+    #[test]
+    fn each_text_of_etcd_is_known_wrapped_or_not() {
+        for (text, reason) in TEXTS {
+            assert_eq!(Reason::in_text(text), reason, "{text}");
+            let wrapped = format!("rpc error: code = Unknown desc = {text}");
+            assert_eq!(Reason::in_text(&wrapped), reason, "{wrapped}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_ordinary_failure() {
+        for text in [
+            "",
+            "etcdserver: mvcc: required revision is a future revision",
+            "mvcc: watcher range is empty",
+            "mvcc: duplicate watch ID provided on the WatchStream",
+            "etcdserver: leader changed",
+        ] {
+            assert_eq!(Reason::in_text(text), Reason::Other, "{text}");
+        }
+        assert_eq!(Reason::of(&Cause::Closed), Reason::Other);
+    }
+}
