@@ -13,7 +13,7 @@ use proptest::{
     collection::vec,
     test_runner::{Config, TestCaseError, TestError, TestRunner},
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 
 use crate::subject::Release;
 
@@ -49,7 +49,8 @@ fn compare_with(release: Release) -> Result<()> {
 }
 
 fn compare_sequences(release: Release, sequences: u32) -> Result<()> {
-    let runtime = Runtime::new()?;
+    // On one thread: most of the work is the transport's, and handing it from thread to thread would double it.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     let pair = RefCell::new(runtime.block_on(Pair::start(release))?);
     let config =
         Config { cases: sequences, failure_persistence: None, max_shrink_iters: 500, ..Config::default() };
