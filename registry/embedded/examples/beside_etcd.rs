@@ -26,7 +26,7 @@ use harness::{
 };
 use tonic::transport::Endpoint;
 
-const PUTS: usize = 50_000;
+const PUTS: usize = 51_200;
 /// Calls that are under way at the same time, and the connections that they share.
 const CALLS: usize = 64;
 const CONNECTIONS: usize = 8;
@@ -87,24 +87,32 @@ async fn compare(rounds: usize) -> Result<()> {
         println!("round {round}: embedded {:?}", embedded[round]);
         println!("         etcd     {:?}", real[round]);
     }
-    println!("\nmedian [min - max] of {rounds} rounds | embedded | etcd | ratio");
-    row("puts a second", &embedded, &real, |round| round.puts);
-    row("deliveries a second to 100 watches", &embedded, &real, |round| round.deliveries);
-    row("put to watch, p50 in ms", &embedded, &real, |round| round.p50);
-    row("put to watch, p99 in ms", &embedded, &real, |round| round.p99);
+    println!(
+        "\nmedian [min - max] of {rounds} rounds | embedded | etcd | how far ahead embedded is, round by round"
+    );
+    let rounds: Vec<_> = std::iter::zip(embedded, real).collect();
+    let times = |ours: f64, theirs: f64| ours / theirs;
+    let shorter = |ours: f64, theirs: f64| theirs / ours;
+    row("puts a second", &rounds, |round| round.puts, times);
+    row("deliveries a second to 100 watches", &rounds, |round| round.deliveries, times);
+    row("put to watch, p50 in ms", &rounds, |round| round.p50, shorter);
+    row("put to watch, p99 in ms", &rounds, |round| round.p99, shorter);
     Ok(())
 }
 
-fn row(name: &str, embedded: &[Round], etcd: &[Round], of: impl Fn(&Round) -> f64) {
-    let spread = |rounds: &[Round]| {
-        let mut values: Vec<f64> = rounds.iter().map(&of).collect();
-        values.sort_by(f64::total_cmp);
-        let median = quantile(&values, 0.5).unwrap_or(f64::NAN);
-        let (least, most) = (values.first().copied(), values.last().copied());
-        (median, format!("{median:.2} [{:.2} - {:.2}]", least.unwrap_or(f64::NAN), most.unwrap_or(f64::NAN)))
-    };
-    let ((ours, our_spread), (theirs, their_spread)) = (spread(embedded), spread(etcd));
-    println!("{name} | {our_spread} | {their_spread} | {:.2}", ours / theirs);
+/// Of pairs of rounds, the embedded registry's first.
+fn row(name: &str, rounds: &[(Round, Round)], of: fn(&Round) -> f64, ahead: fn(f64, f64) -> f64) {
+    let embedded = spread(rounds.iter().map(|(ours, _)| of(ours)));
+    let etcd = spread(rounds.iter().map(|(_, theirs)| of(theirs)));
+    let ahead = spread(rounds.iter().map(|(ours, theirs)| ahead(of(ours), of(theirs))));
+    println!("{name} | {embedded} | {etcd} | {ahead}");
+}
+
+fn spread(values: impl Iterator<Item = f64>) -> String {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let at = |share| quantile(&values, share).unwrap_or(f64::NAN);
+    format!("{:.2} [{:.2} - {:.2}]", at(0.5), at(0.0), at(1.0))
 }
 
 async fn measure(address: SocketAddr) -> Result<Round> {

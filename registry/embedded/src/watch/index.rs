@@ -1,7 +1,7 @@
 //! Which watches a change concerns.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
 
@@ -11,14 +11,14 @@ use crate::span::Span;
 /// each only once however many want it, and only those that start at or before the key.
 #[derive(Debug)]
 pub(super) struct Index<T> {
-    keys: HashMap<Vec<u8>, BTreeSet<T>>,
+    keys: BTreeMap<Vec<u8>, BTreeSet<T>>,
     /// By start, then by end.
     ranges: BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, BTreeSet<T>>>,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
-        Self { keys: HashMap::new(), ranges: BTreeMap::new() }
+        Self { keys: BTreeMap::new(), ranges: BTreeMap::new() }
     }
 }
 
@@ -36,10 +36,7 @@ impl<T: Copy + Ord> Index<T> {
         if span.is_one_key() {
             remove_from(&mut self.keys, span.key, who);
         } else if let Some(ends) = self.ranges.get_mut(span.key) {
-            if let Some(them) = ends.get_mut(span.end) {
-                them.remove(&who);
-            }
-            ends.retain(|_, them| !them.is_empty());
+            remove_from(ends, span.end, who);
             if ends.is_empty() {
                 self.ranges.remove(span.key);
             }
@@ -55,7 +52,7 @@ impl<T: Copy + Ord> Index<T> {
     }
 }
 
-fn remove_from<T: Ord>(keys: &mut HashMap<Vec<u8>, BTreeSet<T>>, key: &[u8], who: T) {
+fn remove_from<T: Ord>(keys: &mut BTreeMap<Vec<u8>, BTreeSet<T>>, key: &[u8], who: T) {
     if let Some(them) = keys.get_mut(key) {
         them.remove(&who);
         if them.is_empty() {
