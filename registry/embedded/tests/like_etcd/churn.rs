@@ -20,6 +20,7 @@ use harness::{
     wait::eventually,
 };
 use tokio::time::sleep;
+use tonic::transport::Endpoint;
 
 use crate::{
     follow::{End, LAST, follow},
@@ -33,6 +34,8 @@ const PUTS: usize = 5_000;
 const TICK: Duration = Duration::from_millis(100);
 /// Far more than the history and the connection of a watch that is not read can hold.
 const LEAST_PUTS: usize = 30_000;
+/// Bytes.
+const WINDOW: u32 = 64 * 1024;
 const TTL: i64 = 60;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// What fills up is full after this share of the time: 10 s of 60.
@@ -61,8 +64,8 @@ async fn a_hundred_thousand_keys_change_and_memory_stays_flat() -> Result<()> {
     let leases = fill(&mut client).await?;
     let base = client.get("any", None).await?.header().context("no header")?.revision();
 
-    let mut quick = watch(address, base + 1).await?;
-    let mut slow = watch(address, base + 1).await?;
+    let mut quick = watch(&mut self::client(address).await?, base + 1).await?;
+    let mut slow = watch(&mut narrow_client(address).await?, base + 1).await?;
     let following = tokio::spawn(async move { follow(&mut quick, base).await });
     let (puts, memory) = change(&client, &leases, &registry).await?;
     client.put(LAST, "", None).await?;
@@ -85,11 +88,17 @@ async fn a_hundred_thousand_keys_change_and_memory_stays_flat() -> Result<()> {
 }
 
 /// A watch of every key from this revision on.
-async fn watch(address: SocketAddr, start: i64) -> Result<WatchStream> {
+async fn watch(client: &mut Client, start: i64) -> Result<WatchStream> {
     let options = WatchOptions::new().with_prefix().with_start_revision(start);
-    let mut watch = client(address).await?.watch("/service/", Some(options)).await?;
+    let mut watch = client.watch("/service/", Some(options)).await?;
     ensure!(watch.message().await?.context("the stream ended")?.created());
     Ok(watch)
+}
+
+/// A client on whose connection little is under way that is not read: by default it would be 2 MiB.
+async fn narrow_client(address: SocketAddr) -> Result<Client> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.initial_stream_window_size(WINDOW);
+    Ok(Client::from_channel(etcd_client::Channel::Tonic(endpoint.connect().await?), None).await?)
 }
 
 fn assert_flat(memory: &[u64]) -> Result<()> {
