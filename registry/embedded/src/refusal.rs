@@ -1,0 +1,80 @@
+//! What the registry refuses, in etcd's own words: clients match on code and text.
+//!
+//! The source is etcd's `api/v3rpc/rpctypes/error.go`.
+
+use thiserror::Error;
+use tonic::{Code, Status};
+
+/// Why a request was not carried out. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    #[error("etcdserver: key is not provided")]
+    EmptyKey,
+    /// Also what etcd says of an operation without content in a transaction.
+    #[error("etcdserver: key not found")]
+    KeyNotFound,
+    #[error("etcdserver: value is provided")]
+    ValueProvided,
+    #[error("etcdserver: lease is provided")]
+    LeaseProvided,
+    #[error("etcdserver: too many operations in txn request")]
+    TooManyOperations,
+    #[error("etcdserver: duplicate key given in txn request")]
+    DuplicateKey,
+    /// Since etcd 3.6; an older one ends in a panic.
+    #[error("etcdserver: invalid sort option")]
+    InvalidSortOption,
+    #[error("etcdserver: mvcc: required revision has been compacted")]
+    Compacted,
+    #[error("etcdserver: mvcc: required revision is a future revision")]
+    FutureRevision,
+    #[error("etcdserver: mvcc: database space exceeded")]
+    NoSpace,
+    #[error("etcdserver: requested lease not found")]
+    LeaseNotFound,
+    #[error("etcdserver: lease already exists")]
+    LeaseExists,
+    #[error("etcdserver: too large lease TTL")]
+    LeaseTtlTooLarge,
+    #[error("etcdserver: request is too large")]
+    RequestTooLarge,
+    /// A bound of [`Settings`](crate::Settings) on leases, watches or streams is reached.
+    #[error("etcdserver: too many requests")]
+    TooManyRequests,
+    #[error("etcdserver: authentication is not enabled")]
+    AuthNotEnabled,
+    #[error("etcdserver: server stopped")]
+    Stopped,
+    #[error("mvcc: watcher range is empty")]
+    EmptyWatchRange,
+    #[error("mvcc: duplicate watch ID provided on the WatchStream")]
+    DuplicateWatchId,
+}
+
+impl Refusal {
+    fn code(self) -> Code {
+        match self {
+            Self::EmptyKey
+            | Self::KeyNotFound
+            | Self::ValueProvided
+            | Self::LeaseProvided
+            | Self::TooManyOperations
+            | Self::DuplicateKey
+            | Self::InvalidSortOption
+            | Self::RequestTooLarge
+            | Self::EmptyWatchRange
+            | Self::DuplicateWatchId => Code::InvalidArgument,
+            Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
+            Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
+            Self::LeaseNotFound => Code::NotFound,
+            Self::LeaseExists | Self::AuthNotEnabled => Code::FailedPrecondition,
+            Self::Stopped => Code::Unavailable,
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.code(), refusal.to_string())
+    }
+}

@@ -1,0 +1,260 @@
+//! Keys, leases and watches, as one: every request is one call here.
+//!
+//! Pure: the time is passed in, and nothing waits. A call either refuses and changes nothing, or does all of
+//! what it was asked.
+
+use std::{sync::Arc, time::Instant};
+
+use etcd_client::proto::{PbDeleteRequest, PbPutRequest, PbRangeRequest, PbTxnRequest};
+use tokio::sync::Notify;
+
+use crate::{
+    answer::{Deleted, Part, Put, Txn},
+    check,
+    lease::{Lease, Leases},
+    range::{self, Found},
+    refusal::Refusal,
+    settings::Settings,
+    span::Span,
+    store::{Limits, Record, Store, bytes_of},
+    txn::{self, Chosen, Operation},
+    watch::{Bounds, News, StreamId, Wanted, Watches},
+};
+
+/// How many leases are ended in one call: each is a revision, and watches must be able to follow.
+const EXPIRED_AT_ONCE: usize = 500;
+
+#[derive(Debug)]
+pub(crate) struct Registry {
+    store: Store,
+    leases: Leases,
+    watches: Watches,
+}
+
+impl Registry {
+    /// An empty registry at this revision.
+    pub fn new(revision: i64, settings: &Settings) -> Self {
+        let limits = Limits { bytes: settings.max_bytes, revisions: settings.history };
+        let bounds = Bounds {
+            streams: settings.max_watch_streams,
+            watches: settings.max_watches,
+            watches_per_stream: settings.max_watches_per_stream,
+            bytes: settings.max_bytes / 8,
+        };
+        Self {
+            store: Store::new(revision, limits),
+            leases: Leases::new(settings.max_leases),
+            watches: Watches::new(bounds),
+        }
+    }
+
+    pub fn revision(&self) -> i64 {
+        self.store.revision()
+    }
+
+    /// What the store holds in all and what its keys hold as they are now, in bytes of its own count.
+    pub fn bytes(&self) -> (usize, usize) {
+        (self.store.bytes(), self.store.live_bytes())
+    }
+
+    pub fn range(&self, request: &PbRangeRequest) -> Result<Found, Refusal> {
+        check::range(request)?;
+        range::check_revision(&self.store, request)?;
+        Ok(range::read(&self.store, request))
+    }
+
+    pub fn put(&mut self, request: PbPutRequest, now: Instant) -> Result<Put, Refusal> {
+        check::put(&request)?;
+        check::size(&request)?;
+        self.check_room(std::iter::once(&request))?;
+        self.check_lease(&request, now)?;
+        self.check_kept(&request)?;
+        let put = self.apply_put(request);
+        self.commit();
+        Ok(put)
+    }
+
+    pub fn delete(&mut self, request: &PbDeleteRequest) -> Result<Deleted, Refusal> {
+        check::delete(request)?;
+        check::size(request)?;
+        let deleted = self.apply_delete(request);
+        self.commit();
+        Ok(deleted)
+    }
+
+    pub fn txn(&mut self, request: PbTxnRequest, now: Instant) -> Result<Txn, Refusal> {
+        check::txn(&request)?;
+        if !txn::is_read_only(&request) {
+            check::size(&request)?;
+        }
+        let chosen = txn::choose(&self.store, request);
+        self.check_chosen(&chosen, now)?;
+        let mut txn = self.apply_txn(chosen);
+        self.commit();
+        txn.revision = self.store.revision();
+        Ok(txn)
+    }
+
+    /// Forgets what was before this revision; says the newest.
+    pub fn compact(&mut self, revision: i64) -> Result<i64, Refusal> {
+        self.store.compact(revision)?;
+        Ok(self.store.revision())
+    }
+
+    /// Grants a lease, as [`Leases::grant`].
+    pub fn grant(
+        &mut self,
+        id: i64,
+        ttl: i64,
+        now: Instant,
+        choose: impl FnMut() -> i64,
+    ) -> Result<(i64, i64), Refusal> {
+        let (id, lease) = self.leases.grant(id, ttl, now, choose)?;
+        Ok((id, lease.ttl()))
+    }
+
+    /// Ends a lease and deletes its keys; says the revision.
+    pub fn revoke(&mut self, id: i64, now: Instant) -> Result<i64, Refusal> {
+        let lease = self.leases.revoke(id, now)?;
+        self.delete_keys_of(lease);
+        Ok(self.store.revision())
+    }
+
+    /// Starts a lease's time anew; says its TTL in seconds, or nothing if there is no such lease.
+    pub fn keep_alive(&mut self, id: i64, now: Instant) -> Option<i64> {
+        self.leases.keep_alive(id, now)
+    }
+
+    pub fn lease(&self, id: i64, now: Instant) -> Option<&Lease> {
+        self.leases.get(id, now)
+    }
+
+    pub fn lease_ids(&self, now: Instant) -> impl Iterator<Item = i64> {
+        self.leases.ids(now)
+    }
+
+    /// Deletes the keys of leases whose time has come, one revision each. Says when to come back.
+    pub fn expire(&mut self, now: Instant) -> Option<Instant> {
+        for _ in 0..EXPIRED_AT_ONCE {
+            let Some(lease) = self.leases.take_expired(now) else { break };
+            self.delete_keys_of(lease);
+        }
+        self.leases.next_expiry()
+    }
+
+    /// As [`Watches::open`].
+    pub fn open_stream(&mut self, wake: Arc<Notify>) -> Result<StreamId, Refusal> {
+        self.watches.open(wake)
+    }
+
+    pub fn close_stream(&mut self, stream: StreamId) {
+        self.watches.close(stream);
+    }
+
+    /// As [`Watches::create`].
+    pub fn create_watch(&mut self, stream: StreamId, wanted: Wanted) -> Result<i64, Refusal> {
+        self.watches.create(stream, wanted, &self.store)
+    }
+
+    pub fn cancel_watch(&mut self, stream: StreamId, id: i64) -> bool {
+        self.watches.cancel(stream, id)
+    }
+
+    /// As [`Watches::ask`].
+    pub fn ask_progress(&mut self, stream: StreamId) {
+        self.watches.ask(stream);
+    }
+
+    /// As [`Watches::next`].
+    pub fn next_news(&mut self, stream: StreamId) -> Option<News> {
+        self.watches.next(stream, &self.store)
+    }
+
+    /// As [`Watches::quiet`].
+    pub fn quiet_watches(&mut self, stream: StreamId) -> Vec<i64> {
+        self.watches.quiet(stream)
+    }
+
+    fn check_room<'a>(&self, puts: impl Iterator<Item = &'a PbPutRequest>) -> Result<(), Refusal> {
+        let (keys, bytes) = puts.fold((0_usize, 0_usize), |(keys, bytes), put| {
+            (keys + 1, bytes.saturating_add(bytes_of(&put.key, &put.value)))
+        });
+        if keys == 0 || self.store.has_room_for(keys, bytes) { Ok(()) } else { Err(Refusal::NoSpace) }
+    }
+
+    fn check_lease(&self, request: &PbPutRequest, now: Instant) -> Result<(), Refusal> {
+        let is_missing = request.lease != 0 && self.leases.get(request.lease, now).is_none();
+        if is_missing { Err(Refusal::LeaseNotFound) } else { Ok(()) }
+    }
+
+    /// A put that keeps the value or the lease needs a key that has one.
+    fn check_kept(&self, request: &PbPutRequest) -> Result<(), Refusal> {
+        let keeps = request.ignore_value || request.ignore_lease;
+        if keeps && self.store.get(&request.key).is_none() { Err(Refusal::KeyNotFound) } else { Ok(()) }
+    }
+
+    /// Everything that could fail in a transaction, before anything is done. Which of several reasons is
+    /// given is as in etcd 3.5: puts before ranges, and of a put its key before its lease.
+    fn check_chosen(&self, chosen: &Chosen, now: Instant) -> Result<(), Refusal> {
+        let puts = || chosen.flat().filter_map(Operation::as_put);
+        self.check_room(puts())?;
+        for put in puts() {
+            self.check_kept(put)?;
+            self.check_lease(put, now)?;
+        }
+        let mut ranges = chosen.flat().filter_map(Operation::as_range);
+        ranges.try_for_each(|range| range::check_revision(&self.store, range))
+    }
+
+    fn apply_txn(&mut self, chosen: Chosen) -> Txn {
+        let mut parts = Vec::with_capacity(chosen.operations.len());
+        for operation in chosen.operations {
+            parts.push(match operation {
+                Operation::Range(request) => Part::Found(range::read(&self.store, &request)),
+                Operation::Put(request) => Part::Put(self.apply_put(request)),
+                Operation::Delete(request) => Part::Deleted(self.apply_delete(&request)),
+                Operation::Txn(nested) => Part::Txn(self.apply_txn(nested)),
+            });
+        }
+        Txn { revision: self.store.revision_in_view(), succeeded: chosen.succeeded, parts }
+    }
+
+    fn apply_put(&mut self, request: PbPutRequest) -> Put {
+        let current = self.store.get(&request.key).map(Arc::clone);
+        let old_lease = current.as_ref().map_or(0, |current| current.lease);
+        let lease = if request.ignore_lease { old_lease } else { request.lease };
+        let value = match &current {
+            Some(current) if request.ignore_value => current.value.clone(),
+            _ => request.value,
+        };
+        self.leases.hand_over(&request.key, old_lease, lease);
+        self.store.put(request.key, value, lease);
+        Put { revision: self.store.revision_in_view(), previous: current.filter(|_| request.prev_kv) }
+    }
+
+    fn apply_delete(&mut self, request: &PbDeleteRequest) -> Deleted {
+        let span = Span::new(&request.key, &request.range_end);
+        let view = self.store.revision_in_view();
+        let found: Vec<Record> = self.store.range(span, view).map(Arc::clone).collect();
+        for record in &found {
+            self.leases.hand_over(&record.key, record.lease, 0);
+            self.store.delete(&record.key);
+        }
+        let count = found.len();
+        let previous = if request.prev_kv { found } else { Vec::new() };
+        Deleted { revision: self.store.revision_in_view(), count, previous }
+    }
+
+    fn delete_keys_of(&mut self, lease: Lease) {
+        for key in lease.into_keys() {
+            self.store.delete(&key);
+        }
+        self.commit();
+    }
+
+    fn commit(&mut self) {
+        if let Some(commit) = self.store.commit() {
+            self.watches.tell(commit);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `etcdserverpb.Cluster`: a cluster of one.
+
+use std::sync::Arc;
+
+use etcd_client::proto::{
+    PbClusterService, PbMember, PbMemberAddRequest, PbMemberAddResponse, PbMemberListRequest,
+    PbMemberListResponse, PbMemberPromoteRequest, PbMemberPromoteResponse, PbMemberRemoveRequest,
+    PbMemberRemoveResponse, PbMemberUpdateRequest, PbMemberUpdateResponse,
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{MEMBER_ID, Shared, header, unimplemented};
+
+/// The name of the only member.
+const NAME: &str = "leaseway-embedded";
+
+#[derive(Clone, Debug)]
+pub(super) struct Cluster(pub Arc<Shared>);
+
+#[async_trait]
+impl PbClusterService for Cluster {
+    async fn member_list(
+        &self,
+        _: Request<PbMemberListRequest>,
+    ) -> Result<Response<PbMemberListResponse>, Status> {
+        let member = PbMember {
+            id: MEMBER_ID,
+            name: NAME.to_owned(),
+            peer_ur_ls: Vec::new(),
+            client_ur_ls: vec![self.0.advertised.clone()],
+            is_learner: false,
+        };
+        let header = Some(header(self.0.locked().revision()));
+        Ok(Response::new(PbMemberListResponse { header, members: vec![member] }))
+    }
+
+    async fn member_add(
+        &self,
+        _: Request<PbMemberAddRequest>,
+    ) -> Result<Response<PbMemberAddResponse>, Status> {
+        Err(unimplemented("MemberAdd"))
+    }
+
+    async fn member_remove(
+        &self,
+        _: Request<PbMemberRemoveRequest>,
+    ) -> Result<Response<PbMemberRemoveResponse>, Status> {
+        Err(unimplemented("MemberRemove"))
+    }
+
+    async fn member_update(
+        &self,
+        _: Request<PbMemberUpdateRequest>,
+    ) -> Result<Response<PbMemberUpdateResponse>, Status> {
+        Err(unimplemented("MemberUpdate"))
+    }
+
+    async fn member_promote(
+        &self,
+        _: Request<PbMemberPromoteRequest>,
+    ) -> Result<Response<PbMemberPromoteResponse>, Status> {
+        Err(unimplemented("MemberPromote"))
+    }
+}

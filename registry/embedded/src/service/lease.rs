@@ -1,0 +1,111 @@
+//! `etcdserverpb.Lease`.
+
+use std::{sync::Arc, time::Instant};
+
+use etcd_client::proto::{
+    PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse,
+    PbLeaseLeasesRequest, PbLeaseLeasesResponse, PbLeaseRevokeRequest, PbLeaseRevokeResponse, PbLeaseService,
+    PbLeaseStatus, PbLeaseTimeToLiveRequest, PbLeaseTimeToLiveResponse,
+};
+use futures_util::stream::{self, BoxStream};
+use tokio::sync::watch as signal;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::{Shared, header, stopped};
+use crate::refusal::Refusal;
+
+#[derive(Clone, Debug)]
+pub(super) struct Lease(pub Arc<Shared>);
+
+#[async_trait]
+impl PbLeaseService for Lease {
+    type LeaseKeepAliveStream = BoxStream<'static, Result<PbLeaseKeepAliveResponse, Status>>;
+
+    async fn lease_grant(
+        &self,
+        request: Request<PbLeaseGrantRequest>,
+    ) -> Result<Response<PbLeaseGrantResponse>, Status> {
+        let request = request.get_ref();
+        let mut registry = self.0.locked();
+        let (id, ttl) =
+            registry.grant(request.id, request.ttl, Instant::now(), || fastrand::i64(1..i64::MAX))?;
+        let header = Some(header(registry.revision()));
+        Ok(Response::new(PbLeaseGrantResponse { header, id, ttl, error: String::new() }))
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<PbLeaseRevokeRequest>,
+    ) -> Result<Response<PbLeaseRevokeResponse>, Status> {
+        let revision = self.0.locked().revoke(request.get_ref().id, Instant::now())?;
+        Ok(Response::new(PbLeaseRevokeResponse { header: Some(header(revision)) }))
+    }
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<PbLeaseKeepAliveRequest>>,
+    ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        let shared = Arc::clone(&self.0);
+        let stopping = shared.stopping.clone();
+        let session = KeepAlive { shared, requests: request.into_inner(), stopping };
+        let answers = stream::unfold(session, async |mut session| Some((session.next().await?, session)));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<PbLeaseTimeToLiveRequest>,
+    ) -> Result<Response<PbLeaseTimeToLiveResponse>, Status> {
+        let request = request.get_ref();
+        let registry = self.0.locked();
+        let header = Some(header(registry.revision()));
+        let now = Instant::now();
+        let Some(lease) = registry.lease(request.id, now) else {
+            let unknown = PbLeaseTimeToLiveResponse { header, id: request.id, ttl: -1, ..Default::default() };
+            return Ok(Response::new(unknown));
+        };
+        Ok(Response::new(PbLeaseTimeToLiveResponse {
+            header,
+            id: request.id,
+            ttl: lease.remaining(now),
+            granted_ttl: lease.ttl(),
+            keys: if request.keys { lease.keys().cloned().collect() } else { Vec::new() },
+        }))
+    }
+
+    async fn lease_leases(
+        &self,
+        _: Request<PbLeaseLeasesRequest>,
+    ) -> Result<Response<PbLeaseLeasesResponse>, Status> {
+        let registry = self.0.locked();
+        let leases = registry.lease_ids(Instant::now()).map(|id| PbLeaseStatus { id }).collect();
+        Ok(Response::new(PbLeaseLeasesResponse { header: Some(header(registry.revision())), leases }))
+    }
+}
+
+/// One client's keep-alives, answered in their order.
+struct KeepAlive {
+    shared: Arc<Shared>,
+    requests: Streaming<PbLeaseKeepAliveRequest>,
+    stopping: signal::Receiver<bool>,
+}
+
+impl KeepAlive {
+    /// None once the client sends no more.
+    async fn next(&mut self) -> Option<Result<PbLeaseKeepAliveResponse, Status>> {
+        tokio::select! {
+            () = stopped(&mut self.stopping) => Some(Err(Refusal::Stopped.into())),
+            request = self.requests.message() => {
+                request.map(|request| request.map(|request| self.answer(&request))).transpose()
+            }
+        }
+    }
+
+    /// As in etcd, a TTL of 0 says that there is no such lease.
+    fn answer(&self, request: &PbLeaseKeepAliveRequest) -> PbLeaseKeepAliveResponse {
+        let mut registry = self.shared.locked();
+        let header = Some(header(registry.revision()));
+        let ttl = registry.keep_alive(request.id, Instant::now()).unwrap_or(0);
+        PbLeaseKeepAliveResponse { header, id: request.id, ttl }
+    }
+}

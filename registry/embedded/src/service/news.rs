@@ -1,0 +1,104 @@
+//! What a watch stream tells, as etcd's messages.
+
+use etcd_client::{
+    EventType,
+    proto::{PbEvent, PbKeyValue, PbResponseHeader, PbWatchResponse},
+};
+use prost::Message;
+
+use super::header;
+use crate::{
+    refusal::Refusal,
+    store::{Change, is_deletion},
+    watch::{Batch, News},
+};
+
+/// The watch id of an answer that concerns every watch of a stream, or none.
+const NO_WATCH: i64 = -1;
+/// From this size on, in bytes, an answer comes in fragments if its watch wants that: etcd's largest message.
+const FRAGMENT: usize = 2 * 1024 * 1024;
+/// What an event takes in an answer beside its own bytes: its tag and its length.
+const EVENT_OVERHEAD: usize = 6;
+
+/// The answer to a request for a watch.
+pub(super) fn created(created: Result<i64, Refusal>, header: PbResponseHeader) -> PbWatchResponse {
+    let header = Some(header);
+    match created {
+        Ok(watch_id) => PbWatchResponse { header, watch_id, created: true, ..Default::default() },
+        Err(refusal) => PbWatchResponse {
+            header,
+            watch_id: NO_WATCH,
+            created: true,
+            canceled: true,
+            cancel_reason: refusal.to_string(),
+            ..Default::default()
+        },
+    }
+}
+
+pub(super) fn cancelled(watch_id: i64, header: PbResponseHeader) -> PbWatchResponse {
+    PbWatchResponse { header: Some(header), watch_id, canceled: true, ..Default::default() }
+}
+
+/// Everything up to the header's revision has been told.
+pub(super) fn progress(watch_id: i64, header: PbResponseHeader) -> PbWatchResponse {
+    PbWatchResponse { header: Some(header), watch_id, ..Default::default() }
+}
+
+pub(super) fn responses(news: News) -> Vec<PbWatchResponse> {
+    match news {
+        News::Batch(batch) if batch.changes.is_empty() => Vec::new(),
+        News::Batch(batch) => batch_responses(&batch),
+        News::Compacted { watch, revision } => vec![compacted(watch, revision)],
+        News::Progress { revision } => vec![progress(NO_WATCH, header(revision))],
+    }
+}
+
+/// As in etcd, without a reason and with a header that knows no revision.
+fn compacted(watch_id: i64, compact_revision: i64) -> PbWatchResponse {
+    PbWatchResponse {
+        header: Some(header(0)),
+        watch_id,
+        canceled: true,
+        compact_revision,
+        ..Default::default()
+    }
+}
+
+fn batch_responses(batch: &Batch) -> Vec<PbWatchResponse> {
+    let response = |events: Vec<PbEvent>, fragment: bool| PbWatchResponse {
+        header: Some(header(batch.through)),
+        watch_id: batch.watch,
+        fragment,
+        events,
+        ..Default::default()
+    };
+    let mut responses = Vec::with_capacity(1);
+    let mut events = Vec::with_capacity(batch.changes.len());
+    let mut bytes = 0;
+    for change in &batch.changes {
+        let event = event(change, batch);
+        if batch.in_fragments {
+            let size = event.encoded_len() + EVENT_OVERHEAD;
+            if !events.is_empty() && bytes + size >= FRAGMENT {
+                responses.push(response(std::mem::take(&mut events), true));
+                bytes = 0;
+            }
+            bytes += size;
+        }
+        events.push(event);
+    }
+    responses.push(response(events, false));
+    responses
+}
+
+fn event(change: &Change, batch: &Batch) -> PbEvent {
+    let record = &change.record;
+    let kind = if is_deletion(record) { EventType::Delete } else { EventType::Put };
+    // A key that was created was nothing before, and what is compacted is not told.
+    let has_previous = batch.with_previous
+        && record.create_revision != record.mod_revision
+        && record.mod_revision > batch.compacted;
+    let previous = change.previous.as_deref().filter(|_| has_previous).cloned();
+    PbEvent { r#type: kind as i32, kv: Some(PbKeyValue::clone(record)), prev_kv: previous }
+}

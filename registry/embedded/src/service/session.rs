@@ -1,0 +1,141 @@
+//! One client's watch stream.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use etcd_client::proto::{PbWatchRequest, PbWatchRequestUnion, PbWatchResponse};
+use futures_util::{FutureExt, StreamExt, stream::Fuse};
+use tokio::{
+    sync::{Notify, watch as signal},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+use tonic::{Status, Streaming};
+
+use super::{Shared, api::too_large, header, news, stopped};
+use crate::{
+    refusal::Refusal,
+    watch::{StreamId, Wanted},
+};
+
+/// etcd tells progress at most this often.
+const LEAST_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// A timer cannot be set to just any time.
+const MOST_PROGRESS_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
+/// As etcd numbers them.
+const NO_PUTS: i32 = 0;
+const NO_DELETES: i32 = 1;
+
+/// A stream is driven by who reads it: it looks for news only when the last answer was taken. Dropping it
+/// ends its watches.
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    stream: StreamId,
+    requests: Fuse<Streaming<PbWatchRequest>>,
+    /// Told when there may be news.
+    wake: Arc<Notify>,
+    stopping: signal::Receiver<bool>,
+    /// When quiet watches are told that they are.
+    progress: Interval,
+    /// Answers that wait to be taken: those to one request, or the fragments of one batch.
+    answers: VecDeque<PbWatchResponse>,
+}
+
+impl Session {
+    pub fn open(shared: Arc<Shared>, requests: Streaming<PbWatchRequest>) -> Result<Self, Refusal> {
+        let wake = Arc::new(Notify::new());
+        let stream = shared.locked().open_stream(Arc::clone(&wake))?;
+        let stopping = shared.stopping.clone();
+        let progress = with_jitter(shared.progress_interval);
+        let requests = requests.fuse();
+        Ok(Self { shared, stream, requests, wake, stopping, progress, answers: VecDeque::new() })
+    }
+
+    /// The next answer. As in etcd, a client that sends no more requests still hears: the stream ends when the
+    /// client ends it, or the server stops.
+    pub async fn next(&mut self) -> Option<Result<PbWatchResponse, Status>> {
+        loop {
+            if let Some(answer) = self.answers.pop_front() {
+                return Some(Ok(answer));
+            }
+            // Requests come first, so that a stream that has ever more to tell can still be cancelled.
+            let request = match self.requests.next().now_or_never().flatten() {
+                Some(request) => request,
+                None if self.fetch_news() => continue,
+                None => tokio::select! {
+                    () = stopped(&mut self.stopping) => Err(Refusal::Stopped.into()),
+                    Some(request) = self.requests.next() => request,
+                    () = self.wake.notified() => continue,
+                    _ = self.progress.tick() => {
+                        self.tell_quiet_watches();
+                        continue;
+                    }
+                },
+            };
+            match request {
+                Ok(request) => self.take(request),
+                Err(status) => return Some(Err(too_large(&status).unwrap_or(status))),
+            }
+        }
+    }
+
+    fn take(&mut self, request: PbWatchRequest) {
+        match request.request_union {
+            Some(PbWatchRequestUnion::CreateRequest(create)) => self.create(Wanted {
+                id: create.watch_id,
+                // As in etcd, no key is the first one that there can be.
+                key: if create.key.is_empty() { vec![0] } else { create.key },
+                end: create.range_end,
+                start_revision: create.start_revision,
+                without_puts: create.filters.contains(&NO_PUTS),
+                without_deletes: create.filters.contains(&NO_DELETES),
+                previous: create.prev_kv,
+                fragments: create.fragment,
+                progress: create.progress_notify,
+            }),
+            Some(PbWatchRequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id),
+            Some(PbWatchRequestUnion::ProgressRequest(_)) => self.shared.locked().ask_progress(self.stream),
+            None => {} // as etcd: an unknown request is passed over
+        }
+    }
+
+    fn create(&mut self, wanted: Wanted) {
+        let mut registry = self.shared.locked();
+        let created = registry.create_watch(self.stream, wanted);
+        self.answers.push_back(news::created(created, header(registry.revision())));
+    }
+
+    fn cancel(&mut self, id: i64) {
+        let mut registry = self.shared.locked();
+        if registry.cancel_watch(self.stream, id) {
+            self.answers.push_back(news::cancelled(id, header(registry.revision())));
+        }
+    }
+
+    fn fetch_news(&mut self) -> bool {
+        let news = self.shared.locked().next_news(self.stream);
+        let is_any = news.is_some();
+        self.answers.extend(news.into_iter().flat_map(news::responses));
+        is_any
+    }
+
+    fn tell_quiet_watches(&mut self) {
+        let mut registry = self.shared.locked();
+        let header = header(registry.revision());
+        let quiet = registry.quiet_watches(self.stream).into_iter();
+        self.answers.extend(quiet.map(|id| news::progress(id, header)));
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.locked().close_stream(self.stream);
+    }
+}
+
+/// A random part of up to a tenth is added, so that streams that were opened together are not told together.
+fn with_jitter(period: Duration) -> Interval {
+    let period = period.clamp(LEAST_PROGRESS_INTERVAL, MOST_PROGRESS_INTERVAL);
+    let period = period.mul_f64(1.0 + fastrand::f64() / 10.0);
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

@@ -1,0 +1,26 @@
+//! `etcdserverpb.Watch`.
+
+use std::sync::Arc;
+
+use etcd_client::proto::{PbWatchRequest, PbWatchResponse, PbWatchService};
+use futures_util::stream::{self, BoxStream};
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::{Shared, session::Session};
+
+#[derive(Clone, Debug)]
+pub(super) struct Watch(pub Arc<Shared>);
+
+#[async_trait]
+impl PbWatchService for Watch {
+    type WatchStream = BoxStream<'static, Result<PbWatchResponse, Status>>;
+
+    async fn watch(
+        &self,
+        request: Request<Streaming<PbWatchRequest>>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let session = Session::open(Arc::clone(&self.0), request.into_inner())?;
+        let answers = stream::unfold(session, async |mut session| Some((session.next().await?, session)));
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

@@ -1,0 +1,46 @@
+//! What an embedded registry may take.
+
+use std::time::Duration;
+
+/// The bounds of an embedded registry. Each is met with a refusal that etcd's clients know, never by ending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes that keys, values and history may take, by the registry's own count of what each costs. History
+    /// gives way first; then a put is refused with etcd's "database space exceeded". 256 MiB by default.
+    pub max_bytes: usize,
+    /// How many revisions stay readable for watches and reads; older ones are compacted. 10,000 by default.
+    pub history: usize,
+    /// How many leases there may be at a time. 100,000 by default.
+    pub max_leases: usize,
+    /// How many watches there may be at a time. 100,000 by default. Their keys may take an eighth of
+    /// `max_bytes`.
+    pub max_watches: usize,
+    /// How many watches one stream may carry. 10,000 by default.
+    pub max_watches_per_stream: usize,
+    /// How many watch streams there may be at a time. 10,000 by default.
+    pub max_watch_streams: usize,
+    /// How many connections there may be at a time; more wait to be accepted. 10,000 by default.
+    pub max_connections: usize,
+    /// How often a quiet watch is told its progress if it wants to be; a random part of up to a tenth is
+    /// added. 10 minutes by default, and 100 ms at least, as in etcd.
+    pub progress_interval: Duration,
+    /// The URL that clients are told to reach this registry by (`etcdctl member list`). By default that of
+    /// the address that it listens on.
+    pub advertise: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_bytes: 256 * 1024 * 1024,
+            history: 10_000,
+            max_leases: 100_000,
+            max_watches: 100_000,
+            max_watches_per_stream: 10_000,
+            max_watch_streams: 10_000,
+            max_connections: 10_000,
+            progress_interval: Duration::from_secs(600),
+            advertise: None,
+        }
+    }
+}

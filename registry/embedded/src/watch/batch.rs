@@ -1,0 +1,71 @@
+//! What a watch is told at once.
+
+use super::Wanted;
+use crate::store::{Change, Store};
+
+/// A batch is closed once it holds so many changes or so many bytes: other watches wait for their turn, a
+/// client's limit on messages (4 MiB in many languages) must not be met, and this is what a client that does
+/// not read holds. A revision is never divided.
+const ENOUGH_CHANGES: usize = 1_000;
+const ENOUGH_BYTES: usize = 128 * 1024;
+/// How many changes are looked at in one turn: the store is locked meanwhile.
+const ENOUGH_LOOKED_AT: usize = 10_000;
+
+/// Changes that concern one watch, in their order.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub watch: i64,
+    pub changes: Vec<Change>,
+    /// Nothing that concerns the watch is missing up to here.
+    pub through: i64,
+    pub with_previous: bool,
+    pub in_fragments: bool,
+    /// The oldest revision that could be read when the batch was made.
+    pub compacted: i64,
+    bytes: usize,
+    looked_at: usize,
+}
+
+impl Batch {
+    /// Reads the history from a revision on.
+    pub(super) fn read(watch: i64, wanted: &Wanted, from: i64, store: &Store) -> Self {
+        let mut batch = Self {
+            watch,
+            changes: Vec::new(),
+            through: store.revision(),
+            with_previous: wanted.previous,
+            in_fragments: wanted.fragments,
+            compacted: store.compacted(),
+            bytes: 0,
+            looked_at: 0,
+        };
+        for commit in store.commits_since(from) {
+            if batch.is_enough() {
+                batch.through = commit.revision.saturating_sub(1);
+                break;
+            }
+            batch.looked_at += commit.changes.len();
+            commit
+                .changes
+                .iter()
+                .filter(|change| wanted.includes(change))
+                .for_each(|change| batch.push(change));
+        }
+        batch
+    }
+
+    fn is_enough(&self) -> bool {
+        self.changes.len() >= ENOUGH_CHANGES
+            || self.bytes >= ENOUGH_BYTES
+            || self.looked_at >= ENOUGH_LOOKED_AT
+    }
+
+    fn push(&mut self, change: &Change) {
+        let record = &change.record;
+        self.bytes += record.key.len() + record.value.len();
+        if let Some(previous) = change.previous.as_ref().filter(|_| self.with_previous) {
+            self.bytes += previous.key.len() + previous.value.len();
+        }
+        self.changes.push(change.clone());
+    }
+}

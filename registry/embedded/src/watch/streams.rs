@@ -1,0 +1,219 @@
+//! All watches, by the streams that carry them.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use tokio::sync::Notify;
+
+use super::{Batch, Position, Wanted, Watch, index::Index};
+use crate::{
+    refusal::Refusal,
+    store::{Commit, Store},
+};
+
+/// How many watches there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub streams: usize,
+    pub watches: usize,
+    pub watches_per_stream: usize,
+    /// Bytes of the keys and range ends of all watches.
+    pub bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamId(u64);
+
+#[derive(Debug)]
+pub(crate) struct Watches {
+    streams: HashMap<StreamId, Stream>,
+    index: Index<(StreamId, i64)>,
+    next_stream: u64,
+    watches: usize,
+    bytes: usize,
+    bounds: Bounds,
+}
+
+#[derive(Debug)]
+struct Stream {
+    watches: BTreeMap<i64, Watch>,
+    next_id: i64,
+    /// The watches that are behind, in the order in which they are served.
+    behind: VecDeque<i64>,
+    /// Whether the client asked how far the stream is.
+    is_asked: bool,
+    /// Told when there is something to fetch.
+    wake: Arc<Notify>,
+}
+
+/// What a stream has to tell next.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Changes for one watch; none if looking for them took long enough for one turn.
+    Batch(Batch),
+    /// The watch hears no more: what it has not been told is gone.
+    Compacted { watch: i64, revision: i64 },
+    /// Everything up to here has been told to every watch of the stream.
+    Progress { revision: i64 },
+}
+
+impl Watches {
+    pub fn new(bounds: Bounds) -> Self {
+        let index = Index::default();
+        Self { streams: HashMap::new(), index, next_stream: 0, watches: 0, bytes: 0, bounds }
+    }
+
+    /// A new stream. `wake` is told whenever [`Watches::next`] has something.
+    pub fn open(&mut self, wake: Arc<Notify>) -> Result<StreamId, Refusal> {
+        if self.streams.len() >= self.bounds.streams {
+            return Err(Refusal::TooManyRequests);
+        }
+        let id = StreamId(self.next_stream);
+        self.next_stream += 1;
+        let stream =
+            Stream { watches: BTreeMap::new(), next_id: 0, behind: VecDeque::new(), is_asked: false, wake };
+        self.streams.insert(id, stream);
+        Ok(id)
+    }
+
+    /// Ends a stream and its watches.
+    pub fn close(&mut self, stream: StreamId) {
+        for (id, watch) in self.streams.remove(&stream).into_iter().flat_map(|stream| stream.watches) {
+            self.forget(stream, id, &watch);
+        }
+    }
+
+    /// Adds a watch to a stream; says its id.
+    pub fn create(&mut self, stream: StreamId, wanted: Wanted, store: &Store) -> Result<i64, Refusal> {
+        wanted.check()?;
+        let bytes = wanted.key.len() + wanted.end.len();
+        let Some(state) = self.streams.get_mut(&stream) else { return Err(Refusal::Stopped) };
+        let is_full = self.watches >= self.bounds.watches
+            || state.watches.len() >= self.bounds.watches_per_stream
+            || self.bytes + bytes > self.bounds.bytes;
+        if is_full {
+            return Err(Refusal::TooManyRequests);
+        }
+        let id = state.id_for(&wanted)?;
+
+        self.watches += 1;
+        self.bytes += bytes;
+        self.index.insert(wanted.span(), (stream, id));
+        let watch = Watch::new(wanted, store);
+        if let Position::Behind { .. } = watch.position {
+            state.behind.push_back(id);
+        }
+        state.watches.insert(id, watch);
+        Ok(id)
+    }
+
+    /// Ends a watch; false if there is none.
+    pub fn cancel(&mut self, stream: StreamId, id: i64) -> bool {
+        let Some(state) = self.streams.get_mut(&stream) else { return false };
+        let Some(watch) = state.watches.remove(&id) else { return false };
+        // Else a client that creates and cancels without end would make the queue grow.
+        state.behind.retain(|behind| *behind != id);
+        self.forget(stream, id, &watch);
+        true
+    }
+
+    /// Notes in every watch that a commit concerns that there is something for it.
+    pub fn tell(&mut self, commit: &Commit) {
+        for change in &commit.changes {
+            for (stream, id) in self.index.who_wants(&change.record.key) {
+                let Some(state) = self.streams.get_mut(&stream) else { continue };
+                let Some(watch) = state.watches.get_mut(&id) else { continue };
+                if watch.falls_behind_by(change) {
+                    state.behind.push_back(id);
+                    state.wake.notify_one();
+                }
+            }
+        }
+    }
+
+    /// The client wants to know how far the stream is, once all of its watches have heard of everything.
+    pub fn ask(&mut self, stream: StreamId) {
+        if let Some(state) = self.streams.get_mut(&stream) {
+            state.is_asked = true;
+        }
+    }
+
+    /// What there is to tell on a stream; none until it is woken again.
+    pub fn next(&mut self, stream: StreamId, store: &Store) -> Option<News> {
+        while let Some(id) = self.streams.get_mut(&stream)?.behind.pop_front() {
+            if let Some(news) = self.news_of(stream, id, store) {
+                return Some(news);
+            }
+        }
+        self.streams.get_mut(&stream)?.progress(store)
+    }
+
+    /// The watches that want to be told that they are quiet, and have been since this was last asked.
+    pub fn quiet(&mut self, stream: StreamId) -> Vec<i64> {
+        let Some(state) = self.streams.get_mut(&stream) else { return Vec::new() };
+        let quiet = state.watches.iter_mut().filter_map(|(&id, watch)| {
+            let was_quiet = std::mem::replace(&mut watch.is_quiet, true);
+            let is_synced = matches!(watch.position, Position::Synced { .. });
+            (was_quiet && is_synced && watch.wanted.progress).then_some(id)
+        });
+        quiet.collect()
+    }
+
+    fn news_of(&mut self, stream: StreamId, id: i64, store: &Store) -> Option<News> {
+        let state = self.streams.get_mut(&stream)?;
+        let watch = state.watches.get_mut(&id)?;
+        let Position::Behind { from } = watch.position else { return None };
+        if from < store.compacted() {
+            watch.position = Position::Compacted;
+            return Some(News::Compacted { watch: id, revision: store.compacted() });
+        }
+        let batch = Batch::read(id, &watch.wanted, from, store);
+        let from = batch.through.saturating_add(1);
+        let is_synced = batch.through == store.revision();
+        watch.position = if is_synced { Position::Synced { from } } else { Position::Behind { from } };
+        watch.is_quiet &= batch.changes.is_empty();
+        if !is_synced {
+            state.behind.push_back(id);
+        }
+        (!is_synced || !batch.changes.is_empty()).then_some(News::Batch(batch))
+    }
+
+    fn forget(&mut self, stream: StreamId, id: i64, watch: &Watch) {
+        let span = watch.wanted.span();
+        self.index.remove(span, (stream, id));
+        self.watches -= 1;
+        self.bytes -= span.key.len() + span.end.len();
+    }
+}
+
+impl Stream {
+    fn id_for(&mut self, wanted: &Wanted) -> Result<i64, Refusal> {
+        if wanted.id != 0 {
+            let is_taken = self.watches.contains_key(&wanted.id);
+            return if is_taken { Err(Refusal::DuplicateWatchId) } else { Ok(wanted.id) };
+        }
+        while self.watches.contains_key(&self.next_id) {
+            self.next_id = self.next_id.wrapping_add(1);
+        }
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        Ok(id)
+    }
+
+    /// For when no watch is behind. One that starts in the future must not be told of the past: a client would
+    /// resume from there. One that starts with the very next revision has heard of everything.
+    fn progress(&mut self, store: &Store) -> Option<News> {
+        if !std::mem::take(&mut self.is_asked) {
+            return None;
+        }
+        let next = store.revision().saturating_add(1);
+        let is_ahead = |watch: &Watch| matches!(watch.position, Position::Synced { from } if from > next);
+        let is_any_ahead = self.watches.values().any(is_ahead);
+        (!is_any_ahead).then_some(News::Progress { revision: store.revision() })
+    }
+}
+
+#[cfg(test)]
+mod tests;
