@@ -168,6 +168,11 @@ impl Request {
         matches!(self.last_cause(), Some(Cause::FirstByte | Cause::Stalled))
     }
 
+    /// Whether the current attempt has a body to send.
+    pub(super) fn is_upload(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.upload)
+    }
+
     /// Whether the current attempt has a connection.
     pub(super) fn is_connected(&self) -> bool {
         self.attempt.as_ref().is_some_and(|attempt| attempt.connected)
