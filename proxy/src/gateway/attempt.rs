@@ -128,14 +128,15 @@ impl Attempt {
         }
     }
 
-    /// A failure may come fast, and says nothing of how long an answer would have taken: it counts as
-    /// usual, or as longer if it was. As it came, it would draw requests to the endpoint that fails; and
-    /// without a sample the latency's peak would fall, which does the same. What has never answered has
-    /// nothing to keep.
+    /// A failure may come fast, and says nothing of how long an answer would have taken: it counts as the
+    /// worst of late, or as longer if it was. As it came, it would draw requests to the endpoint that fails;
+    /// and without a sample the peak would fall with time, which does the same. What has never answered has
+    /// nothing to keep. (For the usual latency, by which a stall is known, that is at worst an overestimate
+    /// of an endpoint that does nothing but fail.)
     fn was_not_faster(&self, waited: Duration, now: Instant) {
         let latency = &self.endpoint.traffic.latency;
-        if let Some(usual) = latency.usual() {
-            latency.record(waited.max(usual), now);
+        if let Some(peak) = latency.peak(now) {
+            latency.record(waited.max(Duration::from_secs_f64(peak)), now);
         }
     }
 
@@ -214,5 +215,143 @@ impl Drop for Attempt {
         if let Some(trial) = self.trial.take() {
             self.route.health.finish(&self.endpoint, trial, Outcome::GivenBack, Instant::now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::directory;
+    use crate::health::passive::Reason;
+    use crate::health::service::services;
+    use crate::health::verdict::{self, Finding};
+    use crate::metrics::Metrics;
+    use tokio::sync::mpsc::UnboundedReceiver;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// An endpoint, and a route of this whole time that leads to it.
+    struct Bench {
+        endpoint: Arc<Endpoint>,
+        route: Arc<Route>,
+        verdicts: UnboundedReceiver<verdict::Verdict>,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(total: Option<Duration>) -> Self {
+            let now = Instant::now();
+            let (directory, _writer) = directory::new(["goods"]);
+            let (sender, verdicts) = verdict::channel();
+            let health = services(&directory, &config::Services::default(), &sender, &Arc::default());
+            let mut timeouts: config::RouteTimeouts = (&config::Timeouts::default()).into();
+            timeouts.total = total;
+            let route = Route {
+                service: directory.service("goods").unwrap().clone(),
+                health: health["goods"].clone(),
+                timeouts,
+                retry: config::Retry::default(),
+                metrics: Arc::new(Metrics::new().unwrap().service("goods")),
+                hash_key: None,
+                counts_requests: false,
+            };
+            let endpoint = Endpoint::new(1, "goods".into(), "1".into(), ([10, 0, 0, 1], 80).into());
+            Self { endpoint: Arc::new(endpoint), route: Arc::new(route), verdicts, now }
+        }
+
+        /// An attempt that has a connection, and waits for nobody to break it off.
+        fn attempt(&self) -> Attempt {
+            let permit = self.endpoint.traffic.in_flight.try_acquire(None).unwrap();
+            let mut attempt = Attempt::on(self.endpoint.clone(), self.route.clone(), permit, self.now);
+            attempt.connected = true;
+            attempt
+        }
+
+        /// The next answer, after the request was sent whole so long ago.
+        fn answer(&mut self, status: u16, waited: Duration) {
+            let mut attempt = self.attempt();
+            attempt.sent(None, self.now);
+            self.now += waited;
+            attempt.answered(status, self.now);
+            attempt.succeeded(self.now);
+        }
+
+        fn peak(&self) -> f64 {
+            self.endpoint.traffic.latency.peak(self.now).unwrap()
+        }
+
+        fn ejections(&mut self) -> Vec<Finding> {
+            std::iter::from_fn(|| self.verdicts.try_recv().ok()).map(|verdict| verdict.finding).collect()
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_fails_fast_does_not_look_fast() {
+        let mut bench = Bench::new(None);
+        (0..100).for_each(|_| bench.answer(200, 20 * MS));
+        let before = bench.peak();
+        for _ in 0..100 {
+            bench.answer(503, MS / 10);
+            bench.attempt().failed(Cause::Refused, bench.now);
+            bench.now += 10 * MS;
+        }
+        assert!(bench.peak() > 0.95 * before, "{} after {before}", bench.peak());
+        let usual = bench.endpoint.traffic.latency.usual().unwrap();
+        assert!((19 * MS..22 * MS).contains(&usual), "{usual:?}");
+        bench.answer(500, 90 * MS);
+        assert!(bench.peak() > 0.08, "slow as it failed: {}", bench.peak());
+    }
+
+    #[test]
+    fn the_speed_of_one_that_only_fails_is_not_known() {
+        let mut bench = Bench::new(None);
+        (0..3).for_each(|_| bench.answer(503, MS));
+        assert_eq!(bench.endpoint.traffic.latency.peak(bench.now), None);
+    }
+
+    #[test]
+    fn a_slow_client_does_not_make_an_endpoint_look_slow() {
+        let mut bench = Bench::new(None);
+        bench.answer(200, 20 * MS);
+        let mut upload = bench.attempt();
+        bench.now += 5_000 * MS;
+        upload.answered(413, bench.now);
+        assert!(bench.peak() <= 0.02, "{}", bench.peak());
+    }
+
+    #[test]
+    fn who_is_silent_for_the_better_part_of_the_whole_time_has_failed() {
+        let mut bench = Bench::new(Some(400 * MS));
+        for waited in [300 * MS, 190 * MS] {
+            for _ in 0..5 {
+                let mut attempt = bench.attempt();
+                attempt.sent(None, bench.now);
+                bench.now += waited;
+                attempt.failed(Cause::Total, bench.now);
+            }
+            let expected = if waited > 200 * MS { vec![Finding::Ejected(Reason::Failures)] } else { vec![] };
+            assert_eq!(bench.ejections(), expected, "{waited:?}");
+        }
+    }
+
+    #[test]
+    fn the_whole_time_of_a_slow_upload_is_nobodys_failure() {
+        let mut bench = Bench::new(Some(400 * MS));
+        for _ in 0..10 {
+            let mut attempt = bench.attempt();
+            bench.now += 400 * MS;
+            attempt.failed(Cause::Total, bench.now);
+        }
+        assert_eq!(bench.ejections(), []);
+    }
+
+    #[test]
+    fn a_failed_attempt_leaves_its_place_to_the_next_and_one_whose_answer_may_be_used_does_not() {
+        let bench = Bench::new(None);
+        let mut attempts = [bench.attempt(), bench.attempt()];
+        attempts[0].failed(Cause::Closed, bench.now);
+        attempts[1].failed(Cause::Status, bench.now);
+        assert_eq!(bench.endpoint.traffic.in_flight.count(), 1);
     }
 }

@@ -209,7 +209,8 @@ fn wait(session: &Session, request: &Request, since: Option<Instant>) -> waiting
 /// Whether a request can go elsewhere if its endpoint stalls. Otherwise it is better off where it is: the
 /// answer may still come.
 fn can_move(session: &Session, request: &Request) -> bool {
-    let has_another = |route: &Arc<Route>| route.service.endpoints().entries().len() > 1;
+    let asked = request.tried().len() + 1;
+    let has_another = |route: &Arc<Route>| route.service.endpoints().entries().len() > asked;
     failure::may_repeat(session)
         && request.has_attempts_left()
         && request.route.as_ref().is_some_and(has_another)
