@@ -158,3 +158,20 @@ async fn a_client_that_stalls_is_not_blamed_on_an_instance_of_little_patience() 
     assert_eq!(answer.status(), Some(408), "{}", answer.text());
     Ok(())
 }
+
+#[tokio::test]
+async fn who_sends_a_large_body_in_vain_is_told_so() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    let post = || {
+        let mut request = b"POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n".to_vec();
+        request.resize(request.len() + 5_000_000, b'x');
+        request
+    };
+    let unavailable = raw(fixture.gateway.address(), &post(), PATIENCE).await?;
+    assert_eq!(unavailable.status(), Some(503), "{}", unavailable.text());
+    fixture.etcd.put(&key("goods", "dead"), free_address()?.to_string()).await?;
+    fixture.gateway.wait_instances("goods", &["dead"]).await?;
+    let unreachable = raw(fixture.gateway.address(), &post(), PATIENCE).await?;
+    assert_eq!((unreachable.status(), unreachable.closed), (Some(502), true), "{}", unreachable.text());
+    Ok(())
+}

@@ -106,19 +106,26 @@ impl Gateway {
         session.as_mut().set_pipelining_enabled(true);
     }
 
-    /// Answers without an endpoint, at once: a body that takes its time is not waited for. Its connection
-    /// is then closed, but not while the client still sends, which could undo the answer on its way.
+    /// Answers without an endpoint, at once: a body that takes its time is not waited for.
     async fn answer(&self, session: &mut Session, request: &mut Request, answer: Answer) -> Result<bool> {
-        // Where a body that is not valid ends nobody knows, and who waits for `100 Continue` never sends it.
-        let is_read = answer.status != 400 && !session.req_header().headers.contains_key(header::EXPECT);
-        if !is_read || !has_ended(session, REST).await {
+        if !answer.leaves_body(session) || !has_ended(session, REST).await {
             session.set_keepalive(None);
         }
+        self.send(session, request, answer).await?;
+        Ok(true)
+    }
+
+    /// Sends an answer of the gateway's own. A connection that is to be closed then is not while the client
+    /// still sends: that could undo the answer on its way.
+    async fn send(&self, session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
+        // The service is done with the request, however long its client takes.
+        request.permit = None;
         answer.send(session, request, &self.trace_header).await?;
-        if is_read {
+        request.ended = Some(Instant::now());
+        if answer.leaves_body(session) {
             has_ended(session, self.timeouts.body).await;
         }
-        Ok(true)
+        Ok(())
     }
 
     async fn answer_as_itself(&self, session: &mut Session, request: &Request) -> Result<bool> {
@@ -203,6 +210,7 @@ async fn has_ended(session: &mut Session, limit: Duration) -> bool {
 /// How a request waits that was sent whole at this time; none: it is still being sent.
 fn wait(session: &Session, request: &Request, since: Option<Instant>) -> waiting::Request {
     let patience = request.route.as_ref().map_or(Duration::MAX, |route| route.timeouts.first_byte);
+    let patience = request.left().map_or(patience, |left| patience.min(left));
     waiting::Request { since, patience, repeatable: since.is_some() && can_move(session, request) }
 }
 
@@ -467,7 +475,7 @@ impl ProxyHttp for Gateway {
         if let Some(answer) = answer.filter(|_| final_status(session).is_none()) {
             session.set_keepalive(None);
             // A client that is gone by now needs no answer.
-            let _ = answer.send(session, request, &self.trace_header).await;
+            let _ = self.send(session, request, answer).await;
         }
         FailToProxy { error_code: answer.map_or(0, |a| a.status), can_reuse_downstream: false }
     }
@@ -488,7 +496,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Box<Request>) {
-        let took = request.started.elapsed();
+        let took = request.took();
         if error.is_none()
             && let Some(attempt) = &mut request.attempt
         {

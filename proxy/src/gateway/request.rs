@@ -26,6 +26,8 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct Request {
     pub(super) started: Instant,
+    /// When an answer of the gateway's own was sent.
+    pub(super) ended: Option<Instant>,
     pub(super) trace: Trace,
     /// The client's address, without its port.
     pub(super) client: HeaderValue,
@@ -60,6 +62,7 @@ impl Request {
     pub(super) fn new(in_flight: InFlight, metrics: Arc<Metrics>) -> Self {
         Self {
             started: Instant::now(),
+            ended: None,
             trace: Trace::none(),
             client: HeaderValue::from_static(""),
             route: None,
@@ -145,6 +148,11 @@ impl Request {
     /// How many attempts its route permits.
     pub(super) fn most_attempts(&self) -> usize {
         self.route.as_ref().map_or(ATTEMPTS, |route| route.retry.attempts)
+    }
+
+    /// From its head to the end of its answer. (What the client sends after that may take longer.)
+    pub(super) fn took(&self) -> Duration {
+        self.ended.map_or_else(|| self.started.elapsed(), |end| end.saturating_duration_since(self.started))
     }
 
     /// How much of its whole time is left; none: it has as much as it takes.
