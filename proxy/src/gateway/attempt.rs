@@ -129,14 +129,14 @@ impl Attempt {
     }
 
     /// A failure may come fast, and says nothing of how long an answer would have taken: it counts as the
-    /// worst of late, or as longer if it was. As it came, it would draw requests to the endpoint that fails;
-    /// and without a sample the peak would fall with time, which does the same. What has never answered has
-    /// nothing to keep. (For the usual latency, by which a stall is known, that is at worst an overestimate
-    /// of an endpoint that does nothing but fail.)
+    /// usual, as the worst of late, or as what it took, whichever is longest. As it came, it would draw
+    /// requests to the endpoint that fails; and without a sample the peak would fall with time, which does
+    /// the same. What has never answered has nothing to keep. (The usual latency, by which a stall is known,
+    /// is at worst overestimated so, at an endpoint that does little but fail.)
     fn was_not_faster(&self, waited: Duration, now: Instant) {
         let latency = &self.endpoint.traffic.latency;
-        if let Some(peak) = latency.peak(now) {
-            latency.record(waited.max(Duration::from_secs_f64(peak)), now);
+        if let Some((usual, peak)) = latency.usual().zip(latency.peak(now)) {
+            latency.record(waited.max(usual).max(Duration::from_secs_f64(peak)), now);
         }
     }
 
@@ -301,6 +301,9 @@ mod tests {
         assert!((19 * MS..22 * MS).contains(&usual), "{usual:?}");
         bench.answer(500, 90 * MS);
         assert!(bench.peak() > 0.08, "slow as it failed: {}", bench.peak());
+        bench.now += 600_000 * MS;
+        bench.attempt().failed(Cause::Refused, bench.now);
+        assert!(bench.peak() > 0.019, "after a long pause: {}", bench.peak());
     }
 
     #[test]
