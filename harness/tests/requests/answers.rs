@@ -1,6 +1,9 @@
 //! Answers of the gateway's own.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -10,6 +13,12 @@ use harness::{
     http::{Connection, Request, raw},
     ports::free_address,
     stack::GatewayOptions,
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
 };
 
 use crate::{Fixture, assert_own_answer, malformed::PATIENCE};
@@ -82,5 +91,87 @@ async fn an_answer_that_breaks_off_is_broken_off_for_the_client_too() -> Result<
     assert_eq!((answer.status(), answer.answers(), answer.closed), (Some(200), 1, true), "{}", answer.text());
     assert!(answer.text().ends_with("half"), "no second answer is appended: {}", answer.text());
     assert_eq!(backend.count(), 1, "an answer that has begun is not tried again");
+    Ok(())
+}
+
+/// Sends the head of a POST of this many bytes and then a byte now and then, and reads until the answer's
+/// head is whole.
+async fn trickle(address: SocketAddr, length: usize) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream
+        .write_all(format!("POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").as_bytes())
+        .await?;
+    let (mut reader, mut writer) = stream.split();
+    let write = async {
+        while writer.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::future::pending::<Result<String>>().await
+    };
+    let read = async {
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+            anyhow::ensure!(reader.read_buf(&mut answer).await? > 0, "closed before an answer");
+        }
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    tokio::time::timeout(PATIENCE, async {
+        tokio::select! {
+            answer = read => answer,
+            never = write => never,
+        }
+    })
+    .await?
+}
+
+#[tokio::test]
+async fn an_answer_of_its_own_does_not_wait_for_a_slow_body() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    let begin = Instant::now();
+    let answer = trickle(fixture.gateway.address(), 1_000_000).await?;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_ends_with_the_requests_whole_time() -> Result<()> {
+    let routes = json!([{ "path": "/goods", "service": "goods", "timeouts": { "total": "500ms" } }]);
+    let fixture = Fixture::start(GatewayOptions::default().set("gateway/routes", routes)).await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    fixture.register("goods", &[&backend]).await?;
+    let answer = trickle(fixture.gateway.address(), 1_000_000).await?;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_is_not_blamed_on_an_instance_of_little_patience() -> Result<()> {
+    let timeouts = json!({ "first_byte": "400ms", "idle": "400ms" });
+    let routes = json!([{ "path": "/goods", "service": "goods", "timeouts": timeouts }]);
+    let fixture = Fixture::start(GatewayOptions::default().set("gateway/routes", routes)).await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    fixture.register("goods", &[&backend]).await?;
+    let head = b"POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
+    let answer = raw(fixture.gateway.address(), head, PATIENCE).await?;
+    assert_eq!(answer.status(), Some(408), "{}", answer.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_sends_a_large_body_in_vain_is_told_so() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    let post = || {
+        let mut request = b"POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n".to_vec();
+        request.resize(request.len() + 5_000_000, b'x');
+        request
+    };
+    let unavailable = raw(fixture.gateway.address(), &post(), PATIENCE).await?;
+    assert_eq!(unavailable.status(), Some(503), "{}", unavailable.text());
+    fixture.etcd.put(&key("goods", "dead"), free_address()?.to_string()).await?;
+    fixture.gateway.wait_instances("goods", &["dead"]).await?;
+    let unreachable = raw(fixture.gateway.address(), &post(), PATIENCE).await?;
+    assert_eq!((unreachable.status(), unreachable.closed), (Some(502), true), "{}", unreachable.text());
     Ok(())
 }

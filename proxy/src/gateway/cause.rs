@@ -59,7 +59,7 @@ impl Cause {
             (_, ErrorType::HTTPStatus(_)) => Self::Status,
             (_, ReadTimedout | WriteTimedout) => Self::Timeout,
             (_, ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError)
-                if attempt.reused && !attempt.is_answered() =>
+                if attempt.reused && nothing_came(error, attempt) =>
             {
                 Self::Closed
             }
@@ -67,7 +67,8 @@ impl Cause {
         }
     }
 
-    /// What it says of the endpoint. None: nothing. (A status has been told when it came.)
+    /// What it says of the endpoint. None: nothing. (A status has been told when it came; whose fault it
+    /// is that the whole time is over, the attempt knows.)
     pub fn failure(self) -> Option<Failure> {
         match self {
             Self::Refused => Some(Failure::Refused),
@@ -96,4 +97,14 @@ impl Cause {
             Self::Gateway => "gateway",
         }
     }
+}
+
+/// Whether the exchange broke before a byte of an answer came. Where it broke within the answer's head,
+/// Pingora says so in words alone.
+pub(super) fn nothing_came(error: &Error, attempt: &Attempt) -> bool {
+    use ErrorType::{ConnectionClosed, ReadError, WriteError};
+    let read = error.context.as_ref().and_then(|context| context.as_str().rsplit_once("already read: "));
+    matches!(error.etype(), ConnectionClosed | ReadError | WriteError)
+        && !attempt.was_heard()
+        && read.is_none_or(|(_, bytes)| bytes == "0")
 }

@@ -28,19 +28,21 @@ pub(super) enum Nobody {
     Full,
 }
 
-/// The next attempt: an ejected endpoint whose trial is due, else the one that balance chooses.
+/// The next attempt: an ejected endpoint whose trial is due, else the one that balance chooses. A request
+/// that has failed once tries nobody out.
 pub(super) fn attempt(
     session: &Session,
     request: &Request,
     route: &Arc<Route>,
     now: Instant,
 ) -> Result<Attempt, Nobody> {
-    if route.health.trial_may_be_due(now)
+    if request.failures().is_empty()
+        && route.health.trial_may_be_due(now)
         && let Some(attempt) = trial(session, request, route, now)
     {
         return Ok(attempt);
     }
-    let (health, limit) = (&route.health, route.health.limits.endpoint);
+    let limit = route.health.limits.endpoint;
     let endpoints = route.service.endpoints();
     let key =
         route.hash_key.as_ref().map_or(0, |key| hash_key::of(key, session.req_header(), &request.client));
@@ -51,14 +53,13 @@ pub(super) fn attempt(
     for _ in 0..DRAWS {
         let excluded = if full.is_empty() { request.tried() } else { &full };
         let Some(entry) = pick(excluded, limit) else { break };
-        let endpoint = entry.endpoint.clone();
-        if let Some(permit) = endpoint.traffic.in_flight.try_acquire(limit) {
-            return Ok(Attempt::new(endpoint, health.clone(), permit, None, now));
+        if let Some(permit) = entry.endpoint.traffic.in_flight.try_acquire(limit) {
+            return Ok(Attempt::new(entry, route.clone(), permit, now));
         }
         if full.is_empty() {
             full.extend(request.tried());
         }
-        full.push(endpoint.id);
+        full.push(entry.endpoint.id);
     }
     let is_full = limit.is_some() && pick(request.tried(), None).is_some();
     Err(if is_full { Nobody::Full } else { Nobody::There })
@@ -66,8 +67,9 @@ pub(super) fn attempt(
 
 fn trial(session: &Session, request: &Request, route: &Arc<Route>, now: Instant) -> Option<Attempt> {
     let (endpoint, trial) = route.health.trial(request.tried(), repeatable(session, request), now)?;
+    // Beyond the limit, if need be: what fills it may be what has waited there since it stalled.
     let permit = endpoint.traffic.in_flight.try_acquire(None)?;
-    Some(Attempt::new(endpoint, route.health.clone(), permit, Some(trial), now))
+    Some(Attempt::on_trial(endpoint, route.clone(), permit, trial, now))
 }
 
 /// Whether a trial that fails costs the request nothing but time.

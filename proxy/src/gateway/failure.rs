@@ -55,6 +55,12 @@ impl Answer {
         }
     }
 
+    /// Whether what is left of the request's body is read beside the answer. Where a body that is not valid
+    /// ends nobody knows; who waits for `100 Continue` never sends it, and who stalls may never do.
+    pub fn leaves_body(self, session: &Session) -> bool {
+        !matches!(self.status, 400 | 408) && !session.req_header().headers.contains_key(header::EXPECT)
+    }
+
     /// Sends the answer as the whole response.
     pub async fn send(self, session: &mut Session, request: &Request, trace_header: &Bytes) -> Result<()> {
         let body = json!({"code": -1, "message": self.message, "trace_id": request.trace.id()}).to_string();

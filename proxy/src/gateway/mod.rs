@@ -41,13 +41,17 @@ use cause::Cause;
 use choose::Nobody;
 use failure::Answer;
 pub use request::Request;
-use route::Routes;
+use route::{Route, Routes};
 
 /// The answer of the gateway itself at `/`: the readiness probe of the article's manifests.
 const SELF: &str = "gateway";
 
 /// The least time that Pingora's timers know.
 const TICK: Duration = Duration::from_millis(10);
+
+/// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not
+/// know: a small one is here by then, and the client's connection can be kept.
+const REST: Duration = Duration::from_millis(100);
 
 /// What serves requests.
 #[derive(Debug)]
@@ -102,20 +106,26 @@ impl Gateway {
         session.as_mut().set_pipelining_enabled(true);
     }
 
-    /// Answers without an endpoint. What is left of the body is read first, or the connection could not be
-    /// used again; a client that waits for `100 Continue` never sends it.
+    /// Answers without an endpoint, at once: a body that takes its time is not waited for.
     async fn answer(&self, session: &mut Session, request: &mut Request, answer: Answer) -> Result<bool> {
-        let expects = session.req_header().headers.contains_key(header::EXPECT);
-        if answer.status == 400 || expects {
+        if !answer.leaves_body(session) || !has_ended(session, REST).await {
             session.set_keepalive(None);
-        } else {
-            session.set_total_drain_timeout(Some(self.timeouts.body));
-            if session.drain_request_body().await.is_err() {
-                session.set_keepalive(None);
-            }
         }
-        answer.send(session, request, &self.trace_header).await?;
+        self.send(session, request, answer).await?;
         Ok(true)
+    }
+
+    /// Sends an answer of the gateway's own. A connection that is to be closed then is not while the client
+    /// still sends: that could undo the answer on its way.
+    async fn send(&self, session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
+        // The service is done with the request, however long its client takes.
+        request.permit = None;
+        answer.send(session, request, &self.trace_header).await?;
+        request.ended = Some(Instant::now());
+        if answer.leaves_body(session) {
+            has_ended(session, self.timeouts.body).await;
+        }
+        Ok(())
     }
 
     async fn answer_as_itself(&self, session: &mut Session, request: &Request) -> Result<bool> {
@@ -144,7 +154,6 @@ impl Gateway {
             }
         }
         let now = Instant::now();
-        route.health.budget.request(now);
         match choose::attempt(session, request, &route, now) {
             Ok(attempt) => request.target(attempt),
             Err(Nobody::Full) => {
@@ -153,6 +162,8 @@ impl Gateway {
             }
             Err(Nobody::There) => return Err(Answer::NO_ENDPOINT),
         }
+        // What was declined is no load of which retries could be a part.
+        route.health.budget.request(now);
         Ok(())
     }
 
@@ -174,7 +185,13 @@ impl Gateway {
         let Some(route) = request.route.clone().filter(|_| request.has_attempts_left()) else { return false };
         let now = Instant::now();
         let Ok(next) = choose::attempt(session, request, &route, now) else { return false };
-        if !route.health.budget.retry(now) {
+        // The budget keeps retries from being load on top of load. A connect that was refused was no load:
+        // nobody has begun with the request, and who gets it next serves it once. That is free, so that the
+        // dead of a large restart cost nobody a request; but not where the next is known to fail as well,
+        // or with all of them dead each request would knock at three doors. A connect that timed out is not
+        // free: it has cost time, and a full queue of connections is what overload looks like.
+        let is_free = cause == Cause::Refused && !next.doubted;
+        if !is_free && !route.health.budget.retry(now) {
             route.metrics.retry_denied();
             return false;
         }
@@ -182,6 +199,29 @@ impl Gateway {
         request.target(next);
         true
     }
+}
+
+/// Reads the rest of the request's body, for so long at most. Whether that was all of it.
+async fn has_ended(session: &mut Session, limit: Duration) -> bool {
+    session.set_total_drain_timeout(Some(limit));
+    session.drain_request_body().await.is_ok()
+}
+
+/// How a request waits that was sent whole at this time; none: it is still being sent.
+fn wait(session: &Session, request: &Request, since: Option<Instant>) -> waiting::Request {
+    let patience = request.route.as_ref().map_or(Duration::MAX, |route| route.timeouts.first_byte);
+    let patience = request.left().map_or(patience, |left| patience.min(left));
+    waiting::Request { since, patience, repeatable: since.is_some() && can_move(session, request) }
+}
+
+/// Whether a request can go elsewhere if its endpoint stalls. Otherwise it is better off where it is: the
+/// answer may still come.
+fn can_move(session: &Session, request: &Request) -> bool {
+    let asked = request.tried().len() + 1;
+    let has_another = |route: &Arc<Route>| route.service.endpoints().entries().len() > asked;
+    failure::may_repeat(session)
+        && request.has_attempts_left()
+        && request.route.as_ref().is_some_and(has_another)
 }
 
 /// Where one kept connection was closed, others may be: a request must not spend its attempts on them. The
@@ -223,7 +263,11 @@ impl ProxyHttp for Gateway {
             return self.answer(session, request, answer).await;
         };
         match self.routes.find(&path) {
-            Some(route) => request.route = Some(route.clone()),
+            Some(route) => {
+                // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
+                session.set_read_timeout(Some(route.timeouts.body));
+                request.route = Some(route.clone());
+            }
             None if path == "/" && matches!(head.method, Method::GET | Method::HEAD) => {
                 return self.answer_as_itself(session, request).await;
             }
@@ -280,12 +324,8 @@ impl ProxyHttp for Gateway {
         _: Option<&Digest>,
         request: &mut Box<Request>,
     ) -> Result<()> {
-        let Some(route) = &request.route else { return Ok(()) };
-        let wait = waiting::Request {
-            since: session.as_mut().is_body_empty().then(Instant::now),
-            patience: route.timeouts.first_byte,
-            repeatable: failure::is_idempotent(&session.req_header().method),
-        };
+        let since = session.as_mut().is_body_empty().then(Instant::now);
+        let wait = wait(session, request, since);
         if let Some(attempt) = &mut request.attempt {
             attempt.connected(reused, connection, wait);
         }
@@ -303,13 +343,20 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _: &mut Option<Bytes>,
         is_end: bool,
         request: &mut Box<Request>,
     ) -> Result<()> {
-        if let Some(attempt) = request.attempt.as_mut().filter(|_| is_end) {
-            attempt.sent(Instant::now());
+        if request.is_over() {
+            return Err(Error::explain(ErrorType::ReadTimedout, "the request's time is over").into_down());
+        }
+        if is_end {
+            let now = Instant::now();
+            let wait = request.is_upload().then(|| wait(session, request, Some(now)));
+            if let Some(attempt) = &mut request.attempt {
+                attempt.sent(wait, now);
+            }
         }
         Ok(())
     }
@@ -321,11 +368,13 @@ impl ProxyHttp for Gateway {
         request: &mut Box<Request>,
     ) -> Result<()> {
         let status = answer.status;
-        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(());
-        }
+        let is_final = !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(attempt) = &mut request.attempt {
-            attempt.answered(status.as_u16(), Instant::now());
+            let now = Instant::now();
+            if is_final { attempt.answered(status.as_u16(), now) } else { attempt.heard(now) }
+        }
+        if !is_final {
+            return Ok(());
         }
         let is_tried_elsewhere =
             request.route.as_ref().is_some_and(|route| route.retry.statuses.contains(&status.as_u16()));
@@ -375,9 +424,10 @@ impl ProxyHttp for Gateway {
         let Some(attempt) = &mut request.attempt else { return error };
         let cause = Cause::of_exchange(&error, attempt);
         let cause = if is_over { Cause::Total } else { cause };
+        let is_lost = matches!(cause, Cause::Broken | Cause::Closed | Cause::Stalled)
+            && cause::nothing_came(&error, attempt)
+            && failure::may_repeat(session);
         request.failed(&error, cause);
-        let is_lost =
-            matches!(cause, Cause::Broken | Cause::Closed | Cause::Stalled) && failure::may_repeat(session);
         if !is_lost {
             error.set_retry(false);
             return error;
@@ -425,7 +475,7 @@ impl ProxyHttp for Gateway {
         if let Some(answer) = answer.filter(|_| final_status(session).is_none()) {
             session.set_keepalive(None);
             // A client that is gone by now needs no answer.
-            let _ = answer.send(session, request, &self.trace_header).await;
+            let _ = self.send(session, request, answer).await;
         }
         FailToProxy { error_code: answer.map_or(0, |a| a.status), can_reuse_downstream: false }
     }
@@ -446,7 +496,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Box<Request>) {
-        let took = request.started.elapsed();
+        let took = request.took();
         if error.is_none()
             && let Some(attempt) = &mut request.attempt
         {

@@ -26,6 +26,8 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct Request {
     pub(super) started: Instant,
+    /// When an answer of the gateway's own was sent.
+    pub(super) ended: Option<Instant>,
     pub(super) trace: Trace,
     /// The client's address, without its port.
     pub(super) client: HeaderValue,
@@ -60,6 +62,7 @@ impl Request {
     pub(super) fn new(in_flight: InFlight, metrics: Arc<Metrics>) -> Self {
         Self {
             started: Instant::now(),
+            ended: None,
             trace: Trace::none(),
             client: HeaderValue::from_static(""),
             route: None,
@@ -147,6 +150,11 @@ impl Request {
         self.route.as_ref().map_or(ATTEMPTS, |route| route.retry.attempts)
     }
 
+    /// From its head to the end of its answer. (What the client sends after that may take longer.)
+    pub(super) fn took(&self) -> Duration {
+        self.ended.map_or_else(|| self.started.elapsed(), |end| end.saturating_duration_since(self.started))
+    }
+
     /// How much of its whole time is left; none: it has as much as it takes.
     pub(super) fn left(&self) -> Option<Duration> {
         let total = self.route.as_ref()?.timeouts.total?;
@@ -166,6 +174,11 @@ impl Request {
     /// Whether the last failed attempt was broken off because nothing came.
     pub(super) fn was_silent(&self) -> bool {
         matches!(self.last_cause(), Some(Cause::FirstByte | Cause::Stalled))
+    }
+
+    /// Whether the current attempt has a body to send.
+    pub(super) fn is_upload(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.upload)
     }
 
     /// Whether the current attempt has a connection.

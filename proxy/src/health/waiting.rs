@@ -4,6 +4,11 @@
 //! connection: what is shut down through it looks to Pingora as if the endpoint had closed. The second
 //! descriptor lives only as long as the request waits: a connection that is back in the pool, or closed,
 //! has none.
+//!
+//! The connection's own descriptor would not do, for all that a place is left before the connection goes back
+//! to the pool. When an exchange fails or is cancelled, Pingora closes the connection first and tells us then
+//! (`HttpProxy::proxy_to_upstream` drops the session before it calls `error_while_proxy`): in between, the
+//! number may be another connection's already, and that one would be shut down.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,10 +104,11 @@ impl Waiting {
         Some((place, !std::mem::replace(&mut list.watched, true)))
     }
 
-    /// A waiting request was sent whole.
-    pub fn sent(&self, place: &Place, now: Instant) {
+    /// What was being sent waits as this request from now on.
+    pub fn sent(&self, place: &Place, request: Request) {
+        let Request { since, patience, repeatable } = request;
         if let Some(wait) = self.list().waits.get_mut(place.0) {
-            wait.since = Some(now);
+            (wait.since, wait.patience, wait.repeatable) = (since, patience, repeatable);
         }
     }
 
@@ -233,7 +239,7 @@ mod tests {
         let upload = Request { since: None, ..request(now, true) };
         let (place, _) = waiting.enter(ours.as_raw_fd(), upload).unwrap();
         look(&waiting, now + 100 * SECOND);
-        waiting.sent(&place, now + 100 * SECOND);
+        waiting.sent(&place, request(now + 100 * SECOND, true));
         look(&waiting, now + 129 * SECOND);
         assert_eq!(waiting.leave(place), None);
     }
