@@ -47,8 +47,9 @@ pub struct Rules {
     /// How much longer the trial is kept for a request that can be repeated: 0 s to 1 min, by default
     /// 500 ms. After that any request may be it, or a service of POSTs alone would never come back.
     pub reserve: Duration,
-    /// When a trial counts as lost, and another may start: 1 s to 1 h, by default 60 s. Longer than every
-    /// timeout of an attempt; it is there so that a trial nobody answered for cannot keep an endpoint out.
+    /// When another trial may start beside one that has not ended: 1 s to 1 h, by default 60 s. A request
+    /// may take as long as its route allows, and an upload as long as its client; a trial that takes for
+    /// ever must not keep an endpoint out. One that succeeds after all still counts: see [`Passive::finish`].
     pub trial: Duration,
 }
 
@@ -206,7 +207,7 @@ pub struct Passive {
     state: State,
     /// Doublings that the next ejection would have.
     doublings: u32,
-    /// How many trials there have been: a late answer of one that counts as lost is told apart by it.
+    /// How many trials there have been: the failure of one that another has replaced is told apart by it.
     trials: u64,
 }
 
@@ -230,7 +231,7 @@ impl Passive {
 
     /// When a trial may be claimed, if nothing happens before. None: it is healthy.
     ///
-    /// While a trial is under way, this is when it will count as lost.
+    /// While a trial is under way, this is when another may start beside it.
     pub fn trial_due(&self, rules: &Rules) -> Option<Instant> {
         match self.state {
             State::Healthy { .. } => None,
@@ -291,7 +292,8 @@ impl Passive {
 
     /// Answers for a trial. `chance` is drawn from 0 to 1.
     ///
-    /// A trial that another has replaced, or that was already found stalled, changes nothing.
+    /// A trial that another has replaced can only succeed: otherwise an endpoint whose every answer takes
+    /// longer than [`Rules::trial`] would never come back. One that was already found stalled changes nothing.
     pub fn finish(
         &mut self,
         rules: &Rules,
@@ -300,8 +302,8 @@ impl Passive {
         now: Instant,
         chance: f64,
     ) -> Option<Verdict> {
-        let is_current = matches!(self.state, State::OnTrial { number, .. } if number == trial.0);
-        if !is_current {
+        let State::OnTrial { number, .. } = self.state else { return None };
+        if number != trial.0 && outcome != Outcome::Succeeded {
             return None;
         }
         match outcome {

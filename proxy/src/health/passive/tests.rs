@@ -43,6 +43,17 @@ impl Bench {
         self.finish(trial, outcome)
     }
 
+    /// Ejects it, and claims its trial and, as soon as that may be, another.
+    fn claim_two(&mut self) -> (Trial, Trial) {
+        let ejected = self.fail(Failure::Refused);
+        self.now += self.length(ejected);
+        let first = self.claim(Repeatable::Yes).expect("it is due");
+        self.now += self.rules.trial - MS;
+        assert_eq!(self.claim(Repeatable::Yes), None);
+        self.now += MS;
+        (first, self.claim(Repeatable::Yes).expect("the first takes too long"))
+    }
+
     /// The length of the ejection that this verdict begins.
     fn length(&self, verdict: Option<Verdict>) -> Duration {
         match verdict {
@@ -139,17 +150,21 @@ fn a_trial_that_is_given_back_is_free_for_the_next() {
 }
 
 #[test]
-fn a_trial_nobody_answers_for_is_replaced_and_then_counts_for_nothing() {
+fn a_trial_nobody_answers_for_is_replaced_and_its_failure_then_counts_for_nothing() {
     let mut bench = Bench::new();
-    let ejected = bench.fail(Failure::Refused);
-    bench.now += bench.length(ejected);
-    let lost = bench.claim(Repeatable::Yes).expect("it is due");
-    bench.now += bench.rules.trial - MS;
-    assert_eq!(bench.claim(Repeatable::Yes), None);
-    bench.now += MS;
-    let trial = bench.claim(Repeatable::Yes).expect("the other is lost");
-    assert_eq!(bench.finish(lost, Outcome::Failed(Failure::Refused)), None);
-    assert_eq!(bench.finish(trial, Outcome::Succeeded), Some(Verdict::Return));
+    let (first, second) = bench.claim_two();
+    assert_eq!(bench.finish(first, Outcome::Failed(Failure::Refused)), None);
+    assert_eq!(bench.finish(second, Outcome::Succeeded), Some(Verdict::Return));
+}
+
+#[test]
+fn a_trial_that_was_replaced_and_succeeds_after_all_brings_the_endpoint_back() {
+    let mut bench = Bench::new();
+    let (first, second) = bench.claim_two();
+    bench.now += bench.rules.trial / 2;
+    assert_eq!(bench.finish(first, Outcome::Succeeded), Some(Verdict::Return));
+    assert!(bench.passive.is_healthy());
+    assert_eq!(bench.finish(second, Outcome::Failed(Failure::Timeout)), None, "it is on trial no more");
 }
 
 #[test]
