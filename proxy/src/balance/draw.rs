@@ -98,13 +98,13 @@ impl<'e, 'c> Draw<'e, 'c> {
 
     /// What the endpoint's weight counts at the moment.
     pub(super) fn weight(&self, entry: &Entry) -> f32 {
-        let factor = |ramp: &Ramp| ramp.factor(entry.endpoint.appeared, self.choice.now);
+        let factor = |ramp: &Ramp| ramp.factor(entry.usable_since, self.choice.now);
         f32::from(entry.weight) * self.ramp.map_or(1.0, factor)
     }
 
     /// The part of its share that a new endpoint takes, in relation to the oldest: up to 1.
     pub(super) fn relative(&self, entry: &Entry) -> f32 {
-        self.ramp.map_or(1.0, |ramp| ramp.relative(entry.endpoint.appeared, self.choice.now))
+        self.ramp.map_or(1.0, |ramp| ramp.relative(entry.usable_since, self.choice.now))
     }
 
     /// From 0 up to, but not including, 1.
