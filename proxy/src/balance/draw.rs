@@ -67,13 +67,19 @@ impl<'e, 'c> Draw<'e, 'c> {
         declined
     }
 
-    /// Any endpoint of the best rank that has one left, by weight: a walk over all.
+    /// Any endpoint of the best rank that has one left, by weight: a walk over all. That those of a better rank
+    /// are busy is no reason to send a request to one that is known to fail: then it is nobody.
     pub(super) fn among_the_rest(&mut self) -> Option<&'e Entry> {
+        let mut best_untried: Option<Rank> = None;
         let mut best: Option<Rank> = None;
         let mut chosen = None;
         let mut total = 0.0;
         for entry in self.endpoints.entries() {
-            let Some(rank) = self.endpoints.rank(entry).filter(|_| self.takes(entry)) else { continue };
+            let Some(rank) = self.endpoints.rank(entry).filter(|_| !self.was_tried(entry)) else { continue };
+            best_untried = Some(best_untried.map_or(rank, |best| best.min(rank)));
+            if self.is_full(entry) {
+                continue;
+            }
             match best {
                 Some(best) if rank > best => continue,
                 Some(best) if rank == best => {}
@@ -86,14 +92,20 @@ impl<'e, 'c> Draw<'e, 'c> {
                 chosen = Some(entry);
             }
         }
-        chosen
+        chosen.filter(|_| best < Some(Rank::Third) || best == best_untried)
     }
 
     /// Whether the request may go there: it was not tried, and is below its limit.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
-        let Choice { tried, limit, .. } = self.choice;
-        let in_flight = || entry.endpoint.traffic.in_flight.count();
-        !tried.contains(&entry.endpoint.id) && limit.is_none_or(|limit| in_flight() < limit.get())
+        !self.was_tried(entry) && !self.is_full(entry)
+    }
+
+    fn was_tried(&self, entry: &Entry) -> bool {
+        self.choice.tried.contains(&entry.endpoint.id)
+    }
+
+    fn is_full(&self, entry: &Entry) -> bool {
+        self.choice.limit.is_some_and(|limit| entry.endpoint.traffic.in_flight.count() >= limit.get())
     }
 
     /// What the endpoint's weight counts at the moment.

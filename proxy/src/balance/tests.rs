@@ -248,6 +248,22 @@ fn an_endpoint_at_its_limit_is_passed_over() {
 }
 
 #[test]
+fn that_all_others_are_busy_sends_nothing_to_one_that_fails_but_to_one_in_doubt() {
+    let limit = NonZeroU32::new(2);
+    for balance in every_policy() {
+        let mut bench = Bench::new(balance, &[1, 1, 1]);
+        bench.judge(2, Finding::Unhealthy);
+        let _full = (bench.busy(0, 2), bench.busy(1, 2));
+        assert_eq!(bench.pick(&[], limit), None);
+        assert_eq!(bench.pick(&[1], limit), None);
+        assert_eq!(bench.pick(&[1, 2], limit), Some(2), "the last hope");
+        bench.judge(2, Finding::Healthy);
+        bench.delete(2);
+        assert_eq!(bench.pick(&[], limit), Some(2), "in doubt");
+    }
+}
+
+#[test]
 fn in_a_round_each_has_its_turns_and_the_order_is_even() {
     let mut bench = Bench::new(Balance::RoundRobin, &[1; 10]);
     let turns: Vec<_> = (0..100).map(|_| bench.pick_any()).collect();
