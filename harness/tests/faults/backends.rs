@@ -311,7 +311,7 @@ async fn a_service_that_stands_still_as_a_whole_is_waited_for() -> Result<()> {
         backend.behave(Behaviour::Freeze).await?;
     }
     // Longer than three attempts would wait for a stall each.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     for backend in &fixture.backends {
         backend.behave(Behaviour::Usual).await?;
     }

@@ -113,7 +113,8 @@ impl Service {
         Some(place)
     }
 
-    /// Looks at the requests that wait at an endpoint. False: there are none.
+    /// Looks at the requests that wait at an endpoint, and unless its whole service is silent, whether it has
+    /// stalled. False: there are none.
     pub fn look(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
         let traffic = &endpoint.traffic;
         let standing = if lock(endpoint).is_healthy() { Standing::Up } else { Standing::Doubted };
