@@ -31,6 +31,8 @@ const STEADY: Duration = Duration::from_millis(4);
 /// ...the rest is exponentially distributed, with this mean.
 const VARYING: Duration = Duration::from_millis(1);
 const SLOWNESS: u32 = 10;
+/// From one standstill of the gateway to the next.
+const PAUSE_EVERY: Duration = Duration::from_secs(15);
 const REQUESTS: u64 = 100_000;
 /// Before the figures count: endpoints get to be known.
 const WARM_UP: u64 = 5_000;
@@ -38,19 +40,43 @@ const WARM_UP: u64 = 5_000;
 const BOUND: f64 = 1.5;
 
 fn main() -> Result<()> {
-    show("light load: 500 requests a second", 500)?;
-    show("heavy load: 5,000 requests a second, of 8,000 that all could do if none were slow", 5_000)
+    show("light load: 500 requests a second", Load { rate: 500, pause: Duration::ZERO })?;
+    show(
+        "heavy load: 5,000 requests a second, of 8,000 that all could do if none were slow",
+        Load { rate: 5_000, pause: Duration::ZERO },
+    )?;
+    show(
+        "light load, and every 15 seconds the gateway stands still for 100 ms",
+        Load { rate: 500, pause: Duration::from_millis(100) },
+    )
 }
 
-fn show(title: &str, rate: u32) -> Result<()> {
+/// What the gateway has to do, and what keeps it from that.
+#[derive(Clone, Copy)]
+struct Load {
+    /// Requests a second.
+    rate: u32,
+    /// For so long it stands still, once in [`PAUSE_EVERY`].
+    pause: Duration,
+}
+
+impl Load {
+    /// When it notices what happens at this time.
+    fn notices(self, at: Duration) -> Duration {
+        let into = Duration::from_nanos((at.as_nanos() % PAUSE_EVERY.as_nanos()) as u64);
+        at + self.pause.saturating_sub(into)
+    }
+}
+
+fn show(title: &str, load: Load) -> Result<()> {
     println!("{title}\n{ENDPOINTS} endpoints, one of them {SLOWNESS} times slower");
     println!(
         "  {:14}{:>11}{:>19}{:>10}{:>14}  p99 with none slow",
         "policy", "slow gets", "others get", "p50", "p99"
     );
     for (name, balance) in policies() {
-        let with = Simulation::new(balance.clone(), rate, SLOWNESS)?.run()?;
-        let without = Simulation::new(balance, rate, 1)?.run()?;
+        let with = Simulation::new(balance.clone(), load, SLOWNESS)?.run()?;
+        let without = Simulation::new(balance, load, 1)?.run()?;
         let ratio = with.quantile(0.99)? / without.quantile(0.99)?;
         let (least, most) = with.others();
         println!(
@@ -88,6 +114,7 @@ enum Event {
 
 struct Request {
     endpoint: usize,
+    arrived: Duration,
     sent: Duration,
     _permits: [Permit; 2],
 }
@@ -102,7 +129,7 @@ struct Simulation {
     service: Arc<Service>,
     chance: Rng,
     start: Instant,
-    rate: u32,
+    load: Load,
     slowness: u32,
     /// The next event comes first; of two at once, the one that was foreseen first.
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
@@ -113,7 +140,7 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new(balance: Balance, rate: u32, slowness: u32) -> Result<Self> {
+    fn new(balance: Balance, load: Load, slowness: u32) -> Result<Self> {
         let settings = config::Service { balance, ..config::Service::default() };
         let (directory, mut writer) = directory::with_settings([("goods", settings)]);
         let instances = (0..ENDPOINTS).map(instance).collect();
@@ -123,7 +150,7 @@ impl Simulation {
             service: directory.service("goods").context("it is pinned")?,
             chance: Rng::with_seed(7),
             start: Instant::now(),
-            rate,
+            load,
             slowness,
             events: BinaryHeap::new(),
             foreseen: 0,
@@ -142,7 +169,7 @@ impl Simulation {
                     self.arrive(arrived, now)?;
                     arrived += 1;
                     if arrived < WARM_UP + REQUESTS {
-                        let pause = Duration::from_secs(1) / self.rate;
+                        let pause = Duration::from_secs(1) / self.load.rate;
                         let next = now + self.exponential(pause);
                         self.foresee(next, Event::Arrival);
                     }
@@ -155,6 +182,7 @@ impl Simulation {
     }
 
     fn arrive(&mut self, number: u64, now: Duration) -> Result<()> {
+        let (arrived, now) = (now, self.load.notices(now));
         let total = self.service.in_flight().try_acquire(None).context("there is no limit")?;
         let choice = Choice {
             tried: &[],
@@ -167,7 +195,7 @@ impl Simulation {
         let picked = &balance::pick(&endpoints, &choice).context("nobody was chosen")?.endpoint;
         let own = picked.traffic.in_flight.try_acquire(None).context("there is no limit")?;
         let endpoint = picked.instance.parse()?;
-        self.requests.insert(number, Request { endpoint, sent: now, _permits: [total, own] });
+        self.requests.insert(number, Request { endpoint, arrived, sent: now, _permits: [total, own] });
         if number >= WARM_UP {
             self.outcome.picked[endpoint] += 1;
         }
@@ -188,12 +216,12 @@ impl Simulation {
 
     fn finish(&mut self, number: u64, now: Duration) -> Result<()> {
         let request = self.requests.remove(&number).context("it was sent")?;
-        let waited = now - request.sent;
+        let noticed = self.load.notices(now);
         let endpoints = self.service.endpoints();
         let entry = endpoints.entries().get(request.endpoint).context("nobody leaves")?;
-        entry.endpoint.traffic.latency.record(waited, self.start + now);
+        entry.endpoint.traffic.latency.record(noticed - request.sent, self.start + noticed);
         if number >= WARM_UP {
-            self.outcome.waited.push(waited);
+            self.outcome.waited.push(noticed - request.arrived);
         }
         self.servers[request.endpoint].busy -= 1;
         if let Some(next) = self.servers[request.endpoint].waiting.pop_front() {

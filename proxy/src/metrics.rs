@@ -11,6 +11,7 @@ use prometheus::{
 use registry::status::Status;
 
 use crate::directory::{Directory, State};
+use crate::health::active;
 use crate::health::passive::Reason;
 
 /// From 0.5 ms, a proxied request on one machine, to 30 s, the longest wait for a first byte.
@@ -29,6 +30,7 @@ pub struct Metrics {
     limited: IntCounterVec,
     endpoints: IntGaugeVec,
     ejections: IntCounterVec,
+    checks: IntCounterVec,
     panic: IntGaugeVec,
     registry_revision: IntGauge,
     registry_live: IntGauge,
@@ -104,8 +106,18 @@ impl Metrics {
             ejections: register(
                 &registry,
                 IntCounterVec::new(
-                    opts("ejections_total", "Endpoints ejected, by service and reason."),
+                    opts(
+                        "ejections_total",
+                        "Ejections of endpoints, failed trials too, by service and reason.",
+                    ),
                     &["service", "reason"],
+                ),
+            )?,
+            checks: register(
+                &registry,
+                IntCounterVec::new(
+                    opts("checks_total", "Endpoints asked whether they are well, by service and outcome."),
+                    &["service", "outcome"],
                 ),
             )?,
             panic: register(
@@ -209,7 +221,17 @@ impl Metrics {
         self.snapshot_failures.inc();
     }
 
-    /// Counts an endpoint that was ejected.
+    /// Counts a check of an endpoint. None: the gateway could not ask.
+    pub fn checked(&self, service: &str, outcome: Option<active::Outcome>) {
+        let outcome = match outcome {
+            Some(active::Outcome::Passed) => "passed",
+            Some(active::Outcome::Failed) => "failed",
+            None => "unknown",
+        };
+        self.checks.with_label_values(&[service, outcome]).inc();
+    }
+
+    /// Counts an ejection of an endpoint, be it the first or after a trial that failed.
     pub fn ejected(&self, service: &str, why: Reason) {
         self.ejections.with_label_values(&[service, why.as_str()]).inc();
     }

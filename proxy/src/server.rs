@@ -108,7 +108,7 @@ fn build(
     let (verdicts, found) = verdict::channel();
     let discovery = discovery.with_verdicts(found);
     let watch = Arc::new(Watch::default());
-    let checks = Checks::new(&directory, &verdicts)
+    let checks = Checks::new(&directory, &verdicts, &metrics)
         .map_err(|(service, source)| StartError::Check { service, source })?;
     let health = health::services(&directory, &config.services, &verdicts, &watch);
     let gateway =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use harness::{
     backend::{Backend, Behaviour, Reply},
     etcd::{Etcd, key},
@@ -10,6 +10,7 @@ use harness::{
     ports::free_address,
     process::Signal,
     stack::{Gateway, GatewayOptions, Services},
+    wait::eventually,
 };
 use serde_json::json;
 
@@ -103,10 +104,16 @@ async fn a_status_is_tried_elsewhere_where_the_route_says_so() -> Result<()> {
     let half = || Behaviour::Sometimes { share: 0.5, seed: 7, reply: Reply::status(503) };
     let fixture = Fixture::start(4, route(json!({ "statuses": [503] }))).await?;
     fixture.backends[0].behave(half()).await?;
-    let outcome = fixture.gets().run_for(Duration::from_secs(4)).await;
-    let failures = fixture.gateway.metric("leaseway_retries_total", &[r#"reason="status""#]).await?
-        + outcome.failed as f64;
-    assert!(failures > 20.0, "it failed only {failures} times: nothing is shown");
+    let load = fixture.gets().start();
+    let retried = async || fixture.gateway.metric("leaseway_retries_total", &[r#"reason="status""#]).await;
+    eventually("it has failed often enough", PATIENCE, async || {
+        let retried = retried().await?;
+        ensure!(retried >= 20.0, "it failed only {retried} times: nothing is shown");
+        Ok(())
+    })
+    .await?;
+    let outcome = load.stop().await;
+    let failures = retried().await? + outcome.failed as f64;
     assert!((outcome.failed as f64) < 0.02 * failures, "{} of {failures} reached a client", outcome.failed);
     Ok(())
 }
@@ -293,6 +300,24 @@ async fn a_frozen_backend_is_ejected_its_gets_move_on_and_it_returns() -> Result
     assert!(outcome.latency(1.0) < PATIENCE, "{:?}", outcome.latency(1.0));
     let moved = fixture.gateway.metric("leaseway_retries_total", &[r#"reason="stalled""#]).await?;
     assert!(moved >= 3.0, "only {moved} requests moved elsewhere");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_that_stands_still_as_a_whole_is_waited_for() -> Result<()> {
+    let fixture = Fixture::start(3, GatewayOptions::default()).await?;
+    let load = fixture.gets().start();
+    load.wait_begun(400, PATIENCE).await?;
+    for backend in &fixture.backends {
+        backend.behave(Behaviour::Freeze).await?;
+    }
+    // Longer than three attempts would wait for a stall each.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for backend in &fixture.backends {
+        backend.behave(Behaviour::Usual).await?;
+    }
+    load.wait_begun(load.begun() + 200, PATIENCE).await?;
+    assert_none_failed(&load.stop().await);
     Ok(())
 }
 

@@ -67,13 +67,19 @@ impl<'e, 'c> Draw<'e, 'c> {
         declined
     }
 
-    /// Any endpoint of the best rank that has one left, by weight: a walk over all.
+    /// Any endpoint of the best rank that has one left, by weight: a walk over all. That those of a better rank
+    /// are busy is no reason to send a request to one that is known to fail: then it is nobody.
     pub(super) fn among_the_rest(&mut self) -> Option<&'e Entry> {
+        let mut best_untried: Option<Rank> = None;
         let mut best: Option<Rank> = None;
         let mut chosen = None;
         let mut total = 0.0;
         for entry in self.endpoints.entries() {
-            let Some(rank) = self.endpoints.rank(entry).filter(|_| self.takes(entry)) else { continue };
+            let Some(rank) = self.endpoints.rank(entry).filter(|_| !self.was_tried(entry)) else { continue };
+            best_untried = Some(best_untried.map_or(rank, |best| best.min(rank)));
+            if self.is_full(entry) {
+                continue;
+            }
             match best {
                 Some(best) if rank > best => continue,
                 Some(best) if rank == best => {}
@@ -86,25 +92,31 @@ impl<'e, 'c> Draw<'e, 'c> {
                 chosen = Some(entry);
             }
         }
-        chosen
+        chosen.filter(|_| best < Some(Rank::Third) || best == best_untried)
     }
 
     /// Whether the request may go there: it was not tried, and is below its limit.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
-        let Choice { tried, limit, .. } = self.choice;
-        let in_flight = || entry.endpoint.traffic.in_flight.count();
-        !tried.contains(&entry.endpoint.id) && limit.is_none_or(|limit| in_flight() < limit.get())
+        !self.was_tried(entry) && !self.is_full(entry)
+    }
+
+    fn was_tried(&self, entry: &Entry) -> bool {
+        self.choice.tried.contains(&entry.endpoint.id)
+    }
+
+    fn is_full(&self, entry: &Entry) -> bool {
+        self.choice.limit.is_some_and(|limit| entry.endpoint.traffic.in_flight.count() >= limit.get())
     }
 
     /// What the endpoint's weight counts at the moment.
     pub(super) fn weight(&self, entry: &Entry) -> f32 {
-        let factor = |ramp: &Ramp| ramp.factor(entry.endpoint.appeared, self.choice.now);
+        let factor = |ramp: &Ramp| ramp.factor(entry.usable_since, self.choice.now);
         f32::from(entry.weight) * self.ramp.map_or(1.0, factor)
     }
 
     /// The part of its share that a new endpoint takes, in relation to the oldest: up to 1.
     pub(super) fn relative(&self, entry: &Entry) -> f32 {
-        self.ramp.map_or(1.0, |ramp| ramp.relative(entry.endpoint.appeared, self.choice.now))
+        self.ramp.map_or(1.0, |ramp| ramp.relative(entry.usable_since, self.choice.now))
     }
 
     /// From 0 up to, but not including, 1.

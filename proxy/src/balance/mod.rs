@@ -42,7 +42,8 @@ pub struct Choice<'c> {
 }
 
 /// Chooses an endpoint that was not tried for this request and is below its limit: of the best rank that has
-/// one left. None: there is no other.
+/// one left. One that is known to fail only where no other is left that was not tried, busy or not. None:
+/// there is nobody.
 pub fn pick<'e>(endpoints: &'e Endpoints, choice: &Choice<'_>) -> Option<&'e Entry> {
     let mut draw = Draw::new(endpoints, choice);
     let picked = match endpoints.plan() {

@@ -10,6 +10,7 @@ use super::*;
 use crate::config::{self, Balance, HashKey};
 use crate::directory::{self, Directory, Service, Writer};
 use crate::health::limits::Permit;
+use crate::health::verdict::Finding;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -94,6 +95,11 @@ impl Bench {
     fn remove(&mut self, n: u16) {
         self.delete(n);
         self.writer.remove(&"goods".into(), &id(n)).unwrap();
+        self.publish();
+    }
+
+    fn judge(&mut self, n: u16, finding: Finding) {
+        self.writer.judged(&self.entry(n).endpoint, finding);
         self.publish();
     }
 
@@ -238,6 +244,22 @@ fn an_endpoint_at_its_limit_is_passed_over() {
         drop(full);
         assert_eq!(bench.pick(&[], limit), Some(1));
         drop(all_full);
+    }
+}
+
+#[test]
+fn that_all_others_are_busy_sends_nothing_to_one_that_fails_but_to_one_in_doubt() {
+    let limit = NonZeroU32::new(2);
+    for balance in every_policy() {
+        let mut bench = Bench::new(balance, &[1, 1, 1]);
+        bench.judge(2, Finding::Unhealthy);
+        let _full = (bench.busy(0, 2), bench.busy(1, 2));
+        assert_eq!(bench.pick(&[], limit), None);
+        assert_eq!(bench.pick(&[1], limit), None);
+        assert_eq!(bench.pick(&[1, 2], limit), Some(2), "the last hope");
+        bench.judge(2, Finding::Healthy);
+        bench.delete(2);
+        assert_eq!(bench.pick(&[], limit), Some(2), "in doubt");
     }
 }
 
@@ -461,7 +483,7 @@ fn a_new_endpoint_starts_with_a_tenth_of_its_share_and_grows() {
         let tolerance = if matches!(balance, Balance::Hash(_)) { 0.06 } else { 0.012 };
         let mut bench = slow_start(balance.clone(), &[1; 4]);
         bench.put(instance(&id(4), 1, address(4)));
-        let appeared = bench.entry(4).endpoint.appeared.unwrap();
+        let appeared = bench.entry(4).usable_since.unwrap();
         for (age, weight) in [(0, 0.1), (5, 0.55), (10, 1.0), (100, 1.0)] {
             bench.now = appeared + age * SECOND;
             let shares = bench.shares(50_000);
@@ -474,7 +496,7 @@ fn a_new_endpoint_starts_with_a_tenth_of_its_share_and_grows() {
 fn who_is_far_outnumbered_by_new_ones_keeps_nearly_his_share() {
     let mut bench = slow_start(Balance::Random, &[1]);
     (1..10).for_each(|n| bench.put(instance(&id(n), 1, address(n))));
-    bench.now = bench.entry(1).endpoint.appeared.unwrap();
+    bench.now = bench.entry(1).usable_since.unwrap();
     // 1 of 1 + 9 x 0.1, less those choices for which sixteen draws were declined.
     assert_near(bench.shares(50_000)[&0], 0.526, 0.03);
 }
@@ -495,7 +517,7 @@ fn where_all_are_new_all_have_their_shares() {
 fn a_key_that_a_growing_endpoint_has_got_stays_with_it() {
     let mut bench = slow_start(Balance::Hash(HashKey::Path), &[1; 4]);
     bench.put(instance(&id(4), 1, address(4)));
-    let appeared = bench.entry(4).endpoint.appeared.unwrap();
+    let appeared = bench.entry(4).usable_since.unwrap();
     let mut had = BTreeSet::new();
     for age in 0..=10 {
         bench.now = appeared + age * SECOND;
@@ -509,17 +531,41 @@ fn a_key_that_a_growing_endpoint_has_got_stays_with_it() {
 #[test]
 fn a_slow_start_belongs_to_new_identities_alone() {
     let mut bench = slow_start(Balance::Random, &[1, 1]);
-    assert_eq!(bench.entry(0).endpoint.appeared, None, "it was there before the gateway");
+    assert_eq!(bench.entry(0).usable_since, None, "it was there before the gateway");
     bench.put(instance(&id(2), 1, address(2)));
-    let appeared = bench.entry(2).endpoint.appeared;
+    let appeared = bench.entry(2).usable_since;
     assert!(appeared.is_some());
     bench.put(Instance { lease: 8, revision: 5, ..instance(&id(2), 3, address(2)) });
-    assert_eq!(bench.entry(2).endpoint.appeared, appeared, "a new lease, another weight");
+    assert_eq!(bench.entry(2).usable_since, appeared, "a new lease, another weight");
     bench.delete(0);
     bench.put(instance(&id(0), 1, address(0)));
-    assert_eq!(bench.entry(0).endpoint.appeared, None, "it was in doubt");
+    assert_eq!(bench.entry(0).usable_since, None, "it was in doubt");
     bench.put(instance(&id(0), 1, [10, 9, 9, 9]));
-    assert!(bench.entry(0).endpoint.appeared >= appeared, "another address is another endpoint");
+    assert!(bench.entry(0).usable_since >= appeared, "another address is another endpoint");
+}
+
+#[test]
+fn a_slow_start_begins_when_the_first_check_has_passed() {
+    let check = config::Check {
+        probe: config::Probe::Tcp,
+        interval: SECOND,
+        timeout: SECOND,
+        healthy: NonZeroU32::MIN,
+        unhealthy: NonZeroU32::MIN,
+        initially: config::Initially::Unhealthy,
+    };
+    let settings = config::Service { slow_start: 10 * SECOND, check: Some(check), ..Default::default() };
+    let mut bench = Bench::with(settings, &[1]);
+    bench.judge(0, Finding::Healthy);
+    assert_eq!(bench.entry(0).usable_since, None, "it was there before the gateway");
+    bench.put(instance(&id(1), 1, address(1)));
+    let appeared = bench.entry(1).usable_since;
+    bench.judge(1, Finding::Healthy);
+    let usable = bench.entry(1).usable_since;
+    assert!(usable > appeared, "{usable:?} is not after {appeared:?}");
+    bench.judge(1, Finding::Unhealthy);
+    bench.judge(1, Finding::Healthy);
+    assert_eq!(bench.entry(1).usable_since, usable, "it is new once");
 }
 
 #[test]

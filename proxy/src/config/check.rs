@@ -112,12 +112,17 @@ enum ProbeError {
 fn parse_probe(text: &str) -> Result<Probe, ProbeError> {
     match text {
         "tcp" => Ok(Probe::Tcp),
-        path if path.starts_with('/') => match path.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+        path if path.starts_with('/') => match path.chars().find(|c| !is_of_url(*c)) {
             Some(character) => Err(ProbeError::Character(character)),
             None => Ok(Probe::Http { path: path.to_owned(), statuses: Vec::new() }),
         },
         _ => Err(ProbeError::Unknown),
     }
+}
+
+/// Whether path or query may have it (RFC 3986, 3.3 and 3.4), its part in a `%XX` included.
+fn is_of_url(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%".contains(character)
 }
 
 fn statuses(list: &Value<'_>) -> Option<Vec<u16>> {
@@ -134,5 +139,20 @@ fn initially(value: Value<'_>) -> Option<Initially> {
         "up" => Some(Initially::Up),
         "unhealthy" => Some(Initially::Unhealthy),
         _ => value.mismatch("up or unhealthy"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_for_a_path_can_be_asked_for() {
+        let paths = (0..128_u8).map(char::from).map(|character| format!("/a{character}?a={character}"));
+        let taken: Vec<_> = paths.filter(|path| parse_probe(path).is_ok()).collect();
+        assert_eq!(taken.len(), 26 + 26 + 10 + 20);
+        for path in taken {
+            assert!(path.parse::<http::uri::PathAndQuery>().is_ok(), "{path}");
+        }
     }
 }

@@ -23,16 +23,14 @@ pub struct Endpoint {
     pub instance: Arc<str>,
     /// Where it answers.
     pub address: SocketAddr,
-    /// When it first appeared; none: before the gateway.
-    pub appeared: Option<Instant>,
     /// What requests have left behind there.
     pub traffic: Traffic,
 }
 
 impl Endpoint {
-    /// One that nothing was sent to yet, and that was there before the gateway. `id` is never used again.
+    /// One that nothing was sent to yet. `id` is never used again.
     pub fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
-        Self { id, service, instance, address, appeared: None, traffic: Traffic::new(Instant::now()) }
+        Self { id, service, instance, address, traffic: Traffic::new(Instant::now()) }
     }
 }
 
@@ -51,6 +49,9 @@ pub struct Entry {
     pub standing: Standing,
     /// What traffic and probes say of the endpoint.
     pub health: Health,
+    /// When the endpoint could first be used: when it appeared, or where it is to pass a check before, when
+    /// it had. None: before the gateway.
+    pub usable_since: Option<Instant>,
     /// What the registration says for people and policies; none if that is nothing.
     pub metadata: Option<Arc<BTreeMap<String, String>>>,
 }
@@ -221,7 +222,8 @@ mod tests {
     fn entry(weight: u16, standing: Standing) -> Entry {
         let endpoint = Endpoint::new(1, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
         let (endpoint, health) = (Arc::new(endpoint), Health::default());
-        Entry { endpoint, weight, lease: 7, revision: 3, standing, health, metadata: None }
+        let usable_since = None;
+        Entry { endpoint, weight, lease: 7, revision: 3, standing, health, usable_since, metadata: None }
     }
 
     #[test]

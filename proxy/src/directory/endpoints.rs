@@ -21,7 +21,7 @@ impl Endpoints {
         endpoints.best = endpoints.entries.iter().filter_map(|entry| endpoints.rank(entry)).min();
         endpoints.cumulative = endpoints.sum();
         let best = endpoints.entries.iter().filter(|entry| endpoints.is_best(entry));
-        endpoints.ramp = Ramp::new(best.map(|entry| entry.endpoint.appeared), policy.slow_start);
+        endpoints.ramp = Ramp::new(best.map(|entry| entry.usable_since), policy.slow_start);
         endpoints.plan = policy.plan(&endpoints, builder);
         endpoints
     }

@@ -27,7 +27,7 @@ pub use endpoints::Endpoints;
 pub use plan::{Hashing, Plan, Schedule};
 pub use ring::{Ring, hash, mix};
 pub use slow_start::Ramp;
-pub use writer::{Changed, Kind, Writer};
+pub use writer::{Changed, Kind, Novelty, Writer};
 
 /// Every service by its name.
 pub type Services = BTreeMap<Arc<str>, Arc<Service>>;

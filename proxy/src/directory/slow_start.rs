@@ -1,7 +1,7 @@
 //! Slow start: how large the share of a new endpoint is already.
 //!
 //! Nothing is published as a share grows: it is computed when somebody is chosen, from the time that has
-//! passed since the endpoint appeared.
+//! passed since the endpoint could first be used.
 
 use std::time::{Duration, Instant};
 
@@ -12,22 +12,22 @@ const FIRST: f32 = 0.1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ramp {
     length: Duration,
-    /// When the oldest appeared; none: before the gateway.
+    /// Since when the oldest is usable; none: before the gateway.
     oldest: Option<Instant>,
     /// When the newest has its full share.
     over: Instant,
 }
 
 impl Ramp {
-    /// The ramp of endpoints that appeared then (none: before the gateway); none, if it has no length or
+    /// The ramp of endpoints usable since then (none: before the gateway); none, if it has no length or
     /// nobody is new.
     pub(super) fn new(
-        appeared: impl Iterator<Item = Option<Instant>> + Clone,
+        since: impl Iterator<Item = Option<Instant>> + Clone,
         length: Duration,
     ) -> Option<Self> {
-        let newest = appeared.clone().flatten().max().filter(|_| !length.is_zero())?;
+        let newest = since.clone().flatten().max().filter(|_| !length.is_zero())?;
         // None is less than any time, and older.
-        Some(Self { length, oldest: appeared.min()?, over: newest + length })
+        Some(Self { length, oldest: since.min()?, over: newest + length })
     }
 
     /// Whether everybody has grown up.
@@ -35,18 +35,18 @@ impl Ramp {
         now >= self.over
     }
 
-    /// What an endpoint's weight counts at the moment: a tenth when it appeared, from there in a straight
+    /// What an endpoint's weight counts at the moment: a tenth at first, from there in a straight
     /// line up to 1.
-    pub fn factor(&self, appeared: Option<Instant>, now: Instant) -> f32 {
-        let Some(appeared) = appeared else { return 1.0 };
-        let age = now.saturating_duration_since(appeared).as_secs_f32() / self.length.as_secs_f32();
+    pub fn factor(&self, since: Option<Instant>, now: Instant) -> f32 {
+        let Some(since) = since else { return 1.0 };
+        let age = now.saturating_duration_since(since).as_secs_f32() / self.length.as_secs_f32();
         (FIRST + (1.0 - FIRST) * age).min(1.0)
     }
 
     /// The same in relation to the oldest endpoint, 1 at most. Shares depend on nothing else, and so nobody
     /// is held back where all are new.
-    pub fn relative(&self, appeared: Option<Instant>, now: Instant) -> f32 {
-        (self.factor(appeared, now) / self.factor(self.oldest, now)).min(1.0)
+    pub fn relative(&self, since: Option<Instant>, now: Instant) -> f32 {
+        (self.factor(since, now) / self.factor(self.oldest, now)).min(1.0)
     }
 }
 
@@ -56,8 +56,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn ramp(appeared: &[Option<Instant>]) -> Option<Ramp> {
-        Ramp::new(appeared.iter().copied(), 10 * SECOND)
+    fn ramp(since: &[Option<Instant>]) -> Option<Ramp> {
+        Ramp::new(since.iter().copied(), 10 * SECOND)
     }
 
     #[test]

@@ -51,6 +51,15 @@ pub enum Kind {
     Deleted,
 }
 
+/// Whether health's finding was news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Novelty {
+    /// The endpoint was not known to be so.
+    New,
+    /// It was.
+    Known,
+}
+
 /// Stages updates and publishes them.
 #[derive(Debug)]
 pub struct Writer {
@@ -207,19 +216,28 @@ impl Writer {
         let known = self.entry(&service, &id);
         let before = known.map(|entry| entry.endpoint.clone());
         let same = known.filter(|entry| entry.endpoint.address == record.address);
-        let same = same.map(|entry| (entry.endpoint.clone(), entry.health));
-        let (endpoint, health) = same.unwrap_or_else(|| {
+        let same = same.map(|entry| (entry.endpoint.clone(), entry.health, entry.usable_since));
+        let (endpoint, health, usable_since) = same.unwrap_or_else(|| {
             self.next_id += 1;
             let (service, instance) = (service.clone(), id);
             // What the first list shows was there before the gateway looked.
-            let appeared = self.synced.then(Instant::now);
+            let usable_since = self.synced.then(Instant::now);
             let endpoint = Endpoint::new(self.next_id, service, instance, record.address);
             let health = self.initial_health(&endpoint.service);
-            (Arc::new(Endpoint { appeared, ..endpoint }), health)
+            (Arc::new(endpoint), health, usable_since)
         });
         let metadata = Some(record.metadata).filter(|metadata| !metadata.is_empty()).map(Arc::new);
         let weight = record.weight;
-        let entry = Entry { endpoint: endpoint.clone(), weight, lease, revision, standing, health, metadata };
+        let entry = Entry {
+            endpoint: endpoint.clone(),
+            weight,
+            lease,
+            revision,
+            standing,
+            health,
+            usable_since,
+            metadata,
+        };
         self.staged.entry(service.clone()).or_default().insert(entry);
         self.dirty.insert(service);
         (before, endpoint)
@@ -277,24 +295,29 @@ impl Writer {
         Some(standing)
     }
 
-    /// Notes what health found of an endpoint. False: it is gone or has been replaced, or this was known.
-    pub fn judged(&mut self, endpoint: &Endpoint, finding: Finding) -> bool {
-        let Some(staged) = self.staged.get_mut(&endpoint.service) else { return false };
-        let entry =
-            staged.entries.get_mut(&endpoint.instance).filter(|entry| entry.endpoint.id == endpoint.id);
-        let Some(entry) = entry else { return false };
+    /// Notes what health found of an endpoint. None: it is gone or has been replaced.
+    pub fn judged(&mut self, endpoint: &Endpoint, finding: Finding) -> Option<Novelty> {
+        let staged = self.staged.get_mut(&endpoint.service)?;
+        let entry = staged.entries.get_mut(&endpoint.instance)?;
+        if entry.endpoint.id != endpoint.id {
+            return None;
+        }
         let before = entry.health;
+        if finding == Finding::Healthy && before.unproven {
+            // What was there before the gateway is not new.
+            entry.usable_since = entry.usable_since.map(|_| Instant::now());
+        }
         match finding {
             Finding::Ejected(why) => entry.health.ejected = Some(why),
             Finding::Returned => entry.health.ejected = None,
             Finding::Unhealthy => (entry.health.unhealthy, entry.health.unproven) = (true, false),
             Finding::Healthy => (entry.health.unhealthy, entry.health.unproven) = (false, false),
         }
-        let changed = entry.health != before;
-        if changed {
-            self.dirty.insert(endpoint.service.clone());
+        if entry.health == before {
+            return Some(Novelty::Known);
         }
-        changed
+        self.dirty.insert(endpoint.service.clone());
+        Some(Novelty::New)
     }
 
     /// How many endpoints of a service are registered and not draining.

@@ -18,7 +18,7 @@ use super::probes::{Outcome, Probes};
 use super::snapshot::{File, Snapshot};
 use super::{now, sleep_until};
 use crate::config;
-use crate::directory::{Changed, Endpoint, Kind, Probe, Standing, Writer};
+use crate::directory::{Changed, Endpoint, Kind, Novelty, Probe, Standing, Writer};
 use crate::health::verdict::{Finding, Verdict};
 use crate::metrics::Metrics;
 
@@ -160,14 +160,18 @@ impl<R: FnOnce()> Feed<R> {
 
     /// Health has found something. Of an endpoint that is gone or was replaced, nobody wants to know.
     fn judged(&mut self, Verdict { endpoint, finding }: Verdict) {
-        if !self.writer.judged(&endpoint, finding) {
+        let Some(novelty) = self.writer.judged(&endpoint, finding) else { return };
+        let (service, instance) = (&*endpoint.service, &*endpoint.instance);
+        if let Finding::Ejected(why) = finding {
+            // A trial that failed is one more: what goes on failing shows in the rate.
+            self.metrics.ejected(service, why);
+        }
+        if novelty == Novelty::Known {
             return;
         }
-        let (service, instance) = (&*endpoint.service, &*endpoint.instance);
         let address = endpoint.address.to_string();
         match finding {
             Finding::Ejected(why) => {
-                self.metrics.ejected(service, why);
                 tracing::warn!(service, instance, address, reason = why.as_str(), "endpoint ejected");
             }
             Finding::Returned => tracing::info!(service, instance, address, "endpoint returned"),

@@ -44,9 +44,8 @@ impl ServiceDiscovery for ServiceEndpoints {
                 ext: Default::default(),
             };
             backend.ext.insert(entry.endpoint.clone());
-            let is_best = entry.rank().is_some() && entry.rank() == endpoints.best();
             // Two instances at one address are one backend to Pingora.
-            *readiness.entry(key_of(&backend)).or_default() |= is_best;
+            *readiness.entry(key_of(&backend)).or_default() |= endpoints.is_best(entry);
             backends.insert(backend);
         }
         Ok((backends, readiness))

@@ -19,6 +19,7 @@ use super::active::{Active, Outcome, Thresholds, Verdict};
 use super::verdict::{Finding, Verdicts};
 use crate::config::{Check, Initially, Probe};
 use crate::directory::{self, Directory, Endpoint, Endpoints, Entry};
+use crate::metrics::Metrics;
 
 /// Checks in flight at once, of all services. The others wait for their turn, the longest waiting first.
 const MAX_RUNNING: usize = 64;
@@ -35,6 +36,7 @@ pub struct Checks {
     waiting: BTreeSet<(Instant, usize, u64)>,
     running: JoinSet<Ended>,
     verdicts: Verdicts,
+    metrics: Arc<Metrics>,
 }
 
 /// A service whose endpoints are asked.
@@ -72,7 +74,11 @@ impl Checks {
     ///
     /// # Errors
     /// The service whose check cannot be made into a request, and why.
-    pub fn new(directory: &Directory, verdicts: &Verdicts) -> Result<Self, (Arc<str>, Box<Error>)> {
+    pub fn new(
+        directory: &Directory,
+        verdicts: &Verdicts,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, (Arc<str>, Box<Error>)> {
         let mut services = Vec::new();
         for service in directory.services().values() {
             if let Some(check) = &service.settings().check {
@@ -81,11 +87,11 @@ impl Checks {
                 services.push(Service::new(service.clone(), check.clone(), prober));
             }
         }
-        Ok(Self::of(services, verdicts.clone()))
+        Ok(Self::of(services, verdicts.clone(), metrics.clone()))
     }
 
-    fn of(services: Vec<Service>, verdicts: Verdicts) -> Self {
-        Self { services, waiting: BTreeSet::new(), running: JoinSet::new(), verdicts }
+    fn of(services: Vec<Service>, verdicts: Verdicts, metrics: Arc<Metrics>) -> Self {
+        Self { services, waiting: BTreeSet::new(), running: JoinSet::new(), verdicts, metrics }
     }
 
     /// Asks until the process ends; returns at once if there is nobody to ask.
@@ -168,6 +174,7 @@ impl Checks {
             Err(_) => return,
         };
         let Some(service) = self.services.get_mut(place) else { return };
+        self.metrics.checked(service.service.name(), outcome);
         let Some(asked) = service.asked.get_mut(&id) else { return };
         let next = begun + service.check.interval;
         asked.next = Some(next);

@@ -10,6 +10,12 @@ const TIME_CONSTANT: f64 = 10.0;
 /// must not stand for all.
 const HEAVIEST: f64 = 0.05;
 
+/// The least that a shorter sample weighs against a peak: a few dozen of them refute it, however fast they
+/// come. By time alone the peak of a busy endpoint would be the worst of some thousand answers, which any
+/// endpoint has; and a moment in which the gateway itself stood still would make all look equally slow for
+/// as long as it takes to be forgotten, those that are slow among them.
+const REFUTED: f64 = 1.0 / 16.0;
+
 /// The weight of the first sample, which has no time before it. Low, so that the slow first answer of a
 /// cold instance is soon outweighed.
 const FIRST: f64 = 0.001;
@@ -31,15 +37,17 @@ const LONGEST: f64 = 86_400.0;
 ///
 /// [`peak`](Self::peak) is Finagle's peak EWMA (`PeakEwma.scala`; linkerd and tower have it too): a longer
 /// time counts at once and wholly, shorter ones bring it down slowly. Balance is to leave a slow endpoint at
-/// the first sign, and to come back with care.
+/// the first sign, and to come back with care. Unlike there, a shorter one has a least weight.
 ///
-/// Readers and writers are lock-free; [`record`](Self::record) is three atomic writes. All are relaxed: each
+/// Readers and writers are lock-free; [`record`](Self::record) is four atomic writes. All are relaxed: each
 /// number stands for itself.
 #[derive(Debug)]
 pub struct Latency {
     origin: Instant,
     /// When the last sample came, in nanoseconds since `origin`.
     sampled: AtomicU64,
+    /// When the youngest of the requests that were answered was sent, likewise; 0: none was answered.
+    youngest: AtomicU64,
     /// A [`Mean`]'s bits.
     mean: AtomicU64,
     /// Seconds, as an `f64`'s bits; not a number before the first sample.
@@ -50,7 +58,13 @@ impl Latency {
     /// One without a sample. `origin` is any moment before the first.
     pub fn new(origin: Instant) -> Self {
         let (mean, peak) = (Mean::default().to_bits(), f64::NAN.to_bits());
-        Self { origin, sampled: AtomicU64::new(0), mean: mean.into(), peak: peak.into() }
+        Self {
+            origin,
+            sampled: AtomicU64::new(0),
+            youngest: AtomicU64::new(0),
+            mean: mean.into(),
+            peak: peak.into(),
+        }
     }
 
     /// Takes the time that a request waited for the first byte of its answer; `now` is when it came.
@@ -58,6 +72,8 @@ impl Latency {
     /// Samples of one nanosecond share the weight of the first of them.
     pub fn record(&self, waited: Duration, now: Instant) {
         let now = self.since_origin(now);
+        let sent = now.saturating_sub(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        self.youngest.fetch_max(sent, Ordering::Relaxed);
         let before = self.sampled.fetch_max(now, Ordering::Relaxed);
         let recency = recency(now.saturating_sub(before));
         let waited = waited.as_secs_f64().min(LONGEST);
@@ -70,6 +86,13 @@ impl Latency {
     pub fn usual(&self) -> Option<Duration> {
         let mean = Mean::from_bits(self.mean.load(Ordering::Relaxed));
         (mean.weight > 0.0).then(|| Duration::from_secs_f32(mean.seconds))
+    }
+
+    /// When the youngest of the requests that were answered was sent; none before the first sample. What has
+    /// waited for longer than that has been overtaken.
+    pub fn youngest(&self) -> Option<Instant> {
+        let nanos = self.youngest.load(Ordering::Relaxed);
+        (nanos > 0).then(|| self.origin + Duration::from_nanos(nanos))
     }
 
     /// The peak in seconds; none before the first sample. It decays to 0 as none come, so that an endpoint
@@ -92,7 +115,7 @@ fn recency(nanoseconds: u64) -> f64 {
 }
 
 fn peak(peak: f64, sample: f64, recency: f64) -> f64 {
-    if peak >= sample { peak + (sample - peak) * recency } else { sample }
+    if peak >= sample { peak + (sample - peak) * recency.max(REFUTED) } else { sample }
 }
 
 fn update(number: &AtomicU64, change: impl Fn(u64) -> u64) {
@@ -213,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_counts_at_once_and_is_forgotten_slowly() {
+    fn a_peak_counts_at_once_and_a_few_dozen_shorter_samples_refute_it() {
         let start = Instant::now();
         let latency = Latency::new(start);
         assert_eq!(latency.peak(start), None);
@@ -222,8 +245,17 @@ mod tests {
         assert_near(latency.peak(now), 0.005);
         run(&latency, &mut now, 50 * MS, 20 * MS, 1);
         assert_near(latency.peak(now), 0.05);
-        run(&latency, &mut now, 5 * MS, 20 * MS, 500);
-        assert_near(latency.peak(now), 0.005 + 0.045 / std::f64::consts::E);
+        run(&latency, &mut now, 5 * MS, MS, 32);
+        assert_near(latency.peak(now), 0.005 + 0.045 * (1.0 - REFUTED).powi(32));
+    }
+
+    #[test]
+    fn the_longer_nothing_came_the_more_a_shorter_sample_weighs_against_a_peak() {
+        let start = Instant::now();
+        let latency = Latency::new(start);
+        latency.record(50 * MS, start);
+        latency.record(5 * MS, start + 10 * SECOND);
+        assert_near(latency.peak(start + 10 * SECOND), 0.005 + 0.045 / std::f64::consts::E);
     }
 
     #[test]
@@ -237,6 +269,18 @@ mod tests {
 
     fn assert_near(peak: Option<f64>, expected: f64) {
         assert!(peak.is_some_and(|peak| (peak - expected).abs() < 1e-6), "{peak:?} is not {expected}");
+    }
+
+    #[test]
+    fn the_youngest_request_that_was_answered_is_not_the_last_one_whose_answer_came() {
+        let origin = Instant::now();
+        let latency = Latency::new(origin);
+        assert_eq!(latency.youngest(), None);
+        latency.record(20 * MS, origin + SECOND);
+        latency.record(900 * MS, origin + 2 * SECOND - 200 * MS);
+        assert_eq!(latency.youngest(), Some(origin + SECOND - 20 * MS));
+        latency.record(900 * MS, origin + 2 * SECOND);
+        assert_eq!(latency.youngest(), Some(origin + 2 * SECOND - 900 * MS));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
-use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::budget::{self, Budget};
 use super::passive::{self, Failure, Outcome, Passive, Repeatable, Rules, Trial};
@@ -35,6 +35,15 @@ pub fn services(
     services.iter().map(health).collect()
 }
 
+/// How far a service's endpoints have come.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    seen: Instant,
+    /// When the youngest request was sent that an endpoint has answered, or could answer at once; none:
+    /// there is no such endpoint.
+    youngest: Option<Instant>,
+}
+
 /// The health of one service.
 #[derive(Debug)]
 pub struct Service {
@@ -44,6 +53,8 @@ pub struct Service {
     pub budget: Budget,
     /// When silence is a stall; none: never.
     stall: Option<stall::Rule>,
+    /// What the last look found of all endpoints.
+    pace: Mutex<Pace>,
     watch: Arc<Watch>,
     service: Arc<directory::Service>,
     /// None: nothing is ejected.
@@ -66,6 +77,7 @@ impl Service {
             limits: config.limits,
             budget: Budget::new(budget::Rules { percent, per_second }, origin),
             stall: config.stall.map(stall_rule),
+            pace: Mutex::new(Pace { seen: origin, youngest: None }),
             watch,
             service,
             rules: config.ejection.map(ejection_rules),
@@ -101,12 +113,44 @@ impl Service {
         Some(place)
     }
 
-    /// Looks at the requests that wait at an endpoint. False: there are none.
+    /// Looks at the requests that wait at an endpoint, and unless its whole service is silent, whether it has
+    /// stalled. False: there are none.
     pub fn look(&self, endpoint: &Arc<Endpoint>, now: Instant) -> bool {
         let traffic = &endpoint.traffic;
         let standing = if lock(endpoint).is_healthy() { Standing::Up } else { Standing::Doubted };
+        let usual = traffic.latency.usual();
+        let rule = self.stall.as_ref().filter(|rule| self.goes_on(rule, rule.patience(usual), now));
         let stalled = || self.stalled(endpoint, now);
-        traffic.waiting.look(self.stall.as_ref(), standing, traffic.latency.usual(), now, stalled)
+        traffic.waiting.look(rule, standing, usual, now, stalled)
+    }
+
+    /// Whether what has waited for this time would be better off elsewhere: requests sent well after it have
+    /// been answered, or somebody has nothing to do. Where a whole service stands still or has become slow
+    /// (its database has), none is. Each of its endpoints would be silent for long, and if that were a stall,
+    /// its requests would be broken off one after the other instead of being answered late.
+    fn goes_on(&self, rule: &stall::Rule, patience: Duration, now: Instant) -> bool {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        // The watch looks at all endpoints at one time.
+        if pace.seen != now {
+            *pace = Pace { seen: now, youngest: self.youngest(rule.floor / 2, now) };
+        }
+        pace.youngest.is_some_and(|sent| now.saturating_duration_since(sent) <= patience / 2)
+    }
+
+    /// The youngest request that an endpoint with nothing against it has answered, or one of an age that is
+    /// young `enough`. (Usually that is the first endpoint's.) Who has nothing to do could answer at once.
+    fn youngest(&self, enough: Duration, now: Instant) -> Option<Instant> {
+        let endpoints = self.service.endpoints();
+        let usable = endpoints.entries().iter().filter(|e| e.rank().is_some() && !e.health.is_out());
+        let mut youngest = None;
+        for traffic in usable.map(|entry| &entry.endpoint.traffic) {
+            let is_idle = traffic.in_flight.count() == 0;
+            youngest = youngest.max(if is_idle { Some(now) } else { traffic.latency.youngest() });
+            if youngest.is_some_and(|sent| now.saturating_duration_since(sent) <= enough) {
+                break;
+            }
+        }
+        youngest
     }
 
     /// The endpoint has stalled.
@@ -192,3 +236,6 @@ fn stall_rule(config: config::Stall) -> stall::Rule {
     let waiting = NonZeroUsize::try_from(requests).unwrap_or(NonZeroUsize::MIN);
     stall::Rule { waiting, floor, factor, ..stall::Rule::default() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,9 @@
 //!
 //! Only what waits for a *first* byte counts. Streams of events and upgraded connections may be silent for
 //! hours; three of them beside one slow request would otherwise make a stall.
+//!
+//! The rule sees one endpoint. It is asked only while requests would be better off at another one: see
+//! [`Service::look`](super::service::Service::look).
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};

@@ -14,9 +14,10 @@ use anyhow::Result;
 use harness::{
     backend::{Backend, Reply},
     etcd::{Etcd, key},
-    load::Load,
+    load::{Load, Running},
     stack::{Gateway, GatewayOptions, Services, Stack},
 };
+use tokio::time::sleep;
 
 use crate::context::Context;
 
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Enough that a request to a silent backend keeps no other from being sent.
 const CONNECTIONS: usize = 128;
+
+/// So many requests show something.
+const ENOUGH: u64 = 200;
 
 /// A gateway over as many goods as the scale says.
 pub(crate) async fn stack(context: &Context) -> Result<Stack> {
@@ -48,6 +52,12 @@ pub(crate) fn gets_and_posts(gateway: &Gateway, context: &Context) -> [Load; 2] 
         Load::post(gateway.address(), "/goods/list", r#"{"trace_id":"x"}"#),
     ];
     loads.map(|load| load.rate(context.scale.rate / 2).connections(CONNECTIONS / 2))
+}
+
+/// Lets a load go on for the scale's calm time, and on a busy machine until it has shown something.
+pub(crate) async fn calm(running: &Running, context: &Context) -> Result<()> {
+    sleep(context.scale.calm).await;
+    running.wait_begun(ENOUGH, PATIENCE).await
 }
 
 /// Whether an instance of `goods` is in this state.

@@ -321,6 +321,8 @@ fn a_check_states_its_bounds() {
         ("probe: off", "probe: \"off\" is not a probe: expected tcp, or a path that starts with \"/\""),
         ("probe: \"/a b\"", "probe: \"/a b\" has ' ' in it: what URLs do not allow is written as %XX"),
         ("probe: \"/a#b\"", "probe: \"/a#b\" has '#' in it: what URLs do not allow is written as %XX"),
+        ("probe: \"/a<b\"", "probe: \"/a<b\" has '<' in it: what URLs do not allow is written as %XX"),
+        ("probe: \"/?a=`\"", "probe: \"/?a=`\" has '`' in it: what URLs do not allow is written as %XX"),
         ("probe: /ü", "probe: \"/ü\" has 'ü' in it: what URLs do not allow is written as %XX"),
         ("probe:", "probe: has no value: give it one, or remove the key"),
         ("probe: tcp, statuses: [200]", &format!("statuses: {tcp}")),

@@ -332,18 +332,18 @@ fn one_that_is_to_be_proven_is_unhealthy_from_the_first_list_on() {
 
     // The others are more than half, and yet they make no panic.
     let a = directory.service("goods").unwrap().endpoints().entries()[0].endpoint.clone();
-    assert!(writer.judged(&a, Finding::Healthy));
+    assert_eq!(writer.judged(&a, Finding::Healthy), Some(Novelty::New));
     publish(&mut writer);
     let up = (State::Up, Some(Rank::First));
     assert_eq!(ranks(&directory), [up, unproven, unproven]);
 
     // Nor do they take part in one.
-    assert!(writer.judged(&a, Finding::Unhealthy));
+    assert_eq!(writer.judged(&a, Finding::Unhealthy), Some(Novelty::New));
     publish(&mut writer);
     assert_eq!(ranks(&directory), [(State::Unhealthy, Some(Rank::First)), unproven, unproven]);
 
     // A new lease is the same endpoint; another address is one to be proven again.
-    assert!(writer.judged(&a, Finding::Healthy));
+    assert_eq!(writer.judged(&a, Finding::Healthy), Some(Novelty::New));
     writer.stage(put("a", "10.0.0.1:80", 8));
     publish(&mut writer);
     assert_eq!(ranks(&directory), [up, unproven, unproven]);

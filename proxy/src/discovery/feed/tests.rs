@@ -447,11 +447,14 @@ async fn an_ejected_endpoint_ranks_last_survives_a_list_and_returns() -> Result<
     };
     fixture.eventually("it is ejected", is_ejected).await?;
     assert!(fixture.shows_metric("leaseway_ejections_total{reason=\"refused\",service=\"goods\"} 1")?);
+    fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Refused));
     let mut renewed = instances.clone();
     renewed.iter_mut().for_each(|instance| (instance.lease, instance.revision) = (8, 12));
     fixture.list(&renewed).await?;
     fixture.eventually("the list is shown", |entries| entries.iter().all(|e| e.lease == 8)).await?;
     assert!(is_ejected(&fixture.entries()));
+    let twice = "leaseway_ejections_total{reason=\"refused\",service=\"goods\"} 2";
+    assert!(fixture.shows_metric(twice)?, "a trial failed");
     fixture.verdicts.tell(&endpoint, Finding::Returned);
     let all_up = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Up);
     fixture.eventually("it is back", all_up).await

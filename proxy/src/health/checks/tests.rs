@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use harness::backend::{Backend as Server, Behaviour, Reply};
 use harness::ports::free_address;
 use registry::contract::{Instance, Record};
+use registry::status::Status;
 use registry::watch::{Change, Update};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::AbortHandle;
@@ -72,6 +73,7 @@ struct World {
     revision: i64,
     published: std::time::Instant,
     found: UnboundedReceiver<verdict::Verdict>,
+    metrics: Arc<Metrics>,
     checks: AbortHandle,
 }
 
@@ -87,16 +89,17 @@ impl World {
         let (directory, writer) =
             directory::with_settings([("goods", settings), ("other", Default::default())]);
         let (verdicts, found) = verdict::channel();
+        let metrics = Arc::new(Metrics::new()?);
         let checks = match script {
             Some(script) => {
                 let service = directory.service("goods").context("pinned")?;
-                Checks::of(vec![Service::new(service, check, script.clone())], verdicts)
+                Checks::of(vec![Service::new(service, check, script.clone())], verdicts, metrics.clone())
             }
-            None => Checks::new(&directory, &verdicts).map_err(|(_, error)| error)?,
+            None => Checks::new(&directory, &verdicts, &metrics).map_err(|(_, error)| error)?,
         };
         assert_eq!(checks.services.len(), 1, "a service without a check is not asked");
         let checks = tokio::spawn(checks.run()).abort_handle();
-        Ok(Self { writer, revision: 0, published: std::time::Instant::now(), found, checks })
+        Ok(Self { writer, revision: 0, published: std::time::Instant::now(), found, metrics, checks })
     }
 
     fn apply(&mut self, change: impl FnOnce(i64) -> Change) {
@@ -131,6 +134,13 @@ impl World {
         self.apply(|revision| Change::Delete { service: "goods".into(), id, revision });
         self.writer.remove(&service, &instance);
         self.publish();
+    }
+
+    /// Whether the metrics show so many checks with this outcome.
+    fn shows(&self, outcome: &str, count: u32) -> Result<bool> {
+        let text = self.metrics.render(&Directory::default(), &Status::default(), 0)?;
+        let line = format!("leaseway_checks_total{{outcome=\"{outcome}\",service=\"goods\"}} {count}");
+        Ok(String::from_utf8(text)?.lines().any(|other| other == line))
     }
 
     async fn next(&mut self) -> Result<(u16, Finding)> {
@@ -206,6 +216,7 @@ async fn an_answer_that_is_late_is_a_bad_one() -> Result<()> {
     let mut world = World::new(check(Probe::Tcp), Some(&script))?;
     world.port(1, 1);
     assert_eq!(world.next().await?, (1, Finding::Unhealthy));
+    assert!(world.shows("failed", 3)?);
     Ok(())
 }
 

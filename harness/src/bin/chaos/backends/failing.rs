@@ -6,9 +6,10 @@ use anyhow::{Result, ensure};
 use harness::{
     backend::{Backend, Behaviour, Reply},
     stack::{GatewayOptions, Services},
+    wait::eventually,
 };
 
-use super::{Fleet, PATIENCE, gets};
+use super::{Fleet, PATIENCE, calm, gets};
 use crate::{
     context::{Context, shown},
     measured::Measured,
@@ -28,8 +29,7 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
 async fn answering_500(fleet: &Fleet, context: &Context, measured: &mut Measured) -> Result<()> {
     behave(fleet, &Behaviour::Always(Reply::status(500))).await?;
     context.say("all answer 500");
-    // By its end all have failed often enough.
-    fails_with(fleet, context, 500).await?;
+    in_panic(fleet, context).await?;
     let before: Vec<_> = fleet.backends.iter().map(Backend::count).collect();
     let slowest = fails_with(fleet, context, 500).await?;
     let tried = fleet.backends.iter().zip(before).filter(|(backend, before)| backend.count() > *before);
@@ -67,10 +67,23 @@ async fn behave(fleet: &Fleet, behaviour: &Behaviour) -> Result<()> {
     Ok(())
 }
 
+/// Sends requests until so many are out that all are used.
+async fn in_panic(fleet: &Fleet, context: &Context) -> Result<()> {
+    let running = gets(&fleet.gateway, context).start();
+    eventually("all are used", PATIENCE, async || {
+        ensure!(is_in_panic(fleet).await?, "all fail, and leaseway_panic is not 1");
+        Ok(())
+    })
+    .await?;
+    running.stop().await;
+    Ok(())
+}
+
 /// The slowest answer of a load that gets nothing but `status`.
 async fn fails_with(fleet: &Fleet, context: &Context, status: u16) -> Result<Duration> {
-    let outcome = gets(&fleet.gateway, context).run_for(context.scale.calm).await;
-    ensure!(outcome.sent > 100, "only {} requests were sent: nothing is shown", outcome.sent);
+    let running = gets(&fleet.gateway, context).start();
+    calm(&running, context).await?;
+    let outcome = running.stop().await;
     let others = outcome.sent - outcome.status(status);
     ensure!(others == 0, "{others} are not {status}: {:?}, {:?}", outcome.by_status, outcome.errors);
     Ok(outcome.latency(1.0))

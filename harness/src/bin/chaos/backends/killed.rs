@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use harness::process::Signal;
 use tokio::time::sleep;
 
-use super::{PATIENCE, gets_and_posts, names, stack};
+use super::{PATIENCE, calm, gets_and_posts, names, stack};
 use crate::{
     access_log::{self, Request},
     context::Context,
@@ -24,7 +24,7 @@ const KILLED: &str = "goods-1";
 pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()> {
     let mut stack = stack(context).await?;
     let [gets, posts] = gets_and_posts(&stack.gateway, context).map(|load| load.start());
-    sleep(context.scale.calm).await;
+    calm(&gets, context).await?;
     stack.goods[0].process().signal(Signal::SIGKILL)?;
     stack.goods[0].wait_exit(PATIENCE).await?;
     context.say(format_args!("{KILLED} is dead"));

@@ -9,9 +9,8 @@ use harness::{
     load::Load,
     stack::{GatewayOptions, Services},
 };
-use tokio::time::sleep;
 
-use super::{Fleet, PATIENCE, gets, is_in_state};
+use super::{Fleet, PATIENCE, calm, gets, is_in_state};
 use crate::{
     context::{Context, shown},
     measured::Measured,
@@ -23,7 +22,7 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
     let options = GatewayOptions::default().route("/other", "other");
     let fleet = Fleet::start(context, &Reply::ok(""), options).await?;
     let running = gets(&fleet.gateway, context).start();
-    sleep(context.scale.calm).await;
+    calm(&running, context).await?;
     let moved = &fleet.backends[0];
     fleet.etcd.delete(&key("goods", MOVED)).await?;
     fleet.etcd.put(&key("other", "new"), moved.address().to_string()).await?;

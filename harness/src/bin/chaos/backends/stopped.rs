@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use harness::{load::Outcome, process::Signal, stack::Services};
 use tokio::time::sleep;
 
-use super::{gets, is_in_state, stack};
+use super::{calm, gets, is_in_state, stack};
 use crate::{
     context::{Context, shown},
     measured::{Measured, bound},
@@ -21,13 +21,13 @@ const STOPPED: &str = "goods-1";
 pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()> {
     let stack = stack(context).await?;
     let running = gets(&stack.gateway, context).start();
-    sleep(context.scale.calm).await;
+    calm(&running, context).await?;
     stack.goods[0].process().signal(Signal::SIGSTOP)?;
     context.say(format_args!("{STOPPED} is stopped"));
-    sleep(context.scale.fault).await;
     let is_up = |services: &Services| is_in_state(services, STOPPED, "up");
-    let services = stack.gateway.services().await?;
-    ensure!(!is_up(&services), "it is stopped, but /services shows {services:?}");
+    let stopped = Instant::now();
+    shown(&stack.gateway, "it is out", stopped, bound(LONGEST), |services| !is_up(services)).await?;
+    sleep(context.scale.fault.saturating_sub(stopped.elapsed())).await;
 
     stack.goods[0].process().signal(Signal::SIGCONT)?;
     context.say("it goes on");

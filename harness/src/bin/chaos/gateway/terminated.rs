@@ -4,11 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::process::Signal;
-use tokio::time::sleep;
 
 use crate::{
     access_log,
-    backends::{gets_and_posts, stack},
+    backends::{calm, gets_and_posts, stack},
     context::Context,
     measured::{Measured, bound},
 };
@@ -18,7 +17,9 @@ const GOAL: Duration = Duration::from_secs(2);
 pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()> {
     let mut stack = stack(context).await?;
     let loads = gets_and_posts(&stack.gateway, context).map(|load| load.start());
-    sleep(2 * context.scale.calm).await;
+    for load in &loads {
+        calm(load, context).await?;
+    }
     stack.gateway.process().signal(Signal::SIGTERM)?;
     context.say("the gateway was told to stop");
     let status = stack.gateway.wait_exit(bound(GOAL)).await?;
