@@ -20,7 +20,8 @@
 //! Each attempt has at most one outcome: when its answer is complete, or once it has come for so long that
 //! its end says nothing more (an upgraded connection, a stream of events). **No outcome** is
 //! - what is the client's doing: it left, its body broke off, it sent what is not HTTP;
-//! - what is the gateway's doing: no local port or file descriptor is left, its limits, its total time;
+//! - what is the gateway's doing: no local port or file descriptor is left, its limits, and its total time
+//!   where the endpoint's silence is not the better part of it;
 //! - a re-used connection that closes before any byte of an answer: it was idle, and anybody may close it.
 
 use std::num::NonZeroU32;

@@ -76,7 +76,8 @@ impl Service {
         Self {
             limits: config.limits,
             budget: Budget::new(budget::Rules { percent, per_second }, origin),
-            stall: config.stall.map(stall_rule),
+            // Where nothing is ejected, what is moved elsewhere might come back.
+            stall: config.ejection.and(config.stall).map(stall_rule),
             pace: Mutex::new(Pace { seen: origin, youngest: None }),
             watch,
             service,

@@ -1,4 +1,4 @@
-//! Which requests wait at an endpoint that has fallen silent, and when to look again.
+//! Which requests wait at an endpoint that has fallen silent.
 //!
 //! A process that was stopped, or hangs, keeps its sockets open: nothing fails, answers just do not come.
 //! An endpoint has stalled when enough requests have waited for their first byte for long, and not a byte
@@ -62,39 +62,24 @@ pub struct Seen<'w> {
     pub usual: Option<Duration>,
 }
 
-/// What a look found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
-    /// So many of the waiting requests have stalled, the oldest ones; with any, the endpoint has. All that
-    /// wait at an endpoint that was up; at a doubted one those that have waited long themselves.
-    pub stalled: usize,
-    /// When a look can find something, if nothing happens before: always later than this look. None: only
-    /// when another request waits. A byte that comes can only move it back, so it need not be told.
-    pub again: Option<Instant>,
-}
-
 impl Rule {
     /// How long silence is normal at an endpoint of this usual latency.
     pub fn patience(&self, usual: Option<Duration>) -> Duration {
         usual.unwrap_or(self.assumed).saturating_mul(self.factor.get()).max(self.floor)
     }
 
-    /// Looks at one endpoint.
-    pub fn look(&self, seen: Seen<'_>, now: Instant) -> Look {
+    /// How many of the waiting requests have stalled, the oldest ones; with any, the endpoint has. All that
+    /// wait at an endpoint that was up; at a doubted one those that have waited long themselves.
+    pub fn stalled(&self, seen: Seen<'_>, now: Instant) -> usize {
         let patience = self.patience(seen.usual);
-        let stalls_at = |since: Instant| seen.last_byte.map_or(since, |byte| byte.max(since)) + patience;
+        let has_stalled =
+            |since: Instant| seen.last_byte.map_or(since, |byte| byte.max(since)) + patience <= now;
         match seen.standing {
             Standing::Up => {
-                let deciding = seen.waiting.get(self.waiting.get() - 1).map(|since| stalls_at(*since));
-                match deciding {
-                    Some(at) if at <= now => Look { stalled: seen.waiting.len(), again: None },
-                    again => Look { stalled: 0, again },
-                }
+                let deciding = seen.waiting.get(self.waiting.get() - 1);
+                if deciding.is_some_and(|since| has_stalled(*since)) { seen.waiting.len() } else { 0 }
             }
-            Standing::Doubted => {
-                let stalled = seen.waiting.partition_point(|since| stalls_at(*since) <= now);
-                Look { stalled, again: seen.waiting.get(stalled).map(|since| stalls_at(*since)) }
-            }
+            Standing::Doubted => seen.waiting.partition_point(|since| has_stalled(*since)),
         }
     }
 }
@@ -108,51 +93,50 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// An endpoint that usually takes 20 ms, whose requests have waited for so many milliseconds.
-    fn look(standing: Standing, waited: &[u32], quiet: Option<u32>) -> (usize, Option<Duration>) {
+    fn stalled(standing: Standing, waited: &[u32], quiet: Option<u32>) -> usize {
         let now = Instant::now() + 100 * SECOND;
         let waiting: Vec<_> = waited.iter().map(|millis| now - *millis * MS).collect();
         let last_byte = quiet.map(|millis| now - millis * MS);
         let seen = Seen { standing, waiting: &waiting, last_byte, usual: Some(20 * MS) };
-        let look = Rule::default().look(seen, now);
-        (look.stalled, look.again.map(|again| again - now))
+        Rule::default().stalled(seen, now)
     }
 
     #[test]
     fn three_that_waited_a_second_make_a_stall_and_all_that_wait_have_stalled() {
-        assert_eq!(look(Standing::Up, &[1_200, 1_100, 1_000, 5, 0], Some(1_300)), (5, None));
+        assert_eq!(stalled(Standing::Up, &[1_200, 1_100, 1_000, 5, 0], Some(1_300)), 5);
     }
 
     #[test]
     fn the_third_must_have_waited_for_as_long() {
-        assert_eq!(look(Standing::Up, &[9_000, 8_000, 999], Some(9_500)), (0, Some(MS)));
+        assert_eq!(stalled(Standing::Up, &[9_000, 8_000, 999], Some(9_500)), 0);
     }
 
     #[test]
     fn two_never_stall() {
-        assert_eq!(look(Standing::Up, &[90_000, 80_000], Some(90_000)), (0, None));
-        assert_eq!(look(Standing::Up, &[], None), (0, None));
+        assert_eq!(stalled(Standing::Up, &[90_000, 80_000], Some(90_000)), 0);
+        assert_eq!(stalled(Standing::Up, &[], None), 0);
     }
 
     #[test]
     fn a_byte_of_any_request_shows_that_it_lives() {
-        assert_eq!(look(Standing::Up, &[5_000, 5_000, 5_000], Some(200)), (0, Some(800 * MS)));
+        assert_eq!(stalled(Standing::Up, &[5_000, 5_000, 5_000], Some(200)), 0);
     }
 
     #[test]
     fn one_that_never_sent_a_byte_is_silent_too() {
-        assert_eq!(look(Standing::Up, &[1_001, 1_001, 1_001], None), (3, None));
+        assert_eq!(stalled(Standing::Up, &[1_001, 1_001, 1_001], None), 3);
     }
 
     #[test]
     fn a_long_silence_before_the_requests_came_says_nothing() {
-        assert_eq!(look(Standing::Up, &[10, 10, 10], Some(50_000)), (0, Some(990 * MS)));
+        assert_eq!(stalled(Standing::Up, &[10, 10, 10], Some(50_000)), 0);
     }
 
     #[test]
     fn one_is_enough_at_a_doubted_endpoint_and_only_what_waited_long_has_stalled() {
-        assert_eq!(look(Standing::Doubted, &[1_500, 1_000, 400, 10], None), (2, Some(600 * MS)));
-        assert_eq!(look(Standing::Doubted, &[999], None), (0, Some(MS)));
-        assert_eq!(look(Standing::Doubted, &[2_000], Some(300)), (0, Some(700 * MS)));
+        assert_eq!(stalled(Standing::Doubted, &[1_500, 1_000, 400, 10], None), 2);
+        assert_eq!(stalled(Standing::Doubted, &[999], None), 0);
+        assert_eq!(stalled(Standing::Doubted, &[2_000], Some(300)), 0);
     }
 
     #[test]
@@ -179,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_finds_what_the_rule_says_and_says_when_it_will_find_more(
+        fn it_finds_what_the_rule_says(
             up in any::<bool>(),
             mut waited in prop::collection::vec(0_u64..4_000, 0..8),
             quiet in prop::option::of(0_u64..4_000),
@@ -196,15 +180,7 @@ mod tests {
                 last_byte: quiet.map(|millis| now - Duration::from_millis(millis)),
                 usual: usual.map(Duration::from_millis),
             };
-            let look = rule.look(seen, now);
-            prop_assert_eq!(look.stalled, model(&rule, seen, now));
-            if let Some(again) = look.again {
-                prop_assert!(again > now, "it would be asked over and over");
-                prop_assert_eq!(model(&rule, seen, again - Duration::from_nanos(1)), look.stalled);
-                prop_assert!(model(&rule, seen, again) > look.stalled);
-            } else {
-                prop_assert_eq!(model(&rule, seen, now + 3600 * SECOND), look.stalled);
-            }
+            prop_assert_eq!(rule.stalled(seen, now), model(&rule, seen, now));
         }
     }
 }

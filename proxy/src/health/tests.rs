@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::latency::Latency;
 use super::passive::{Outcome, Passive, Repeatable, Rules, Streak, Trial, Verdict};
-use super::stall::{Look, Rule, Seen, Standing};
+use super::stall::{Rule, Seen, Standing};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -126,8 +126,8 @@ impl World {
     fn watch(&mut self) {
         let standing = if self.passive.is_healthy() { Standing::Up } else { Standing::Doubted };
         let (waiting, last_byte, usual) = (&self.waiting[..], self.last_byte, self.latency.usual());
-        let Look { stalled, .. } =
-            Rule::default().look(Seen { standing, waiting, last_byte, usual }, self.now);
+        let seen = Seen { standing, waiting, last_byte, usual };
+        let stalled = Rule::default().stalled(seen, self.now);
         if stalled == 0 {
             return;
         }

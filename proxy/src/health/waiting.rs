@@ -150,8 +150,8 @@ impl Waiting {
         let mut waiting: Vec<_> = list.waits.iter().filter_map(|(_, wait)| counts(wait)).collect();
         waiting.sort_unstable();
         let seen = Seen { standing, waiting: &waiting, last_byte: self.last_byte(), usual };
-        let look = rule.look(seen, now);
-        let Some(youngest) = look.stalled.checked_sub(1).and_then(|last| waiting.get(last)) else {
+        let oldest = rule.stalled(seen, now);
+        let Some(youngest) = oldest.checked_sub(1).and_then(|last| waiting.get(last)) else {
             return true;
         };
         stalled();
