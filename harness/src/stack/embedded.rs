@@ -55,7 +55,8 @@ impl EmbeddedStack {
     /// # Errors
     /// When it fails; the error shows its output.
     pub async fn etcdctl(&self, arguments: &[&str]) -> Result<String> {
-        etcd::etcdctl(&self.registry()?, arguments).await
+        // Without the scheme: of a URL, etcdctl 3.4 makes an `:authority` for `endpoint status` that is none.
+        etcd::etcdctl(&self.gateway.registry_address()?.to_string(), arguments).await
     }
 
     /// The leases of the goods, as the gateway shows them.

@@ -42,7 +42,7 @@ async fn etcdctl_works_on_it() -> Result<()> {
     let keys = stack.etcdctl(&["get", "--prefix", "--keys-only", PREFIX]).await?;
     assert_eq!(keys.lines().filter(|line| line.starts_with(PREFIX)).count(), GOODS, "{keys}");
     let status = stack.etcdctl(&["endpoint", "status"]).await?;
-    assert!(status.contains(&stack.registry()?), "{status}");
+    assert!(status.contains(&stack.gateway.registry_address()?.to_string()), "{status}");
     let members = stack.etcdctl(&["member", "list"]).await?;
     assert!(members.contains(&stack.registry()?), "{members}");
 
