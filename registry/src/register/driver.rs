@@ -182,7 +182,7 @@ impl Driver {
             tracing::warn!(key = self.key, %error, "the registration is in trouble: trying again");
         }
         if error.cause.is_lease_gone() {
-            self.upkeep.lose_lease();
+            self.upkeep.lease_gone();
         } else if error.cause.is_key_missing() {
             self.upkeep.seen(None, 0);
         } else if error.cause.is_of_the_link()
