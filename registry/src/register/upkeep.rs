@@ -53,8 +53,6 @@ struct Lease {
     ends: Instant,
     /// When to keep it alive next.
     renew: Instant,
-    /// Whether the key has stood under it.
-    used: bool,
 }
 
 /// What stands under our key.
@@ -170,30 +168,19 @@ impl Upkeep {
         if matches!(self.key, Key::Ours { .. } | Key::Foreign) {
             self.failures = 0;
         }
-        let used = self.lease.is_some_and(|former| former.id == id && former.used);
-        self.lease = Some(Lease { id, ends: asked + ttl, renew: asked + ttl / 3, used });
+        self.lease = Some(Lease { id, ends: asked + ttl, renew: asked + ttl / 3 });
     }
 
     /// The key was put, at this revision.
     pub fn put(&mut self, revision: i64) {
         self.failures = 0;
         self.former_lease = None;
-        self.lease.iter_mut().for_each(|lease| lease.used = true);
         self.picture = self.picture.max(revision);
         self.key = Key::Ours { revision };
     }
 
-    /// The registry says that the lease is gone. It answers, so what failed before is over, unless it loses
-    /// leases as soon as it grants them.
-    pub fn lease_gone(&mut self) {
-        if self.lease.is_some_and(|lease| lease.used) {
-            self.failures = 0;
-        }
-        self.lose_lease();
-    }
-
     /// The lease is gone, or its time has passed.
-    fn lose_lease(&mut self) {
+    pub fn lose_lease(&mut self) {
         self.former_lease = self.lease.take().map(|l| l.id).or(self.former_lease);
         // What another process registered stays its own; ours went with the lease.
         if matches!(self.key, Key::Ours { .. } | Key::Detached) {

@@ -66,7 +66,7 @@ fn a_weight_that_an_operator_put_is_kept_and_brought_back_under_the_lease() {
     registration.put(12);
     assert_eq!(registration.seen(Some(&stored(OURS, 0)), 12), None);
 
-    registration.lease_gone();
+    registration.lose_lease();
     registration.leased(8, TTL, now);
     let value = Some(r#"{"address":"10.0.0.5:80","weight":0}"#.to_owned());
     let again = Put { lease: 8, value, seen: Some(12) };
@@ -100,7 +100,7 @@ fn a_key_that_another_process_took_is_left_to_it_until_it_goes() {
     assert_eq!(registration.seen(Some(&stored(99, 1)), 12), None, "one notice");
     assert!(matches!(registration.step(now), Step::Sleep { .. }));
 
-    registration.lease_gone();
+    registration.lose_lease();
     assert_eq!(registration.step(now), Step::Grant);
     registration.leased(8, TTL, now);
     assert!(matches!(registration.step(now), Step::Sleep { .. }), "a new lease is no claim to the key");
@@ -117,25 +117,6 @@ fn after_a_failure_nothing_is_tried_before_the_wait_is_over() {
     registration.failed(now, wait);
     assert_eq!(registration.step(now), Step::Sleep { until: now + wait });
     assert_eq!(registration.step(now + wait), Step::Grant);
-}
-
-#[test]
-fn a_registry_that_is_back_without_the_lease_is_not_made_to_wait_as_long_as_one_that_is_down() {
-    let now = Instant::now();
-    let mut registration = registered(now);
-    for _ in 0..5 {
-        registration.failed(now, Duration::from_secs(3));
-    }
-    registration.lease_gone();
-    assert_eq!(registration.failures(), 0);
-    // Of one that loses leases as soon as it grants them, failures add up.
-    registration.failed(now, Duration::ZERO);
-    for failures in 1..5 {
-        registration.leased(OURS + failures, TTL, now);
-        registration.lease_gone();
-        assert_eq!(i64::from(registration.failures()), failures);
-        registration.failed(now, Duration::ZERO);
-    }
 }
 
 #[test]
@@ -249,7 +230,7 @@ proptest! {
             match event {
                 Event::Leased(id) => { registration.leased(id, TTL, now); ends = now + TTL; }
                 Event::Put(revision) => registration.put(revision),
-                Event::LeaseGone => registration.lease_gone(),
+                Event::LeaseGone => registration.lose_lease(),
                 Event::Failed(wait) => registration.failed(now, Duration::from_millis(wait)),
                 Event::Seen(seen, revision) => {
                     let instance = seen.map(|(lease, weight)| stored(lease, weight));
