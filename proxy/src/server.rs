@@ -5,8 +5,7 @@
 //! discovery   feeds the directory; ready with the first list, or with the snapshot
 //! sockets     hands the sockets that were bound at the start to Pingora
 //! bootstrap   under -u: takes the sockets of a running process, after discovery
-//! gateway     serves after both: from the start, or under -u and with an embedded registry, which both take but
-//!             a moment, once it can
+//! gateway     listens after both: from the start, or once it can serve, under -u and with an embedded registry
 //! admin       likewise
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
@@ -182,12 +181,7 @@ fn build(
     }
     let has_embedded = embedded.is_some();
     if let Some((embedded, socket)) = embedded {
-        let is_inherited = matches!(socket, Socket::Inherited);
-        let phases = server.watch_execution_phase();
-        let registry = server.add_service(EmbeddedRegistry::new(embedded, socket, phases, output.clone()));
-        if is_inherited {
-            registry.add_dependency(&sockets);
-        }
+        add_registry(&mut server, &sockets, embedded, socket, output.clone());
     }
     server.add_service(background("watch", Watching { watch, output: output.clone() }));
     server.add_service(background("checks", Checking::new(checks, output)));
@@ -195,6 +189,7 @@ fn build(
     let gateway = http_proxy_service_with_name(&server.configuration, gateway, "gateway");
     let gateway = listen(&mut server, &sockets, gateway, &config.listen);
     if has_embedded {
+        // It takes but a moment: who connects meanwhile is served then, instead of hearing "not ready".
         gateway.add_dependency(&discovery);
     }
     if let Some(address) = config.admin {
@@ -203,6 +198,22 @@ fn build(
         listen(&mut server, &sockets, admin, &[address]);
     }
     Ok(server)
+}
+
+fn add_registry(
+    server: &mut Server,
+    sockets: &ServiceHandle,
+    embedded: Embedded,
+    socket: Socket,
+    output: Arc<Output>,
+) {
+    let is_inherited = matches!(socket, Socket::Inherited);
+    let phases = server.watch_execution_phase();
+    let registry = server.add_service(EmbeddedRegistry::new(embedded, socket, phases, output));
+    // One that is ours must not wait: under -u the sockets come after discovery, which reads it.
+    if is_inherited {
+        registry.add_dependency(sockets);
+    }
 }
 
 fn listen<A: HttpServerApp + Send + Sync + 'static>(
