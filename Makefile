@@ -2,7 +2,7 @@
 
 .PHONY: demo test lint figures chaos release setup clean
 
-# A registry, three goods and the gateway; a walk through what they do. ONCE=1: ends by itself.
+# The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
 	@tools/setup.sh demo
 	cargo build --quiet --package proxy --package goods

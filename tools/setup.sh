@@ -26,12 +26,12 @@ for_build() {
 for_demo() {
     for_build
     need curl curl
-    need etcd etcd-server
-    need etcdctl etcd-client
 }
 
 for_test() {
     for_demo
+    need etcd etcd-server
+    need etcdctl etcd-client
     need python3 python3
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) # deploy/check.sh
 }

@@ -32,6 +32,22 @@ pub fn key(service: &str, instance: &str) -> String {
     format!("{PREFIX}{service}/{instance}")
 }
 
+/// Runs `etcdctl` on a registry without users; returns what it printed.
+///
+/// # Errors
+/// When it fails; the error shows its output.
+pub async fn etcdctl(endpoint: &str, arguments: &[&str]) -> Result<String> {
+    access::Access::default().etcdctl(endpoint, arguments).await
+}
+
+/// A client of a registry without users.
+///
+/// # Errors
+/// When its URL is none.
+pub async fn client(endpoint: &str) -> Result<Client> {
+    access::Access::default().connect(endpoint, None).await
+}
+
 /// A running etcd of one member. Dropping it kills it and removes its data.
 #[derive(Debug)]
 pub struct Etcd {

@@ -11,11 +11,13 @@ use crate::{
     wait::eventually,
 };
 
+mod embedded;
 mod gateway;
 mod goods;
 mod options;
 mod services;
 
+pub use embedded::EmbeddedStack;
 pub use gateway::Gateway;
 pub use goods::Goods;
 pub use options::{GatewayOptions, write_configuration};

@@ -46,9 +46,6 @@ async fn the_readmes_commands_work_as_printed() -> Result<()> {
         script = script.replace(&usual, &free);
         configuration = configuration.replace(&usual, &free);
     }
-    let client = script.split("ENDPOINTS=").nth(1).and_then(|rest| rest.lines().next());
-    let client = client.context("the README names no registry")?.to_owned();
-    let peer = format!("http://{}", free_address()?);
     let directory = tempfile::tempdir()?;
     std::fs::create_dir(directory.path().join("conf"))?;
     std::fs::write(directory.path().join("conf/pingora.yaml"), configuration)?;
@@ -61,16 +58,9 @@ async fn the_readmes_commands_work_as_printed() -> Result<()> {
         .args(["-c", &script])
         .current_dir(directory.path())
         .env("PATH", path)
-        .env("TMPDIR", directory.path());
-    for (name, value) in [
-        ("ETCD_LISTEN_CLIENT_URLS", &client),
-        ("ETCD_ADVERTISE_CLIENT_URLS", &client),
-        ("ETCD_LISTEN_PEER_URLS", &peer),
-        ("ETCD_INITIAL_ADVERTISE_PEER_URLS", &peer),
-        ("ETCD_INITIAL_CLUSTER", &format!("default={peer}")),
-    ] {
-        shell.env(name, value);
-    }
+        // The embedded registry's snapshot is kept there.
+        .env("XDG_RUNTIME_DIR", directory.path())
+        .env_remove("RUNTIME_DIRECTORY");
     let mut shell = Process::start(shell, Stdout::Kept)?;
     let status = shell.wait_exit(PATIENCE).await?;
     ensure!(status.success(), "{status}\n{}", shell.tail());

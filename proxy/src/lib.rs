@@ -7,6 +7,7 @@
 //!           |       discovery  the registry's updates -> the directory
 //!           |         directory  the current picture
 //!           |       admin      what operators ask
+//!           |       embedded   a registry in this process
 //!           +-> config, logging, metrics, lifecycle
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod discovery;
+pub mod embedded;
 pub mod gateway;
 pub mod health;
 pub mod lifecycle;

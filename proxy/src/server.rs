@@ -1,21 +1,25 @@
 //! Builds Pingora's server: which services run, in which order they get ready, how it stops.
 //!
 //! ```text
+//! registry    the embedded one, if there is one
 //! discovery   feeds the directory; ready with the first list, or with the snapshot
 //! sockets     hands the sockets that were bound at the start to Pingora
 //! bootstrap   under -u: takes the sockets of a running process, after discovery
-//! gateway     listens after both: from the start, or under -u once it can serve
+//! gateway     listens after both: from the start, or once it can serve, under -u and with an embedded registry
 //! admin       likewise
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
 //! stop        when told to: waits until nothing is in flight, then ends the process
 //! ```
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use embedded_registry::ServeError;
 use pingora::apps::HttpServerApp;
 use pingora::proxy::http_proxy_service_with_name;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
@@ -26,9 +30,10 @@ use registry::watch::{source::EtcdSource, watch};
 
 use crate::admin::Admin;
 use crate::cli::Arguments;
-use crate::config::{Config, RunDirectoryError};
+use crate::config::{Config, Embedded, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
+use crate::embedded::{EmbeddedRegistry, Socket};
 use crate::gateway::Gateway;
 use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
 use crate::lifecycle::{EndSignals, Lifecycle, Signals};
@@ -47,6 +52,9 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Where the embedded registry is to listen.
+    #[error(transparent)]
+    Registry(#[from] ServeError),
     /// The directory of pid file and upgrade socket cannot be used.
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
@@ -68,21 +76,62 @@ pub enum StartError {
 ///
 /// # Errors
 /// The gateway could not start; nothing was served.
-pub fn run(config: Config, arguments: &Arguments, output: Arc<Output>) -> Result<(), StartError> {
-    let daemon = arguments.daemon || config.server.daemon;
-    if let Some(directory) = config.run_directory.as_ref().filter(|_| daemon || arguments.upgrade) {
-        // Only a daemon changes its user.
-        directory.prepare(config.server.user.as_deref().filter(|_| daemon))?;
-    }
+pub fn run(mut config: Config, arguments: &Arguments, output: Arc<Output>) -> Result<(), StartError> {
+    prepare_run_directory(&mut config, arguments)?;
     let addresses = config.gateway.listen.iter().chain(&config.gateway.admin).copied();
-    let sockets = if arguments.upgrade { Sockets::default() } else { bind(addresses)? };
+    let mut sockets = if arguments.upgrade { Sockets::default() } else { bind(addresses)? };
+    let embedded = config.gateway.registry.embedded.as_ref();
+    let registry = embedded.map(|embedded| bind_registry(embedded, arguments, &mut sockets)).transpose()?;
     let signals_path = config.server.upgrade_sock.clone().into();
     let lifecycle = Arc::new(Lifecycle::default());
     let lame_duck = config.gateway.timeouts.lame_duck;
     let signals = Signals::new(lifecycle.clone(), lame_duck, signals_path);
-    let server = build(config, arguments, sockets, lifecycle, output)?;
+    let server = build(config, arguments, sockets, registry, lifecycle, output)?;
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
+}
+
+/// A daemon has its pid file there, an upgrade its socket, an embedded registry its snapshot.
+fn prepare_run_directory(config: &mut Config, arguments: &Arguments) -> Result<(), RunDirectoryError> {
+    let Some(directory) = &config.run_directory else { return Ok(()) };
+    let daemon = arguments.daemon || config.server.daemon;
+    // Only a daemon changes its user.
+    let prepare = || directory.prepare(config.server.user.as_deref().filter(|_| daemon));
+    if daemon || arguments.upgrade {
+        return prepare();
+    }
+    let snapshot = &mut config.gateway.registry.snapshot;
+    if snapshot.as_deref().and_then(Path::parent) == Some(directory.path())
+        && let Err(error) = prepare()
+    {
+        tracing::warn!(
+            %error,
+            "no snapshot is kept: after a restart the gateway serves once instances have registered again"
+        );
+        *snapshot = None;
+    }
+    Ok(())
+}
+
+fn bind_registry(
+    embedded: &Embedded,
+    arguments: &Arguments,
+    sockets: &mut Sockets,
+) -> Result<Socket, ServeError> {
+    match EmbeddedRegistry::bind(embedded) {
+        Ok(listener) => {
+            let address = embedded.listen;
+            sockets
+                .add(address, listener.try_clone().map_err(|source| ServeError::Bind { address, source })?);
+            Ok(Socket::Bound(listener))
+        }
+        Err(ServeError::Bind { source, .. })
+            if arguments.upgrade && source.kind() == ErrorKind::AddrInUse =>
+        {
+            Ok(Socket::Inherited)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn bind(addresses: impl Iterator<Item = SocketAddr>) -> Result<Sockets, StartError> {
@@ -93,6 +142,7 @@ fn build(
     config: Config,
     arguments: &Arguments,
     sockets: Sockets,
+    socket: Option<Socket>,
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
 ) -> Result<Server, StartError> {
@@ -104,7 +154,11 @@ fn build(
     let registry = config.registry.clone();
     let watch = watch(registry.connection.clone(), registry.watch.clone());
     let connect = config.timeouts.connect;
-    let (discovery, status) = Discovery::new(watch, writer, registry, connect, metrics.clone());
+    let embedded = registry.embedded.clone().zip(socket);
+    let (mut discovery, status) = Discovery::new(watch, writer, registry, connect, metrics.clone());
+    if let Some((_, Socket::Bound(_))) = &embedded {
+        discovery = discovery.from_an_empty_registry();
+    }
     let (verdicts, found) = verdict::channel();
     let discovery = discovery.with_verdicts(found);
     let watch = Arc::new(Watch::default());
@@ -125,11 +179,19 @@ fn build(
     if arguments.upgrade {
         bootstrap.add_dependency(&discovery);
     }
+    let has_embedded = embedded.is_some();
+    if let Some((embedded, socket)) = embedded {
+        add_registry(&mut server, &sockets, embedded, socket, output.clone());
+    }
     server.add_service(background("watch", Watching { watch, output: output.clone() }));
     server.add_service(background("checks", Checking::new(checks, output)));
     server.add_service(background("stop", stop));
     let gateway = http_proxy_service_with_name(&server.configuration, gateway, "gateway");
-    listen(&mut server, &sockets, gateway, &config.listen);
+    let gateway = listen(&mut server, &sockets, gateway, &config.listen);
+    if has_embedded {
+        // It takes but a moment: who connects meanwhile is served then, instead of hearing "not ready".
+        gateway.add_dependency(&discovery);
+    }
     if let Some(address) = config.admin {
         let mut admin = Service::new("admin".to_owned(), admin);
         admin.threads = Some(1);
@@ -138,16 +200,34 @@ fn build(
     Ok(server)
 }
 
+fn add_registry(
+    server: &mut Server,
+    sockets: &ServiceHandle,
+    embedded: Embedded,
+    socket: Socket,
+    output: Arc<Output>,
+) {
+    let is_inherited = matches!(socket, Socket::Inherited);
+    let phases = server.watch_execution_phase();
+    let registry = server.add_service(EmbeddedRegistry::new(embedded, socket, phases, output));
+    // One that is ours must not wait: under -u the sockets come after discovery, which reads it.
+    if is_inherited {
+        registry.add_dependency(sockets);
+    }
+}
+
 fn listen<A: HttpServerApp + Send + Sync + 'static>(
     server: &mut Server,
     sockets: &ServiceHandle,
     mut service: Service<A>,
     addresses: &[SocketAddr],
-) {
+) -> ServiceHandle {
     for address in addresses {
         service.add_tcp(&address.to_string());
     }
-    server.add_service(service).add_dependency(sockets);
+    let service = server.add_service(service);
+    service.add_dependency(sockets);
+    service
 }
 
 fn background<T: BackgroundService + Send + Sync + 'static>(name: &str, task: T) -> GenBackgroundService<T> {

@@ -1,10 +1,12 @@
 //! The listening sockets, bound before anything else happens: an address that is taken ends the start with
 //! an error, and a daemon binds what only root may before it gives up root.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 
 use async_trait::async_trait;
+use filedescriptor::FileDescriptor;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
 
@@ -19,9 +21,7 @@ impl Sockets {
     ///
     /// # Errors
     /// The first address that cannot be bound, and why.
-    pub fn bind(
-        addresses: impl IntoIterator<Item = SocketAddr>,
-    ) -> Result<Self, (SocketAddr, std::io::Error)> {
+    pub fn bind(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Self, (SocketAddr, io::Error)> {
         let bind = |address| {
             let listener = TcpListener::bind(address).and_then(|listener| {
                 listener.set_nonblocking(true)?;
@@ -31,6 +31,24 @@ impl Sockets {
         };
         addresses.into_iter().map(bind).collect::<Result<_, _>>().map(Self)
     }
+
+    /// Hands a socket on, too, that was bound elsewhere and is served by somebody else than Pingora.
+    pub fn add(&mut self, address: SocketAddr, listener: TcpListener) {
+        self.0.push((address, listener));
+    }
+}
+
+/// A listener on a socket of Pingora's table; none if it has none of this address. The table keeps its own,
+/// for the process that takes over from this one.
+///
+/// # Errors
+/// The system has no descriptor left.
+pub fn listener(table: &ListenFds, address: SocketAddr) -> io::Result<Option<TcpListener>> {
+    let table = table.lock();
+    let Some(inherited) = table.get(&address.to_string()) else { return Ok(None) };
+    let listener = FileDescriptor::dup(inherited).and_then(|descriptor| descriptor.as_file());
+    let listener = listener.map_err(io::Error::other)?;
+    Ok(Some(TcpListener::from(OwnedFd::from(listener))))
 }
 
 #[async_trait]

@@ -45,6 +45,7 @@ async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
     let etcd = Etcd::start().await?;
     let (directory, writer) = directory::new([]);
     let settings = Registry {
+        embedded: None,
         connection: Connection::to([etcd.endpoint()]),
         watch: Settings::default(),
         guard: Guard::default(),

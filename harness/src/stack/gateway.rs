@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     process::{Command, ExitStatus},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use super::{GatewayOptions, PATIENCE, Services, wait_listening, write_configuration};
+use super::{GatewayOptions, PATIENCE, Services, options::Registry, wait_listening, write_configuration};
 use crate::{
     http::{self, Answer},
     ports::free_address,
@@ -25,6 +26,8 @@ pub struct Gateway {
     process: Process,
     listen: SocketAddr,
     admin: SocketAddr,
+    /// Where its embedded registry listens, if it has one.
+    registry: Option<SocketAddr>,
     /// Holds the configuration, the pid file and the upgrade socket.
     directory: TempDir,
 }
@@ -40,34 +43,75 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Starts one with an embedded registry, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`].
+    pub async fn start_with_registry(options: GatewayOptions) -> Result<Self> {
+        let embedded = || Ok(Registry::Embedded(free_address()?));
+        let gateway = Self::launch_on(embedded, options).await?;
+        gateway.wait_ready(PATIENCE).await?;
+        Ok(gateway)
+    }
+
     /// Starts one and waits until it listens, ready or not.
     ///
     /// # Errors
     /// When it is not built, ends early or does not listen; the error shows its output.
     pub async fn launch(endpoints: &str, options: GatewayOptions) -> Result<Self> {
+        Self::launch_on(|| Ok(Registry::At(endpoints.to_owned())), options).await
+    }
+
+    async fn launch_on(registry: impl Fn() -> Result<Registry>, options: GatewayOptions) -> Result<Self> {
         for _ in 0..5 {
-            if let Some(gateway) = Self::try_launch(endpoints, &options).await? {
+            if let Some(gateway) = Self::try_launch(&registry()?, &options).await? {
                 return Ok(gateway);
             }
         }
         bail!("the gateway found its port taken five times in a row")
     }
 
-    async fn try_launch(endpoints: &str, options: &GatewayOptions) -> Result<Option<Self>> {
+    async fn try_launch(registry: &Registry, options: &GatewayOptions) -> Result<Option<Self>> {
         let directory = tempfile::tempdir().context("making a directory for the gateway")?;
         let (listen, admin) = (free_address()?, free_address()?);
         let file = directory.path().join(CONFIGURATION);
-        write_configuration(&file, &options.configuration(endpoints, listen, admin, directory.path()))?;
+        write_configuration(&file, &options.configuration(registry, listen, admin, directory.path()))?;
 
         let mut words = options.wrapper.clone();
         words.extend([binary("proxy")?.display().to_string(), "-c".to_owned(), file.display().to_string()]);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        let gateway = Self { process: Process::start(command, options.stdout)?, listen, admin, directory };
+        let process = Process::start(command, options.stdout)?;
+        let registry = match registry {
+            Registry::At(_) => None,
+            Registry::Embedded(address) => Some(*address),
+        };
+        let gateway = Self { process, listen, admin, registry, directory };
 
         // The admin port too: a test may ask it first.
         let listens = wait_listening(&gateway.process, &[listen, admin]).await?;
         Ok(listens.then_some(gateway))
+    }
+
+    /// Kills it (SIGKILL) and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.process.signal(Signal::SIGKILL)?;
+        self.process.wait_exit(PATIENCE).await?;
+        Ok(())
+    }
+
+    /// Starts it again after its end, with the same configuration, and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_again(&mut self) -> Result<()> {
+        let mut command = Command::new(binary("proxy")?);
+        command.arg("-c").arg(self.directory.path().join(CONFIGURATION));
+        self.process = Process::start(command, Stdout::Kept)?;
+        Ok(())
     }
 
     /// Starts a new process with the same configuration that is to take this one's sockets over (`-u`).
@@ -80,6 +124,19 @@ impl Gateway {
         Process::start(command, Stdout::Kept)
     }
 
+    /// Goes on with another process: a successor that has taken over. Returns the one before.
+    pub fn replace(&mut self, successor: Process) -> Process {
+        std::mem::replace(&mut self.process, successor)
+    }
+
+    /// Where it keeps its snapshot, if nothing else was set.
+    ///
+    /// # Errors
+    /// When it has no embedded registry.
+    pub fn snapshot(&self) -> Result<PathBuf> {
+        Ok(self.directory.path().join(format!("snapshot-{}", self.registry_address()?)))
+    }
+
     /// Whether a successor waits for this process's sockets.
     pub fn is_awaited(&self) -> bool {
         self.directory.path().join("upgrade.sock").exists()
@@ -88,6 +145,14 @@ impl Gateway {
     /// Where it takes requests.
     pub fn address(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Where its embedded registry listens.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn registry_address(&self) -> Result<SocketAddr> {
+        self.registry.context("the gateway has no embedded registry")
     }
 
     /// Its admin port.

@@ -7,6 +7,24 @@ use serde_json::{Value, json};
 
 use crate::process::Stdout;
 
+/// Where services register.
+#[derive(Clone, Debug)]
+pub(super) enum Registry {
+    /// At these URLs, separated by commas.
+    At(String),
+    /// In the gateway itself, which listens here for them.
+    Embedded(SocketAddr),
+}
+
+impl Registry {
+    fn section(&self) -> Value {
+        match self {
+            Self::At(endpoints) => json!({ "endpoints": endpoints.split(',').collect::<Vec<_>>() }),
+            Self::Embedded(listen) => json!({ "embedded": { "listen": listen.to_string() } }),
+        }
+    }
+}
+
 /// How a gateway is configured and run.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
@@ -55,7 +73,7 @@ impl GatewayOptions {
 
     pub(super) fn configuration(
         &self,
-        endpoints: &str,
+        registry: &Registry,
         listen: SocketAddr,
         admin: SocketAddr,
         directory: &Path,
@@ -68,7 +86,7 @@ impl GatewayOptions {
             "gateway": {
                 "listen": [listen.to_string()],
                 "admin": admin.to_string(),
-                "registry": { "endpoints": endpoints.split(',').collect::<Vec<_>>() },
+                "registry": registry.section(),
                 "routes": self.routes,
             },
         });

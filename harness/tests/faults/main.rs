@@ -3,6 +3,7 @@
 mod backends;
 mod complaints;
 mod departures;
+mod embedded;
 mod registry;
 mod start;
 mod stop;

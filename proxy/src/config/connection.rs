@@ -11,6 +11,8 @@ use registry::connect::{Connection, Tls, User};
 use registry::contract::Prefix;
 use registry::watch::Settings;
 
+use super::address::Taken;
+use super::embedded::{self, Embedded};
 use super::machine::Need;
 use super::reader::{Section, Value};
 
@@ -22,13 +24,16 @@ const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 /// Where services register.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Registry {
+    /// The one in this process; none: it is elsewhere.
+    pub embedded: Option<Embedded>,
     /// How to reach it.
     pub connection: Connection,
     /// What is watched there.
     pub watch: Settings,
     /// What becomes of an endpoint whose registration vanishes.
     pub guard: Guard,
-    /// Where the directory is kept for a start without the registry; none: nowhere.
+    /// Where the directory is kept for a start without the registry, or with an embedded one, which starts
+    /// empty. None: nowhere.
     pub snapshot: Option<PathBuf>,
 }
 
@@ -50,17 +55,17 @@ impl Default for Guard {
     }
 }
 
-pub(super) fn read(mut section: Section<'_>) -> Option<Registry> {
-    let endpoints = section
-        .required("endpoints", r#"a list such as ["http://127.0.0.1:2379"]"#, |value| endpoints(&value));
+pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Registry> {
+    let mut embedded = None;
+    section.set("embedded", &mut embedded, |value| embedded::read(value.section(), taken));
+    let connection = if section.has("embedded") {
+        refuse_beside_embedded(&mut section);
+        embedded.as_ref().map(|embedded| Connection::to([embedded.endpoint()]))
+    } else {
+        read_connection(&mut section)
+    };
     let mut watch = Settings::default();
     section.set("prefix", &mut watch.prefix, |value| value.accept(Prefix::parse(value.text()?)));
-    let user = user(&mut section);
-    let mut tls = None;
-    section.set("tls", &mut tls, |value| Some(read_tls(value.section())));
-    if tls.is_some() {
-        reject_plain(&section, endpoints.as_deref().unwrap_or_default());
-    }
     section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
     section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
     section.set("audit", &mut watch.audit, |value| value.or_off(|value| value.duration(&AUDIT)));
@@ -68,8 +73,31 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Registry> {
     let mut snapshot = None;
     section.set("snapshot", &mut snapshot, |value| value.path(Need::ReplacedFile).map(PathBuf::from));
     section.close(None);
-    let connection = Connection { endpoints: endpoints?, user, tls };
-    Some(Registry { connection, watch, guard, snapshot })
+    Some(Registry { embedded, connection: connection?, watch, guard, snapshot })
+}
+
+/// What says how to reach a registry elsewhere.
+fn refuse_beside_embedded(section: &mut Section<'_>) {
+    section.refuse(
+        "endpoints",
+        "stands beside embedded: the registry is in this process or elsewhere, remove one",
+    );
+    for key in ["username", "password_file", "password"] {
+        section.refuse(key, "means nothing to an embedded registry: it has no users");
+    }
+    section.refuse("tls", "means nothing to an embedded registry: it serves no TLS");
+}
+
+fn read_connection(section: &mut Section<'_>) -> Option<Connection> {
+    let expected = r#"a list such as ["http://127.0.0.1:2379"], or embedded: {} in its place"#;
+    let endpoints = section.required("endpoints", expected, |value| endpoints(&value));
+    let user = user(section);
+    let mut tls = None;
+    section.set("tls", &mut tls, |value| Some(read_tls(value.section())));
+    if tls.is_some() {
+        reject_plain(section, endpoints.as_deref().unwrap_or_default());
+    }
+    Some(Connection { endpoints: endpoints?, user, tls })
 }
 
 fn guard(mut section: Section<'_>) -> Guard {

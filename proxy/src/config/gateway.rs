@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use http::HeaderName;
 
+use super::address::Taken;
 use super::connection::{self, Registry};
 use super::reader::{Section, Value};
 use super::route::{self, Route};
@@ -15,8 +16,8 @@ use super::timeouts::{self, Timeouts};
 /// Where the admin interface listens if nothing else is said: it is for this machine alone.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// An upgrade hands over at most 32 sockets; one is the admin interface's.
-const LISTEN: RangeInclusive<usize> = 1..=31;
+/// An upgrade hands over at most 32 sockets; one is the admin interface's, one the embedded registry's.
+const LISTEN: RangeInclusive<usize> = 1..=30;
 
 /// At some 40 KiB each, 400 MiB.
 const MAX_REQUESTS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
@@ -27,7 +28,7 @@ const TRACE_HEADER: HeaderName = HeaderName::from_static("trace_id");
 /// What the gateway does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gateway {
-    /// Where clients are served: 1 to 31 addresses that do not overlap, no port 0.
+    /// Where clients are served: 1 to 30 addresses that do not overlap, no port 0.
     pub listen: Vec<SocketAddr>,
     /// Where operators are served; `None` if turned off.
     pub admin: Option<SocketAddr>,
@@ -66,9 +67,9 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
         listen(&value, &mut taken)
     });
     let admin = admin(section, &mut taken);
-    let registry = connection::read(
-        section.required_section("registry", r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#),
-    );
+    let registry =
+        section.required_section("registry", r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#);
+    let registry = connection::read(registry, &mut taken);
     let timeouts = timeouts::read(section.section("timeouts"));
     let routes = section.required("routes", "a list such as [{path: /goods, service: goods}]", |value| {
         route::read_all(&value, &timeouts)
@@ -97,64 +98,15 @@ fn admin(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
             format_args!("is {ADMIN} by default, which is taken by {by}: set another address, or off");
         section.reject("admin", message);
     }
+    if !section.has("admin") {
+        taken.take(ADMIN, "gateway.admin");
+    }
     let mut admin = Some(ADMIN);
     section.set("admin", &mut admin, |value| match value.text()? {
         "off" => Some(None),
         _ => value.parse(|text| taken.claim(text, &value.place().key)).map(Some),
     });
     admin
-}
-
-/// Addresses that are spoken for, and the key of each.
-#[derive(Default)]
-struct Taken(Vec<(SocketAddr, String)>);
-
-impl Taken {
-    fn claim(&mut self, text: &str, key: &str) -> Result<SocketAddr, AddressError> {
-        let address = parse_address(text)?;
-        if let Some(by) = self.by(address) {
-            return Err(AddressError::Taken { by: by.to_owned() });
-        }
-        self.0.push((address, key.to_owned()));
-        Ok(address)
-    }
-
-    fn by(&self, address: SocketAddr) -> Option<&str> {
-        let holder = self.0.iter().find(|(other, _)| overlap(address, *other));
-        holder.map(|(_, key)| key.as_str())
-    }
-}
-
-/// Whether only one of two sockets could be bound. (`[::]` and `0.0.0.0` depends on the system: not here.)
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let one_takes_all = a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
-    a.port() == b.port() && (a.ip() == b.ip() || one_takes_all)
-}
-
-/// Why a text is no address to listen on. Each reads on after the text that was found.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum AddressError {
-    #[error(
-        "has no address: write 0.0.0.0:{0} for all of IPv4, [::]:{0} for IPv6, or 127.0.0.1:{0} for this machine alone"
-    )]
-    PortAlone(u16),
-    #[error("is not an address: write ip:port, such as 0.0.0.0:8080 or [::]:8080")]
-    Malformed,
-    #[error("has port 0, which would be another port at each start: name one")]
-    PortZero,
-    #[error("overlaps with {by}")]
-    Taken { by: String },
-}
-
-fn parse_address(text: &str) -> Result<SocketAddr, AddressError> {
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() == 0 => Err(AddressError::PortZero),
-        Ok(address) => Ok(address),
-        Err(_) => match text.trim_start_matches(':').parse() {
-            Ok(port) => Err(AddressError::PortAlone(port)),
-            Err(_) => Err(AddressError::Malformed),
-        },
-    }
 }
 
 fn max_requests(section: &mut Section<'_>) -> NonZeroU32 {

@@ -4,10 +4,12 @@
 //! checks also that what it names is there. Both report every mistake at once, each with its line, its
 //! key, what was found and what was expected. Unknown keys are mistakes, at every level.
 
+mod address;
 mod balance;
 mod check;
 mod connection;
 mod duration;
+mod embedded;
 mod environment;
 mod error;
 mod gateway;
@@ -32,6 +34,7 @@ use pingora::server::configuration::ServerConf;
 pub use self::balance::{Balance, HashKey};
 pub use self::check::{Check, Initially, Probe};
 pub use self::connection::{Guard, Registry};
+pub use self::embedded::Embedded;
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Problem};
 pub use self::gateway::{Gateway, LogFormat};
@@ -65,7 +68,7 @@ pub struct Config {
     pub server: ServerConf,
     /// Our part.
     pub gateway: Gateway,
-    /// The directory to prepare before a daemon starts or an upgrade begins; `None` if the configuration
+    /// The directory to prepare before a daemon starts, an upgrade begins or a snapshot is kept in it; `None` if the configuration
     /// puts both the pid file and the upgrade socket elsewhere.
     pub run_directory: Option<RunDirectory>,
 }
@@ -137,7 +140,12 @@ fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
     let (mut server, run_directory) = server::read(&mut root, environment);
     section.close(Some((root.known(), "belongs to the top level, without indentation")));
     root.close(Some((section.known(), "belongs under gateway:, indented by two spaces")));
-    let gateway = gateway?;
+    let mut gateway = gateway?;
+    let registry = &mut gateway.registry;
+    if let Some(embedded) = &registry.embedded {
+        // It starts empty: without a snapshot, so would the gateway.
+        registry.snapshot.get_or_insert_with(|| embedded.snapshot(Path::new(&server.upgrade_sock)));
+    }
     let drain = gateway.timeouts.drain;
     server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0));
     Some(Config { server, gateway, run_directory })

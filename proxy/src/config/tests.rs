@@ -2,6 +2,7 @@
 
 mod any_text;
 mod connection;
+mod embedded;
 mod examples;
 mod files;
 mod gateway;
@@ -82,6 +83,11 @@ fn with_registry(lines: &str) -> String {
 
 fn with_endpoints(endpoints: &str) -> String {
     with(r#"["http://127.0.0.1:2379"]"#, endpoints)
+}
+
+/// A registry of the gateway's own, with these keys or none.
+fn with_embedded(keys: &str) -> String {
+    with(r#"endpoints: ["http://127.0.0.1:2379"]"#, &format!("embedded: {{ {keys} }}"))
 }
 
 #[track_caller]

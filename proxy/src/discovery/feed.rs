@@ -13,7 +13,7 @@ use registry::watch::Update;
 use tokio::sync::{mpsc, watch};
 
 use super::guard::{self, Guard};
-use super::keeper::{Loader, Storer};
+use super::keeper::{Loader, Storer, Turn};
 use super::probes::{Outcome, Probes};
 use super::snapshot::{File, Snapshot};
 use super::{now, sleep_until};
@@ -35,6 +35,7 @@ pub(super) struct Feed<R> {
     guard: Guard,
     probes: Probes,
     loader: Loader,
+    turn: Turn,
     storer: Storer,
     metrics: Arc<Metrics>,
     /// The endpoints of the snapshot that are still to be shown, if there are any.
@@ -54,6 +55,7 @@ impl<R: FnOnce()> Feed<R> {
     pub fn new(
         writer: Writer,
         settings: config::Registry,
+        turn: Turn,
         connect: Duration,
         status: watch::Receiver<Status>,
         metrics: Arc<Metrics>,
@@ -66,7 +68,8 @@ impl<R: FnOnce()> Feed<R> {
             hold: guard.hold,
             guard: Guard::new(guard),
             probes: Probes::new(connect),
-            loader: Loader::new(file.clone(), watch.networks, status, metrics.clone()),
+            loader: Loader::new(file.clone(), turn, watch.networks, status, metrics.clone()),
+            turn,
             storer: Storer::new(file, writer.directory().clone(), metrics.clone()),
             writer,
             metrics,
@@ -88,7 +91,7 @@ impl<R: FnOnce()> Feed<R> {
         let mut wake_at = None;
         loop {
             tokio::select! {
-                update = updates.recv() => match update {
+                update = updates.recv(), if !self.is_opening() => match update {
                     Some(update) => self.update(update),
                     None => return,
                 },
@@ -99,7 +102,7 @@ impl<R: FnOnce()> Feed<R> {
                     }
                 }
                 outcomes = self.probes.outcomes() => self.probed(outcomes),
-                snapshot = self.loader.snapshot() => self.open(snapshot),
+                snapshot = self.loader.snapshot() => snapshot.into_iter().for_each(|s| self.open(s)),
                 () = self.storer.stored() => {}
                 () = &mut stopping, if !is_stopping => {
                     is_stopping = true;
@@ -109,6 +112,11 @@ impl<R: FnOnce()> Feed<R> {
             }
             wake_at = self.settle(now());
         }
+    }
+
+    /// Whether the registry's updates wait until the snapshot is shown.
+    fn is_opening(&self) -> bool {
+        self.turn == Turn::First && (self.loader.is_awaited() || self.opening.is_some())
     }
 
     fn update(&mut self, update: Update) {
@@ -180,15 +188,25 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    /// The registry is late: what it once held will do until it answers.
+    /// The registry is late, or starts empty: what it once held will do until it answers.
     fn open(&mut self, snapshot: Snapshot) {
         let Snapshot { revision, instances } = snapshot;
         let endpoints = self.writer.stage_stale(instances, revision);
-        tracing::warn!(
-            revision,
-            endpoints = endpoints.len(),
-            "the registry has not answered yet: serving from the snapshot"
-        );
+        let count = endpoints.len();
+        match self.turn {
+            Turn::First => {
+                tracing::info!(
+                    revision,
+                    endpoints = count,
+                    "the registry starts empty: serving from the snapshot"
+                );
+            }
+            Turn::IfLate => tracing::warn!(
+                revision,
+                endpoints = count,
+                "the registry has not answered yet: serving from the snapshot"
+            ),
+        }
         endpoints.iter().for_each(|endpoint| self.probes.start(endpoint));
         let unprobed = endpoints.iter().map(|endpoint| endpoint.id).collect();
         self.opening = Some(Opening { until: now() + OPENING, unprobed });

@@ -20,7 +20,16 @@ const STORE_INTERVAL: Duration = Duration::from_secs(5);
 /// At most one line about a snapshot that cannot be written in this time.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Reads the snapshot, at most once, if the registry is late.
+/// When the snapshot is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Before the registry is heard.
+    First,
+    /// If the registry is late.
+    IfLate,
+}
+
+/// Reads the snapshot, at most once, when it is its turn.
 #[derive(Debug)]
 pub(super) struct Loader {
     stage: Stage,
@@ -42,11 +51,16 @@ impl Loader {
     /// Takes only instances in permitted `networks`. `status` is that of the watch.
     pub fn new(
         file: Option<File>,
+        turn: Turn,
         networks: Networks,
         status: watch::Receiver<Status>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let stage = file.map_or(Stage::Over, |file| Stage::Waiting(file, None));
+        let stage = match (file, turn) {
+            (Some(file), Turn::First) => Stage::Waiting(file, Some(now())),
+            (Some(file), Turn::IfLate) => Stage::Waiting(file, None),
+            (None, _) => Stage::Over,
+        };
         Self { stage, networks, status, metrics }
     }
 
@@ -55,9 +69,14 @@ impl Loader {
         self.stage = Stage::Over;
     }
 
-    /// Waits until the snapshot is needed, and reads it. Waits for ever if there is none, or nothing in
-    /// it. May be dropped while it waits.
-    pub async fn snapshot(&mut self) -> Snapshot {
+    /// Whether the snapshot may still come.
+    pub fn is_awaited(&self) -> bool {
+        !matches!(self.stage, Stage::Over)
+    }
+
+    /// Waits until the snapshot is needed, and reads it. None if there is none, or nothing in it; asked again,
+    /// waits for ever. May be dropped while it waits.
+    pub async fn snapshot(&mut self) -> Option<Snapshot> {
         loop {
             match &mut self.stage {
                 Stage::Waiting(file, until) => {
@@ -72,9 +91,7 @@ impl Loader {
                 Stage::Loading(loading) => {
                     let loaded = joined(loading.await);
                     self.stage = Stage::Over;
-                    if let Some(snapshot) = loaded.and_then(|loaded| self.take(loaded)) {
-                        return snapshot;
-                    }
+                    return loaded.and_then(|loaded| self.take(loaded));
                 }
                 Stage::Over => return std::future::pending().await,
             }

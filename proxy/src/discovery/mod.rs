@@ -28,6 +28,7 @@ use crate::directory::Writer;
 use crate::health::verdict::{self, Verdict};
 use crate::metrics::Metrics;
 use feed::Feed;
+use keeper::Turn;
 pub use service_discovery::ServiceEndpoints;
 
 /// Feeds a directory from a watch.
@@ -40,6 +41,7 @@ pub struct Discovery<S: Source> {
     settings: config::Registry,
     connect: Duration,
     metrics: Arc<Metrics>,
+    turn: Turn,
 }
 
 impl<S: Source> Discovery<S> {
@@ -53,8 +55,17 @@ impl<S: Source> Discovery<S> {
     ) -> (Self, watch::Receiver<Status>) {
         let Watch { updates, status } = watch;
         let (_, verdicts) = verdict::channel();
-        let discovery =
-            Self { driver, updates, verdicts, status: status.clone(), writer, settings, connect, metrics };
+        let discovery = Self {
+            driver,
+            updates,
+            verdicts,
+            status: status.clone(),
+            writer,
+            settings,
+            connect,
+            metrics,
+            turn: Turn::IfLate,
+        };
         (discovery, status)
     }
 
@@ -63,11 +74,17 @@ impl<S: Source> Discovery<S> {
         Self { verdicts, ..self }
     }
 
+    /// Of a registry that starts with this process, and empty: what the snapshot has comes before its first
+    /// list, so that the list is a difference to it, which goes through the guard.
+    pub fn from_an_empty_registry(self) -> Self {
+        Self { turn: Turn::First, ..self }
+    }
+
     /// Runs until the process ends; calls `ready` once, when there is a directory to serve from.
     /// `stopping` ends when the process is told to stop.
     pub async fn run(self, stopping: impl Future<Output = ()> + Send, ready: impl FnOnce() + Send) {
-        let Self { driver, updates, verdicts, status, writer, settings, connect, metrics } = self;
-        let feed = Feed::new(writer, settings, connect, status, metrics, ready);
+        let Self { driver, updates, verdicts, status, writer, settings, connect, metrics, turn } = self;
+        let feed = Feed::new(writer, settings, turn, connect, status, metrics, ready);
         tokio::join!(driver.run(), feed.run(updates, verdicts, stopping));
     }
 }

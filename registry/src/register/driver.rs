@@ -17,6 +17,9 @@ use crate::watch::{Change, Update, Watch, decode};
 
 /// Many registrars that lost the same registry come back spread over this.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(3) };
+/// One that is back without our lease answers: the longer waits of the time when it did not are over. Others have
+/// lost theirs too, so it is not asked by all at once.
+const BACK: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(1) };
 /// A registry that is slow, with a thousand logins at hand, say, is asked less often than one that is not
 /// there: else it would never catch up.
 const OVERLOAD: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
@@ -190,7 +193,11 @@ impl Driver {
         {
             link.discard();
         }
-        let backoff = if error.cause.is_overload() { OVERLOAD } else { BACKOFF };
+        let backoff = match &error.cause {
+            cause if cause.is_lease_gone() => BACK,
+            cause if cause.is_overload() => OVERLOAD,
+            _ => BACKOFF,
+        };
         let wait = backoff.delay(self.upkeep.failures() + 1, fastrand::f64());
         self.upkeep.failed(Instant::now(), wait);
     }

@@ -12,6 +12,7 @@ mod cold;
 mod compaction;
 mod context;
 mod difference;
+mod embedded;
 mod gateway;
 mod half_open;
 mod measured;
@@ -83,6 +84,8 @@ enum Case {
     Reused,
     Terminated,
     Upgraded,
+    EmbeddedKilled,
+    EmbeddedUpgraded,
     Storm,
 }
 
@@ -96,7 +99,9 @@ impl Case {
             | Self::Failing
             | Self::Slow
             | Self::Reused => Subject::Backends,
-            Self::Terminated | Self::Upgraded => Subject::Gateway,
+            Self::Terminated | Self::Upgraded | Self::EmbeddedKilled | Self::EmbeddedUpgraded => {
+                Subject::Gateway
+            }
             Self::Storm => Subject::Storm,
             _ => Subject::Registry,
         }
@@ -153,6 +158,14 @@ impl Case {
                 ("SIGTERM of the gateway under load", "0 failed; exit within 2 s of the last request")
             }
             Self::Upgraded => ("`-u` upgrades of the gateway under load", "0 failed"),
+            Self::EmbeddedKilled => (
+                "embedded registry: `kill -9` of the gateway and a start",
+                "0 failed once it listens; every goods registered again within 3 s",
+            ),
+            Self::EmbeddedUpgraded => (
+                "embedded registry: `-u` upgrades under load",
+                "0 failed; no connection to the registry refused; every goods registered again within 3 s",
+            ),
             Self::Storm => ("random faults with the auditor on", "0 differences after quiescence; 0 failed"),
         }
     }
@@ -179,6 +192,8 @@ impl Case {
             Self::Reused => backends::reused::run(context, measured).await,
             Self::Terminated => gateway::terminated::run(context, measured).await,
             Self::Upgraded => gateway::upgraded::run(context, measured).await,
+            Self::EmbeddedKilled => embedded::killed::run(context, measured).await,
+            Self::EmbeddedUpgraded => embedded::upgraded::run(context, measured).await,
             Self::Storm => storm::run(context, measured).await,
         }
     }

@@ -23,7 +23,7 @@ fn every_example_is_valid() {
 #[test]
 fn the_default_file_runs_on_any_machine() {
     let config = Config::load(&conf("pingora.yaml"), &environment()).unwrap();
-    assert_eq!(config.gateway, valid(VALID).gateway);
+    assert_eq!(config.gateway, valid(&with_embedded("")).gateway);
 }
 
 #[test]
@@ -51,6 +51,7 @@ fn the_reference_names_every_key() {
         with("service: goods", "service: goods\n      timeouts: { zzzzzzzz: 1 }"),
         with("service: goods", "service: goods\n      retry: { zzzzzzzz: 1 }"),
         with_endpoints("[\"https://a:1\"]\n    tls: { zzzzzzzz: 1 }"),
+        with_embedded("zzzzzzzz: 1"),
     ];
     for level in levels {
         let told = problems(&level).remove(0);
@@ -72,8 +73,11 @@ fn the_reference_is_valid_with_every_example_in_it() {
         let key = rest.and_then(|rest| rest.split_once(':')).map(|(key, _)| key);
         key.is_some_and(|key| key.chars().all(|c| c.is_ascii_lowercase() || "_46".contains(c)))
     };
+    // It would stand beside `endpoints`.
+    let of_embedded = commented_section(&text, "embedded");
     let uncommented: Vec<_> = text
         .lines()
+        .filter(|line| *line != "    # embedded:" && !of_embedded.contains(line))
         .map(|line| if key_in_comment(line) { line.replacen("# ", "", 1) } else { line.to_owned() })
         .collect();
     let all = uncommented.join("\n").replace("http://", "https://");
@@ -88,14 +92,30 @@ fn the_reference_is_valid_with_every_example_in_it() {
     assert!(services.get("any other").check.is_some());
 }
 
+/// The lines of a commented section that hold its keys.
+fn commented_section<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    let head = format!("    # {key}:");
+    let from = text.lines().skip_while(|line| **line != head).skip(1);
+    from.take_while(|line| line.starts_with("    #   ")).collect()
+}
+
+#[test]
+fn the_reference_shows_the_defaults_of_an_embedded_registry() {
+    let text = fs::read_to_string(conf("reference.yaml")).unwrap();
+    let shown: Vec<_> = commented_section(&text, "embedded");
+    assert_eq!(shown.len(), 8);
+    let shown = shown.join("\n").replace("    #   ", "      ");
+    let endpoints = r#"endpoints: ["http://127.0.0.1:2379"]"#;
+    assert_eq!(valid(&with(endpoints, &format!("embedded:\n{shown}"))), valid(&with_embedded("")));
+}
+
 /// The values of a commented section whose keys have defaults are these.
 #[test]
 fn the_reference_shows_the_defaults_of_a_check() {
     let text = fs::read_to_string(conf("reference.yaml")).unwrap();
-    let is_of_check = |line: &&str| line.starts_with("    #   ");
-    let from = text.lines().skip_while(|line| *line != "    # check:").skip(1);
-    let shown: Vec<_> =
-        from.take_while(is_of_check).map(|line| line.replacen("    #   ", "      ", 1)).collect();
+    let shown =
+        commented_section(&text, "check").into_iter().map(|line| line.replacen("    #   ", "      ", 1));
+    let shown: Vec<_> = shown.collect();
     let check = |lines: &str| {
         let text = format!("{VALID}  defaults:\n    check:\n{lines}\n");
         valid(&text).gateway.services.get("goods").check.clone().unwrap()

@@ -20,16 +20,16 @@ fn an_address_must_be_ip_and_port_and_be_free() {
         ),
         ("[\"0.0.0.0:80\", \"0.0.0.0:80\"]", "[1]: \"0.0.0.0:80\" overlaps with gateway.listen[0]"),
         ("[\"[::1]:80\", \"[::]:80\"]", "[1]: \"[::]:80\" overlaps with gateway.listen[0]"),
-        ("[]", ": has 0 addresses: expected 1 to 31"),
+        ("[]", ": has 0 addresses: expected 1 to 30"),
         ("[[]]", "[0]: found a list, expected a single value"),
         ("0.0.0.0:80", ": found 0.0.0.0:80, expected a list, [..., ...] or lines that start with \"- \""),
     ] {
         assert_problem(&with(own, list), &format!("3: gateway.listen{expected}"));
     }
-    let many: Vec<_> = (1..=32).map(|port| format!("\"0.0.0.0:{port}\"")).collect();
+    let many: Vec<_> = (1..=31).map(|port| format!("\"0.0.0.0:{port}\"")).collect();
     assert_problem(
         &with(own, &format!("[{}]", many.join(", "))),
-        "3: gateway.listen: has 32 addresses: expected 1 to 31",
+        "3: gateway.listen: has 31 addresses: expected 1 to 30",
     );
 }
 

@@ -204,7 +204,7 @@ fn each_required_key_is_named_when_it_is_missing() {
     let text = with("    endpoints: [\"http://127.0.0.1:2379\"]\n", "    prefix: /reg\n");
     assert_problem(
         &text,
-        r#"4: gateway.registry.endpoints: is missing: expected a list such as ["http://127.0.0.1:2379"]"#,
+        r#"4: gateway.registry.endpoints: is missing: expected a list such as ["http://127.0.0.1:2379"], or embedded: {} in its place"#,
     );
 }
 
@@ -225,7 +225,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_registry("nothing_like_it: a"),
-            "6: gateway.registry.nothing_like_it: is an unknown key: expected one of endpoints, prefix, username, password_file, tls, allow, deny, audit, guard, snapshot",
+            "6: gateway.registry.nothing_like_it: is an unknown key: expected one of embedded, endpoints, username, password_file, tls, prefix, allow, deny, audit, guard, snapshot",
         ),
         (
             with_gateway("\"a\\nb\": 1"),

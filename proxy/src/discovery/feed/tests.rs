@@ -39,9 +39,14 @@ impl Drop for Fixture {
 
 impl Fixture {
     fn start(guard: config::Guard, snapshot: Option<PathBuf>) -> Result<Self> {
+        Self::start_in_turn(guard, snapshot, Turn::IfLate)
+    }
+
+    fn start_in_turn(guard: config::Guard, snapshot: Option<PathBuf>, turn: Turn) -> Result<Self> {
         let (directory, writer) = directory::new(["goods"]);
         let connection = Connection::to(["http://127.0.0.1:1"]);
-        let settings = config::Registry { connection, watch: Settings::default(), guard, snapshot };
+        let settings =
+            config::Registry { embedded: None, connection, watch: Settings::default(), guard, snapshot };
         let (updates, to_take) = mpsc::channel(16);
         let (status, followed) = watch::channel(Status::default());
         let (is_ready, ready) = oneshot::channel();
@@ -50,7 +55,7 @@ impl Fixture {
         let metrics = Arc::new(Metrics::new()?);
         let connect = Duration::from_secs(5);
         let when_ready = move || is_ready.send(()).unwrap_or_default();
-        let feed = Feed::new(writer, settings, connect, followed, metrics.clone(), when_ready);
+        let feed = Feed::new(writer, settings, turn, connect, followed, metrics.clone(), when_ready);
         let (verdicts, found) = verdict::channel();
         let running = tokio::spawn(feed.run(to_take, found, stopped));
         Ok(Self {
@@ -311,6 +316,32 @@ async fn what_the_first_list_does_not_confirm_goes_through_the_guard() -> Result
     fixture.list(&[]).await?;
     fixture.until_held(1).await?;
     fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await
+}
+
+/// The list is there before the snapshot was read, as that of a registry in the same process is.
+#[tokio::test]
+async fn an_empty_registry_is_heard_after_the_snapshot_is_shown() -> Result<()> {
+    let (_a, a) = alive("a")?;
+    let (_directory, path) = stored(&[a.clone(), dead("b")?])?;
+    let mut fixture = Fixture::start_in_turn(guard(SHORT, HOUR), Some(path), Turn::First)?;
+    fixture.list(&[]).await?;
+    tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
+    assert_eq!(fixture.entry("a").context("not there")?.rank(), Some(Rank::Second));
+    fixture.until_held(1).await?;
+    fixture.until_gone("b").await?;
+    fixture.put(&a).await?;
+    fixture.until_standing("a", Standing::Registered).await
+}
+
+#[tokio::test]
+async fn an_empty_registry_without_a_snapshot_is_heard_at_once() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    for path in [None, Some(directory.path().join("missing"))] {
+        let mut fixture = Fixture::start_in_turn(guard(SHORT, HOUR), path, Turn::First)?;
+        fixture.list(&[]).await?;
+        tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
+    }
+    Ok(())
 }
 
 #[tokio::test]

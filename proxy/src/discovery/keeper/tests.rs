@@ -41,8 +41,12 @@ impl Fixture {
     }
 
     fn loader(&self, networks: Networks) -> Loader {
+        self.loader_in_turn(Turn::IfLate, networks)
+    }
+
+    fn loader_in_turn(&self, turn: Turn, networks: Networks) -> Loader {
         let file = File::new(self.path());
-        Loader::new(Some(file), networks, self.status.subscribe(), self.metrics.clone())
+        Loader::new(Some(file), turn, networks, self.status.subscribe(), self.metrics.clone())
     }
 
     fn storer(&self) -> Storer {
@@ -86,7 +90,7 @@ async fn the_registry_has_a_moment_before_the_snapshot_is_read() -> Result<()> {
     let mut loader = fixture.loader(Networks::default());
     let begun = now();
     assert!(is_pending(&timeout(Duration::from_millis(299), loader.snapshot()).await));
-    let snapshot = loader.snapshot().await;
+    let snapshot = loader.snapshot().await.context("no snapshot")?;
     assert_eq!((now() - begun, snapshot.instances.len()), (PATIENCE, 1));
     assert!(is_pending(&timeout(LONG, loader.snapshot()).await), "it is read once");
     Ok(())
@@ -106,11 +110,25 @@ async fn the_first_failure_ends_the_wait() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_that_comes_first_waits_for_nobody() -> Result<()> {
+    let fixture = Fixture::new()?;
+    fixture.keep(vec![instance("a", "10.0.0.1:80")?])?;
+    let mut loader = fixture.loader_in_turn(Turn::First, Networks::default());
+    assert!(loader.is_awaited());
+    let begun = now();
+    let snapshot = loader.snapshot().await.context("no snapshot")?;
+    assert_eq!((now() - begun, snapshot.instances.len()), (Duration::ZERO, 1));
+    assert!(!loader.is_awaited());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_corrupt_snapshot_is_counted_and_not_served() -> Result<()> {
     let fixture = Fixture::new()?;
     std::fs::write(fixture.path(), "nonsense")?;
     let mut loader = fixture.loader(Networks::default());
-    assert!(is_pending(&timeout(LONG, loader.snapshot()).await));
+    assert_eq!(loader.snapshot().await, None);
+    assert!(!loader.is_awaited());
     assert_eq!(fixture.failures()?, "leaseway_snapshot_failures_total 1");
     Ok(())
 }
@@ -120,7 +138,7 @@ async fn addresses_that_are_no_longer_permitted_are_left_out() -> Result<()> {
     let fixture = Fixture::new()?;
     fixture.keep(vec![instance("a", "10.0.0.1:80")?, instance("b", "192.168.0.1:80")?])?;
     let networks = Networks { deny: vec!["10.0.0.0/8".parse()?], ..Networks::default() };
-    let snapshot = fixture.loader(networks).snapshot().await;
+    let snapshot = fixture.loader(networks).snapshot().await.context("no snapshot")?;
     let ids: Vec<_> = snapshot.instances.iter().map(|i| &*i.id).collect();
     assert_eq!(ids, ["b"]);
     Ok(())

@@ -1,0 +1,62 @@
+//! Addresses that the process listens on. Each is bound once.
+
+use std::net::SocketAddr;
+
+/// Addresses that are spoken for, and the key of each.
+#[derive(Default)]
+pub(super) struct Taken(Vec<(SocketAddr, String)>);
+
+impl Taken {
+    /// Reads an address and takes it for this key.
+    pub(super) fn claim(&mut self, text: &str, key: &str) -> Result<SocketAddr, AddressError> {
+        let address = parse(text)?;
+        if let Some(by) = self.by(address) {
+            return Err(AddressError::Taken { by: by.to_owned() });
+        }
+        self.take(address, key);
+        Ok(address)
+    }
+
+    /// Takes an address that is a default.
+    pub(super) fn take(&mut self, address: SocketAddr, key: &str) {
+        self.0.push((address, key.to_owned()));
+    }
+
+    /// The key that has taken it.
+    pub(super) fn by(&self, address: SocketAddr) -> Option<&str> {
+        let holder = self.0.iter().find(|(other, _)| overlap(address, *other));
+        holder.map(|(_, key)| key.as_str())
+    }
+}
+
+/// Whether only one of two sockets could be bound. (`[::]` and `0.0.0.0` depends on the system: not here.)
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let one_takes_all = a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    a.port() == b.port() && (a.ip() == b.ip() || one_takes_all)
+}
+
+/// Why a text is no address to listen on. Each reads on after the text that was found.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AddressError {
+    #[error(
+        "has no address: write 0.0.0.0:{0} for all of IPv4, [::]:{0} for IPv6, or 127.0.0.1:{0} for this machine alone"
+    )]
+    PortAlone(u16),
+    #[error("is not an address: write ip:port, such as 0.0.0.0:8080 or [::]:8080")]
+    Malformed,
+    #[error("has port 0, which would be another port at each start: name one")]
+    PortZero,
+    #[error("overlaps with {by}")]
+    Taken { by: String },
+}
+
+fn parse(text: &str) -> Result<SocketAddr, AddressError> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(AddressError::PortZero),
+        Ok(address) => Ok(address),
+        Err(_) => match text.trim_start_matches(':').parse() {
+            Ok(port) => Err(AddressError::PortAlone(port)),
+            Err(_) => Err(AddressError::Malformed),
+        },
+    }
+}
