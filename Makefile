@@ -23,7 +23,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# The figures of the README, with release builds.
+# The figures of docs/figures.md, with release builds.
 figures: release
 	@tools/setup.sh figures
 	cargo build --release --package proxy --examples

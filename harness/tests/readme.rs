@@ -1,7 +1,9 @@
-//! The README's commands, as printed, in one shell. Only the ports are others, so that the test can run
-//! beside whatever has the usual ones.
+//! The commands of the README and of docs/, as printed, in one shell. Only the ports are others, so that the
+//! test can run beside whatever has the usual ones. And the links between these texts.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,6 +16,16 @@ const USUAL_PORTS: [u16; 5] = [2379, 8001, 8002, 8080, 9090];
 
 fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The README, then what is in docs/ by name.
+fn guides() -> Result<Vec<PathBuf>> {
+    let docs = fs::read_dir(repository().join("docs"))?.map(|entry| entry.map(|entry| entry.path()));
+    let mut docs = docs.collect::<Result<Vec<_>, _>>()?;
+    docs.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    docs.sort();
+    docs.insert(0, repository().join("README.md"));
+    Ok(docs)
 }
 
 /// The fenced blocks of this language, in order.
@@ -29,7 +41,7 @@ until [ "$(curl -fsS http://127.0.0.1:9090/services 2>/dev/null | grep -o goods-
 "#;
 
 fn script(blocks: &[String]) -> Result<String> {
-    let (first, rest) = blocks.split_first().context("the README has no commands")?;
+    let (first, rest) = blocks.split_first().context("the guides have no commands")?;
     Ok(format!(
         "set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n{first}{SETTLE}{}\necho done",
         rest.join(SETTLE)
@@ -37,18 +49,19 @@ fn script(blocks: &[String]) -> Result<String> {
 }
 
 #[tokio::test]
-async fn the_readmes_commands_work_as_printed() -> Result<()> {
-    let readme = std::fs::read_to_string(repository().join("README.md"))?;
-    let mut script = script(&blocks(&readme, "sh"))?;
-    let mut configuration = std::fs::read_to_string(repository().join("conf/pingora.yaml"))?;
+async fn the_guides_commands_work_as_printed() -> Result<()> {
+    let texts = guides()?.iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
+    let commands: Vec<_> = texts.iter().flat_map(|text| blocks(text, "sh")).collect();
+    let mut script = script(&commands)?;
+    let mut configuration = fs::read_to_string(repository().join("conf/pingora.yaml"))?;
     for usual in USUAL_PORTS {
         let (usual, free) = (format!(":{usual}"), format!(":{}", free_address()?.port()));
         script = script.replace(&usual, &free);
         configuration = configuration.replace(&usual, &free);
     }
     let directory = tempfile::tempdir()?;
-    std::fs::create_dir(directory.path().join("conf"))?;
-    std::fs::write(directory.path().join("conf/pingora.yaml"), configuration)?;
+    fs::create_dir(directory.path().join("conf"))?;
+    fs::write(directory.path().join("conf/pingora.yaml"), configuration)?;
 
     let binaries = binary("proxy")?;
     let binaries = binaries.parent().context("the gateway's binary is nowhere")?;
@@ -82,9 +95,41 @@ async fn the_readmes_commands_work_as_printed() -> Result<()> {
 }
 
 #[test]
+fn every_link_leads_to_a_file_and_a_heading_that_are_there() -> Result<()> {
+    let deploy = ["deploy/README.md", "deploy/kubernetes/article/README.md"];
+    for guide in guides()?.into_iter().chain(deploy.map(|path| repository().join(path))) {
+        for link in links(&fs::read_to_string(&guide)?) {
+            let (path, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if path.is_empty() { guide.clone() } else { guide.with_file_name(path) };
+            ensure!(target.exists(), "{}: no file for {link}", guide.display());
+            let is_there = heading.is_empty() || anchors(&fs::read_to_string(&target)?).contains(heading);
+            ensure!(is_there, "{}: no heading for {link}", guide.display());
+        }
+    }
+    Ok(())
+}
+
+/// Where the links of a text lead, but for those to elsewhere.
+fn links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
+}
+
+/// What GitHub makes of the headings of a text.
+fn anchors(text: &str) -> HashSet<String> {
+    let outside_of_blocks = text.split("```").step_by(2).flat_map(str::lines);
+    let headings = outside_of_blocks.filter(|line| line.starts_with('#'));
+    let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    headings
+        .map(|heading| heading.trim_start_matches('#').trim().to_lowercase())
+        .map(|heading| heading.chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
+#[test]
 fn the_readmes_registrar_is_the_one_that_the_crates_documentation_compiles() -> Result<()> {
-    let readme = std::fs::read_to_string(repository().join("README.md"))?;
-    let documented = std::fs::read_to_string(repository().join("registry/src/lib.rs"))?;
+    let readme = fs::read_to_string(repository().join("README.md"))?;
+    let documented = fs::read_to_string(repository().join("registry/src/lib.rs"))?;
     let documented = documented.replace("//! ", "").replace("//!", "");
     let shown = blocks(&readme, "rust,no_run");
     assert_eq!(shown.len(), 1);
