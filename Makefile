@@ -28,6 +28,7 @@ figures: release
 	@tools/setup.sh figures
 	cargo build --release --package proxy --examples
 	cargo run --release --package harness --bin figures
+	cargo run --release --package embedded-registry --example beside_etcd
 
 # What etcd, the network and the data do by themselves, and what it costs: all of it, or CASES.
 # An hour of random faults: make chaos CASES='storm --minutes 60'.
