@@ -119,7 +119,7 @@ async fn who_registers_during_a_handover_is_answered_soon() -> Result<()> {
     let successor = stack.successor().await?;
     stack.gateway.process().signal(Signal::SIGQUIT)?;
     stack.gateway.process().wait_for_line(|line| line.contains("stops serving"), PATIENCE).await?;
-    // Ten times a second, which the new process may take to accept.
+    // Ten times the second within which the new process accepts.
     let put = timeout(Duration::from_secs(10), put_by_hand(&stack)).await;
     put.context("the new process took no put in time")
         .and_then(|put| put)
