@@ -15,7 +15,7 @@ dir=$(mktemp -d)
 declare -A pids=()
 # The snapshot is kept there.
 export XDG_RUNTIME_DIR=$dir
-unset RUNTIME_DIRECTORY
+unset RUNTIME_DIRECTORY STATE_DIRECTORY
 
 cleanup() {
     trap - EXIT

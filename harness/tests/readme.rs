@@ -73,7 +73,8 @@ async fn the_guides_commands_work_as_printed() -> Result<()> {
         .env("PATH", path)
         // The embedded registry's snapshot is kept there.
         .env("XDG_RUNTIME_DIR", directory.path())
-        .env_remove("RUNTIME_DIRECTORY");
+        .env_remove("RUNTIME_DIRECTORY")
+        .env_remove("STATE_DIRECTORY");
     let mut shell = Process::start(shell, Stdout::Kept)?;
     let status = shell.wait_exit(PATIENCE).await?;
     ensure!(status.success(), "{status}\n{}", shell.tail());

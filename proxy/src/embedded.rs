@@ -5,6 +5,7 @@
 //! stops serving it at that moment. The socket stays open in both, so that nobody is refused: who connects
 //! waits until the new process accepts, and who was connected connects anew.
 
+use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,6 +23,8 @@ use crate::sockets;
 
 /// How often an address is tried that somebody else has.
 const RETRY: Duration = Duration::from_secs(1);
+/// Of how many tries one is logged: one a minute.
+const COMPLAINT: u32 = 60;
 
 /// Whose socket the registry is served on.
 #[derive(Debug)]
@@ -36,8 +39,7 @@ pub enum Socket {
 #[derive(Debug)]
 pub struct EmbeddedRegistry {
     config: Embedded,
-    socket: Option<Socket>,
-    phases: Option<broadcast::Receiver<ExecutionPhase>>,
+    start: Option<(Socket, broadcast::Receiver<ExecutionPhase>)>,
     output: Arc<Output>,
 }
 
@@ -49,73 +51,15 @@ impl EmbeddedRegistry {
         phases: broadcast::Receiver<ExecutionPhase>,
         output: Arc<Output>,
     ) -> Self {
-        Self { config, socket: Some(socket), phases: Some(phases), output }
+        Self { config, start: Some((socket, phases)), output }
     }
 
     /// What a start without `-u` does, or one where nobody had the address.
     ///
     /// # Errors
     /// The address is taken, or not ours.
-    pub fn bind(config: &Embedded) -> Result<TcpListener, ServeError> {
-        let address = config.listen;
-        let listener = Server::bind(address)?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "the embedded registry listens beyond this machine, and it has no users: whoever reaches it may \
-                 register and remove instances, and so choose where the gateway sends requests"
-            );
-        }
-        Ok(listener)
-    }
-
-    async fn serve(&mut self, table: Option<ListenFds>) -> Result<(), ServeError> {
-        let (Some(socket), Some(phases)) = (self.socket.take(), self.phases.take()) else { return Ok(()) };
-        let listener = match socket {
-            Socket::Bound(listener) => listener,
-            Socket::Inherited => inherit(self.config.listen, table.as_ref()).await,
-        };
-        let revision = first_revision(SystemTime::now());
-        tracing::info!(address = %self.config.listen, revision, "the embedded registry serves");
-        let server = Server::new(self.config.settings.clone(), revision);
-        server.serve(listener, handed_over(phases)).await?;
-        tracing::info!("the embedded registry was handed over to the new process");
-        Ok(())
-    }
-}
-
-/// The socket of the process that handed its own to this one. Where it had none of this address, somebody else
-/// has it: the gateway serves what it knows, and waits for its turn.
-async fn inherit(address: SocketAddr, table: Option<&ListenFds>) -> TcpListener {
-    let mut has_complained = false;
-    loop {
-        let found = table.map(|table| sockets::listener(table, address));
-        let found = match found {
-            Some(Ok(Some(listener))) => Ok(listener),
-            Some(Err(source)) => Err(ServeError::Bind { address, source }),
-            Some(Ok(None)) | None => Server::bind(address),
-        };
-        match found {
-            Ok(listener) => return listener,
-            Err(error) if !has_complained => {
-                has_complained = true;
-                tracing::error!(%error, "the process that handed over had no such socket: trying again");
-            }
-            Err(_) => {}
-        }
-        sleep(RETRY).await;
-    }
-}
-
-/// Ends when the server has sent its sockets to a new process.
-async fn handed_over(mut phases: broadcast::Receiver<ExecutionPhase>) {
-    loop {
-        match phases.recv().await {
-            Ok(ExecutionPhase::GracefulUpgradeCloseTimeout) => return,
-            Ok(_) | Err(RecvError::Lagged(_)) => {}
-            // The server itself is gone, and the process about to be.
-            Err(RecvError::Closed) => return std::future::pending().await,
-        }
+    pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+        sockets::bind(address).map_err(|source| ServeError::Bind { address, source })
     }
 }
 
@@ -129,12 +73,15 @@ impl ServiceWithDependents for EmbeddedRegistry {
         ready: ServiceReadyNotifier,
     ) {
         ready.notify_ready();
-        // A gateway whose registry is gone must not live on.
-        if let Err(error) = self.serve(table).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "ending the process");
-            self.output.flush();
-            std::process::exit(1);
+        let Some((socket, phases)) = self.start.take() else { return };
+        // A task of its own: Pingora would go on after a panic, and a gateway whose registry is gone must not.
+        match tokio::spawn(serve(self.config.clone(), socket, table, phases)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => tracing::error!(error = &error as &dyn Error, "ending the process"),
+            Err(error) => tracing::error!(%error, "the embedded registry ended: ending the process"),
         }
+        self.output.flush();
+        std::process::exit(1);
     }
 
     fn name(&self) -> &str {
@@ -149,4 +96,71 @@ impl ServiceWithDependents for EmbeddedRegistry {
     fn listen_addresses(&self) -> Option<Vec<String>> {
         Some(vec![self.config.listen.to_string()])
     }
+}
+
+async fn serve(
+    config: Embedded,
+    socket: Socket,
+    table: Option<ListenFds>,
+    phases: broadcast::Receiver<ExecutionPhase>,
+) -> Result<(), ServeError> {
+    let address = config.listen;
+    if !config.is_local() {
+        tracing::warn!(
+            %address,
+            "the embedded registry listens beyond this machine, and it has no users: whoever reaches it may \
+             register and remove instances, and so choose where the gateway sends requests"
+        );
+    }
+    let listener = match socket {
+        Socket::Bound(listener) => listener,
+        Socket::Inherited => inherit(address, table.as_ref()).await?,
+    };
+    let revision = first_revision(SystemTime::now());
+    tracing::info!(%address, revision, "the embedded registry serves");
+    Server::new(config.settings, revision).serve(listener, handed_over(phases)).await
+}
+
+/// The socket of the process that handed its own to this one. Where it had none of this address, somebody else
+/// has it, perhaps that process as a part of a wider address: the gateway serves what it knows until it is free.
+async fn inherit(address: SocketAddr, table: Option<&ListenFds>) -> Result<TcpListener, ServeError> {
+    let failed = |source| ServeError::Bind { address, source };
+    let inherited = table.map(|table| sockets::listener(table, address)).transpose().map_err(failed)?;
+    if let Some(listener) = inherited.flatten() {
+        return Ok(listener);
+    }
+    let listener = bind_when_free(address).await;
+    if let Some(table) = table {
+        sockets::add(table, address, listener.try_clone().map_err(failed)?);
+    }
+    Ok(listener)
+}
+
+async fn bind_when_free(address: SocketAddr) -> TcpListener {
+    let mut tries = 0;
+    loop {
+        match EmbeddedRegistry::bind(address) {
+            Ok(listener) => return listener,
+            Err(error) if tries == 0 => tracing::error!(
+                error = &error as &dyn Error,
+                "nobody can register: the process that handed over had no such socket. Trying again"
+            ),
+            Err(_) => {}
+        }
+        tries = (tries + 1) % COMPLAINT;
+        sleep(RETRY).await;
+    }
+}
+
+/// Ends when the server has sent its sockets to a new process.
+async fn handed_over(mut phases: broadcast::Receiver<ExecutionPhase>) {
+    loop {
+        match phases.recv().await {
+            Ok(ExecutionPhase::GracefulUpgradeCloseTimeout) => break,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            // The server itself is gone, and the process about to be.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+    tracing::info!("the embedded registry stops serving: its socket is the new process's");
 }

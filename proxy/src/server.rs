@@ -5,8 +5,8 @@
 //! discovery   feeds the directory; ready with the first list, or with the snapshot
 //! sockets     hands the sockets that were bound at the start to Pingora
 //! bootstrap   under -u: takes the sockets of a running process, after discovery
-//! gateway     listens after both: from the start, or once it can serve, under -u and with an embedded registry
-//! admin       likewise
+//! gateway     listens after the sockets; under -u and with an embedded registry not before it can serve
+//! admin       listens after the sockets
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
 //! stop        when told to: waits until nothing is in flight, then ends the process
@@ -30,7 +30,7 @@ use registry::watch::{source::EtcdSource, watch};
 
 use crate::admin::Admin;
 use crate::cli::Arguments;
-use crate::config::{Config, Embedded, RunDirectoryError};
+use crate::config::{Config, Embedded, Registry, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
 use crate::embedded::{EmbeddedRegistry, Socket};
@@ -55,6 +55,15 @@ pub enum StartError {
     /// Where the embedded registry is to listen.
     #[error(transparent)]
     Registry(#[from] ServeError),
+    /// The process that is to be replaced serves by another registry, and this one would serve nothing.
+    #[error(
+        "will not take over with an empty registry: nobody listens on {address} now, and there is no snapshot. \
+         Leave gateway.registry.embedded.listen as it was, or stop the other process and start without -u"
+    )]
+    EmptyRegistry {
+        /// Where the embedded registry was to listen.
+        address: SocketAddr,
+    },
     /// The directory of pid file and upgrade socket cannot be used.
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
@@ -80,8 +89,7 @@ pub fn run(mut config: Config, arguments: &Arguments, output: Arc<Output>) -> Re
     prepare_run_directory(&mut config, arguments)?;
     let addresses = config.gateway.listen.iter().chain(&config.gateway.admin).copied();
     let mut sockets = if arguments.upgrade { Sockets::default() } else { bind(addresses)? };
-    let embedded = config.gateway.registry.embedded.as_ref();
-    let registry = embedded.map(|embedded| bind_registry(embedded, arguments, &mut sockets)).transpose()?;
+    let registry = bind_registry(&config.gateway.registry, arguments, &mut sockets)?;
     let signals_path = config.server.upgrade_sock.clone().into();
     let lifecycle = Arc::new(Lifecycle::default());
     let lame_duck = config.gateway.timeouts.lame_duck;
@@ -113,25 +121,27 @@ fn prepare_run_directory(config: &mut Config, arguments: &Arguments) -> Result<(
     Ok(())
 }
 
+/// None: the registry is elsewhere.
 fn bind_registry(
-    embedded: &Embedded,
+    registry: &Registry,
     arguments: &Arguments,
     sockets: &mut Sockets,
-) -> Result<Socket, ServeError> {
-    match EmbeddedRegistry::bind(embedded) {
-        Ok(listener) => {
-            let address = embedded.listen;
-            sockets
-                .add(address, listener.try_clone().map_err(|source| ServeError::Bind { address, source })?);
-            Ok(Socket::Bound(listener))
+) -> Result<Option<Socket>, StartError> {
+    let Some(address) = registry.embedded.as_ref().map(|embedded| embedded.listen) else { return Ok(None) };
+    let listener = match EmbeddedRegistry::bind(address) {
+        Ok(_) if arguments.upgrade && !registry.snapshot.as_deref().is_some_and(Path::exists) => {
+            return Err(StartError::EmptyRegistry { address });
         }
+        Ok(listener) => listener,
         Err(ServeError::Bind { source, .. })
             if arguments.upgrade && source.kind() == ErrorKind::AddrInUse =>
         {
-            Ok(Socket::Inherited)
+            return Ok(Some(Socket::Inherited));
         }
-        Err(error) => Err(error),
-    }
+        Err(error) => return Err(error.into()),
+    };
+    sockets.add(address, listener.try_clone().map_err(|source| ServeError::Bind { address, source })?);
+    Ok(Some(Socket::Bound(listener)))
 }
 
 fn bind(addresses: impl Iterator<Item = SocketAddr>) -> Result<Sockets, StartError> {

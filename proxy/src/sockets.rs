@@ -7,6 +7,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 
 use async_trait::async_trait;
 use filedescriptor::FileDescriptor;
+use nix::sys::socket::{Backlog, listen};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
 
@@ -22,12 +23,9 @@ impl Sockets {
     /// # Errors
     /// The first address that cannot be bound, and why.
     pub fn bind(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Self, (SocketAddr, io::Error)> {
-        let bind = |address| {
-            let listener = TcpListener::bind(address).and_then(|listener| {
-                listener.set_nonblocking(true)?;
-                Ok(listener)
-            });
-            listener.map(|listener| (address, listener)).map_err(|error| (address, error))
+        let bind = |address| match bind(address) {
+            Ok(listener) => Ok((address, listener)),
+            Err(error) => Err((address, error)),
         };
         addresses.into_iter().map(bind).collect::<Result<_, _>>().map(Self)
     }
@@ -36,6 +34,23 @@ impl Sockets {
     pub fn add(&mut self, address: SocketAddr, listener: TcpListener) {
         self.0.push((address, listener));
     }
+}
+
+/// Binds an address. As many connections may wait to be accepted as the system allows: the standard library
+/// asks for 128, and of those that come beyond them a client hears nothing for a second or more.
+///
+/// # Errors
+/// The address is taken, or not ours.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listen(&listener, Backlog::MAXCONN)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Adds a socket to Pingora's table, for the process that takes over from this one.
+pub fn add(table: &ListenFds, address: SocketAddr, listener: TcpListener) {
+    table.lock().add(address.to_string(), listener.into_raw_fd());
 }
 
 /// A listener on a socket of Pingora's table; none if it has none of this address. The table keeps its own,
@@ -60,10 +75,9 @@ impl ServiceWithDependents for Sockets {
         _: usize,
         ready: ServiceReadyNotifier,
     ) {
-        if let Some(fds) = fds {
-            let mut fds = fds.lock();
+        if let Some(table) = fds {
             for (address, listener) in self.0.drain(..) {
-                fds.add(address.to_string(), listener.into_raw_fd());
+                add(&table, address, listener);
             }
         }
         ready.notify_ready();

@@ -19,6 +19,8 @@ use crate::{
 };
 
 const CONFIGURATION: &str = "pingora.yaml";
+/// All gateways of a machine that runs its tests as a service would keep their snapshots there.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// A running gateway. Dropping it kills it.
 #[derive(Debug)]
@@ -80,7 +82,7 @@ impl Gateway {
         let mut words = options.wrapper.clone();
         words.extend([binary("proxy")?.display().to_string(), "-c".to_owned(), file.display().to_string()]);
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]);
+        command.args(&words[1..]).env_remove(STATE_DIRECTORY);
         let process = Process::start(command, options.stdout)?;
         let registry = match registry {
             Registry::At(_) => None,
@@ -108,9 +110,7 @@ impl Gateway {
     /// # Errors
     /// When it cannot be started.
     pub fn start_again(&mut self) -> Result<()> {
-        let mut command = Command::new(binary("proxy")?);
-        command.arg("-c").arg(self.directory.path().join(CONFIGURATION));
-        self.process = Process::start(command, Stdout::Kept)?;
+        self.process = Process::start(self.command()?, Stdout::Kept)?;
         Ok(())
     }
 
@@ -119,9 +119,15 @@ impl Gateway {
     /// # Errors
     /// When it cannot be started.
     pub fn successor(&self) -> Result<Process> {
-        let mut command = Command::new(binary("proxy")?);
-        command.arg("-u").arg("-c").arg(self.directory.path().join(CONFIGURATION));
+        let mut command = self.command()?;
+        command.arg("-u");
         Process::start(command, Stdout::Kept)
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(binary("proxy")?);
+        command.arg("-c").arg(self.directory.path().join(CONFIGURATION)).env_remove(STATE_DIRECTORY);
+        Ok(command)
     }
 
     /// Goes on with another process: a successor that has taken over. Returns the one before.

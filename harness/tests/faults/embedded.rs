@@ -1,29 +1,33 @@
 //! A gateway that is its own registry: it ends and begins anew, and nobody is hurt by that.
 
+use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
     backend::{Backend, Reply},
     etcd::{PREFIX, key},
-    http,
     load::Load,
     ports::free_address,
-    process::{Process, Signal, Stdout, binary},
-    stack::{EmbeddedStack, Gateway, GatewayOptions, write_configuration},
+    process::{Process, Signal},
+    stack::{EmbeddedStack, Gateway, GatewayOptions, Goods, write_configuration},
     wait::eventually,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::{PATIENCE, assert_none_failed};
 
 const RATE: u32 = 300;
 const GOODS: usize = 4;
+const DRAIN: [&str; 2] = ["--drain", "1s"];
 
 async fn stack() -> Result<EmbeddedStack> {
-    EmbeddedStack::start(GOODS, &["--drain", "1s"], GatewayOptions::default()).await
+    EmbeddedStack::start(GOODS, &DRAIN, GatewayOptions::default()).await
 }
 
 #[tokio::test]
@@ -42,9 +46,9 @@ async fn etcdctl_works_on_it() -> Result<()> {
     let keys = stack.etcdctl(&["get", "--prefix", "--keys-only", PREFIX]).await?;
     assert_eq!(keys.lines().filter(|line| line.starts_with(PREFIX)).count(), GOODS, "{keys}");
     let status = stack.etcdctl(&["endpoint", "status"]).await?;
-    assert!(status.contains(&stack.gateway.registry_address()?.to_string()), "{status}");
+    assert!(status.contains(&stack.registry), "{status}");
     let members = stack.etcdctl(&["member", "list"]).await?;
-    assert!(members.contains(&stack.registry()?), "{members}");
+    assert!(members.contains(&stack.registry_url()), "{members}");
 
     let by_hand = key("goods", "by-hand");
     let address = stack.goods[0].address().to_string();
@@ -58,17 +62,14 @@ async fn etcdctl_works_on_it() -> Result<()> {
 #[tokio::test]
 async fn killed_and_started_under_load_it_fails_no_request_once_it_listens() -> Result<()> {
     let mut stack = stack().await?;
-    wait_snapshot(&stack).await?;
+    stack.wait_snapshot().await?;
     let former = stack.leases().await?;
     stack.gateway.kill().await?;
     // Before it starts, so that whatever it answers first is counted.
     let load = Load::get(stack.gateway.address(), "/goods/list").rate(RATE).start();
     load.wait_begun(30, PATIENCE).await?;
-    let begun = Instant::now();
     stack.gateway.start_again()?;
-    let back = stack.wait_registered_again(&former, begun).await?;
-    // Ten times the goal.
-    assert!(back < Duration::from_secs(30), "{back:?}");
+    stack.wait_registered_again(&former, Instant::now()).await?;
     load.wait_begun(load.begun() + 300, PATIENCE).await?;
     let outcome = load.stop().await;
     assert!(outcome.refused > 0, "the load did not see the gateway down: nothing is shown");
@@ -77,16 +78,20 @@ async fn killed_and_started_under_load_it_fails_no_request_once_it_listens() -> 
     Ok(())
 }
 
-/// A snapshot is written some seconds after the one before.
-async fn wait_snapshot(stack: &EmbeddedStack) -> Result<()> {
-    let path = stack.gateway.snapshot()?;
-    eventually("the snapshot holds all goods", PATIENCE, async || {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        let found = text.matches("\"id\":\"goods-").count();
-        ensure!(found == stack.goods.len(), "the snapshot is {text}");
-        Ok(())
-    })
-    .await
+#[tokio::test]
+async fn an_instance_younger_than_the_snapshot_registers_again_like_the_others() -> Result<()> {
+    let mut stack = stack().await?;
+    stack.wait_snapshot().await?;
+    let snapshot = stack.gateway.snapshot()?;
+    let older = fs::read(&snapshot)?;
+    stack.goods.push(Goods::start(&stack.registry_url(), "younger", &DRAIN).await?);
+    stack.gateway.wait_services(|services| services.instances("goods").contains(&"younger")).await?;
+    let former = stack.leases().await?;
+    stack.gateway.kill().await?;
+    fs::write(&snapshot, older)?;
+    stack.gateway.start_again()?;
+    stack.wait_registered_again(&former, Instant::now()).await?;
+    Ok(())
 }
 
 #[tokio::test]
@@ -96,7 +101,8 @@ async fn upgrades_under_load_fail_and_refuse_nothing() -> Result<()> {
     load.wait_begun(100, PATIENCE).await?;
     let registering = Load::get(stack.gateway.registry_address()?, "/").rate(50).start();
     for _ in 0..2 {
-        upgrade(&mut stack).await?;
+        let (old, _) = stack.upgrade().await?;
+        assert!(old.lines().iter().any(|line| line.contains("stops serving")), "{}", old.tail());
     }
     load.wait_begun(load.begun() + 300, PATIENCE).await?;
     let outcome = load.stop().await;
@@ -107,71 +113,98 @@ async fn upgrades_under_load_fail_and_refuse_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Replaces the gateway's process, and waits until every goods is registered in the new one.
-async fn upgrade(stack: &mut EmbeddedStack) -> Result<()> {
-    let former = stack.leases().await?;
-    let successor = stack.gateway.successor()?;
-    eventually("the successor asks for the sockets", PATIENCE, async || {
-        ensure!(stack.gateway.is_awaited(), "there is no upgrade socket\n{}", successor.tail());
-        Ok(())
-    })
-    .await?;
-    let begun = Instant::now();
+#[tokio::test]
+async fn who_registers_during_a_handover_is_answered_soon() -> Result<()> {
+    let mut stack = stack().await?;
+    let successor = stack.successor().await?;
     stack.gateway.process().signal(Signal::SIGQUIT)?;
-    let back = stack.wait_registered_again(&former, begun).await.with_context(|| successor.tail())?;
-    assert!(back < Duration::from_secs(30), "{back:?}");
+    stack.gateway.process().wait_for_line(|line| line.contains("stops serving"), PATIENCE).await?;
+    // Ten times the second within which the new process accepts.
+    let put = timeout(Duration::from_secs(10), put_by_hand(&stack)).await;
+    put.context("the new process took no put in time")
+        .and_then(|put| put)
+        .with_context(|| successor.tail())?;
     let mut old = stack.gateway.replace(successor);
-    assert_eq!(old.wait_exit(PATIENCE).await?.code(), Some(0), "{}", old.tail());
-    assert!(old.lines().iter().any(|line| line.contains("was handed over")), "{}", old.tail());
+    old.wait_exit(PATIENCE).await?;
+    stack.gateway.wait_services(|services| services.instances("goods").contains(&"by-hand")).await?;
+    Ok(())
+}
+
+/// On a connection of its own.
+async fn put_by_hand(stack: &EmbeddedStack) -> Result<()> {
+    let address = stack.goods[0].address().to_string();
+    stack.client().await?.put(key("goods", "by-hand"), address, None).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_successor_that_dies_while_it_waits_leaves_the_registry_where_it_was() -> Result<()> {
+    let stack = stack().await?;
+    let mut successor = stack.successor().await?;
+    successor.signal(Signal::SIGKILL)?;
+    successor.wait_exit(PATIENCE).await?;
+    stack.gateway.process().signal(Signal::SIGQUIT)?;
+    stack.gateway.process().wait_for_line(|line| line.contains("serving on"), PATIENCE).await?;
+    put_by_hand(&stack).await?;
+    stack.gateway.wait_services(|services| services.instances("goods").contains(&"by-hand")).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn it_serves_until_the_last_request_is_done() -> Result<()> {
-    let mut gateway = Gateway::start_with_registry(GatewayOptions::default()).await?;
-    let stack_registry = format!("http://{}", gateway.registry_address()?);
-    let reply = Reply::After(Duration::from_secs(2), Box::new(Reply::ok("late")));
-    let backend = Backend::start("slow", reply).await?;
-    let mut client = harness::etcd::client(&stack_registry).await?;
+    let mut stack = EmbeddedStack::start(0, &[], GatewayOptions::default()).await?;
+    let backend = Backend::start("slow", Reply::Echo).await?;
+    let mut client = stack.client().await?;
     client.put(key("goods", "slow"), backend.address().to_string(), None).await?;
-    gateway.wait_instances("goods", &["slow"]).await?;
-    let address = gateway.address();
-    let slow = tokio::spawn(async move { http::get(address, "/goods").await });
-    backend.wait_count(1, PATIENCE).await?;
+    stack.gateway.wait_instances("goods", &["slow"]).await?;
+    // In flight for as long as its only byte is missing.
+    let mut request = TcpStream::connect(stack.gateway.address()).await?;
+    request.write_all(b"POST /goods HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n").await?;
+    eventually("the request is in flight", PATIENCE, async || {
+        ensure!(stack.gateway.metric("leaseway_requests_in_flight", &[]).await? == 1.0, "it is not");
+        Ok(())
+    })
+    .await?;
 
-    gateway.process().signal(Signal::SIGTERM)?;
+    stack.gateway.process().signal(Signal::SIGTERM)?;
     eventually("the gateway does not listen any more", PATIENCE, async || {
-        ensure!(gateway.get("/").await.is_err(), "it answers");
+        ensure!(stack.gateway.get("/").await.is_err(), "it answers");
         Ok(())
     })
     .await?;
     // As a backend does that stops at the same time.
     let deleted = client.delete(key("goods", "slow"), None).await?;
     assert_eq!(deleted.deleted(), 1);
-    assert_eq!(slow.await??.status, 200);
-    assert_eq!(gateway.wait_exit(PATIENCE).await?.code(), Some(0));
+    request.write_all(b"x").await?;
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).await?;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nx"), "{answer}");
+    assert_eq!(stack.gateway.wait_exit(PATIENCE).await?.code(), Some(0));
     assert!(client.get(key("goods", "slow"), None).await.is_err(), "it ends with the gateway");
     Ok(())
 }
 
-/// A gateway whose registry is to listen here; for a start that may fail.
-fn start_at(listen: &str, directory: &std::path::Path) -> Result<Process> {
-    let file = directory.join("pingora.yaml");
-    let configuration = json!({
+/// Of a gateway whose registry is to listen here; its files are where they are by default.
+fn configuration(listen: &str) -> Result<Value> {
+    Ok(json!({
         "version": 1,
-        "pid_file": directory.join("proxy.pid"),
-        "upgrade_sock": directory.join("upgrade.sock"),
         "gateway": {
             "listen": [free_address()?.to_string()],
             "admin": "off",
             "registry": { "embedded": { "listen": listen } },
             "routes": [{ "path": "/goods", "service": "goods" }],
         },
-    });
-    write_configuration(&file, &configuration)?;
-    let mut command = Command::new(binary("proxy")?);
-    command.arg("-c").arg(file);
-    Process::start(command, Stdout::Kept)
+    }))
+}
+
+/// Runs a gateway with this configuration, whose default for its files is below `session`.
+fn run(configuration: &Value, flags: &[&str], directory: &Path, session: &Path) -> Result<Process> {
+    let file = directory.join("pingora.yaml");
+    write_configuration(&file, configuration)?;
+    let (file, session) = (file.display().to_string(), session.display().to_string());
+    let none_of_a_service = [("RUNTIME_DIRECTORY", ""), ("STATE_DIRECTORY", "")];
+    let environment = [&none_of_a_service[..], &[("XDG_RUNTIME_DIR", session.as_str())]].concat();
+    Process::spawn("proxy", [&["-c", &file], flags].concat(), &environment)
 }
 
 #[tokio::test]
@@ -179,7 +212,7 @@ async fn an_address_that_is_taken_ends_the_start_and_is_named() -> Result<()> {
     let taken = TcpListener::bind(free_address()?).context("taking a port")?;
     let address = taken.local_addr()?.to_string();
     let directory = tempfile::tempdir()?;
-    let mut process = start_at(&address, directory.path())?;
+    let mut process = run(&configuration(&address)?, &[], directory.path(), directory.path())?;
     assert_eq!(process.wait_exit(PATIENCE).await?.code(), Some(1));
     let told = process.stderr().join("\n");
     let expected = format!("the embedded registry cannot listen on {address}");
@@ -188,15 +221,45 @@ async fn an_address_that_is_taken_ends_the_start_and_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_address_beyond_this_machine_is_warned_of() -> Result<()> {
+async fn a_successor_does_not_take_over_with_an_empty_registry() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let everywhere = format!("0.0.0.0:{}", free_address()?.port());
-    let process = start_at(&everywhere, directory.path())?;
-    let warned = |line: &str| line.contains("WARN") && line.contains("has no users");
-    process.wait_for_line(warned, PATIENCE).await?;
-    let here = tempfile::tempdir()?;
-    let process = start_at(&free_address()?.to_string(), here.path())?;
+    let address = free_address()?.to_string();
+    let mut process = run(&configuration(&address)?, &["-u"], directory.path(), directory.path())?;
+    assert_eq!(process.wait_exit(PATIENCE).await?.code(), Some(1));
+    let told = process.stderr().join("\n");
+    assert!(told.contains("empty registry") && told.contains(&address), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_place_for_the_snapshot_it_warns_and_serves() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let missing = directory.path().join("missing");
+    let address = free_address()?;
+    let process = run(&configuration(&address.to_string())?, &[], directory.path(), &missing)?;
+    process.wait_for_line(|line| line.contains("no snapshot is kept"), PATIENCE).await?;
     process.wait_for_line(|line| line.contains("the embedded registry serves"), PATIENCE).await?;
-    assert!(!process.lines().iter().any(|line| line.contains("has no users")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_beyond_this_machine_is_warned_of_at_each_start() -> Result<()> {
+    let warned = |line: &str| line.contains("WARN") && line.contains("has no users");
+    let here = Gateway::start_with_registry(GatewayOptions::default()).await?;
+    here.process().wait_for_line(|line| line.contains("the embedded registry serves"), PATIENCE).await?;
+    assert!(!here.process().lines().iter().any(|line| warned(line)));
+
+    let everywhere = format!("0.0.0.0:{}", free_address()?.port());
+    let options = GatewayOptions::default().set("gateway/registry/embedded/listen", everywhere);
+    let gateway = Gateway::start_with_registry(options).await?;
+    gateway.process().wait_for_line(warned, PATIENCE).await?;
+    let successor = gateway.successor()?;
+    eventually("the successor asks for the sockets", PATIENCE, async || {
+        ensure!(gateway.is_awaited(), "there is no upgrade socket\n{}", successor.tail());
+        Ok(())
+    })
+    .await?;
+    gateway.process().signal(Signal::SIGQUIT)?;
+    successor.wait_for_line(warned, PATIENCE).await?;
     Ok(())
 }

@@ -43,7 +43,7 @@ pub struct Guard {
     /// How long it is doubted before it is dropped or held: 100 ms to 1 h.
     pub window: Duration,
     /// If more than this share of its service vanished within the window, it is held. 0 to 1; 1: none is
-    /// ever doubted or held.
+    /// ever doubted or held, which an embedded registry does not allow.
     pub share: f64,
     /// How long it is held, at most, while it can be connected to: 1 s to 24 h.
     pub hold: Duration,
@@ -55,7 +55,12 @@ impl Default for Guard {
     }
 }
 
-pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Registry> {
+/// `snapshot`: where an embedded registry's is kept if nothing else is said.
+pub(super) fn read(
+    mut section: Section<'_>,
+    taken: &mut Taken,
+    snapshot: impl FnOnce(&Embedded) -> PathBuf,
+) -> Option<Registry> {
     let mut embedded = None;
     section.set("embedded", &mut embedded, |value| embedded::read(value.section(), taken));
     let connection = if section.has("embedded") {
@@ -69,9 +74,20 @@ pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Regist
     section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
     section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
     section.set("audit", &mut watch.audit, |value| value.or_off(|value| value.duration(&AUDIT)));
-    let guard = guard(section.section("guard"));
-    let mut snapshot = None;
-    section.set("snapshot", &mut snapshot, |value| value.path(Need::ReplacedFile).map(PathBuf::from));
+    let mut guard_section = section.section("guard");
+    let guard = guard(&mut guard_section);
+    if section.has("embedded") && guard.share >= 1.0 {
+        guard_section.reject(
+            "share",
+            "turns the guard off, and an embedded registry starts empty: each restart would remove every \
+             instance. Expected less than 1",
+        );
+    }
+    // It starts empty: without a snapshot, so would the gateway.
+    let mut snapshot = embedded.as_ref().map(snapshot);
+    section.set("snapshot", &mut snapshot, |value| {
+        value.or_off(|value| value.path(Need::ReplacedFile).map(PathBuf::from))
+    });
     section.close(None);
     Some(Registry { embedded, connection: connection?, watch, guard, snapshot })
 }
@@ -100,7 +116,7 @@ fn read_connection(section: &mut Section<'_>) -> Option<Connection> {
     Some(Connection { endpoints: endpoints?, user, tls })
 }
 
-fn guard(mut section: Section<'_>) -> Guard {
+fn guard(section: &mut Section<'_>) -> Guard {
     let mut guard = Guard::default();
     section.set("window", &mut guard.window, |value| value.duration(&WINDOW));
     section.set("share", &mut guard.share, |value| value.fraction());

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 
 use embedded_registry::Settings;
 
@@ -15,6 +14,8 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379
 /// From 1 MiB to 64 GiB.
 const BYTES: RangeInclusive<usize> = 1 << 20..=1 << 36;
 const COUNT: RangeInclusive<usize> = 1..=10_000_000;
+/// Of what the gateway itself needs some: with fewer, registrars could shut it out.
+const SHARED: RangeInclusive<usize> = 8..=10_000_000;
 
 /// A registry in the gateway's own process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +38,15 @@ impl Embedded {
         format!("http://{}", SocketAddr::new(ip, self.listen.port()))
     }
 
-    /// Where the snapshot is kept if nothing else is said: a file of this registry's own beside the upgrade
-    /// socket, which is the gateway's user's alone too.
-    pub(super) fn snapshot(&self, upgrade_sock: &Path) -> PathBuf {
-        upgrade_sock.with_file_name(format!("snapshot-{}", self.listen))
+    /// Whether nobody else than this machine's users can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
+    }
+
+    /// The name of the snapshot's file if nothing else is said: no other registry on this machine has it.
+    pub(super) fn snapshot(&self) -> String {
+        format!("snapshot-{}", self.listen)
     }
 }
 
@@ -48,15 +54,15 @@ pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Embedd
     let listen = listen(&mut section, taken);
     let mut settings = Settings::default();
     section.set("max_bytes", &mut settings.max_bytes, |value| value.number(BYTES));
-    for (key, slot) in [
-        ("history", &mut settings.history),
-        ("max_leases", &mut settings.max_leases),
-        ("max_watches", &mut settings.max_watches),
-        ("max_watches_per_stream", &mut settings.max_watches_per_stream),
-        ("max_watch_streams", &mut settings.max_watch_streams),
-        ("max_connections", &mut settings.max_connections),
+    for (key, slot, range) in [
+        ("history", &mut settings.history, COUNT),
+        ("max_leases", &mut settings.max_leases, COUNT),
+        ("max_watches", &mut settings.max_watches, SHARED),
+        ("max_watches_per_stream", &mut settings.max_watches_per_stream, COUNT),
+        ("max_watch_streams", &mut settings.max_watch_streams, SHARED),
+        ("max_connections", &mut settings.max_connections, SHARED),
     ] {
-        section.set(key, slot, |value| value.number(COUNT));
+        section.set(key, slot, |value| value.number(range));
     }
     section.close(None);
     Some(Embedded { listen: listen?, settings })
@@ -65,6 +71,11 @@ pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Embedd
 fn listen(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
     let mut listen = None;
     section.set("listen", &mut listen, |value| value.parse(|text| taken.claim(text, &value.place().key)));
+    if let Some(SocketAddr::V6(address)) = listen
+        && address.scope_id() != 0
+    {
+        section.reject("listen", "has a scope (%), which no URL of it could have: name another address");
+    }
     if section.has("listen") {
         return listen;
     }

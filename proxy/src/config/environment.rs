@@ -15,6 +15,8 @@ pub struct Environment {
     pub cores: NonZeroUsize,
     /// `$RUNTIME_DIRECTORY`: directories that systemd made for the service, separated by colons.
     pub runtime_directory: Option<String>,
+    /// `$STATE_DIRECTORY`: likewise, those that outlive the service's stop.
+    pub state_directory: Option<String>,
     /// `$XDG_RUNTIME_DIR`: the directory that the login session has for its user.
     pub xdg_runtime_dir: Option<String>,
 }
@@ -27,6 +29,7 @@ impl Environment {
             uid: geteuid().as_raw(),
             cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             runtime_directory: env::var("RUNTIME_DIRECTORY").ok(),
+            state_directory: env::var("STATE_DIRECTORY").ok(),
             xdg_runtime_dir: env::var("XDG_RUNTIME_DIR").ok(),
         }
     }

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use http::HeaderName;
 
 use super::address::Taken;
 use super::connection::{self, Registry};
+use super::embedded::Embedded;
 use super::reader::{Section, Value};
 use super::route::{self, Route};
 use super::service::{self, Services};
@@ -60,8 +62,12 @@ pub enum LogFormat {
     Auto,
 }
 
-/// Reads the section; the caller closes it.
-pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
+/// Reads the section; the caller closes it. `snapshot`: where an embedded registry's is kept if nothing else
+/// is said.
+pub(super) fn read(
+    section: &mut Section<'_>,
+    snapshot: impl FnOnce(&Embedded) -> PathBuf,
+) -> Option<Gateway> {
     let mut taken = Taken::default();
     let listen = section.required("listen", r#"a list of addresses, such as ["0.0.0.0:8080"]"#, |value| {
         listen(&value, &mut taken)
@@ -69,7 +75,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Gateway> {
     let admin = admin(section, &mut taken);
     let registry =
         section.required_section("registry", r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#);
-    let registry = connection::read(registry, &mut taken);
+    let registry = connection::read(registry, &mut taken, snapshot);
     let timeouts = timeouts::read(section.section("timeouts"));
     let routes = section.required("routes", "a list such as [{path: /goods, service: goods}]", |value| {
         route::read_all(&value, &timeouts)

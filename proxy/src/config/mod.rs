@@ -68,8 +68,8 @@ pub struct Config {
     pub server: ServerConf,
     /// Our part.
     pub gateway: Gateway,
-    /// The directory to prepare before a daemon starts, an upgrade begins or a snapshot is kept in it; `None` if the configuration
-    /// puts both the pid file and the upgrade socket elsewhere.
+    /// The directory to prepare before a daemon starts, an upgrade begins or a snapshot is kept in it; `None`
+    /// if the configuration puts both the pid file and the upgrade socket elsewhere.
     pub run_directory: Option<RunDirectory>,
 }
 
@@ -136,16 +136,17 @@ fn read_text(
 fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
     let expected = format!("our own section. The smallest valid configuration is:\n{SMALLEST}\n");
     let mut section = root.required_section("gateway", &expected);
-    let gateway = gateway::read(&mut section);
     let (mut server, run_directory) = server::read(&mut root, environment);
+    // Beside the upgrade socket it is the gateway's user's alone, but systemd clears that place at each stop.
+    let state = run_directory::of_service(environment.state_directory.as_deref());
+    let beside = Path::new(&server.upgrade_sock);
+    let gateway = gateway::read(&mut section, |embedded| match state {
+        Some(state) => state.join(embedded.snapshot()),
+        None => beside.with_file_name(embedded.snapshot()),
+    });
     section.close(Some((root.known(), "belongs to the top level, without indentation")));
     root.close(Some((section.known(), "belongs under gateway:, indented by two spaces")));
-    let mut gateway = gateway?;
-    let registry = &mut gateway.registry;
-    if let Some(embedded) = &registry.embedded {
-        // It starts empty: without a snapshot, so would the gateway.
-        registry.snapshot.get_or_insert_with(|| embedded.snapshot(Path::new(&server.upgrade_sock)));
-    }
+    let gateway = gateway?;
     let drain = gateway.timeouts.drain;
     server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0));
     Some(Config { server, gateway, run_directory })

@@ -74,9 +74,7 @@ impl RunDirectory {
     #[must_use]
     pub fn of(environment: &Environment) -> Self {
         let uid = environment.uid;
-        // systemd separates several directories by colons.
-        let service = environment.runtime_directory.as_deref();
-        let service = absolute(service.and_then(|list| list.split(':').next()));
+        let service = of_service(environment.runtime_directory.as_deref());
         let session = absolute(environment.xdg_runtime_dir.as_deref());
         let path = match (service, session) {
             (Some(service), _) => service,
@@ -99,8 +97,8 @@ impl RunDirectory {
         self.path.join(name).to_string_lossy().into_owned()
     }
 
-    /// Makes the directory if it is not there, and checks that it is ours alone. Only a daemon (for its
-    /// pid file) and an upgrade (for its socket) need it. `user`: whom a daemon started by root becomes.
+    /// Makes the directory if it is not there, and checks that it is ours alone. A daemon needs it
+    /// for its pid file, an upgrade for its socket, a snapshot may be kept in it. `user`: whom a daemon started by root becomes.
     ///
     /// # Errors
     /// When it can neither be made nor used as it is.
@@ -153,6 +151,11 @@ fn from_errno(errno: Errno) -> io::Error {
     io::Error::from_raw_os_error(errno as i32)
 }
 
+/// The first of the directories that systemd made for the service: it separates them by colons.
+pub(super) fn of_service(list: Option<&str>) -> Option<PathBuf> {
+    absolute(list.and_then(|list| list.split(':').next()))
+}
+
 fn absolute(path: Option<&str>) -> Option<PathBuf> {
     path.map(PathBuf::from).filter(|path| path.is_absolute())
 }
@@ -168,6 +171,7 @@ mod tests {
             uid,
             cores: NonZeroUsize::MIN,
             runtime_directory: service.map(str::to_owned),
+            state_directory: None,
             xdg_runtime_dir: session.map(str::to_owned),
         }
     }

@@ -39,6 +39,7 @@ fn environment() -> Environment {
         uid: 1000,
         cores: NonZeroUsize::new(2).unwrap(),
         runtime_directory: None,
+        state_directory: None,
         xdg_runtime_dir: None,
     }
 }

@@ -37,7 +37,10 @@ const LOOK: Duration = Duration::from_secs(1);
 #[non_exhaustive]
 pub enum ServeError {
     /// The address is taken, not ours, or not allowed.
-    #[error("the embedded registry cannot listen on {address}: is something else listening there?")]
+    #[error(
+        "the embedded registry cannot listen on {address}: if an etcd does, name it in registry.endpoints in the \
+         place of embedded; else set embedded.listen"
+    )]
     Bind {
         /// Where it was to listen.
         address: SocketAddr,

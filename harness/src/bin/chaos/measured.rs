@@ -2,8 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use anyhow::{Result, ensure};
-use harness::load::Outcome;
+use anyhow::{Context, Result, ensure};
+use harness::{load::Outcome, quantile::quantile};
 
 /// What a case measured so far.
 #[derive(Debug, Default)]
@@ -36,6 +36,27 @@ impl Measured {
         let verdict = if took <= goal { "" } else { " (goal MISSED)" };
         self.note(format_args!("{what}: {:.3} s{verdict}", took.as_secs_f64()));
         ensure!(took <= bound(goal), "{what} took {took:?}; the goal is {goal:?}");
+        Ok(())
+    }
+
+    /// What was done many times: the median, the shortest and the longest.
+    ///
+    /// # Errors
+    /// When one took more than ten times as long as it should have, or it was never done.
+    pub(crate) fn times(&mut self, what: &str, took: &[Duration], goal: Duration) -> Result<()> {
+        let mut ascending = took.to_vec();
+        ascending.sort_unstable();
+        let at = |share| quantile(&ascending, share).with_context(|| format!("{what}: never"));
+        let (shortest, median, longest) = (at(0.0)?, at(0.5)?, at(1.0)?);
+        let verdict = if longest <= goal { "" } else { " (goal MISSED)" };
+        self.note(format_args!(
+            "{what} {:.1} s [{:.1} - {:.1}, of {}]{verdict}",
+            median.as_secs_f64(),
+            shortest.as_secs_f64(),
+            longest.as_secs_f64(),
+            took.len()
+        ));
+        ensure!(longest <= bound(goal), "{what} {longest:?}; the goal is {goal:?}");
         Ok(())
     }
 }

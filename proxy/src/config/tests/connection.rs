@@ -95,8 +95,11 @@ fn audit_guard_and_snapshot_state_their_bounds() {
             "guard: { share: \"0.5\" }",
             "guard.share: found \"0.5\", expected a number from 0 to 1, such as 0.5",
         ),
-        ("snapshot: leaseway.snapshot", "snapshot: found leaseway.snapshot, expected an absolute path"),
-        ("snapshot: [/a]", "snapshot: found a list, expected a single value"),
+        (
+            "snapshot: leaseway.snapshot",
+            "snapshot: found leaseway.snapshot, expected an absolute path, or off",
+        ),
+        ("snapshot: [/a]", "snapshot: found a list, expected a single value, or off"),
         ("snapshot:", "snapshot: has no value: give it one, or remove the key"),
     ] {
         assert_problem(&with_registry(line), &format!("6: gateway.registry.{expected}"));

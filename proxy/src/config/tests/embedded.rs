@@ -14,8 +14,8 @@ fn an_embedded_registry_takes_the_place_of_the_endpoints() {
 #[test]
 fn every_key_of_an_embedded_registry_reaches_it() {
     let text = with_embedded(
-        "listen: \"10.0.0.1:1\", max_bytes: 1048576, history: 2, max_leases: 3, max_watches: 4, \
-         max_watches_per_stream: 5, max_watch_streams: 6, max_connections: 7",
+        "listen: \"10.0.0.1:1\", max_bytes: 1048576, history: 2, max_leases: 3, max_watches: 8, \
+         max_watches_per_stream: 5, max_watch_streams: 9, max_connections: 10",
     );
     let embedded = valid(&text).gateway.registry.embedded.unwrap();
     assert_eq!(embedded.listen, "10.0.0.1:1".parse().unwrap());
@@ -23,10 +23,10 @@ fn every_key_of_an_embedded_registry_reaches_it() {
         max_bytes: 1 << 20,
         history: 2,
         max_leases: 3,
-        max_watches: 4,
+        max_watches: 8,
         max_watches_per_stream: 5,
-        max_watch_streams: 6,
-        max_connections: 7,
+        max_watch_streams: 9,
+        max_connections: 10,
         ..Default::default()
     };
     assert_eq!(embedded.settings, expected);
@@ -54,8 +54,49 @@ fn its_snapshot_is_on_and_lies_beside_the_upgrade_socket() {
     assert!(valid(&text).run_directory.is_some_and(|directory| directory.path() == "/tmp/leaseway-1000"));
     let elsewhere = format!("{text}upgrade_sock: /run/mine/a.sock\n");
     assert_eq!(snapshot(&elsewhere), Some("/run/mine/snapshot-127.0.0.1:7".into()));
-    let said = with_embedded("}\n    snapshot: /var/lib/x\n    guard: { share: 0.5");
-    assert_eq!(snapshot(&said), Some("/var/lib/x".into()));
+    let said = |path: &str| format!("}}\n    snapshot: {path}\n    guard: {{ share: 0.5");
+    assert_eq!(snapshot(&with_embedded(&said("/var/lib/x"))), Some("/var/lib/x".into()));
+    assert_eq!(snapshot(&with_embedded(&said("off"))), None);
+}
+
+/// systemd removes the run directory at each stop.
+#[test]
+fn its_snapshot_lies_in_the_services_state_directory_if_there_is_one() {
+    let snapshot = |state: &str, text: &str| {
+        let environment = Environment { state_directory: Some(state.to_owned()), ..environment() };
+        Config::parse(text, "test.yaml", &environment).unwrap().gateway.registry.snapshot
+    };
+    let text = with_embedded("");
+    assert_eq!(snapshot("/var/lib/a:/b", &text), Some("/var/lib/a/snapshot-127.0.0.1:2379".into()));
+    assert_eq!(snapshot("", &text), Some("/tmp/leaseway-1000/snapshot-127.0.0.1:2379".into()));
+    assert_eq!(snapshot("/var/lib/a", VALID), None);
+}
+
+#[test]
+fn it_is_local_on_loopback_alone() {
+    for (listen, expected) in [
+        ("127.0.0.2:7", true),
+        ("[::1]:7", true),
+        ("[::ffff:127.0.0.1]:7", true),
+        ("0.0.0.0:7", false),
+        ("[::]:7", false),
+        ("10.0.0.1:7", false),
+        ("[::ffff:10.0.0.1]:7", false),
+    ] {
+        let registry = valid(&with_embedded(&format!("listen: \"{listen}\""))).gateway.registry;
+        assert_eq!(registry.embedded.unwrap().is_local(), expected, "{listen}");
+    }
+}
+
+#[test]
+fn the_guard_cannot_be_turned_off_for_a_registry_that_starts_empty() {
+    let text = with_embedded("}\n    guard: { share: 1");
+    assert_problem(
+        &text,
+        "6: gateway.registry.guard.share: turns the guard off, and an embedded registry starts empty: each \
+         restart would remove every instance. Expected less than 1",
+    );
+    valid(&text.replace("share: 1", "share: 0.99"));
 }
 
 #[test]
@@ -104,7 +145,12 @@ fn each_key_of_an_embedded_registry_states_what_it_takes() {
         ("max_bytes: 256MiB", "max_bytes: found 256MiB, expected a whole number from 1048576 to 68719476736"),
         ("history: 0", "history: found 0, expected a whole number from 1 to 10000000"),
         ("max_leases: -1", "max_leases: found -1, expected a whole number from 1 to 10000000"),
-        ("max_watches: off", "max_watches: found off, expected a whole number from 1 to 10000000"),
+        ("max_watches: off", "max_watches: found off, expected a whole number from 8 to 10000000"),
+        ("max_connections: 7", "max_connections: found 7, expected a whole number from 8 to 10000000"),
+        (
+            "listen: \"[fe80::1%2]:2379\"",
+            "listen: has a scope (%), which no URL of it could have: name another address",
+        ),
         ("max_conections: 1", "max_conections: is an unknown key: did you mean max_connections?"),
     ] {
         assert_problem(&with_embedded(keys), &format!("5: gateway.registry.embedded.{expected}"));

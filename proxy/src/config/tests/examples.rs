@@ -21,7 +21,7 @@ fn every_example_is_valid() {
 }
 
 #[test]
-fn the_default_file_runs_on_any_machine() {
+fn the_default_file_needs_nothing_of_the_machine_and_is_its_own_registry() {
     let config = Config::load(&conf("pingora.yaml"), &environment()).unwrap();
     assert_eq!(config.gateway, valid(&with_embedded("")).gateway);
 }
