@@ -16,8 +16,7 @@ use crate::metrics::Metrics;
 
 /// How long the registry has for its first list before the snapshot is read.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// How long reading the snapshot may take: many times what the largest takes, for a disk that hangs must not
-/// keep the gateway from its start.
+/// How long reading the snapshot may take: a disk that hangs must not keep the gateway from its start.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the end of writing the snapshot to the next begin, at least.
 const STORE_INTERVAL: Duration = Duration::from_millis(500);
