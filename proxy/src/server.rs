@@ -32,7 +32,7 @@ use crate::admin::Admin;
 use crate::cli::Arguments;
 use crate::config::{Config, Embedded, Registry, RunDirectoryError};
 use crate::directory;
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, Saver};
 use crate::embedded::{EmbeddedRegistry, Socket};
 use crate::gateway::Gateway;
 use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
@@ -177,7 +177,12 @@ fn build(
     let health = health::services(&directory, &config.services, &verdicts, &watch);
     let gateway =
         Gateway::new(&config, directory.clone(), &health, metrics.clone(), lifecycle.clone(), output.clone());
-    let stop = Stop { lifecycle: lifecycle.clone(), drain: config.timeouts.drain, output: output.clone() };
+    let stop = Stop {
+        lifecycle: lifecycle.clone(),
+        drain: config.timeouts.drain,
+        saver: discovery.saver(),
+        output: output.clone(),
+    };
     let admin = Admin { directory, status, lifecycle, metrics, output: output.clone() };
 
     let mut server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
@@ -260,19 +265,15 @@ impl Feed {
 
 #[async_trait]
 impl BackgroundService for Feed {
-    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+    async fn start_with_ready_notifier(&self, _: ShutdownWatch, ready: ServiceReadyNotifier) {
         // The process has forked by now, if it does at all: threads may start.
         if let Err(error) = self.output.start_writer() {
             tracing::warn!(%error, "cannot start the log's writer: each line is written at once");
         }
         let discovery = self.discovery.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(discovery) = discovery else { return };
-        let stopping = async move {
-            // An error means that the server itself is gone.
-            let _ = shutdown.wait_for(|stopping| *stopping).await;
-        };
         // A gateway whose picture stands still must not live on.
-        run_or_exit("discovery", &self.output, discovery.run(stopping, move || ready.notify_ready())).await;
+        run_or_exit("discovery", &self.output, discovery.run(move || ready.notify_ready())).await;
     }
 }
 
@@ -322,10 +323,12 @@ async fn run_or_exit(name: &str, output: &Arc<Output>, task: impl Future<Output 
     }
 }
 
-/// Ends the process when nothing is in flight any more: Pingora itself would sleep for the whole time.
+/// Ends the process when nothing is in flight any more and the snapshot is written: Pingora itself would sleep
+/// for the whole time.
 struct Stop {
     lifecycle: Arc<Lifecycle>,
     drain: Duration,
+    saver: Saver,
     output: Arc<Output>,
 }
 
@@ -338,6 +341,7 @@ impl BackgroundService for Stop {
             left = self.lifecycle.drained(self.drain) => left,
             () = second_signal() => self.lifecycle.requests_in_flight(),
         };
+        self.saver.save().await;
         if left > 0 {
             tracing::warn!(requests = left, "stopped with requests in flight");
         } else {

@@ -54,7 +54,7 @@ async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
     let watch = watch(settings.connection.clone(), settings.watch.clone());
     let metrics = Arc::new(Metrics::new()?);
     let (discovery, _status) = Discovery::new(watch, writer, settings, Duration::from_secs(1), metrics);
-    let running = tokio::spawn(discovery.run(std::future::pending(), || {}));
+    let running = tokio::spawn(discovery.run(|| {}));
     let backends = Backends::new(Box::new(ServiceEndpoints::new(directory, "goods")));
     let balancer = LoadBalancer::<RoundRobin>::from_backends(backends);
     until_picks(&balancer, &[]).await?;

@@ -96,7 +96,7 @@ pub enum Probe {
     Pending,
     /// The last one was answered.
     Passed,
-    /// The last one was not.
+    /// The last one was not; or the registry does not confirm a stale endpoint whose first one has not ended.
     Failed,
 }
 

@@ -257,6 +257,9 @@ impl Writer {
         let before = entry.endpoint.clone();
         let probe = match entry.standing {
             Standing::Registered => Probe::Pending,
+            // Unlike one that served a moment ago, it is not used before a probe has passed. The guard drops
+            // it only when one has failed.
+            Standing::Stale(Probe::Pending) => Probe::Failed,
             Standing::Stale(probe) => probe,
             Standing::Suspect(_) => return None,
         };

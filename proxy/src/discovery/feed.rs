@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use registry::watch::Update;
 use tokio::sync::{mpsc, watch};
 
 use super::guard::{self, Guard};
-use super::keeper::{Loader, Storer, Turn};
+use super::keeper::{Loader, Save, Storer, Turn};
 use super::probes::{Outcome, Probes};
 use super::snapshot::{File, Snapshot};
 use super::{now, sleep_until};
@@ -35,7 +34,6 @@ pub(super) struct Feed<R> {
     guard: Guard,
     probes: Probes,
     loader: Loader,
-    turn: Turn,
     storer: Storer,
     metrics: Arc<Metrics>,
     /// The endpoints of the snapshot that are still to be shown, if there are any.
@@ -69,7 +67,6 @@ impl<R: FnOnce()> Feed<R> {
             guard: Guard::new(guard),
             probes: Probes::new(connect),
             loader: Loader::new(file.clone(), turn, watch.networks, status, metrics.clone()),
-            turn,
             storer: Storer::new(file, writer.directory().clone(), metrics.clone()),
             writer,
             metrics,
@@ -78,16 +75,14 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    /// Runs until there are no more updates. `stopping` ends when the process is told to stop: what is not
-    /// in the snapshot yet is written then.
+    /// Runs until there are no more updates. `saves` come when the process ends: what is not in the snapshot
+    /// yet is written then.
     pub async fn run(
         mut self,
         mut updates: mpsc::Receiver<Update>,
         mut verdicts: mpsc::UnboundedReceiver<Verdict>,
-        stopping: impl Future<Output = ()>,
+        mut saves: mpsc::Receiver<Save>,
     ) {
-        let mut stopping = pin!(stopping);
-        let mut is_stopping = false;
         let mut wake_at = None;
         loop {
             tokio::select! {
@@ -104,10 +99,7 @@ impl<R: FnOnce()> Feed<R> {
                 outcomes = self.probes.outcomes() => self.probed(outcomes),
                 snapshot = self.loader.snapshot() => snapshot.into_iter().for_each(|s| self.open(s)),
                 () = self.storer.stored() => {}
-                () = &mut stopping, if !is_stopping => {
-                    is_stopping = true;
-                    self.storer.hurry();
-                }
+                Some(save) = saves.recv() => self.storer.hurry(save),
                 () = sleep_until(wake_at) => {}
             }
             wake_at = self.settle(now());
@@ -116,7 +108,7 @@ impl<R: FnOnce()> Feed<R> {
 
     /// Whether the registry's updates wait until the snapshot is shown.
     fn is_opening(&self) -> bool {
-        self.turn == Turn::First && (self.loader.is_awaited() || self.opening.is_some())
+        self.loader.turn() == Turn::First && (self.loader.is_awaited() || self.opening.is_some())
     }
 
     fn update(&mut self, update: Update) {
@@ -192,21 +184,6 @@ impl<R: FnOnce()> Feed<R> {
     fn open(&mut self, snapshot: Snapshot) {
         let Snapshot { revision, instances } = snapshot;
         let endpoints = self.writer.stage_stale(instances, revision);
-        let count = endpoints.len();
-        match self.turn {
-            Turn::First => {
-                tracing::info!(
-                    revision,
-                    endpoints = count,
-                    "the registry starts empty: serving from the snapshot"
-                );
-            }
-            Turn::IfLate => tracing::warn!(
-                revision,
-                endpoints = count,
-                "the registry has not answered yet: serving from the snapshot"
-            ),
-        }
         endpoints.iter().for_each(|endpoint| self.probes.start(endpoint));
         let unprobed = endpoints.iter().map(|endpoint| endpoint.id).collect();
         self.opening = Some(Opening { until: now() + OPENING, unprobed });
@@ -227,7 +204,7 @@ impl<R: FnOnce()> Feed<R> {
         {
             ready();
         }
-        let store_at = self.storer.store(now);
+        let store_at = self.storer.store(now, publish_at);
         [publish_at, store_at, self.guard.next_deadline()].into_iter().flatten().min()
     }
 

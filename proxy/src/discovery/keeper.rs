@@ -5,8 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use registry::networks::Networks;
 use registry::status::Status;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{timeout, timeout_at};
 
 use super::snapshot::{File, LoadError, Snapshot, StoreError};
 use super::{joined, now, sleep_until};
@@ -15,8 +16,15 @@ use crate::metrics::Metrics;
 
 /// How long the registry has for its first list before the snapshot is read.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How long reading the snapshot may take: a disk that hangs must not keep the gateway from its start.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the end of writing the snapshot to the next begin, at least.
-const STORE_INTERVAL: Duration = Duration::from_secs(5);
+const STORE_INTERVAL: Duration = Duration::from_millis(500);
+/// And not before this many times what the last one took: a hundred thousand endpoints must not keep the disk
+/// and a core busy.
+const STORE_SHARE: u32 = 10;
+/// How long the end of the process waits for the last changes to be written.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// At most one line about a snapshot that cannot be written in this time.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -32,6 +40,7 @@ pub(super) enum Turn {
 /// Reads the snapshot, at most once, when it is its turn.
 #[derive(Debug)]
 pub(super) struct Loader {
+    turn: Turn,
     stage: Stage,
     networks: Networks,
     status: watch::Receiver<Status>,
@@ -40,9 +49,10 @@ pub(super) struct Loader {
 
 #[derive(Debug)]
 enum Stage {
-    /// Until the registry is late. The time is set when the waiting begins.
+    /// Until it is its turn. From when the registry is late is set when the waiting begins.
     Waiting(File, Option<Instant>),
-    Loading(JoinHandle<Result<Option<Snapshot>, LoadError>>),
+    /// Until it is read, or for as long as that may take.
+    Loading(JoinHandle<Result<Option<Snapshot>, LoadError>>, Instant),
     /// It has been read, is not needed, or there is none.
     Over,
 }
@@ -56,17 +66,18 @@ impl Loader {
         status: watch::Receiver<Status>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let stage = match (file, turn) {
-            (Some(file), Turn::First) => Stage::Waiting(file, Some(now())),
-            (Some(file), Turn::IfLate) => Stage::Waiting(file, None),
-            (None, _) => Stage::Over,
-        };
-        Self { stage, networks, status, metrics }
+        let stage = file.map_or(Stage::Over, |file| Stage::Waiting(file, None));
+        Self { turn, stage, networks, status, metrics }
     }
 
     /// The snapshot is not needed.
     pub fn stop(&mut self) {
         self.stage = Stage::Over;
+    }
+
+    /// When the snapshot is read.
+    pub fn turn(&self) -> Turn {
+        self.turn
     }
 
     /// Whether the snapshot may still come.
@@ -79,23 +90,37 @@ impl Loader {
     pub async fn snapshot(&mut self) -> Option<Snapshot> {
         loop {
             match &mut self.stage {
-                Stage::Waiting(file, until) => {
-                    let until = *until.get_or_insert_with(|| now() + PATIENCE);
-                    tokio::select! {
-                        () = sleep_until(Some(until)) => {}
-                        Ok(_) = self.status.wait_for(|status| status.failures > 0) => {}
+                Stage::Waiting(file, late_at) => {
+                    if self.turn == Turn::IfLate {
+                        let late_at = *late_at.get_or_insert_with(|| now() + PATIENCE);
+                        tokio::select! {
+                            () = sleep_until(Some(late_at)) => {}
+                            Ok(_) = self.status.wait_for(|status| status.failures > 0) => {}
+                        }
                     }
                     let file = file.clone();
-                    self.stage = Stage::Loading(spawn_blocking(move || file.load()));
+                    let loading = spawn_blocking(move || file.load());
+                    self.stage = Stage::Loading(loading, now() + LOAD_TIMEOUT);
                 }
-                Stage::Loading(loading) => {
-                    let loaded = joined(loading.await);
+                Stage::Loading(loading, until) => {
+                    let ended = timeout_at((*until).into(), loading).await;
                     self.stage = Stage::Over;
-                    return loaded.and_then(|loaded| self.take(loaded));
+                    return match ended {
+                        Ok(loaded) => joined(loaded).and_then(|loaded| self.take(loaded)),
+                        Err(_) => self.give_up(),
+                    };
                 }
                 Stage::Over => return std::future::pending().await,
             }
         }
+    }
+
+    fn give_up(&self) -> Option<Snapshot> {
+        self.metrics.snapshot_failed();
+        tracing::warn!(
+            "the snapshot was not read within {LOAD_TIMEOUT:?}: the gateway starts without it; look at its disk"
+        );
+        None
     }
 
     fn take(&self, loaded: Result<Option<Snapshot>, LoadError>) -> Option<Snapshot> {
@@ -113,7 +138,51 @@ impl Loader {
         if refused > 0 {
             tracing::warn!(refused, "left out instances of the snapshot: their networks are not permitted");
         }
-        Some(snapshot).filter(|snapshot| !snapshot.instances.is_empty())
+        let snapshot = Some(snapshot).filter(|snapshot| !snapshot.instances.is_empty())?;
+        let (revision, endpoints) = (snapshot.revision, snapshot.instances.len());
+        match self.turn {
+            Turn::First => {
+                tracing::info!(revision, endpoints, "the registry starts empty: serving from the snapshot");
+            }
+            Turn::IfLate => {
+                tracing::warn!(
+                    revision,
+                    endpoints,
+                    "the registry has not answered yet: serving from the snapshot"
+                );
+            }
+        }
+        Some(snapshot)
+    }
+}
+
+/// Has what is not in the snapshot yet written before the process ends.
+#[derive(Debug, Clone)]
+pub struct Saver(mpsc::Sender<Save>);
+
+/// Dropped when all is written.
+pub(super) type Save = oneshot::Sender<()>;
+
+impl Saver {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Save>) {
+        let (asking, asked) = mpsc::channel(1);
+        (Self(asking), asked)
+    }
+
+    /// Waits until the snapshot shows what readers see, but at most for a second.
+    pub async fn save(&self) {
+        let (save, saved) = oneshot::channel();
+        let saving = async {
+            // An error means that discovery has ended: nothing is written any more.
+            if self.0.send(save).await.is_ok() {
+                let _ = saved.await;
+            }
+        };
+        if timeout(SAVE_TIMEOUT, saving).await.is_err() {
+            tracing::warn!(
+                "the last changes were not written to the snapshot within {SAVE_TIMEOUT:?}: the former one stays"
+            );
+        }
     }
 }
 
@@ -126,13 +195,25 @@ pub(super) struct Storer {
     metrics: Arc<Metrics>,
     changed: bool,
     not_before: Option<Instant>,
-    storing: Option<JoinHandle<Result<(), StoreError>>>,
+    /// Since when it is being written.
+    storing: Option<(Instant, JoinHandle<Result<(), StoreError>>)>,
+    /// The process is about to end.
+    save: Option<Save>,
     complained: Option<Instant>,
 }
 
 impl Storer {
     pub fn new(file: Option<File>, directory: Arc<Directory>, metrics: Arc<Metrics>) -> Self {
-        Self { file, directory, metrics, changed: false, not_before: None, storing: None, complained: None }
+        Self {
+            file,
+            directory,
+            metrics,
+            changed: false,
+            not_before: None,
+            storing: None,
+            save: None,
+            complained: None,
+        }
     }
 
     /// A registration came, changed or left for good.
@@ -141,12 +222,22 @@ impl Storer {
     }
 
     /// What has changed is written without another wait.
-    pub fn hurry(&mut self) {
+    pub fn hurry(&mut self, save: Save) {
         self.not_before = None;
+        self.save = Some(save);
     }
 
-    /// Begins to write, if it is time. Returns when to call again, if that is known.
-    pub fn store(&mut self, now: Instant) -> Option<Instant> {
+    /// Begins to write, if it is time. `rest`: when readers see what they do not see yet, if there is such;
+    /// it is written after that. Returns when to call again, if that is known.
+    pub fn store(&mut self, now: Instant, rest: Option<Instant>) -> Option<Instant> {
+        let next = self.begin(now, rest);
+        if next.is_none() && self.storing.is_none() {
+            self.save = None;
+        }
+        next
+    }
+
+    fn begin(&mut self, now: Instant, rest: Option<Instant>) -> Option<Instant> {
         let file = self.file.as_ref()?;
         // What comes from the snapshot alone is not written back.
         if !self.changed || self.storing.is_some() || !self.directory.is_synced() {
@@ -155,24 +246,30 @@ impl Storer {
         if let Some(at) = self.not_before.filter(|at| *at > now) {
             return Some(at);
         }
-        self.changed = false;
+        self.changed = rest.is_some();
         let (file, directory) = (file.clone(), self.directory.clone());
-        self.storing = Some(spawn_blocking(move || file.store(&picture(&directory))));
+        self.storing = Some((now, spawn_blocking(move || file.store(&picture(&directory)))));
         None
     }
 
     /// Waits until the snapshot that is being written is written; for ever if none is. May be dropped
     /// while it waits.
     pub async fn stored(&mut self) {
-        let Some(storing) = &mut self.storing else {
+        let Some((begun, storing)) = &mut self.storing else {
             return std::future::pending().await;
         };
         let stored = joined(storing.await);
-        self.storing = None;
         let now = now();
-        self.not_before = Some(now + STORE_INTERVAL);
+        let took = now.saturating_duration_since(*begun);
+        self.storing = None;
+        self.not_before = Some(now + STORE_INTERVAL.max(took * STORE_SHARE));
         match stored {
-            Some(Ok(())) => self.metrics.snapshot_stored(SystemTime::now()),
+            Some(Ok(())) => {
+                self.metrics.snapshot_stored(SystemTime::now());
+                // At the end what has changed meanwhile is written at once. After a failure it is not: a disk
+                // that is full would be asked without a pause.
+                self.not_before = self.not_before.filter(|_| self.save.is_none());
+            }
             Some(Err(error)) => self.fail(&error, now),
             None => {}
         }

@@ -28,7 +28,8 @@ use crate::directory::Writer;
 use crate::health::verdict::{self, Verdict};
 use crate::metrics::Metrics;
 use feed::Feed;
-use keeper::Turn;
+pub use keeper::Saver;
+use keeper::{Save, Turn};
 pub use service_discovery::ServiceEndpoints;
 
 /// Feeds a directory from a watch.
@@ -42,6 +43,8 @@ pub struct Discovery<S: Source> {
     connect: Duration,
     metrics: Arc<Metrics>,
     turn: Turn,
+    saver: Saver,
+    saves: mpsc::Receiver<Save>,
 }
 
 impl<S: Source> Discovery<S> {
@@ -55,6 +58,7 @@ impl<S: Source> Discovery<S> {
     ) -> (Self, watch::Receiver<Status>) {
         let Watch { updates, status } = watch;
         let (_, verdicts) = verdict::channel();
+        let (saver, saves) = Saver::new();
         let discovery = Self {
             driver,
             updates,
@@ -65,6 +69,8 @@ impl<S: Source> Discovery<S> {
             connect,
             metrics,
             turn: Turn::IfLate,
+            saver,
+            saves,
         };
         (discovery, status)
     }
@@ -80,12 +86,18 @@ impl<S: Source> Discovery<S> {
         Self { turn: Turn::First, ..self }
     }
 
+    /// For who ends the process: has the snapshot written.
+    pub fn saver(&self) -> Saver {
+        self.saver.clone()
+    }
+
     /// Runs until the process ends; calls `ready` once, when there is a directory to serve from.
-    /// `stopping` ends when the process is told to stop.
-    pub async fn run(self, stopping: impl Future<Output = ()> + Send, ready: impl FnOnce() + Send) {
-        let Self { driver, updates, verdicts, status, writer, settings, connect, metrics, turn } = self;
+    pub async fn run(self, ready: impl FnOnce() + Send) {
+        let Self {
+            driver, updates, verdicts, status, writer, settings, connect, metrics, turn, saves, ..
+        } = self;
         let feed = Feed::new(writer, settings, turn, connect, status, metrics, ready);
-        tokio::join!(driver.run(), feed.run(updates, verdicts, stopping));
+        tokio::join!(driver.run(), feed.run(updates, verdicts, saves));
     }
 }
 

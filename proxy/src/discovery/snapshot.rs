@@ -14,7 +14,8 @@
 //! bytes after it, the rest of the first line included: CRC-32 as in RFC 1952, eight digits. It is there
 //! for torn writes and bad sectors, and finds each that is at most 32 bits long. A digest such as SHA-256
 //! would find no more of them, and is no guard against intent either: who can write the file can write
-//! its digest. That guard is the directory, which must belong to the gateway's user alone.
+//! its digest. That guard is the file's owner: a file that is neither root's nor the gateway's user's, or
+//! that everybody may write to, is not read ([`LoadError::Foreign`]).
 //!
 //! # Writing it
 //!
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 use crc32fast::Hasher;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::unistd::geteuid;
 use registry::contract::{Instance, MAX_SEGMENT, MAX_VALUE, Record, RecordError, check_segment};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +85,9 @@ pub enum LoadError {
     /// Something that is no file has its name. It was left as it is.
     #[error("the snapshot {} is not a file: the gateway starts without it; name a file", .0.display())]
     NotAFile(PathBuf),
+    /// Another user made it, or may write to it: it may name any address. It was left as it is.
+    #[error("the snapshot {} belongs to another user than the gateway's and root, or everybody may write to it: the gateway starts without it; name a file in a directory that others cannot write to", .0.display())]
+    Foreign(PathBuf),
     /// It is damaged or not ours. It was renamed, over an older one that had been set aside.
     #[error("the snapshot {} {fault}: it was renamed to {}, and the gateway starts without it", path.display(), aside.display())]
     SetAside {
@@ -208,6 +213,7 @@ impl File {
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(ReadError::Io(source)) => Err(LoadError::Read { path, source }),
             Err(ReadError::NotAFile) => Err(LoadError::NotAFile(path)),
+            Err(ReadError::Foreign) => Err(LoadError::Foreign(path)),
             Err(ReadError::Fault(fault)) => Err(self.set_aside(fault)),
         }
     }
@@ -305,6 +311,8 @@ enum ReadError {
     Io(#[from] io::Error),
     #[error("is not a file")]
     NotAFile,
+    #[error("is another user's")]
+    Foreign,
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -316,10 +324,19 @@ fn read(path: &Path) -> Result<Snapshot, ReadError> {
     if !found.is_file() {
         return Err(ReadError::NotAFile);
     }
+    if !is_trusted(found.uid(), found.mode(), geteuid().as_raw()) {
+        return Err(ReadError::Foreign);
+    }
     if found.len() > MAX_SIZE {
         return Err(Fault::TooLarge(found.len()).into());
     }
     decode(BufReader::new(file.take(MAX_SIZE)))
+}
+
+/// Whether nobody but root and `us` can have written a file. Its group may: Kubernetes gives a volume's files
+/// to a group, and no other user can have done that.
+fn is_trusted(owner: u32, mode: u32, us: u32) -> bool {
+    (owner == 0 || owner == us) && mode & 0o002 == 0
 }
 
 /// An instance as it stands in the file.

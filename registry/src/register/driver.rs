@@ -15,8 +15,9 @@ use crate::contract::{Instance, Prefix};
 use crate::watch::source::Raw;
 use crate::watch::{Change, Update, Watch, decode};
 
-/// Many registrars that lost the same registry come back spread over this.
-const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(3) };
+/// Many registrars that lost the same registry come back spread over this. With the connect, the grant and
+/// the put after it, each is to be registered within 3 s of the registry's return.
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
 /// One that is back without our lease answers: the longer waits of the time when it did not are over. Others have
 /// lost theirs too, so it is not asked by all at once.
 const BACK: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(1) };
@@ -193,12 +194,7 @@ impl Driver {
         {
             link.discard();
         }
-        let backoff = match &error.cause {
-            cause if cause.is_lease_gone() => BACK,
-            cause if cause.is_overload() => OVERLOAD,
-            _ => BACKOFF,
-        };
-        let wait = backoff.delay(self.upkeep.failures() + 1, fastrand::f64());
+        let wait = backoff(&error.cause).delay(self.upkeep.failures() + 1, fastrand::f64());
         self.upkeep.failed(Instant::now(), wait);
     }
 
@@ -293,6 +289,15 @@ impl Driver {
     }
 }
 
+/// How long to wait after a failure.
+fn backoff(cause: &Cause) -> Backoff {
+    match cause {
+        cause if cause.is_lease_gone() => BACK,
+        cause if cause.is_overload() => OVERLOAD,
+        _ => BACKOFF,
+    }
+}
+
 fn first_found(response: TxnOpResponse) -> Option<Raw> {
     match response {
         TxnOpResponse::Get(mut got) => got.take_kvs().into_iter().next().map(|kv| {
@@ -309,5 +314,33 @@ struct Hex(i64);
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use etcd_client::Error;
+    use tonic::{Code, Status};
+
+    #[test]
+    fn the_wait_is_short_after_a_lost_lease_and_long_where_the_registry_has_too_much_to_do() {
+        let status = |code, message| Cause::Etcd(Error::GRpcStatus(Status::new(code, message)));
+        for (cause, expected) in [
+            (status(Code::NotFound, "etcdserver: requested lease not found"), BACK),
+            (Cause::Etcd(Error::LeaseKeepAliveError("lease not found".into())), BACK),
+            (status(Code::ResourceExhausted, "etcdserver: too many requests"), OVERLOAD),
+            (Cause::Deadline(CALL_TIMEOUT), OVERLOAD),
+            (status(Code::Unavailable, "tcp connect error"), BACKOFF),
+            (status(Code::NotFound, "etcdserver: key not found"), BACKOFF),
+            (Cause::Closed, BACKOFF),
+        ] {
+            assert_eq!(backoff(&cause), expected, "{cause}");
+        }
+        let longest = |backoff: Backoff| backoff.delay(u32::MAX, 1.0);
+        assert!(longest(BACK) < longest(BACKOFF) && longest(BACKOFF) < longest(OVERLOAD));
+        // A second is left of the three for the calls.
+        assert!(longest(BACKOFF) <= Duration::from_secs(2));
     }
 }

@@ -259,6 +259,19 @@ fn the_snapshot_is_stale_until_the_first_list_replaces_it_by_the_difference() {
 }
 
 #[test]
+fn what_the_first_list_does_not_confirm_is_not_used_before_its_probe_passes() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let endpoints = writer.stage_stale(vec![instance("goods", "a", "10.0.0.1:80", 3)], 3);
+    assert_eq!(kinds(&writer.stage(reset(Vec::new()))), [(Kind::Vanished, "a")]);
+    publish(&mut writer);
+    let best = || directory.service("goods").unwrap().endpoints().best();
+    assert_eq!(best(), None);
+    assert_eq!(writer.probed(&endpoints[0], Probe::Passed), Some(Standing::Suspect(Probe::Passed)));
+    publish(&mut writer);
+    assert_eq!(best(), Some(Rank::Second));
+}
+
+#[test]
 fn an_entry_gives_its_registration_back_whole() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let mut plain = instance("goods", "a", "10.0.0.1:80", 3);

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::directory::{self, Directory, Entry, Rank, State};
+use crate::discovery::keeper::Saver;
 use crate::health::passive::Reason;
 use crate::health::verdict::{self, Verdicts};
 use anyhow::{Context, Result, ensure};
@@ -26,7 +27,7 @@ struct Fixture {
     status: watch::Sender<Status>,
     metrics: Arc<Metrics>,
     ready: oneshot::Receiver<()>,
-    stop: Option<oneshot::Sender<()>>,
+    saver: Saver,
     running: JoinHandle<()>,
     revision: i64,
 }
@@ -50,25 +51,14 @@ impl Fixture {
         let (updates, to_take) = mpsc::channel(16);
         let (status, followed) = watch::channel(Status::default());
         let (is_ready, ready) = oneshot::channel();
-        let (stop, told_to_stop) = oneshot::channel();
-        let stopped = async { told_to_stop.await.unwrap_or_default() };
+        let (saver, saves) = Saver::new();
         let metrics = Arc::new(Metrics::new()?);
         let connect = Duration::from_secs(5);
         let when_ready = move || is_ready.send(()).unwrap_or_default();
         let feed = Feed::new(writer, settings, turn, connect, followed, metrics.clone(), when_ready);
         let (verdicts, found) = verdict::channel();
-        let running = tokio::spawn(feed.run(to_take, found, stopped));
-        Ok(Self {
-            directory,
-            updates,
-            verdicts,
-            status,
-            metrics,
-            ready,
-            stop: Some(stop),
-            running,
-            revision: 10,
-        })
+        let running = tokio::spawn(feed.run(to_take, found, saves));
+        Ok(Self { directory, updates, verdicts, status, metrics, ready, saver, running, revision: 10 })
     }
 
     /// A feed whose registry has these instances of `goods`.
@@ -432,25 +422,35 @@ async fn a_snapshot_that_nobody_confirmed_is_not_written_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_has_changed_is_written_when_the_process_is_told_to_stop() -> Result<()> {
+async fn what_is_shown_is_written_before_the_process_ends() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("snapshot");
     let (_a, a) = alive("a")?;
-    let (_b, b) = alive("b")?;
     let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path.clone()))?;
     fixture.list(&[a]).await?;
-    eventually("the first one is written", PATIENCE, async || {
-        ensure!(!fixture.shows_metric("leaseway_snapshot_stored_timestamp_seconds 0")?, "not yet");
-        Ok(())
-    })
-    .await?;
-    let written = Instant::now();
+    until_kept(&path, &["a"]).await?;
+    let (_b, b) = alive("b")?;
+    let (_c, c) = alive("c")?;
+    // The second is shown a moment after the first.
     fixture.put(&b).await?;
-    fixture.until_standing("b", Standing::Registered).await?;
-    fixture.stop.take().context("told twice")?.send(()).unwrap_or_default();
-    until_kept(&path, &["a", "b"]).await?;
-    let took = written.elapsed();
-    assert!(took < Duration::from_millis(4500), "it was merely its time: {took:?}");
+    fixture.put(&c).await?;
+    fixture.until_standing("c", Standing::Registered).await?;
+    fixture.saver.save().await;
+    assert_eq!(kept(&path)?, ["a", "b", "c"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_end_waits_for_nothing_where_there_is_nothing_to_write() -> Result<()> {
+    let fixture = Fixture::with(config::Guard::default(), &three()).await?;
+    let mut unheard = Fixture::start(config::Guard::default(), Some("/nowhere/at/all".into()))?;
+    for saver in [&fixture.saver, &unheard.saver] {
+        tokio::time::timeout(SHORT, saver.save()).await?;
+    }
+    unheard.running.abort();
+    let ended = (&mut unheard.running).await;
+    assert!(ended.is_err());
+    tokio::time::timeout(SHORT, unheard.saver.save()).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::directory::{self, Writer};
 use anyhow::{Context, Result};
 use registry::contract::{Instance, Record};
 use registry::watch::{Change, Update};
-use tokio::time::timeout;
+use tokio::sync::oneshot::error::TryRecvError;
 
 fn instance(id: &str, address: &str) -> Result<Instance> {
     let record = Record::new(address.parse()?);
@@ -123,6 +123,21 @@ async fn a_snapshot_that_comes_first_waits_for_nobody() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_is_not_waited_for_longer_than_ten_seconds() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let mut loader = fixture.loader_in_turn(Turn::First, Networks::default());
+    let begun = now();
+    loader.stage = Stage::Loading(tokio::spawn(std::future::pending()), begun + LOAD_TIMEOUT);
+    // The feed asks anew after each event.
+    assert!(is_pending(&timeout(Duration::from_secs(9), loader.snapshot()).await));
+    assert!(loader.is_awaited());
+    assert_eq!(loader.snapshot().await, None);
+    assert_eq!((now() - begun, loader.is_awaited()), (Duration::from_secs(10), false));
+    assert_eq!(fixture.failures()?, "leaseway_snapshot_failures_total 1");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_corrupt_snapshot_is_counted_and_not_served() -> Result<()> {
     let fixture = Fixture::new()?;
     std::fs::write(fixture.path(), "nonsense")?;
@@ -149,19 +164,19 @@ async fn a_change_is_written_at_once_and_the_next_after_a_while() -> Result<()> 
     let mut fixture = Fixture::new()?;
     let mut storer = fixture.storer();
     fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
-    assert_eq!(storer.store(now()), None);
+    assert_eq!(storer.store(now(), None), None);
     assert!(storer.storing.is_none(), "nothing has changed");
     storer.changed();
-    storer.store(now());
+    storer.store(now(), None);
     storer.stored().await;
     assert_eq!(fixture.kept()?.context("not written")?, ["a"]);
 
     let written = now();
     fixture.put("b")?;
     storer.changed();
-    assert_eq!(storer.store(now()), Some(written + STORE_INTERVAL));
+    assert_eq!(storer.store(now(), None), Some(written + STORE_INTERVAL));
     tokio::time::advance(STORE_INTERVAL).await;
-    assert_eq!(storer.store(now()), None);
+    assert_eq!(storer.store(now(), None), None);
     storer.stored().await;
     assert_eq!(fixture.kept()?.context("not written")?, ["a", "b"]);
     Ok(())
@@ -173,13 +188,86 @@ async fn a_change_while_one_is_written_is_not_lost_and_waits_for_its_end() -> Re
     let mut storer = fixture.storer();
     fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
     storer.changed();
-    storer.store(now());
+    storer.store(now(), None);
     storer.changed();
-    assert_eq!(storer.store(now() + LONG), None, "never two at a time");
+    assert_eq!(storer.store(now() + LONG, None), None, "never two at a time");
     assert!(storer.changed);
     storer.stored().await;
-    assert!(storer.store(now()).is_some());
+    assert!(storer.store(now(), None).is_some());
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_is_ten_times_as_long_as_the_writing_was() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    storer.changed();
+    storer.store(now(), None);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    storer.stored().await;
+    storer.changed();
+    assert_eq!(storer.store(now(), None), Some(now() + Duration::from_secs(20)));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_readers_do_not_see_yet_is_written_another_time() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    storer.changed();
+    storer.store(now(), Some(now() + LONG));
+    storer.stored().await;
+    assert_eq!(storer.store(now(), None), Some(now() + STORE_INTERVAL));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_nothing_is_waited_for_but_the_disk() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    storer.changed();
+    storer.store(now(), None);
+    storer.changed();
+    let (save, mut saved) = oneshot::channel();
+    storer.hurry(save);
+    assert_eq!(storer.store(now(), None), None);
+    assert_eq!(saved.try_recv(), Err(TryRecvError::Empty), "it is being written");
+    fixture.put("b")?;
+    storer.stored().await;
+    assert_eq!(storer.store(now(), None), None);
+    assert_eq!(saved.try_recv(), Err(TryRecvError::Empty), "the change since then is being written");
+    storer.stored().await;
+    assert_eq!(storer.store(now(), None), None);
+    assert_eq!(saved.try_recv(), Err(TryRecvError::Closed));
+    assert_eq!(fixture.kept()?.context("not written")?, ["a", "b"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_at_the_end_is_not_tried_again_without_a_pause() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    std::fs::create_dir(fixture.path())?;
+    storer.changed();
+    let (save, mut saved) = oneshot::channel();
+    storer.hurry(save);
+    storer.store(now(), None);
+    storer.stored().await;
+    assert_eq!(storer.store(now(), None), Some(now() + STORE_INTERVAL));
+    assert_eq!(saved.try_recv(), Err(TryRecvError::Empty), "it has not been written");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_a_second_at_most() {
+    let (saver, _unheard) = Saver::new();
+    let begun = now();
+    saver.save().await;
+    assert_eq!(now() - begun, SAVE_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,12 +277,12 @@ async fn what_was_not_written_is_counted_and_tried_again() -> Result<()> {
     fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
     std::fs::create_dir(fixture.path())?;
     storer.changed();
-    storer.store(now());
+    storer.store(now(), None);
     storer.stored().await;
     assert_eq!(fixture.failures()?, "leaseway_snapshot_failures_total 1");
     std::fs::remove_dir(fixture.path())?;
     tokio::time::advance(STORE_INTERVAL).await;
-    storer.store(now());
+    storer.store(now(), None);
     storer.stored().await;
     assert_eq!(fixture.kept()?.context("not written")?, ["a"]);
     Ok(())
@@ -207,7 +295,7 @@ async fn a_directory_that_was_never_confirmed_is_not_written() -> Result<()> {
     fixture.writer.stage_stale(vec![instance("a", "10.0.0.1:80")?], 4);
     fixture.writer.publish(Instant::now);
     storer.changed();
-    assert_eq!(storer.store(now()), None);
+    assert_eq!(storer.store(now(), None), None);
     assert!(storer.storing.is_none());
     Ok(())
 }

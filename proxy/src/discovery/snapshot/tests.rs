@@ -390,6 +390,21 @@ mod a_name {
         assert_eq!(place.names(), ["snapshot"]);
     }
 
+    /// Any user can make a file in /tmp.
+    #[test]
+    fn of_a_file_that_another_user_can_have_written_is_not_read() {
+        assert!(is_trusted(0, 0o100644, 7) && is_trusted(7, 0o100600, 7) && is_trusted(7, 0o100660, 7));
+        assert!(!is_trusted(8, 0o100600, 7) && !is_trusted(8, 0o100600, 0) && !is_trusted(7, 0o100602, 7));
+        let place = Place::new();
+        place.file.store(&small()).unwrap();
+        fs::set_permissions(place.path("snapshot"), Permissions::from_mode(0o666)).unwrap();
+        let error = place.file.load().unwrap_err();
+        assert!(matches!(error, LoadError::Foreign(_)), "{error}");
+        assert_eq!(place.names(), ["snapshot"]);
+        place.file.store(&small()).unwrap();
+        assert_eq!(place.file.load().unwrap(), Some(small()), "ours again");
+    }
+
     /// What it led to is left as it is: the rename takes the link's own place.
     #[test]
     fn that_is_a_link_is_followed_by_a_load_and_replaced_by_a_store() {
@@ -435,7 +450,7 @@ mod a_name {
         fs::set_permissions(place.directory.path(), Permissions::from_mode(0o500)).unwrap();
         let stored = place.file.store(&small());
         fs::set_permissions(place.directory.path(), Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(stored.is_ok(), nix::unistd::geteuid().is_root());
+        assert_eq!(stored.is_ok(), geteuid().is_root());
         let revision = if stored.is_ok() { 812 } else { 1 };
         assert_eq!(place.file.load().unwrap().unwrap().revision, revision);
     }
