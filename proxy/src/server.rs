@@ -9,7 +9,7 @@
 //! admin       listens after the sockets
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
-//! stop        when told to: waits until nothing is in flight, then ends the process
+//! stop        when told to: waits until nothing is in flight and the snapshot is written, then ends the process
 //! ```
 
 use std::io::ErrorKind;

@@ -121,3 +121,25 @@ async fn an_idle_gateway_stops_without_waiting() -> Result<()> {
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     Ok(())
 }
+
+/// The second comes before the wait after the first one's writing is over.
+#[tokio::test]
+async fn what_was_registered_last_is_in_the_snapshot_when_the_process_has_ended() -> Result<()> {
+    let mut gateway = Gateway::start_with_registry(GatewayOptions::default()).await?;
+    let registry = format!("http://{}", gateway.registry_address()?);
+    let backend = Backend::start("only", Reply::ok("")).await?;
+    let mut client = harness::etcd::client(&registry).await?;
+    let path = gateway.snapshot()?;
+    client.put(key("goods", "first"), backend.address().to_string(), None).await?;
+    eventually("the first one is written", PATIENCE, async || {
+        ensure!(std::fs::read_to_string(&path)?.contains("\"first\""), "it is not");
+        Ok(())
+    })
+    .await?;
+    client.put(key("goods", "last"), backend.address().to_string(), None).await?;
+    gateway.wait_instances("goods", &["first", "last"]).await?;
+    assert_eq!(gateway.stop(PATIENCE).await?.code(), Some(0));
+    let text = std::fs::read_to_string(&path)?;
+    assert!(text.contains("\"last\""), "{text}");
+    Ok(())
+}

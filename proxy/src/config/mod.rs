@@ -60,11 +60,14 @@ const SMALLEST: &str = r#"
       - path: /goods
         service: goods"#;
 
+/// Seconds that the snapshot has to be written in when the drain time is over.
+const LAST_SAVE: u64 = 1;
+
 /// A checked configuration: what it holds can be used without another check.
 #[derive(Debug, PartialEq)]
 pub struct Config {
     /// Pingora's part. Paths are absolute, `max_retries` is [`ATTEMPTS`], and `grace_period_seconds` is
-    /// `gateway.timeouts.drain`, rounded up.
+    /// `gateway.timeouts.drain`, rounded up, and a second for the snapshot.
     pub server: ServerConf,
     /// Our part.
     pub gateway: Gateway,
@@ -148,7 +151,7 @@ fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
     root.close(Some((section.known(), "belongs under gateway:, indented by two spaces")));
     let gateway = gateway?;
     let drain = gateway.timeouts.drain;
-    server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0));
+    server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0) + LAST_SAVE);
     Some(Config { server, gateway, run_directory })
 }
 

@@ -32,7 +32,7 @@ fn what_is_left_out_has_its_default() {
         version: 1,
         threads: 2,
         max_retries: 3,
-        grace_period_seconds: Some(30),
+        grace_period_seconds: Some(31),
         upstream_keepalive_pool_size: 1024,
         pid_file: "/tmp/leaseway-1000/leaseway.pid".into(),
         upgrade_sock: "/tmp/leaseway-1000/upgrade.sock".into(),
@@ -108,7 +108,7 @@ gateway:
         drain: Duration::from_millis(1500),
     };
     assert_eq!(gateway.timeouts, expected);
-    assert_eq!(server.grace_period_seconds, Some(2), "rounded up");
+    assert_eq!(server.grace_period_seconds, Some(3), "rounded up, and a second");
 }
 
 #[test]
