@@ -109,6 +109,7 @@ impl Load {
             load: self.clone(),
             begin: Instant::now(),
             next: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             limit,
             stop: watch::Sender::new(false),
         });
@@ -125,7 +126,7 @@ impl Load {
 impl Running {
     /// Requests begun so far.
     pub fn begun(&self) -> u64 {
-        self.shared.next.load(Ordering::Relaxed).min(self.shared.limit)
+        self.shared.begun.load(Ordering::Relaxed)
     }
 
     /// Waits until `count` requests have begun.
@@ -159,7 +160,9 @@ impl Running {
 struct Shared {
     load: Load,
     begin: Instant,
+    /// The number of the next request that a connection will wait to begin.
     next: AtomicU64,
+    begun: AtomicU64,
     limit: u64,
     stop: watch::Sender<bool>,
 }
@@ -173,6 +176,7 @@ struct Worker {
 impl Worker {
     async fn run(mut self) -> Outcome {
         while let Some(due) = self.next_due().await {
+            self.shared.begun.fetch_add(1, Ordering::Relaxed);
             let result = match timeout(PATIENCE, self.exchange()).await {
                 Ok(result) => result,
                 Err(_) => {

@@ -15,6 +15,7 @@ use harness::{
     relay::Relay,
     stack::{Gateway, GatewayOptions},
     users::{User, Users},
+    wait::eventually,
 };
 use tokio::time::sleep;
 
@@ -83,8 +84,7 @@ impl<'a> Expiries<'a> {
         };
         let (put, ()) = tokio::try_join!(put_until(&self.etcd, &stop), faults)?;
 
-        let mut root = self.etcd.client().await?;
-        converged(&mut root, &self.gateway, Vanished::Differs, Instant::now(), PATIENCE).await?;
+        self.converged().await?;
         let services = self.gateway.services().await?;
         let shown = services.endpoints("numbered").len();
         ensure!(shown == put, "{shown} of {put} registrations are shown");
@@ -96,6 +96,16 @@ impl<'a> Expiries<'a> {
         ensure!(connections <= limit, "{connections} connections in {:?}", begun.elapsed());
         let (kind, expiries) = (self.kind, self.context.scale.expiries);
         Ok(format!("{kind}: {shown} of {put} events after {expiries} expiries, {connections} connections"))
+    }
+
+    /// As [`converged`], each time with a token that is younger than its life.
+    async fn converged(&self) -> Result<()> {
+        eventually("the gateway has caught up", PATIENCE, async || {
+            let mut root = self.etcd.client().await?;
+            converged(&mut root, &self.gateway, Vanished::Differs, Instant::now(), TTL / 2).await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn expire_all(&self) -> Result<()> {
