@@ -27,6 +27,14 @@ impl Fixture {
         Ok(Self { directory, status, metrics: Arc::new(Metrics::new()?), writer })
     }
 
+    /// The registry has listed one instance, `a`; what writes the snapshot does not know yet.
+    fn listed() -> Result<(Self, Storer)> {
+        let mut fixture = Self::new()?;
+        let storer = fixture.storer();
+        fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+        Ok((fixture, storer))
+    }
+
     fn path(&self) -> PathBuf {
         self.directory.path().join("snapshot")
     }
@@ -161,9 +169,7 @@ async fn addresses_that_are_no_longer_permitted_are_left_out() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_is_written_at_once_and_the_next_after_a_while() -> Result<()> {
-    let mut fixture = Fixture::new()?;
-    let mut storer = fixture.storer();
-    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    let (mut fixture, mut storer) = Fixture::listed()?;
     assert_eq!(storer.store(now(), None), None);
     assert!(storer.storing.is_none(), "nothing has changed");
     storer.changed();
@@ -184,9 +190,7 @@ async fn a_change_is_written_at_once_and_the_next_after_a_while() -> Result<()> 
 
 #[tokio::test(start_paused = true)]
 async fn a_change_while_one_is_written_is_not_lost_and_waits_for_its_end() -> Result<()> {
-    let mut fixture = Fixture::new()?;
-    let mut storer = fixture.storer();
-    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    let (_fixture, mut storer) = Fixture::listed()?;
     storer.changed();
     storer.store(now(), None);
     storer.changed();
@@ -199,9 +203,7 @@ async fn a_change_while_one_is_written_is_not_lost_and_waits_for_its_end() -> Re
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_is_ten_times_as_long_as_the_writing_was() -> Result<()> {
-    let mut fixture = Fixture::new()?;
-    let mut storer = fixture.storer();
-    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    let (_fixture, mut storer) = Fixture::listed()?;
     storer.changed();
     storer.store(now(), None);
     tokio::time::advance(Duration::from_secs(2)).await;
@@ -213,9 +215,7 @@ async fn the_wait_is_ten_times_as_long_as_the_writing_was() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn what_readers_do_not_see_yet_is_written_another_time() -> Result<()> {
-    let mut fixture = Fixture::new()?;
-    let mut storer = fixture.storer();
-    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    let (_fixture, mut storer) = Fixture::listed()?;
     storer.changed();
     storer.store(now(), Some(now() + LONG));
     storer.stored().await;
@@ -225,9 +225,7 @@ async fn what_readers_do_not_see_yet_is_written_another_time() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_nothing_is_waited_for_but_the_disk() -> Result<()> {
-    let mut fixture = Fixture::new()?;
-    let mut storer = fixture.storer();
-    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    let (mut fixture, mut storer) = Fixture::listed()?;
     storer.changed();
     storer.store(now(), None);
     storer.changed();
@@ -248,9 +246,7 @@ async fn at_the_end_nothing_is_waited_for_but_the_disk() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_at_the_end_is_not_tried_again_without_a_pause() -> Result<()> {
-    let mut fixture = Fixture::new()?;
-    let mut storer = fixture.storer();
-    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    let (fixture, mut storer) = Fixture::listed()?;
     std::fs::create_dir(fixture.path())?;
     storer.changed();
     let (save, mut saved) = oneshot::channel();
@@ -272,9 +268,7 @@ async fn the_end_waits_for_a_second_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_written_is_counted_and_tried_again() -> Result<()> {
-    let mut fixture = Fixture::new()?;
-    let mut storer = fixture.storer();
-    fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+    let (fixture, mut storer) = Fixture::listed()?;
     std::fs::create_dir(fixture.path())?;
     storer.changed();
     storer.store(now(), None);
