@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -61,6 +62,7 @@ impl Metrics {
         let opts = |name: &str, help: &str| Opts::new(format!("leaseway_{name}"), help);
         let counter = |name, help| register(&registry, IntCounter::with_opts(opts(name, help)));
         let gauge = |name, help| register(&registry, IntGauge::with_opts(opts(name, help)));
+        show_build(&registry)?;
         let buckets = DURATION_BUCKETS.to_vec();
         let duration = HistogramOpts::from(opts(
             "request_duration_seconds",
@@ -123,7 +125,10 @@ impl Metrics {
             panic: register(
                 &registry,
                 IntGaugeVec::new(
-                    opts("panic", "1 while so many endpoints of the service are out that all are used."),
+                    opts(
+                        "balance_panic",
+                        "1 while so many endpoints of the service are out that all are used.",
+                    ),
                     &["service"],
                 ),
             )?,
@@ -254,8 +259,11 @@ impl Metrics {
         self.show_directory(directory);
         self.show_status(directory, status);
         mirror(&self.lines_dropped, lines_dropped);
+        let mut families = self.registry.gather();
+        // Made anew each time: a daemon has forked since the metrics were set up, and is another process now.
+        families.extend(ProcessCollector::for_self().collect());
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
     }
 
@@ -290,6 +298,16 @@ impl Metrics {
         mirror(&self.registry_audits_failed, status.audits_failed);
         mirror(&self.registry_repaired, status.repaired);
     }
+}
+
+/// Always 1: its labels say which build this is.
+fn show_build(registry: &Registry) -> Result<(), prometheus::Error> {
+    let opts = Opts::new("leaseway_build_info", "1; the labels say which build this is.")
+        .const_label("version", env!("CARGO_PKG_VERSION"))
+        .const_label("profile", if cfg!(debug_assertions) { "debug" } else { "release" })
+        .const_label("arch", std::env::consts::ARCH);
+    register(registry, IntGauge::with_opts(opts))?.set(1);
+    Ok(())
 }
 
 /// Shows a count that is kept elsewhere. Only scrapes do this, one after another.

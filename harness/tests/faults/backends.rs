@@ -150,7 +150,7 @@ async fn when_all_fail_all_are_used_and_the_errors_come_at_once() -> Result<()> 
     let outcome = fixture.gets().run_for(Duration::from_secs(3)).await;
     assert_eq!(outcome.status(502), outcome.sent, "{:?}", outcome.by_status);
     assert!(outcome.latency(1.0) < PATIENCE / 10, "{:?}", outcome.latency(1.0));
-    assert_eq!(fixture.gateway.metric("leaseway_panic", &[r#"service="goods""#]).await?, 1.0);
+    assert_eq!(fixture.gateway.metric("leaseway_balance_panic", &[r#"service="goods""#]).await?, 1.0);
     // The budget: 20 % of the requests, and 10 a second of ten seconds. What was refused before it was known
     // that all are dead went elsewhere without it.
     let (retries, free) = (fixture.gateway.metric("leaseway_retries_total", &[]).await?, 30.0);

@@ -1,8 +1,10 @@
 //! The admin port.
 
-use anyhow::{Context, Result};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
 use etcd_client::PutOptions;
-use harness::{backend::Backend, etcd::key, load::Load};
+use harness::{backend::Backend, etcd::key, load::Load, wait::eventually};
 
 use crate::Fixture;
 
@@ -55,4 +57,32 @@ async fn metrics_count_requests_by_service_and_status() -> Result<()> {
     assert_eq!(fixture.gateway.metric("leaseway_registry_revision", &[]).await?, revision as f64);
     assert_eq!(fixture.gateway.metric("leaseway_panics_total", &[]).await?, 0.0);
     Ok(())
+}
+
+#[tokio::test]
+async fn metrics_show_the_build_and_what_the_process_takes() -> Result<()> {
+    let (fixture, _backend) = Fixture::with_goods().await?;
+    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+    assert_eq!(fixture.gateway.metric("leaseway_build_info", &[&version]).await?, 1.0);
+    for name in ["process_open_fds", "process_max_fds", "process_threads", "process_virtual_memory_bytes"] {
+        let value = fixture.gateway.metric(name, &[]).await?;
+        assert!(value > 0.0, "{name} is {value}");
+    }
+    let memory = fixture.gateway.metric("process_resident_memory_bytes", &[]).await?;
+    let resident = fixture.gateway.process().resident_memory()? as f64;
+    assert!((resident / 2.0..resident * 2.0).contains(&memory), "{memory}, and it has {resident}");
+    let started = fixture.gateway.metric("process_start_time_seconds", &[]).await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
+    assert!((now - 600.0..now + 2.0).contains(&started), "it began at {started}, and now is {now}");
+
+    // Whole seconds: it has taken one when it has answered a few thousand requests.
+    let address = fixture.gateway.address();
+    let cpu = async || fixture.gateway.metric("process_cpu_seconds_total", &[]).await;
+    eventually("it has taken a second of CPU time", Duration::from_secs(60), async || {
+        Load::get(address, "/goods").connections(4).run_count(1000).await;
+        let cpu = cpu().await?;
+        ensure!(cpu >= 1.0, "it took {cpu} s");
+        Ok(())
+    })
+    .await
 }

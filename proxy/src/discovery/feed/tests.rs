@@ -503,7 +503,7 @@ async fn more_than_half_out_means_that_all_are_used() -> Result<()> {
         ejected == 2 && entries.iter().all(|e| e.rank() == Some(Rank::First))
     };
     fixture.eventually("all are used", panics).await?;
-    assert!(fixture.shows_metric("leaseway_panic{service=\"goods\"} 1")?);
+    assert!(fixture.shows_metric("leaseway_balance_panic{service=\"goods\"} 1")?);
     Ok(())
 }
 

@@ -36,7 +36,7 @@ async fn answering_500(fleet: &Fleet, context: &Context, measured: &mut Measured
     let tried = tried.count();
     measured.note(format_args!("all answer 500: {tried} of {} are tried", fleet.backends.len()));
     ensure!(tried == fleet.backends.len(), "only {tried} are tried: the others are ejected");
-    ensure!(is_in_panic(fleet).await?, "all failed, and leaseway_panic is not 1");
+    ensure!(is_in_panic(fleet).await?, "all failed, and leaseway_balance_panic is not 1");
     measured.time("the slowest error", slowest, GOAL)
 }
 
@@ -44,7 +44,7 @@ async fn refusing(fleet: &Fleet, context: &Context, measured: &mut Measured) -> 
     behave(fleet, &Behaviour::Refuse).await?;
     context.say("all refuse");
     let slowest = fails_with(fleet, context, 502).await?;
-    ensure!(is_in_panic(fleet).await?, "all refused, and leaseway_panic is not 1");
+    ensure!(is_in_panic(fleet).await?, "all refused, and leaseway_balance_panic is not 1");
     measured.time("all refuse: the slowest error", slowest, GOAL)
 }
 
@@ -71,7 +71,7 @@ async fn behave(fleet: &Fleet, behaviour: &Behaviour) -> Result<()> {
 async fn in_panic(fleet: &Fleet, context: &Context) -> Result<()> {
     let running = gets(&fleet.gateway, context).start();
     eventually("all are used", PATIENCE, async || {
-        ensure!(is_in_panic(fleet).await?, "all fail, and leaseway_panic is not 1");
+        ensure!(is_in_panic(fleet).await?, "all fail, and leaseway_balance_panic is not 1");
         Ok(())
     })
     .await?;
@@ -90,5 +90,5 @@ async fn fails_with(fleet: &Fleet, context: &Context, status: u16) -> Result<Dur
 }
 
 async fn is_in_panic(fleet: &Fleet) -> Result<bool> {
-    Ok(fleet.gateway.metric("leaseway_panic", &[r#"service="goods""#]).await? == 1.0)
+    Ok(fleet.gateway.metric("leaseway_balance_panic", &[r#"service="goods""#]).await? == 1.0)
 }
