@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import auth, binaries, compose, dockerfile, kubernetes, report, scripts, unit
+from . import auth, binaries, compose, dockerfile, kubernetes, memory, report, scripts, unit
 
 DEPLOY = Path("deploy")
 
@@ -21,6 +21,7 @@ def main():
     subjects = [
         ("proxy", proxy.checks()),
         ("goods", goods.checks()),
+        ("memory", memory.checks(proxy)),
         ("Dockerfile", dockerfile.checks(DEPLOY / "Dockerfile")),
         ("compose", compose.checks(DEPLOY / "compose.yaml", proxy, goods)),
         ("systemd", unit.checks(DEPLOY / "systemd", proxy)),

@@ -2,12 +2,12 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from .ports import free_ports
 from .report import Check, equal, holds
 
 PASSWORDS = {"root": "root-1", "gateway": "gate:way-1", "goods": "goods-1"}
@@ -85,7 +85,7 @@ def _etcdctl(endpoint, user, command, password=None):
 @contextlib.contextmanager
 def _etcd(place):
     """A member on free ports; its client's URL."""
-    client, peer = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
+    client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     with open(place / "etcd.log", "wb") as log:
         etcd = subprocess.Popen(
             ["etcd", "--name=a", f"--data-dir={place / 'data'}", f"--listen-client-urls={client}",
@@ -101,11 +101,3 @@ def _etcd(place):
     finally:
         etcd.terminate()
         etcd.wait(timeout=20)
-
-
-def _free_ports(count):
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -4,8 +4,8 @@ import re
 
 import yaml
 
-from . import dockerfile
-from .report import equal, dig, holds, seconds
+from . import dockerfile, memory
+from .report import bytes_in, dig, equal, holds, seconds
 
 # What a service may have here: a misspelt key is an error.
 SERVICE_KEYS = {"build", "cap_drop", "configs", "depends_on", "deploy", "environment", "healthcheck", "image", "ports",
@@ -81,7 +81,9 @@ def _gateway(service, project, file, proxy):
     yield equal("its configuration lies where the image reads it", mounted["target"], "/etc/leaseway/pingora.yaml")
     text = (file.parent / project["configs"][mounted["source"]]["file"]).read_text()
     yield proxy.loads("its configuration", text)
-    configuration = yaml.safe_load(text)["gateway"]
+    whole = yaml.safe_load(text)
+    yield memory.fits(whole, bytes_in(dig(service, "deploy.resources.limits.memory")))
+    configuration = whole["gateway"]
     yield equal("it listens on port 8080", configuration["listen"], ["0.0.0.0:8080"])
     yield equal("it reads each member", configuration["registry"]["endpoints"], [f"http://{member}:2379" for member in MEMBERS])
     yield equal("its snapshot is in the directory that the image has for it", configuration["registry"].get("snapshot"),

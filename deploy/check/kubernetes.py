@@ -11,6 +11,7 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
+from . import memory
 from .report import Check, dig, equal, holds, seconds
 
 # The oldest that knows every field (preStop.sleep came with it), and the newest that has schemas here.
@@ -246,7 +247,9 @@ def _gateway(rendered, proxy):
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     yield equal("the gateway reads that file", container["args"], ["-c", f"{mounts['configuration']}/pingora.yaml"])
 
-    configuration = yaml.safe_load(data["pingora.yaml"])["gateway"]
+    whole = yaml.safe_load(data["pingora.yaml"])
+    yield memory.fits(whole, _mebibytes(dig(container, "resources.limits.memory")) << 20)
+    configuration = whole["gateway"]
     yield equal("the gateway listens where Service and probes expect it", [configuration["listen"], configuration["admin"]],
                 [["0.0.0.0:8080"], "0.0.0.0:9090"])
     live = container["livenessProbe"]["httpGet"]

@@ -36,6 +36,11 @@ def seconds(duration):
     return int(str(duration).removesuffix("s"))
 
 
+def bytes_in(size):
+    """The number in a size like `512M`, of 1024 * 1024 bytes each, as Compose and systemd count; 0 where there is none."""
+    return int(size.removesuffix("M")) << 20 if size else 0
+
+
 def run(subjects):
     """Prints each check of each (name, generator) and the totals; answers whether all passed."""
     passed = failed = 0

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from .report import Check, equal, holds, seconds
+from . import memory
+from .report import Check, bytes_in, equal, holds, seconds
 
 BINARY = "/usr/local/bin/proxy"
 UPGRADE = "/usr/local/libexec/leaseway-upgrade"
@@ -45,6 +46,8 @@ def checks(folder, proxy):
     text = (folder / "pingora.yaml").read_text()
     yield proxy.loads("its configuration", text)
     configuration = yaml.safe_load(text)
+    # While it is reloaded, the old process and the new one are both the unit's.
+    yield memory.fits(configuration, bytes_in(service.get("MemoryMax")), processes=2)
     yield holds("it is given time to drain",
                 seconds(service["TimeoutStopSec"]) > seconds(configuration["gateway"]["timeouts"]["drain"]),
                 "TimeoutStopSec is not above timeouts.drain")
