@@ -19,6 +19,7 @@ use tokio::time::sleep;
 
 use crate::config::Embedded;
 use crate::logging::Output;
+use crate::metrics::Metrics;
 use crate::sockets;
 
 /// How often an address is tried that somebody else has.
@@ -40,6 +41,7 @@ pub enum Socket {
 pub struct EmbeddedRegistry {
     config: Embedded,
     start: Option<(Socket, broadcast::Receiver<ExecutionPhase>)>,
+    metrics: Arc<Metrics>,
     output: Arc<Output>,
 }
 
@@ -49,9 +51,10 @@ impl EmbeddedRegistry {
         config: Embedded,
         socket: Socket,
         phases: broadcast::Receiver<ExecutionPhase>,
+        metrics: Arc<Metrics>,
         output: Arc<Output>,
     ) -> Self {
-        Self { config, start: Some((socket, phases)), output }
+        Self { config, start: Some((socket, phases)), metrics, output }
     }
 
     /// What a start without `-u` does, or one where nobody had the address.
@@ -75,7 +78,7 @@ impl ServiceWithDependents for EmbeddedRegistry {
         ready.notify_ready();
         let Some((socket, phases)) = self.start.take() else { return };
         // A task of its own: Pingora would go on after a panic, and a gateway whose registry is gone must not.
-        match tokio::spawn(serve(self.config.clone(), socket, table, phases)).await {
+        match tokio::spawn(serve(self.config.clone(), socket, table, phases, self.metrics.clone())).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => tracing::error!(error = &error as &dyn Error, "ending the process"),
             Err(error) => tracing::error!(%error, "the embedded registry ended: ending the process"),
@@ -103,6 +106,7 @@ async fn serve(
     socket: Socket,
     table: Option<ListenFds>,
     phases: broadcast::Receiver<ExecutionPhase>,
+    metrics: Arc<Metrics>,
 ) -> Result<(), ServeError> {
     let address = config.listen;
     if !config.is_local() {
@@ -118,7 +122,9 @@ async fn serve(
     };
     let revision = first_revision(SystemTime::now());
     tracing::info!(%address, revision, "the embedded registry serves");
-    Server::new(config.settings, revision).serve(listener, handed_over(phases)).await
+    let server = Server::new(config.settings, revision);
+    metrics.embedded_registry(server.observer());
+    server.serve(listener, handed_over(phases)).await
 }
 
 /// The socket of the process that handed its own to this one. Where it had none of this address, somebody else

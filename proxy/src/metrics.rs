@@ -3,8 +3,10 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+use embedded_registry::{Counts, Observer};
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -44,6 +46,9 @@ pub struct Metrics {
     registry_audits_failed: IntCounter,
     registry_repaired: IntCounter,
     stale: IntGauge,
+    embedded: EmbeddedMetrics,
+    /// Set once it is served.
+    embedded_registry: OnceLock<Observer>,
     guard_held: IntGauge,
     guard_alarms: IntCounter,
     snapshot_stored: IntGauge,
@@ -167,6 +172,8 @@ impl Metrics {
                 "registry_repaired_keys_total",
                 "Keys that an audit found to differ, and repaired.",
             )?,
+            embedded: EmbeddedMetrics::new()?,
+            embedded_registry: OnceLock::new(),
             stale: gauge("stale", "1 while the directory shows the snapshot, not the registry.")?,
             guard_held: gauge("guard_held", "Endpoints that the guard holds without a registration.")?,
             guard_alarms: counter(
@@ -226,6 +233,11 @@ impl Metrics {
         self.snapshot_failures.inc();
     }
 
+    /// The embedded registry, whose counts are shown from now on. A process has one at most.
+    pub fn embedded_registry(&self, observer: Observer) {
+        let _ = self.embedded_registry.set(observer);
+    }
+
     /// Counts a check of an endpoint. None: the gateway could not ask.
     pub fn checked(&self, service: &str, outcome: Option<active::Outcome>) {
         let outcome = match outcome {
@@ -262,6 +274,9 @@ impl Metrics {
         let mut families = self.registry.gather();
         // Made anew each time: a daemon has forked since the metrics were set up, and is another process now.
         families.extend(ProcessCollector::for_self().collect());
+        if let Some(registry) = self.embedded_registry.get() {
+            families.extend(self.embedded.gather(&registry.counts()));
+        }
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
@@ -327,6 +342,61 @@ fn register<C: Collector + Clone + 'static>(
     let metric = metric?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
+}
+
+/// What the embedded registry holds and has refused. Where the registry is elsewhere they are not shown.
+#[derive(Debug)]
+struct EmbeddedMetrics {
+    all: Registry,
+    keys: IntGauge,
+    bytes: IntGauge,
+    live_bytes: IntGauge,
+    max_bytes: IntGauge,
+    leases: IntGauge,
+    watches: IntGauge,
+    watch_streams: IntGauge,
+    revision: IntGauge,
+    compacted_revision: IntGauge,
+    refused: IntCounterVec,
+}
+
+impl EmbeddedMetrics {
+    fn new() -> Result<Self, prometheus::Error> {
+        let all = Registry::new();
+        let opts = |name: &str, help: &str| Opts::new(format!("leaseway_embedded_registry_{name}"), help);
+        let gauge = |name, help| register(&all, IntGauge::with_opts(opts(name, help)));
+        let refused = opts("refused_total", "Requests refused, by reason.");
+        Ok(Self {
+            keys: gauge("keys", "Keys that there are now.")?,
+            bytes: gauge("bytes", "Bytes that keys, values and history take, by the registry's own count.")?,
+            live_bytes: gauge("live_bytes", "The part of them that the keys take as they are now.")?,
+            max_bytes: gauge("max_bytes", "The bound on them.")?,
+            leases: gauge("leases", "Leases that there are now.")?,
+            watches: gauge("watches", "Watches that there are now, the gateway's included.")?,
+            watch_streams: gauge("watch_streams", "Streams that carry watches, or may.")?,
+            revision: gauge("revision", "The newest revision.")?,
+            compacted_revision: gauge("compacted_revision", "The oldest revision that can be read.")?,
+            refused: register(&all, IntCounterVec::new(refused, &["reason"]))?,
+            all,
+        })
+    }
+
+    fn gather(&self, counts: &Counts) -> Vec<MetricFamily> {
+        let size = |size: usize| as_gauge(size as u64);
+        self.keys.set(size(counts.keys));
+        self.bytes.set(size(counts.bytes));
+        self.live_bytes.set(size(counts.live_bytes));
+        self.max_bytes.set(size(counts.max_bytes));
+        self.leases.set(size(counts.leases));
+        self.watches.set(size(counts.watches));
+        self.watch_streams.set(size(counts.watch_streams));
+        self.revision.set(counts.revision);
+        self.compacted_revision.set(counts.compacted_revision);
+        for (reason, count) in &counts.refused {
+            mirror(&self.refused.with_label_values(&[reason]), *count);
+        }
+        self.all.gather()
+    }
 }
 
 /// What is counted per request, without a look-up by label.

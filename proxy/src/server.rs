@@ -183,7 +183,7 @@ fn build(
         saver: discovery.saver(),
         output: output.clone(),
     };
-    let admin = Admin { directory, status, lifecycle, metrics, output: output.clone() };
+    let admin = Admin { directory, status, lifecycle, metrics: metrics.clone(), output: output.clone() };
 
     let mut server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
     let bootstrap = server.bootstrap_as_a_service();
@@ -196,7 +196,7 @@ fn build(
     }
     let has_embedded = embedded.is_some();
     if let Some((embedded, socket)) = embedded {
-        add_registry(&mut server, &sockets, embedded, socket, output.clone());
+        add_registry(&mut server, &sockets, embedded, socket, metrics, output.clone());
     }
     server.add_service(background("watch", Watching { watch, output: output.clone() }));
     server.add_service(background("checks", Checking::new(checks, output)));
@@ -220,11 +220,12 @@ fn add_registry(
     sockets: &ServiceHandle,
     embedded: Embedded,
     socket: Socket,
+    metrics: Arc<Metrics>,
     output: Arc<Output>,
 ) {
     let is_inherited = matches!(socket, Socket::Inherited);
     let phases = server.watch_execution_phase();
-    let registry = server.add_service(EmbeddedRegistry::new(embedded, socket, phases, output));
+    let registry = server.add_service(EmbeddedRegistry::new(embedded, socket, phases, metrics, output));
     // One that is ours must not wait: under -u the sockets come after discovery, which reads it.
     if is_inherited {
         registry.add_dependency(sockets);

@@ -60,6 +60,31 @@ async fn etcdctl_works_on_it() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_metrics_tell_what_it_holds_and_refuses() -> Result<()> {
+    let stack = stack().await?;
+    let metric =
+        async |name: &str| stack.gateway.metric(&format!("leaseway_embedded_registry_{name}"), &[]).await;
+    let goods = GOODS as f64;
+    assert_eq!((metric("keys").await?, metric("leases").await?), (goods, goods));
+    let watched = eventually("the gateway and each instance watch", PATIENCE, async || {
+        let watches = metric("watches").await?;
+        ensure!(watches == goods + 1.0, "{watches} watches");
+        Ok(())
+    });
+    watched.await?;
+    assert!(metric("live_bytes").await? > 0.0);
+    assert!(metric("revision").await? > metric("compacted_revision").await?);
+    let refused = async || {
+        let reason = ["reason=\"requested lease not found\""];
+        stack.gateway.metric("leaseway_embedded_registry_refused_total", &reason).await
+    };
+    let before = refused().await?;
+    stack.etcdctl(&["put", "--lease=4711", "key", "value"]).await.expect_err("there is no such lease");
+    assert_eq!(refused().await?, before + 1.0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn killed_and_started_under_load_it_fails_no_request_once_it_listens() -> Result<()> {
     let mut stack = stack().await?;
     stack.wait_snapshot().await?;

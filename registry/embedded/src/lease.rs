@@ -21,6 +21,16 @@ pub(crate) struct Leases {
     /// The same leases, the next to expire first.
     by_expiry: BTreeSet<(Instant, i64)>,
     max: usize,
+    happened: Happened,
+}
+
+/// What has become of leases since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Happened {
+    pub granted: u64,
+    pub renewed: u64,
+    pub revoked: u64,
+    pub expired: u64,
 }
 
 #[derive(Debug)]
@@ -54,7 +64,8 @@ impl Lease {
 impl Leases {
     /// At most `max` leases at a time.
     pub fn new(max: usize) -> Self {
-        Self { by_id: HashMap::new(), by_expiry: BTreeSet::new(), max }
+        let happened = Happened::default();
+        Self { by_id: HashMap::new(), by_expiry: BTreeSet::new(), max, happened }
     }
 
     /// Grants a lease of this TTL, in seconds. `id` 0 lets `choose` pick one.
@@ -81,6 +92,7 @@ impl Leases {
         let ttl = Duration::from_secs(ttl.max(MIN_TTL).unsigned_abs());
         let expires = now + ttl;
         self.by_expiry.insert((expires, id));
+        self.happened.granted += 1;
         let lease = self.by_id.entry(id).or_insert(Lease { ttl, expires, keys: BTreeSet::new() });
         Ok((id, lease))
     }
@@ -96,6 +108,7 @@ impl Leases {
         self.by_expiry.remove(&(lease.expires, id));
         lease.expires = now + lease.ttl;
         self.by_expiry.insert((lease.expires, id));
+        self.happened.renewed += 1;
         Some(lease.ttl())
     }
 
@@ -107,13 +120,24 @@ impl Leases {
     /// Ends a lease before its time.
     pub fn revoke(&mut self, id: i64, now: Instant) -> Result<Lease, Refusal> {
         self.get(id, now).ok_or(Refusal::LeaseNotFound)?;
+        self.happened.revoked += 1;
         self.remove(id).ok_or(Refusal::LeaseNotFound)
     }
 
     /// The next lease whose time has come, taken out.
     pub fn take_expired(&mut self, now: Instant) -> Option<Lease> {
         let &(_, id) = self.by_expiry.first().filter(|(expires, _)| *expires <= now)?;
+        self.happened.expired += 1;
         self.remove(id)
+    }
+
+    /// How many leases there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn happened(&self) -> Happened {
+        self.happened
     }
 
     /// When the next lease expires.

@@ -47,7 +47,9 @@
 mod answer;
 mod check;
 mod connections;
+mod counts;
 mod lease;
+mod observer;
 mod range;
 mod refusal;
 mod registry;
@@ -59,5 +61,7 @@ mod store;
 mod txn;
 mod watch;
 
+pub use counts::Counts;
+pub use observer::Observer;
 pub use server::{ServeError, Server, first_revision};
 pub use settings::Settings;

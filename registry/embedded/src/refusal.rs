@@ -52,6 +52,12 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// What it is counted as: its words, without who says them.
+    pub fn reason(self) -> String {
+        let words = self.to_string();
+        words.strip_prefix("etcdserver: ").map_or(words.clone(), str::to_owned)
+    }
+
     fn code(self) -> Code {
         match self {
             Self::EmptyKey

@@ -3,7 +3,7 @@
 //! Pure: the time is passed in, and nothing waits. A call either refuses and changes nothing, or does all of
 //! what it was asked.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use etcd_client::proto::{PbDeleteRequest, PbPutRequest, PbRangeRequest, PbTxnRequest};
 use tokio::sync::Notify;
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::{
     answer::{Deleted, Part, Put, Txn},
     check,
+    counts::Counts,
     lease::{Lease, Leases},
     range::{self, Found},
     refusal::Refusal,
@@ -52,9 +53,26 @@ impl Registry {
         self.store.revision()
     }
 
-    /// What the store holds in all and what its keys hold as they are now, in bytes of its own count.
-    pub fn bytes(&self) -> (usize, usize) {
-        (self.store.bytes(), self.store.live_bytes())
+    /// All that is counted, but what was refused.
+    pub fn counts(&self) -> Counts {
+        let (watch_streams, watches) = self.watches.len();
+        let leases = self.leases.happened();
+        Counts {
+            revision: self.store.revision(),
+            compacted_revision: self.store.compacted(),
+            keys: self.store.live_keys(),
+            bytes: self.store.bytes(),
+            live_bytes: self.store.live_bytes(),
+            max_bytes: self.store.max_bytes(),
+            leases: self.leases.len(),
+            leases_granted: leases.granted,
+            leases_renewed: leases.renewed,
+            leases_revoked: leases.revoked,
+            leases_expired: leases.expired,
+            watches,
+            watch_streams,
+            refused: BTreeMap::new(),
+        }
     }
 
     pub fn range(&self, request: &PbRangeRequest) -> Result<Found, Refusal> {

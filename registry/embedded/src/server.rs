@@ -14,6 +14,7 @@ use tonic::transport;
 
 use crate::{
     connections,
+    observer::{Memory, Observer},
     registry::Registry,
     service::{Api, Shared},
     settings::Settings,
@@ -59,7 +60,7 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Server {
     settings: Settings,
-    first_revision: i64,
+    memory: Arc<Memory>,
 }
 
 impl Server {
@@ -67,7 +68,13 @@ impl Server {
     /// that revisions never fall back from one start to the next, and what was before answers as compacted.
     pub fn new(settings: Settings, first_revision: i64) -> Self {
         // Half of all numbers are left to count on.
-        Self { settings, first_revision: first_revision.clamp(1, i64::MAX / 2) }
+        let registry = Registry::new(first_revision.clamp(1, i64::MAX / 2), &settings);
+        Self { settings, memory: Arc::new(Memory::new(registry)) }
+    }
+
+    /// Tells what the registry holds, from now on.
+    pub fn observer(&self) -> Observer {
+        Observer(Arc::clone(&self.memory))
     }
 
     /// Binds the socket to serve on. It is the caller's, who may hand it on to the next process.
@@ -113,8 +120,7 @@ impl Server {
 
     fn shared(&self, address: SocketAddr, stopping: signal::Receiver<bool>) -> Arc<Shared> {
         let advertised = self.settings.advertise.clone().unwrap_or_else(|| url(address));
-        let registry = Registry::new(self.first_revision, &self.settings);
-        Shared::new(registry, stopping, self.settings.progress_interval, advertised, self.settings.max_bytes)
+        Shared::new(Arc::clone(&self.memory), stopping, self.settings.progress_interval, advertised)
     }
 }
 

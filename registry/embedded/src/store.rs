@@ -44,6 +44,8 @@ pub(crate) struct Store {
     pending: Vec<Change>,
     revision: i64,
     compacted: i64,
+    /// The keys that there are now.
+    live_keys: usize,
     /// The cost of the keys as they are now.
     live_bytes: usize,
     /// The cost of everything: live keys, older versions, history.
@@ -80,6 +82,7 @@ impl Store {
             pending: Vec::new(),
             revision,
             compacted: revision,
+            live_keys: 0,
             live_bytes: 0,
             bytes: 0,
             limits,
@@ -101,6 +104,11 @@ impl Store {
         self.compacted
     }
 
+    /// How many keys there are now.
+    pub fn live_keys(&self) -> usize {
+        self.live_keys
+    }
+
     /// What it holds in all, by its own count.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -109,6 +117,11 @@ impl Store {
     /// What the keys hold as they are now, by its own count.
     pub fn live_bytes(&self) -> usize {
         self.live_bytes
+    }
+
+    /// What it may hold.
+    pub fn max_bytes(&self) -> usize {
+        self.limits.bytes
     }
 
     /// Checks that a read at this revision can be answered.
@@ -198,13 +211,16 @@ impl Store {
 
     fn push(&mut self, record: Record) {
         let versions = self.keys.entry(record.key.clone()).or_default();
-        let live_before = live(versions.back()).map_or(0, |current| cost(current));
+        let before = live(versions.back());
+        let (keys_before, bytes_before) = before.map_or((0, 0), |before| (1, cost(before)));
         let previous = at(versions, record.mod_revision.saturating_sub(1)).map(Arc::clone);
         versions.push_back(Arc::clone(&record));
 
         self.bytes += cost(&record) + CHANGE_OVERHEAD;
-        self.live_bytes -= live_before;
+        self.live_keys -= keys_before;
+        self.live_bytes -= bytes_before;
         if !is_deletion(&record) {
+            self.live_keys += 1;
             self.live_bytes += cost(&record);
         }
         self.pending.push(Change { record, previous });

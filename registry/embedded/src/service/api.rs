@@ -14,8 +14,7 @@ use tonic::{
 };
 
 use super::{
-    Shared, auth::Auth, cluster::Cluster, kv::Kv, lease::Lease, maintenance::Maintenance, unimplemented,
-    watch::Watch,
+    Shared, auth::Auth, cluster::Cluster, kv::Kv, lease::Lease, maintenance::Maintenance, watch::Watch,
 };
 
 /// The largest message that etcd's transport takes by default: the largest write, and half a mebibyte.
@@ -32,6 +31,7 @@ pub(crate) struct Api {
     cluster: PbClusterServer<Cluster>,
     maintenance: PbMaintenanceServer<Maintenance>,
     auth: Auth,
+    shared: Arc<Shared>,
 }
 
 impl Api {
@@ -45,6 +45,7 @@ impl Api {
             maintenance: PbMaintenanceServer::new(Maintenance(shared()))
                 .max_decoding_message_size(MAX_MESSAGE),
             auth: Auth(shared()),
+            shared: shared(),
         }
     }
 }
@@ -67,19 +68,20 @@ impl Service<http::Request<Body>> for Api {
             Some("/etcdserverpb.Cluster") => self.cluster.call(request),
             Some("/etcdserverpb.Maintenance") => self.maintenance.call(request),
             Some("/etcdserverpb.Auth") => self.auth.call(request),
-            _ => Box::pin(std::future::ready(Ok(unimplemented(uri.path()).into_http()))),
+            _ => Box::pin(std::future::ready(Ok(self.shared.unimplemented(uri.path()).into_http()))),
         };
-        Box::pin(async move { answer.await.map(|answer| in_etcds_words(answer, uri.path())) })
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { answer.await.map(|answer| in_etcds_words(&shared, answer, uri.path())) })
     }
 }
 
 /// Answers of the transport itself, rather than of a service.
-fn in_etcds_words(answer: Answer, path: &str) -> Answer {
+fn in_etcds_words(shared: &Shared, answer: Answer, path: &str) -> Answer {
     // A refusal that comes without any message has its status in the head.
     let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
     match status.code() {
-        Code::Unimplemented if status.message().is_empty() => unimplemented(path).into_http(),
-        Code::OutOfRange => too_large(&status).map_or(answer, Status::into_http),
+        Code::Unimplemented if status.message().is_empty() => shared.unimplemented(path).into_http(),
+        Code::OutOfRange => shared.too_large(&status).map_or(answer, Status::into_http),
         _ => answer,
     }
 }

@@ -13,7 +13,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{Shared, header, unimplemented};
+use super::{Shared, header};
 use crate::refusal::Refusal;
 
 /// etcd counts changes of users and roles from here.
@@ -45,8 +45,8 @@ impl Auth {
                 let status = AuthStatus(Arc::clone(&self.0));
                 Box::pin(async { Ok(Grpc::new(ProstCodec::default()).unary(status, request).await) })
             }
-            "/etcdserverpb.Auth/Authenticate" => refused(Refusal::AuthNotEnabled.into()),
-            other => refused(unimplemented(other)),
+            "/etcdserverpb.Auth/Authenticate" => refused(self.0.refuse(Refusal::AuthNotEnabled)),
+            other => refused(self.0.unimplemented(other)),
         }
     }
 }

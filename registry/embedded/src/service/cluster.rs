@@ -9,7 +9,7 @@ use etcd_client::proto::{
 };
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{MEMBER_ID, Shared, header, unimplemented};
+use super::{MEMBER_ID, Shared, header};
 
 /// The name of the only member.
 const NAME: &str = "leaseway-embedded";
@@ -38,27 +38,27 @@ impl PbClusterService for Cluster {
         &self,
         _: Request<PbMemberAddRequest>,
     ) -> Result<Response<PbMemberAddResponse>, Status> {
-        Err(unimplemented("MemberAdd"))
+        Err(self.0.unimplemented("MemberAdd"))
     }
 
     async fn member_remove(
         &self,
         _: Request<PbMemberRemoveRequest>,
     ) -> Result<Response<PbMemberRemoveResponse>, Status> {
-        Err(unimplemented("MemberRemove"))
+        Err(self.0.unimplemented("MemberRemove"))
     }
 
     async fn member_update(
         &self,
         _: Request<PbMemberUpdateRequest>,
     ) -> Result<Response<PbMemberUpdateResponse>, Status> {
-        Err(unimplemented("MemberUpdate"))
+        Err(self.0.unimplemented("MemberUpdate"))
     }
 
     async fn member_promote(
         &self,
         _: Request<PbMemberPromoteRequest>,
     ) -> Result<Response<PbMemberPromoteResponse>, Status> {
-        Err(unimplemented("MemberPromote"))
+        Err(self.0.unimplemented("MemberPromote"))
     }
 }

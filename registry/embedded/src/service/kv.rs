@@ -9,7 +9,7 @@ use etcd_client::proto::{
 use futures_util::stream::Empty;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Shared, header, unimplemented};
+use super::{Shared, header};
 
 #[derive(Clone, Debug)]
 pub(super) struct Kv(pub Arc<Shared>);
@@ -19,7 +19,7 @@ impl PbKvService for Kv {
     type RangeStreamStream = Empty<Result<PbRangeStreamResponse, Status>>;
 
     async fn range(&self, request: Request<PbRangeRequest>) -> Result<Response<PbRangeResponse>, Status> {
-        let found = self.0.locked().range(request.get_ref())?;
+        let found = self.0.ask(|registry| registry.range(request.get_ref()))?;
         let header = header(found.revision);
         Ok(Response::new(found.into_response(header)))
     }
@@ -28,11 +28,11 @@ impl PbKvService for Kv {
         &self,
         _: Request<PbRangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(unimplemented("RangeStream"))
+        Err(self.0.unimplemented("RangeStream"))
     }
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
-        let put = self.0.locked().put(request.into_inner(), Instant::now())?;
+        let put = self.0.ask(|registry| registry.put(request.into_inner(), Instant::now()))?;
         let header = header(put.revision);
         Ok(Response::new(put.into_response(header)))
     }
@@ -41,13 +41,13 @@ impl PbKvService for Kv {
         &self,
         request: Request<PbDeleteRequest>,
     ) -> Result<Response<PbDeleteResponse>, Status> {
-        let deleted = self.0.locked().delete(request.get_ref())?;
+        let deleted = self.0.ask(|registry| registry.delete(request.get_ref()))?;
         let header = header(deleted.revision);
         Ok(Response::new(deleted.into_response(header)))
     }
 
     async fn txn(&self, request: Request<PbTxnRequest>) -> Result<Response<PbTxnResponse>, Status> {
-        let txn = self.0.locked().txn(request.into_inner(), Instant::now())?;
+        let txn = self.0.ask(|registry| registry.txn(request.into_inner(), Instant::now()))?;
         let header = header(txn.revision);
         Ok(Response::new(txn.into_response(header)))
     }
@@ -56,7 +56,7 @@ impl PbKvService for Kv {
         &self,
         request: Request<PbCompactionRequest>,
     ) -> Result<Response<PbCompactionResponse>, Status> {
-        let revision = self.0.locked().compact(request.get_ref().revision)?;
+        let revision = self.0.ask(|registry| registry.compact(request.get_ref().revision))?;
         Ok(Response::new(PbCompactionResponse { header: Some(header(revision)) }))
     }
 }

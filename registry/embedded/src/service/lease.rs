@@ -26,10 +26,12 @@ impl PbLeaseService for Lease {
         request: Request<PbLeaseGrantRequest>,
     ) -> Result<Response<PbLeaseGrantResponse>, Status> {
         let request = request.get_ref();
-        let mut registry = self.0.locked();
-        let (id, ttl) =
-            registry.grant(request.id, request.ttl, Instant::now(), || fastrand::i64(1..i64::MAX))?;
-        let header = Some(header(registry.revision()));
+        let choose = || fastrand::i64(1..i64::MAX);
+        let (id, ttl, revision) = self.0.ask(|registry| {
+            let (id, ttl) = registry.grant(request.id, request.ttl, Instant::now(), choose)?;
+            Ok((id, ttl, registry.revision()))
+        })?;
+        let header = Some(header(revision));
         Ok(Response::new(PbLeaseGrantResponse { header, id, ttl, error: String::new() }))
     }
 
@@ -37,7 +39,7 @@ impl PbLeaseService for Lease {
         &self,
         request: Request<PbLeaseRevokeRequest>,
     ) -> Result<Response<PbLeaseRevokeResponse>, Status> {
-        let revision = self.0.locked().revoke(request.get_ref().id, Instant::now())?;
+        let revision = self.0.ask(|registry| registry.revoke(request.get_ref().id, Instant::now()))?;
         Ok(Response::new(PbLeaseRevokeResponse { header: Some(header(revision)) }))
     }
 

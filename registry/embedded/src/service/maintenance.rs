@@ -14,7 +14,8 @@ use etcd_client::{
 use futures_util::stream::Empty;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{MEMBER_ID, Shared, TERM, header, unimplemented};
+use super::{MEMBER_ID, Shared, TERM, header};
+use crate::counts::Counts;
 
 /// The release of etcd whose behaviour is followed where releases differ, and who answers.
 const VERSION: &str = concat!("3.5.33+leaseway.", env!("CARGO_PKG_VERSION"));
@@ -27,16 +28,14 @@ impl PbMaintenanceService for Maintenance {
     type SnapshotStream = Empty<Result<PbSnapshotResponse, Status>>;
 
     async fn status(&self, _: Request<PbStatusRequest>) -> Result<Response<PbStatusResponse>, Status> {
-        let registry = self.0.locked();
-        let (bytes, live_bytes) = registry.bytes();
-        let revision = registry.revision();
+        let Counts { revision, bytes, live_bytes, max_bytes, .. } = self.0.locked().counts();
         let as_i64 = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         Ok(Response::new(PbStatusResponse {
             header: Some(header(revision)),
             version: VERSION.to_owned(),
             db_size: as_i64(bytes),
             db_size_in_use: as_i64(live_bytes),
-            db_size_quota: as_i64(self.0.quota),
+            db_size_quota: as_i64(max_bytes),
             leader: MEMBER_ID,
             // There is no log: its only entries are the revisions.
             raft_index: revision.unsigned_abs(),
@@ -49,7 +48,7 @@ impl PbMaintenanceService for Maintenance {
     /// There is never an alarm: space that is freed can be used at once.
     async fn alarm(&self, request: Request<PbAlarmRequest>) -> Result<Response<PbAlarmResponse>, Status> {
         if request.get_ref().action == AlarmAction::Activate as i32 {
-            return Err(unimplemented("Alarm ACTIVATE"));
+            return Err(self.0.unimplemented("Alarm ACTIVATE"));
         }
         let header = Some(header(self.0.locked().revision()));
         Ok(Response::new(PbAlarmResponse { header, alarms: Vec::new() }))
@@ -59,35 +58,35 @@ impl PbMaintenanceService for Maintenance {
         &self,
         _: Request<PbDefragmentRequest>,
     ) -> Result<Response<PbDefragmentResponse>, Status> {
-        Err(unimplemented("Defragment"))
+        Err(self.0.unimplemented("Defragment"))
     }
 
     async fn hash(&self, _: Request<PbHashRequest>) -> Result<Response<PbHashResponse>, Status> {
-        Err(unimplemented("Hash"))
+        Err(self.0.unimplemented("Hash"))
     }
 
     async fn hash_kv(&self, _: Request<PbHashKvRequest>) -> Result<Response<PbHashKvResponse>, Status> {
-        Err(unimplemented("HashKV"))
+        Err(self.0.unimplemented("HashKV"))
     }
 
     async fn snapshot(
         &self,
         _: Request<PbSnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(unimplemented("Snapshot"))
+        Err(self.0.unimplemented("Snapshot"))
     }
 
     async fn move_leader(
         &self,
         _: Request<PbMoveLeaderRequest>,
     ) -> Result<Response<PbMoveLeaderResponse>, Status> {
-        Err(unimplemented("MoveLeader"))
+        Err(self.0.unimplemented("MoveLeader"))
     }
 
     async fn downgrade(
         &self,
         _: Request<PbDowngradeRequest>,
     ) -> Result<Response<PbDowngradeResponse>, Status> {
-        Err(unimplemented("Downgrade"))
+        Err(self.0.unimplemented("Downgrade"))
     }
 }

@@ -12,7 +12,7 @@ mod session;
 mod watch;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use tonic::Status;
 
 pub(crate) use api::Api;
 
-use crate::registry::Registry;
+use crate::{observer::Memory, refusal::Refusal, registry::Registry};
 
 /// The same for every embedded registry and start, as those of an etcd that starts again: `leaseway` and
 /// `embedded`, as bytes.
@@ -34,44 +34,59 @@ const TERM: u64 = 1;
 /// What all services share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    registry: Mutex<Registry>,
+    memory: Arc<Memory>,
     /// True once the server stops.
     stopping: signal::Receiver<bool>,
     progress_interval: Duration,
     /// Where clients are told to reach this registry.
     advertised: String,
-    /// The bound on what is stored, in bytes.
-    quota: usize,
 }
 
 impl Shared {
     pub fn new(
-        registry: Registry,
+        memory: Arc<Memory>,
         stopping: signal::Receiver<bool>,
         progress_interval: Duration,
         advertised: String,
-        quota: usize,
     ) -> Arc<Self> {
-        Arc::new(Self { registry: Mutex::new(registry), stopping, progress_interval, advertised, quota })
+        Arc::new(Self { memory, stopping, progress_interval, advertised })
     }
 
     /// The registry. Never to be held across an await.
     pub fn locked(&self) -> MutexGuard<'_, Registry> {
-        // A panic while it was held has failed one request: the others go on with what there is.
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.locked()
+    }
+
+    /// Asks the registry, and counts if it refuses.
+    pub fn ask<T>(&self, request: impl FnOnce(&mut Registry) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        self.memory.ask(request)
+    }
+
+    /// Counts a refusal that is not the registry's own, and says it.
+    fn refuse(&self, refusal: Refusal) -> Status {
+        self.memory.count_refusal(refusal.reason());
+        refusal.into()
+    }
+
+    /// Of a method, or of its path. Counted.
+    fn unimplemented(&self, method: &str) -> Status {
+        self.memory.count_refusal("unimplemented".to_owned());
+        let method = method.rsplit('/').next().unwrap_or(method);
+        Status::unimplemented(format!(
+            "{method} is not implemented by Leaseway's embedded registry; an etcd cluster has it"
+        ))
+    }
+
+    /// What etcd says of a message that its transport does not take, if that is what tonic says here. Counted.
+    fn too_large(&self, status: &Status) -> Option<Status> {
+        let refused = api::too_large(status)?;
+        self.memory.count_refusal("message too large".to_owned());
+        Some(refused)
     }
 }
 
 fn header(revision: i64) -> PbResponseHeader {
     PbResponseHeader { cluster_id: CLUSTER_ID, member_id: MEMBER_ID, revision, raft_term: TERM }
-}
-
-/// Of a method, or of its path.
-fn unimplemented(method: &str) -> Status {
-    let method = method.rsplit('/').next().unwrap_or(method);
-    Status::unimplemented(format!(
-        "{method} is not implemented by Leaseway's embedded registry; an etcd cluster has it"
-    ))
 }
 
 /// Ends when the server stops.

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tonic::{Status, Streaming};
 
-use super::{Shared, api::too_large, header, news, stopped};
+use super::{Shared, header, news, stopped};
 use crate::{
     refusal::Refusal,
     watch::{StreamId, Wanted},
@@ -42,7 +42,7 @@ pub(super) struct Session {
 impl Session {
     pub fn open(shared: Arc<Shared>, requests: Streaming<PbWatchRequest>) -> Result<Self, Refusal> {
         let wake = Arc::new(Notify::new());
-        let stream = shared.locked().open_stream(Arc::clone(&wake))?;
+        let stream = shared.ask(|registry| registry.open_stream(Arc::clone(&wake)))?;
         let stopping = shared.stopping.clone();
         let progress = with_jitter(shared.progress_interval);
         let requests = requests.fuse();
@@ -72,7 +72,7 @@ impl Session {
             };
             match request {
                 Ok(request) => self.take(request),
-                Err(status) => return Some(Err(too_large(&status).unwrap_or(status))),
+                Err(status) => return Some(Err(self.shared.too_large(&status).unwrap_or(status))),
             }
         }
     }
@@ -98,9 +98,12 @@ impl Session {
     }
 
     fn create(&mut self, wanted: Wanted) {
-        let mut registry = self.shared.locked();
-        let created = registry.create_watch(self.stream, wanted);
-        self.answers.push_back(news::created(created, header(registry.revision())));
+        let mut revision = 0;
+        let created = self.shared.ask(|registry| {
+            revision = registry.revision();
+            registry.create_watch(self.stream, wanted)
+        });
+        self.answers.push_back(news::created(created, header(revision)));
     }
 
     fn cancel(&mut self, id: i64) {

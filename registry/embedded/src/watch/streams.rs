@@ -65,6 +65,11 @@ impl Watches {
         Self { streams: HashMap::new(), index, next_stream: 0, watches: 0, bytes: 0, bounds }
     }
 
+    /// How many streams there are, and how many watches on them.
+    pub fn len(&self) -> (usize, usize) {
+        (self.streams.len(), self.watches)
+    }
+
     /// A new stream. `wake` is told whenever [`Watches::next`] has something.
     pub fn open(&mut self, wake: Arc<Notify>) -> Result<StreamId, Refusal> {
         if self.streams.len() >= self.bounds.streams {

@@ -10,6 +10,7 @@ mod differential;
 mod etcdctl;
 mod follow;
 mod lifetime;
+mod metrics;
 mod python;
 mod raw;
 mod subject;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use embedded_registry::{Server, Settings, first_revision};
+use embedded_registry::{Observer, Server, Settings, first_revision};
 use etcd_client::Client;
 use harness::{
     etcd::Etcd,
@@ -126,6 +126,7 @@ async fn try_wheel(etcd: &Path) -> Result<Subject> {
 /// An embedded registry in this process. Dropping it stops it.
 pub struct Embedded {
     pub address: SocketAddr,
+    observer: Observer,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -136,17 +137,22 @@ impl Embedded {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let server = Server::new(settings, first_revision(std::time::SystemTime::now()));
+        let observer = server.observer();
         let serving = tokio::spawn(async move {
             let shutdown = async {
                 let _ = stopped.await;
             };
             server.serve(listener, shutdown).await.expect("the embedded registry serves");
         });
-        Ok(Self { address, stop: Some(stop), serving })
+        Ok(Self { address, observer, stop: Some(stop), serving })
     }
 
     pub async fn client(&self) -> Result<Client> {
         client(self.address).await
+    }
+
+    pub fn observer(&self) -> &Observer {
+        &self.observer
     }
 
     /// Stops it and waits for its end.
