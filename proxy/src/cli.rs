@@ -20,7 +20,9 @@ pub struct Arguments {
 
     /// Check the configuration and exit: 0 if it is valid, 1 after listing all its mistakes.
     ///
-    /// Files that it names must be there. Nothing is started, and no address is bound.
+    /// The files and directories that it names must be there for the user that the gateway runs as: check
+    /// as this user, or as root where the configuration says `daemon` and `user`. Nothing is started, and no
+    /// address is bound.
     #[arg(short, long)]
     pub test: bool,
 

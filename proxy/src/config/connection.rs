@@ -14,6 +14,7 @@ use registry::watch::Settings;
 use super::address::Taken;
 use super::embedded::{self, Embedded};
 use super::machine::Need;
+use super::pattern;
 use super::reader::{Section, Value};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -70,7 +71,10 @@ pub(super) fn read(
         read_connection(&mut section)
     };
     let mut watch = Settings::default();
-    section.set("prefix", &mut watch.prefix, |value| value.accept(Prefix::parse(value.text()?)));
+    section.set("prefix", &mut watch.prefix, |value| {
+        value.parse(pattern::refuse)?;
+        value.accept(Prefix::parse(value.text()?))
+    });
     section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
     section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
     section.set("audit", &mut watch.audit, |value| value.or_off(|value| value.duration(&AUDIT)));
@@ -212,7 +216,7 @@ fn parse_endpoint(text: &str) -> Result<String, EndpointError> {
 fn user(section: &mut Section<'_>) -> Option<User> {
     let (mut name, mut password_file) = (None, None);
     section.set("username", &mut name, |value| value.text().map(str::to_owned));
-    section.set("password_file", &mut password_file, |value| value.path(Need::File).map(PathBuf::from));
+    section.set("password_file", &mut password_file, |value| value.path(Need::Password).map(PathBuf::from));
     section.require_both(["username", "password_file"]);
     section.refuse("password", "is not taken: write it into a file and name that in password_file");
     Some(User { name: name?, password_file: password_file? })
@@ -220,10 +224,13 @@ fn user(section: &mut Section<'_>) -> Option<User> {
 
 fn read_tls(mut section: Section<'_>) -> Tls {
     let mut tls = Tls::default();
-    section.set("ca", &mut tls.ca, |value| value.path(Need::Certificates).map(PathBuf::from));
-    section.set("cert", &mut tls.cert, |value| value.path(Need::Certificates).map(PathBuf::from));
+    section.set("ca", &mut tls.ca, |value| value.path(Need::ReadCertificates).map(PathBuf::from));
+    section.set("cert", &mut tls.cert, |value| value.path(Need::ReadCertificates).map(PathBuf::from));
     section.set("key", &mut tls.key, |value| value.path(Need::PrivateKey).map(PathBuf::from));
     section.require_both(["cert", "key"]);
+    if let (Some(cert), Some(key)) = (tls.cert.clone(), tls.key.clone()) {
+        section.need("key", Need::Pair { cert, key });
+    }
     section.close(None);
     tls
 }

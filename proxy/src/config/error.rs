@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::access::Denied;
+
 /// More mistakes than this are counted, not listed: whoever has so many gave us the wrong file.
 const LISTED: usize = 100;
 
@@ -19,6 +21,9 @@ pub enum ConfigError {
         /// What the system answered.
         source: io::Error,
     },
+    /// The file's owner keeps it from us.
+    #[error("cannot read the configuration: {0}")]
+    Denied(Box<Denied>),
     /// The file is larger than any configuration can be.
     #[error("{file}: is larger than {limit} bytes: is it a configuration?")]
     TooLarge {

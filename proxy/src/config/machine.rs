@@ -7,22 +7,31 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
 use pingora::tls::error::ErrorStack;
-use pingora::tls::pkey::PKey;
+use pingora::tls::pkey::{PKey, Private};
 use pingora::tls::x509::X509;
+
+use super::access::{AccessError, Who, Wish};
 
 /// Something that must exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Need {
-    /// A file that we can read.
-    File(PathBuf),
-    /// A file of certificates in PEM.
+    /// A file with a password, for the gateway's user.
+    Password(PathBuf),
+    /// A file of certificates in PEM, for whoever starts the gateway.
     Certificates(PathBuf),
-    /// A file with a private key in PEM, without a pass phrase.
+    /// One for the gateway's user, who reads it again and again.
+    ReadCertificates(PathBuf),
+    /// A file with a private key in PEM, without a pass phrase, for the gateway's user.
     PrivateKey(PathBuf),
+    /// A private key and the certificate that was made for it.
+    Pair {
+        cert: PathBuf,
+        key: PathBuf,
+    },
     /// A file that is made, or added to, when the process starts: its directory must be there.
     NewFile(PathBuf),
-    /// A file that is replaced as a whole: nothing but a file may have its name, and its directory must be
-    /// there. Whether we may write to it is not known here: `-t` may be run by somebody else.
+    /// A file that the gateway's user replaces as a whole: nothing but a file may have its name, and its
+    /// directory must be there for this user.
     ReplacedFile(PathBuf),
     Directory(PathBuf),
     User(String),
@@ -34,14 +43,27 @@ pub(super) enum Need {
 pub(super) enum NeedError {
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
     #[error("{} is not a directory", .0.display())]
     NotADirectory(PathBuf),
-    #[error("{} has no certificate in PEM format", .0.display())]
-    NoCertificate(PathBuf),
-    #[error("{} has no private key in PEM format, or one with a pass phrase", .0.display())]
-    NoPrivateKey(PathBuf),
+    #[error(
+        "the directory {} is missing: make it for {who}, as with `install -d -o {} -m 700 {}`",
+        path.display(), who.name(), path.display()
+    )]
+    NoDirectory { path: PathBuf, who: Who },
+    #[error("{} is empty but for white space: write the user's password into it", .0.display())]
+    NoPassword(PathBuf),
+    #[error("{} is not UTF-8 text, as a password is", .0.display())]
+    NotText(PathBuf),
+    #[error("{} has no certificate in PEM format{}", path.display(), hint)]
+    NoCertificate { path: PathBuf, hint: &'static str },
+    #[error("{} has no private key in PEM format, or one with a pass phrase{}", path.display(), hint)]
+    NoPrivateKey { path: PathBuf, hint: &'static str },
+    #[error("{} is not the key of the certificate {}: take the two that were made together", key.display(), cert.display())]
+    NoPair { cert: PathBuf, key: PathBuf },
     #[error("this machine has no user {0:?}")]
     NoUser(String),
     #[error("this machine has no group {0:?}")]
@@ -49,14 +71,16 @@ pub(super) enum NeedError {
 }
 
 impl Need {
-    /// Looks whether it is there. Changes nothing.
-    pub(super) fn check(&self) -> Result<(), NeedError> {
+    /// Looks whether it is there. `who`: the gateway's user. Changes nothing.
+    pub(super) fn check(&self, who: &Who) -> Result<(), NeedError> {
         match self {
-            Self::File(path) => read(path).map(drop),
-            Self::Certificates(path) => check_certificates(path),
-            Self::PrivateKey(path) => check_private_key(path),
+            Self::Password(path) => check_password(path, &read_as(who, path)?),
+            Self::Certificates(path) => certificates(path, &read(path)?).map(drop),
+            Self::ReadCertificates(path) => certificates(path, &read_as(who, path)?).map(drop),
+            Self::PrivateKey(path) => private_key(path, &read_as(who, path)?).map(drop),
+            Self::Pair { cert, key } => check_pair(cert, key),
             Self::NewFile(path) => check_new_file(path),
-            Self::ReplacedFile(path) => check_replaced_file(path),
+            Self::ReplacedFile(path) => check_replaced_file(path, who),
             Self::Directory(path) => check_directory(path),
             Self::User(name) => match User::from_name(name) {
                 Ok(Some(_)) => Ok(()),
@@ -71,6 +95,11 @@ impl Need {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, NeedError> {
+    read_as(&Who::of_this_process(), path)
+}
+
+fn read_as(who: &Who, path: &Path) -> Result<Vec<u8>, NeedError> {
+    who.may(Wish::Read, path)?;
     let unreadable = |source| NeedError::Unreadable { path: path.to_owned(), source };
     // Not opened before this is known: a FIFO would keep us waiting for its writer.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
@@ -79,18 +108,48 @@ fn read(path: &Path) -> Result<Vec<u8>, NeedError> {
     fs::read(path).map_err(unreadable)
 }
 
-fn check_certificates(path: &Path) -> Result<(), NeedError> {
-    match X509::stack_from_pem(&read(path)?) {
-        Ok(certificates) if !certificates.is_empty() => Ok(()),
-        _ => Err(NeedError::NoCertificate(path.to_owned())),
+fn check_password(path: &Path, bytes: &[u8]) -> Result<(), NeedError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.trim().is_empty() => Err(NeedError::NoPassword(path.to_owned())),
+        Ok(_) => Ok(()),
+        Err(_) => Err(NeedError::NotText(path.to_owned())),
     }
 }
 
-fn check_private_key(path: &Path) -> Result<(), NeedError> {
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<X509>, NeedError> {
+    match X509::stack_from_pem(pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => {
+            let hint = if has(pem, "PRIVATE KEY-----") { ": it is a private key" } else { "" };
+            Err(NeedError::NoCertificate { path: path.to_owned(), hint })
+        }
+    }
+}
+
+fn private_key(path: &Path, pem: &[u8]) -> Result<PKey<Private>, NeedError> {
     // The callback stands for "no pass phrase": without one OpenSSL asks at the terminal.
-    PKey::private_key_from_pem_callback(&read(path)?, |_| Err(ErrorStack::get()))
-        .map(drop)
-        .map_err(|_| NeedError::NoPrivateKey(path.to_owned()))
+    PKey::private_key_from_pem_callback(pem, |_| Err(ErrorStack::get())).map_err(|_| {
+        let hint = if has(pem, "CERTIFICATE-----") { ": it is a certificate" } else { "" };
+        NeedError::NoPrivateKey { path: path.to_owned(), hint }
+    })
+}
+
+fn has(pem: &[u8], label: &str) -> bool {
+    memchr::memmem::find(pem, label.as_bytes()).is_some()
+}
+
+/// What is wrong with one of them by itself is told elsewhere.
+fn check_pair(cert: &Path, key: &Path) -> Result<(), NeedError> {
+    let certificate = read(cert).and_then(|pem| certificates(cert, &pem));
+    let private = read(key).and_then(|pem| private_key(key, &pem));
+    let (Ok(certificate), Ok(private)) = (certificate, private) else { return Ok(()) };
+    let public = certificate.first().map(|certificate| certificate.public_key());
+    match public {
+        Some(Ok(public)) if !public.public_eq(&private) => {
+            Err(NeedError::NoPair { cert: cert.to_owned(), key: key.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_new_file(path: &Path) -> Result<(), NeedError> {
@@ -101,10 +160,24 @@ fn check_new_file(path: &Path) -> Result<(), NeedError> {
 }
 
 /// Of a device or a socket a rename would leave nothing.
-fn check_replaced_file(path: &Path) -> Result<(), NeedError> {
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(NeedError::NotAFile(path.to_owned())),
-        _ => check_new_file(path),
+fn check_replaced_file(path: &Path, who: &Who) -> Result<(), NeedError> {
+    let found = fs::metadata(path).ok();
+    if found.as_ref().is_some_and(|found| !found.is_file()) {
+        return Err(NeedError::NotAFile(path.to_owned()));
+    }
+    let Some(directory) = path.parent() else { return Err(NeedError::NotAFile(path.to_owned())) };
+    if fs::metadata(directory).is_ok_and(|found| !found.is_dir()) {
+        return Err(NeedError::NotADirectory(directory.to_owned()));
+    }
+    match who.may(Wish::WriteInto, directory) {
+        // It could be written to once, so the disk has failed since: that is a time to start in.
+        Err(AccessError::ReadOnly(_)) if found.is_some() => Ok(()),
+        Err(AccessError::Io { path, source })
+            if source.kind() == io::ErrorKind::NotFound && path == directory =>
+        {
+            Err(NeedError::NoDirectory { path, who: who.clone() })
+        }
+        outcome => Ok(outcome?),
     }
 }
 

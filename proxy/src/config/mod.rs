@@ -4,6 +4,7 @@
 //! checks also that what it names is there. Both report every mistake at once, each with its line, its
 //! key, what was found and what was expected. Unknown keys are mistakes, at every level.
 
+mod access;
 mod address;
 mod balance;
 mod check;
@@ -14,6 +15,7 @@ mod environment;
 mod error;
 mod gateway;
 mod machine;
+mod pattern;
 mod reader;
 mod route;
 mod run_directory;
@@ -31,6 +33,7 @@ use std::path::Path;
 
 use pingora::server::configuration::ServerConf;
 
+pub use self::access::Denied;
 pub use self::balance::{Balance, HashKey};
 pub use self::check::{Check, Initially, Probe};
 pub use self::connection::{Guard, Registry};
@@ -44,6 +47,7 @@ pub use self::server::ATTEMPTS;
 pub use self::service::{Budget, Ejection, Limits, Service, Services, Stall};
 pub use self::timeouts::{RouteTimeouts, Timeouts};
 
+use self::access::{AccessError, Who, Wish};
 use self::reader::{Reader, Section};
 
 /// The largest file taken, in bytes: ten thousand routes, and no more than a blink to read.
@@ -83,7 +87,7 @@ impl Config {
     /// When the file cannot be read, is no YAML, or holds mistakes: all of them at once.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
-        let bytes = read_file(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let bytes = read_file(path).map_err(|source| unread(path, source))?;
         // Before it is text: it may have been cut within a character.
         check_size(bytes.len(), &file)?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
@@ -109,6 +113,13 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(SIZE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn unread(path: &Path, source: io::Error) -> ConfigError {
+    match Who::of_this_process().may(Wish::Read, path) {
+        Err(AccessError::Denied(denied)) => ConfigError::Denied(denied),
+        _ => ConfigError::Read { path: path.to_owned(), source },
+    }
 }
 
 fn check_size(size: usize, file: &str) -> Result<(), ConfigError> {
@@ -156,8 +167,9 @@ fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
 }
 
 fn check_needs(reader: &Reader) {
+    let who = reader.daemons_user().map_or_else(Who::of_this_process, |user| Who::of_daemon(&user));
     for (place, need) in reader.needs() {
-        if let Err(error) = need.check() {
+        if let Err(error) = need.check(&who) {
             reader.reject(&place, error);
         }
     }

@@ -28,6 +28,7 @@ pub(super) struct Reader {
     file: Arc<str>,
     problems: RefCell<Vec<Problem>>,
     needs: RefCell<Vec<(Place, Need)>>,
+    daemons_user: RefCell<Option<String>>,
 }
 
 /// A key and its line.
@@ -39,7 +40,12 @@ pub(super) struct Place {
 
 impl Reader {
     pub(super) fn new(file: &str) -> Self {
-        Self { file: file.into(), problems: RefCell::default(), needs: RefCell::default() }
+        Self {
+            file: file.into(),
+            problems: RefCell::default(),
+            needs: RefCell::default(),
+            daemons_user: RefCell::default(),
+        }
     }
 
     /// The whole document, which has keys or is empty.
@@ -72,6 +78,11 @@ impl Reader {
     /// What the configuration relies on outside of its own text.
     pub(super) fn needs(&self) -> Vec<(Place, Need)> {
         self.needs.borrow().clone()
+    }
+
+    /// Whom a daemon becomes, and who needs all that is needed while it runs; none: nobody else.
+    pub(super) fn daemons_user(&self) -> Option<String> {
+        self.daemons_user.borrow().clone()
     }
 
     /// All mistakes, in the order of their lines.
@@ -194,6 +205,16 @@ impl<'a> Section<'a> {
             (true, false) => *longer.1 = *shorter.1,
             (false, _) => *shorter.1 = *longer.1,
         }
+    }
+
+    /// What two keys of this section rely on together, told at one of them.
+    pub(super) fn need(&self, key: &str, need: Need) {
+        self.reader.needs.borrow_mut().push((self.place_of(key), need));
+    }
+
+    /// Says whom the daemon becomes.
+    pub(super) fn set_daemons_user(&self, user: Option<String>) {
+        self.reader.daemons_user.replace(user);
     }
 
     pub(super) fn has(&self, key: &str) -> bool {

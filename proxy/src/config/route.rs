@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use registry::contract::check_segment;
 
+use super::pattern::{self, Pattern};
 use super::reader::{Section, Value};
 use super::server::ATTEMPTS;
 use super::timeouts::{self, RouteTimeouts, Timeouts};
@@ -49,9 +50,15 @@ impl Default for Retry {
 /// Why a text is no route's path. Each reads on after the text that was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PathError {
-    /// It is relative, empty or a URL.
+    /// It is relative or empty.
     #[error("must start with \"/\"")]
     Relative,
+    /// It is a URL, or what another program calls a location.
+    #[error("is no path: it must start with \"/\", and has neither scheme nor host nor pattern")]
+    NoPath,
+    /// It is matched as it is written.
+    #[error(transparent)]
+    Pattern(#[from] Pattern),
     /// It ends with a slash.
     #[error("must not end with \"/\": {0} takes everything below it too")]
     TrailingSlash(String),
@@ -126,7 +133,8 @@ fn read_retry(mut section: Section<'_>) -> Retry {
 
 fn parse_path(text: &str) -> Result<String, PathError> {
     let Some(rest) = text.strip_prefix('/') else {
-        return Err(PathError::Relative);
+        let is_more = text.contains(|c: char| !c.is_alphanumeric() && !"/-_".contains(c));
+        return Err(if is_more { PathError::NoPath } else { PathError::Relative });
     };
     if text.len() > LENGTH {
         return Err(PathError::Length);
@@ -134,6 +142,7 @@ fn parse_path(text: &str) -> Result<String, PathError> {
     if rest.is_empty() {
         return Ok(text.to_owned());
     }
+    pattern::refuse(text)?;
     check_characters(rest)?;
     if text.contains("//") {
         return Err(PathError::EmptySegment);
@@ -207,7 +216,7 @@ mod tests {
         for (path, expected) in [
             ("", PathError::Relative),
             ("goods", PathError::Relative),
-            ("http://goods/", PathError::Relative),
+            ("http://goods/", PathError::NoPath),
             ("/goods/", PathError::TrailingSlash("/goods".into())),
             ("//", PathError::EmptySegment),
             ("/a//b", PathError::EmptySegment),
@@ -218,8 +227,9 @@ mod tests {
             ("/a#b", PathError::Character('#')),
             ("/a b", PathError::Character(' ')),
             ("/gü", PathError::Character('ü')),
-            ("/a\\b", PathError::Character('\\')),
-            ("/*{x}", PathError::Character('{')),
+            ("/a\"b", PathError::Character('"')),
+            ("/goods/*", pattern::refuse("/goods/*").unwrap_err().into()),
+            ("/goods/{id}", pattern::refuse("/goods/{id}").unwrap_err().into()),
             ("/%", PathError::Escape),
             ("/%2", PathError::Escape),
             ("/%zz", PathError::Escape),

@@ -57,6 +57,8 @@ fn read_process(root: &mut Section<'_>, conf: &mut ServerConf) {
     root.set("error_log", &mut conf.error_log, |value| value.path(Need::NewFile));
     root.set("user", &mut conf.user, |value| value.name(Need::User));
     root.set("group", &mut conf.group, |value| value.name(Need::Group));
+    // Of a process that stays in the foreground Pingora changes no user.
+    root.set_daemons_user(conf.user.clone().filter(|_| conf.daemon));
     root.set("working_directory", &mut conf.working_directory, |value| {
         value.path(Need::Directory).map(PathBuf::from)
     });

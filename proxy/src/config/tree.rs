@@ -64,9 +64,25 @@ impl SyntaxError {
     }
 }
 
+/// What the parser says where a line is indented more or less than the one above allows.
+const OF_INDENTATION: [&str; 8] = [
+    "mapping values are not allowed in this context",
+    "mapping keys are not allowed in this context",
+    "block sequence entries are not allowed in this context",
+    "simple key expect",
+    "did not find expected key",
+    "did not find expected '-' indicator",
+    "did not find expected <document start>",
+    "indent",
+];
+
 impl From<ScanError> for SyntaxError {
     fn from(error: ScanError) -> Self {
-        Self { line: error.marker().line(), message: error.info().to_owned().into() }
+        let (line, info) = (error.marker().line(), error.info());
+        let is_of_indentation = OF_INDENTATION.iter().any(|known| info.contains(known));
+        let advice =
+            if is_of_indentation { ": check the indentation of this line and the one above" } else { "" };
+        Self { line, message: format!("{info}{advice}").into() }
     }
 }
 
@@ -257,6 +273,36 @@ mod tests {
         for text in ["[".repeat(100_000), "- ".repeat(100_000), "{a: ".repeat(10_000)] {
             let (_, message) = refused(&text);
             assert!(message.contains("too deep") || message.contains("recursion"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_stands_too_far_left_or_right_is_told_as_such() {
+        for (text, line) in [
+            ("a:\n  b: 1\n   c: 2\n", 3),
+            ("a:\n  b: 1\n c: 2\n", 3),
+            ("a: 1\n  b: 2\n", 2),
+            ("a:\n  - b: 1\n     c: 2\n", 3),
+            ("a:\n  - b: 1\n   c: 2\n", 3),
+            ("a:\n  - b: 1\n - c: 2\n", 3),
+            ("a: 1\n- b\n", 2),
+            (" a: 1\nb: 2\n", 2),
+            ("a:\n  b\n  c: 1\n", 3),
+        ] {
+            let (found, message) = refused(text);
+            assert!(
+                message.contains("check the indentation of this line and the one above"),
+                "{text:?}: {message}"
+            );
+            assert_eq!(found, line, "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_another_kind_does_not_speak_of_indentation() {
+        for text in ["a: [1\n", "a: \"1\n", "a: {b: 1\n", "a: \"\\q\"\n", "a: @b\n"] {
+            let (_, message) = refused(text);
+            assert!(!message.contains("indentation"), "{text:?}: {message}");
         }
     }
 

@@ -105,7 +105,7 @@ fn a_snapshot_needs_a_directory_and_a_name_that_only_a_file_may_have() {
         assert_eq!(loaded(&taken).unwrap().gateway.registry.snapshot, Some(taken.into()));
     }
     for (refused, expected) in [
-        (at("missing/snapshot"), format!("cannot read {}: No such file", at("missing"))),
+        (at("missing/snapshot"), format!("the directory {} is missing: make it for user ", at("missing"))),
         (at("snapshot/snapshot"), format!("{} is not a directory", at("snapshot"))),
         (at(""), format!("{} is not a file", at(""))),
         ("/dev/null".to_owned(), "/dev/null is not a file".to_owned()),
@@ -142,14 +142,90 @@ fn certificates_and_keys_that_are_there_are_taken() {
     assert_eq!(config.gateway.registry.connection.tls.unwrap().key, Some(key));
 }
 
-/// Root reads everything: the case cannot be made for it.
+/// A configuration of a daemon that becomes a user who owns nothing.
+fn of_daemon(registry: &str) -> String {
+    format!("{}daemon: true\nuser: nobody\n", with_registry(registry))
+}
+
+/// As root this is told of the daemon's user; whoever else runs the test may read and write everything here.
 #[test]
-fn a_secret_that_we_may_not_read_is_a_mistake() {
+fn what_the_daemons_user_may_not_read_or_write_is_told_with_owner_and_mode() {
     let directory = tempfile::tempdir().unwrap();
-    let secret = write(directory.path(), "secret", "x");
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
-    let text = with_registry(&format!("username: a\n    password_file: {}", secret.display()));
-    let loaded = load(&write(directory.path(), "a.yaml", text));
+    let at = |name: &str| directory.path().join(name).display().to_string();
     let is_root = Environment::of_this_process().uid == 0;
-    assert_eq!(loaded.is_ok(), is_root);
+    let mode = |name: &str, mode| {
+        fs::set_permissions(directory.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write(directory.path(), "secret", "x");
+    mode("", 0o755);
+    mode("secret", 0o600);
+    for (registry, key, expected) in [
+        (
+            format!("username: a\n    password_file: {}", at("secret")),
+            "7: gateway.registry.password_file",
+            format!(
+                "user nobody (uid 65534, whom the daemon becomes) may not read {}: it belongs to root:root \
+                 and has mode 0600",
+                at("secret")
+            ),
+        ),
+        (
+            format!("snapshot: {}", at("snapshot")),
+            "6: gateway.registry.snapshot",
+            format!("whom the daemon becomes) may not write into {}", directory.path().display()),
+        ),
+    ] {
+        let loaded = load(&write(directory.path(), "a.yaml", of_daemon(&registry)));
+        assert_eq!(loaded.is_ok(), !is_root);
+        if let Err(error) = loaded {
+            let told = error.to_string();
+            assert!(told.contains(key) && told.contains(&expected), "{told}");
+        }
+        // Not a daemon's: the user means nothing.
+        let of_this_user = of_daemon(&registry).replace("daemon: true", "daemon: false");
+        assert!(load(&write(directory.path(), "a.yaml", of_this_user)).is_ok());
+    }
+    let with_a_mistake = of_daemon(&format!("snapshot: {}\n    prefix: /a/*", at("snapshot")));
+    let told = load(&write(directory.path(), "a.yaml", with_a_mistake)).unwrap_err().to_string();
+    assert_eq!(told.lines().count(), 1 + usize::from(is_root), "{told}");
+    mode("secret", 0o644);
+    mode("", 0o777);
+    let all = format!("username: a\n    password_file: {}\n    snapshot: {}", at("secret"), at("snapshot"));
+    assert!(load(&write(directory.path(), "a.yaml", of_daemon(&all))).is_ok());
+}
+
+#[test]
+fn a_password_file_has_a_password_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for (content, expected) in [
+        (b"".as_slice(), Some("is empty but for white space")),
+        (b" \n\t\r\n", Some("is empty but for white space")),
+        (b"\xff\xfe", Some("is not UTF-8 text")),
+        (b"secret\n", None),
+    ] {
+        let password = write(directory.path(), "password", content);
+        let text = with_registry(&format!("username: a\n    password_file: {}", password.display()));
+        let told = load(&write(directory.path(), "a.yaml", text)).err().map(|error| error.to_string());
+        assert_eq!(told.is_some(), expected.is_some(), "{told:?}");
+        assert!(told.is_none_or(|told| told.contains(expected.unwrap())), "{content:?}");
+    }
+}
+
+#[test]
+fn a_certificate_and_a_key_that_do_not_belong_together_are_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let [one, other] = ["a", "b"].map(|name| generate_simple_self_signed([name.to_owned()]).unwrap());
+    let cert = write(directory.path(), "cert.pem", one.cert.pem());
+    let key = write(directory.path(), "key.pem", other.signing_key.serialize_pem());
+    let told = |cert: &Path, key: &Path| {
+        let tls = format!("{{ cert: {}, key: {} }}", cert.display(), key.display());
+        let text = with_endpoints(&format!("[\"https://a:1\"]\n    tls: {tls}"));
+        load(&write(directory.path(), "a.yaml", text)).unwrap_err().to_string()
+    };
+    let expected = format!("tls.key: {} is not the key of the certificate {}", key.display(), cert.display());
+    assert!(told(&cert, &key).contains(&expected), "{}", told(&cert, &key));
+    let swapped = told(&key, &cert);
+    assert!(swapped.contains("key.pem has no certificate in PEM format: it is a private key"), "{swapped}");
+    assert!(swapped.contains("or one with a pass phrase: it is a certificate"), "{swapped}");
+    assert_eq!(swapped.lines().count(), 2, "{swapped}");
 }

@@ -21,6 +21,22 @@ fn a_route_has_one_path_and_one_service() {
     );
 }
 
+#[test]
+fn a_pattern_is_told_what_takes_everything_below_a_path() {
+    assert_problem(
+        &with("path: /goods", "path: /goods/*"),
+        "7: gateway.routes[0].path: \"/goods/*\" looks like a pattern, \"*\", which is matched as it is written: /goods takes everything below it",
+    );
+    for path in ["~ ^/goods", "^/goods", "= /goods", "goods.example.com/*", "http://goods/list"] {
+        let told = problems(&with("path: /goods", &format!("path: \"{path}\"")));
+        assert!(told[0].contains("is no path: it must start with"), "{told:?}");
+    }
+    for prefix in ["/services/*", "/services/{service}"] {
+        let told = problems(&with_registry(&format!("prefix: \"{prefix}\"")));
+        assert!(told[0].ends_with("/services takes everything below it"), "{told:?}");
+    }
+}
+
 fn with_retry(retry: &str) -> String {
     with("service: goods", &format!("service: goods\n      retry: {retry}"))
 }
