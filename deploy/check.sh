@@ -31,6 +31,19 @@ command_from() {
   command -v "$1" >/dev/null || install "$2" "$1"
 }
 
+# unpacked COMMAND PACKAGE: takes the command out of the package instead of installing it, as its service would start
+# with it, on a port that may be taken.
+unpacked() {
+  command -v "$1" >/dev/null && return
+  echo "unpacking $2 to target/deploy-check: $1 is missing"
+  command -v apt-get >/dev/null || fail "$1 is missing: install it"
+  mkdir -p "$tools/packages"
+  (cd "$tools/packages" && { apt-get download "$2" || { apt-get update && apt-get download "$2"; }; }) >/dev/null 2>&1 ||
+    fail "apt-get could not download $2"
+  dpkg-deb --extract "$tools/packages/$2"_*.deb "$tools/packages"
+  command -v "$1" >/dev/null || fail "$1 is not in the Debian package $2"
+}
+
 python_packages() {
   python3 -c 'import ensurepip' 2>/dev/null || install python3-venv "python3's ensurepip"
   cmp --silent "$requirements" "$tools/requirements.txt" && return
@@ -64,10 +77,12 @@ find_kubectl() {
 }
 
 mkdir -p "$tools"
+PATH=$PATH:$tools/packages/usr/bin:$tools/packages/usr/sbin
 command_from python3 python3
 command_from systemd-analyze systemd
 command_from etcd etcd-server
 command_from etcdctl etcd-client
+unpacked promtool prometheus
 python_packages
 find_kubectl
 
