@@ -39,10 +39,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// What Pingora wants to know. Its own reading of a configuration file stays off: ours is checked.
+    /// What Pingora wants to know. Its own reading of a configuration file stays off: ours is checked. So
+    /// does its taking over of sockets: [`Sockets`](crate::sockets::Sockets) does that.
     #[must_use]
     pub fn pingora_options(&self) -> Opt {
-        Opt { upgrade: self.upgrade, daemon: self.daemon, nocapture: false, test: self.test, conf: None }
+        Opt { upgrade: false, daemon: self.daemon, nocapture: false, test: self.test, conf: None }
     }
 }
 
@@ -78,9 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn pingora_learns_everything_but_the_file() {
+    fn pingora_learns_neither_the_file_nor_of_an_upgrade() {
         let options = arguments("proxy -c a.yaml -t -d -u").unwrap().pingora_options();
-        assert!(options.test && options.daemon && options.upgrade && !options.nocapture);
+        assert!(options.test && options.daemon && !options.upgrade && !options.nocapture);
         assert_eq!(options.conf, None);
         let options = arguments("proxy").unwrap().pingora_options();
         assert!(!options.test && !options.daemon && !options.upgrade);

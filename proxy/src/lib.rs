@@ -8,13 +8,16 @@
 //!           |         directory  the current picture
 //!           |       admin      what operators ask
 //!           |       embedded   a registry in this process
-//!           +-> config, logging, metrics, lifecycle
+//!           |       announcement  what a start says of itself
+//!           +-> config, logging, metrics, lifecycle, causes
 //! ```
 //!
 //! Arrows run down only; the registry itself is the crate `registry`.
 
 pub mod admin;
+pub mod announcement;
 pub mod balance;
+pub mod causes;
 pub mod cli;
 pub mod config;
 pub mod directory;

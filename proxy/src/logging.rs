@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-/// Ours from `info` on, the libraries' from `warn` on.
-const FILTER: &str = "warn,proxy=info,registry=info";
+/// Ours from `info` on, the libraries' from `warn` on. What Pingora says of an upgrade is left out: it calls
+/// each second of waiting for the old process an error, and what it comes to is said by
+/// [`sockets`](crate::sockets).
+const FILTER: &str = "warn,pingora_core::server::transfer_fd=off,proxy=info,registry=info";
 /// Lines wait at most this long.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// Bytes that wait before the writer is woken early.
@@ -150,6 +152,18 @@ impl Output {
         if flush.is_ok() {
             let _ = written.recv_timeout(LAST_FLUSH);
         }
+    }
+
+    /// Ends the process with status 1, and says why in the log and on stderr: to a person who has started it,
+    /// and reads one of them.
+    pub fn end_with(self: &Arc<Self>, error: &dyn std::error::Error) -> ! {
+        tracing::error!(%error, "ending the process");
+        self.flush();
+        if !self.to_stderr {
+            // Nobody is left to be told that it cannot be written.
+            let _ = writeln!(io::stderr(), "proxy: {error}");
+        }
+        std::process::exit(1)
     }
 
     fn wait(&self) {

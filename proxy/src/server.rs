@@ -3,12 +3,14 @@
 //! ```text
 //! registry    the embedded one, if there is one
 //! discovery   feeds the directory; ready with the first list, or with the snapshot
-//! sockets     hands the sockets that were bound at the start to Pingora
-//! bootstrap   under -u: takes the sockets of a running process, after discovery
+//! sockets     hands the sockets that were bound at the start to Pingora; under -u takes those of the running
+//!             process, after discovery
 //! gateway     listens after the sockets; under -u and with an embedded registry not before it can serve
 //! admin       listens after the sockets
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
+//! late        says that the registry keeps the gateway waiting
+//! ready       after all of these: says that the gateway serves, and what it found
 //! stop        when told to: waits until nothing is in flight and the snapshot is written, then ends the process
 //! ```
 
@@ -29,6 +31,8 @@ use pingora::services::{ServiceHandle, ServiceReadyNotifier};
 use registry::watch::{source::EtcdSource, watch};
 
 use crate::admin::Admin;
+use crate::announcement::{Facts, Late, Ready};
+use crate::causes::plain;
 use crate::cli::Arguments;
 use crate::config::{Config, Embedded, Registry, RunDirectoryError};
 use crate::directory;
@@ -39,20 +43,15 @@ use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
 use crate::lifecycle::{EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
 use crate::metrics::Metrics;
-use crate::sockets::Sockets;
+use crate::sockets::{self, Handover, ListenError, Sockets};
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address is taken, or not ours.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// Where the embedded registry is to listen.
+    #[error("{0}")]
+    Listen(ListenError),
+    /// The embedded registry cannot be served.
     #[error(transparent)]
     Registry(#[from] ServeError),
     /// The process that is to be replaced serves by another registry, and this one would serve nothing.
@@ -68,12 +67,14 @@ pub enum StartError {
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
     /// The check of a service cannot be made into a request.
-    #[error("cannot check the endpoints of {service}: use another probe in gateway.services.{service}.check")]
+    #[error(
+        "cannot check the endpoints of {service}: {why}: use another probe in gateway.services.{service}.check"
+    )]
     Check {
         /// The service.
         service: Arc<str>,
         /// Why.
-        source: Box<pingora::Error>,
+        why: String,
     },
     /// Two metrics of one name.
     #[error("cannot set up the metrics")]
@@ -87,8 +88,7 @@ pub enum StartError {
 /// The gateway could not start; nothing was served.
 pub fn run(mut config: Config, arguments: &Arguments, output: Arc<Output>) -> Result<(), StartError> {
     prepare_run_directory(&mut config, arguments)?;
-    let addresses = config.gateway.listen.iter().chain(&config.gateway.admin).copied();
-    let mut sockets = if arguments.upgrade { Sockets::default() } else { bind(addresses)? };
+    let mut sockets = sockets(&config, arguments, &output)?;
     let registry = bind_registry(&config.gateway.registry, arguments, &mut sockets)?;
     let signals_path = config.server.upgrade_sock.clone().into();
     let lifecycle = Arc::new(Lifecycle::default());
@@ -128,24 +128,35 @@ fn bind_registry(
     sockets: &mut Sockets,
 ) -> Result<Option<Socket>, StartError> {
     let Some(address) = registry.embedded.as_ref().map(|embedded| embedded.listen) else { return Ok(None) };
-    let listener = match EmbeddedRegistry::bind(address) {
+    let listener = match sockets::bind(address) {
         Ok(_) if arguments.upgrade && !registry.snapshot.as_deref().is_some_and(Path::exists) => {
             return Err(StartError::EmptyRegistry { address });
         }
         Ok(listener) => listener,
-        Err(ServeError::Bind { source, .. })
-            if arguments.upgrade && source.kind() == ErrorKind::AddrInUse =>
-        {
+        Err(why) if arguments.upgrade && why.kind() == ErrorKind::AddrInUse => {
             return Ok(Some(Socket::Inherited));
         }
-        Err(error) => return Err(error.into()),
+        Err(why) => {
+            return Err(StartError::Listen(ListenError { key: sockets::REGISTRY, address, why }));
+        }
     };
     sockets.add(address, listener.try_clone().map_err(|source| ServeError::Bind { address, source })?);
     Ok(Some(Socket::Bound(listener)))
 }
 
-fn bind(addresses: impl Iterator<Item = SocketAddr>) -> Result<Sockets, StartError> {
-    Sockets::bind(addresses).map_err(|(address, source)| StartError::Listen { address, source })
+/// Those of the gateway and its admin port.
+fn sockets(config: &Config, arguments: &Arguments, output: &Arc<Output>) -> Result<Sockets, StartError> {
+    let listen = config.gateway.listen.iter().map(|address| ("gateway.listen", *address));
+    let admin = config.gateway.admin.iter().map(|address| ("gateway.admin", *address));
+    let addresses = listen.chain(admin);
+    if !arguments.upgrade {
+        return Sockets::bind(addresses, output.clone()).map_err(StartError::Listen);
+    }
+    let embedded = config.gateway.registry.embedded.iter().map(|embedded| embedded.listen);
+    let path = config.server.upgrade_sock.clone();
+    let addresses = addresses.map(|(_, address)| address).chain(embedded).collect();
+    let handover = Handover { path, addresses };
+    Ok(Sockets::of_a_running_gateway(handover, output.clone()))
 }
 
 fn build(
@@ -173,7 +184,7 @@ fn build(
     let discovery = discovery.with_verdicts(found);
     let watch = Arc::new(Watch::default());
     let checks = Checks::new(&directory, &verdicts, &metrics)
-        .map_err(|(service, source)| StartError::Check { service, source })?;
+        .map_err(|(service, error)| StartError::Check { service, why: plain(&error) })?;
     let health = health::services(&directory, &config.services, &verdicts, &watch);
     let gateway =
         Gateway::new(&config, directory.clone(), &health, metrics.clone(), lifecycle.clone(), output.clone());
@@ -183,12 +194,13 @@ fn build(
         saver: discovery.saver(),
         output: output.clone(),
     };
+    let facts = Arc::new(Facts::new(&config, &arguments.conf, directory.clone()));
     let admin = Admin { directory, status, lifecycle, metrics: metrics.clone(), output: output.clone() };
 
     let mut server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
     let bootstrap = server.bootstrap_as_a_service();
     let sockets = server.add_service(sockets);
-    // Bootstrap replaces the table of sockets, so what was bound here comes after it.
+    // Under `daemon_wait_for_ready`, it is what tells the parent to send SIGQUIT to the old process.
     sockets.add_dependency(&bootstrap);
     let discovery = server.add_service(background("discovery", Feed::new(discovery, output.clone())));
     if arguments.upgrade {
@@ -203,6 +215,10 @@ fn build(
     server.add_service(background("stop", stop));
     let gateway = http_proxy_service_with_name(&server.configuration, gateway, "gateway");
     let gateway = listen(&mut server, &sockets, gateway, &config.listen);
+    server.add_service(background("late", Late(facts.clone())));
+    let ready = server.add_service(background("ready", Ready(facts)));
+    ready.add_dependency(&discovery);
+    ready.add_dependency(&gateway);
     if has_embedded {
         // It takes but a moment: who connects meanwhile is served then, instead of hearing "not ready".
         gateway.add_dependency(&discovery);
@@ -210,7 +226,7 @@ fn build(
     if let Some(address) = config.admin {
         let mut admin = Service::new("admin".to_owned(), admin);
         admin.threads = Some(1);
-        listen(&mut server, &sockets, admin, &[address]);
+        ready.add_dependency(listen(&mut server, &sockets, admin, &[address]));
     }
     Ok(server)
 }

@@ -1,38 +1,173 @@
-//! The listening sockets, bound before anything else happens: an address that is taken ends the start with
-//! an error, and a daemon binds what only root may before it gives up root.
+//! The listening sockets. Bound before anything else happens: an address that is taken ends the start with
+//! an error, and a daemon binds what only root may before it gives up root. Or, under `-u`, those of the
+//! gateway that runs.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{IntoRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use filedescriptor::FileDescriptor;
-use nix::sys::socket::{Backlog, listen};
+use nix::errno::Errno;
+use nix::sys::socket::{Backlog, UnixAddr, listen};
+use nix::unistd::{AccessFlags, access};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
+use tokio::task::spawn_blocking;
 
-/// Bound sockets on their way to Pingora's table of inherited ones, from which its listeners take them. The
+use crate::logging::Output;
+
+/// Sockets on their way to Pingora's table of inherited ones, from which its listeners take them. The
 /// listeners depend on this service. (Bound by Pingora itself, a taken address is retried for 30 s; then
 /// the process goes on without it.)
-#[derive(Debug, Default)]
-pub struct Sockets(Vec<(SocketAddr, TcpListener)>);
+#[derive(Debug)]
+pub struct Sockets {
+    bound: Vec<(SocketAddr, TcpListener)>,
+    /// None: all were bound here.
+    handover: Option<Handover>,
+    output: Arc<Output>,
+}
+
+/// The sockets of a running gateway, and how they come.
+#[derive(Debug)]
+pub struct Handover {
+    /// The upgrade socket, an absolute path. It is made anew, and removed when it has served.
+    pub path: String,
+    /// Where this gateway listens. What else the running one hands over is closed.
+    pub addresses: HashSet<SocketAddr>,
+}
+
+/// The key of the embedded registry's address.
+pub const REGISTRY: &str = "gateway.registry.embedded.listen";
+
+/// An address cannot be listened on.
+#[derive(Debug)]
+pub struct ListenError {
+    /// The key of the configuration that has the address.
+    pub key: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub why: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, address, why } = self;
+        let who = if *key == REGISTRY { "the embedded registry" } else { "the gateway" };
+        write!(f, "{who} cannot listen on {address} ({key}): {why}")?;
+        let port = address.port();
+        match why.kind() {
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                ": a port below 1024 needs the capability CAP_NET_BIND_SERVICE. Give it to the program (`setcap \
+                 cap_net_bind_service=+ep FILE`) or to its systemd unit \
+                 (AmbientCapabilities=CAP_NET_BIND_SERVICE), or take another port"
+            ),
+            io::ErrorKind::AddrInUse => {
+                write!(f, ": `ss -ltnp 'sport = :{port}'`, as root, tells who has it. ")?;
+                f.write_str(if *key == REGISTRY {
+                    "If that is an etcd, name it in registry.endpoints in the place of embedded; else stop it, or \
+                     take another address"
+                } else {
+                    "Stop it, or take another address; to take over from a gateway that runs, start with -u"
+                })
+            }
+            io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                ": no interface of this machine has this address. `ip address` lists those that it has; \
+                 0.0.0.0 or [::] stands for all of them"
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why no sockets were handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// Nobody came.
+    #[error("no running gateway handed its sockets over through {0}: send it SIGQUIT, or start without -u")]
+    Nobody(String),
+    /// Something is wrong with the upgrade socket.
+    #[error("cannot take the sockets of the running gateway over through {path}: {why}")]
+    Failed {
+        /// The upgrade socket.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
+}
 
 impl Sockets {
-    /// Binds all addresses.
+    /// Binds all addresses; each comes with the key of the configuration that has it.
     ///
     /// # Errors
     /// The first address that cannot be bound, and why.
-    pub fn bind(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Self, (SocketAddr, io::Error)> {
-        let bind = |address| match bind(address) {
+    pub fn bind(
+        addresses: impl IntoIterator<Item = (&'static str, SocketAddr)>,
+        output: Arc<Output>,
+    ) -> Result<Self, ListenError> {
+        let bind = |(key, address)| match bind(address) {
             Ok(listener) => Ok((address, listener)),
-            Err(error) => Err((address, error)),
+            Err(why) => Err(ListenError { key, address, why }),
         };
-        addresses.into_iter().map(bind).collect::<Result<_, _>>().map(Self)
+        let bound = addresses.into_iter().map(bind).collect::<Result<_, _>>()?;
+        Ok(Self { bound, handover: None, output })
+    }
+
+    /// Takes those of a running gateway over, when it is this service's turn.
+    pub fn of_a_running_gateway(handover: Handover, output: Arc<Output>) -> Self {
+        Self { bound: Vec::new(), handover: Some(handover), output }
     }
 
     /// Hands a socket on, too, that was bound elsewhere and is served by somebody else than Pingora.
     pub fn add(&mut self, address: SocketAddr, listener: TcpListener) {
-        self.0.push((address, listener));
+        self.bound.push((address, listener));
+    }
+}
+
+impl Handover {
+    /// Waits some 6 s for the running gateway, and puts its sockets into the table.
+    async fn take(self, table: ListenFds) -> Result<(), HandoverError> {
+        let path = self.path.clone();
+        let taking = spawn_blocking(move || self.take_now(&table));
+        taking.await.unwrap_or_else(|error| Err(HandoverError::Failed { path, why: error.to_string() }))
+    }
+
+    /// Whether the socket can be made: Pingora panics where it cannot.
+    fn check(&self) -> Result<(), HandoverError> {
+        let directory = Path::new(&self.path).parent().unwrap_or(Path::new("/"));
+        let fits = UnixAddr::new(self.path.as_str()).map(drop);
+        let checked = fits.and_then(|()| access(directory, AccessFlags::W_OK | AccessFlags::X_OK));
+        checked.map_err(|errno| self.failed(errno))
+    }
+
+    fn failed(&self, errno: Errno) -> HandoverError {
+        HandoverError::Failed { path: self.path.clone(), why: io::Error::from(errno).to_string() }
+    }
+
+    fn take_now(&self, table: &ListenFds) -> Result<(), HandoverError> {
+        self.check()?;
+        tracing::info!(
+            socket = self.path,
+            "waiting for the running gateway to hand its sockets over: send it SIGQUIT"
+        );
+        let mut table = table.lock();
+        table.get_from_sock(self.path.as_str()).map_err(|errno| match errno {
+            Errno::EAGAIN => HandoverError::Nobody(self.path.clone()),
+            other => self.failed(other),
+        })?;
+        let wanted = self.addresses.iter().map(ToString::to_string).collect();
+        let closed = table.close_unclaimed(&wanted).join(", ");
+        if !closed.is_empty() {
+            tracing::info!(addresses = closed, "no longer listening where the former gateway did");
+        }
+        Ok(())
     }
 }
 
@@ -75,10 +210,14 @@ impl ServiceWithDependents for Sockets {
         _: usize,
         ready: ServiceReadyNotifier,
     ) {
-        if let Some(table) = fds {
-            for (address, listener) in self.0.drain(..) {
-                add(&table, address, listener);
-            }
+        let Some(table) = fds else { return };
+        if let Some(handover) = self.handover.take()
+            && let Err(error) = handover.take(table.clone()).await
+        {
+            self.output.end_with(&error);
+        }
+        for (address, listener) in self.bound.drain(..) {
+            add(&table, address, listener);
         }
         ready.notify_ready();
     }
@@ -94,5 +233,40 @@ impl ServiceWithDependents for Sockets {
     /// None of its own: the listeners' are what counts.
     fn listen_addresses(&self) -> Option<Vec<String>> {
         Some(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(key: &'static str, address: &str, errno: Errno) -> String {
+        let why = io::Error::from(errno);
+        ListenError { key, address: address.parse().expect("an address"), why }.to_string()
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_had_is_named_with_its_key_and_a_remedy() {
+        for (key, errno, who, remedy) in [
+            ("gateway.listen", Errno::EACCES, "the gateway", "AmbientCapabilities=CAP_NET_BIND_SERVICE"),
+            ("gateway.listen", Errno::EADDRINUSE, "the gateway", "`ss -ltnp 'sport = :80'`"),
+            ("gateway.admin", Errno::EADDRINUSE, "the gateway", "start with -u"),
+            ("gateway.admin", Errno::EADDRNOTAVAIL, "the gateway", "`ip address`"),
+            (REGISTRY, Errno::EADDRINUSE, "the embedded registry", "name it in registry.endpoints"),
+            (REGISTRY, Errno::EACCES, "the embedded registry", "setcap"),
+        ] {
+            let told = told(key, "10.0.0.1:80", errno);
+            assert!(told.starts_with(&format!("{who} cannot listen on 10.0.0.1:80 ({key}): ")), "{told}");
+            assert!(told.contains(remedy), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_socket_that_cannot_be_made_is_an_error_that_names_it() {
+        for path in ["/no-such-directory/upgrade.sock", &format!("/tmp/{}", "x".repeat(200))] {
+            let handover = Handover { path: path.to_owned(), addresses: HashSet::new() };
+            let error = handover.check().unwrap_err().to_string();
+            assert!(error.contains(path), "{error}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What fails around the gateway, and what its clients notice: nothing, or a clear word.
 
+mod announcement;
 mod backends;
 mod complaints;
 mod departures;

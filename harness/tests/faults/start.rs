@@ -102,9 +102,25 @@ async fn a_port_in_use_ends_the_start_within_2_s_and_is_named() -> Result<()> {
         configuration["gateway"][key] = if key == "listen" { json!([address]) } else { json!(address) };
         let (code, output) = run(&configuration, &directory, &[], Duration::from_secs(2)).await?;
         assert_eq!(code, Some(1), "{output}");
-        assert!(output.contains(&address), "{key} {address} is not named:\n{output}");
+        for named in [&address, &format!("gateway.{key}"), "ss -ltnp"] {
+            assert!(output.contains(named), "{named} is not named:\n{output}");
+        }
         assert!(!output.contains("panicked"), "{output}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_that_no_interface_has_ends_the_start_with_a_remedy() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut configuration = valid(&directory)?;
+    configuration["gateway"]["listen"] = json!(["192.0.2.1:8080"]);
+    let (code, output) = run(&configuration, &directory, &[], PATIENCE).await?;
+    assert_eq!(code, Some(1), "{output}");
+    assert!(
+        output.contains("192.0.2.1:8080 (gateway.listen)") && output.contains("`ip address`"),
+        "{output}"
+    );
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use crate::{PATIENCE, assert_none_failed, stack_of};
 
 /// The old process serves on for 5 s beside the new one; that and an exit.
 const HANDOVER: Duration = Duration::from_secs(30);
+/// The line of a gateway that serves.
+const READY: &str = "\"message\":\"ready\"";
 
 #[tokio::test]
 async fn a_successor_takes_over_without_a_failed_or_refused_request() -> Result<()> {
@@ -20,6 +22,7 @@ async fn a_successor_takes_over_without_a_failed_or_refused_request() -> Result<
 
     let successor = stack.gateway.successor()?;
     wait_awaited(&stack.gateway).await?;
+    assert!(!successor.lines().iter().any(|line| line.contains(READY)), "it does not serve yet");
     // The new one has read the registry by then; the old one still serves alone.
     assert_eq!(stack.gateway.get("/").await?.status, 200);
     stack.gateway.process().signal(Signal::SIGQUIT)?;
@@ -31,6 +34,32 @@ async fn a_successor_takes_over_without_a_failed_or_refused_request() -> Result<
     let served = |line: &str| line.contains("\"message\":\"request\"");
     assert!(successor.lines().iter().any(|line| served(line)), "the new one has served");
     assert_eq!(stack.gateway.get("/").await?.status, 200);
+
+    successor.wait_for_line(|line| line.contains(READY), PATIENCE).await?;
+    for (which, lines) in [("old", stack.gateway.process().lines()), ("new", successor.lines())] {
+        // Of requests alone: some may have met the end of the load.
+        let of_requests = |line: &&String| line.contains("\"message\":\"request\"");
+        let is_bad = |line: &&String| line.contains("WARN") || line.contains("ERROR");
+        let bad: Vec<_> = lines.iter().filter(|line| is_bad(line) && !of_requests(line)).collect();
+        assert!(bad.is_empty(), "an upgrade that goes well, the {which} process: {bad:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_running_gateway_an_upgrade_fails_and_says_so_once() -> Result<()> {
+    let mut stack = stack_of(1).await?;
+    let mut successor = stack.gateway.successor()?;
+    assert_eq!(successor.wait_exit(HANDOVER).await?.code(), Some(1));
+    let stderr = successor.stderr();
+    let [told] = stderr.as_slice() else { panic!("{stderr:#?}") };
+    assert!(told.contains("no running gateway handed its sockets over through /"), "{told}");
+    assert!(told.contains("upgrade.sock: send it SIGQUIT, or start without -u"), "{told}");
+    let errors: Vec<_> = successor.lines().into_iter().filter(|line| line.contains("ERROR")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("send it SIGQUIT"), "{errors:#?}");
+    // Who was not asked serves on.
+    assert_eq!(stack.gateway.get("/goods/list").await?.status, 200);
+    assert_eq!(stack.gateway.stop(PATIENCE).await?.code(), Some(0));
     Ok(())
 }
 
@@ -47,7 +76,7 @@ async fn a_successor_that_cannot_read_the_registry_does_not_take_over() -> Resul
     let mut stack = stack_of(1).await?;
     stack.etcd.kill().await?;
     let successor = stack.gateway.successor()?;
-    let waits = |line: &str| line.contains("lost touch with the registry");
+    let waits = |line: &str| line.contains("the registry has not been read yet");
     successor.wait_for_line(waits, PATIENCE).await?;
     assert!(!stack.gateway.is_awaited());
 

@@ -5,14 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use harness::{
     backend::{Backend, Reply},
     etcd::key,
-    http::{Connection, Request, raw},
+    http::{Answer, Connection, Request, raw},
     ports::free_address,
-    stack::GatewayOptions,
+    stack::{Gateway, GatewayOptions, Services},
 };
 
 use serde_json::json;
@@ -31,6 +31,84 @@ async fn no_route_is_404_and_no_endpoint_is_503() -> Result<()> {
     let unavailable = fixture.gateway.get("/goods").await?;
     assert_own_answer(&unavailable, 503)?;
     assert_eq!(unavailable.header("retry-after"), Some("1"));
+    Ok(())
+}
+
+/// What an answer of the gateway's own says, which names neither an instance nor an address.
+fn message(answer: &Answer) -> Result<String> {
+    let json = answer.json()?;
+    let message = json["message"].as_str().context("no message")?.to_owned();
+    assert!(!message.contains("127.0.0.1") && !message.contains("the-instance"), "{message}");
+    Ok(message)
+}
+
+#[tokio::test]
+async fn a_503_names_its_service_and_says_what_it_lacks() -> Result<()> {
+    let options = GatewayOptions::default().route("/full", "full").route("/draining", "draining");
+    let options = options
+        .set("gateway/services/goods/limits", json!({ "service": 1 }))
+        .set("gateway/services/full/limits", json!({ "endpoint": 1 }));
+    let fixture = Fixture::start(options).await?;
+    let get = async |path: &str| message(&fixture.gateway.get(path).await?);
+    assert_eq!(get("/goods").await?, "service goods: no endpoint is registered");
+
+    let draining = json!({ "address": "127.0.0.1:9", "weight": 0 }).to_string();
+    fixture.etcd.put(&key("draining", "the-instance"), draining).await?;
+    fixture.gateway.wait_instances("draining", &["the-instance"]).await?;
+    let unusable = "service draining: endpoints are registered, but none takes requests: each is draining or \
+                    cannot be connected to";
+    assert_eq!(get("/draining").await?, unusable);
+
+    for (service, full) in [
+        ("goods", "service goods: too many requests of the service are in flight at the moment"),
+        ("full", "service full: each endpoint that is well has too many requests in flight at the moment"),
+    ] {
+        let backend = Backend::start("a", Reply::Hang).await?;
+        fixture.register(service, &[&backend]).await?;
+        let (address, path) = (fixture.gateway.address(), format!("/{service}"));
+        let waits = tokio::spawn({
+            let path = path.clone();
+            async move { harness::http::get(address, &path).await }
+        });
+        backend.wait_count(1, PATIENCE).await?;
+        assert_eq!(get(&path).await?, full);
+        waits.abort();
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_503_before_the_registry_was_read_says_so() -> Result<()> {
+    let nobody = format!("http://{}", free_address()?);
+    let gateway = Gateway::launch(&nobody, GatewayOptions::default()).await?;
+    let answer = gateway.get("/goods").await?;
+    assert_own_answer(&answer, 503)?;
+    let unread = "service goods: the registry has not been read yet, so no endpoint is known";
+    assert_eq!(message(&answer)?, unread);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_502_and_a_504_name_their_service_and_the_log_says_why_without_labels() -> Result<()> {
+    let fixture =
+        Fixture::start(GatewayOptions::default().set("gateway/timeouts/first_byte", "300ms")).await?;
+    fixture.etcd.put(&key("goods", "the-instance"), free_address()?.to_string()).await?;
+    fixture.gateway.wait_instances("goods", &["the-instance"]).await?;
+    let dead = fixture.gateway.get("/goods").await?;
+    assert_eq!((dead.status, message(&dead)?.as_str()), (502, "service goods: no endpoint could be reached"));
+    let error = "the endpoint: connect refused: ";
+    let line = fixture.gateway.process().wait_for_line(|line| line.contains(error), PATIENCE).await?;
+    for label in ["context:", "cause:", "Peer:", "ConnectRefused"] {
+        assert!(!line.contains(label), "{label} is in {line}");
+    }
+
+    let silent = Backend::start("a", Reply::Hang).await?;
+    fixture.etcd.put(&key("goods", "the-instance"), silent.address().to_string()).await?;
+    let late = |services: &Services| services.endpoints("goods")[0].address == silent.address().to_string();
+    fixture.gateway.wait_services(late).await?;
+    let late = fixture.gateway.get("/goods").await?;
+    let told = "service goods: the endpoint did not answer in time";
+    assert_eq!((late.status, message(&late)?.as_str()), (504, told));
     Ok(())
 }
 

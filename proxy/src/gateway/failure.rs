@@ -1,5 +1,7 @@
 //! The gateway's own answers, and what may be tried again.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Method, header};
 use pingora::http::ResponseHeader;
@@ -8,12 +10,15 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use serde_json::json;
 
 use super::Request;
+use crate::directory::{Directory, Service};
 
-/// An answer of the gateway's own: `{"code":-1,"message":"...","trace_id":"..."}`.
+/// An answer of the gateway's own: `{"code":-1,"message":"...","trace_id":"..."}`. From 502 on, the message
+/// names the service before it says what is wrong there. It names no instance and no address: these are for the
+/// log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
     pub status: u16,
-    pub message: &'static str,
+    message: &'static str,
 }
 
 impl Answer {
@@ -22,16 +27,42 @@ impl Answer {
     }
 
     pub const NO_ROUTE: Self = Self { status: 404, message: "no route takes this path" };
-    pub const NO_ENDPOINT: Self = Self { status: 503, message: "the service has no endpoint at the moment" };
-    pub const LIMITED: Self = Self { status: 503, message: "too many requests are in flight at the moment" };
-    pub const NOT_REACHED: Self = Self { status: 502, message: "no endpoint could be reached" };
+    const NOT_READ: Self = Self::unavailable("the registry has not been read yet, so no endpoint is known");
+    const NONE_REGISTERED: Self = Self::unavailable("no endpoint is registered");
+    const NONE_USABLE: Self = Self::unavailable(
+        "endpoints are registered, but none takes requests: each is draining or cannot be connected to",
+    );
+    pub const FULL_GATEWAY: Self =
+        Self::unavailable("too many requests are in flight in the gateway at the moment");
+    pub const FULL_SERVICE: Self =
+        Self::unavailable("too many requests of the service are in flight at the moment");
+    pub const FULL_ENDPOINTS: Self =
+        Self::unavailable("each endpoint that is well has too many requests in flight at the moment");
+    const NOT_REACHED: Self = Self { status: 502, message: "no endpoint could be reached" };
     const BROKE_OFF: Self = Self { status: 502, message: "the endpoint broke off before it answered" };
     const BAD_ANSWER: Self = Self { status: 502, message: "the endpoint's answer is not valid HTTP" };
     const TIMED_OUT: Self = Self { status: 504, message: "the endpoint did not answer in time" };
+    const OVER: Self = Self { status: 504, message: "the time for the whole request is over" };
     const CLIENT_TIMED_OUT: Self = Self { status: 408, message: "the request did not arrive in time" };
     const BAD_NOMINATION: Self = Self::bad_request("the Connection header names what it must not");
     const BAD_BODY: Self = Self::bad_request("the request's body is not valid");
     const INTERNAL: Self = Self { status: 500, message: "the gateway failed" };
+
+    const fn unavailable(message: &'static str) -> Self {
+        Self { status: 503, message }
+    }
+
+    /// Why a service has no endpoint for a request.
+    pub fn no_endpoint(directory: &Directory, service: &Service) -> Self {
+        let endpoints = service.endpoints();
+        if !endpoints.entries().is_empty() {
+            Self::NONE_USABLE
+        } else if directory.is_filled() {
+            Self::NONE_REGISTERED
+        } else {
+            Self::NOT_READ
+        }
+    }
 
     /// What a failed request gets. None: the client is gone.
     pub fn to(error: &Error, request: &Request) -> Option<Self> {
@@ -46,12 +77,22 @@ impl Answer {
             (ErrorSource::Downstream, ReadTimedout) => Some(Self::CLIENT_TIMED_OUT),
             (ErrorSource::Downstream, InvalidHTTPHeader) => Some(Self::BAD_NOMINATION),
             (ErrorSource::Downstream, _) => Some(Self::BAD_BODY),
-            _ if request.is_over() || request.was_silent() => Some(Self::TIMED_OUT),
+            _ if request.was_silent() => Some(Self::TIMED_OUT),
+            _ if request.is_over() => Some(Self::OVER),
             (ErrorSource::Upstream, _) if !request.is_connected() => Some(Self::NOT_REACHED),
             (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Self::TIMED_OUT),
             (ErrorSource::Upstream, ConnectionClosed | ReadError | WriteError) => Some(Self::BROKE_OFF),
             (ErrorSource::Upstream, _) => Some(Self::BAD_ANSWER),
             _ => Some(Self::INTERNAL),
+        }
+    }
+
+    fn message(self, request: &Request) -> Cow<'static, str> {
+        match &request.route {
+            Some(route) if self.status >= 502 => {
+                Cow::Owned(format!("service {}: {}", route.service.name(), self.message))
+            }
+            _ => Cow::Borrowed(self.message),
         }
     }
 
@@ -63,7 +104,8 @@ impl Answer {
 
     /// Sends the answer as the whole response.
     pub async fn send(self, session: &mut Session, request: &Request, trace_header: &Bytes) -> Result<()> {
-        let body = json!({"code": -1, "message": self.message, "trace_id": request.trace.id()}).to_string();
+        let message = self.message(request);
+        let body = json!({"code": -1, "message": message, "trace_id": request.trace.id()}).to_string();
         let mut head = ResponseHeader::build(self.status, Some(5))?;
         head.insert_header(header::CONTENT_TYPE, "application/json")?;
         head.insert_header(header::CONTENT_LENGTH, body.len())?;

@@ -30,6 +30,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
+use crate::causes::plain;
 use crate::config::{self, RouteTimeouts, Timeouts};
 use crate::directory::{Directory, Endpoint};
 use crate::health::service::Services;
@@ -144,13 +145,13 @@ impl Gateway {
         let Some(route) = request.route.clone() else { return Ok(()) };
         if self.lifecycle.requests_in_flight() > self.max_requests {
             route.metrics.limited("gateway");
-            return Err(Answer::LIMITED);
+            return Err(Answer::FULL_GATEWAY);
         }
         if route.counts_requests {
             request.permit = route.service.in_flight().try_acquire(route.health.limits.service);
             if request.permit.is_none() {
                 route.metrics.limited("service");
-                return Err(Answer::LIMITED);
+                return Err(Answer::FULL_SERVICE);
             }
         }
         let now = Instant::now();
@@ -158,9 +159,11 @@ impl Gateway {
             Ok(attempt) => request.target(attempt),
             Err(Nobody::Full) => {
                 route.metrics.limited("endpoint");
-                return Err(Answer::LIMITED);
+                return Err(Answer::FULL_ENDPOINTS);
             }
-            Err(Nobody::There) => return Err(Answer::NO_ENDPOINT),
+            Err(Nobody::There) => {
+                return Err(Answer::no_endpoint(&self.directory, &route.service));
+            }
         }
         // What was declined is no load of which retries could be a part.
         route.health.budget.request(now);
@@ -512,7 +515,7 @@ impl ProxyHttp for Gateway {
 impl Gateway {
     fn log(&self, session: &Session, error: Option<&Error>, request: &Request, status: u16, took: Duration) {
         let head = session.req_header();
-        let error = error.map(ToString::to_string);
+        let error = error.map(plain);
         let line = access_log::Line {
             trace_id: request.trace.id(),
             client: request.client.to_str().unwrap_or_default(),

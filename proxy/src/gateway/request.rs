@@ -16,6 +16,7 @@ use super::head;
 use super::route::Route;
 use super::text::push_ip;
 use super::trace::Trace;
+use crate::causes::plain;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
 use crate::health::limits::Permit;
@@ -111,7 +112,7 @@ impl Request {
     /// The current attempt failed; unless the client was to blame, its endpoint is not chosen again for
     /// this request.
     pub(super) fn failed(&mut self, error: &Error, cause: Cause) {
-        self.last_error = Some(error.to_string());
+        self.last_error = Some(plain(error));
         let Some(attempt) = &mut self.attempt else { return };
         attempt.failed(cause, Instant::now());
         self.failed.push(Failed { endpoint: attempt.endpoint.clone(), cause });

@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::active::{Active, Outcome, Thresholds, Verdict};
 use super::verdict::{Finding, Verdicts};
+use crate::causes::plain;
 use crate::config::{Check, Initially, Probe};
 use crate::directory::{self, Directory, Endpoint, Endpoints, Entry};
 use crate::metrics::Metrics;
@@ -230,7 +231,7 @@ async fn ask(
     };
     if let Err(error) = &answer {
         let (service, instance) = (&*endpoint.service, &*endpoint.instance);
-        tracing::debug!(service, instance, %error, "check failed");
+        tracing::debug!(service, instance, error = plain(error), "check failed");
     }
     judge(answer)
 }

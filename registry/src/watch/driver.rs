@@ -389,7 +389,14 @@ impl<S: Source> Driver<S> {
         let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
         if !quiet {
             self.complained = Some(Instant::now());
-            tracing::warn!(trouble, "lost touch with the registry: trying again, what is known stays");
+            if self.status.borrow().synced {
+                tracing::warn!(trouble, "lost touch with the registry: trying again, what is known stays");
+            } else {
+                tracing::warn!(
+                    trouble,
+                    "the registry has not been read yet, nothing is known from it: trying again"
+                );
+            }
         }
         self.status.send_modify(|s| {
             s.failures += 1;
