@@ -4,7 +4,7 @@ mod cli;
 mod service;
 
 use std::convert::Infallible;
-use std::io::{IsTerminal, stdout};
+use std::io::{self, Write, stdout};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use registry::connect::{Connection, User};
 use registry::contract::Record;
+use registry::line::{Form, printable};
 use registry::register::{Registrar, Registration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -125,10 +126,27 @@ fn serve(stream: TcpStream, goods: Arc<Goods>, connections: &GracefulShutdown) {
 }
 
 fn log_to_stdout() {
-    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO);
-    if stdout().is_terminal() {
-        lines.with_target(false).init();
-    } else {
-        lines.json().flatten_event(true).init();
+    let form = Form::of(&stdout());
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_ansi(false);
+    let lines = lines.with_writer(move || Lines(form));
+    match form {
+        Form::Text => lines.with_target(false).init(),
+        Form::Json => lines.json().flatten_event(true).init(),
+    }
+}
+
+/// Stdout, for lines in which others may have written something.
+struct Lines(Form);
+
+/// `tracing` hands over one event's line in one piece.
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let shown = printable(line.strip_suffix(b"\n").unwrap_or(line), self.0);
+        stdout().write_all(&[&*shown, b"\n"].concat())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stdout().flush()
     }
 }

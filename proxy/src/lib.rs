@@ -9,7 +9,7 @@
 //!           |       admin      what operators ask
 //!           |       embedded   a registry in this process
 //!           |       announcement  what a start says of itself
-//!           +-> config, logging, metrics, lifecycle, causes
+//!           +-> config, logging, metrics, lifecycle, signals, causes
 //! ```
 //!
 //! Arrows run down only; the registry itself is the crate `registry`.
@@ -29,4 +29,5 @@ pub mod lifecycle;
 pub mod logging;
 pub mod metrics;
 pub mod server;
+pub mod signals;
 pub mod sockets;

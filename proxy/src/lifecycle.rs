@@ -156,6 +156,10 @@ impl ShutdownSignalWatch for Signals {
                 return ShutdownSignal::FastShutdown;
             }
         };
+        // The process has forked by now, if it does at all.
+        if let Err(error) = crate::signals::tell() {
+            tracing::warn!(%error, "cannot start a thread for signals: those that change nothing are not told");
+        }
         loop {
             let ended = match signals.next().await {
                 End::Stop => Some(self.terminate(&mut signals).await),

@@ -3,12 +3,16 @@
 //! Lines are collected in memory and written by a thread of their own, so that a request never waits for
 //! whoever reads them. A reader that has stopped reading costs lines, which are counted, not memory.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use registry::line::Form;
+use registry::line::printable;
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Ours from `info` on, the libraries' from `warn` on. What Pingora says of an upgrade is left out: it calls
 /// each second of waiting for the old process an error, and what it comes to is said by
@@ -20,22 +24,6 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 const FLUSH_SIZE: usize = 64 * 1024;
 /// Bytes that wait before further lines are dropped.
 const MAX_WAITING: usize = 4 * 1024 * 1024;
-
-/// The form of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-impl Form {
-    /// For people where a person looks, JSON elsewhere.
-    pub fn of_stdout() -> Self {
-        if io::stdout().is_terminal() { Form::Text } else { Form::Json }
-    }
-}
 
 /// How long the end of the process waits for whoever reads the log.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
@@ -85,12 +73,16 @@ impl Output {
             Ok(filter) => EnvFilter::try_new(filter)?,
             Err(_) => EnvFilter::new(FILTER),
         };
+        Ok(self.subscriber(filter).try_init()?)
+    }
+
+    fn subscriber(self: &Arc<Self>, filter: EnvFilter) -> Box<dyn Subscriber + Send + Sync> {
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(self.clone());
         match self.form {
-            Form::Json => {
-                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-            }
-            Form::Text => lines.with_target(false).with_ansi(false).try_init(),
+            Form::Json => Box::new(
+                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish(),
+            ),
+            Form::Text => Box::new(lines.with_target(false).with_ansi(false).finish()),
         }
     }
 
@@ -121,11 +113,13 @@ impl Output {
         Ok(())
     }
 
-    /// Adds a line, which ends with a line feed.
+    /// Adds a line, which ends with a line feed. Every line passes here, so whatever somebody wrote in one of
+    /// its fields, it stays one line, and nothing in it acts on whoever reads it.
     pub fn line(&self, line: &[u8]) {
+        let line = printable(line.strip_suffix(b"\n").unwrap_or(line), self.form);
         let mut waiting = lock(&self.waiting);
         if !waiting.has_writer {
-            self.write_out(line);
+            self.write_out(&[&*line, b"\n"].concat());
             return;
         }
         if waiting.lines.len() + line.len() > MAX_WAITING {
@@ -133,7 +127,8 @@ impl Output {
             return;
         }
         let before = waiting.lines.len();
-        waiting.lines.extend_from_slice(line);
+        waiting.lines.extend_from_slice(&line);
+        waiting.lines.push(b'\n');
         if before < FLUSH_SIZE && waiting.lines.len() >= FLUSH_SIZE {
             self.wake.notify_one();
         }
@@ -204,5 +199,50 @@ impl Write for &Output {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    /// What three ways to log one text come to: a field, a displayed field and a message.
+    fn logged(form: Form, text: &str) -> String {
+        let output = Output::new(form, false);
+        // Lines wait, and nobody writes them.
+        lock(&output.waiting).has_writer = true;
+        tracing::subscriber::with_default(output.subscriber(EnvFilter::new("info")), || {
+            tracing::info!(key = text, "a field");
+            tracing::info!(key = %text, "a displayed field");
+            tracing::info!("{text}");
+        });
+        output.line(format!("by hand {text}\n").as_bytes());
+        let lines = std::mem::take(&mut lock(&output.waiting).lines);
+        String::from_utf8(lines).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_logged_is_one_line_of_visible_characters(
+            text in r"[\n\r\t\x1b\x00\x7f\u{9b}\u{202e}\u{2066}\u{2028}\u{200e}a-c\\\PC]{0,40}",
+        ) {
+            let lines = logged(Form::Text, &text);
+            prop_assert_eq!(lines.lines().count(), 4, "{:?}", lines);
+            let acts = |c: char| c.is_control() || "\u{202e}\u{2066}\u{2028}\u{200e}".contains(c);
+            prop_assert!(!lines.chars().any(|c| c != '\n' && acts(c)), "{lines:?}");
+        }
+
+        #[test]
+        fn json_says_what_was_logged_without_a_character_that_acts(text in r"[\n\x1b\x7f\u{202e}\\\x22a-c]{0,40}") {
+            let lines = logged(Form::Json, &text);
+            let lines: Vec<_> = lines.lines().collect();
+            for (line, field) in lines.iter().zip(["key", "key", "message"]) {
+                prop_assert!(!line.contains(['\u{7f}', '\u{202e}']), "{line:?}");
+                let line: Value = serde_json::from_str(line).unwrap();
+                prop_assert_eq!(line[field].as_str(), Some(&*text));
+            }
+        }
     }
 }

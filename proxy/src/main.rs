@@ -4,12 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use proxy::cli::Arguments;
 use proxy::config::{Config, Environment, LogFormat};
 use proxy::logging::{Form, Output};
 use proxy::server;
+use proxy::signals;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,12 +26,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    signals::block().context("cannot block signals")?;
     let config = Config::load(&arguments.conf, &Environment::of_this_process())?;
     if arguments.test {
         eprintln(&anyhow!("{}: valid", arguments.conf.display()));
         return Ok(());
     }
-    let output = output(&config, arguments);
+    let is_daemon = arguments.daemon || config.server.daemon;
+    if is_daemon && config.server.daemon_wait_for_ready {
+        signals::leave_to_daemon().context("cannot unblock a signal")?;
+    }
+    let output = output(&config, is_daemon);
     output.install().map_err(|error| anyhow!("cannot set up the log: {error}"))?;
     log_panics();
     // A panic while starting ends the process like any other error.
@@ -40,13 +46,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn output(config: &Config, arguments: &Arguments) -> Arc<Output> {
+fn output(config: &Config, is_daemon: bool) -> Arc<Output> {
     let form = match config.gateway.log {
         LogFormat::Json => Form::Json,
         LogFormat::Text => Form::Text,
-        LogFormat::Auto => Form::of_stdout(),
+        LogFormat::Auto => Form::of(&std::io::stdout()),
     };
-    let is_daemon = arguments.daemon || config.server.daemon;
     Output::new(form, is_daemon && config.server.error_log.is_some())
 }
 

@@ -23,6 +23,7 @@
 pub mod backoff;
 pub mod connect;
 pub mod contract;
+pub mod line;
 pub mod networks;
 pub mod register;
 pub mod status;

@@ -33,7 +33,10 @@ async fn a_stopping_gateway_fails_no_request() -> Result<()> {
 }
 
 /// A gateway whose only backend answers after `wait`.
-async fn with_slow_backend(wait: Duration, options: GatewayOptions) -> Result<(Etcd, Gateway, Backend)> {
+pub(crate) async fn with_slow_backend(
+    wait: Duration,
+    options: GatewayOptions,
+) -> Result<(Etcd, Gateway, Backend)> {
     let etcd = Etcd::start().await?;
     let backend = Backend::start("slow", Reply::After(wait, Box::new(Reply::ok("late")))).await?;
     etcd.put(&key("goods", "slow"), backend.address().to_string()).await?;

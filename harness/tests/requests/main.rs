@@ -4,6 +4,7 @@
 mod admin;
 mod answers;
 mod headers;
+mod lines;
 mod malformed;
 mod protocol;
 mod records;

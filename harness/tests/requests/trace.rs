@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use harness::{
-    backend::Recorded,
+    backend::{Backend, Recorded, Reply},
     http::{Answer, Request},
     stack::GatewayOptions,
 };
@@ -52,7 +52,7 @@ async fn a_request_without_a_trace_gets_a_new_random_one_on_both_sides() -> Resu
 }
 
 #[tokio::test]
-async fn a_valid_traceparent_keeps_its_trace_and_gets_a_new_span() -> Result<()> {
+async fn a_valid_traceparent_keeps_its_trace_and_its_span() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
     // A later version may have more fields: the first four still count.
     for incoming in
@@ -61,7 +61,30 @@ async fn a_valid_traceparent_keeps_its_trace_and_gets_a_new_span() -> Result<()>
         let request = Request::get("/goods").header("traceparent", &incoming).body(Bytes::new())?;
         let (trace, span) = ids(&fixture.send(request).await?, &backend.last()?)?;
         assert_eq!(trace, TRACE, "{incoming}");
-        assert_ne!(span, SPAN, "{incoming}");
+        assert_eq!(span, SPAN, "{incoming}");
+        let sent = backend.last()?;
+        assert_eq!(sent.header("traceparent").map(|sent| &sent[53..]), Some(&incoming[53..55]), "{incoming}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_attempt_of_a_request_has_the_same_traceparent() -> Result<()> {
+    let (fixture, backend) = Fixture::with_goods().await?;
+    let other = Backend::start("b", Reply::Drop).await?;
+    fixture.register("goods", &[&backend, &other]).await?;
+    for incoming in [None, Some(format!("00-{TRACE}-{SPAN}-01"))] {
+        backend.script([Reply::Drop]);
+        let request = Request::get("/goods");
+        let request = incoming.iter().fold(request, |request, sent| request.header("traceparent", sent));
+        let before = [backend.count(), other.count()];
+        fixture.send(request.body(Bytes::new())?).await?;
+        let sent =
+            [(&backend, before[0]), (&other, before[1])].map(|(to, before)| to.requests().split_off(before));
+        let sent: Vec<_> = sent.iter().flatten().map(|request| request.header("traceparent")).collect();
+        assert!(sent.len() > 1, "it was sent once: nothing is shown");
+        assert!(sent.iter().all(|traceparent| traceparent.is_some() && *traceparent == sent[0]), "{sent:?}");
+        assert!(incoming.is_none() || sent[0] == incoming.as_deref(), "{sent:?}");
     }
     Ok(())
 }
@@ -107,7 +130,7 @@ async fn a_clients_own_trace_id_is_replaced() -> Result<()> {
 async fn the_headers_name_is_configurable() -> Result<()> {
     let options = GatewayOptions::default().set("gateway/trace_header", "x-request-id");
     let fixture = Fixture::start(options).await?;
-    let backend = harness::backend::Backend::start("a", harness::backend::Reply::ok("")).await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
     fixture.register("goods", &[&backend]).await?;
     let answer = fixture.gateway.get("/goods").await?;
     let id = answer.header("x-request-id").context("no x-request-id in the answer")?;
@@ -121,7 +144,7 @@ async fn the_headers_name_is_configurable() -> Result<()> {
 async fn a_backends_own_trace_id_does_not_reach_the_client() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
     let own = vec![("trace_id", "the backend's".to_owned())];
-    backend.script([harness::backend::Reply::Answer(200, own, Bytes::new())]);
+    backend.script([Reply::Answer(200, own, Bytes::new())]);
     let answer = fixture.gateway.get("/goods").await?;
     ids(&answer, &backend.last()?)?;
     assert_eq!(answer.headers.get_all("trace_id").iter().count(), 1);

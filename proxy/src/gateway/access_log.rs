@@ -99,7 +99,6 @@ impl Line<'_> {
     fn write_text(&self, line: &mut Vec<u8>) {
         push_now(line);
         let Self { method, status, trace_id, client, attempts, .. } = self;
-        // A path as JSON cannot forge a line.
         let level = if self.error.is_some() { " WARN" } else { " INFO" };
         show(line, format_args!(" {level} {method} {:?} {status} ", self.path));
         push_millis(line, self.took);

@@ -1,0 +1,92 @@
+//! Signals that end a process by default, and ask nothing of the gateway: they change nothing.
+//!
+//! They are blocked before there is a second thread, so that every thread has them blocked, from the first moment
+//! to the last. A thread of their own takes them one by one and says what to do instead; what comes before it runs
+//! waits for it. (A signal that was ignored by the system could not be told; a handler needs a runtime, which comes
+//! later.)
+
+use std::io;
+
+use nix::sys::signal::{SigSet, Signal};
+use tokio::signal::unix::SignalKind;
+
+/// Signals that do what they always do.
+const LEFT: [Signal; 20] = [
+    // They end the process in order: the lifecycle has them.
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    // Nobody can block them.
+    Signal::SIGKILL,
+    Signal::SIGSTOP,
+    // A person at a terminal stops the process, and lets it go on.
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGCONT,
+    // A fault of the program, or the limit of its CPU time: going on would be wrong.
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGABRT,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGSEGV,
+    Signal::SIGSYS,
+    Signal::SIGXCPU,
+    // Without effect by default; SIGPIPE by Rust's.
+    Signal::SIGCHLD,
+    Signal::SIGPIPE,
+    Signal::SIGURG,
+];
+
+/// Blocks them in this thread and in all that it starts.
+///
+/// # Errors
+/// The system refuses.
+pub fn block() -> io::Result<()> {
+    Ok(others().thread_block()?)
+}
+
+/// Lets SIGUSR1 through again: by it, Pingora's daemon tells the process that started it that it is ready.
+///
+/// # Errors
+/// The system refuses.
+pub fn leave_to_daemon() -> io::Result<()> {
+    Ok(SigSet::from(Signal::SIGUSR1).thread_unblock()?)
+}
+
+/// Starts the thread that says what they do: nothing. In a runtime, and not before the process has forked.
+///
+/// # Errors
+/// No thread can be started, or the system refuses.
+pub fn tell() -> io::Result<()> {
+    // For a daemon, which does not have it blocked: whoever listens once has replaced its default for good.
+    drop(tokio::signal::unix::signal(SignalKind::user_defined1())?);
+    // Those of real time have no name here. They are blocked, and nobody is told.
+    let blocked = others();
+    let named: SigSet = Signal::iterator().filter(|signal| blocked.contains(*signal)).collect();
+    let wait = move || {
+        while let Ok(signal) = named.wait() {
+            tracing::warn!("{signal} changes nothing: {}", advice(signal));
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(())
+}
+
+/// All but [`LEFT`].
+fn others() -> SigSet {
+    let mut others = SigSet::all();
+    LEFT.into_iter().for_each(|signal| others.remove(signal));
+    others
+}
+
+fn advice(signal: Signal) -> &'static str {
+    match signal {
+        Signal::SIGHUP => {
+            "the configuration is read at the start alone. Restart the gateway, or upgrade it without losing a \
+             request: start a new process with -u, then send SIGQUIT to this one"
+        }
+        _ => "SIGTERM stops the gateway, SIGQUIT hands over to a new process that was started with -u",
+    }
+}
