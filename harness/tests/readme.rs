@@ -87,6 +87,7 @@ async fn the_guides_commands_work_as_printed() -> Result<()> {
         r#"leaseway_endpoints{service="goods",state="up"} 2"#,
         "keepalived with TTL(10)",
         "revoked",
+        r#","TTL":"10"}}"#,
         r#""state":"draining","weight":0"#,
         "done",
     ] {

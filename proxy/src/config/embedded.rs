@@ -64,6 +64,7 @@ pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Embedd
     ] {
         section.set(key, slot, |value| value.number(range));
     }
+    section.set("hosts", &mut settings.hosts, |value| value.list(|item| item.parse(host)));
     section.close(None);
     Some(Embedded { listen: listen?, settings })
 }
@@ -85,4 +86,16 @@ fn listen(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
         return None;
     }
     Some(LISTEN)
+}
+
+/// A name, as it stands in a URL: no port, no pattern.
+fn host(text: &str) -> Result<String, &'static str> {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    if text.split('.').all(is_label) {
+        Ok(text.to_owned())
+    } else {
+        Err("is no host name such as registry.internal: no port, no URL, no pattern")
+    }
 }

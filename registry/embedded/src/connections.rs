@@ -1,4 +1,5 @@
-//! The connections that a listener accepts: a bounded number at a time.
+//! The connections that a listener accepts: a bounded number at a time, none of which is kept by a client that
+//! says nothing, or is gone.
 
 use std::{
     io::{self, IoSlice},
@@ -9,11 +10,12 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{Sleep, sleep},
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::warn;
@@ -22,6 +24,15 @@ use tracing::warn;
 /// asking again at once would not end.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a client may take to say what it speaks. From there on HTTP/2's pings and HTTP/1's time for a head
+/// take over.
+const GREETING_TIME: Duration = Duration::from_secs(30);
+/// HTTP/2's first bytes are always the same, as many as these; an HTTP/1 request with a body has more.
+const GREETING: usize = 24;
+
+/// After how long a silence the kernel asks a client whether it is there, in seconds.
+const KEEPALIVE_SECONDS: u32 = 60;
+
 /// Accepts connections, at most `max` at a time; more wait in the listener's queue.
 pub(crate) fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
@@ -29,7 +40,7 @@ pub(crate) fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = io
         // The semaphore is never closed.
         let place = Arc::clone(&places).acquire_owned().await.ok()?;
         let socket = next(&listener).await;
-        Some((Ok(Connection { socket, _place: place }), (listener, places)))
+        Some((Ok(Connection { socket, greeting: Some(Greeting::new()), _place: place }), (listener, places)))
     })
 }
 
@@ -38,6 +49,11 @@ async fn next(listener: &TcpListener) -> TcpStream {
         let accepted = listener.accept().await.and_then(|(socket, _)| {
             // An event is a small packet that must not wait for the next one.
             socket.set_nodelay(true)?;
+            // A watch over HTTP/1 may be silent for days: the kernel asks whether its client is there. HTTP/2 has
+            // pings of its own.
+            setsockopt(&socket, sockopt::KeepAlive, &true)?;
+            setsockopt(&socket, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS)?;
+            setsockopt(&socket, sockopt::TcpKeepInterval, &(KEEPALIVE_SECONDS / 3))?;
             Ok(socket)
         });
         match accepted {
@@ -54,7 +70,23 @@ async fn next(listener: &TcpListener) -> TcpStream {
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: TcpStream,
+    /// None once it came.
+    greeting: Option<Greeting>,
     _place: OwnedSemaphorePermit,
+}
+
+/// What a client says first.
+#[derive(Debug)]
+struct Greeting {
+    /// Bytes of it that are still to come.
+    missing: usize,
+    ends: Pin<Box<Sleep>>,
+}
+
+impl Greeting {
+    fn new() -> Self {
+        Self { missing: GREETING, ends: Box::pin(sleep(GREETING_TIME)) }
+    }
 }
 
 impl Connection {
@@ -77,7 +109,18 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.socket().poll_read(context, buffer)
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.socket).poll_read(context, buffer);
+        let Some(greeting) = &mut this.greeting else { return polled };
+        if polled.is_pending() {
+            return greeting.ends.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        greeting.missing = greeting.missing.saturating_sub(buffer.filled().len() - before);
+        if greeting.missing == 0 {
+            this.greeting = None;
+        }
+        polled
     }
 }
 

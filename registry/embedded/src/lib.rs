@@ -13,6 +13,9 @@
 //! Maintenance calls of Go's client 3.4 to an endpoint that is written with its scheme fail: it sends the whole
 //! URL as `:authority`, which h2, below tonic, refuses. Without the scheme, and from 3.5 on, they work.
 //!
+//! Over HTTP/1, on the same port, it answers etcd's JSON gateway: programs alone, for a browser would let any page
+//! register an endpoint (see `json/door.rs`).
+//!
 //! ```no_run
 //! use std::time::SystemTime;
 //!
@@ -25,7 +28,7 @@
 //! # }
 //! ```
 //!
-//! From the network to the memory: `server` accepts, `service` speaks gRPC, and everything that is decided is
+//! From the network to the memory: `server` accepts, `json` speaks HTTP/1, `service` speaks gRPC, and everything that is decided is
 //! decided in pure code, with the time passed in: `registry` joins `store` (keys and their history), `lease`
 //! and `watch`; `check`, `range` and `txn` say what a request means.
 //!
@@ -48,6 +51,7 @@ mod answer;
 mod check;
 mod connections;
 mod counts;
+mod json;
 mod lease;
 mod observer;
 mod range;

@@ -14,6 +14,7 @@ use tonic::transport;
 
 use crate::{
     connections,
+    json::Front,
     observer::{Memory, Observer},
     registry::Registry,
     service::{Api, Shared},
@@ -102,12 +103,14 @@ impl Server {
         let (stop, stopping) = signal::channel(false);
         let shared = self.shared(address, stopping.clone());
         let incoming = connections::accept(listener, self.settings.max_connections);
+        let front = Front::new(Api::new(&shared), Arc::clone(&self.memory), &self.settings.hosts);
         let serving = transport::Server::builder()
+            .accept_http1(true)
             .http2_keepalive_interval(Some(PING))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
             .max_concurrent_streams(MAX_STREAMS)
             .concurrency_limit_per_connection(MAX_REQUESTS)
-            .serve_with_incoming_shutdown(Api::new(&shared), incoming, async {
+            .serve_with_incoming_shutdown(front, incoming, async {
                 shutdown.await;
                 stop.send_replace(true);
             });

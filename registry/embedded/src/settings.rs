@@ -27,6 +27,9 @@ pub struct Settings {
     /// The URL that clients are told to reach this registry by (`etcdctl member list`). By default that of
     /// the address that it listens on.
     pub advertise: Option<String>,
+    /// Names by which it may be reached over HTTP/1 (`Host`), beside IP addresses and `localhost`. None by
+    /// default: a name could be that of any web page, which leads here.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Settings {
@@ -41,6 +44,7 @@ impl Default for Settings {
             max_connections: 10_000,
             progress_interval: Duration::from_secs(600),
             advertise: None,
+            hosts: Vec::new(),
         }
     }
 }

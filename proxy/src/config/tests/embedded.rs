@@ -15,7 +15,8 @@ fn an_embedded_registry_takes_the_place_of_the_endpoints() {
 fn every_key_of_an_embedded_registry_reaches_it() {
     let text = with_embedded(
         "listen: \"10.0.0.1:1\", max_bytes: 1048576, history: 2, max_leases: 3, max_watches: 8, \
-         max_watches_per_stream: 5, max_watch_streams: 9, max_connections: 10",
+         max_watches_per_stream: 5, max_watch_streams: 9, max_connections: 10, \
+         hosts: [registry.internal, leaseway]",
     );
     let embedded = valid(&text).gateway.registry.embedded.unwrap();
     assert_eq!(embedded.listen, "10.0.0.1:1".parse().unwrap());
@@ -27,6 +28,7 @@ fn every_key_of_an_embedded_registry_reaches_it() {
         max_watches_per_stream: 5,
         max_watch_streams: 9,
         max_connections: 10,
+        hosts: vec!["registry.internal".to_owned(), "leaseway".to_owned()],
         ..Default::default()
     };
     assert_eq!(embedded.settings, expected);
@@ -165,4 +167,14 @@ fn each_key_of_an_embedded_registry_states_what_it_takes() {
         &text,
         "5: gateway.registry.embedded: found on, expected a section: keys and values, indented by two spaces",
     );
+}
+
+#[test]
+fn a_host_is_a_name_alone() {
+    for host in ["registry:2379", "http://registry", "*.internal", "", "a..b", "a/b"] {
+        let text = with_embedded(&format!("hosts: [\"{host}\"]"));
+        let problem = problems(&text).join("\n");
+        let expected = "is no host name such as registry.internal: no port, no URL, no pattern";
+        assert!(problem.ends_with(expected), "{host}: {problem}");
+    }
 }

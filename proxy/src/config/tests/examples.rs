@@ -103,7 +103,7 @@ fn commented_section<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
 fn the_reference_shows_the_defaults_of_an_embedded_registry() {
     let text = fs::read_to_string(conf("reference.yaml")).unwrap();
     let shown: Vec<_> = commented_section(&text, "embedded");
-    assert_eq!(shown.len(), 8);
+    assert_eq!(shown.len(), 9);
     let shown = shown.join("\n").replace("    #   ", "      ");
     let endpoints = r#"endpoints: ["http://127.0.0.1:2379"]"#;
     assert_eq!(valid(&with(endpoints, &format!("embedded:\n{shown}"))), valid(&with_embedded("")));

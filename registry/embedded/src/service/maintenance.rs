@@ -18,7 +18,7 @@ use super::{MEMBER_ID, Shared, TERM, header};
 use crate::counts::Counts;
 
 /// The release of etcd whose behaviour is followed where releases differ, and who answers.
-const VERSION: &str = concat!("3.5.33+leaseway.", env!("CARGO_PKG_VERSION"));
+pub(crate) const VERSION: &str = concat!("3.5.33+leaseway.", env!("CARGO_PKG_VERSION"));
 
 #[derive(Clone, Debug)]
 pub(super) struct Maintenance(pub Arc<Shared>);

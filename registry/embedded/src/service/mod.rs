@@ -21,6 +21,7 @@ use tokio::sync::watch as signal;
 use tonic::Status;
 
 pub(crate) use api::Api;
+pub(crate) use maintenance::VERSION;
 
 use crate::{observer::Memory, refusal::Refusal, registry::Registry};
 

@@ -9,6 +9,7 @@ mod conformance;
 mod differential;
 mod etcdctl;
 mod follow;
+mod json;
 mod lifetime;
 mod metrics;
 mod python;

@@ -1,0 +1,92 @@
+//! Who is let in over HTTP/1: programs, not pages.
+//!
+//! The registry has no users, and a browser sends what any page tells it to, also to this machine's own ports. So
+//! that no page can register an endpoint, or read one, a request is refused
+//!
+//! - that names another host than an IP address, `localhost` or a configured name: a page of `evil.example` may
+//!   let that name lead here (DNS rebinding), and is then of the same origin as what it asks;
+//! - that has an `Origin`, as a page's requests to another origin have, and all but reads to its own;
+//! - that a browser marks as anything but typed in by its user (`Sec-Fetch-Site`): pictures, scripts, forms;
+//! - that has a body of another type than `application/json`: the types that a form or a script can send to
+//!   another origin without asking first are others, and who asks first (`OPTIONS`) has an `Origin`.
+//!
+//! HTTP/2 needs none of this: without TLS no browser speaks it.
+
+use std::net::IpAddr;
+
+use tonic::{
+    Status,
+    codegen::http::{StatusCode, Version, header, request::Parts, uri::Authority},
+};
+
+/// Why somebody is not let in, and what to do about it.
+pub(super) type Refused = (StatusCode, Status);
+
+/// Whether a request may come in at all. `hosts`: names by which the registry is known, in small letters.
+pub(super) fn admit(request: &Parts, hosts: &[String]) -> Result<(), Refused> {
+    let denied = |text: &str| (StatusCode::FORBIDDEN, Status::permission_denied(text));
+    check_host(request, hosts)?;
+    if request.headers.contains_key(header::ORIGIN) {
+        return Err(denied("a request with an Origin is a web page's: no page may use this registry"));
+    }
+    let is_typed_in = |site: &header::HeaderValue| site == "none";
+    if !request.headers.get_all("sec-fetch-site").iter().all(is_typed_in) {
+        return Err(denied("a request with a Sec-Fetch-Site is a web page's: no page may use this registry"));
+    }
+    Ok(())
+}
+
+/// Whether the body is said to be JSON. Parameters, such as a character set, say nothing.
+pub(super) fn check_type(request: &Parts) -> Result<(), Refused> {
+    let mut types = request.headers.get_all(header::CONTENT_TYPE).iter();
+    let is_json = |value: &header::HeaderValue| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    };
+    match (types.next(), types.next()) {
+        (Some(only), None) if is_json(only) => Ok(()),
+        _ => {
+            let text = "the body must be JSON: send the header Content-Type: application/json";
+            Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, Status::invalid_argument(text)))
+        }
+    }
+}
+
+/// Every host that a request names must be one of ours: the one in its first line, too.
+fn check_host(request: &Parts, hosts: &[String]) -> Result<(), Refused> {
+    let bad = |text: &str| (StatusCode::BAD_REQUEST, Status::invalid_argument(text));
+    let mut named = request.headers.get_all(header::HOST).iter();
+    let host = named.next();
+    if named.next().is_some() {
+        return Err(bad("there is more than one Host header"));
+    }
+    // A browser always names one. HTTP/1.0, which some health checks speak, need not.
+    if host.is_none() && request.version != Version::HTTP_10 {
+        return Err(bad("there is no Host header"));
+    }
+    let host = host.map(|host| host.to_str().ok().and_then(|host| host.parse().ok()));
+    let authority = request.uri.authority().cloned().map(Some);
+    for authority in [host, authority].into_iter().flatten() {
+        let authority = authority.ok_or_else(|| bad("the Host header is not a host"))?;
+        if !is_ours(&authority, hosts) {
+            return Err(misdirected(&authority));
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(authority: &Authority, hosts: &[String]) -> bool {
+    let host = authority.host();
+    let ip = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    ip.parse::<IpAddr>().is_ok() || name == "localhost" || hosts.contains(&name)
+}
+
+fn misdirected(authority: &Authority) -> Refused {
+    let text = format!(
+        "{} is not known to be this registry: name it by IP address or localhost, or add the name to \
+         registry.embedded.hosts",
+        authority.host()
+    );
+    (StatusCode::MISDIRECTED_REQUEST, Status::permission_denied(text))
+}

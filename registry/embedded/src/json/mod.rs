@@ -1,0 +1,197 @@
+//! etcd's JSON gateway, and its `/health`, `/version` and `/metrics`: what is asked over HTTP/1.
+//!
+//! A method is called as over gRPC: JSON becomes its message ([`decode`]), its answer becomes JSON ([`encode`]).
+//! So the two sides cannot differ in what they do.
+
+mod answer;
+mod calls;
+mod decode;
+mod door;
+mod encode;
+mod messages;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Body as _, Frame};
+use tokio::time::timeout;
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::{
+        BoxFuture, Service,
+        http::{Method as Verb, Request, StatusCode, Version, request::Parts},
+    },
+};
+
+use self::{
+    answer::Answer,
+    calls::{Answers, broken},
+    messages::Message,
+    routes::Method,
+};
+use crate::{
+    observer::Memory,
+    service::{Api, VERSION},
+};
+
+/// The largest body: the largest message of the gRPC side, 2 MiB, is a third larger in base64.
+const MAX_BODY: usize = 3 * 1024 * 1024;
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// What the registry serves: gRPC over HTTP/2, and JSON over HTTP/1.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    api: Api,
+    memory: Arc<Memory>,
+    /// Names by which the registry is known.
+    hosts: Arc<[String]>,
+}
+
+impl Front {
+    pub fn new(api: Api, memory: Arc<Memory>, hosts: &[String]) -> Self {
+        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Self { api, memory, hosts }
+    }
+
+    async fn answer(self, request: Request<Body>) -> Answer {
+        let (head, body) = request.into_parts();
+        if let Err(refused) = door::admit(&head, &self.hosts) {
+            return self.turn_away(&refused);
+        }
+        let path = head.uri.path();
+        match (path, routes::find(path)) {
+            (_, Some(method)) if head.method == Verb::POST => self.call(method, &head, body).await,
+            (_, Some(_)) => answer::not_allowed("POST"),
+            ("/health" | "/version" | "/metrics", _) if head.method != Verb::GET => {
+                answer::not_allowed("GET")
+            }
+            ("/health", _) => answer::text(StatusCode::OK, r#"{"health":"true","reason":""}"#),
+            ("/version", _) => answer::json(StatusCode::OK, version()),
+            ("/metrics", _) => answer::metrics(self.memory.counts().to_prometheus()),
+            _ => answer::not_found(routes::is_below_a_prefix(path)),
+        }
+    }
+
+    async fn call(self, method: Method, head: &Parts, body: Body) -> Answer {
+        if let Err(refused) = door::check_type(head) {
+            return self.turn_away(&refused);
+        }
+        let body = match whole(body).await {
+            Ok(body) => body,
+            Err((status, refusal)) => return answer::error(status, &refusal),
+        };
+        let answered =
+            if method.is_stream { self.stream(method, &body).await } else { self.unary(method, &body).await };
+        answered.unwrap_or_else(|refusal| answer::refusal(&refusal))
+    }
+
+    /// Counted apart: it is a mistake in a program, or a page that tries.
+    fn turn_away(&self, (status, refusal): &door::Refused) -> Answer {
+        self.memory.count_refusal(format!("HTTP {}", status.as_u16()));
+        answer::error(*status, refusal)
+    }
+
+    async fn unary(self, method: Method, body: &[u8]) -> Result<Answer, Status> {
+        let request = decode::first(method.request, body);
+        let request = request.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut answers = calls::call(self.api, method, &[request]).await?;
+        let message = answers.next().await.ok_or_else(broken)??;
+        let mut json = String::new();
+        encode::message(method.answer, &message, &mut json).ok_or_else(broken)?;
+        Ok(answer::json(StatusCode::OK, json))
+    }
+
+    /// As in etcd, a first request that is none is refused, and what follows a later one is passed over.
+    async fn stream(self, method: Method, body: &[u8]) -> Result<Answer, Status> {
+        let mut requests = decode::each(method.request, body);
+        let first = requests.next().transpose().map_err(|error| Status::unknown(error.to_string()))?;
+        let requests: Vec<_> = first.into_iter().chain(requests.map_while(Result::ok)).collect();
+        match calls::call(self.api, method, &requests).await {
+            Ok(answers) => Ok(answer::stream(lines(method.answer, answers))),
+            Err(refusal) => {
+                Ok(answer::json(answer::http_status(refusal.code()), answer::last_line(&refusal)))
+            }
+        }
+    }
+}
+
+impl Service<Request<Body>> for Front {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = BoxFuture<Answer, Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.api.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.version() == Version::HTTP_2 {
+            return self.api.call(request);
+        }
+        let front = self.clone();
+        Box::pin(async move { Ok(front.answer(request).await) })
+    }
+}
+
+/// All of a body, within its bounds.
+async fn whole(body: Body) -> Result<Bytes, door::Refused> {
+    let too_large = || {
+        let text = format!("the body is larger than {MAX_BODY} bytes");
+        (StatusCode::PAYLOAD_TOO_LARGE, Status::resource_exhausted(text))
+    };
+    // Told before anybody is asked to send it (`Expect: 100-continue`).
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    match timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => {
+            Err((StatusCode::BAD_REQUEST, Status::invalid_argument(format!("the body breaks off: {error}"))))
+        }
+        Err(_) => {
+            let text = format!("the body did not come within {} s", BODY_TIME.as_secs());
+            Err((StatusCode::REQUEST_TIMEOUT, Status::new(Code::DeadlineExceeded, text)))
+        }
+    }
+}
+
+/// The answers of a stream, one a line, as they come.
+fn lines(message: &'static Message, answers: Answers) -> Body {
+    let lines = stream::unfold(Some(answers), move |answers| async move {
+        let mut answers = answers?;
+        let line = answers.next().await?.and_then(|answer| line(message, &answer).ok_or_else(broken));
+        Some(match line {
+            Ok(line) => (line, Some(answers)),
+            Err(status) => (answer::last_line(&status), None),
+        })
+    });
+    Body::new(StreamBody::new(lines.map(|line| Ok::<_, Infallible>(Frame::data(Bytes::from(line))))))
+}
+
+fn line(message: &'static Message, answer: &[u8]) -> Option<String> {
+    let mut line = String::from(r#"{"result":"#);
+    encode::message(message, answer, &mut line)?;
+    line.push_str("}\n");
+    Some(line)
+}
+
+/// Of the release alone: clients read three numbers.
+fn version() -> String {
+    let release = VERSION.split('+').next().unwrap_or(VERSION);
+    let cluster = release.rsplit_once('.').map_or(release, |(minor, _)| minor);
+    format!(r#"{{"etcdserver":"{release}","etcdcluster":"{cluster}.0"}}"#)
+}

@@ -1,0 +1,16 @@
+//! etcd's JSON over HTTP/1, beside a real etcd, and what keeps web pages out.
+
+mod bounds;
+mod browser;
+mod fuzz;
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use harness::http::{self, Answer, Request};
+
+/// A request for JSON, as programs send it.
+async fn post(address: SocketAddr, path: &str, body: impl Into<Vec<u8>>) -> Result<Answer> {
+    let request = Request::post(path).header("content-type", "application/json");
+    http::send(address, request.body(body.into().into())?).await
+}
