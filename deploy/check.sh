@@ -83,6 +83,7 @@ command_from systemd-analyze systemd
 command_from etcd etcd-server
 command_from etcdctl etcd-client
 unpacked promtool prometheus
+unpacked nginx nginx
 python_packages
 find_kubectl
 

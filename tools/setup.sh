@@ -32,6 +32,7 @@ for_test() {
     for_demo
     need etcd etcd-server
     need etcdctl etcd-client
+    need haproxy haproxy          # harness: in front of two gateways
     need python3 python3
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) # deploy/check.sh
 }

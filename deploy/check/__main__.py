@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import auth, binaries, compose, dockerfile, kubernetes, memory, prometheus, report, scripts, unit
+from . import auth, balancer, binaries, compose, dockerfile, kubernetes, memory, prometheus, report, scripts, unit
 
 DEPLOY = Path("deploy")
 
@@ -26,6 +26,7 @@ def main():
         ("compose", compose.checks(DEPLOY / "compose.yaml", proxy, goods)),
         ("systemd", unit.checks(DEPLOY / "systemd", proxy)),
         *kubernetes.subjects(DEPLOY, given.kubectl, proxy, goods),
+        ("balancer", balancer.checks(DEPLOY / "balancer")),
         ("prometheus", prometheus.checks(DEPLOY / "prometheus", proxy)),
         ("etcd's users", auth.checks(DEPLOY / "kubernetes/etcd/auth.sh")),
         ("scripts", scripts.checks(DEPLOY)),

@@ -9,6 +9,7 @@ mod registry;
 mod signals;
 mod start;
 mod stop;
+mod two_gateways;
 mod upgrade;
 
 use std::time::Duration;
