@@ -178,7 +178,7 @@ impl Metrics {
             guard_held: gauge("guard_held", "Endpoints that the guard holds without a registration.")?,
             guard_alarms: counter(
                 "guard_alarms_total",
-                "Times that the guard began to hold endpoints of a service.",
+                "Times that endpoints of a service did not stop although the guard had to hold them.",
             )?,
             snapshot_stored: gauge(
                 "snapshot_stored_timestamp_seconds",
@@ -217,7 +217,7 @@ impl Metrics {
         &self.guard_held
     }
 
-    /// Counts that the guard began to hold endpoints of a service.
+    /// Counts an alarm of the guard: endpoints of a service that it holds do not stop.
     pub fn guard_alarmed(&self) {
         self.guard_alarms.inc();
     }

@@ -152,8 +152,11 @@ impl<R: FnOnce()> Feed<R> {
             if let Some(opening) = &mut self.opening {
                 opening.unprobed.remove(&endpoint.id);
             }
-            if self.writer.probed(&endpoint, probe) == Some(Standing::Suspect(Probe::Failed)) {
-                self.guard.probe_failed(&endpoint.service, &endpoint.instance);
+            let (service, instance) = (&endpoint.service, &endpoint.instance);
+            match self.writer.probed(&endpoint, probe) {
+                Some(Standing::Suspect(Probe::Failed)) => self.guard.probe_failed(service, instance),
+                Some(Standing::Suspect(Probe::Passed)) => self.guard.probe_passed(service, instance, now()),
+                _ => {}
             }
         }
     }
@@ -220,15 +223,16 @@ impl<R: FnOnce()> Feed<R> {
     fn obey(&mut self, verdict: guard::Verdict) {
         match verdict {
             guard::Verdict::Drop { service, instance, reason } => self.drop(&service, &instance, reason),
-            guard::Verdict::Hold { service, vanished, of } => {
+            guard::Verdict::Alarm { service, held, vanished, of } => {
                 self.metrics.guard_alarmed();
                 tracing::warn!(
                     service = &*service,
+                    held,
                     vanished,
                     of,
                     hold = ?self.hold,
-                    "more registrations of the service vanished than registry.guard permits: their endpoints \
-                     are held, for so long at most, while they can be connected to"
+                    "more registrations of the service vanished than registry.guard permits, and their endpoints \
+                     do not stop: they are held, for so long at most, while they can be connected to"
                 );
             }
             guard::Verdict::Settled { service, returned, dropped } => {

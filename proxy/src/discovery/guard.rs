@@ -9,6 +9,10 @@
 //! both      registered again -> no doubt is left;  its probe fails -> dropped
 //! ```
 //!
+//! Holding alone is no alarm. An instance that stops in order withdraws first and serves on for a while, which may
+//! well be longer than the window: the last one of a service is held then, until it has stopped listening. So the
+//! alarm is for what can still be connected to a whole window after it was held: that does not stop.
+//!
 //! Those that vanished with it are those that did so at most a window before or after: a wave of
 //! disappearances takes its time, and one that takes somewhat longer than a window is still seen as one.
 //! They count even if they are back or gone by then.
@@ -32,17 +36,19 @@ pub enum Verdict {
         /// Why.
         reason: Reason,
     },
-    /// Endpoints of the service are held from now on: more of them vanished together than anybody can have
-    /// meant. Said once, until none is held any more.
-    Hold {
+    /// More endpoints of the service vanished together than anybody can have meant, and they do not stop: they
+    /// are held, and somebody should look. Said once, until none is held any more.
+    Alarm {
         /// The service.
         service: Arc<str>,
+        /// How many are held.
+        held: usize,
         /// How many vanished.
         vanished: usize,
         /// Of how many.
         of: usize,
     },
-    /// No endpoint of the service is held any more.
+    /// After an alarm: no endpoint of the service is held any more.
     Settled {
         /// The service.
         service: Arc<str>,
@@ -105,6 +111,10 @@ struct Wave {
     held: usize,
     held_returned: usize,
     held_dropped: usize,
+    /// How many had vanished, of how many, when the last one was held.
+    loss: (usize, usize),
+    /// Whether that has raised an alarm.
+    is_alarmed: bool,
 }
 
 /// The latest disappearance of an instance.
@@ -184,6 +194,15 @@ impl Guard {
         }
     }
 
+    /// The endpoint of an instance can be connected to.
+    pub fn probe_passed(&mut self, service: &Arc<str>, instance: &str, now: Instant) {
+        let window = self.settings.window;
+        let doubt = self.waves.get(&**service).and_then(|wave| wave.instances.get(instance));
+        if doubt.is_some_and(|doubt| doubt.phase == Phase::Held && now >= doubt.since + 2 * window) {
+            self.alarm(service);
+        }
+    }
+
     /// Decides what is due, and returns all verdicts since the last call. `up` tells how many endpoints of
     /// a service are registered and take requests.
     pub fn decide(&mut self, now: Instant, up: impl Fn(&str) -> usize) -> Vec<Verdict> {
@@ -193,6 +212,8 @@ impl Guard {
                 self.forget_before(at.checked_sub(2 * self.settings.window));
                 self.judge(&service, &instance, up(&service));
             } else {
+                // It has not stopped in all that time, even if it is less than a window.
+                self.alarm(&service);
                 self.drop(&service, &instance, Reason::HoldOver);
             }
         }
@@ -224,12 +245,16 @@ impl Guard {
         if let Some(at) = doubt.deadline(&self.settings) {
             self.due.insert((at, service.clone(), instance.clone()));
         }
-        if wave.held == 0 {
-            let vanished = wave.vanished;
-            self.verdicts.push(Verdict::Hold { service: service.clone(), vanished, of });
-        }
+        wave.loss = (wave.vanished, of);
         wave.held += 1;
         self.held += 1;
+    }
+
+    fn alarm(&mut self, service: &Arc<str>) {
+        let Some(wave) = self.waves.get_mut(service).filter(|wave| !wave.is_alarmed) else { return };
+        wave.is_alarmed = true;
+        let (vanished, of) = wave.loss;
+        self.verdicts.push(Verdict::Alarm { service: service.clone(), held: wave.held, vanished, of });
     }
 
     fn drop(&mut self, service: &Arc<str>, instance: &Arc<str>, reason: Reason) {
@@ -293,7 +318,8 @@ impl Wave {
         }
         let returned = std::mem::take(&mut self.held_returned);
         let dropped = std::mem::take(&mut self.held_dropped);
-        Some(Verdict::Settled { service: service.clone(), returned, dropped })
+        let was_alarmed = std::mem::take(&mut self.is_alarmed);
+        was_alarmed.then(|| Verdict::Settled { service: service.clone(), returned, dropped })
     }
 
     fn forget(&mut self, instance: &str) {

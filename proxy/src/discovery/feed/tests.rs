@@ -126,6 +126,14 @@ impl Fixture {
         .await
     }
 
+    async fn until_alarmed(&self) -> Result<()> {
+        eventually("the guard raises its alarm", PATIENCE, async || {
+            ensure!(self.shows_metric("leaseway_guard_alarms_total 1")?, "it has not");
+            Ok(())
+        })
+        .await
+    }
+
     fn shows_metric(&self, line: &str) -> Result<bool> {
         let text = self.metrics.render(&self.directory, &self.status.borrow(), 0)?;
         Ok(String::from_utf8(text)?.lines().any(|found| found == line))
@@ -161,7 +169,7 @@ async fn the_last_one_is_held_while_it_lives_and_is_up_again_when_it_returns() -
     fixture.delete(&["a"]).await?;
     fixture.until_held(1).await?;
     fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
-    assert!(fixture.shows_metric("leaseway_guard_alarms_total 1")?);
+    fixture.until_alarmed().await?;
     assert!(fixture.shows_metric(r#"leaseway_endpoints{service="goods",state="suspect"} 1"#)?);
 
     fixture.put(&a).await?;
@@ -220,7 +228,7 @@ async fn what_is_held_is_dropped_when_the_hold_is_over() -> Result<()> {
     let mut fixture = Fixture::with(guard(SHORT, SHORT), &[a]).await?;
     fixture.delete(&["a"]).await?;
     fixture.until_gone("a").await?;
-    assert!(fixture.shows_metric("leaseway_guard_alarms_total 1")?);
+    fixture.until_alarmed().await?;
     Ok(())
 }
 

@@ -56,6 +56,19 @@ impl Play {
         self.guard.decide(self.now(), |_| up)
     }
 
+    /// The verdicts over a time that ends so many seconds after the beginning, in which the endpoint of this
+    /// instance can be connected to each second.
+    fn probe_until(&mut self, instance: usize, seconds: f64) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        while self.at < Duration::from_secs_f64(seconds) {
+            self.at += Duration::from_secs(1);
+            verdicts.extend(self.decide());
+            self.guard.probe_passed(&self.goods, &name(instance), self.now());
+            verdicts.extend(self.decide());
+        }
+        verdicts
+    }
+
     /// The verdicts at a time, in seconds since the beginning.
     fn decide_at(&mut self, seconds: f64) -> Vec<Verdict> {
         self.at = Duration::from_secs_f64(seconds);
@@ -71,8 +84,8 @@ fn dropped(instance: usize, reason: Reason) -> Verdict {
     Verdict::Drop { service: "goods".into(), instance: name(instance), reason }
 }
 
-fn held(vanished: usize, of: usize) -> Verdict {
-    Verdict::Hold { service: "goods".into(), vanished, of }
+fn alarm(held: usize, vanished: usize, of: usize) -> Verdict {
+    Verdict::Alarm { service: "goods".into(), held, vanished, of }
 }
 
 fn settled(returned: usize, dropped: usize) -> Verdict {
@@ -96,8 +109,7 @@ fn the_share_itself_is_dropped_and_one_more_is_held() {
     assert_eq!(half.decide_at(3.0), [0, 1].map(|n| dropped(n, Reason::WindowPassed)));
     let mut more = Play::new(0.5, 4);
     more.vanish([0, 1, 2]);
-    assert_eq!(more.decide_at(3.0), [held(3, 4)], "one alarm for all of them");
-    assert_eq!(more.guard.held(), 3);
+    assert_eq!((more.decide_at(3.0), more.guard.held()), (vec![], 3));
 }
 
 #[test]
@@ -111,14 +123,39 @@ fn a_share_that_is_no_binary_fraction_counts_exactly() {
 fn the_last_one_of_a_service_is_held() {
     let mut play = Play::new(0.5, 1);
     play.vanish([0]);
-    assert_eq!(play.decide_at(3.0), [held(1, 1)]);
+    assert_eq!((play.decide_at(3.0), play.guard.held()), (vec![], 1));
+}
+
+#[test]
+fn what_stops_in_order_raises_no_alarm_although_it_serves_on_for_longer_than_the_window() {
+    for served in [1.0, 2.0, 3.0, 4.0, 5.0] {
+        let mut play = Play::new(0.5, 1);
+        play.vanish([0]);
+        assert_eq!(play.probe_until(0, served), [], "{served}");
+        play.fail_probe(0);
+        assert_eq!(play.decide(), [dropped(0, Reason::ProbeFailed)], "{served}");
+        assert_eq!(play.decide_at(1000.0), [], "{served}");
+    }
+}
+
+#[test]
+fn what_does_not_stop_raises_one_alarm_a_window_after_it_was_held() {
+    let mut play = Play::new(0.5, 4);
+    play.vanish(0..4);
+    assert_eq!(play.probe_until(1, 5.0), []);
+    play.fail_probe(0);
+    assert_eq!(play.decide(), [dropped(0, Reason::ProbeFailed)]);
+    assert_eq!(play.probe_until(1, 6.0), [alarm(3, 4, 4)]);
+    assert_eq!(play.probe_until(2, 100.0), [], "one for all of them");
+    play.register(1..4);
+    assert_eq!(play.decide(), [settled(3, 1)]);
 }
 
 #[test]
 fn a_share_of_none_holds_everything_and_a_share_of_all_is_off() {
     let mut play = Play::new(0.0, 1000);
     play.vanish([0]);
-    assert_eq!(play.decide_at(3.0), [held(1, 1000)]);
+    assert_eq!((play.decide_at(3.0), play.guard.held()), (vec![], 1));
     assert!(play.guard.is_on());
     assert!(!Play::new(1.0, 1).guard.is_on());
 }
@@ -127,7 +164,7 @@ fn a_share_of_none_holds_everything_and_a_share_of_all_is_off() {
 fn what_is_held_is_dropped_when_its_probe_fails_or_the_hold_is_over() {
     let mut play = Play::new(0.5, 3);
     play.vanish([0, 1, 2]);
-    assert_eq!(play.decide_at(3.0), [held(3, 3)]);
+    assert_eq!(play.probe_until(0, 6.0), [alarm(3, 3, 3)]);
     play.fail_probe(1);
     assert_eq!(play.decide_at(100.0), [dropped(1, Reason::ProbeFailed)]);
     play.register([2]);
@@ -162,16 +199,15 @@ fn a_registration_that_returns_ends_the_doubt() {
 fn an_alarm_is_raised_once_a_wave_and_again_in_the_next() {
     let mut play = Play::new(0.5, 4);
     play.vanish(0..4);
-    assert_eq!(play.decide_at(3.0), [held(4, 4)]);
+    assert_eq!(play.probe_until(3, 6.0), [alarm(4, 4, 4)]);
     play.register(0..3);
-    play.vanish([0]);
-    assert_eq!(play.decide_at(6.0), [], "3 still stands: the wave goes on");
-    play.register([0, 3]);
-    assert_eq!(play.decide(), [settled(5, 0)]);
-    play.at += 100 * WINDOW;
+    play.vanish(0..3);
+    assert_eq!(play.probe_until(0, 13.0), [], "3 still stands: the wave goes on");
+    play.register(0..4);
+    assert_eq!(play.decide(), [settled(7, 0)]);
+    play.at = 100 * WINDOW;
     play.vanish(0..4);
-    play.at += WINDOW;
-    assert_eq!(play.decide(), [held(4, 4)]);
+    assert_eq!(play.probe_until(0, 306.0), [alarm(4, 4, 4)]);
 }
 
 #[test]
@@ -184,8 +220,7 @@ fn a_wave_that_takes_longer_than_a_window_is_seen_as_one() {
         play.vanish([instance]);
     }
     verdicts.extend(play.decide_at(60.0));
-    assert_eq!(verdicts, [held(6, 10)]);
-    assert_eq!(play.guard.held(), 10);
+    assert_eq!((verdicts, play.guard.held()), (vec![], 10));
 }
 
 #[test]
@@ -194,7 +229,7 @@ fn those_that_are_back_count_as_vanished_once() {
     play.vanish(0..4);
     play.at += MOMENT;
     play.register([0, 1]);
-    assert_eq!(play.decide_at(3.0), [held(4, 4)], "nobody meant the other two");
+    assert_eq!((play.decide_at(3.0), play.guard.held()), (vec![], 2), "nobody meant the other two");
 
     let mut flapping = Play::new(0.5, 4);
     for _ in 0..10 {
@@ -213,7 +248,7 @@ fn those_that_could_not_be_reached_count_as_vanished() {
     play.vanish(0..4);
     (0..3).for_each(|instance| play.fail_probe(instance));
     assert_eq!(play.decide().len(), 3);
-    assert_eq!(play.decide_at(3.0), [held(4, 4)]);
+    assert_eq!(play.probe_until(3, 6.0), [alarm(1, 4, 4)]);
 }
 
 #[test]
@@ -236,7 +271,7 @@ fn a_late_decision_is_a_decision() {
     assert_eq!(
         play.decide_at(1000.0),
         [
-            held(4, 4),
+            alarm(4, 4, 4),
             dropped(0, Reason::HoldOver),
             dropped(1, Reason::HoldOver),
             dropped(2, Reason::HoldOver),
@@ -281,7 +316,7 @@ fn a_hundred_thousand_at_once_take_no_time_to_speak_of() {
     let mut play = Play::new(0.5, 100_000);
     let begun = Instant::now();
     play.vanish(0..100_000);
-    assert_eq!(play.decide_at(3.0), [held(100_000, 100_000)]);
+    assert_eq!(play.probe_until(7, 6.0), [alarm(100_000, 100_000, 100_000)]);
     play.register(0..100_000);
     assert_eq!(play.decide(), [settled(100_000, 0)]);
     // It takes a second or two, unoptimised and alone; in quadratic time it would take many minutes.
@@ -294,6 +329,7 @@ enum Step {
     Vanish(usize),
     Register(usize),
     FailProbe(usize),
+    PassProbe(usize),
     Pass(Duration),
 }
 
@@ -305,6 +341,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => instance().prop_map(Step::Vanish),
         2 => instance().prop_map(Step::Register),
         1 => instance().prop_map(Step::FailProbe),
+        2 => instance().prop_map(Step::PassProbe),
         3 => (0..8000u64).prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
     ];
     proptest::collection::vec(step, 0..80)
@@ -356,9 +393,11 @@ impl Record {
                         Reason::ProbeFailed => assert!(age < WINDOW + HOLD),
                     }
                 }
-                Verdict::Hold { vanished, of, .. } => {
+                Verdict::Alarm { held, vanished, of, .. } => {
                     assert!(!self.alarmed, "one alarm a wave");
-                    assert!(vanished <= of && vanished * 2 > of);
+                    assert!(vanished <= of && vanished * 2 > of && held > 0);
+                    let lasts = |since: &Duration| play.at >= *since + 2 * WINDOW;
+                    assert!(self.doubts.values().any(lasts), "an alarm for what may yet stop");
                     self.alarmed = true;
                 }
                 Verdict::Settled { returned, dropped, .. } => {
@@ -368,7 +407,7 @@ impl Record {
             }
         }
         assert!(due.is_empty(), "dropped: few vanished, {due:?}");
-        assert_eq!(self.alarmed, play.guard.held() > 0);
+        assert!(!self.alarmed || play.guard.held() > 0);
     }
 
     /// Lets time pass as the loop does: from deadline to deadline.
@@ -400,6 +439,13 @@ fn perform(play: &mut Play, record: &mut Record, step: Step) {
             play.fail_probe(instance);
             record.take(play);
             assert!(!record.doubts.contains_key(&name(instance)), "it goes at once");
+        }
+        Step::PassProbe(instance) => {
+            play.guard.probe_passed(&play.goods, &name(instance), play.now());
+            record.take(play);
+            let since = record.doubts.get(&name(instance));
+            let stays = since.is_some_and(|since| play.at >= *since + 2 * WINDOW);
+            assert!(!stays || record.alarmed, "no alarm for what does not stop");
         }
         Step::Pass(time) => record.pass(play, time),
     }
