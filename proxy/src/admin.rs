@@ -1,5 +1,7 @@
 //! What operators ask: `/livez`, `/readyz`, `/metrics`, `/services`.
 
+mod services;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,7 +12,10 @@ use registry::status::Status;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::directory::{Directory, Entry};
+use services::Moment;
+pub use services::Setting;
+
+use crate::directory::Directory;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::Metrics;
@@ -24,6 +29,8 @@ pub struct Admin {
     pub status: watch::Receiver<Status>,
     /// How the process is.
     pub lifecycle: Arc<Lifecycle>,
+    /// What `/services` shows beside the directory.
+    pub setting: Setting,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where lines go, and whether any were dropped.
@@ -50,20 +57,12 @@ impl Admin {
     }
 
     fn services(&self) -> Response<Vec<u8>> {
-        let services = self.directory.services();
-        let services: serde_json::Map<String, Value> = services
-            .iter()
-            .map(|(name, service)| {
-                let endpoints = service.endpoints();
-                (name.to_string(), endpoints.entries().iter().map(describe).collect())
-            })
-            .collect();
-        let body = json!({
-            "revision": self.directory.revision(),
-            "synced": self.directory.is_synced(),
-            "services": services,
-        });
-        answer_json(200, &body)
+        match services::page(&self.directory, &self.setting, Moment::now()) {
+            Ok(page) => answer(200, "application/json", page),
+            Err(error) => {
+                answer(500, "text/plain", format!("could not write the services: {error}\n").into())
+            }
+        }
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
@@ -74,23 +73,6 @@ impl Admin {
             Err(error) => answer(500, "text/plain", format!("could not write the metrics: {error}\n").into()),
         }
     }
-}
-
-fn describe(entry: &Entry) -> Value {
-    let mut shown = json!({
-        "instance": &*entry.endpoint.instance,
-        "address": entry.endpoint.address.to_string(),
-        "weight": entry.weight,
-        "lease": format!("{:x}", entry.lease),
-        "state": entry.state(),
-    });
-    if let Some(why) = entry.health.ejected {
-        shown["reason"] = json!(why.as_str());
-    }
-    if let Some(probe) = entry.standing.probe() {
-        shown["probe"] = json!(probe);
-    }
-    shown
 }
 
 fn answer_json(status: u16, body: &Value) -> Response<Vec<u8>> {
@@ -123,6 +105,7 @@ impl ServeHttp for Admin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Guard;
     use crate::directory::{self, Probe, Writer};
     use crate::logging::Form;
     use registry::contract::{Instance, Record};
@@ -134,7 +117,8 @@ mod tests {
         let (_, status) = watch::channel(Status { audits: 3, repaired: 2, ..Status::default() });
         let metrics = Arc::new(Metrics::new().unwrap());
         let output = Output::new(Form::Json, false);
-        (Admin { directory, status, lifecycle: Arc::default(), metrics, output }, writer)
+        let setting = Setting { routed: Default::default(), guard: Guard::default() };
+        (Admin { directory, status, lifecycle: Arc::default(), setting, metrics, output }, writer)
     }
 
     fn instance() -> Instance {

@@ -30,7 +30,7 @@ use pingora::services::listening::Service;
 use pingora::services::{ServiceHandle, ServiceReadyNotifier};
 use registry::watch::{source::EtcdSource, watch};
 
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::announcement::{Facts, Late, Ready};
 use crate::causes::plain;
 use crate::cli::Arguments;
@@ -173,6 +173,10 @@ fn build(
     let (directory, writer) = directory::with_settings(services.map(settings));
     let metrics = Arc::new(Metrics::new()?);
     let registry = config.registry.clone();
+    let setting = admin::Setting {
+        routed: config.routes.iter().map(|route| route.service.as_str().into()).collect(),
+        guard: registry.guard,
+    };
     let watch = watch(registry.connection.clone(), registry.watch.clone());
     let connect = config.timeouts.connect;
     let embedded = registry.embedded.clone().zip(socket);
@@ -195,7 +199,8 @@ fn build(
         output: output.clone(),
     };
     let facts = Arc::new(Facts::new(&config, &arguments.conf, directory.clone()));
-    let admin = Admin { directory, status, lifecycle, metrics: metrics.clone(), output: output.clone() };
+    let admin =
+        Admin { directory, status, lifecycle, setting, metrics: metrics.clone(), output: output.clone() };
 
     let mut server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
     let bootstrap = server.bootstrap_as_a_service();

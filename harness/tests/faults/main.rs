@@ -6,6 +6,7 @@ mod complaints;
 mod departures;
 mod embedded;
 mod registry;
+mod rivals;
 mod signals;
 mod start;
 mod stop;

@@ -10,6 +10,7 @@ mod protocol;
 mod records;
 mod retries;
 mod routing;
+mod services;
 mod trace;
 mod tunnel;
 

@@ -47,6 +47,8 @@ pub struct Entry {
     pub revision: i64,
     /// Whether that registration is still there.
     pub standing: Standing,
+    /// When that registration vanished; none while it is there.
+    pub vanished: Option<Instant>,
     /// What traffic and probes say of the endpoint.
     pub health: Health,
     /// When the endpoint could first be used: when it appeared, or where it is to pass a check before, when
@@ -223,7 +225,17 @@ mod tests {
         let endpoint = Endpoint::new(1, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
         let (endpoint, health) = (Arc::new(endpoint), Health::default());
         let usable_since = None;
-        Entry { endpoint, weight, lease: 7, revision: 3, standing, health, usable_since, metadata: None }
+        Entry {
+            endpoint,
+            weight,
+            lease: 7,
+            revision: 3,
+            standing,
+            vanished: None,
+            health,
+            usable_since,
+            metadata: None,
+        }
     }
 
     #[test]

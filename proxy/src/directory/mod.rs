@@ -7,6 +7,7 @@ mod endpoint;
 mod endpoints;
 mod plan;
 mod ring;
+mod service_discovery;
 mod slow_start;
 mod writer;
 
@@ -26,6 +27,7 @@ pub use endpoint::{Endpoint, Entry, Health, Probe, Rank, Standing, State};
 pub use endpoints::Endpoints;
 pub use plan::{Hashing, Plan, Schedule};
 pub use ring::{Ring, hash, mix};
+pub use service_discovery::{ServiceEndpoints, entries};
 pub use slow_start::Ramp;
 pub use writer::{Changed, Kind, Novelty, Writer};
 

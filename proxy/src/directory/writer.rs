@@ -36,6 +36,9 @@ pub struct Changed {
     pub after: Option<Arc<Endpoint>>,
     /// The revision.
     pub revision: i64,
+    /// Whether this put took the key from a registration at another address that was still there. (Of a list
+    /// nobody knows: a delete may have gone before.)
+    pub took_over: bool,
 }
 
 /// What happened to a registration.
@@ -105,6 +108,13 @@ impl Staged {
             self.up -= usize::from(is_up(entry));
             entry.standing = standing;
             self.up += usize::from(is_up(entry));
+        }
+    }
+
+    fn vanish(&mut self, instance: &str, probe: Probe) {
+        self.set_standing(instance, Standing::Suspect(probe));
+        if let Some(entry) = self.entries.get_mut(instance) {
+            entry.vanished = Some(Instant::now());
         }
     }
 
@@ -199,15 +209,27 @@ impl Writer {
 
     fn apply(&mut self, change: Change) -> Option<Changed> {
         match change {
-            Change::Put(instance) => Some(self.put(instance, Kind::Put)),
+            Change::Put(instance) => {
+                let took_over = self.takes_over(&instance);
+                Some(Changed { took_over, ..self.put(instance, Kind::Put) })
+            }
             Change::Delete { service, id, revision } => self.delete(service, id, revision),
         }
+    }
+
+    /// Whoever holds the same lease is the same registrar, which may move.
+    fn takes_over(&self, instance: &Instance) -> bool {
+        self.entry(&instance.service, &instance.id).is_some_and(|entry| {
+            entry.standing == Standing::Registered
+                && entry.endpoint.address != instance.record.address
+                && (entry.lease != instance.lease || entry.lease == 0)
+        })
     }
 
     fn put(&mut self, instance: Instance, kind: Kind) -> Changed {
         let (service, id, revision) = (instance.service.clone(), instance.id.clone(), instance.revision);
         let (before, after) = self.insert(instance, Standing::Registered);
-        Changed { kind, service, instance: id, before, after: Some(after), revision }
+        Changed { kind, service, instance: id, before, after: Some(after), revision, took_over: false }
     }
 
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved.
@@ -234,6 +256,7 @@ impl Writer {
             lease,
             revision,
             standing,
+            vanished: None,
             health,
             usable_since,
             metadata,
@@ -267,11 +290,11 @@ impl Writer {
             staged.remove(&instance);
             (Kind::Deleted, None)
         } else {
-            staged.set_standing(&instance, Standing::Suspect(probe));
+            staged.vanish(&instance, probe);
             (Kind::Vanished, Some(before.clone()))
         };
         self.dirty.insert(service.clone());
-        Some(Changed { kind, service, instance, before: Some(before), after, revision })
+        Some(Changed { kind, service, instance, before: Some(before), after, revision, took_over: false })
     }
 
     /// Takes out a suspect endpoint. None: it is not there, or no longer suspect.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::guard::{self, Guard};
 use super::keeper::{Loader, Save, Storer, Turn};
 use super::probes::{Outcome, Probes};
+use super::rivals::Rivals;
 use super::snapshot::{File, Snapshot};
 use super::{now, sleep_until};
 use crate::config;
@@ -33,6 +34,7 @@ pub(super) struct Feed<R> {
     writer: Writer,
     guard: Guard,
     probes: Probes,
+    rivals: Rivals,
     loader: Loader,
     storer: Storer,
     metrics: Arc<Metrics>,
@@ -66,6 +68,7 @@ impl<R: FnOnce()> Feed<R> {
             hold: guard.hold,
             guard: Guard::new(guard),
             probes: Probes::new(connect),
+            rivals: Rivals::default(),
             loader: Loader::new(file.clone(), turn, watch.networks, status, metrics.clone()),
             storer: Storer::new(file, writer.directory().clone(), metrics.clone()),
             writer,
@@ -139,6 +142,9 @@ impl<R: FnOnce()> Feed<R> {
             }
             Kind::Put | Kind::Confirmed => {
                 self.guard.registered(service, instance);
+                if changed.took_over && self.rivals.took(service, instance, now) {
+                    self.warn_of_rivals(changed);
+                }
                 before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
                 self.storer.changed();
                 let is_put = *kind == Kind::Put;
@@ -261,6 +267,20 @@ impl<R: FnOnce()> Feed<R> {
             revision,
             reason = reason.as_str(),
             "endpoint dropped"
+        );
+    }
+
+    fn warn_of_rivals(&self, changed: &Changed) {
+        let Changed { service, instance, before, after, revision, .. } = changed;
+        tracing::warn!(
+            service = &**service,
+            instance = &**instance,
+            key = self.prefix.key(service, instance),
+            before = shown(before),
+            after = shown(after),
+            revision,
+            "another address took the key of an instance that was still registered. After a crash this is as it \
+             should be; if both processes live, give each its own instance id: only one of them gets requests"
         );
     }
 

@@ -4,6 +4,7 @@
 //! feed      the loop: takes updates and outcomes, publishes the directory
 //! guard     what becomes of an endpoint whose registration vanishes; pure
 //! probes    whether endpoints in doubt can be connected to
+//! rivals    whether processes seem to share an instance's id; pure
 //! keeper    when the snapshot is read and written
 //! snapshot  the snapshot's file
 //! ```
@@ -12,7 +13,7 @@ mod feed;
 mod guard;
 mod keeper;
 mod probes;
-mod service_discovery;
+mod rivals;
 pub mod snapshot;
 
 use std::sync::Arc;
@@ -30,7 +31,6 @@ use crate::metrics::Metrics;
 use feed::Feed;
 pub use keeper::Saver;
 use keeper::{Save, Turn};
-pub use service_discovery::ServiceEndpoints;
 
 /// Feeds a directory from a watch.
 pub struct Discovery<S: Source> {

@@ -1,6 +1,7 @@
 //! Checks: asks the endpoints of services whether they are well, where the configuration says so, and tells
-//! what their answers come to. Pingora's checks are the probes; which endpoints there are, when each is asked
-//! and what a run of answers means is decided here, by the identity of the endpoint.
+//! what their answers come to. Which endpoints there are comes through Pingora's `ServiceDiscovery`, and its
+//! checks are the probes; when each is asked and what a run of answers means is decided here, by the identity
+//! of the endpoint.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,9 +9,9 @@ use std::time::Duration;
 
 use http::{HeaderValue, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType};
 use pingora_load_balancing::Backend;
+use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -19,7 +20,7 @@ use super::active::{Active, Outcome, Thresholds, Verdict};
 use super::verdict::{Finding, Verdicts};
 use crate::causes::plain;
 use crate::config::{Check, Initially, Probe};
-use crate::directory::{self, Directory, Endpoint, Endpoints, Entry};
+use crate::directory::{self, Directory, Endpoint, Endpoints, Entry, ServiceEndpoints, entries};
 use crate::metrics::Metrics;
 
 /// Checks in flight at once, of all services. The others wait for their turn, the longest waiting first.
@@ -29,6 +30,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What asks an endpoint.
 type Prober = Arc<dyn HealthCheck + Send + Sync>;
+/// What tells whom to ask.
+type Discovery = Box<dyn ServiceDiscovery + Send + Sync>;
 
 /// Asks the endpoints of services whether they are well.
 pub struct Checks {
@@ -45,7 +48,9 @@ struct Service {
     service: Arc<directory::Service>,
     check: Check,
     prober: Prober,
-    /// Its endpoints when they were last looked at. While they are held, no others have their address.
+    discovery: Discovery,
+    /// Its endpoints before they were last discovered: while these are the directory's, there is nothing new.
+    /// While they are held, no others have their address.
     seen: Option<Arc<Endpoints>>,
     /// By id.
     asked: HashMap<u64, Asked>,
@@ -54,6 +59,8 @@ struct Service {
 /// What is known of an endpoint that is asked.
 struct Asked {
     endpoint: Arc<Endpoint>,
+    /// What it is to a prober.
+    backend: Backend,
     active: Active,
     /// It gets no requests, so it need not be asked. What is known of it stays: it may come back.
     is_draining: bool,
@@ -76,7 +83,7 @@ impl Checks {
     /// # Errors
     /// The service whose check cannot be made into a request, and why.
     pub fn new(
-        directory: &Directory,
+        directory: &Arc<Directory>,
         verdicts: &Verdicts,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, (Arc<str>, Box<Error>)> {
@@ -85,7 +92,8 @@ impl Checks {
             if let Some(check) = &service.settings().check {
                 let name = service.name();
                 let prober = prober(name, check).map_err(|error| (name.clone(), error))?;
-                services.push(Service::new(service.clone(), check.clone(), prober));
+                let discovery = Box::new(ServiceEndpoints::new(directory.clone(), &**name));
+                services.push(Service::new(service.clone(), check.clone(), prober, discovery));
             }
         }
         Ok(Self::of(services, verdicts.clone(), metrics.clone()))
@@ -105,7 +113,7 @@ impl Checks {
         loop {
             let next = self.ask_due(Instant::now());
             tokio::select! {
-                now = looks.tick() => self.look(now),
+                now = looks.tick() => self.look(now).await,
                 Some(ended) = self.running.join_next() => self.end(ended),
                 () = until(next) => {}
             }
@@ -113,19 +121,21 @@ impl Checks {
     }
 
     /// Takes up the endpoints that have come and gives up those that have gone.
-    fn look(&mut self, now: Instant) {
+    async fn look(&mut self, now: Instant) {
         for (place, service) in self.services.iter_mut().enumerate() {
-            let endpoints = service.service.endpoints();
+            let endpoints = Arc::clone(&service.service.endpoints());
             if service.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &endpoints)) {
                 continue;
             }
+            // The directory's never fails. If another did, it would be asked again at the next look.
+            let Ok((backends, _)) = service.discovery.discover().await else { continue };
             let mut former = std::mem::take(&mut service.asked);
-            for entry in endpoints.entries() {
+            for (backend, entry) in backends.iter().flat_map(|b| entries(b).iter().map(move |e| (b, e))) {
                 let id = entry.endpoint.id;
                 let asked = former.remove(&id).unwrap_or_else(|| {
                     let next = now + first_after(&service.check, fastrand::f64());
                     self.waiting.insert((next, place, id));
-                    Asked::new(entry, service.check.initially, next)
+                    Asked::new(backend, entry, service.check.initially, next)
                 });
                 let is_draining = entry.weight == 0;
                 service.asked.insert(id, Asked { is_draining, ..asked });
@@ -133,7 +143,7 @@ impl Checks {
             for (id, gone) in former {
                 gone.next.map(|next| self.waiting.remove(&(next, place, id)));
             }
-            service.seen = Some(Arc::clone(&endpoints));
+            service.seen = Some(endpoints);
         }
     }
 
@@ -156,9 +166,9 @@ impl Checks {
             }
             asked.next = None;
             let (prober, limit) = (service.prober.clone(), service.check.timeout);
-            let endpoint = asked.endpoint.clone();
+            let (endpoint, backend) = (asked.endpoint.clone(), asked.backend.clone());
             self.running.spawn(async move {
-                let outcome = ask(&*prober, &endpoint, limit).await;
+                let outcome = ask(&*prober, &backend, &endpoint, limit).await;
                 Ended { service: place, endpoint: id, begun: now, outcome }
             });
         }
@@ -191,15 +201,15 @@ impl Checks {
 }
 
 impl Service {
-    fn new(service: Arc<directory::Service>, check: Check, prober: Prober) -> Self {
-        Self { service, check, prober, seen: None, asked: HashMap::new() }
+    fn new(service: Arc<directory::Service>, check: Check, prober: Prober, discovery: Discovery) -> Self {
+        Self { service, check, prober, discovery, seen: None, asked: HashMap::new() }
     }
 }
 
 impl Asked {
-    fn new(entry: &Entry, initially: Initially, next: Instant) -> Self {
+    fn new(backend: &Backend, entry: &Entry, initially: Initially, next: Instant) -> Self {
         let (endpoint, active) = (entry.endpoint.clone(), Active::new(initially));
-        Self { endpoint, active, is_draining: false, next: Some(next) }
+        Self { endpoint, backend: backend.clone(), active, is_draining: false, next: Some(next) }
     }
 }
 
@@ -221,19 +231,24 @@ async fn until(at: Option<Instant>) {
 
 async fn ask(
     prober: &(dyn HealthCheck + Send + Sync),
+    backend: &Backend,
     endpoint: &Endpoint,
     limit: Duration,
 ) -> Option<Outcome> {
-    let backend = Backend { addr: SocketAddr::Inet(endpoint.address), weight: 1, ext: Default::default() };
-    let answer = match timeout(limit, prober.check(&backend)).await {
+    let answer = match timeout(limit, prober.check(backend)).await {
         Ok(answer) => answer,
         Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no whole answer in time"),
     };
-    if let Err(error) = &answer {
+    let failure = answer.as_ref().err().map(|error| plain(error));
+    let outcome = judge(answer);
+    if let Some(error) = failure {
         let (service, instance) = (&*endpoint.service, &*endpoint.instance);
-        tracing::debug!(service, instance, error = plain(error), "check failed");
+        tracing::debug!(service, instance, error, "check failed");
+        if outcome == Some(Outcome::Failed) {
+            endpoint.traffic.last_check_failure.note(error, Instant::now().into_std());
+        }
     }
-    judge(answer)
+    outcome
 }
 
 /// What an answer says about the endpoint. That we ourselves lack files or ports says nothing: these are

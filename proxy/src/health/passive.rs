@@ -106,6 +106,19 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Its name in `/services`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Status => "status",
+            Self::Broken => "broken",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
 /// Why an endpoint is ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -202,6 +215,18 @@ impl Streak {
     }
 }
 
+/// How an ejected endpoint comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextTrial {
+    /// The next request after this tries it.
+    At(Instant),
+    /// One is trying it.
+    Running {
+        /// When that began.
+        since: Instant,
+    },
+}
+
 /// What traffic has told of one endpoint.
 #[derive(Debug)]
 pub struct Passive {
@@ -238,6 +263,15 @@ impl Passive {
             State::Healthy { .. } => None,
             State::Ejected { until } => Some(until),
             State::OnTrial { since, .. } => Some(since + rules.trial),
+        }
+    }
+
+    /// How it comes back, for people. None: it is healthy.
+    pub fn next_trial(&self) -> Option<NextTrial> {
+        match self.state {
+            State::Healthy { .. } => None,
+            State::Ejected { until } => Some(NextTrial::At(until)),
+            State::OnTrial { since, .. } => Some(NextTrial::Running { since }),
         }
     }
 

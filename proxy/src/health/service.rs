@@ -94,6 +94,7 @@ impl Service {
 
     /// An attempt that was not a trial failed.
     pub fn failed(&self, endpoint: &Arc<Endpoint>, failure: Failure, now: Instant) {
+        endpoint.traffic.last_failure.note(failure.as_str(), now);
         let Some(rules) = &self.rules else { return };
         let mut passive = lock(endpoint);
         let verdict = passive.failed(rules, &endpoint.traffic.streak, failure, now, fastrand::f64());
@@ -156,6 +157,7 @@ impl Service {
 
     /// The endpoint has stalled.
     fn stalled(&self, endpoint: &Arc<Endpoint>, now: Instant) {
+        endpoint.traffic.last_failure.note(passive::Reason::Stalled.as_str(), now);
         let Some(rules) = &self.rules else { return };
         let mut passive = lock(endpoint);
         let verdict = passive.stalled(rules, &endpoint.traffic.streak, now, fastrand::f64());
@@ -188,6 +190,9 @@ impl Service {
 
     /// A trial has ended.
     pub fn finish(&self, endpoint: &Arc<Endpoint>, trial: Trial, outcome: Outcome, now: Instant) {
+        if let Outcome::Failed(failure) = outcome {
+            endpoint.traffic.last_failure.note(failure.as_str(), now);
+        }
         let Some(rules) = &self.rules else { return };
         let mut passive = lock(endpoint);
         let verdict = passive.finish(rules, trial, outcome, now, fastrand::f64());

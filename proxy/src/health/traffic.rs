@@ -1,6 +1,7 @@
-//! What requests leave behind at an endpoint: all that balance and passive health know of it.
+//! What requests and checks leave behind at an endpoint: all that balance and health know of it.
 
-use std::sync::{Arc, Mutex};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::latency::Latency;
@@ -21,6 +22,26 @@ pub struct Traffic {
     pub waiting: Waiting,
     /// What they have led to. Locked for failures and trials alone.
     pub passive: Mutex<Passive>,
+    /// How the last request failed that did by the endpoint's fault.
+    pub last_failure: LastFailure,
+    /// How the last check failed that did.
+    pub last_check_failure: LastFailure,
+}
+
+/// The last failure of a kind, for people: when it was, and why. Locked for failures alone, and to be shown.
+#[derive(Debug, Default)]
+pub struct LastFailure(Mutex<Option<(Instant, Cow<'static, str>)>>);
+
+impl LastFailure {
+    /// Notes one.
+    pub fn note(&self, why: impl Into<Cow<'static, str>>, now: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, why.into()));
+    }
+
+    /// The last one; none: there was none.
+    pub fn get(&self) -> Option<(Instant, Cow<'static, str>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Traffic {
@@ -32,6 +53,8 @@ impl Traffic {
             streak: Streak::default(),
             waiting: Waiting::new(now),
             passive: Mutex::new(Passive::new(now)),
+            last_failure: LastFailure::default(),
+            last_check_failure: LastFailure::default(),
         }
     }
 }

@@ -93,7 +93,9 @@ impl World {
         let checks = match script {
             Some(script) => {
                 let service = directory.service("goods").context("pinned")?;
-                Checks::of(vec![Service::new(service, check, script.clone())], verdicts, metrics.clone())
+                let discovery = Box::new(ServiceEndpoints::new(directory.clone(), "goods"));
+                let service = Service::new(service, check, script.clone(), discovery);
+                Checks::of(vec![service], verdicts, metrics.clone())
             }
             None => Checks::new(&directory, &verdicts, &metrics).map_err(|(_, error)| error)?,
         };
@@ -189,6 +191,58 @@ async fn what_is_gone_or_draining_is_not_asked_and_what_comes_back_is_as_it_was(
     world.port(1, 1);
     assert_eq!(world.next().await?, (1, Finding::Healthy));
     assert_eq!(script.times(1).len(), before.0 + 2);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_is_what_the_discovery_names() -> Result<()> {
+    /// The directory's, without one port.
+    struct Without(ServiceEndpoints, u16);
+
+    #[async_trait]
+    impl ServiceDiscovery for Without {
+        async fn discover(&self) -> pingora::Result<(BTreeSet<Backend>, Map<u64, bool>)> {
+            let (mut backends, readiness) = self.0.discover().await?;
+            backends.retain(|backend| backend.addr.as_inet().is_none_or(|a| a.port() != self.1));
+            Ok((backends, readiness))
+        }
+    }
+
+    let script = Arc::new(Script::default());
+    let (directory, mut writer) = directory::new(["goods"]);
+    let (verdicts, _found) = verdict::channel();
+    let discovery = Box::new(Without(ServiceEndpoints::new(directory.clone(), "goods"), 2));
+    let service = directory.service("goods").context("pinned")?;
+    let service = Service::new(service, check(Probe::Tcp), script.clone(), discovery);
+    let checks = Checks::of(vec![service], verdicts, Arc::new(Metrics::new()?));
+    let instance = |port: u16| {
+        let (id, record) = (port.to_string().into(), Record::new(([127, 0, 0, 1], port).into()));
+        Instance { service: "goods".into(), id, record, lease: 7, revision: 1 }
+    };
+    writer.stage(Update::Reset { instances: vec![instance(1), instance(2)], revision: 1 });
+    writer.publish(std::time::Instant::now);
+    let checks = tokio::spawn(checks.run());
+    tokio::time::sleep(5000 * MS).await;
+    checks.abort();
+    assert!(script.times(1).len() >= 4, "{:?}", script.times(1));
+    assert!(script.times(2).is_empty(), "nobody named it");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_instances_at_one_address_are_each_asked_and_told() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    script.set(1, true);
+    world.port(1, 1);
+    let record = Record::new(([127, 0, 0, 1], 1).into());
+    world.apply(|revision| {
+        Change::Put(Instance { service: "goods".into(), id: "twin".into(), record, lease: 7, revision })
+    });
+    assert_eq!(
+        (world.next().await?, world.next().await?),
+        ((1, Finding::Unhealthy), (1, Finding::Unhealthy))
+    );
     Ok(())
 }
 

@@ -1,0 +1,192 @@
+//! What `/services` shows of each endpoint.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use etcd_client::PutOptions;
+use harness::{
+    backend::{Backend, Behaviour, Reply},
+    etcd::key,
+    http::get,
+    stack::GatewayOptions,
+    wait::eventually,
+};
+use serde_json::{Value, json};
+
+use crate::{Fixture, malformed::PATIENCE};
+
+impl Fixture {
+    async fn page(&self) -> Result<Value> {
+        self.gateway.admin("/services").await?.json()
+    }
+
+    /// The endpoint of goods' only instance, once it is as wanted.
+    async fn wait_shown(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        eventually(what, PATIENCE, async || {
+            let shown = self.page().await?["services"]["goods"][0].clone();
+            ensure!(wanted(&shown), "shown is {shown}");
+            Ok(shown)
+        })
+        .await
+    }
+}
+
+/// A time as the page shows it.
+fn time(value: &Value) -> Result<SystemTime> {
+    let text = value.as_str().with_context(|| format!("{value} is no time"))?;
+    ensure!(text.ends_with('Z'), "{text} is not UTC");
+    Ok(humantime::parse_rfc3339(text)?)
+}
+
+/// The page shows milliseconds.
+fn begun() -> SystemTime {
+    SystemTime::now() - Duration::from_millis(1)
+}
+
+fn has(field: &str) -> impl Fn(&Value) -> bool {
+    move |shown| !shown[field].is_null()
+}
+
+#[tokio::test]
+async fn registration_and_load_are_shown() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    let backend =
+        Backend::start("a", Reply::After(Duration::from_millis(20), Box::new(Reply::ok("")))).await?;
+    let metadata = json!({ "zone": "b", "version": "1.2" });
+    let value = json!({ "address": backend.address().to_string(), "metadata": metadata });
+    fixture.etcd.put(&key("goods", "a"), value.to_string()).await?;
+    let shown = fixture.wait_shown("it is registered", has("revision")).await?;
+    assert_eq!(shown["metadata"], metadata);
+    assert_eq!(shown["revision"], fixture.page().await?["revision"]);
+    assert_eq!((&shown["in_flight"], &shown["usual_latency_ms"]), (&json!(0), &Value::Null));
+    for absent in ["last_failure", "last_check_failure", "next_trial", "on_trial_since", "held_until"] {
+        assert!(shown[absent].is_null(), "{shown}");
+    }
+
+    assert_eq!(fixture.gateway.get("/goods").await?.status, 200);
+    backend.script([Reply::Hang]);
+    let address = fixture.gateway.address();
+    let waits = tokio::spawn(async move { get(address, "/goods").await });
+    let shown = fixture.wait_shown("one is in flight", |shown| shown["in_flight"] == 1).await?;
+    let usual = shown["usual_latency_ms"].as_f64().context("no latency")?;
+    assert!((20.0..10_000.0).contains(&usual), "{usual}");
+    waits.abort();
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_last_failure_and_the_next_trial_are_shown_with_their_times() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    fixture.register("goods", &[&backend]).await?;
+    backend.behave(Behaviour::Refuse).await?;
+    let begin = begun();
+    assert_eq!(fixture.gateway.get("/goods").await?.status, 502);
+    let shown = fixture.wait_shown("it is ejected", |shown| shown["state"] == "ejected").await?;
+    let failure = &shown["last_failure"];
+    assert_eq!(failure["reason"], "refused", "{shown}");
+    let at = time(&failure["at"])?;
+    assert!(at >= begin && at <= SystemTime::now(), "{shown}");
+    // Half a second, less up to a quarter.
+    let trial = time(&shown["next_trial"])?.duration_since(at)?;
+    assert!((Duration::from_millis(370)..=Duration::from_millis(505)).contains(&trial), "{trial:?}");
+
+    backend.behave(Behaviour::Always(Reply::Hang)).await?;
+    let address = fixture.gateway.address();
+    let shown = eventually("a request tries it", PATIENCE, async || {
+        tokio::spawn(async move { get(address, "/goods").await });
+        let shown = fixture.page().await?["services"]["goods"][0].clone();
+        ensure!(has("on_trial_since")(&shown), "shown is {shown}");
+        Ok(shown)
+    });
+    let shown = shown.await?;
+    assert!(time(&shown["on_trial_since"])? > at && shown["next_trial"].is_null(), "{shown}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_last_failed_check_is_shown_with_its_reason() -> Result<()> {
+    let check = json!({ "probe": "/healthz", "interval": "200ms", "timeout": "100ms" });
+    let options = GatewayOptions::default().set("gateway/services/goods/check", check);
+    let fixture = Fixture::start(options).await?;
+    let backend = Backend::start("a", Reply::status(500)).await?;
+    let begin = begun();
+    fixture.register("goods", &[&backend]).await?;
+    let shown = fixture.wait_shown("it is unhealthy", |shown| shown["state"] == "unhealthy").await?;
+    let failure = &shown["last_check_failure"];
+    assert!(time(&failure["at"])? >= begin, "{shown}");
+    assert_eq!(failure["reason"], "unexpected status 500: the answer to a check");
+    Ok(())
+}
+
+#[tokio::test]
+async fn in_its_window_is_told_from_held_by_the_guard() -> Result<()> {
+    let options =
+        GatewayOptions::default().set("gateway/registry/guard", json!({ "window": "2s", "hold": "1h" }));
+    let fixture = Fixture::start(options).await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    fixture.register("goods", &[&backend]).await?;
+    let begin = begun();
+    fixture.etcd.delete(&key("goods", "0")).await?;
+    let shown = fixture.wait_shown("it is in its window", has("in_window_until")).await?;
+    assert_eq!((&shown["state"], &shown["held_until"]), (&json!("suspect"), &Value::Null));
+    let window = time(&shown["in_window_until"])?;
+    assert!(window >= begin + Duration::from_secs(2), "{shown}");
+    let shown = fixture.wait_shown("it is held", has("held_until")).await?;
+    assert!(shown["in_window_until"].is_null(), "{shown}");
+    assert_eq!(time(&shown["held_until"])?.duration_since(window)?.as_secs_f64().round(), 3600.0);
+    fixture.etcd.put(&key("goods", "0"), backend.address().to_string()).await?;
+    fixture
+        .wait_shown("no doubt is left", |shown| shown["state"] == "up" && !has("held_until")(shown))
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_that_no_route_takes_and_a_route_without_an_endpoint_are_named() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    let page = fixture.page().await?;
+    assert_eq!((&page["without_route"], &page["without_endpoint"]), (&json!([]), &json!(["goods"])));
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    fixture.register("goods", &[&backend]).await?;
+    fixture.register("nobodys", &[&backend]).await?;
+    let page = fixture.page().await?;
+    assert_eq!((&page["without_route"], &page["without_endpoint"]), (&json!(["nobodys"]), &json!([])));
+    Ok(())
+}
+
+/// The page is built from what was published: an endpoint that leaves meanwhile harms nobody.
+#[tokio::test]
+async fn ten_thousand_endpoints_are_shown_while_they_come_and_go() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    let mut client = fixture.etcd.client().await?;
+    let lease = client.lease_grant(600, None).await?.id();
+    let value = |n: usize| format!("10.0.{}.{}:80", n / 250, n % 250 + 1);
+    let put = |n: usize| {
+        let options = PutOptions::new().with_lease(lease);
+        etcd_client::TxnOp::put(key("goods", &format!("i{n}")), value(n), Some(options))
+    };
+    for first in (0..10_000).step_by(100) {
+        let puts: Vec<_> = (first..first + 100).map(put).collect();
+        client.txn(etcd_client::Txn::new().and_then(puts)).await?;
+    }
+    fixture.gateway.wait_services(|services| services.endpoints("goods").len() == 10_000).await?;
+    let changes = tokio::spawn({
+        let mut client = client.clone();
+        async move {
+            for n in 0..200 {
+                client.delete(key("goods", &format!("i{n}")), None).await?;
+                client
+                    .put(key("goods", &format!("i{n}")), format!("10.1.0.{}:80", n % 250 + 1), None)
+                    .await?;
+            }
+            anyhow::Ok(())
+        }
+    });
+    while !changes.is_finished() {
+        let page = fixture.page().await?;
+        let shown = page["services"]["goods"].as_array().context("no list")?.len();
+        assert_eq!(shown, 10_000, "what vanished is shown as suspect");
+    }
+    changes.await?
+}

@@ -1,0 +1,240 @@
+//! The page `/services`: every endpoint, and what is known of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use serde::Serialize;
+
+use crate::config::Guard;
+use crate::directory::{Directory, Endpoints, Entry, Probe, Standing, State};
+use crate::health::passive::NextTrial;
+use crate::health::traffic::LastFailure;
+
+/// What the page shows beside the directory.
+#[derive(Debug)]
+pub struct Setting {
+    /// The services that routes lead to.
+    pub routed: BTreeSet<Arc<str>>,
+    /// How long what vanished is doubted and held.
+    pub guard: Guard,
+}
+
+/// One moment, by both clocks: times are known by one and shown by the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// By the clock that measures.
+    pub instant: Instant,
+    /// By the clock on the wall.
+    pub utc: SystemTime,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), utc: SystemTime::now() }
+    }
+
+    /// Another moment in RFC 3339, UTC.
+    fn show(self, at: Instant) -> String {
+        let (before, after) =
+            (self.instant.saturating_duration_since(at), at.saturating_duration_since(self.instant));
+        let utc = self.utc.checked_sub(before).and_then(|utc| utc.checked_add(after));
+        humantime::format_rfc3339_millis(utc.unwrap_or(self.utc)).to_string()
+    }
+}
+
+/// The page as JSON.
+///
+/// # Errors
+/// None that is known: all of it is text and numbers.
+pub fn page(directory: &Directory, setting: &Setting, now: Moment) -> serde_json::Result<Vec<u8>> {
+    let services = directory.services();
+    let endpoints: Vec<(&str, Arc<Endpoints>)> =
+        services.iter().map(|(name, service)| (&**name, Arc::clone(&service.endpoints()))).collect();
+    let is_routed = |name: &str| setting.routed.contains(name);
+    let names = |wanted: &dyn Fn(&str, &Endpoints) -> bool| -> Vec<&str> {
+        endpoints.iter().filter(|(name, of)| wanted(name, of)).map(|(name, _)| *name).collect()
+    };
+    let page = Page {
+        revision: directory.revision(),
+        synced: directory.is_synced(),
+        services: endpoints.iter().map(|(name, of)| (*name, describe_all(of, setting, now))).collect(),
+        without_route: names(&|name, of| !is_routed(name) && !of.entries().is_empty()),
+        without_endpoint: names(&|name, of| is_routed(name) && of.entries().is_empty()),
+    };
+    let mut body = serde_json::to_vec(&page)?;
+    body.push(b'\n');
+    Ok(body)
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    revision: i64,
+    synced: bool,
+    /// Registered, but no route takes them.
+    without_route: Vec<&'a str>,
+    /// A route leads there, but nobody is registered.
+    without_endpoint: Vec<&'a str>,
+    services: BTreeMap<&'a str, Vec<Shown<'a>>>,
+}
+
+/// An endpoint. What does not apply is left out.
+#[derive(Serialize)]
+struct Shown<'a> {
+    instance: &'a str,
+    address: String,
+    weight: u16,
+    lease: String,
+    state: State,
+    /// Why it is ejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<Probe>,
+    revision: i64,
+    in_flight: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usual_latency_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure: Option<Failed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_check_failure: Option<Failed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_trial: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_trial_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_window_until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    at: String,
+    reason: String,
+}
+
+fn describe_all<'a>(endpoints: &'a Endpoints, setting: &Setting, now: Moment) -> Vec<Shown<'a>> {
+    endpoints.entries().iter().map(|entry| describe(entry, setting, now)).collect()
+}
+
+fn describe<'a>(entry: &'a Entry, setting: &Setting, now: Moment) -> Shown<'a> {
+    let traffic = &entry.endpoint.traffic;
+    let trial = traffic.passive.lock().unwrap_or_else(PoisonError::into_inner).next_trial();
+    let (next_trial, on_trial_since) = match trial {
+        Some(NextTrial::At(due)) => (Some(now.show(due)), None),
+        Some(NextTrial::Running { since }) => (None, Some(now.show(since))),
+        None => (None, None),
+    };
+    let doubt = doubt(entry, &setting.guard, now.instant);
+    let (in_window_until, held_until) = match doubt {
+        Some(Doubt::InWindow { until }) => (Some(now.show(until)), None),
+        Some(Doubt::Held { until }) => (None, Some(now.show(until))),
+        None => (None, None),
+    };
+    Shown {
+        instance: &entry.endpoint.instance,
+        address: entry.endpoint.address.to_string(),
+        weight: entry.weight,
+        lease: format!("{:x}", entry.lease),
+        state: entry.state(),
+        reason: entry.health.ejected.map(|why| why.as_str()),
+        probe: entry.standing.probe(),
+        revision: entry.revision,
+        in_flight: traffic.in_flight.count(),
+        usual_latency_ms: traffic.latency.usual().map(|usual| usual.as_micros() as f64 / 1000.0),
+        metadata: entry.metadata.as_deref(),
+        last_failure: failed(&traffic.last_failure, now),
+        last_check_failure: failed(&traffic.last_check_failure, now),
+        next_trial,
+        on_trial_since,
+        in_window_until,
+        held_until,
+    }
+}
+
+fn failed(last: &LastFailure, now: Moment) -> Option<Failed> {
+    last.get().map(|(at, reason)| Failed { at: now.show(at), reason: reason.into_owned() })
+}
+
+/// Why an endpoint is still there whose registration has vanished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// It has vanished a moment ago. At this time it is dropped or held.
+    InWindow { until: Instant },
+    /// The guard holds it, until then at most.
+    Held { until: Instant },
+}
+
+/// What the guard has not dropped when its window is over, it holds.
+fn doubt(entry: &Entry, guard: &Guard, now: Instant) -> Option<Doubt> {
+    let vanished = entry.vanished.filter(|_| matches!(entry.standing, Standing::Suspect(_)))?;
+    let window = vanished + guard.window;
+    Some(if now < window {
+        Doubt::InWindow { until: window }
+    } else {
+        Doubt::Held { until: window + guard.hold }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory;
+    use registry::contract::{Instance, Record};
+    use registry::watch::{Change, Update};
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    fn setting() -> Setting {
+        Setting { routed: ["goods".into(), "empty".into()].into(), guard: Guard::default() }
+    }
+
+    fn instance(service: &str, id: &str) -> Instance {
+        let mut record = Record::new(([10, 0, 0, 1], 80).into());
+        record.metadata.insert("zone".to_owned(), "b".to_owned());
+        Instance { service: service.into(), id: id.into(), record, lease: 7, revision: 3 }
+    }
+
+    fn shown(directory: &Directory, now: Moment) -> Value {
+        serde_json::from_slice(&page(directory, &setting(), now).expect("text and numbers")).expect("JSON")
+    }
+
+    #[test]
+    fn services_without_a_route_and_routes_without_an_endpoint_are_named() {
+        let (directory, mut writer) = directory::new(["goods", "empty"]);
+        let instances = vec![instance("goods", "a"), instance("nobodys", "a")];
+        writer.stage(Update::Reset { instances, revision: 3 });
+        writer.publish(Instant::now);
+        let page = shown(&directory, Moment::now());
+        assert_eq!(
+            (&page["without_route"], &page["without_endpoint"]),
+            (&json!(["nobodys"]), &json!(["empty"]))
+        );
+        let endpoint = &page["services"]["goods"][0];
+        assert_eq!((&endpoint["metadata"], &endpoint["revision"]), (&json!({"zone": "b"}), &json!(3)));
+    }
+
+    #[test]
+    fn in_its_window_is_told_from_held_by_the_guard() {
+        let (directory, mut writer) = directory::new(["goods", "empty"]);
+        writer.stage(Update::Reset { instances: vec![instance("goods", "a")], revision: 3 });
+        let gone = Change::Delete { service: "goods".into(), id: "a".into(), revision: 4 };
+        writer.stage(Update::Apply { changes: vec![gone], revision: 4 });
+        writer.publish(Instant::now);
+        let Guard { window, hold, .. } = Guard::default();
+        let vanished = directory.services()["goods"].endpoints().entries()[0].vanished.expect("it vanished");
+        let at = |after: Duration| Moment { instant: vanished + after, utc: SystemTime::UNIX_EPOCH + after };
+        let utc = |after: Duration| {
+            json!(humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + after).to_string())
+        };
+        let before = &shown(&directory, at(window / 2))["services"]["goods"][0];
+        assert_eq!((&before["in_window_until"], &before["held_until"]), (&utc(window), &Value::Null));
+        let after = &shown(&directory, at(window))["services"]["goods"][0];
+        assert_eq!((&after["in_window_until"], &after["held_until"]), (&Value::Null, &utc(window + hold)));
+    }
+}

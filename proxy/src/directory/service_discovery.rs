@@ -1,0 +1,102 @@
+//! Pingora's `ServiceDiscovery` over the directory, for its load balancers and for [checks](crate::health::checks).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora_load_balancing::{Backend, discovery::ServiceDiscovery};
+
+use super::{Directory, Entry};
+
+/// The endpoints of one service as Pingora's backends. All are there; those of the best rank are enabled.
+///
+/// To Pingora a backend is its address and its weight. So instances at one address are one backend, with the
+/// weight of all of them; [`entries`] tells them apart.
+#[derive(Debug, Clone)]
+pub struct ServiceEndpoints {
+    directory: Arc<Directory>,
+    service: String,
+}
+
+/// What a backend stands for, among its extensions.
+#[derive(Debug, Clone)]
+struct At(Vec<Entry>);
+
+/// The endpoints that a backend of [`ServiceEndpoints`] stands for, each with its own identity; none, if it
+/// comes from elsewhere.
+pub fn entries(backend: &Backend) -> &[Entry] {
+    backend.ext.get::<At>().map_or(&[], |at| &at.0)
+}
+
+impl ServiceEndpoints {
+    /// Follows a service of the directory, whether or not it is there yet.
+    pub fn new(directory: Arc<Directory>, service: impl Into<String>) -> Self {
+        Self { directory, service: service.into() }
+    }
+}
+
+#[async_trait]
+impl ServiceDiscovery for ServiceEndpoints {
+    /// Never fails: the directory is always there, and losing the registry does not empty it.
+    async fn discover(&self) -> pingora::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
+        let mut backends = BTreeSet::new();
+        let mut readiness = HashMap::new();
+        // By name each time: a service that went and came back is another object.
+        let Some(service) = self.directory.service(&self.service) else {
+            return Ok((backends, readiness));
+        };
+        let endpoints = service.endpoints();
+        // Pingora divides by the sum of the weights; what is draining is disabled below.
+        let least = usize::from(endpoints.entries().iter().all(|entry| entry.weight == 0));
+        let mut addresses = BTreeMap::<_, Vec<Entry>>::new();
+        for entry in endpoints.entries() {
+            addresses.entry(entry.endpoint.address).or_default().push(entry.clone());
+        }
+        for (address, entries) in addresses {
+            let weight = entries.iter().map(|entry| usize::from(entry.weight)).sum::<usize>().max(least);
+            let is_enabled = entries.iter().any(|entry| endpoints.is_best(entry));
+            let mut backend = Backend { addr: SocketAddr::Inet(address), weight, ext: Default::default() };
+            backend.ext.insert(At(entries));
+            readiness.insert(key_of(&backend), is_enabled);
+            backends.insert(backend);
+        }
+        Ok((backends, readiness))
+    }
+}
+
+/// Pingora looks readiness up by the backend's default hash, through a function that it keeps private.
+fn key_of(backend: &Backend) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    backend.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory;
+    use registry::contract::{Instance, Record};
+    use registry::watch::Update;
+    use std::time::Instant;
+
+    #[tokio::test]
+    async fn instances_at_one_address_are_one_backend_that_tells_them_apart() -> pingora::Result<()> {
+        let (directory, mut writer) = directory::new([]);
+        let instance = |id: &str, port: u16, weight: u16| {
+            let record = Record { weight, ..Record::new(([10, 0, 0, 1], port).into()) };
+            Instance { service: "goods".into(), id: id.into(), record, lease: 7, revision: 3 }
+        };
+        let instances = vec![instance("a", 80, 1), instance("b", 80, 2), instance("c", 81, 0)];
+        writer.stage(Update::Reset { instances, revision: 3 });
+        writer.publish(Instant::now);
+        let (backends, readiness) = ServiceEndpoints::new(directory, "goods").discover().await?;
+        let shown = backends.iter().map(|backend| {
+            let instances: Vec<_> = entries(backend).iter().map(|entry| &*entry.endpoint.instance).collect();
+            (instances.join(" "), backend.weight, readiness[&key_of(backend)])
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), [("a b".to_owned(), 3, true), ("c".to_owned(), 0, false)]);
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! Processes that seem to share an instance's id. Pure: `now` is passed in.
+//!
+//! A process that stops deletes its key first, and one that starts after a crash finds the key of the one before
+//! it: there, an address replaces another once. Where two processes live with one id, they take the key from
+//! each other again and again.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// At most one line about a key in this time.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// A key: its service and its instance.
+type Key = (Arc<str>, Arc<str>);
+
+/// The keys that were spoken of a moment ago.
+#[derive(Debug, Default)]
+pub struct Rivals {
+    told: HashSet<Key>,
+    /// In the order in which they were.
+    recent: VecDeque<(Instant, Key)>,
+}
+
+impl Rivals {
+    /// A registration took a key from another one. Whether that is to be told.
+    pub fn took(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) -> bool {
+        while self.recent.front().is_some_and(|(at, _)| *at + INTERVAL <= now)
+            && let Some((_, key)) = self.recent.pop_front()
+        {
+            self.told.remove(&key);
+        }
+        let key = (service.clone(), instance.clone());
+        let is_new = self.told.insert(key.clone());
+        if is_new {
+            self.recent.push_back((now, key));
+        }
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_told_once_a_minute_and_each_for_itself() {
+        let (mut rivals, start) = (Rivals::default(), Instant::now());
+        let mut took = |instance: &str, after: u64| {
+            rivals.took(&"goods".into(), &instance.into(), start + Duration::from_secs(after))
+        };
+        assert!(took("a", 0));
+        assert!(took("b", 30));
+        assert!(!took("a", 59));
+        assert!(took("a", 60));
+        assert!(!took("b", 89));
+        assert!(took("b", 90));
+        assert!(!took("a", 119));
+    }
+
+    #[test]
+    fn what_was_told_long_ago_is_not_remembered() {
+        let (mut rivals, start) = (Rivals::default(), Instant::now());
+        for n in 0..10_000_u32 {
+            rivals.took(&"goods".into(), &n.to_string().into(), start + Duration::from_secs(1) * n);
+        }
+        assert_eq!((rivals.told.len(), rivals.recent.len()), (60, 60));
+    }
+}
