@@ -98,8 +98,8 @@ async fn the_guides_commands_work_as_printed() -> Result<()> {
 
 #[test]
 fn every_link_leads_to_a_file_and_a_heading_that_are_there() -> Result<()> {
-    let deploy = ["deploy/README.md", "deploy/kubernetes/article/README.md"];
-    for guide in guides()?.into_iter().chain(deploy.map(|path| repository().join(path))) {
+    let deploy = repository().join("deploy/README.md");
+    for guide in guides()?.into_iter().chain([deploy]) {
         for link in links(&fs::read_to_string(&guide)?) {
             let (path, heading) = link.split_once('#').unwrap_or((&link, ""));
             let target = if path.is_empty() { guide.clone() } else { guide.with_file_name(path) };
@@ -138,5 +138,29 @@ fn the_readmes_registrar_is_the_one_that_the_crates_documentation_compiles() -> 
     for line in shown[0].lines().filter(|line| !line.is_empty()) {
         assert!(documented.contains(line), "{line}");
     }
+    Ok(())
+}
+
+/// The mistakes that the README shows the messages of, each in the place of what `conf/pingora.yaml` has.
+const MISTAKES: [(&str, &str); 2] =
+    [(r#"embedded: { listen: "127.0.0.1:2379" }"#, r#"endpoints: ["etcd:2379"]"#), ("service: goods", "servce: goods")];
+
+#[tokio::test]
+async fn mistakes_are_told_as_the_readme_shows() -> Result<()> {
+    let mut configuration = fs::read_to_string(repository().join("conf/pingora.yaml"))?;
+    for (right, wrong) in MISTAKES {
+        ensure!(configuration.contains(right), "conf/pingora.yaml has no {right}");
+        configuration = configuration.replace(right, wrong);
+    }
+    let directory = tempfile::tempdir()?;
+    fs::create_dir(directory.path().join("conf"))?;
+    fs::write(directory.path().join("conf/pingora.yaml"), configuration)?;
+    let mut check = Command::new(binary("proxy")?);
+    check.args(["-t", "-c", "conf/pingora.yaml"]).current_dir(directory.path());
+    let mut check = Process::start(check, Stdout::Kept)?;
+    assert_eq!(check.wait_exit(PATIENCE).await?.code(), Some(1));
+    let readme = fs::read_to_string(repository().join("README.md"))?;
+    let told = format!("```text\n{}\n```", check.lines().join("\n"));
+    assert!(readme.contains(&told), "the README does not show:\n{told}");
     Ok(())
 }
