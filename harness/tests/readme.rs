@@ -82,13 +82,13 @@ async fn the_guides_commands_work_as_printed() -> Result<()> {
     let shown = shell.lines().join("\n");
     for expected in [
         r#"{"code":0,"message":"get goods list success","trace_id":""#,
-        r#""instance":"goods-2","lease":""#,
+        r#"{"instance":"goods-2","address":"127.0.0.1:"#,
         r#""watch_live":true"#,
         r#"leaseway_endpoints{service="goods",state="up"} 2"#,
         "keepalived with TTL(10)",
         "revoked",
         r#","TTL":"10"}}"#,
-        r#""state":"draining","weight":0"#,
+        r#""state":"draining","revision":"#,
         "done",
     ] {
         assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
