@@ -142,8 +142,10 @@ fn the_readmes_registrar_is_the_one_that_the_crates_documentation_compiles() -> 
 }
 
 /// The mistakes that the README shows the messages of, each in the place of what `conf/pingora.yaml` has.
-const MISTAKES: [(&str, &str); 2] =
-    [(r#"embedded: { listen: "127.0.0.1:2379" }"#, r#"endpoints: ["etcd:2379"]"#), ("service: goods", "servce: goods")];
+const MISTAKES: [(&str, &str); 2] = [
+    (r#"embedded: { listen: "127.0.0.1:2379" }"#, r#"endpoints: ["etcd:2379"]"#),
+    ("service: goods", "servce: goods"),
+];
 
 #[tokio::test]
 async fn mistakes_are_told_as_the_readme_shows() -> Result<()> {
