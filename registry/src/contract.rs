@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::Utf8Error;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// The weight of an instance that names none.
@@ -142,6 +143,11 @@ struct RecordJson {
     metadata: BTreeMap<String, String>,
 }
 
+/// The keys of [`RecordJson`].
+const KEYS: [&str; 3] = ["address", "weight", "metadata"];
+/// From here on (Jaro-Winkler, 1 is equal) a key is taken for a misspelt one.
+const ALIKE: f64 = 0.85;
+
 fn default_weight() -> u64 {
     DEFAULT_WEIGHT.into()
 }
@@ -167,6 +173,22 @@ impl Record {
             return Err(RecordError::Weight(json.weight));
         }
         Ok(Self { address: parse_address(&json.address)?, weight, metadata: json.metadata })
+    }
+
+    /// The keys of a record that mean nothing, such as a misspelt `weight`: it is read as if they were not
+    /// there. Those of its metadata are its own.
+    pub fn unknown_keys(value: &[u8]) -> Vec<String> {
+        let keys: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_slice(value).ok();
+        keys.unwrap_or_default().into_keys().filter(|key| !KEYS.contains(&key.as_str())).collect()
+    }
+
+    /// The key of a record that a misspelt one was likely meant to be.
+    pub fn likely_key(unknown: &str) -> Option<&'static str> {
+        let lower = unknown.to_lowercase();
+        let likeness = |known: &&str| strsim::jaro_winkler(&lower, known);
+        KEYS.into_iter()
+            .filter(|known| likeness(known) >= ALIKE)
+            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
     }
 
     /// Writes the value: the plain form where it says everything, else JSON.

@@ -225,3 +225,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_key_of_a_record_that_means_nothing_is_found_and_what_it_was_meant_to_be() {
+    let unknown = |value: &str| Record::unknown_keys(value.as_bytes());
+    let record = r#"{"address":"10.0.0.1:80","weight":1,"metadata":{"wieght":"0"},"wieght":0,"zone":"a"}"#;
+    assert_eq!(unknown(record), ["wieght", "zone"]);
+    for value in ["10.0.0.1:80", r#" {"address":"10.0.0.1:80"} "#, "{", "[]", ""] {
+        assert!(unknown(value).is_empty(), "{value}");
+    }
+    for (written, meant) in [
+        ("wieght", Some("weight")),
+        ("Weight", Some("weight")),
+        ("weights", Some("weight")),
+        ("addres", Some("address")),
+        ("meta", Some("metadata")),
+        ("zone", None),
+        ("", None),
+    ] {
+        assert_eq!(Record::likely_key(written), meant, "{written}");
+    }
+}

@@ -4,6 +4,7 @@
 //! source   etcd's list and watch           the narrow seam to the network
 //! sync     State x Input -> Action         what to do next; pure
 //! records  bytes -> instances              a bad one is warned of, counted and skipped
+//! unknown  keys that mean nothing          each is warned of once
 //! picture  how each key was last written   what the updates have shown
 //! audit    the picture beside a list       when to compare, and what a difference is; pure
 //! driver   performs the actions            the only place that sleeps and selects
@@ -15,6 +16,7 @@ mod picture;
 mod records;
 pub mod source;
 pub mod sync;
+mod unknown;
 
 use std::sync::Arc;
 use std::time::Duration;

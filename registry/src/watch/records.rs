@@ -1,11 +1,12 @@
 //! From raw records to instances. One that is no registration is warned of once, counted and skipped;
-//! it heals when it is overwritten.
+//! it heals when it is overwritten. One with keys that mean nothing is warned of once and used.
 
 use std::sync::Arc;
 
 use super::Change;
 use super::picture::Picture;
 use super::source::{Event, Key, Raw, Value};
+use super::unknown::Unknown;
 use crate::contract::{Instance, Prefix, Record, RecordError, shorten};
 use crate::networks::Networks;
 
@@ -18,6 +19,7 @@ pub(super) struct Decoder {
     prefix: Prefix,
     networks: Networks,
     picture: Picture,
+    unknown: Unknown,
 }
 
 /// What came of a batch of records.
@@ -26,6 +28,8 @@ pub(super) struct Decoded<T> {
     pub items: Vec<T>,
     /// How many were skipped for the first time.
     pub skipped: u64,
+    /// How many keys mean nothing, of those that were not told before.
+    unknown: u64,
 }
 
 /// A list that is being read.
@@ -44,7 +48,7 @@ impl Listing {
 impl Decoder {
     pub fn new(prefix: Prefix, networks: Networks) -> Self {
         let picture = Picture::new(&prefix);
-        Self { prefix, networks, picture }
+        Self { prefix, networks, picture, unknown: Unknown::default() }
     }
 
     pub fn prefix(&self) -> &Prefix {
@@ -56,10 +60,16 @@ impl Decoder {
     }
 
     /// Decodes a page of a list.
-    pub fn page(&self, records: Vec<Raw>, listing: &mut Listing) {
+    pub fn page(&mut self, records: Vec<Raw>, listing: &mut Listing) {
         for raw in records {
             match self.decode(&raw) {
-                Ok(instance) => listing.decoded.items.push(instance),
+                Ok(instance) => {
+                    // What was there before was told before.
+                    if self.picture.written(&raw.key) != Some(raw.written()) {
+                        listing.decoded.tell_unknown(&raw, &self.unknown.news(&raw));
+                    }
+                    listing.decoded.items.push(instance);
+                }
                 // What was there before was warned of before.
                 Err(reason) if self.picture.written(&raw.key) != Some(raw.written()) => {
                     listing.decoded.skip(&raw, &reason);
@@ -96,7 +106,10 @@ impl Decoder {
     fn put(&mut self, raw: Raw, batch: &mut Decoded<Change>) -> Option<Change> {
         let written = raw.written();
         let change = match self.decode(&raw) {
-            Ok(instance) => Some(Change::Put(instance)),
+            Ok(instance) => {
+                batch.tell_unknown(&raw, &self.unknown.news(&raw));
+                Some(Change::Put(instance))
+            }
             Err(reason) => {
                 batch.skip(&raw, &reason);
                 self.end(&raw.key, raw.revision)
@@ -144,7 +157,7 @@ pub(super) fn shown(key: &[u8]) -> String {
 
 impl<T> Decoded<T> {
     fn new() -> Self {
-        Self { items: Vec::new(), skipped: 0 }
+        Self { items: Vec::new(), skipped: 0, unknown: 0 }
     }
 
     fn skip(&mut self, raw: &Raw, reason: &RecordError) {
@@ -155,7 +168,32 @@ impl<T> Decoded<T> {
         }
     }
 
+    fn tell_unknown(&mut self, raw: &Raw, names: &[String]) {
+        for unknown in names {
+            self.unknown += 1;
+            if self.unknown > WARNINGS {
+                continue;
+            }
+            let (key, revision) = (shown(&raw.key), raw.revision);
+            match Record::likely_key(unknown) {
+                Some(likely) => tracing::warn!(
+                    %key, revision, unknown, "a record has an unknown key, which is ignored: did you mean {likely}?"
+                ),
+                None => tracing::warn!(
+                    %key, revision, unknown,
+                    "a record has an unknown key, which is ignored: what is yours goes below \"metadata\""
+                ),
+            }
+        }
+    }
+
     fn finish(self) -> Self {
+        if self.unknown > WARNINGS {
+            tracing::warn!(
+                unknown = self.unknown - WARNINGS,
+                "more records have unknown keys, which are ignored"
+            );
+        }
         if self.skipped > WARNINGS {
             tracing::warn!(
                 skipped = self.skipped - WARNINGS,
@@ -210,6 +248,17 @@ mod tests {
         assert_eq!((again.items.len(), again.skipped), (1, 0), "read again, not warned of again");
         let changed = list(&mut decoder, vec![raw("b", "other nonsense", 3)]);
         assert_eq!(changed.skipped, 1);
+    }
+
+    #[test]
+    fn a_record_with_an_unknown_key_is_used_and_told_of_once() {
+        let mut decoder = decoder();
+        let misspelt = r#"{"address":"10.0.0.1:80","wieght":0}"#;
+        let listed = list(&mut decoder, vec![raw("a", misspelt, 1)]);
+        assert_eq!((listed.items.len(), listed.skipped, listed.unknown), (1, 0, 1));
+        let again =
+            decoder.events(vec![Event::Put(raw("a", misspelt, 2)), Event::Put(raw("b", misspelt, 3))]);
+        assert_eq!((again.items.len(), again.skipped, again.unknown), (2, 0, 1));
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! Keys of records that mean nothing: each is told once, for the record is used without it.
+
+use std::collections::HashMap;
+
+use super::source::{Raw, Value};
+use crate::contract::{Record, shorten};
+
+/// Records whose unknown keys are remembered. When there are more, all are forgotten, and told again when they
+/// are written again.
+const RECORDS: usize = 10_000;
+/// Unknown keys of one record that are told.
+const KEYS: usize = 8;
+
+/// The unknown keys that were told.
+#[derive(Debug, Default)]
+pub(super) struct Unknown(HashMap<Box<[u8]>, Vec<String>>);
+
+impl Unknown {
+    /// The keys of a record that mean nothing and were not told before, each shortened.
+    pub fn news(&mut self, raw: &Raw) -> Vec<String> {
+        let Value::Bytes(value) = &raw.value else { return Vec::new() };
+        // An address alone: most records have no keys.
+        if value.trim_ascii_start().first() != Some(&b'{') {
+            return self.forget(raw);
+        }
+        let mut keys = Record::unknown_keys(value);
+        if keys.is_empty() {
+            return self.forget(raw);
+        }
+        keys.truncate(KEYS);
+        let mut keys: Vec<_> = keys.iter().map(|key| shorten(key)).collect();
+        if self.0.len() >= RECORDS && !self.0.contains_key(&*raw.key) {
+            self.0.clear();
+        }
+        let told = self.0.entry(raw.key.clone().into()).or_default();
+        keys.retain(|key| !told.contains(key));
+        told.extend(keys.iter().cloned());
+        told.truncate(KEYS);
+        keys
+    }
+
+    /// It was corrected: the same mistake made again is news.
+    fn forget(&mut self, raw: &Raw) -> Vec<String> {
+        self.0.remove(&*raw.key);
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(key: &str, value: &str) -> Raw {
+        Raw { key: key.into(), value: value.as_bytes().to_vec().into(), lease: 7, revision: 1 }
+    }
+
+    #[test]
+    fn an_unknown_key_is_news_once_for_each_record_until_it_is_corrected() {
+        let mut unknown = Unknown::default();
+        let misspelt = r#"{"address":"10.0.0.1:80","wieght":0}"#;
+        assert_eq!(unknown.news(&raw("/a", misspelt)), ["wieght"]);
+        assert!(unknown.news(&raw("/a", misspelt)).is_empty());
+        assert_eq!(unknown.news(&raw("/b", misspelt)), ["wieght"]);
+        let more = r#"{"address":"10.0.0.1:80","wieght":0,"zone":"a"}"#;
+        assert_eq!(unknown.news(&raw("/a", more)), ["zone"]);
+        for corrected in ["10.0.0.1:80", r#"{"address":"10.0.0.1:80","weight":0}"#] {
+            assert!(unknown.news(&raw("/a", corrected)).is_empty());
+            assert_eq!(unknown.news(&raw("/a", misspelt)), ["wieght"]);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut unknown = Unknown::default();
+        for n in 0..=RECORDS {
+            unknown.news(&raw(&n.to_string(), r#"{"x":0}"#));
+        }
+        assert!(unknown.0.len() <= RECORDS);
+        let many = (0..100).map(|n| format!("\"{}{n}\":0", "k".repeat(100))).collect::<Vec<_>>().join(",");
+        let news = unknown.news(&raw("/many", &format!("{{{many}}}")));
+        assert!(news.len() <= KEYS && news.iter().all(|key| key.len() < 100), "{news:?}");
+    }
+}
