@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use registry::connect::{Connection, Tls, User, parse_endpoint};
 use registry::contract::Prefix;
 
 /// A demo backend: answers at / and /goods/list, and keeps itself registered in etcd.
@@ -40,7 +41,8 @@ pub struct Arguments {
         env = "GOODS_REGISTRY",
         value_name = "URL,...",
         default_value = "http://127.0.0.1:2379",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = parse_endpoint
     )]
     pub registry: Vec<String>,
 
@@ -51,6 +53,18 @@ pub struct Arguments {
     /// The file that holds the user's password.
     #[arg(long, env = "GOODS_PASSWORD_FILE", value_name = "FILE", requires = "username")]
     pub password_file: Option<PathBuf>,
+
+    /// The authority that signed the registry's certificate, if the system does not know it: a PEM file.
+    #[arg(long, env = "GOODS_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// The certificate that the registry demands of its clients: a PEM file.
+    #[arg(long, env = "GOODS_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+
+    /// The certificate's key: a PEM file.
+    #[arg(long, env = "GOODS_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
 
     /// How long the registration outlives the process: whole seconds, at least 2s.
     #[arg(long, env = "GOODS_TTL", default_value = "3s", value_parser = humantime::parse_duration)]
@@ -92,6 +106,22 @@ impl Arguments {
             Some(Advertise::Ip(ip)) => Ok((ip, port).into()),
             None => Ok((first_ipv4()?, port).into()),
         }
+    }
+
+    /// How to reach the registry.
+    ///
+    /// # Errors
+    /// Certificates are given that an endpoint without TLS would not see.
+    pub fn connection(&self) -> anyhow::Result<Connection> {
+        let Self { registry, username, password_file, ca, cert, key, .. } = self;
+        let user = username.clone().zip(password_file.clone());
+        let tls = Tls { ca: ca.clone(), cert: cert.clone(), key: key.clone() };
+        let tls = Some(tls).filter(|tls| *tls != Tls::default());
+        if let Some(plain) = registry.iter().find(|url| tls.is_some() && url.starts_with("http://")) {
+            anyhow::bail!("certificates are given, but {plain} is not encrypted: write https://");
+        }
+        let user = user.map(|(name, password_file)| User { name, password_file });
+        Ok(Connection { endpoints: registry.clone(), user, tls })
     }
 
     /// The instance id.
@@ -139,6 +169,32 @@ mod tests {
         assert!(parse("goods --username goods").is_err());
         assert!(parse("goods --password-file /p").is_err());
         assert!(parse("goods --username goods --password-file /p").is_ok());
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_is_refused_at_once() {
+        let error = parse("goods --registry http://a:2379,127.0.0.1:2379").unwrap_err().to_string();
+        assert!(
+            error.contains("'127.0.0.1:2379'") && error.contains("must start with http:// or https://"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn certificates_are_for_an_encrypted_registry_alone() {
+        let connection = |line: &str| parse(line).unwrap().connection();
+        let tls = connection("goods --registry https://a:2379 --ca /ca --cert /cert --key /key").unwrap().tls;
+        let [ca, cert, key] = ["/ca", "/cert", "/key"].map(|path| Some(PathBuf::from(path)));
+        assert_eq!(tls, Some(Tls { ca, cert, key }));
+        assert_eq!(connection("goods --registry https://a:2379").unwrap().tls, None);
+        let error = connection("goods --registry https://a:2379,http://b:2379 --ca /ca").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "certificates are given, but http://b:2379 is not encrypted: write https://"
+        );
+        for half in ["goods --cert /cert", "goods --key /key"] {
+            assert!(parse(half).is_err(), "{half}");
+        }
     }
 
     #[test]

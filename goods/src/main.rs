@@ -16,7 +16,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use registry::connect::{Connection, User};
 use registry::contract::Record;
 use registry::line::{Form, printable};
 use registry::register::{Registrar, Registration};
@@ -67,11 +66,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn register(arguments: &Arguments, instance: &str, address: SocketAddr) -> anyhow::Result<Registrar> {
-    let user = arguments.username.clone().zip(arguments.password_file.clone());
-    let connection = Connection {
-        user: user.map(|(name, password_file)| User { name, password_file }),
-        ..Connection::to(arguments.registry.iter().cloned())
-    };
     let registration = Registration {
         service: arguments.service.clone(),
         instance: instance.to_owned(),
@@ -79,7 +73,7 @@ fn register(arguments: &Arguments, instance: &str, address: SocketAddr) -> anyho
         ttl: arguments.ttl,
         drain: arguments.drain,
     };
-    Ok(Registrar::start(connection, arguments.prefix.clone(), registration)?)
+    Ok(Registrar::start(arguments.connection()?, arguments.prefix.clone(), registration)?)
 }
 
 /// Waits for SIGTERM or SIGINT, then withdraws the registration and waits for the drain time.

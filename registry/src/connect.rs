@@ -5,10 +5,12 @@
 //! rotated file needs no restart. (etcd-client can balance over several endpoints itself, but then k of n
 //! dead members fail k/n of all calls.)
 
+mod endpoint;
+mod obstacle;
+
 use std::fmt;
 use std::future::Future;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +23,10 @@ use openssl::ssl::{SslConnector, SslFiletype, SslMethod};
 use tokio::sync::Mutex;
 use tonic::Code;
 use tonic::transport::Endpoint;
+
+pub use endpoint::{EndpointError, parse_endpoint};
+use obstacle::Attempted;
+pub use obstacle::Obstacle;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -83,7 +89,7 @@ pub struct CallError {
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// The registry answered with an error, or could not be reached.
+    /// The registry answered with an error, or the connection to it broke.
     #[error("{}", Described(.0))]
     Etcd(EtcdError),
     /// No answer came in time.
@@ -93,20 +99,20 @@ pub enum Cause {
     #[error("this is not the URL of an endpoint")]
     Url,
     /// The certificates cannot be used.
-    #[error("cannot use the certificates: {0}")]
-    Certificates(ErrorStack),
+    #[error("cannot use {} for TLS: {}", .0.display(), reason(.1))]
+    Certificates(PathBuf, ErrorStack),
+    /// TLS cannot be used at all.
+    #[error("cannot use TLS: {0}")]
+    Tls(#[from] ErrorStack),
     /// The password file cannot be read.
     #[error("cannot read the password file {0}: {1}")]
     Password(PathBuf, std::io::Error),
-    /// The connection broke after it was opened, and we had shown a certificate. With TLS 1.3 a server
-    /// refuses one after the handshake, and its reason is lost on the way through the HTTP/2 client.
-    #[error("{}: perhaps the registry does not accept our certificate {}", Described(.error), .certificate.display())]
-    BrokenTls {
-        /// How it broke.
-        error: EtcdError,
-        /// The certificate that was shown.
-        certificate: PathBuf,
-    },
+    /// The password file has nothing in it.
+    #[error("the password file {} is empty: write the user's password into it", .0.display())]
+    NoPassword(PathBuf),
+    /// There was no way to the registry, or not to a registry.
+    #[error("{0}")]
+    Obstacle(Obstacle),
     /// The answer is none that the call can have.
     #[error("the answer makes no sense: {0}")]
     Answer(&'static str),
@@ -163,17 +169,40 @@ impl fmt::Display for Described<'_> {
             return self.0.fmt(f);
         };
         f.write_str(status.message())?;
-        let mut innermost = None;
-        let mut source = std::error::Error::source(status);
-        while let Some(error) = source {
-            innermost = Some(error);
-            source = error.source();
-        }
-        match innermost.map(ToString::to_string) {
-            Some(text) if !status.message().contains(&text) => write!(f, ": {text}"),
+        match causes(status).last() {
+            Some(text) if !status.message().contains(text) => write!(f, ": {text}"),
             _ => Ok(()),
         }
     }
+}
+
+/// The texts of what led to a status, the innermost last; none if the registry itself gave it.
+fn causes(status: &tonic::Status) -> Vec<String> {
+    let first = std::error::Error::source(status);
+    std::iter::successors(first, |error| error.source()).map(ToString::to_string).collect()
+}
+
+impl Cause {
+    /// What an etcd-client error means on this connection.
+    fn of(error: EtcdError, attempted: Attempted<'_>) -> Self {
+        let EtcdError::GRpcStatus(status) = &error else { return Self::Etcd(error) };
+        let mut texts = causes(status);
+        let is_answer = texts.is_empty() && !status.message().contains("grpc-status header missing");
+        if is_answer {
+            return Self::Etcd(error);
+        }
+        texts.push(status.message().to_owned());
+        match Obstacle::find(&texts, &Described(&error).to_string(), attempted) {
+            Some(obstacle) => Self::Obstacle(obstacle),
+            None => Self::Etcd(error),
+        }
+    }
+}
+
+/// What OpenSSL says of a file, without its own source's lines.
+fn reason(stack: &ErrorStack) -> String {
+    let reasons = stack.errors().iter().filter_map(|error| error.data().or(error.reason()));
+    reasons.map(str::to_owned).collect::<Vec<_>>().join(", ")
 }
 
 /// The way to the registry. Whoever holds a clone shares one connection.
@@ -231,7 +260,9 @@ impl Opener {
         let client = self.log_in(&endpoint, deadline).await;
         let certificate = self.connection.tls.as_ref().and_then(|tls| tls.cert.clone());
         match client {
-            Ok(client) => Ok(Link { client, endpoint, certificate, broken: Arc::default() }),
+            Ok(client) => {
+                Ok(Link { client, endpoint, certificate, answered: Arc::default(), broken: Arc::default() })
+            }
             Err(cause) => Err(CallError { attempt: "connect", endpoint, cause }),
         }
     }
@@ -259,7 +290,10 @@ impl Opener {
         };
         let password =
             std::fs::read_to_string(password_file).map_err(|e| Cause::Password(password_file.clone(), e))?;
-        Ok(Some((name.clone(), password.trim_end().to_owned())))
+        match password.trim_end() {
+            "" => Err(Cause::NoPassword(password_file.clone())),
+            password => Ok(Some((name.clone(), password.to_owned()))),
+        }
     }
 
     async fn client(
@@ -275,7 +309,10 @@ impl Opener {
         }
         let client = Client::from_channel(self.channel(endpoint)?, Some(options));
         match tokio::time::timeout(deadline, client).await {
-            Ok(client) => client.map_err(Cause::Etcd),
+            Ok(client) => client.map_err(|error| {
+                let certificate = self.connection.tls.as_ref().and_then(|tls| tls.cert.as_deref());
+                Cause::of(error, attempted(endpoint, certificate, false))
+            }),
             Err(_) => Err(Cause::Deadline(deadline)),
         }
     }
@@ -297,23 +334,31 @@ impl Opener {
         if endpoint.uri().scheme_str() == Some("http") {
             return Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(tcp)));
         }
-        let connector = https(tcp, tls).map_err(Cause::Certificates)?;
+        let connector = https(tcp, tls)?;
         Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(connector)))
     }
 }
 
 /// TCP with TLS on it.
-fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpConnector>, ErrorStack> {
+fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpConnector>, Cause> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     builder.set_alpn_protos(b"\x02h2")?;
+    let of = |file: &PathBuf| {
+        let file = file.clone();
+        |error| Cause::Certificates(file, error)
+    };
     if let Some(ca) = tls.and_then(|tls| tls.ca.as_ref()) {
-        builder.set_ca_file(ca)?;
+        builder.set_ca_file(ca).map_err(of(ca))?;
     }
     if let Some((cert, key)) = tls.and_then(|tls| tls.cert.as_ref().zip(tls.key.as_ref())) {
-        builder.set_certificate_chain_file(cert)?;
-        builder.set_private_key_file(key, SslFiletype::PEM)?;
+        builder.set_certificate_chain_file(cert).map_err(of(cert))?;
+        builder.set_private_key_file(key, SslFiletype::PEM).map_err(of(key))?;
     }
-    HttpsConnector::with_connector(tcp, builder)
+    Ok(HttpsConnector::with_connector(tcp, builder)?)
+}
+
+fn attempted<'a>(endpoint: &str, certificate: Option<&'a Path>, answered: bool) -> Attempted<'a> {
+    Attempted { encrypted: endpoint.starts_with("https:"), certificate, answered }
 }
 
 /// A connection: a client and the endpoint that it talks to.
@@ -325,6 +370,8 @@ pub struct Link {
     pub endpoint: String,
     /// The certificate that it shows.
     certificate: Option<PathBuf>,
+    /// The registry has answered on it; shared by all clones.
+    answered: Arc<AtomicBool>,
     /// Somebody has found it so; shared by all clones.
     broken: Arc<AtomicBool>,
 }
@@ -347,36 +394,21 @@ impl Link {
         call: impl Future<Output = Result<T, EtcdError>>,
     ) -> Result<T, CallError> {
         let cause = match tokio::time::timeout(deadline, call).await {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => {
+                self.answered.store(true, Ordering::Relaxed);
+                return Ok(answer);
+            }
             Ok(Err(error)) => self.cause(error),
             Err(_) => Cause::Deadline(deadline),
         };
         Err(CallError { attempt, endpoint: self.endpoint.clone(), cause })
     }
 
-    fn cause(&self, error: EtcdError) -> Cause {
-        match self.certificate.clone() {
-            Some(certificate) if broke_after_connect(&error) => Cause::BrokenTls { error, certificate },
-            _ => Cause::Etcd(error),
-        }
+    /// What an error means on this connection.
+    pub(crate) fn cause(&self, error: EtcdError) -> Cause {
+        let answered = self.answered.load(Ordering::Relaxed);
+        Cause::of(error, attempted(&self.endpoint, self.certificate.as_deref(), answered))
     }
-}
-
-/// Whether a connection was there and broke: an answer of the registry's has no source, and a connection
-/// that was never there says so in its own way.
-fn broke_after_connect(error: &EtcdError) -> bool {
-    let EtcdError::GRpcStatus(status) = error else { return false };
-    let mut source = std::error::Error::source(status);
-    let broke = source.is_some();
-    while let Some(error) = source {
-        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        if matches!(io, Some(ErrorKind::ConnectionRefused | ErrorKind::TimedOut | ErrorKind::HostUnreachable))
-        {
-            return false;
-        }
-        source = error.source();
-    }
-    broke
 }
 
 impl fmt::Debug for Link {
@@ -421,6 +453,7 @@ mod tests {
         let mut connection = Connection::to(["https://127.0.0.1:1"]);
         connection.tls = Some(Tls { ca: Some("/nowhere/ca.pem".into()), ..Tls::default() });
         let error = Connector::new(connection).link(CALL_TIMEOUT).await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Certificates(_)), "{error}");
+        assert!(matches!(error.cause, Cause::Certificates(..)), "{error}");
+        assert!(error.to_string().contains("cannot use /nowhere/ca.pem for TLS: "), "{error}");
     }
 }

@@ -148,9 +148,12 @@ fn with_tls(authority: &TlsFiles, client: &TlsFiles) -> GatewayOptions {
 async fn certificates_of_the_right_authority_are_accepted_on_both_sides() -> Result<()> {
     let etcd = Etcd::builder().tls().start().await?;
     let Some(tls) = etcd.tls() else { anyhow::bail!("no certificates") };
-    etcd.put(&key("goods", "a"), "127.0.0.2:80").await?;
+    let files = [&tls.ca, &tls.client_cert, &tls.client_key].map(|file| file.display().to_string());
+    let [ca, cert, key] = &files;
+    let _goods = Goods::start(&etcd.endpoint(), "a", &["--ca", ca, "--cert", cert, "--key", key]).await?;
     let gateway = Gateway::start(&etcd.endpoint(), with_tls(tls, tls)).await?;
     gateway.wait_instances("goods", &["a"]).await?;
+    assert_eq!(gateway.get("/goods/list").await?.status, 200);
     Ok(())
 }
 

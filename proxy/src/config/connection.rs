@@ -5,9 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Uri;
 use ipnet::IpNet;
-use registry::connect::{Connection, Tls, User};
+use registry::connect::{Connection, Tls, User, parse_endpoint};
 use registry::contract::Prefix;
 use registry::watch::Settings;
 
@@ -178,41 +177,6 @@ fn endpoints(list: &Value<'_>) -> Option<Vec<String>> {
     Some(endpoints)
 }
 
-/// Why a text is no endpoint of a registry. Each reads on after the text that was found.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum EndpointError {
-    #[error("is not a URL: write http://host:port or https://host:port")]
-    Malformed,
-    #[error("must start with http:// or https://")]
-    Scheme,
-    #[error("has a user in it: use username and password_file")]
-    UserInfo,
-    #[error("has no port: etcd's is 2379")]
-    NoPort,
-    #[error("has a path or a query: expected host and port alone")]
-    Path,
-}
-
-fn parse_endpoint(text: &str) -> Result<String, EndpointError> {
-    let uri = Uri::try_from(text).map_err(|_| EndpointError::Malformed)?;
-    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(EndpointError::Scheme);
-    };
-    if authority.as_str().contains('@') {
-        return Err(EndpointError::UserInfo);
-    }
-    if authority.host().is_empty() {
-        return Err(EndpointError::Malformed);
-    }
-    if authority.port_u16().is_none_or(|port| port == 0) {
-        return Err(EndpointError::NoPort);
-    }
-    if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
-        return Err(EndpointError::Path);
-    }
-    Ok(format!("{scheme}://{authority}"))
-}
-
 fn user(section: &mut Section<'_>) -> Option<User> {
     let (mut name, mut password_file) = (None, None);
     section.set("username", &mut name, |value| value.text().map(str::to_owned));
@@ -247,40 +211,6 @@ fn reject_plain(section: &Section<'_>, endpoints: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_endpoint_is_a_url_of_host_and_port() {
-        for (text, expected) in [
-            ("http://127.0.0.1:2379", "http://127.0.0.1:2379"),
-            ("http://127.0.0.1:2379/", "http://127.0.0.1:2379"),
-            ("https://etcd-0.etcd:2379", "https://etcd-0.etcd:2379"),
-            ("http://[::1]:2379", "http://[::1]:2379"),
-        ] {
-            assert_eq!(parse_endpoint(text).as_deref(), Ok(expected));
-        }
-    }
-
-    #[test]
-    fn every_other_endpoint_says_what_is_wrong() {
-        for (text, expected) in [
-            ("", EndpointError::Malformed),
-            ("not a url", EndpointError::Malformed),
-            ("http://:2379", EndpointError::Malformed),
-            ("http://", EndpointError::Malformed),
-            ("127.0.0.1:2379", EndpointError::Scheme),
-            ("/etcd", EndpointError::Scheme),
-            ("etcd://etcd:2379", EndpointError::Scheme),
-            ("http://root:secret@etcd:2379", EndpointError::UserInfo),
-            ("http://etcd", EndpointError::NoPort),
-            ("http://etcd:0", EndpointError::NoPort),
-            ("http://etcd:99999", EndpointError::NoPort),
-            ("http://etcd:2379/v3", EndpointError::Path),
-            ("http://etcd:2379?a=b", EndpointError::Path),
-            ("http://etcd:2379#a", EndpointError::Path),
-        ] {
-            assert_eq!(parse_endpoint(text), Err(expected), "{text:?}");
-        }
-    }
 
     fn network(text: &str) -> IpNet {
         text.parse().unwrap()

@@ -12,7 +12,7 @@ use super::upkeep::{Notice, Put, Step, Upkeep};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connector, Link};
 use crate::contract::{Instance, Prefix};
-use crate::watch::source::Raw;
+use crate::watch::source::{Raw, Reason};
 use crate::watch::{Change, Update, Watch, decode};
 
 /// Many registrars that lost the same registry come back spread over this. With the connect, the grant and
@@ -183,7 +183,10 @@ impl Driver {
         let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
         if !quiet {
             self.complained = Some(Instant::now());
-            tracing::warn!(key = self.key, %error, "the registration is in trouble: trying again");
+            let keys = self.key.trim_end_matches(|c| c != '/');
+            let advice = Reason::of(&error.cause).advice("readwrite", keys);
+            let error = advice.map_or_else(|| error.to_string(), |advice| format!("{error}: {advice}"));
+            tracing::warn!(key = self.key, error, "the registration is in trouble: trying again");
         }
         if error.cause.is_lease_gone() {
             self.upkeep.lose_lease();
@@ -235,10 +238,13 @@ impl Driver {
                 tracing::warn!(key, "somebody wrote another address there: registering again");
             }
             Notice::WeightSet(weight) => tracing::info!(key, weight, "somebody set the weight: keeping it"),
-            Notice::Taken { lease } => tracing::warn!(
+            Notice::Taken { lease, theirs, ours } => tracing::warn!(
                 key,
                 lease = %Hex(lease),
-                "another process registered the same instance id: leaving the key to it until it goes"
+                %theirs,
+                %ours,
+                "another process registered the same instance id: leaving the key to it until it goes. Give each \
+                 process an instance id of its own"
             ),
         }
     }

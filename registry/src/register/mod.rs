@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::connect::{Connection, Connector};
+use crate::connect::{Connection, Connector, EndpointError, parse_endpoint};
 use crate::contract::{Prefix, Record, RecordError, check_segment};
 use crate::watch::watch_key;
 use driver::Driver;
@@ -71,6 +71,14 @@ pub enum RegistrationError {
     /// No endpoint of a registry.
     #[error("cannot register without an endpoint of a registry")]
     NoEndpoint,
+    /// An endpoint of the registry is none.
+    #[error("cannot register at {url:?}: it {error}")]
+    Endpoint {
+        /// What was given.
+        url: String,
+        /// Why it is none.
+        error: EndpointError,
+    },
     /// The TTL.
     #[error("cannot register with a TTL of {0:?}: expected whole seconds, at least {MIN_TTL:?}")]
     Ttl(Duration),
@@ -89,6 +97,9 @@ pub struct Registrar {
 impl Registrar {
     /// Starts to register, and keeps at it whatever happens to the registry. Must be called in a tokio
     /// runtime.
+    ///
+    /// # Errors
+    /// When no registry could take it: a name, an address, the TTL or an endpoint's URL is none.
     pub fn start(
         connection: Connection,
         prefix: Prefix,
@@ -97,6 +108,9 @@ impl Registrar {
         let registration = registration.checked()?;
         if connection.endpoints.is_empty() {
             return Err(RegistrationError::NoEndpoint);
+        }
+        for url in &connection.endpoints {
+            parse_endpoint(url).map_err(|error| RegistrationError::Endpoint { url: url.clone(), error })?;
         }
         let drain = registration.drain;
         let (stop, stopped) = oneshot::channel();

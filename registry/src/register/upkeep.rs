@@ -12,6 +12,7 @@
 //! made only if nothing stands there that we have not seen, or an operator's weight, or a process that
 //! replaced us while we were cut off, would be overwritten unseen.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::contract::{Instance, Record};
@@ -83,6 +84,10 @@ pub(super) enum Notice {
     Taken {
         /// Its lease.
         lease: i64,
+        /// The address that it registered.
+        theirs: SocketAddr,
+        /// The address that this process registered.
+        ours: SocketAddr,
     },
 }
 
@@ -221,7 +226,8 @@ impl Upkeep {
         let lease = instance.lease;
         if lease != 0 && Some(lease) != self.lease() && Some(lease) != self.former_lease {
             let was = std::mem::replace(&mut self.key, Key::Foreign);
-            return (was != Key::Foreign).then_some(Notice::Taken { lease });
+            let (theirs, ours) = (instance.record.address, self.record.address);
+            return (was != Key::Foreign).then_some(Notice::Taken { lease, theirs, ours });
         }
         if instance.record.address != self.record.address {
             self.key = Key::Missing;

@@ -14,7 +14,6 @@ use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
 use super::{Settings, Update};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError};
-use crate::contract::Prefix;
 use crate::status::Status;
 
 /// While the registry refuses us, until somebody changes a password or a role. Each login costs it some
@@ -383,7 +382,7 @@ impl<S: Source> Driver<S> {
             self.note("the registry compacted the history that the watch needs: listing again");
             return Input::Failed { reason };
         }
-        if let Some(advice) = advice(reason, self.decoder.prefix()) {
+        if let Some(advice) = reason.advice("read", &format!("{}/", self.decoder.prefix())) {
             trouble = format!("{trouble}: {advice}");
         }
         let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
@@ -444,19 +443,6 @@ impl Deadline {
         match self {
             Self::Quiet(at) | Self::Answer(at) => at,
         }
-    }
-}
-
-/// What a person has to do where waiting does not help.
-fn advice(reason: Reason, prefix: &Prefix) -> Option<String> {
-    match reason {
-        Reason::PermissionDenied => Some(format!(
-            "grant the user's role this part of the key space, as with \
-             `etcdctl role grant-permission ROLE read {prefix}/ --prefix=true`"
-        )),
-        Reason::UserMissing => Some(format!("configure a user who may read {prefix}/")),
-        Reason::LoginFailed => Some("correct the user's name or the password file".to_owned()),
-        _ => None,
     }
 }
 

@@ -95,8 +95,9 @@ fn an_address_that_somebody_wrote_there_is_overwritten() {
 fn a_key_that_another_process_took_is_left_to_it_until_it_goes() {
     let now = Instant::now();
     let mut registration = registered(now);
-    let taken = Notice::Taken { lease: 99 };
-    assert_eq!(registration.seen(Some(&stored(99, 1)), 11), Some(taken));
+    let (theirs, ours) = ("10.0.0.9:80".parse().unwrap(), "10.0.0.5:80".parse().unwrap());
+    let other = Instance { record: Record::new(theirs), ..stored(99, 1) };
+    assert_eq!(registration.seen(Some(&other), 11), Some(Notice::Taken { lease: 99, theirs, ours }));
     assert_eq!(registration.seen(Some(&stored(99, 1)), 12), None, "one notice");
     assert!(matches!(registration.step(now), Step::Sleep { .. }));
 
@@ -161,7 +162,7 @@ fn who_replaced_us_while_we_were_cut_off_keeps_the_key() {
     let Step::Put(put) = registration.step(later) else { panic!("nothing is put") };
     assert_eq!(put.seen, Some(10), "only over what we have seen");
     // The registry refuses, and shows what stands there.
-    assert_eq!(registration.seen(Some(&stored(99, 1)), 20), Some(Notice::Taken { lease: 99 }));
+    assert!(matches!(registration.seen(Some(&stored(99, 1)), 20), Some(Notice::Taken { lease: 99, .. })));
     assert!(matches!(registration.step(later), Step::Sleep { .. }));
 }
 

@@ -181,12 +181,12 @@ impl Stream for EtcdStream {
         match self.stream.message().await {
             Ok(Some(response)) => Ok(self.read(response.0)),
             Ok(None) => Err(self.error(Cause::Closed)),
-            Err(error) => Err(self.error(Cause::Etcd(error))),
+            Err(error) => Err(self.error(self.link.cause(error))),
         }
     }
 
     async fn ask_progress(&mut self) -> Result<(), CallError> {
-        self.stream.request_progress().await.map_err(|e| self.error(Cause::Etcd(e)))
+        self.stream.request_progress().await.map_err(|e| self.error(self.link.cause(e)))
     }
 }
 

@@ -56,6 +56,23 @@ impl Reason {
         matches!(self, Self::TokenRejected | Self::PermissionDenied | Self::UserMissing | Self::LoginFailed)
     }
 
+    /// What a person has to do where waiting does not help. `right`: what the user needs, as etcdctl calls it;
+    /// `keys`: how the keys begin on which it is needed.
+    pub fn advice(self, right: &str, keys: &str) -> Option<String> {
+        match self {
+            Self::PermissionDenied => Some(format!(
+                "grant the user's role this part of the key space, as with \
+                 `etcdctl role grant-permission ROLE {right} {keys} --prefix=true`"
+            )),
+            Self::UserMissing => {
+                let may = if right == "read" { "read" } else { "read and write" };
+                Some(format!("configure a user who may {may} {keys}"))
+            }
+            Self::LoginFailed => Some("correct the user's name or the password file".to_owned()),
+            _ => None,
+        }
+    }
+
     /// The reason of a failed call.
     pub fn of(cause: &Cause) -> Self {
         match cause {
