@@ -7,10 +7,15 @@
 //! # A backend that registers itself
 //!
 //! ```no_run
-//! use registry::{connect::Connection, contract::Prefix, register::{Registrar, Registration}};
+//! use registry::connect::{Connection, Tls, User};
+//! use registry::{contract::Prefix, register::{Registrar, Registration}};
 //!
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-//! let connection = Connection::to(["http://127.0.0.1:2379"]);
+//! let connection = Connection {
+//!     user: Some(User { name: "goods".into(), password_file: "/run/secrets/etcd-password".into() }),
+//!     tls: Some(Tls { ca: Some("/etc/goods/etcd-ca.pem".into()), ..Tls::default() }), // also cert and key
+//!     ..Connection::to(["https://etcd-1:2379", "https://etcd-2:2379"])
+//! }; // for an etcd without both: Connection::to(["http://127.0.0.1:2379"])
 //! let registration = Registration::new("goods", "goods-1", "10.0.0.5:80".parse()?);
 //! let registrar = Registrar::start(connection, Prefix::default(), registration)?;
 //! // ... serve requests until told to stop, then:

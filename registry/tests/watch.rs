@@ -220,6 +220,7 @@ async fn a_user_against_an_etcd_without_users_carries_on() -> Result<()> {
     let etcd = Etcd::start().await?;
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
     let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), "secret")?;
     let mut connection = plain(&etcd);
     connection.user =
         Some(registry::connect::User { name: "gateway".into(), password_file: file.path().to_owned() });

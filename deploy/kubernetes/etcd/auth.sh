@@ -9,6 +9,11 @@
 #   gateway  reads every registration
 #   goods    reads and writes the registrations of the service goods, and no other's
 #
+# An etcd with TLS wants https:// in ETCDCTL_ENDPOINTS, and the names of PEM files in these variables:
+#
+#   ETCDCTL_CACERT                 the authority that signed etcd's certificate, if the system does not know it
+#   ETCDCTL_CERT and ETCDCTL_KEY   a client's certificate and its key, if etcd demands one
+#
 # Root's password is set once. Change it with `etcdctl user passwd root`, then in the file.
 set -eu
 
@@ -31,13 +36,20 @@ password_of() {
   printf '%s' "$password"
 }
 
+# What etcdctl says of a certificate does not say how to name another.
+tls_hint() {
+  case $1 in
+    *x509* | *certificate* | *tls*) echo " (see ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY at the top of this script)" ;;
+  esac
+}
+
 # A read by quorum. While authentication is off, etcdctl ignores that it has a user.
 wait_for_etcd() {
   waited=0
   until answer=$(etcdctl get "$prefix" --limit=1 2>&1); do
     reason=$(printf '%s\n' "$answer" | tail -n 1)
-    [ "$waited" -lt "$wait_seconds" ] || fail "no read from etcd after $waited s: $reason"
-    echo "waiting for etcd: $reason"
+    [ "$waited" -lt "$wait_seconds" ] || fail "no read from etcd after $waited s: $reason$(tls_hint "$reason")"
+    echo "waiting for etcd: $reason$(tls_hint "$reason")"
     waited=$((waited + 2))
     sleep 2
   done
