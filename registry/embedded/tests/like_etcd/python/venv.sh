@@ -1,10 +1,10 @@
 #!/bin/bash
-# venv.sh DIRECTORY: a Python environment there with what requirements.txt names. Tests run side by side: the
-# first makes it, the others wait.
+# venv.sh DIRECTORY REQUIREMENTS: a Python environment there with what that file names. Tests run side by side:
+# the first makes it, the others wait.
 set -euo pipefail
 
 directory=$1
-requirements=$(dirname "$0")/requirements.txt
+requirements=$(dirname "$0")/$2
 
 fail() {
     echo "venv.sh: $1" >&2
