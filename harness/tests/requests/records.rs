@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
+use etcd_client::PutOptions;
 use harness::{
     backend::{Backend, Reply},
     etcd::{PREFIX, key},
     load::Load,
-    stack::{Endpoint, GatewayOptions},
+    stack::{Endpoint, GatewayOptions, Services},
+    wait::eventually,
 };
 use serde_json::json;
 
@@ -136,4 +138,41 @@ async fn records_that_were_bad_before_the_start_are_skipped_too() -> Result<()> 
 
 async fn skipped(fixture: &Fixture) -> Result<f64> {
     fixture.gateway.metric("leaseway_registry_skipped_records_total", &[]).await
+}
+
+/// Some registrars keep themselves registered by writing their key again and again, each time under a new lease.
+#[tokio::test]
+async fn a_put_that_changes_nothing_is_no_line_and_its_lease_and_revision_are_shown() -> Result<()> {
+    let (fixture, backend) = Fixture::with_goods().await?;
+    let is_put = |line: &str| line.contains("endpoint put");
+    fixture.gateway.process().wait_for_line(is_put, Duration::from_secs(10)).await?;
+    let puts = || fixture.gateway.process().lines().iter().filter(|line| is_put(line)).count();
+    let before = puts();
+    let mut client = fixture.etcd.client().await?;
+    let address = backend.address().to_string();
+    let mut last = (0, 0);
+    for _ in 0..20 {
+        let lease = client.lease_grant(60, None).await?.id();
+        let options = Some(PutOptions::new().with_lease(lease));
+        let answer = client.put(key("goods", "0"), address.as_str(), options).await?;
+        last = (lease, answer.header().context("no header")?.revision());
+    }
+    let (lease, revision) = (format!("{:x}", last.0), last.1);
+    let is_shown = |services: &Services| {
+        services.revision >= revision && services.endpoints("goods").iter().all(|e| e.lease == lease)
+    };
+    fixture.gateway.wait_services(is_shown).await?;
+    // A change that comes after them is a line, and theirs would be there by then.
+    fixture.etcd.put(&key("goods", "0"), json!({ "address": address, "weight": 2 }).to_string()).await?;
+    fixture
+        .gateway
+        .wait_services(|services| services.endpoints("goods").iter().all(|e| e.weight == 2))
+        .await?;
+    eventually("the change is a line", Duration::from_secs(10), async || {
+        ensure!(puts() > before, "there are {}", puts());
+        Ok(())
+    })
+    .await?;
+    assert_eq!(puts(), before + 1);
+    Ok(())
 }

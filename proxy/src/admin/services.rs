@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 
 use crate::config::Guard;
-use crate::directory::{Directory, Endpoints, Entry, Probe, Standing, State};
+use crate::directory::{Directory, Endpoints, Entry, Held, Probe, Standing, State};
 use crate::health::passive::NextTrial;
 use crate::health::traffic::LastFailure;
 
@@ -136,15 +136,16 @@ fn describe<'a>(entry: &'a Entry, setting: &Setting, now: Moment) -> Shown<'a> {
         Some(Doubt::Held { until }) => (None, Some(now.show(until))),
         None => (None, None),
     };
+    let Held { lease, revision } = entry.tenure.get();
     Shown {
         instance: &entry.endpoint.instance,
         address: entry.endpoint.address.to_string(),
         weight: entry.weight,
-        lease: format!("{:x}", entry.lease),
+        lease: format!("{lease:x}"),
         state: entry.state(),
         reason: entry.health.ejected.map(|why| why.as_str()),
         probe: entry.standing.probe(),
-        revision: entry.revision,
+        revision,
         in_flight: traffic.in_flight.count(),
         usual_latency_ms: traffic.latency.usual().map(|usual| usual.as_micros() as f64 / 1000.0),
         metadata: entry.metadata.as_deref(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use registry::contract::{Instance, Record};
@@ -41,10 +41,8 @@ pub struct Entry {
     pub endpoint: Arc<Endpoint>,
     /// Its share of requests; 0: nothing new.
     pub weight: u16,
-    /// The lease that holds its registration, 0 for none.
-    pub lease: i64,
-    /// The revision of its registration.
-    pub revision: i64,
+    /// What holds its registration.
+    pub tenure: Tenure,
     /// Whether that registration is still there.
     pub standing: Standing,
     /// When that registration vanished; none while it is there.
@@ -56,6 +54,37 @@ pub struct Entry {
     pub usable_since: Option<Instant>,
     /// What the registration says for people and policies; none if that is nothing.
     pub metadata: Option<Arc<BTreeMap<String, String>>>,
+}
+
+/// What holds a registration. All copies of an entry share it: a put that changes nothing else is shown by it
+/// alone, and the service need not be published for that. Registrars may write their keys as often as they like.
+#[derive(Debug, Clone)]
+pub struct Tenure(Arc<Mutex<Held>>);
+
+/// Lease and revision of a registration at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The lease that holds it, 0 for none.
+    pub lease: i64,
+    /// The revision of its last put.
+    pub revision: i64,
+}
+
+impl Tenure {
+    /// The tenure of a registration that was put so.
+    pub fn new(held: Held) -> Self {
+        Self(Arc::new(Mutex::new(held)))
+    }
+
+    /// As it is now.
+    pub fn get(&self) -> Held {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was put again, and says what it said.
+    pub(super) fn renew(&self, held: Held) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    }
 }
 
 /// What the registry says of a registration, and a probe of its endpoint where the registry says nothing.
@@ -148,6 +177,7 @@ impl Entry {
 
     /// Its registration as it last was.
     pub fn to_instance(&self) -> Instance {
+        let Held { lease, revision } = self.tenure.get();
         Instance {
             service: self.endpoint.service.clone(),
             id: self.endpoint.instance.clone(),
@@ -156,8 +186,8 @@ impl Entry {
                 weight: self.weight,
                 metadata: self.metadata.as_deref().cloned().unwrap_or_default(),
             },
-            lease: self.lease,
-            revision: self.revision,
+            lease,
+            revision,
         }
     }
 }
@@ -225,17 +255,8 @@ mod tests {
         let endpoint = Endpoint::new(1, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
         let (endpoint, health) = (Arc::new(endpoint), Health::default());
         let usable_since = None;
-        Entry {
-            endpoint,
-            weight,
-            lease: 7,
-            revision: 3,
-            standing,
-            vanished: None,
-            health,
-            usable_since,
-            metadata: None,
-        }
+        let tenure = Tenure::new(Held { lease: 7, revision: 3 });
+        Entry { endpoint, weight, tenure, standing, vanished: None, health, usable_since, metadata: None }
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use registry::contract::Instance;
+use registry::contract::{Instance, Record};
 use registry::watch::{Change, Update};
 
 use super::ring::Builder;
-use super::{Directory, Endpoint, Entry, Health, Probe, Rank, Service, Standing};
+use super::{Directory, Endpoint, Entry, Health, Held, Probe, Rank, Service, Standing, Tenure};
 use crate::config::{self, Initially};
 use crate::health::passive::panics;
 use crate::health::verdict::Finding;
@@ -46,6 +46,9 @@ pub struct Changed {
 pub enum Kind {
     /// It was written.
     Put,
+    /// It was written again and says what it said, though perhaps under another lease. Nothing follows from that,
+    /// so it is not published.
+    Renewed,
     /// It is there, unchanged, after its endpoint was in doubt.
     Confirmed,
     /// It is gone unannounced: its endpoint is suspect until [`Writer::remove`] or another put.
@@ -199,17 +202,45 @@ impl Writer {
     }
 
     fn list(&mut self, instance: Instance) -> Option<Changed> {
-        let known = self.entry(&instance.service, &instance.id).filter(|entry| shows(entry, &instance));
+        let known = self.entry(&instance.service, &instance.id).filter(|entry| says(entry, &instance));
         match known.map(|entry| entry.standing) {
-            Some(Standing::Registered) => None,
+            Some(Standing::Registered) => self.renew(&instance),
             Some(Standing::Suspect(_) | Standing::Stale(_)) => Some(self.put(instance, Kind::Confirmed)),
             None => Some(self.put(instance, Kind::Put)),
         }
     }
 
+    /// Notes another lease or revision of a registration that says what it said. None: it has neither.
+    fn renew(&self, instance: &Instance) -> Option<Changed> {
+        let Instance { service, id, lease, revision, .. } = instance;
+        let (lease, revision) = (*lease, *revision);
+        let entry = self.entry(service, id)?;
+        if entry.tenure.get() == (Held { lease, revision }) {
+            return None;
+        }
+        entry.tenure.renew(Held { lease, revision });
+        let endpoint = Some(entry.endpoint.clone());
+        let (service, instance) = (service.clone(), id.clone());
+        Some(Changed {
+            kind: Kind::Renewed,
+            service,
+            instance,
+            before: endpoint.clone(),
+            after: endpoint,
+            revision,
+            took_over: false,
+        })
+    }
+
     fn apply(&mut self, change: Change) -> Option<Changed> {
         match change {
             Change::Put(instance) => {
+                let known = self.entry(&instance.service, &instance.id);
+                let is_same =
+                    |entry: &Entry| entry.standing == Standing::Registered && says(entry, &instance);
+                if known.is_some_and(is_same) {
+                    return self.renew(&instance);
+                }
                 let took_over = self.takes_over(&instance);
                 Some(Changed { took_over, ..self.put(instance, Kind::Put) })
             }
@@ -220,9 +251,10 @@ impl Writer {
     /// Whoever holds the same lease is the same registrar, which may move.
     fn takes_over(&self, instance: &Instance) -> bool {
         self.entry(&instance.service, &instance.id).is_some_and(|entry| {
+            let lease = entry.tenure.get().lease;
             entry.standing == Standing::Registered
                 && entry.endpoint.address != instance.record.address
-                && (entry.lease != instance.lease || entry.lease == 0)
+                && (lease != instance.lease || lease == 0)
         })
     }
 
@@ -253,8 +285,7 @@ impl Writer {
         let entry = Entry {
             endpoint: endpoint.clone(),
             weight,
-            lease,
-            revision,
+            tenure: Tenure::new(Held { lease, revision }),
             standing,
             vanished: None,
             health,
@@ -436,13 +467,13 @@ impl Writer {
     }
 }
 
-/// Whether an entry says what the instance does.
-fn shows(entry: &Entry, instance: &Instance) -> bool {
-    // The revision alone would do, but for a registry that was emptied and counts anew.
-    entry.revision == instance.revision
-        && entry.lease == instance.lease
-        && entry.weight == instance.record.weight
-        && entry.endpoint.address == instance.record.address
+/// Whether an entry says what the instance does, be it by another put.
+fn says(entry: &Entry, instance: &Instance) -> bool {
+    let Record { address, weight, metadata } = &instance.record;
+    let known = entry.metadata.as_deref();
+    entry.endpoint.address == *address
+        && entry.weight == *weight
+        && known.map_or(metadata.is_empty(), |known| known == metadata)
 }
 
 #[cfg(test)]

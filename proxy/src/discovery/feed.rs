@@ -140,6 +140,10 @@ impl<R: FnOnce()> Feed<R> {
                 self.storer.changed();
                 self.log("endpoint deleted", &Changed { after: None, ..changed.clone() });
             }
+            Kind::Renewed => {
+                let (service, instance, revision) = (&**service, &**instance, changed.revision);
+                tracing::debug!(service, instance, revision, "endpoint renewed");
+            }
             Kind::Put | Kind::Confirmed => {
                 self.guard.registered(service, instance);
                 if changed.took_over && self.rivals.took(service, instance, now) {
@@ -257,7 +261,7 @@ impl<R: FnOnce()> Feed<R> {
         self.probes.stop(entry.endpoint.id);
         self.storer.changed();
         let key = self.prefix.key(service, instance);
-        let (address, revision) = (entry.endpoint.address.to_string(), entry.revision);
+        let (address, revision) = (entry.endpoint.address.to_string(), entry.tenure.get().revision);
         let service = &**service;
         tracing::info!(
             service,

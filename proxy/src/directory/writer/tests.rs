@@ -1,8 +1,7 @@
 use std::cell::Cell;
 
-use super::super::{Rank, State};
+use super::super::{Endpoints, Rank, State};
 use super::*;
-use registry::contract::Record;
 
 fn instance(service: &str, id: &str, address: &str, revision: i64) -> Instance {
     Instance {
@@ -363,4 +362,69 @@ fn one_that_is_to_be_proven_is_unhealthy_from_the_first_list_on() {
     writer.stage(put("a", "10.0.0.4:80", 9));
     publish(&mut writer);
     assert_eq!(ranks(&directory), [unproven; 3]);
+}
+
+/// What readers see at the moment, to be compared by identity.
+fn publication(directory: &Directory) -> Arc<Endpoints> {
+    directory.service("goods").unwrap().endpoints().clone()
+}
+
+#[test]
+fn a_put_that_changes_nothing_is_not_published_and_its_lease_and_revision_are_shown() {
+    let (directory, mut writer) = crate::directory::new(["goods"]);
+    writer.stage(reset(vec![instance("goods", "a", "10.0.0.1:80", 3)]));
+    publish(&mut writer);
+    let published = publication(&directory);
+    let again = Instance { lease: 8, ..instance("goods", "a", "10.0.0.1:80", 12) };
+    let changed = writer.stage(Update::Apply { changes: vec![Change::Put(again.clone())], revision: 12 });
+    assert_eq!(kinds(&changed), [(Kind::Renewed, "a")]);
+    publish(&mut writer);
+    assert!(Arc::ptr_eq(&published, &publication(&directory)));
+    assert_eq!(published.entries()[0].tenure.get(), Held { lease: 8, revision: 12 });
+    assert_eq!(published.entries()[0].to_instance(), again);
+    assert_eq!(directory.revision(), 12);
+
+    let listed = Instance { revision: 20, ..again };
+    let kinds_of = |changed: Vec<Changed>| changed.iter().map(|c| c.kind).collect::<Vec<_>>();
+    assert_eq!(kinds_of(writer.stage(reset(vec![listed.clone()]))), [Kind::Renewed]);
+    assert_eq!(kinds_of(writer.stage(reset(vec![listed]))), []);
+    publish(&mut writer);
+    assert!(Arc::ptr_eq(&published, &publication(&directory)));
+}
+
+#[test]
+fn a_put_that_changes_anything_is_published() {
+    let former = instance("goods", "a", "10.0.0.1:80", 3);
+    let zone = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+    let record = || former.record.clone();
+    let records = [
+        Record { weight: 2, ..record() },
+        Record { metadata: zone.clone(), ..record() },
+        Record { metadata: zone, weight: 0, ..record() },
+        Record::new("10.0.0.2:80".parse().unwrap()),
+    ];
+    let (directory, mut writer) = crate::directory::new(["goods"]);
+    writer.stage(reset(vec![former.clone()]));
+    publish(&mut writer);
+    for (revision, record) in (4..).zip(records) {
+        let published = publication(&directory);
+        let changed = Instance { record: record.clone(), revision, ..former.clone() };
+        let update = Update::Apply { changes: vec![Change::Put(changed.clone())], revision };
+        assert_eq!(kinds(&writer.stage(update)), [(Kind::Put, "a")], "{record:?}");
+        // Not shown before it is published.
+        assert_ne!(published.entries()[0].to_instance().revision, revision);
+        publish(&mut writer);
+        assert_eq!(publication(&directory).entries()[0].to_instance(), changed);
+    }
+}
+
+#[test]
+fn a_put_of_what_is_in_doubt_is_published_although_it_says_what_it_said() {
+    let (directory, mut writer) = crate::directory::new(["goods"]);
+    writer.stage(put("a", "10.0.0.1:80", 3));
+    writer.stage(delete("a", 4));
+    publish(&mut writer);
+    assert_eq!(kinds(&writer.stage(put("a", "10.0.0.1:80", 5))), [(Kind::Put, "a")]);
+    publish(&mut writer);
+    assert_eq!(standings(&directory), [("a".to_owned(), Standing::Registered)]);
 }

@@ -490,7 +490,9 @@ async fn an_ejected_endpoint_ranks_last_survives_a_list_and_returns() -> Result<
     let mut renewed = instances.clone();
     renewed.iter_mut().for_each(|instance| (instance.lease, instance.revision) = (8, 12));
     fixture.list(&renewed).await?;
-    fixture.eventually("the list is shown", |entries| entries.iter().all(|e| e.lease == 8)).await?;
+    fixture
+        .eventually("the list is shown", |entries| entries.iter().all(|e| e.tenure.get().lease == 8))
+        .await?;
     assert!(is_ejected(&fixture.entries()));
     let twice = "leaseway_ejections_total{reason=\"refused\",service=\"goods\"} 2";
     assert!(fixture.shows_metric(twice)?, "a trial failed");
