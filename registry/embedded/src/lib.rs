@@ -11,7 +11,8 @@
 //! as an etcd where it is off: whoever reaches the socket may do everything. All else is UNIMPLEMENTED.
 //!
 //! Maintenance calls of Go's client 3.4 to an endpoint that is written with its scheme fail: it sends the whole
-//! URL as `:authority`, which h2, below tonic, refuses. Without the scheme, and from 3.5 on, they work.
+//! URL as `:authority`, which h2, below tonic, refuses while it reads the head, without an option to pass it over.
+//! Without the scheme, and from 3.5 on, they work. The member's URL has a scheme all the same: clients parse it.
 //!
 //! Over HTTP/1, on the same port, it answers etcd's JSON gateway: programs alone, for a browser would let any page
 //! register an endpoint (see `json/door.rs`).

@@ -42,10 +42,12 @@ pub(crate) fn read(store: &Store, request: &PbRangeRequest) -> Found {
     let at = if request.revision > 0 { request.revision } else { revision };
     let order = order(request).unwrap_or(Order::AsStored);
     let limit = usize::try_from(request.limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX);
-    // One more tells whether there are more. To be sorted, all are needed.
+    // One more tells whether there are more. To be sorted, all are needed; but as in etcd, where no order is asked
+    // for and nothing filtered, it is the first keys that are then sorted.
     let wanted = match order {
         _ if request.count_only => 0,
         Order::AsStored => limit.saturating_add(1),
+        Order::By(_, SortOrder::None) if !is_filtered(request) => limit.saturating_add(1),
         Order::By(..) => usize::MAX,
     };
 
@@ -76,6 +78,16 @@ impl Found {
             count: i64::try_from(self.count).unwrap_or(i64::MAX),
         }
     }
+}
+
+fn is_filtered(request: &PbRangeRequest) -> bool {
+    let bounds = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ];
+    bounds.iter().any(|bound| *bound != 0)
 }
 
 fn is_wanted(record: &PbKeyValue, request: &PbRangeRequest) -> bool {

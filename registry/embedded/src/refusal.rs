@@ -43,6 +43,13 @@ pub(crate) enum Refusal {
     TooManyRequests,
     #[error("etcdserver: authentication is not enabled")]
     AuthNotEnabled,
+    /// Until etcd 3.5.9 and 3.4.26. Newer ones pass over a token while authentication is off; here the client
+    /// is told, because a login that means nothing is most often meant for another registry.
+    #[error("etcdserver: invalid auth token")]
+    InvalidToken,
+    /// The same in the answer to a request for a watch.
+    #[error("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token")]
+    InvalidTokenOfWatch,
     #[error("etcdserver: server stopped")]
     Stopped,
     #[error("mvcc: watcher range is empty")]
@@ -54,6 +61,9 @@ pub(crate) enum Refusal {
 impl Refusal {
     /// What it is counted as: its words, without who says them.
     pub fn reason(self) -> String {
+        if self == Self::InvalidTokenOfWatch {
+            return Self::InvalidToken.reason();
+        }
         let words = self.to_string();
         words.strip_prefix("etcdserver: ").map_or(words.clone(), str::to_owned)
     }
@@ -74,6 +84,7 @@ impl Refusal {
             Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
             Self::LeaseNotFound => Code::NotFound,
             Self::LeaseExists | Self::AuthNotEnabled => Code::FailedPrecondition,
+            Self::InvalidToken | Self::InvalidTokenOfWatch => Code::Unauthenticated,
             Self::Stopped => Code::Unavailable,
         }
     }

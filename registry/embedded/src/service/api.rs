@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -10,15 +11,18 @@ use etcd_client::proto::{PbClusterServer, PbKvServer, PbLeaseServer, PbMaintenan
 use tonic::{
     Code, Status,
     body::Body,
+    codec::CompressionEncoding,
     codegen::{BoxFuture, Service, http},
 };
 
 use super::{
-    Shared, auth::Auth, cluster::Cluster, kv::Kv, lease::Lease, maintenance::Maintenance, watch::Watch,
+    Shared, auth::Auth, cluster::Cluster, head, health::Health, kv::Kv, lease::Lease,
+    maintenance::Maintenance, watch::Watch,
 };
+use crate::refusal::Refusal;
 
 /// The largest message that etcd's transport takes by default: the largest write, and half a mebibyte.
-const MAX_MESSAGE: usize = 2 * 1024 * 1024;
+pub(super) const MAX_MESSAGE: usize = 2 * 1024 * 1024;
 
 type Answer = http::Response<Body>;
 
@@ -31,22 +35,41 @@ pub(crate) struct Api {
     cluster: PbClusterServer<Cluster>,
     maintenance: PbMaintenanceServer<Maintenance>,
     auth: Auth,
+    health: Health,
     shared: Arc<Shared>,
 }
 
 impl Api {
     pub fn new(shared: &Arc<Shared>) -> Self {
         let shared = || Arc::clone(shared);
+        // Each service is a type of its own.
+        macro_rules! with_limits {
+            ($server:expr) => {
+                $server
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .send_compressed(CompressionEncoding::Gzip)
+            };
+        }
         Self {
-            kv: PbKvServer::new(Kv(shared())).max_decoding_message_size(MAX_MESSAGE),
-            watch: PbWatchServer::new(Watch(shared())).max_decoding_message_size(MAX_MESSAGE),
-            lease: PbLeaseServer::new(Lease(shared())).max_decoding_message_size(MAX_MESSAGE),
-            cluster: PbClusterServer::new(Cluster(shared())).max_decoding_message_size(MAX_MESSAGE),
-            maintenance: PbMaintenanceServer::new(Maintenance(shared()))
-                .max_decoding_message_size(MAX_MESSAGE),
+            kv: with_limits!(PbKvServer::new(Kv(shared()))),
+            watch: with_limits!(PbWatchServer::new(Watch(shared()))),
+            lease: with_limits!(PbLeaseServer::new(Lease(shared()))),
+            cluster: with_limits!(PbClusterServer::new(Cluster(shared()))),
+            maintenance: with_limits!(PbMaintenanceServer::new(Maintenance(shared()))),
             auth: Auth(shared()),
+            health: Health(shared()),
             shared: shared(),
         }
+    }
+
+    /// What can be refused by the head alone.
+    fn check(&self, path: &str, headers: &http::HeaderMap) -> Result<(), Status> {
+        head::check_encoding(headers)?;
+        if head::looks_at_tokens(path) && head::has_token(headers) {
+            return Err(self.shared.refuse(Refusal::InvalidToken));
+        }
+        Ok(())
     }
 }
 
@@ -59,8 +82,13 @@ impl Service<http::Request<Body>> for Api {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let uri = request.uri().clone();
+        let refused = |status: Status| -> Self::Future { Box::pin(ready(Ok(status.into_http()))) };
+        if let Err(status) = self.check(uri.path(), request.headers()) {
+            return refused(status);
+        }
+        head::answer_in_kind(request.headers_mut());
         let answer = match uri.path().rsplit_once('/').map(|(service, _)| service) {
             Some("/etcdserverpb.KV") => self.kv.call(request),
             Some("/etcdserverpb.Watch") => self.watch.call(request),
@@ -68,7 +96,8 @@ impl Service<http::Request<Body>> for Api {
             Some("/etcdserverpb.Cluster") => self.cluster.call(request),
             Some("/etcdserverpb.Maintenance") => self.maintenance.call(request),
             Some("/etcdserverpb.Auth") => self.auth.call(request),
-            _ => Box::pin(std::future::ready(Ok(self.shared.unimplemented(uri.path()).into_http()))),
+            Some("/grpc.health.v1.Health") => self.health.call(request),
+            _ => refused(self.shared.unknown(uri.path())),
         };
         let shared = Arc::clone(&self.shared);
         Box::pin(async move { answer.await.map(|answer| in_etcds_words(&shared, answer, uri.path())) })
@@ -80,16 +109,26 @@ fn in_etcds_words(shared: &Shared, answer: Answer, path: &str) -> Answer {
     // A refusal that comes without any message has its status in the head.
     let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
     match status.code() {
-        Code::Unimplemented if status.message().is_empty() => shared.unimplemented(path).into_http(),
-        Code::OutOfRange => shared.too_large(&status).map_or(answer, Status::into_http),
+        Code::Unimplemented if status.message().is_empty() => shared.unknown(path).into_http(),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            shared.too_large(&status).map_or(answer, Status::into_http)
+        }
         _ => answer,
     }
 }
 
 /// What etcd says of a message that its transport does not take, if that is what tonic says here.
 pub(super) fn too_large(status: &Status) -> Option<Status> {
-    let sizes = status.message().strip_prefix("Error, decoded message length too large: found ")?;
-    let (found, _) = sizes.split_once(' ')?;
-    let text = format!("grpc: received message larger than max ({found} vs. {MAX_MESSAGE})");
+    let text = if let Some(sizes) =
+        status.message().strip_prefix("Error, decoded message length too large: found ")
+    {
+        let (found, _) = sizes.split_once(' ')?;
+        format!("grpc: received message larger than max ({found} vs. {MAX_MESSAGE})")
+    } else if status.message().starts_with("Error decompressing: size limit") {
+        // How much larger is not known: it was not decompressed any further.
+        format!("grpc: received message larger than max ({} vs. {MAX_MESSAGE})", MAX_MESSAGE + 1)
+    } else {
+        return None;
+    };
     Some(Status::resource_exhausted(text))
 }

@@ -9,11 +9,10 @@ use tonic::{
     Request, Response, Status,
     body::Body,
     codegen::{BoxFuture, http},
-    server::{Grpc, UnaryService},
+    server::UnaryService,
 };
-use tonic_prost::ProstCodec;
 
-use super::{Shared, header};
+use super::{Shared, grpc, header};
 use crate::refusal::Refusal;
 
 /// etcd counts changes of users and roles from here.
@@ -43,10 +42,10 @@ impl Auth {
         match request.uri().path() {
             "/etcdserverpb.Auth/AuthStatus" => {
                 let status = AuthStatus(Arc::clone(&self.0));
-                Box::pin(async { Ok(Grpc::new(ProstCodec::default()).unary(status, request).await) })
+                Box::pin(async { Ok(grpc().unary(status, request).await) })
             }
             "/etcdserverpb.Auth/Authenticate" => refused(self.0.refuse(Refusal::AuthNotEnabled)),
-            other => refused(self.0.unimplemented(other)),
+            other => refused(self.0.unknown(other)),
         }
     }
 }

@@ -28,7 +28,7 @@ impl PbKvService for Kv {
         &self,
         _: Request<PbRangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(self.0.unimplemented("RangeStream"))
+        Err(self.0.unknown("/etcdserverpb.KV/RangeStream"))
     }
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {

@@ -4,11 +4,14 @@
 mod api;
 mod auth;
 mod cluster;
+mod head;
+mod health;
 mod kv;
 mod lease;
 mod maintenance;
 mod news;
 mod session;
+mod unknown;
 mod watch;
 
 use std::{
@@ -18,7 +21,8 @@ use std::{
 
 use etcd_client::proto::PbResponseHeader;
 use tokio::sync::watch as signal;
-use tonic::Status;
+use tonic::{Status, codec::CompressionEncoding, server::Grpc};
+use tonic_prost::ProstCodec;
 
 pub(crate) use api::Api;
 pub(crate) use maintenance::VERSION;
@@ -69,13 +73,16 @@ impl Shared {
         refusal.into()
     }
 
-    /// Of a method, or of its path. Counted.
+    /// As [`unknown::unimplemented`], and counted.
     fn unimplemented(&self, method: &str) -> Status {
         self.memory.count_refusal("unimplemented".to_owned());
-        let method = method.rsplit('/').next().unwrap_or(method);
-        Status::unimplemented(format!(
-            "{method} is not implemented by Leaseway's embedded registry; an etcd cluster has it"
-        ))
+        unknown::unimplemented(method)
+    }
+
+    /// As [`unknown::unknown`], and counted.
+    fn unknown(&self, path: &str) -> Status {
+        self.memory.count_refusal("unimplemented".to_owned());
+        unknown::unknown(path)
     }
 
     /// What etcd says of a message that its transport does not take, if that is what tonic says here. Counted.
@@ -88,6 +95,18 @@ impl Shared {
 
 fn header(revision: i64) -> PbResponseHeader {
     PbResponseHeader { cluster_id: CLUSTER_ID, member_id: MEMBER_ID, revision, raft_term: TERM }
+}
+
+/// How the services are answered whose traits etcd-client does not have.
+fn grpc<A, Q>() -> Grpc<ProstCodec<A, Q>>
+where
+    A: prost::Message + 'static,
+    Q: prost::Message + Default + 'static,
+{
+    Grpc::new(ProstCodec::default())
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(api::MAX_MESSAGE)
 }
 
 /// Ends when the server stops.

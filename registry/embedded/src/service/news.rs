@@ -1,5 +1,7 @@
 //! What a watch stream tells, as etcd's messages.
 
+use std::iter;
+
 use etcd_client::{
     EventType,
     proto::{PbEvent, PbKeyValue, PbResponseHeader, PbWatchResponse},
@@ -45,12 +47,19 @@ pub(super) fn progress(watch_id: i64, header: PbResponseHeader) -> PbWatchRespon
     PbWatchResponse { header: Some(header), watch_id, ..Default::default() }
 }
 
-pub(super) fn responses(news: News) -> Vec<PbWatchResponse> {
+/// What there is to say of a piece of news, made as it is taken: a batch in fragments may be large, and a client
+/// that does not read must not hold more than one of them.
+pub(super) type Responses = Box<dyn Iterator<Item = PbWatchResponse> + Send>;
+
+pub(super) fn none() -> Responses {
+    Box::new(iter::empty())
+}
+
+pub(super) fn responses(news: News) -> Responses {
     match news {
-        News::Batch(batch) if batch.changes.is_empty() => Vec::new(),
-        News::Batch(batch) => batch_responses(&batch),
-        News::Compacted { watch, revision } => vec![compacted(watch, revision)],
-        News::Progress { revision } => vec![progress(NO_WATCH, header(revision))],
+        News::Batch(batch) => Box::new(Fragments { batch, told: 0 }),
+        News::Compacted { watch, revision } => Box::new(iter::once(compacted(watch, revision))),
+        News::Progress { revision } => Box::new(iter::once(progress(NO_WATCH, header(revision)))),
     }
 }
 
@@ -65,31 +74,37 @@ fn compacted(watch_id: i64, compact_revision: i64) -> PbWatchResponse {
     }
 }
 
-fn batch_responses(batch: &Batch) -> Vec<PbWatchResponse> {
-    let response = |events: Vec<PbEvent>, fragment: bool| PbWatchResponse {
-        header: Some(header(batch.through)),
-        watch_id: batch.watch,
-        fragment,
-        events,
-        ..Default::default()
-    };
-    let mut responses = Vec::with_capacity(1);
-    let mut events = Vec::with_capacity(batch.changes.len());
-    let mut bytes = 0;
-    for change in &batch.changes {
-        let event = event(change, batch);
-        if batch.in_fragments {
-            let size = event.encoded_len() + EVENT_OVERHEAD;
-            if !events.is_empty() && bytes + size >= FRAGMENT {
-                responses.push(response(std::mem::take(&mut events), true));
-                bytes = 0;
+/// A batch as one response, or as several if its watch wants that.
+struct Fragments {
+    batch: Batch,
+    /// How many of its changes have been told.
+    told: usize,
+}
+
+impl Iterator for Fragments {
+    type Item = PbWatchResponse;
+
+    fn next(&mut self) -> Option<PbWatchResponse> {
+        let Self { batch, told } = self;
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        for change in batch.changes.get(*told..)? {
+            let event = event(change, batch);
+            bytes += event.encoded_len() + EVENT_OVERHEAD;
+            if batch.in_fragments && !events.is_empty() && bytes >= FRAGMENT {
+                break;
             }
-            bytes += size;
+            events.push(event);
         }
-        events.push(event);
+        *told += events.len();
+        (!events.is_empty()).then(|| PbWatchResponse {
+            header: Some(header(batch.through)),
+            watch_id: batch.watch,
+            fragment: *told < batch.changes.len(),
+            events,
+            ..Default::default()
+        })
     }
-    responses.push(response(events, false));
-    responses
 }
 
 fn event(change: &Change, batch: &Batch) -> PbEvent {

@@ -30,30 +30,39 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     stream: StreamId,
     requests: Fuse<Streaming<PbWatchRequest>>,
+    /// Whether the client says that it has logged in.
+    has_token: bool,
     /// Told when there may be news.
     wake: Arc<Notify>,
     stopping: signal::Receiver<bool>,
     /// When quiet watches are told that they are.
     progress: Interval,
-    /// Answers that wait to be taken: those to one request, or the fragments of one batch.
+    /// Answers to requests that wait to be taken.
     answers: VecDeque<PbWatchResponse>,
+    /// What is left to say of the last piece of news.
+    news: news::Responses,
 }
 
 impl Session {
-    pub fn open(shared: Arc<Shared>, requests: Streaming<PbWatchRequest>) -> Result<Self, Refusal> {
+    pub fn open(
+        shared: Arc<Shared>,
+        requests: Streaming<PbWatchRequest>,
+        has_token: bool,
+    ) -> Result<Self, Refusal> {
         let wake = Arc::new(Notify::new());
         let stream = shared.ask(|registry| registry.open_stream(Arc::clone(&wake)))?;
         let stopping = shared.stopping.clone();
         let progress = with_jitter(shared.progress_interval);
         let requests = requests.fuse();
-        Ok(Self { shared, stream, requests, wake, stopping, progress, answers: VecDeque::new() })
+        let (answers, news) = (VecDeque::new(), news::none());
+        Ok(Self { shared, stream, requests, has_token, wake, stopping, progress, answers, news })
     }
 
     /// The next answer. As in etcd, a client that sends no more requests still hears: the stream ends when the
     /// client ends it, or the server stops.
     pub async fn next(&mut self) -> Option<Result<PbWatchResponse, Status>> {
         loop {
-            if let Some(answer) = self.answers.pop_front() {
+            if let Some(answer) = self.answers.pop_front().or_else(|| self.news.next()) {
                 return Some(Ok(answer));
             }
             // Requests come first, so that a stream that has ever more to tell can still be cancelled.
@@ -101,6 +110,9 @@ impl Session {
         let mut revision = 0;
         let created = self.shared.ask(|registry| {
             revision = registry.revision();
+            if self.has_token {
+                return Err(Refusal::InvalidTokenOfWatch);
+            }
             registry.create_watch(self.stream, wanted)
         });
         self.answers.push_back(news::created(created, header(revision)));
@@ -114,10 +126,9 @@ impl Session {
     }
 
     fn fetch_news(&mut self) -> bool {
-        let news = self.shared.locked().next_news(self.stream);
-        let is_any = news.is_some();
-        self.answers.extend(news.into_iter().flat_map(news::responses));
-        is_any
+        let Some(news) = self.shared.locked().next_news(self.stream) else { return false };
+        self.news = news::responses(news);
+        true
     }
 
     fn tell_quiet_watches(&mut self) {

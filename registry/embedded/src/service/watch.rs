@@ -6,7 +6,7 @@ use etcd_client::proto::{PbWatchRequest, PbWatchResponse, PbWatchService};
 use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Shared, session::Session};
+use super::{Shared, head::has_token, session::Session};
 
 #[derive(Clone, Debug)]
 pub(super) struct Watch(pub Arc<Shared>);
@@ -19,7 +19,8 @@ impl PbWatchService for Watch {
         &self,
         request: Request<Streaming<PbWatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let session = Session::open(Arc::clone(&self.0), request.into_inner())?;
+        let has_token = has_token(request.metadata().as_ref());
+        let session = Session::open(Arc::clone(&self.0), request.into_inner(), has_token)?;
         let answers = stream::unfold(session, async |mut session| Some((session.next().await?, session)));
         Ok(Response::new(Box::pin(answers)))
     }

@@ -3,11 +3,12 @@
 use super::Wanted;
 use crate::store::{Change, Store};
 
-/// A batch is closed once it holds so many changes or so many bytes: other watches wait for their turn, a
-/// client's limit on messages (4 MiB in many languages) must not be met, and this is what a client that does
-/// not read holds. A revision is never divided.
-const ENOUGH_CHANGES: usize = 1_000;
-const ENOUGH_BYTES: usize = 128 * 1024;
+/// A batch is closed once it holds so many revisions, as in etcd: other watches wait for their turn. A revision
+/// is never divided.
+const ENOUGH_REVISIONS: usize = 1_000;
+/// One that is sent in one piece is also closed once it holds so many bytes. In etcd it is not, and a client whose
+/// messages may have 4 MiB, as in many languages, could not catch up: another revision of 1.5 MiB still fits.
+const ENOUGH_BYTES: usize = 2 * 1024 * 1024;
 /// How many changes are looked at in one turn: the store is locked meanwhile.
 const ENOUGH_LOOKED_AT: usize = 10_000;
 
@@ -22,6 +23,7 @@ pub(crate) struct Batch {
     pub in_fragments: bool,
     /// The oldest revision that could be read when the batch was made.
     pub compacted: i64,
+    revisions: usize,
     bytes: usize,
     looked_at: usize,
 }
@@ -36,6 +38,7 @@ impl Batch {
             with_previous: wanted.previous,
             in_fragments: wanted.fragments,
             compacted: store.compacted(),
+            revisions: 0,
             bytes: 0,
             looked_at: 0,
         };
@@ -45,18 +48,20 @@ impl Batch {
                 break;
             }
             batch.looked_at += commit.changes.len();
+            let before = batch.changes.len();
             commit
                 .changes
                 .iter()
                 .filter(|change| wanted.includes(change))
                 .for_each(|change| batch.push(change));
+            batch.revisions += usize::from(batch.changes.len() > before);
         }
         batch
     }
 
     fn is_enough(&self) -> bool {
-        self.changes.len() >= ENOUGH_CHANGES
-            || self.bytes >= ENOUGH_BYTES
+        self.revisions >= ENOUGH_REVISIONS
+            || (self.bytes >= ENOUGH_BYTES && !self.in_fragments)
             || self.looked_at >= ENOUGH_LOOKED_AT
     }
 

@@ -14,4 +14,5 @@ mod lifetime;
 mod metrics;
 mod python;
 mod raw;
+mod refused;
 mod subject;

@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use prost::Message;
-use tonic::{Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use tonic::{
+    Code, Request, Response, Status, client::Grpc, codec::CompressionEncoding,
+    codegen::http::uri::PathAndQuery, transport::Channel,
+};
 use tonic_prost::ProstCodec;
 
 /// Calls a method (`KV/Range`); what it answers or refuses.
@@ -11,11 +14,41 @@ where
     Q: Message + 'static,
     A: Message + Default + 'static,
 {
-    let path = PathAndQuery::try_from(format!("/etcdserverpb.{method}")).expect("a method is a path");
+    let path = format!("/etcdserverpb.{method}");
+    Ok(exchange(channel, &path, Request::new(request), Compression::None).await?.into_inner())
+}
+
+/// What a client does about compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    /// Takes gzip, sends none.
+    Accepted,
+    /// Takes and sends gzip.
+    Sent,
+}
+
+/// Asks for a path, with the request's metadata.
+pub async fn exchange<Q, A>(
+    channel: &Channel,
+    path: &str,
+    request: Request<Q>,
+    compression: Compression,
+) -> Result<Response<A>, Status>
+where
+    Q: Message + 'static,
+    A: Message + Default + 'static,
+{
+    let path = PathAndQuery::try_from(path).expect("a method is a path");
     let mut client = Grpc::new(channel.clone()).max_decoding_message_size(usize::MAX);
+    if compression != Compression::None {
+        client = client.accept_compressed(CompressionEncoding::Gzip);
+    }
+    if compression == Compression::Sent {
+        client = client.send_compressed(CompressionEncoding::Gzip);
+    }
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let answer = client.unary(Request::new(request), path, ProstCodec::<Q, A>::default()).await?;
-    Ok(answer.into_inner())
+    client.unary(request, path, ProstCodec::<Q, A>::default()).await
 }
 
 /// A refusal as code and text.

@@ -148,9 +148,9 @@ fn a_large_past_comes_in_batches_and_other_watches_between_them() {
 }
 
 #[test]
-fn a_batch_is_small_in_bytes_but_never_divides_a_revision() {
+fn a_batch_in_one_piece_is_small_in_bytes_but_never_divides_a_revision() {
     let mut scene = scene(100);
-    let large = "x".repeat(400 * 1024);
+    let large = "x".repeat(1200 * 1024);
     for _ in 0..3 {
         for key in ["a1", "a2"] {
             scene.store.put(key.into(), large.clone().into(), 0);
@@ -161,6 +161,8 @@ fn a_batch_is_small_in_bytes_but_never_divides_a_revision() {
     for revision in 1..=3 {
         assert_eq!(scene.batch(), (0, vec![revision; 2], revision));
     }
+    scene.create(Wanted { start_revision: START + 1, fragments: true, ..prefix("a") }).unwrap();
+    assert_eq!(scene.batch(), (1, vec![1, 1, 2, 2, 3, 3], 3), "in fragments it may be large");
 }
 
 #[test]

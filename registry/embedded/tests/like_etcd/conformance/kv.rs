@@ -106,6 +106,23 @@ pub async fn ranges_are_sorted_as_asked(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+pub async fn a_limit_without_an_order_cuts_before_it_sorts(scene: &mut Scene) -> Result<()> {
+    // By key a to e, by value the other way round.
+    for (name, value) in [("a", "5"), ("b", "4"), ("c", "3"), ("d", "2"), ("e", "1")] {
+        scene.put(name, value).await?;
+    }
+    let first = scene.revision().await? - 4;
+    let options = |order| GetOptions::new().with_prefix().with_sort(SortTarget::Value, order).with_limit(2);
+    // Of two that are asked for, three are looked at.
+    assert_eq!(scene.names("", options(SortOrder::None)).await?.concat(), "cb");
+    assert_eq!(scene.names("", options(SortOrder::Ascend)).await?.concat(), "ed");
+    let filtered = options(SortOrder::None).with_min_mod_revision(first);
+    assert_eq!(scene.names("", filtered).await?.concat(), "ed", "what is filtered is looked at as a whole");
+    let answer = scene.client.get(scene.key(""), Some(options(SortOrder::None))).await?;
+    assert_eq!((answer.more(), answer.count()), (true, 5));
+    Ok(())
+}
+
 pub async fn filters_on_revisions_leave_the_count_alone(scene: &mut Scene) -> Result<()> {
     let created = scene.put_all(&["a", "b", "c", "d"]).await?;
     let changed = scene.put("a", "again").await?;

@@ -1,17 +1,24 @@
-use anyhow::Result;
+use anyhow::{Context, Result};
 use etcd_client::{
     Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp,
     proto::{
-        PbAuthenticateRequest, PbAuthenticateResponse, PbCompare, PbPutRequest, PbPutResponse,
-        PbRangeRequest, PbRangeResponse, PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
+        PbAlarmRequest, PbAuthenticateRequest, PbAuthenticateResponse, PbCompactionRequest, PbCompare,
+        PbDeleteRequest, PbLeaseGrantRequest, PbLeaseRevokeRequest, PbLeaseTimeToLiveRequest, PbPutRequest,
+        PbPutResponse, PbRangeRequest, PbRangeResponse, PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
+        PbWatchResponse,
     },
 };
+use futures_util::{StreamExt, stream};
 use prost::Message;
-use tonic::{Code, Status};
+use tonic::{
+    Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, metadata::MetadataValue,
+    transport::Channel,
+};
+use tonic_prost::ProstCodec;
 
 use super::{Scene, invalid, refused};
 use crate::{
-    raw::{call, refusal},
+    raw::{Compression, call, exchange, refusal},
     subject::Release,
 };
 
@@ -208,12 +215,111 @@ pub async fn a_message_has_a_size(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-pub async fn an_unknown_method_is_unimplemented(scene: &mut Scene) -> Result<()> {
-    for method in ["KV/Nothing", "Nothing/Nothing"] {
-        let answer = call::<_, PbRangeResponse>(&scene.channel, method, PbRangeRequest::default()).await;
-        assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
+pub async fn what_is_unknown_is_named(scene: &mut Scene) -> Result<()> {
+    let unimplemented = |text: &str| (Code::Unimplemented, text.to_owned());
+    let malformed = |text: &str| (Code::ResourceExhausted, text.to_owned());
+    let cases = [
+        ("/etcdserverpb.KV/Nothing", unimplemented("unknown method Nothing for service etcdserverpb.KV")),
+        ("/etcdserverpb.Auth/Nothing", unimplemented("unknown method Nothing for service etcdserverpb.Auth")),
+        ("/v3lockpb.Lock/Nothing", unimplemented("unknown method Nothing for service v3lockpb.Lock")),
+        ("/some.Service/Some", unimplemented("unknown service some.Service")),
+        ("/a/b/c", unimplemented("unknown service a/b")),
+        ("/nothing", malformed("malformed method name: \"/nothing\"")),
+    ];
+    for (path, expected) in cases {
+        let answer = exchange::<_, ()>(&scene.channel, path, Request::new(()), Compression::None).await;
+        assert_eq!(refusal(&answer.unwrap_err()), expected, "{path}");
     }
     Ok(())
+}
+
+pub async fn a_made_up_token_is_refused(scene: &mut Scene) -> Result<()> {
+    let (release, key) = (scene.release, scene.key("a").into_bytes());
+    let range = PbRangeRequest { key: key.clone(), ..Default::default() };
+    let put = PbPutRequest { key: key.clone(), ..Default::default() };
+    let delete = PbDeleteRequest { key, ..Default::default() };
+    let grant = PbLeaseGrantRequest { ttl: 60, id: 0 };
+    let invalid = Some((Code::Unauthenticated, "etcdserver: invalid auth token".to_owned()));
+    for name in ["token", "authorization"] {
+        let with = Tokened { channel: &scene.channel, name };
+        let refused = [
+            with.call("KV/Range", range.clone()).await,
+            with.call("KV/Put", put.clone()).await,
+            with.call("KV/DeleteRange", delete.clone()).await,
+            with.call("KV/Txn", PbTxnRequest::default()).await,
+            with.call("KV/Compact", PbCompactionRequest { revision: 1, physical: false }).await,
+            with.call("Lease/LeaseGrant", grant).await,
+            with.call("Lease/LeaseRevoke", PbLeaseRevokeRequest { id: 1 }).await,
+        ];
+        assert_eq!(refused, std::array::from_fn(|_| invalid.clone()));
+        if release != Release::V3_4 {
+            // There the alarm is refused in other words, and the status is not there.
+            let refused = [
+                with.call("Maintenance/Alarm", PbAlarmRequest::default()).await,
+                with.call("Auth/AuthStatus", ()).await,
+            ];
+            assert_eq!(refused, [invalid.clone(), invalid.clone()]);
+        }
+        let answered = [
+            with.call("Lease/LeaseTimeToLive", PbLeaseTimeToLiveRequest { id: 1, keys: true }).await,
+            with.call("Lease/LeaseLeases", ()).await,
+            with.call("Cluster/MemberList", ()).await,
+            with.call("Maintenance/Status", ()).await,
+        ];
+        assert_eq!(answered, [const { None }; 4]);
+    }
+    Ok(())
+}
+
+/// Calls that carry a token, under this name.
+struct Tokened<'a> {
+    channel: &'a Channel,
+    name: &'static str,
+}
+
+impl Tokened<'_> {
+    /// What is refused; none if it is answered.
+    async fn call(&self, method: &str, message: impl Message + 'static) -> Option<(Code, String)> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert(self.name, MetadataValue::from_static("made-up"));
+        let path = format!("/etcdserverpb.{method}");
+        let answer = exchange::<_, ()>(self.channel, &path, request, Compression::None).await;
+        answer.err().map(|status| refusal(&status))
+    }
+}
+
+pub async fn a_watch_with_a_made_up_token_is_cancelled(scene: &mut Scene) -> Result<()> {
+    let create = WatchRequest { create: Some(WatchCreateRequest { key: scene.key("a").into_bytes() }) };
+    // The stream stays open until it is answered.
+    let mut request = Request::new(stream::iter([create]).chain(stream::pending()));
+    request.metadata_mut().insert("token", MetadataValue::from_static("made-up"));
+    let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
+    let codec = ProstCodec::<WatchRequest, PbWatchResponse>::default();
+    let mut client = Grpc::new(scene.channel.clone());
+    client.ready().await?;
+    let answer = client.streaming(request, path, codec).await?.into_inner().message().await?;
+    let answer = answer.context("no answer")?;
+    assert!(answer.created && answer.canceled);
+    let unauthenticated = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token";
+    let expected = match scene.release {
+        Release::V3_4 | Release::Embedded => (-1, unauthenticated),
+        // Later ones say why.
+        Release::V3_5 => (0, "rpc error: code = PermissionDenied desc = etcdserver: permission denied"),
+    };
+    assert_eq!((answer.watch_id, answer.cancel_reason.as_str()), expected);
+    Ok(())
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WatchRequest {
+    #[prost(message, optional, tag = "1")]
+    create: Option<WatchCreateRequest>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WatchCreateRequest {
+    #[prost(bytes, tag = "1")]
+    key: Vec<u8>,
 }
 
 pub async fn authentication_is_off(scene: &mut Scene) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What etcd does, case by case, asserted of real etcds and of the embedded registry alike.
 
 mod cluster;
+mod encoding;
 mod kv;
 mod lease;
 mod malformed;
@@ -58,6 +59,7 @@ const CASES: &[(&str, Case)] = cases! {
         a_limit_says_whether_there_is_more_and_how_many_in_all,
         keys_only_and_count_only_leave_the_rest_out,
         ranges_are_sorted_as_asked,
+        a_limit_without_an_order_cuts_before_it_sorts,
         filters_on_revisions_leave_the_count_alone,
         a_past_revision_is_read_as_it_was,
         a_put_says_what_was_there,
@@ -85,6 +87,8 @@ const CASES: &[(&str, Case)] = cases! {
     watch:
         it_tells_what_comes_in_order,
         it_tells_of_the_past_first,
+        what_is_caught_up_comes_a_thousand_revisions_at_a_time,
+        a_large_past_comes_in_fragments,
         it_filters_and_says_what_was_there,
         a_transaction_comes_at_once_and_in_its_order,
         what_is_deleted_and_put_at_once_was_nothing_before,
@@ -108,10 +112,17 @@ const CASES: &[(&str, Case)] = cases! {
         what_no_client_sends_is_survived,
         the_largest_write_is_a_mebibyte_and_a_half,
         a_message_has_a_size,
-        an_unknown_method_is_unimplemented,
-        authentication_is_off;
+        what_is_unknown_is_named,
+        authentication_is_off,
+        a_made_up_token_is_refused,
+        a_watch_with_a_made_up_token_is_cancelled;
+    encoding:
+        gzip_is_answered_with_gzip_and_nothing_else_is,
+        a_compressed_message_has_a_size,
+        another_encoding_is_refused;
     cluster:
-        it_is_one_healthy_member;
+        it_is_one_healthy_member,
+        it_says_that_it_serves;
 };
 
 /// All cases, one after another: some count revisions.

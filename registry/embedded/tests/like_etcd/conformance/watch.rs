@@ -1,8 +1,9 @@
 use anyhow::{Context, Result, bail, ensure};
 use etcd_client::{
-    Compare, CompareOp, DeleteOptions, Event, EventType, Txn, TxnOp, WatchFilterType, WatchOptions,
+    Compare, CompareOp, DeleteOptions, Error, Event, EventType, Txn, TxnOp, WatchFilterType, WatchOptions,
     WatchResponse, WatchStream,
 };
+use tonic::Code;
 
 use super::{Scene, revision};
 use crate::subject::Release;
@@ -86,6 +87,51 @@ pub async fn it_tells_of_the_past_first(scene: &mut Scene) -> Result<()> {
         events.iter().filter_map(|event| event.kv()).map(|kv| kv.mod_revision() - first).collect();
     let expected: Vec<_> = (1..1_500).filter(|n| (n + 1) % 3 != 0).chain([1_500]).collect();
     assert_eq!(found, expected);
+    Ok(())
+}
+
+pub async fn what_is_caught_up_comes_a_thousand_revisions_at_a_time(scene: &mut Scene) -> Result<()> {
+    let value = "x".repeat(300);
+    let first = scene.put("a", &value).await?;
+    for _ in 1..1_100 {
+        scene.put("a", &value).await?;
+    }
+    let mut stream = watch(scene, "a", WatchOptions::new().with_start_revision(first)).await?;
+    created(&mut stream).await?;
+    let counts = [next(&mut stream).await?.events().len(), next(&mut stream).await?.events().len()];
+    assert_eq!(counts, [1_000, 100]);
+    Ok(())
+}
+
+pub async fn a_large_past_comes_in_fragments(scene: &mut Scene) -> Result<()> {
+    let large = "x".repeat(900 << 10);
+    let first = scene.put("a", &large).await?;
+    for _ in 1..6 {
+        scene.put("a", &large).await?;
+    }
+    let options = || WatchOptions::new().with_start_revision(first);
+    let mut stream = watch(scene, "a", options().with_fragment()).await?;
+    created(&mut stream).await?;
+    let mut parts = Vec::new();
+    for _ in 0..3 {
+        let answer = next(&mut stream).await?;
+        parts.push((answer.events().len(), answer.0.fragment));
+    }
+    assert_eq!(parts, [(2, true), (2, true), (2, false)]);
+
+    let mut stream = watch(scene, "a", options()).await?;
+    created(&mut stream).await?;
+    match scene.release {
+        // A client that takes 4 MiB can catch up.
+        Release::Embedded => {
+            let parts = [next(&mut stream).await?.events().len(), next(&mut stream).await?.events().len()];
+            assert_eq!(parts, [3, 3]);
+        }
+        Release::V3_4 | Release::V3_5 => {
+            let Err(Error::GRpcStatus(status)) = stream.message().await else { bail!("5 MiB were taken") };
+            assert_eq!(status.code(), Code::OutOfRange);
+        }
+    }
     Ok(())
 }
 

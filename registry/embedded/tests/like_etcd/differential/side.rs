@@ -104,15 +104,9 @@ impl Side {
     pub async fn perform(&mut self, operation: &Operation) -> Result<Answer> {
         match operation {
             Operation::Range(range) => {
-                let sort_target = range.sort.1;
                 let request = self.range(range);
-                self.call("KV/Range", request, |side, answer: &mut PbRangeResponse| {
-                    side.plain_range(answer);
-                    if sort_target != 0 {
-                        answer.kvs.sort_by(|a, b| a.key.cmp(&b.key)); // among equals any order will do
-                    }
-                })
-                .await
+                self.call("KV/Range", request, |side, answer: &mut PbRangeResponse| side.plain_range(answer))
+                    .await
             }
             Operation::Put(put) => {
                 let request = self.put(put);
