@@ -34,6 +34,9 @@ for_test() {
     need etcdctl etcd-client
     need haproxy haproxy          # harness: in front of two gateways
     need python3 python3
+    need go golang-go
+    # etcd's client in Go, for the registrar of docs/registrars.md.
+    [ -d /usr/share/gocode/src/go.etcd.io/etcd/clientv3 ] || missing+=(golang-etcd-server-dev)
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) # deploy/check.sh
 }
 

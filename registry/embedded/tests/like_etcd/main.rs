@@ -9,6 +9,7 @@ mod conformance;
 mod differential;
 mod etcdctl;
 mod follow;
+mod go;
 mod json;
 mod lifetime;
 mod metrics;
