@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use harness::load::Load;
 use harness::process::Signal;
+use harness::stack::{Gateway, GatewayOptions, Goods, Services};
 use harness::wait::eventually;
 
 use crate::{PATIENCE, assert_none_failed, stack_of};
@@ -36,13 +37,35 @@ async fn a_successor_takes_over_without_a_failed_or_refused_request() -> Result<
     assert_eq!(stack.gateway.get("/").await?.status, 200);
 
     successor.wait_for_line(|line| line.contains(READY), PATIENCE).await?;
-    for (which, lines) in [("old", stack.gateway.process().lines()), ("new", successor.lines())] {
-        // Of requests alone: some may have met the end of the load.
-        let of_requests = |line: &&String| line.contains("\"message\":\"request\"");
-        let is_bad = |line: &&String| line.contains("WARN") || line.contains("ERROR");
-        let bad: Vec<_> = lines.iter().filter(|line| is_bad(line) && !of_requests(line)).collect();
-        assert!(bad.is_empty(), "an upgrade that goes well, the {which} process: {bad:#?}");
-    }
+    assert_nothing_bad("the old process", &stack.gateway.process().lines());
+    assert_nothing_bad("the new process", &successor.lines());
+    Ok(())
+}
+
+/// Of an upgrade that goes well. Requests do not count: some may have met the end of the load.
+fn assert_nothing_bad(which: &str, lines: &[String]) {
+    let of_requests = |line: &&String| line.contains("\"message\":\"request\"");
+    let is_bad = |line: &&String| line.contains("WARN") || line.contains("ERROR");
+    let bad: Vec<_> = lines.iter().filter(|line| is_bad(line) && !of_requests(line)).collect();
+    assert!(bad.is_empty(), "{which}: {bad:#?}");
+}
+
+#[tokio::test]
+async fn an_embedded_registry_is_handed_over_without_a_warning() -> Result<()> {
+    let mut gateway = Gateway::start_with_registry(GatewayOptions::default()).await?;
+    let registry = format!("http://{}", gateway.registry_address()?);
+    let _goods = Goods::start(&registry, "goods-1", &[]).await?;
+    gateway.wait_instances("goods", &["goods-1"]).await?;
+    let successor = gateway.successor()?;
+    wait_awaited(&gateway).await?;
+    gateway.process().signal(Signal::SIGQUIT)?;
+    successor.wait_for_line(|line| line.contains(READY), PATIENCE).await?;
+    assert_eq!(gateway.wait_exit(HANDOVER).await?.code(), Some(0));
+    // The registrar has been heard again by then.
+    let all_up = |services: &Services| services.endpoints("goods").iter().all(|e| e.state == "up");
+    gateway.wait_services(|services| !services.endpoints("goods").is_empty() && all_up(services)).await?;
+    assert_nothing_bad("the old process", &gateway.process().lines());
+    assert_nothing_bad("the new process", &successor.lines());
     Ok(())
 }
 
@@ -63,7 +86,7 @@ async fn without_a_running_gateway_an_upgrade_fails_and_says_so_once() -> Result
     Ok(())
 }
 
-async fn wait_awaited(gateway: &harness::stack::Gateway) -> Result<()> {
+async fn wait_awaited(gateway: &Gateway) -> Result<()> {
     eventually("the successor asks for the sockets", PATIENCE, async || {
         ensure!(gateway.is_awaited(), "there is no upgrade socket");
         Ok(())

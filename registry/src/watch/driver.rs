@@ -379,29 +379,42 @@ impl<S: Source> Driver<S> {
 
     fn lose(&mut self, reason: Reason, mut trouble: String) -> Input {
         if reason == Reason::Compacted {
-            self.note("the registry compacted the history that the watch needs: listing again");
+            // A list makes up for it.
+            let trouble = "the registry compacted the history that the watch needs: listing again";
+            tracing::info!("{trouble}");
+            self.status.send_modify(|s| s.trouble = Some(trouble.to_owned()));
             return Input::Failed { reason };
         }
         if let Some(advice) = reason.advice("read", &format!("{}/", self.decoder.prefix())) {
             trouble = format!("{trouble}: {advice}");
         }
-        let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
-        if !quiet {
-            self.complained = Some(Instant::now());
-            if self.status.borrow().synced {
-                tracing::warn!(trouble, "lost touch with the registry: trying again, what is known stays");
-            } else {
-                tracing::warn!(
-                    trouble,
-                    "the registry has not been read yet, nothing is known from it: trying again"
-                );
-            }
-        }
+        self.complain(reason, &trouble);
         self.status.send_modify(|s| {
             s.failures += 1;
             s.trouble = Some(trouble);
         });
         Input::Failed { reason }
+    }
+
+    fn complain(&mut self, reason: Reason, trouble: &str) {
+        if reason == Reason::Stopped && self.status.borrow().live {
+            // Its restart, or its successor's start. If it stays away, the next call fails otherwise.
+            tracing::info!(trouble, "the registry's server was stopped: connecting again");
+            return;
+        }
+        let quiet = self.complained.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL);
+        if quiet {
+            return;
+        }
+        self.complained = Some(Instant::now());
+        if self.status.borrow().synced {
+            tracing::warn!(trouble, "lost touch with the registry: trying again, what is known stays");
+        } else {
+            tracing::warn!(
+                trouble,
+                "the registry has not been read yet, nothing is known from it: trying again"
+            );
+        }
     }
 
     /// Says why a list is read again.

@@ -241,7 +241,9 @@ impl Machine {
             // in a loop.
             Reason::Compacted | Reason::TooLong => self.wait(None, Link::Keep),
             Reason::PermissionDenied | Reason::UserMissing | Reason::LoginFailed => self.refuse(next),
-            Reason::TokenRejected | Reason::NoLeader | Reason::Other => self.wait(next, Link::Renew),
+            Reason::TokenRejected | Reason::NoLeader | Reason::Stopped | Reason::Other => {
+                self.wait(next, Link::Renew)
+            }
         }
     }
 

@@ -26,12 +26,14 @@ pub enum Reason {
     NoLeader,
     /// The answer is longer than what is taken.
     TooLong,
+    /// The server has stopped in order: it, or another, will be back.
+    Stopped,
     /// Anything else: a member that is down, a deadline, a text that is not known.
     Other,
 }
 
 /// Each text, and what it means.
-const TEXTS: [(&str, Reason); 9] = [
+const TEXTS: [(&str, Reason); 10] = [
     ("etcdserver: mvcc: required revision has been compacted", Reason::Compacted),
     ("etcdserver: invalid auth token", Reason::TokenRejected),
     ("etcdserver: revision of auth store is old", Reason::TokenRejected),
@@ -39,6 +41,7 @@ const TEXTS: [(&str, Reason); 9] = [
     ("etcdserver: user name is empty", Reason::UserMissing),
     ("etcdserver: authentication failed, invalid user ID or password", Reason::LoginFailed),
     ("etcdserver: no leader", Reason::NoLeader),
+    ("etcdserver: server stopped", Reason::Stopped),
     // Not etcd's, but of the gRPC library here (tonic's codec/decode.rs) and there (grpc-go's stream.go).
     ("decoded message length too large", Reason::TooLong),
     ("trying to send message larger than max", Reason::TooLong),
