@@ -6,9 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use harness::{
     backend::{Backend, Reply},
     etcd::{PREFIX, key},
+    http::{self, Request},
     load::Load,
     ports::free_address,
     process::{Process, Signal},
@@ -56,6 +58,32 @@ async fn etcdctl_works_on_it() -> Result<()> {
     stack.gateway.wait_services(|services| services.instances("goods").contains(&"by-hand")).await?;
     stack.etcdctl(&["del", &by_hand]).await?;
     stack.gateway.wait_services(|services| !services.instances("goods").contains(&"by-hand")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_registers_by_json_and_no_page_in_a_browser_does() -> Result<()> {
+    let stack = stack().await?;
+    let registry = stack.registry.parse()?;
+    let put = async |instance: &str, header: (&str, &str)| {
+        let [key, value] = [key("goods", instance), stack.goods[0].address().to_string()];
+        let body = json!({ "key": BASE64_STANDARD.encode(key), "value": BASE64_STANDARD.encode(value) });
+        let request = Request::post("/v3/kv/put").header("content-type", "application/json");
+        http::send(registry, request.header(header.0, header.1).body(body.to_string().into())?).await
+    };
+    for (header, expected) in [
+        (("origin", "http://evil.example"), 403),
+        (("sec-fetch-site", "cross-site"), 403),
+        (("host", "evil.example"), 421),
+        (("content-type", "text/plain"), 415),
+    ] {
+        assert_eq!(put("evil", header).await?.status, expected, "{header:?}");
+    }
+    // What came before it would have been seen before it.
+    assert_eq!(put("by-json", ("accept", "*/*")).await?.status, 200);
+    let seen =
+        stack.gateway.wait_services(|services| services.instances("goods").contains(&"by-json")).await?;
+    assert!(!seen.instances("goods").contains(&"evil"));
     Ok(())
 }
 

@@ -14,8 +14,13 @@ use crate::service::Api;
 /// In front of each message: one byte that says whether it is compressed, four for its length.
 const PREFIX: usize = 5;
 
-/// Calls a method with these messages, and no more.
-pub(super) async fn call(mut api: Api, method: Method, messages: &[Vec<u8>]) -> Result<Answers, Status> {
+/// Calls a method with these messages, and no more. `token`: what the client has of having logged in.
+pub(super) async fn call(
+    mut api: Api,
+    method: Method,
+    token: Option<http::HeaderValue>,
+    messages: &[Vec<u8>],
+) -> Result<Answers, Status> {
     let mut frames = BytesMut::new();
     for message in messages {
         let length = u32::try_from(message.len()).map_err(|_| broken())?;
@@ -29,6 +34,7 @@ pub(super) async fn call(mut api: Api, method: Method, messages: &[Vec<u8>]) -> 
     *request.version_mut() = http::Version::HTTP_2;
     let grpc = http::HeaderValue::from_static("application/grpc");
     request.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+    request.headers_mut().extend(token.map(|token| (http::header::AUTHORIZATION, token)));
 
     let Ok(answer) = api.call(request).await;
     match Status::from_header_map(answer.headers()) {

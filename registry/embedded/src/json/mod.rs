@@ -31,7 +31,9 @@ use tonic::{
     body::Body,
     codegen::{
         BoxFuture, Service,
-        http::{Method as Verb, Request, StatusCode, Version, request::Parts},
+        http::{
+            HeaderValue, Method as Verb, Request, StatusCode, Version, header::AUTHORIZATION, request::Parts,
+        },
     },
 };
 
@@ -86,28 +88,33 @@ impl Front {
     }
 
     async fn call(self, method: Method, head: &Parts, body: Body) -> Answer {
-        if let Err(refused) = door::check_type(head) {
-            return self.turn_away(&refused);
-        }
-        let body = match whole(body).await {
-            Ok(body) => body,
-            Err((status, refusal)) => return answer::error(status, &refusal),
+        let body = match door::check_type(head) {
+            Ok(()) => whole(body).await,
+            Err(refused) => Err(refused),
         };
-        let answered =
-            if method.is_stream { self.stream(method, &body).await } else { self.unary(method, &body).await };
+        let body = match body {
+            Ok(body) => body,
+            Err(refused) => return self.turn_away(&refused),
+        };
+        let token = head.headers.get(AUTHORIZATION).cloned();
+        let answered = if method.is_stream {
+            self.stream(method, token, &body).await
+        } else {
+            self.unary(method, token, &body).await
+        };
         answered.unwrap_or_else(|refusal| answer::refusal(&refusal))
     }
 
-    /// Counted apart: it is a mistake in a program, or a page that tries.
+    /// Of what the gRPC side never hears it is counted here.
     fn turn_away(&self, (status, refusal): &door::Refused) -> Answer {
         self.memory.count_refusal(format!("HTTP {}", status.as_u16()));
         answer::error(*status, refusal)
     }
 
-    async fn unary(self, method: Method, body: &[u8]) -> Result<Answer, Status> {
+    async fn unary(self, method: Method, token: Option<HeaderValue>, body: &[u8]) -> Result<Answer, Status> {
         let request = decode::first(method.request, body);
         let request = request.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let mut answers = calls::call(self.api, method, &[request]).await?;
+        let mut answers = calls::call(self.api, method, token, &[request]).await?;
         let message = answers.next().await.ok_or_else(broken)??;
         let mut json = String::new();
         encode::message(method.answer, &message, &mut json).ok_or_else(broken)?;
@@ -115,11 +122,11 @@ impl Front {
     }
 
     /// As in etcd, a first request that is none is refused, and what follows a later one is passed over.
-    async fn stream(self, method: Method, body: &[u8]) -> Result<Answer, Status> {
+    async fn stream(self, method: Method, token: Option<HeaderValue>, body: &[u8]) -> Result<Answer, Status> {
         let mut requests = decode::each(method.request, body);
         let first = requests.next().transpose().map_err(|error| Status::unknown(error.to_string()))?;
         let requests: Vec<_> = first.into_iter().chain(requests.map_while(Result::ok)).collect();
-        match calls::call(self.api, method, &requests).await {
+        match calls::call(self.api, method, token, &requests).await {
             Ok(answers) => Ok(answer::stream(lines(method.answer, answers))),
             Err(refusal) => {
                 Ok(answer::json(answer::http_status(refusal.code()), answer::last_line(&refusal)))

@@ -143,6 +143,18 @@ async fn every_host_that_a_request_names_counts() -> Result<()> {
 }
 
 #[tokio::test]
+async fn grpc_is_for_http2_alone() -> Result<()> {
+    let door = Door::start()?;
+    for kind in
+        ["application/grpc", "application/grpc-web+proto", "application/grpc-web-text", "application/json"]
+    {
+        let answer = door.send("POST", "/etcdserverpb.KV/Put", &[("content-type", kind)]).await?;
+        assert_eq!(answer.status, 404, "{kind}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn json_may_be_said_with_a_parameter_but_once() -> Result<()> {
     let door = Door::start()?;
     for kind in ["application/json", "Application/JSON; charset=utf-8", "application/json;x"] {

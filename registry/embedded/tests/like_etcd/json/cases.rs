@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use harness::http::Answer;
+use harness::http::{self, Answer, Request};
 use serde_json::Value as Json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -206,6 +206,37 @@ async fn every_case_is_answered_as_by_etcd() -> Result<()> {
     }
     ensure!(differences.is_empty(), "{}", differences.join("\n"));
     println!("{} cases", CASES.len());
+    Ok(())
+}
+
+/// Where a token counts that nobody can have, and where it does not.
+const WITH_TOKEN: [(&str, &str); 11] = [
+    ("kv/put", r#"{"key":"Zm9v"}"#),
+    ("kv/range", r#"{"key":"Zm9v"}"#),
+    ("kv/deleterange", r#"{"key":"Zm9v"}"#),
+    ("kv/txn", "{}"),
+    ("lease/grant", r#"{"ID":7,"TTL":600}"#),
+    ("lease/revoke", r#"{"ID":7}"#),
+    ("lease/keepalive", r#"{"ID":7}"#),
+    ("lease/leases", "{}"),
+    ("maintenance/alarm", "{}"),
+    ("auth/authenticate", "{}"),
+    ("nothing", "{}"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_refused_where_etcd_refuses_it() -> Result<()> {
+    let (embedded, etcd) = try_join!(Subject::start(Release::Embedded), Subject::start(Release::V3_5))?;
+    let (ours, theirs) = try_join!(base(embedded.address()), base(etcd.address()))?;
+    for (path, body) in WITH_TOKEN {
+        let send = |address| {
+            let request = Request::post(format!("/v3/{path}")).header("content-type", "application/json");
+            let request = request.header("authorization", "made.up").body(body.into());
+            async move { http::send(address, request?).await }
+        };
+        let (embedded, etcd) = try_join!(send(embedded.address()), send(etcd.address()))?;
+        assert_eq!(shown(&embedded, ours)?, shown(&etcd, theirs)?, "{path}");
+    }
     Ok(())
 }
 

@@ -1,17 +1,22 @@
-//! Whatever is posted is answered, and refused in JSON.
+//! Whatever is sent is survived; whatever is posted is answered, and refused in JSON.
 
 use std::cell::RefCell;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use embedded_registry::Settings;
-use harness::http::{Connection, Request};
+use harness::http::{self, Connection, Request};
 use proptest::{
     collection::vec,
     prelude::*,
     test_runner::{Config, TestCaseError, TestRunner},
 };
 use serde_json::Value as Json;
-use tokio::{runtime::Builder, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    runtime::Builder,
+    time::timeout,
+};
 
 use crate::subject::{Embedded, PATIENCE};
 
@@ -84,5 +89,55 @@ async fn post(connection: &mut Connection, path: &str, body: Vec<u8>) -> Result<
         let is_error = json["error"].is_string() && json["code"].is_i64() && json["message"].is_string();
         ensure!((answer.status != 200) == is_error, "{} {json}", answer.status);
     }
+    Ok(())
+}
+
+/// Bytes, or a head that is nearly one.
+fn head() -> impl Strategy<Value = Vec<u8>> {
+    let likely = prop::sample::select(vec![
+        "POST ",
+        "GET ",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "/v3/kv/put",
+        "/health",
+        "http://a",
+        " HTTP/1.1\r\n",
+        " HTTP/1.0\r\n",
+        "Host: localhost\r\n",
+        "Host: [::1\r\n",
+        "Host: \u{e9}\r\n",
+        "Content-Length: 9\r\n",
+        "Content-Length: -1\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Type: application/json\r\n",
+        "\r\n",
+        "ffffffffffffffff\r\n",
+        "0\r\n",
+        "{}",
+        ":",
+        "Expect: 100-continue\r\n",
+    ]);
+    prop_oneof![vec(any::<u8>(), 0..300), vec(likely, 0..12).prop_map(|parts| parts.concat().into_bytes()),]
+}
+
+#[test]
+fn whatever_is_sent_the_next_is_answered() -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let registry = runtime.block_on(async { Embedded::start(Settings::default()) })?;
+    let config = Config { cases: 500, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config).run(&head(), |bytes| {
+        let sent = async {
+            let mut stream = TcpStream::connect(registry.address).await?;
+            stream.write_all(&bytes).await?;
+            stream.shutdown().await?;
+            // It may be broken off.
+            let _ =
+                timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.context("it is not closed")?;
+            let health = http::get(registry.address, "/health").await?;
+            ensure!(health.status == 200, "{}", health.text());
+            Ok(())
+        };
+        runtime.block_on(sent).map_err(|error: Error| TestCaseError::fail(format!("{error:#}")))
+    })?;
     Ok(())
 }
