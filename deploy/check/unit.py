@@ -1,5 +1,6 @@
 """The systemd unit and its configuration."""
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -55,9 +56,26 @@ def checks(folder, proxy):
     yield equal("systemd finds the new process by the gateway's pid_file", service["PIDFile"], configuration["pid_file"])
     yield equal("it keeps its snapshot in the unit's own directory", configuration["gateway"]["registry"].get("snapshot"),
                 f"{STATE}/snapshot")
+    yield from _fits(folder, configuration)
     script = (folder / "leaseway-upgrade").read_text()
     for name in (configuration["upgrade_sock"], configuration["pid_file"]):
         yield holds(f"leaseway-upgrade uses {name}", f"=$RUNTIME_DIRECTORY/{Path(name).name}\n" in script, "it does not")
+
+
+def _fits(folder, ours):
+    """The example of a cluster with users and certificates, which is installed in the place of our own."""
+    example = yaml.safe_load((folder.parent.parent / "conf" / "etcd-cluster.yaml").read_text())
+    kept = {key: example.get(key) for key in ("daemon", "user", "pid_file", "upgrade_sock")}
+    yield equal("conf/etcd-cluster.yaml leaves user and background to the unit, and uses its directory", kept,
+                {"daemon": None, "user": None, "pid_file": ours["pid_file"], "upgrade_sock": ours["upgrade_sock"]})
+    yield equal("it keeps its snapshot where the unit lets it", example["gateway"]["registry"]["snapshot"],
+                ours["gateway"]["registry"]["snapshot"])
+    for configuration in (ours, example):
+        ports = [int(listen.rsplit(":", 1)[1]) for listen in configuration["gateway"]["listen"]]
+        yield holds("it listens on ports that take no capability", min(ports) >= 1024, f"it listens on {ports}")
+    added = (folder / "port-80.conf").read_text()
+    for line in ("CapabilityBoundingSet=CAP_NET_BIND_SERVICE", "AmbientCapabilities=CAP_NET_BIND_SERVICE", "PrivateUsers=no"):
+        yield holds(f"port-80.conf sets {line}", f"\n{line}\n" in added, "it does not")
 
 
 def _analyzed(file, folder, proxy):
@@ -70,6 +88,13 @@ def _analyzed(file, folder, proxy):
         # An unknown key is a line on stderr, and exit code 0.
         found = said.returncode != 0 or file.name in said.stderr
         yield Check("systemd-analyze verify finds nothing", (said.stdout + said.stderr).strip() if found else "")
+        added = Path(place, f"{file.name}.d", "port-80.conf")
+        added.parent.mkdir()
+        added.write_text((folder / "port-80.conf").read_text())
+        said = _said("verify", unit)
+        yield Check("systemd-analyze verify finds nothing with port-80.conf",
+                    (said.stdout + said.stderr).strip() if said.returncode or "port-80.conf" in said.stderr else "")
+        shutil.rmtree(added.parent)
         said = _said("security", "--offline=yes", f"--threshold={EXPOSURE}", unit)
         yield holds(f"systemd-analyze security rates its exposure {EXPOSURE / 10} or less", said.returncode == 0,
                     (said.stdout + said.stderr).strip().splitlines()[-1])
