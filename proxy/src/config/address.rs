@@ -42,6 +42,8 @@ pub(super) enum AddressError {
         "has no address: write 0.0.0.0:{0} for all of IPv4, [::]:{0} for IPv6, or 127.0.0.1:{0} for this machine alone"
     )]
     PortAlone(u16),
+    #[error("has a host name in it: write an IP address, such as 127.0.0.1:{0} for this machine alone")]
+    Name(u16),
     #[error("is not an address: write ip:port, such as 0.0.0.0:8080 or [::]:8080")]
     Malformed,
     #[error("has port 0, which would be another port at each start: name one")]
@@ -54,9 +56,18 @@ fn parse(text: &str) -> Result<SocketAddr, AddressError> {
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => Err(AddressError::PortZero),
         Ok(address) => Ok(address),
-        Err(_) => match text.trim_start_matches(':').parse() {
-            Ok(port) => Err(AddressError::PortAlone(port)),
-            Err(_) => Err(AddressError::Malformed),
-        },
+        Err(_) => Err(malformed(text)),
+    }
+}
+
+fn malformed(text: &str) -> AddressError {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let is_name = |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
+    match port.parse() {
+        Ok(port) if matches!(host, "" | "*") => AddressError::PortAlone(port),
+        Ok(port) if is_name(host) && host.contains(|c: char| c.is_ascii_alphabetic()) => {
+            AddressError::Name(port)
+        }
+        _ => AddressError::Malformed,
     }
 }

@@ -64,6 +64,9 @@ pub enum Initially {
 
 /// `inherited`: what holds where nothing is said.
 pub(super) fn read(value: &Value<'_>, inherited: Option<&Check>) -> Option<Check> {
+    if !value.is_section() {
+        return value.mismatch("a section such as {probe: /healthz}");
+    }
     let mut section = value.section();
     let mut check = inherited.unwrap_or(&DEFAULT).clone();
     let probe = read_probe(&mut section, inherited.map(|check| &check.probe));

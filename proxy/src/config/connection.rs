@@ -62,7 +62,12 @@ pub(super) fn read(
     snapshot: impl FnOnce(&Embedded) -> PathBuf,
 ) -> Option<Registry> {
     let mut embedded = None;
-    section.set("embedded", &mut embedded, |value| embedded::read(value.section(), taken));
+    section.set("embedded", &mut embedded, |value| {
+        if !value.is_section() {
+            return value.mismatch("a section of its settings: {} takes all defaults");
+        }
+        embedded::read(value.section(), taken)
+    });
     let connection = if section.has("embedded") {
         refuse_beside_embedded(&mut section);
         embedded.as_ref().map(|embedded| Connection::to([embedded.endpoint()]))

@@ -429,7 +429,12 @@ impl<'a> Value<'a> {
     /// Reads every item, also after one that cannot be read.
     pub(super) fn list<T>(&self, mut read: impl FnMut(Value<'a>) -> Option<T>) -> Option<Vec<T>> {
         let Content::List(items) = &self.node.content else {
-            return self.mismatch("a list, [..., ...] or lines that start with \"- \"");
+            return match self.scalar() {
+                Some(scalar) if !scalar.is_null() => {
+                    self.mismatch(format_args!("a list: write [{}]", shown(scalar)))
+                }
+                _ => self.mismatch("a list, [..., ...] or lines that start with \"- \""),
+            };
         };
         let values = items.iter().enumerate().map(|(index, node)| {
             let place = Place { key: format!("{}[{index}]", self.place.key), line: node.line };
@@ -481,8 +486,7 @@ impl<'a> Value<'a> {
             Content::List(_) => "a list".to_owned(),
             Content::Mapping(_) => "a section".to_owned(),
             Content::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
-            Content::Scalar(scalar) if scalar.plain => bounded(&scalar.text),
-            Content::Scalar(scalar) => quoted(&scalar.text),
+            Content::Scalar(scalar) => shown(scalar),
         };
         self.reject(format_args!("found {found}, expected {expected}{}", self.or));
         None
@@ -502,6 +506,11 @@ impl<'a> Value<'a> {
     fn plain(&self) -> Option<&'a str> {
         self.scalar().filter(|scalar| scalar.plain).map(|scalar| &*scalar.text)
     }
+}
+
+/// A value for an error: as it was written.
+fn shown(scalar: &Scalar<'_>) -> String {
+    if scalar.plain { bounded(&scalar.text) } else { quoted(&scalar.text) }
 }
 
 /// A value for an error: in quotes, on one line.

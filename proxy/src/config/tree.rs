@@ -80,8 +80,14 @@ impl From<ScanError> for SyntaxError {
     fn from(error: ScanError) -> Self {
         let (line, info) = (error.marker().line(), error.info());
         let is_of_indentation = OF_INDENTATION.iter().any(|known| info.contains(known));
-        let advice =
-            if is_of_indentation { ": check the indentation of this line and the one above" } else { "" };
+        if info == "invalid indentation in quoted scalar" {
+            return Self::new(line, "a quote that was opened above is not closed");
+        }
+        let advice = if is_of_indentation {
+            ": check the indentation of this line and the one above, and that a space follows each colon"
+        } else {
+            ""
+        };
         Self { line, message: format!("{info}{advice}").into() }
     }
 }
@@ -288,10 +294,11 @@ mod tests {
             ("a: 1\n- b\n", 2),
             (" a: 1\nb: 2\n", 2),
             ("a:\n  b\n  c: 1\n", 3),
+            ("a:1\nb: 2\n", 2),
         ] {
             let (found, message) = refused(text);
             assert!(
-                message.contains("check the indentation of this line and the one above"),
+                message.contains("check the indentation of this line and the one above, and that a space follows each colon"),
                 "{text:?}: {message}"
             );
             assert_eq!(found, line, "{text:?}: {message}");
@@ -300,7 +307,7 @@ mod tests {
 
     #[test]
     fn an_error_of_another_kind_does_not_speak_of_indentation() {
-        for text in ["a: [1\n", "a: \"1\n", "a: {b: 1\n", "a: \"\\q\"\n", "a: @b\n"] {
+        for text in ["a: \"1\nb: 2\n", "a: [1\n", "a: \"1\n", "a: {b: 1\n", "a: \"\\q\"\n", "a: @b\n"] {
             let (_, message) = refused(text);
             assert!(!message.contains("indentation"), "{text:?}: {message}");
         }

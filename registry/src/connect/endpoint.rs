@@ -8,6 +8,9 @@ pub enum EndpointError {
     /// No URL.
     #[error("is not a URL: write http://host:port or https://host:port")]
     Malformed,
+    /// Several, in one text.
+    #[error("is more than one URL: make each an item of the list")]
+    Several,
     /// No scheme, or another.
     #[error("must start with http:// or https://")]
     Scheme,
@@ -27,6 +30,9 @@ pub enum EndpointError {
 /// # Errors
 /// When it is anything else.
 pub fn parse_endpoint(text: &str) -> Result<String, EndpointError> {
+    if text.contains(',') {
+        return Err(EndpointError::Several);
+    }
     let uri = Uri::try_from(text).map_err(|_| EndpointError::Malformed)?;
     let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(EndpointError::Scheme);
@@ -69,6 +75,7 @@ mod tests {
             ("not a url", EndpointError::Malformed),
             ("http://:2379", EndpointError::Malformed),
             ("http://", EndpointError::Malformed),
+            ("http://a:2379,http://b:2379", EndpointError::Several),
             ("127.0.0.1:2379", EndpointError::Scheme),
             ("/etcd", EndpointError::Scheme),
             ("etcd://etcd:2379", EndpointError::Scheme),

@@ -61,7 +61,7 @@ fn networks_are_written_in_one_way_only() {
                 "[0]: \"::ffff:10.0.0.0/104\" is an IPv4 network in IPv6's form, which no address is compared with: write 10.0.0.0/8",
             ),
             ("[{}]", "[0]: found a section, expected a single value"),
-            ("10.0.0.0/8", ": found 10.0.0.0/8, expected a list, [..., ...] or lines that start with \"- \""),
+            ("10.0.0.0/8", ": found 10.0.0.0/8, expected a list: write [10.0.0.0/8]"),
         ] {
             let expected = format!("6: gateway.registry.{key}{expected}");
             assert_problem(&with_registry(&format!("{key}: {list}")), &expected);

@@ -132,7 +132,7 @@ fn each_key_of_an_embedded_registry_states_what_it_takes() {
         ),
         (
             "listen: localhost:2379",
-            "listen: \"localhost:2379\" is not an address: write ip:port, such as 0.0.0.0:8080 or [::]:8080",
+            "listen: \"localhost:2379\" has a host name in it: write an IP address, such as 127.0.0.1:2379 for this machine alone",
         ),
         (
             "listen: 2379",
@@ -165,7 +165,7 @@ fn each_key_of_an_embedded_registry_states_what_it_takes() {
     let text = with(r#"endpoints: ["http://127.0.0.1:2379"]"#, "embedded: on");
     assert_problem(
         &text,
-        "5: gateway.registry.embedded: found on, expected a section: keys and values, indented by two spaces",
+        "5: gateway.registry.embedded: found on, expected a section of its settings: {} takes all defaults",
     );
 }
 

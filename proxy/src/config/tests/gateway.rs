@@ -8,7 +8,7 @@ fn an_address_must_be_ip_and_port_and_be_free() {
     for (list, expected) in [
         (
             "[localhost:80]",
-            "[0]: \"localhost:80\" is not an address: write ip:port, such as 0.0.0.0:8080 or [::]:8080",
+            "[0]: \"localhost:80\" has a host name in it: write an IP address, such as 127.0.0.1:80 for this machine alone",
         ),
         (
             "[\"1.2.3.4\"]",
@@ -22,7 +22,12 @@ fn an_address_must_be_ip_and_port_and_be_free() {
         ("[\"[::1]:80\", \"[::]:80\"]", "[1]: \"[::]:80\" overlaps with gateway.listen[0]"),
         ("[]", ": has 0 addresses: expected 1 to 30"),
         ("[[]]", "[0]: found a list, expected a single value"),
-        ("0.0.0.0:80", ": found 0.0.0.0:80, expected a list, [..., ...] or lines that start with \"- \""),
+        ("0.0.0.0:80", ": found 0.0.0.0:80, expected a list: write [0.0.0.0:80]"),
+        ("\"0.0.0.0:80\"", ": found \"0.0.0.0:80\", expected a list: write [\"0.0.0.0:80\"]"),
+        (
+            "[\"*:80\"]",
+            "[0]: \"*:80\" has no address: write 0.0.0.0:80 for all of IPv4, [::]:80 for IPv6, or 127.0.0.1:80 for this machine alone",
+        ),
     ] {
         assert_problem(&with(own, list), &format!("3: gateway.listen{expected}"));
     }

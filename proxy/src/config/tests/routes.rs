@@ -56,10 +56,7 @@ fn a_retry_states_its_bounds() {
         ("off", ": found off, expected a section: keys and values, indented by two spaces"),
         ("{ attempts: 0 }", ".attempts: found 0, expected a whole number from 1 to 3"),
         ("{ attempts: 4 }", ".attempts: found 4, expected a whole number from 1 to 3"),
-        (
-            "{ statuses: 503 }",
-            ".statuses: found 503, expected a list, [..., ...] or lines that start with \"- \"",
-        ),
+        ("{ statuses: 503 }", ".statuses: found 503, expected a list: write [503]"),
         ("{ statuses: [503, 499] }", ".statuses[1]: found 499, expected a whole number from 500 to 599"),
         ("{ statuses: [600] }", ".statuses[0]: found 600, expected a whole number from 500 to 599"),
         (

@@ -152,7 +152,7 @@ fn what_pingora_asserts_or_unwraps_is_checked_here() {
         ("client_bind_to_ipv6: [a]", "client_bind_to_ipv6[0]: \"a\" is not an IPv6 address"),
         (
             "client_bind_to_ipv4: 10.0.0.1",
-            "client_bind_to_ipv4: found 10.0.0.1, expected a list, [..., ...] or lines that start with \"- \"",
+            "client_bind_to_ipv4: found 10.0.0.1, expected a list: write [10.0.0.1]",
         ),
         (
             "upstream_connect_offload_threadpools: 2",

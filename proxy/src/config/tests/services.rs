@@ -208,13 +208,14 @@ fn nested(key: &str, value: &str) -> String {
 
 #[test]
 fn what_is_a_section_or_off_says_so() {
-    for key in ["ejection", "stall", "check"] {
+    let any = "a section: keys and values, indented by two spaces";
+    for (key, expected) in
+        [("ejection", any), ("stall", any), ("check", "a section such as {probe: /healthz}")]
+    {
         for (value, found) in [("false", "false"), ("", "nothing"), ("[off]", "a list")] {
             assert_mistake(
                 &format!("{key}: {value}"),
-                &format!(
-                    "{key}: found {found}, expected a section: keys and values, indented by two spaces, or off"
-                ),
+                &format!("{key}: found {found}, expected {expected}, or off"),
             );
         }
     }
