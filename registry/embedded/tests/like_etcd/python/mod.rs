@@ -23,8 +23,26 @@ pub fn interpreter_over_http() -> Result<PathBuf> {
     environment("python-over-http", "over_http.txt")
 }
 
+/// The `python` that has what the tests of other people's clients need, and where their sources are. Made if it is
+/// not there.
+///
+/// # Errors
+/// When it cannot be made; the scripts say why on stderr.
+pub fn suites() -> Result<(PathBuf, PathBuf)> {
+    let python = environment("python-suites", "suites.txt")?;
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-suites");
+    let unpacked = Command::new(directory_of_scripts().join("sources.sh")).arg(&directory).status()?;
+    ensure!(unpacked.success(), "the sources of other people's clients could not be unpacked");
+    Ok((python, directory.join("sources")))
+}
+
+/// Where the scripts and plugins are.
+pub fn directory_of_scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/like_etcd/python")
+}
+
 fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/like_etcd/python/venv.sh");
+    let script = directory_of_scripts().join("venv.sh");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let made = Command::new(&script).arg(&directory).arg(requirements).status();
     let made = made.with_context(|| format!("running {}", script.display()))?;
