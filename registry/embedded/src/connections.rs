@@ -30,8 +30,10 @@ const GREETING_TIME: Duration = Duration::from_secs(30);
 /// HTTP/2's first bytes are always the same, as many as these; an HTTP/1 request with a body has more.
 const GREETING: usize = 24;
 
-/// After how long a silence the kernel asks a client whether it is there, in seconds.
+/// After how long a silence the kernel asks a client whether it is there, in seconds; as long again, it asks a few
+/// times more.
 const KEEPALIVE_SECONDS: u32 = 60;
+const KEEPALIVE_TRIES: u32 = 3;
 
 /// Accepts connections, at most `max` at a time; more wait in the listener's queue.
 pub(crate) fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = io::Result<Connection>> {
@@ -53,7 +55,8 @@ async fn next(listener: &TcpListener) -> TcpStream {
             // pings of its own.
             setsockopt(&socket, sockopt::KeepAlive, &true)?;
             setsockopt(&socket, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS)?;
-            setsockopt(&socket, sockopt::TcpKeepInterval, &(KEEPALIVE_SECONDS / 3))?;
+            setsockopt(&socket, sockopt::TcpKeepInterval, &(KEEPALIVE_SECONDS / KEEPALIVE_TRIES))?;
+            setsockopt(&socket, sockopt::TcpKeepCount, &KEEPALIVE_TRIES)?;
             Ok(socket)
         });
         match accepted {
@@ -147,5 +150,27 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket().poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::StreamExt;
+    use nix::sys::socket::getsockopt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_asks_a_silent_client_whether_it_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let connection = pin!(accept(listener, 1)).next().await.unwrap().unwrap();
+        assert!(getsockopt(&connection.socket, sockopt::KeepAlive).unwrap());
+        let waits = getsockopt(&connection.socket, sockopt::TcpKeepIdle).unwrap();
+        let tries = getsockopt(&connection.socket, sockopt::TcpKeepCount).unwrap();
+        let between = getsockopt(&connection.socket, sockopt::TcpKeepInterval).unwrap();
+        assert_eq!(waits + tries * between, 120, "seconds until it is given up");
     }
 }

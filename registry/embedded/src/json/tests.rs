@@ -120,6 +120,14 @@ fn what_is_written_is_read_as_it_was() {
 }
 
 #[test]
+fn text_is_escaped_as_go_does_it() {
+    let mut json = String::new();
+    encode::text("<a href=\"x\">&\\\n\t\r\u{8}\u{7f}\u{2028}é", &mut json);
+    let expected = r#""\u003ca href=\"x\"\u003e\u0026\\\n\t\r\u0008"#.to_owned() + "\u{7f}\\u2028é\"";
+    assert_eq!(json, expected);
+}
+
+#[test]
 fn a_refused_value_is_not_repeated_but_placed() {
     let long = "x".repeat(100_000);
     let body = format!("{{\"key\":\"{long}*\"}}");
