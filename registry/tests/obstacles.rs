@@ -172,6 +172,13 @@ async fn a_wrong_an_empty_and_no_password_and_a_user_without_the_right() -> Resu
     assert!(told.starts_with(&format!("could not connect at {}: ", etcd.endpoint())), "{told}");
     assert!(told.ends_with("correct the user's name or the password file"), "{told}");
 
+    etcd.client().await?.user_add("stranger", "secret", None).await?;
+    std::fs::write(password.path(), "secret")?;
+    connection.user = Some(User { name: "stranger".into(), password_file: password.path().to_owned() });
+    let told = trouble(connection.clone()).await?;
+    let remedy = "`etcdctl role grant-permission ROLE read /service_registry_discovery/ --prefix=true`";
+    assert_told(&told, &etcd.endpoint(), &["permission denied", "grant the user's role", remedy]);
+
     connection.user = None;
     let told = trouble(connection).await?;
     assert_told(&told, &etcd.endpoint(), &["configure a user who may read /service_registry_discovery/"]);

@@ -7,6 +7,7 @@ use harness::{
     etcd::{Etcd, key},
     load::Load,
     ports::free_address,
+    process::Process,
     stack::{Gateway, GatewayOptions, Goods},
     tls::TlsFiles,
     wait::eventually,
@@ -135,6 +136,80 @@ async fn a_wrong_password_is_logged_now_and_then_until_it_is_right() -> Result<(
 
     root.user_change_password(users.reader.name.as_str(), users.reader.password.as_str()).await?;
     gateway.wait_ready(PATIENCE).await
+}
+
+#[tokio::test]
+async fn a_record_with_a_misspelt_key_is_used_and_told_of_once() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    etcd.put(&key("goods", "a"), r#"{"address":"127.0.0.2:80","wieght":0}"#).await?;
+    let gateway = Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
+    gateway.wait_instances("goods", &["a"]).await?;
+    for revision in 0..3 {
+        etcd.put(&key("goods", "a"), format!(r#"{{"address":"127.0.0.{}:80","wieght":0}}"#, revision + 3))
+            .await?;
+    }
+    etcd.put(&key("goods", "b"), "127.0.0.9:80").await?;
+    gateway.wait_instances("goods", &["a", "b"]).await?;
+    let is_warning = |line: &&String| line.contains("a record has an unknown key, which is ignored");
+    let lines = gateway.process().lines();
+    let warnings: Vec<_> = lines.iter().filter(is_warning).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for expected in ["did you mean weight?", r#""unknown":"wieght""#, &key("goods", "a")] {
+        assert!(warnings[0].contains(expected), "{expected}: {}", warnings[0]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registrar_says_what_stands_in_its_way_and_what_to_do() -> Result<()> {
+    let clear = Etcd::start().await?;
+    let endpoint = format!("https://{}", clear.address());
+    let goods = Goods::start(&endpoint, "a", &[]).await?;
+    let is_trouble = |line: &str| line.contains("the registration is in trouble");
+    let told = goods.process().wait_for_line(is_trouble, PATIENCE).await?;
+    let expected = format!("could not grant a lease at {endpoint}: the server ended the TLS handshake");
+    assert!(told.contains(&expected) && told.contains("write http:// in the place of https://"), "{told}");
+
+    let etcd = Etcd::builder().users().start().await?;
+    let Some(users) = etcd.users() else { anyhow::bail!("no users") };
+    let password_file = users.reader.password_file.display().to_string();
+    let credentials = ["--username", &users.reader.name, "--password-file", &password_file];
+    let goods = Goods::start(&etcd.endpoint(), "a", &credentials).await?;
+    let told = goods.process().wait_for_line(is_trouble, PATIENCE).await?;
+    let remedy = "role grant-permission ROLE readwrite /service_registry_discovery/goods/ --prefix=true";
+    assert!(told.contains(&etcd.endpoint()) && told.contains(remedy), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_of_two_processes_with_one_id_names_both_addresses_and_the_cure() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let first = Goods::start(&etcd.endpoint(), "a", &[]).await?;
+    first.process().wait_for_line(|line| line.contains("\"registered\""), PATIENCE).await?;
+    let second = Goods::start(&etcd.endpoint(), "a", &[]).await?;
+    let is_taken = |line: &str| line.contains("another process registered the same instance id");
+    let told = first.process().wait_for_line(is_taken, PATIENCE).await?;
+    for expected in [
+        format!("\"ours\":\"{}\"", first.address()),
+        format!("\"theirs\":\"{}\"", second.address()),
+        "Give each process an instance id of its own".to_owned(),
+    ] {
+        assert!(told.contains(&expected), "{expected}: {told}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_goods_whose_registry_is_no_url_does_not_start() -> Result<()> {
+    let mut goods = Process::spawn("goods", ["--registry", "127.0.0.1:2379"], &[])?;
+    assert!(!goods.wait_exit(PATIENCE).await?.success());
+    // The end of a process is known before the last of its output has been read.
+    eventually("it says why", PATIENCE, async || {
+        let told = goods.stderr().join("\n");
+        ensure!(told.contains("'127.0.0.1:2379'") && told.contains("must start with http://"), "{told}");
+        Ok(())
+    })
+    .await
 }
 
 fn with_tls(authority: &TlsFiles, client: &TlsFiles) -> GatewayOptions {

@@ -114,7 +114,7 @@ impl Who {
             opened.iter().find_map(|(step, file)| {
                 let wish = (*step == path).then_some(wish);
                 let refused = ask(file, flags(wish), groups).err()?;
-                Some(self.refusal(wish, step, file, refused))
+                self.refusal(wish, step, file, refused)
             })
         });
         match refused.or(missing) {
@@ -135,21 +135,23 @@ impl Who {
         thread::scope(|scope| scope.spawn(asking).join().ok().flatten())
     }
 
-    fn refusal(&self, wish: Option<Wish>, path: &Path, file: &File, errno: Errno) -> AccessError {
+    fn refusal(&self, wish: Option<Wish>, path: &Path, file: &File, errno: Errno) -> Option<AccessError> {
         let path = path.to_owned();
-        if errno == Errno::EROFS {
-            return AccessError::ReadOnly(path);
+        match errno {
+            Errno::EROFS => Some(AccessError::ReadOnly(path)),
+            Errno::EACCES => {
+                let found = file.metadata().ok()?;
+                let (owner, mode) = (owner(&found), found.mode() & 0o7777);
+                let verb = match wish {
+                    None => "enter",
+                    Some(Wish::Read) => "read",
+                    Some(Wish::WriteInto) => "write into",
+                };
+                Some(AccessError::Denied(Box::new(Denied { who: self.clone(), verb, path, owner, mode })))
+            }
+            // A kernel or a filter of system calls that does not take the question has not said no.
+            _ => None,
         }
-        let (owner, mode) = match file.metadata() {
-            Ok(found) if errno == Errno::EACCES => (owner(&found), found.mode() & 0o7777),
-            _ => return AccessError::Io { path, source: errno.into() },
-        };
-        let verb = match wish {
-            None => "enter",
-            Some(Wish::Read) => "read",
-            Some(Wish::WriteInto) => "write into",
-        };
-        AccessError::Denied(Box::new(Denied { who: self.clone(), verb, path, owner, mode }))
     }
 }
 
@@ -274,6 +276,19 @@ mod tests {
         assert_eq!(refused.is_some(), is_root());
         assert!(refused.is_none_or(|told| told.contains("may not write into")));
         assert_eq!(told_at(0o777), None);
+    }
+
+    #[test]
+    fn a_question_that_the_system_does_not_take_is_no_refusal() {
+        let (_place, path) = place();
+        let file = File::open(&path).unwrap();
+        let refusal = |errno| Who::of_this_process().refusal(Some(Wish::Read), &path, &file, errno);
+        for errno in [Errno::EPERM, Errno::ENOSYS, Errno::EINVAL] {
+            assert!(refusal(errno).is_none(), "{errno}");
+        }
+        assert!(matches!(refusal(Errno::EACCES), Some(AccessError::Denied(_))));
+        let read_only = refusal(Errno::EROFS).unwrap().to_string();
+        assert!(read_only.contains("is on a file system that is read-only here"), "{read_only}");
     }
 
     #[test]

@@ -169,6 +169,8 @@ mod tests {
         ] {
             assert_eq!(found(text, attempted), Some(expected), "{text}");
         }
+        let page = "grpc-status header missing, mapped from HTTP status code 404";
+        assert_eq!(found(page, CLEAR), Some(Obstacle::NotEtcd(page.into())));
         let other = "error:0A000102:SSL routines::unsupported protocol";
         assert_eq!(found(other, TLS), Some(Obstacle::Tls(other.into())));
     }
