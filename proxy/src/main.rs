@@ -27,7 +27,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     signals::block().context("cannot block signals")?;
-    let config = Config::load(&arguments.conf, &Environment::of_this_process())?;
+    let environment = Environment { daemon: arguments.daemon, ..Environment::of_this_process() };
+    let config = Config::load(&arguments.conf, &environment)?;
     if arguments.test {
         eprintln(&anyhow!("{}: valid", arguments.conf.display()));
         return Ok(());

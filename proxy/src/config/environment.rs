@@ -9,6 +9,8 @@ use nix::unistd::geteuid;
 /// The surroundings that defaults are derived from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
+    /// Whether the command line asks for the background, whatever the configuration says.
+    pub daemon: bool,
     /// The user that we run as; 0 is root.
     pub uid: u32,
     /// The number of threads that can run at once.
@@ -22,10 +24,11 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The surroundings of this process.
+    /// The surroundings of this process, in the foreground.
     #[must_use]
     pub fn of_this_process() -> Self {
         Self {
+            daemon: false,
             uid: geteuid().as_raw(),
             cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             runtime_directory: env::var("RUNTIME_DIRECTORY").ok(),

@@ -168,6 +168,7 @@ mod tests {
 
     fn environment(uid: u32, service: Option<&str>, session: Option<&str>) -> Environment {
         Environment {
+            daemon: false,
             uid,
             cores: NonZeroUsize::MIN,
             runtime_directory: service.map(str::to_owned),

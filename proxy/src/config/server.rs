@@ -45,6 +45,8 @@ pub(super) fn read(root: &mut Section<'_>, environment: &Environment) -> (Server
     };
     root.required("version", "1", |value| value.number(1..=1));
     read_process(root, &mut conf);
+    // Of a process that stays in the foreground Pingora changes no user.
+    root.set_daemons_user(conf.user.clone().filter(|_| conf.daemon || environment.daemon));
     read_threads(root, &mut conf);
     read_connections(root, &mut conf);
     let run_directory = read_run_files(root, &mut conf, environment);
@@ -57,8 +59,6 @@ fn read_process(root: &mut Section<'_>, conf: &mut ServerConf) {
     root.set("error_log", &mut conf.error_log, |value| value.path(Need::NewFile));
     root.set("user", &mut conf.user, |value| value.name(Need::User));
     root.set("group", &mut conf.group, |value| value.name(Need::Group));
-    // Of a process that stays in the foreground Pingora changes no user.
-    root.set_daemons_user(conf.user.clone().filter(|_| conf.daemon));
     root.set("working_directory", &mut conf.working_directory, |value| {
         value.path(Need::Directory).map(PathBuf::from)
     });

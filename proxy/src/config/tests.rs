@@ -36,6 +36,7 @@ gateway:
 
 fn environment() -> Environment {
     Environment {
+        daemon: false,
         uid: 1000,
         cores: NonZeroUsize::new(2).unwrap(),
         runtime_directory: None,

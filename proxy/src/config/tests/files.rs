@@ -183,7 +183,10 @@ fn what_the_daemons_user_may_not_read_or_write_is_told_with_owner_and_mode() {
         }
         // Not a daemon's: the user means nothing.
         let of_this_user = of_daemon(&registry).replace("daemon: true", "daemon: false");
-        assert!(load(&write(directory.path(), "a.yaml", of_this_user)).is_ok());
+        let path = write(directory.path(), "a.yaml", of_this_user);
+        assert!(load(&path).is_ok());
+        let asked_for = Environment { daemon: true, ..environment() };
+        assert_eq!(Config::load(&path, &asked_for).is_ok(), !is_root, "by the command line");
     }
     let with_a_mistake = of_daemon(&format!("snapshot: {}\n    prefix: /a/*", at("snapshot")));
     let told = load(&write(directory.path(), "a.yaml", with_a_mistake)).unwrap_err().to_string();
