@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use embedded_registry::Settings;
+use etcd_client::{Channel, Client};
 use harness::http::{self, Answer, Request};
+use tonic::{codegen::http::Uri, transport::Endpoint};
 
 use super::post;
 use crate::subject::Embedded;
@@ -150,6 +152,35 @@ async fn grpc_is_for_http2_alone() -> Result<()> {
     {
         let answer = door.send("POST", "/etcdserverpb.KV/Put", &[("content-type", kind)]).await?;
         assert_eq!(answer.status, 404, "{kind}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_speaks_grpc_may_name_any_host() -> Result<()> {
+    let door = Door::start()?;
+    let endpoint = Endpoint::from_shared(format!("http://{}", door.0.address))?;
+    let channel = endpoint.origin(Uri::from_static("http://any.example")).connect().await?;
+    Client::from_channel(Channel::Tonic(channel), None).await?.put("key", "value", None).await?;
+    assert!(!door.is_empty().await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_turned_away_is_counted() -> Result<()> {
+    let door = Door::start()?;
+    for _ in 0..3 {
+        door.send("POST", PUT, &[JSON, ("origin", "null")]).await?;
+    }
+    door.send("GET", "/health", &[("host", "evil.example")]).await?;
+    let metrics = door.send("GET", "/metrics", &[]).await?;
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for line in [
+        "leaseway_embedded_registry_refused_total{reason=\"HTTP 403\"} 3",
+        "leaseway_embedded_registry_refused_total{reason=\"HTTP 421\"} 1",
+        "etcd_debugging_mvcc_keys_total 0",
+    ] {
+        assert!(metrics.text().lines().any(|found| found == line), "{line} is not in\n{}", metrics.text());
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ async fn the_readmes_registration_by_curl_works_with_etcd_too() -> Result<()> {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md"))?;
     let blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let block = blocks.into_iter().find(|block| block.contains("lease/grant")).context("no such block")?;
-    for release in [Release::Embedded, Release::V3_5] {
+    for release in [Release::Embedded, Release::V3_4, Release::V3_5] {
         let subject = Subject::start(release).await?;
         let mut command = Command::new("bash");
         let script = block.replace("127.0.0.1:2379", &subject.address().to_string());
