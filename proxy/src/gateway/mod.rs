@@ -7,6 +7,7 @@ mod access_log;
 mod attempt;
 mod cause;
 mod choose;
+mod cork;
 mod failure;
 mod hash_key;
 mod head;
@@ -40,6 +41,7 @@ use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
 use cause::Cause;
 use choose::Nobody;
+use cork::Cork;
 use failure::Answer;
 pub use request::Request;
 use route::{Route, Routes};
@@ -170,15 +172,27 @@ impl Gateway {
         Ok(())
     }
 
-    /// All of its times end with the request's own.
-    fn peer(&self, endpoint: &Endpoint, timeouts: &RouteTimeouts, left: Option<Duration>) -> Box<HttpPeer> {
+    /// All of its times end with the request's own, but for those within the tunnel that it may become: `tunnel`
+    /// is how long that may be silent. (Until then, who waits for the first byte is broken off in time.)
+    fn peer(
+        &self,
+        endpoint: &Endpoint,
+        timeouts: &RouteTimeouts,
+        left: Option<Duration>,
+        tunnel: Option<Duration>,
+    ) -> Box<HttpPeer> {
         // Pingora's timers tick every 10 ms, and take none for "at once".
-        let clamp = |time: Duration| Some(left.map_or(time, |left| time.min(left).max(TICK)));
+        let clamp = |time: Duration| left.map_or(time, |left| time.min(left).max(TICK));
         let mut peer = Box::new(HttpPeer::new(endpoint.address, false, String::new()));
         peer.group_key = endpoint.id;
-        peer.options.connection_timeout = clamp(timeouts.connect);
-        peer.options.read_timeout = clamp(timeouts.idle);
-        peer.options.write_timeout = clamp(self.timeouts.write);
+        let write = self.timeouts.write;
+        let (read, write) = match tunnel {
+            Some(silence) => (silence, write),
+            None => (clamp(timeouts.idle), clamp(write)),
+        };
+        peer.options.connection_timeout = Some(clamp(timeouts.connect));
+        peer.options.read_timeout = Some(read);
+        peer.options.write_timeout = Some(write);
         peer.options.idle_timeout = Some(self.timeouts.pool);
         peer
     }
@@ -289,14 +303,12 @@ impl ProxyHttp for Gateway {
         request: &mut Box<Request>,
     ) -> Result<Box<HttpPeer>> {
         let left = request.left();
-        let Some(mut timeouts) = request.route.as_ref().map(|route| route.timeouts) else {
+        let Some(timeouts) = request.route.as_ref().map(|route| route.timeouts) else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route");
         };
-        if head::asks_for_tunnel(session.req_header()) {
-            timeouts.idle = self.timeouts.tunnel;
-        }
+        let tunnel = head::asks_for_tunnel(session.req_header()).then_some(self.timeouts.tunnel);
         let is_distrustful = request.last_cause() == Some(Cause::Closed);
-        let peer = request.begin_attempt().map(|endpoint| self.peer(endpoint, &timeouts, left));
+        let peer = request.begin_attempt().map(|endpoint| self.peer(endpoint, &timeouts, left, tunnel));
         match peer {
             Some(peer) if is_distrustful => Ok(on_new_connection(peer)),
             Some(peer) => Ok(peer),
@@ -328,6 +340,8 @@ impl ProxyHttp for Gateway {
         request: &mut Box<Request>,
     ) -> Result<()> {
         let since = session.as_mut().is_body_empty().then(Instant::now);
+        let may_be_torn = since.is_some() && head::asks_for_tunnel(session.req_header());
+        request.cork = may_be_torn.then(|| Cork::new(connection)).flatten();
         let wait = wait(session, request, since);
         if let Some(attempt) = &mut request.attempt {
             attempt.connected(reused, connection, wait);
@@ -355,6 +369,7 @@ impl ProxyHttp for Gateway {
             return Err(Error::explain(ErrorType::ReadTimedout, "the request's time is over").into_down());
         }
         if is_end {
+            request.cork.take().into_iter().for_each(Cork::release);
             let now = Instant::now();
             let wait = request.is_upload().then(|| wait(session, request, Some(now)));
             if let Some(attempt) = &mut request.attempt {
@@ -372,6 +387,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let status = answer.status;
         let is_final = !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+        request.is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(attempt) = &mut request.attempt {
             let now = Instant::now();
             if is_final { attempt.answered(status.as_u16(), now) } else { attempt.heard(now) }

@@ -11,6 +11,7 @@ use pingora::proxy::Session;
 
 use super::attempt::Attempt;
 use super::cause::Cause;
+use super::cork::Cork;
 use super::failure::Answer;
 use super::head;
 use super::route::Route;
@@ -39,6 +40,10 @@ pub struct Request {
     pub(super) is_next: bool,
     /// An answer that was decided on before it is sent.
     pub(super) answer: Option<Answer>,
+    /// Whether it has become a tunnel: then its whole time no longer bounds it.
+    pub(super) is_tunnel: bool,
+    /// Holds back the head of one that may become a tunnel.
+    pub(super) cork: Option<Cork>,
     /// Its place among the service's requests, where they are limited.
     pub(super) permit: Option<Permit>,
     /// The endpoints that failed, by id.
@@ -70,6 +75,8 @@ impl Request {
             attempt: None,
             is_next: false,
             answer: None,
+            is_tunnel: false,
+            cork: None,
             permit: None,
             tried: [0; ATTEMPTS],
             failures: 0,
@@ -158,7 +165,7 @@ impl Request {
 
     /// How much of its whole time is left; none: it has as much as it takes.
     pub(super) fn left(&self) -> Option<Duration> {
-        let total = self.route.as_ref()?.timeouts.total?;
+        let total = self.route.as_ref().filter(|_| !self.is_tunnel)?.timeouts.total?;
         Some(total.saturating_sub(self.started.elapsed()))
     }
 
