@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use etcd_client::PutOptions;
 use harness::{backend::Backend, etcd::key, load::Load, wait::eventually};
 
-use crate::Fixture;
+use super::Fixture;
 
 #[tokio::test]
 async fn livez_and_readyz_answer_for_a_synced_gateway() -> Result<()> {

@@ -8,7 +8,7 @@ use harness::{
     stack::GatewayOptions,
 };
 
-use crate::Fixture;
+use super::Fixture;
 
 #[tokio::test]
 async fn method_path_query_headers_and_body_pass_unchanged() -> Result<()> {
@@ -82,7 +82,7 @@ async fn a_chunked_request_arrives_whole() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
     let request = "POST /goods HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
                    5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
-    let answer = http::raw(fixture.gateway.address(), request.as_bytes(), crate::malformed::PATIENCE).await?;
+    let answer = http::raw(fixture.gateway.address(), request.as_bytes(), super::malformed::PATIENCE).await?;
     assert_eq!(answer.status(), Some(200));
     assert_eq!(backend.last()?.body, "hello world");
     Ok(())

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::Fixture;
+use super::Fixture;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A line of its own, a red one, text from right to left, and what a terminal of eight bits takes for an escape.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use harness::http::raw;
 
-use crate::Fixture;
+use super::Fixture;
 
 /// Bounds the wait for the gateway to close.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::Fixture;
+use super::Fixture;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -13,7 +13,7 @@ use harness::{
 };
 use serde_json::json;
 
-use crate::{Fixture, assert_own_answer};
+use super::{Fixture, assert_own_answer, threaded};
 
 async fn put_weight(fixture: &Fixture, instance: &str, backend: &Backend, weight: u32) -> Result<()> {
     let value =
@@ -129,7 +129,8 @@ async fn records_that_were_bad_before_the_start_are_skipped_too() -> Result<()> 
     let etcd = harness::etcd::Etcd::start().await?;
     etcd.put(&key("goods", "bad"), "nonsense").await?;
     etcd.put(&key("goods", "good"), "127.0.0.2:80").await?;
-    let gateway = harness::stack::Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
+    let gateway =
+        harness::stack::Gateway::start(&etcd.endpoint(), threaded(GatewayOptions::default())).await?;
     gateway.wait_instances("goods", &["good"]).await?;
     let fixture = Fixture { gateway, etcd };
     assert!(skipped(&fixture).await? >= 1.0);

@@ -21,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Fixture, assert_own_answer};
+use super::{Fixture, assert_own_answer};
 
 /// A gateway and `replies.len()` backends of the service `goods`, with these usual replies.
 async fn goods(replies: &[Reply]) -> Result<(Fixture, Vec<Backend>)> {

@@ -6,7 +6,7 @@ use harness::{
     stack::GatewayOptions,
 };
 
-use crate::{Fixture, assert_own_answer, malformed};
+use super::{Fixture, assert_own_answer, malformed};
 
 /// Routes `/goods` and `/goods/special`, each to a backend that answers its name.
 async fn two_routes() -> Result<(Fixture, [Backend; 2])> {

@@ -13,7 +13,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 
-use crate::{Fixture, malformed::PATIENCE};
+use super::{Fixture, malformed::PATIENCE};
 
 impl Fixture {
     async fn page(&self) -> Result<Value> {

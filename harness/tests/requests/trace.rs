@@ -10,7 +10,7 @@ use harness::{
     stack::GatewayOptions,
 };
 
-use crate::Fixture;
+use super::Fixture;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";

@@ -6,11 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use harness::etcd::{Etcd, key};
+use harness::process::Signal;
 use harness::stack::{Gateway, GatewayOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use super::threaded;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK: &str = "GET /goods HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -58,7 +61,7 @@ async fn read_head(stream: &mut TcpStream) -> Result<String> {
 async fn gateway_to(instance: SocketAddr, options: GatewayOptions) -> Result<(Gateway, Etcd)> {
     let etcd = Etcd::start().await?;
     etcd.put(&key("goods", "tunnel"), instance.to_string()).await?;
-    let gateway = Gateway::start(&etcd.endpoint(), options).await?;
+    let gateway = Gateway::start(&etcd.endpoint(), threaded(options)).await?;
     gateway.wait_instances("goods", &["tunnel"]).await?;
     Ok((gateway, etcd))
 }
@@ -135,6 +138,20 @@ async fn an_upgraded_connection_ends_with_its_own_silence() -> Result<()> {
     let (gateway, _etcd) = gateway_to(start_echo().await?, options).await?;
     let mut client = upgrade(gateway.address()).await?;
     ping(&mut client).await?;
+    let rest = timeout(PATIENCE, client.read(&mut [0; 1])).await.context("it was not ended")?;
+    assert!(!matches!(rest, Ok(1..)), "{rest:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tunnel_is_given_the_time_that_requests_have_when_the_gateway_stops() -> Result<()> {
+    let options = GatewayOptions::default().set("gateway/timeouts/drain", "1s");
+    let (mut gateway, _etcd) = gateway_to(start_echo().await?, options).await?;
+    let mut client = upgrade(gateway.address()).await?;
+    gateway.process().signal(Signal::SIGTERM)?;
+    gateway.process().wait_for_line(|line| line.contains("stopping"), PATIENCE).await?;
+    ping(&mut client).await?;
+    assert_eq!(gateway.wait_exit(PATIENCE).await?.code(), Some(0));
     let rest = timeout(PATIENCE, client.read(&mut [0; 1])).await.context("it was not ended")?;
     assert!(!matches!(rest, Ok(1..)), "{rest:?}");
     Ok(())

@@ -23,6 +23,11 @@ use harness::{
     stack::{Gateway, GatewayOptions},
 };
 
+/// With as many worker threads as the tests that run have for it.
+fn threaded(options: GatewayOptions) -> GatewayOptions {
+    options.set("threads", crate::THREADS)
+}
+
 /// A gateway on an etcd of its own.
 struct Fixture {
     gateway: Gateway,
@@ -32,7 +37,7 @@ struct Fixture {
 impl Fixture {
     async fn start(options: GatewayOptions) -> Result<Self> {
         let etcd = Etcd::start().await?;
-        let gateway = Gateway::start(&etcd.endpoint(), options).await?;
+        let gateway = Gateway::start(&etcd.endpoint(), threaded(options)).await?;
         Ok(Self { gateway, etcd })
     }
 
