@@ -33,7 +33,7 @@ pub struct Counts {
     /// Streams that carry watches, or may.
     pub watch_streams: usize,
     /// How many requests were refused since the start, by reason: the refusal's words without `etcdserver: `,
-    /// `unimplemented`, or `message too large`; `HTTP` and the status for what HTTP/1 turns away.
+    /// `unimplemented`, `unknown encoding`, `malformed message`, or `message too large`; `HTTP` and the status for what HTTP/1 turns away.
     pub refused: BTreeMap<String, u64>,
 }
 

@@ -65,7 +65,8 @@ impl Api {
 
     /// What can be refused by the head alone.
     fn check(&self, path: &str, headers: &http::HeaderMap) -> Result<(), Status> {
-        head::check_encoding(headers)?;
+        let count = |_: &Status| self.shared.memory.count_refusal("unknown encoding".to_owned());
+        head::check_encoding(headers).inspect_err(count)?;
         if head::looks_at_tokens(path) && head::has_token(headers) {
             return Err(self.shared.refuse(Refusal::InvalidToken));
         }
@@ -110,6 +111,10 @@ fn in_etcds_words(shared: &Shared, answer: Answer, path: &str) -> Answer {
     let Some(status) = Status::from_header_map(answer.headers()) else { return answer };
     match status.code() {
         Code::Unimplemented if status.message().is_empty() => shared.unknown(path).into_http(),
+        Code::Internal => {
+            shared.memory.count_refusal("malformed message".to_owned());
+            answer
+        }
         Code::OutOfRange | Code::ResourceExhausted => {
             shared.too_large(&status).map_or(answer, Status::into_http)
         }

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     io::Write,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -12,7 +13,12 @@ use harness::{
     wait::eventually,
 };
 
-use crate::subject::{PATIENCE, Release, Subject};
+use tokio::task::spawn_blocking;
+
+use crate::{
+    python,
+    subject::{PATIENCE, Release, Subject},
+};
 
 /// What is typed, one after another. `@N` is the N-th revision from the start on, `%` the lease that was
 /// granted last, and what follows ` < ` is the input.
@@ -135,6 +141,34 @@ async fn what_the_embedded_registry_has_not_says_so() -> Result<()> {
         assert_ne!(said.code, Some(0), "{line}");
         let text = said.lines.join("\n");
         assert!(text.contains("Leaseway's embedded registry"), "{line}: {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_through_a_url_wants_an_etcdctl_that_sends_a_host() -> Result<()> {
+    let subject = Subject::start(Release::Embedded).await?;
+    let newer = spawn_blocking(|| python::binary("etcdctl")).await??;
+    let address = subject.address().to_string();
+    let said = |etcdctl: &Path, endpoint: &str, line: &str| -> Result<(bool, String)> {
+        let mut command = Command::new(etcdctl);
+        command.env("ETCDCTL_API", "3").args(["--endpoints", endpoint]).args(line.split(' '));
+        let output = command.output()?;
+        Ok((output.status.success(), String::from_utf8([output.stdout, output.stderr].concat())?))
+    };
+    let url = format!("http://{address}");
+    for endpoint in [&address, &url] {
+        let (succeeds, text) = said(&newer, endpoint, "endpoint status --cluster")?;
+        ensure!(succeeds && text.contains("leaseway"), "{text}");
+        for line in ["endpoint hashkv --cluster", "defrag --cluster", "move-leader 656d626564646564"] {
+            let (succeeds, text) = said(&newer, endpoint, line)?;
+            ensure!(!succeeds && text.contains("Leaseway's embedded registry"), "{line}: {text}");
+        }
+    }
+    // As docs/embedded.md says of 3.4.
+    for (endpoint, line) in [(&url, "endpoint status"), (&address, "endpoint status --cluster")] {
+        let (succeeds, text) = said(Path::new("etcdctl"), endpoint, line)?;
+        ensure!(!succeeds && text.contains("PROTOCOL_ERROR"), "{line}: {text}");
     }
     Ok(())
 }

