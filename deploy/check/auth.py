@@ -39,9 +39,9 @@ def checks(script):
             for user, password in PASSWORDS.items():
                 (passwords / user).write_text(f"{password}\n")
 
-        def turn_on():
+        def turn_on(endpoints=endpoint):
             return subprocess.run(["sh", script, passwords], capture_output=True, text=True, timeout=60, check=False,
-                                  env={"PATH": os.environ["PATH"], "ETCDCTL_ENDPOINTS": endpoint, "WAIT_SECONDS": "2"})
+                                  env={"PATH": os.environ["PATH"], "ETCDCTL_ENDPOINTS": endpoints, "WAIT_SECONDS": "2"})
 
         for user in PASSWORDS:
             set_up()
@@ -61,6 +61,9 @@ def checks(script):
         (passwords / "goods").write_text("goods-2\n")
         turn_on()
         yield Check("a changed password is set", _etcdctl(endpoint, "goods", f"get {PREFIX}/goods/a", password="goods-2"))
+        ended = turn_on(endpoint.replace("http://", "https://"))
+        yield holds("an https endpoint that cannot be read leads to the certificates' variables",
+                    ended.returncode == 1 and "ETCDCTL_CERT" in ended.stderr, f"exit code {ended.returncode}: {ended.stderr}")
         (passwords / "root").write_text("wrong\n")
         ended = turn_on()
         yield holds("a wrong password of root is named", ended.returncode == 1 and "authentication failed" in ended.stderr,

@@ -36,10 +36,11 @@ password_of() {
   printf '%s' "$password"
 }
 
-# What etcdctl says of a certificate does not say how to name another.
+# etcdctl does not say how to name a certificate, and of one that etcd misses it says "deadline exceeded".
 tls_hint() {
-  case $1 in
-    *x509* | *certificate* | *tls*) echo " (see ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY at the top of this script)" ;;
+  case "${ETCDCTL_ENDPOINTS:-} $1" in
+    *x509* | *certificate* | *tls* | *https://*"deadline exceeded"*)
+      echo " (see ETCDCTL_CACERT, ETCDCTL_CERT and ETCDCTL_KEY at the top of this script)" ;;
   esac
 }
 
