@@ -57,7 +57,7 @@ impl Admin {
     }
 
     fn services(&self) -> Response<Vec<u8>> {
-        match services::page(&self.directory, &self.setting, Moment::now()) {
+        match services::page(&self.directory, &self.status.borrow(), &self.setting, Moment::now()) {
             Ok(page) => answer(200, "application/json", page),
             Err(error) => {
                 answer(500, "text/plain", format!("could not write the services: {error}\n").into())

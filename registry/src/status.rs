@@ -23,10 +23,31 @@ pub struct Status {
     pub failures: u64,
     /// Records that were no registration.
     pub skipped: u64,
+    /// The last of them. It may have been overwritten since.
+    pub last_skipped: Option<Skipped>,
     /// Audits that compared the picture with a list.
     pub audits: u64,
     /// Audits that did not come to their end; each is tried again.
     pub audits_failed: u64,
     /// Keys that differed in an audit. Zero, unless the registry lost an event.
     pub repaired: u64,
+}
+
+impl Status {
+    /// So many more records were skipped, this one last.
+    pub(crate) fn skip(&mut self, count: u64, last: Option<Skipped>) {
+        self.skipped += count;
+        self.last_skipped = last.or(self.last_skipped.take());
+    }
+}
+
+/// A record that is no registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its key; the beginning of it, if it is long.
+    pub key: String,
+    /// The revision at which it was written.
+    pub revision: i64,
+    /// What is wrong with it.
+    pub reason: String,
 }

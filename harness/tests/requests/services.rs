@@ -155,6 +155,22 @@ async fn a_service_that_no_route_takes_and_a_route_without_an_endpoint_are_named
     Ok(())
 }
 
+#[tokio::test]
+async fn the_last_record_that_is_no_registration_is_named_with_what_is_wrong() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    assert!(fixture.page().await?["last_skipped"].is_null());
+    fixture.etcd.put(&key("goods", "bad"), "no address").await?;
+    let skipped = eventually("it is named", PATIENCE, async || {
+        let skipped = fixture.page().await?["last_skipped"].clone();
+        ensure!(skipped["key"] == key("goods", "bad"), "shown is {skipped}");
+        Ok(skipped)
+    });
+    let skipped = skipped.await?;
+    assert!(skipped["revision"].as_i64() > Some(1), "{skipped}");
+    assert!(skipped["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{skipped}");
+    Ok(())
+}
+
 /// The page is built from what was published: an endpoint that leaves meanwhile harms nobody.
 #[tokio::test]
 async fn ten_thousand_endpoints_are_shown_while_they_come_and_go() -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use registry::status::Status;
 use serde::Serialize;
 
 use crate::config::Guard;
@@ -48,7 +49,12 @@ impl Moment {
 ///
 /// # Errors
 /// None that is known: all of it is text and numbers.
-pub fn page(directory: &Directory, setting: &Setting, now: Moment) -> serde_json::Result<Vec<u8>> {
+pub fn page(
+    directory: &Directory,
+    status: &Status,
+    setting: &Setting,
+    now: Moment,
+) -> serde_json::Result<Vec<u8>> {
     let services = directory.services();
     let endpoints: Vec<(&str, Arc<Endpoints>)> =
         services.iter().map(|(name, service)| (&**name, Arc::clone(&service.endpoints()))).collect();
@@ -59,6 +65,11 @@ pub fn page(directory: &Directory, setting: &Setting, now: Moment) -> serde_json
     let page = Page {
         revision: directory.revision(),
         synced: directory.is_synced(),
+        last_skipped: status.last_skipped.as_ref().map(|last| Bad {
+            key: &last.key,
+            revision: last.revision,
+            reason: &last.reason,
+        }),
         services: endpoints.iter().map(|(name, of)| (*name, describe_all(of, setting, now))).collect(),
         without_route: names(&|name, of| !is_routed(name) && !of.entries().is_empty()),
         without_endpoint: names(&|name, of| is_routed(name) && of.entries().is_empty()),
@@ -76,7 +87,17 @@ struct Page<'a> {
     without_route: Vec<&'a str>,
     /// A route leads there, but nobody is registered.
     without_endpoint: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_skipped: Option<Bad<'a>>,
     services: BTreeMap<&'a str, Vec<Shown<'a>>>,
+}
+
+/// A record that is no registration.
+#[derive(Serialize)]
+struct Bad<'a> {
+    key: &'a str,
+    revision: i64,
+    reason: &'a str,
 }
 
 /// An endpoint. What does not apply is left out.
@@ -202,7 +223,10 @@ mod tests {
     }
 
     fn shown(directory: &Directory, now: Moment) -> Value {
-        serde_json::from_slice(&page(directory, &setting(), now).expect("text and numbers")).expect("JSON")
+        serde_json::from_slice(
+            &page(directory, &Status::default(), &setting(), now).expect("text and numbers"),
+        )
+        .expect("JSON")
     }
 
     #[test]

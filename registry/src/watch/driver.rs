@@ -144,7 +144,7 @@ impl<S: Source> Driver<S> {
             s.synced = true;
             s.revision = revision;
             s.lists += 1;
-            s.skipped += decoded.skipped;
+            s.skip(decoded.skipped, decoded.last_skipped);
             s.confirmed = Some(Instant::now().into_std());
         });
         Ok(Input::Listed { revision, cluster })
@@ -255,7 +255,7 @@ impl<S: Source> Driver<S> {
         self.status.send_modify(|s| {
             s.revision = s.revision.max(revision);
             s.events += count;
-            s.skipped += decoded.skipped;
+            s.skip(decoded.skipped, decoded.last_skipped);
         });
         Ok(Input::Events { revision, complete })
     }

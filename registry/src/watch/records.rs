@@ -9,6 +9,7 @@ use super::source::{Event, Key, Raw, Value};
 use super::unknown::Unknown;
 use crate::contract::{Instance, Prefix, Record, RecordError, shorten};
 use crate::networks::Networks;
+use crate::status::Skipped;
 
 /// Warnings in a row before the rest of a batch is only counted.
 pub(super) const WARNINGS: u64 = 20;
@@ -28,6 +29,8 @@ pub(super) struct Decoded<T> {
     pub items: Vec<T>,
     /// How many were skipped for the first time.
     pub skipped: u64,
+    /// The last of these.
+    pub last_skipped: Option<Skipped>,
     /// How many keys mean nothing, of those that were not told before.
     unknown: u64,
 }
@@ -157,14 +160,15 @@ pub(super) fn shown(key: &[u8]) -> String {
 
 impl<T> Decoded<T> {
     fn new() -> Self {
-        Self { items: Vec::new(), skipped: 0, unknown: 0 }
+        Self { items: Vec::new(), skipped: 0, last_skipped: None, unknown: 0 }
     }
 
     fn skip(&mut self, raw: &Raw, reason: &RecordError) {
         self.skipped += 1;
+        let (key, revision) = (shown(&raw.key), raw.revision);
+        self.last_skipped = Some(Skipped { key: key.clone(), revision, reason: reason.to_string() });
         if self.skipped <= WARNINGS {
-            let key = shown(&raw.key);
-            tracing::warn!(%key, revision = raw.revision, %reason, "skipped a record that is no registration");
+            tracing::warn!(%key, revision, %reason, "skipped a record that is no registration");
         }
     }
 
@@ -234,6 +238,9 @@ mod tests {
         let mut decoder = Decoder::new(Prefix::default(), networks);
         let listed = list(&mut decoder, vec![raw("a", "10.0.0.1:80", 1), raw("b", "192.168.0.1:80", 2)]);
         assert_eq!((listed.items.len(), listed.skipped), (1, 1));
+        let last = listed.last_skipped.unwrap();
+        assert_eq!((last.key.as_str(), last.revision), (Prefix::default().key("goods", "a").as_str(), 1));
+        assert!(last.reason.contains("10.0.0.1"), "{}", last.reason);
         let moved = decoder.events(vec![Event::Put(raw("b", "10.0.0.2:80", 3))]);
         assert!(matches!(moved.items[..], [Change::Delete { revision: 3, .. }]));
     }
