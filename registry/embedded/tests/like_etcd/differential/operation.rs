@@ -101,6 +101,7 @@ pub struct Watch {
     pub without_puts: bool,
     pub without_deletes: bool,
     pub previous: bool,
+    pub fragments: bool,
 }
 
 impl Watch {
@@ -235,11 +236,11 @@ fn compare() -> impl Strategy<Value = Compare> {
 fn watch() -> impl Strategy<Value = Watch> {
     let rarely = || proptest::bool::weighted(0.2);
     let start = proptest::option::weighted(0.5, revision());
-    (span(), 0..6_i64, start, rarely(), rarely(), any::<bool>()).prop_map(
-        |(span, id, start, without_puts, without_deletes, previous)| {
+    (span(), 0..6_i64, start, rarely(), rarely(), any::<(bool, bool)>()).prop_map(
+        |(span, id, start, without_puts, without_deletes, (previous, fragments))| {
             // Of a watch of the past that hears nothing, nobody can tell whether etcd has come to it.
             let without_deletes = without_deletes && !(without_puts && start.is_some());
-            Watch { span, id, start, without_puts, without_deletes, previous }
+            Watch { span, id, start, without_puts, without_deletes, previous, fragments }
         },
     )
 }

@@ -187,6 +187,9 @@ impl Side {
         if watch.previous {
             options = options.with_prev_key();
         }
+        if watch.fragments {
+            options = options.with_fragment();
+        }
         self.stream.watch(key, Some(options)).await?;
         self.control().await
     }
