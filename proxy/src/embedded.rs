@@ -56,14 +56,6 @@ impl EmbeddedRegistry {
     ) -> Self {
         Self { config, start: Some((socket, phases)), metrics, output }
     }
-
-    /// What a start without `-u` does, or one where nobody had the address.
-    ///
-    /// # Errors
-    /// The address is taken, or not ours.
-    pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-        sockets::bind(address).map_err(|source| ServeError::Bind { address, source })
-    }
 }
 
 #[async_trait]
@@ -79,12 +71,10 @@ impl ServiceWithDependents for EmbeddedRegistry {
         let Some((socket, phases)) = self.start.take() else { return };
         // A task of its own: Pingora would go on after a panic, and a gateway whose registry is gone must not.
         match tokio::spawn(serve(self.config.clone(), socket, table, phases, self.metrics.clone())).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => tracing::error!(error = &error as &dyn Error, "ending the process"),
-            Err(error) => tracing::error!(%error, "the embedded registry ended: ending the process"),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.output.end_with(&error),
+            Err(panic) => self.output.end_with(&panic),
         }
-        self.output.flush();
-        std::process::exit(1);
     }
 
     fn name(&self) -> &str {
@@ -145,7 +135,8 @@ async fn inherit(address: SocketAddr, table: Option<&ListenFds>) -> Result<TcpLi
 async fn bind_when_free(address: SocketAddr) -> TcpListener {
     let mut tries = 0;
     loop {
-        match EmbeddedRegistry::bind(address) {
+        let bound = sockets::bind(address).map_err(|source| ServeError::Bind { address, source });
+        match bound {
             Ok(listener) => return listener,
             Err(error) if tries == 0 => tracing::error!(
                 error = &error as &dyn Error,

@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::SignalKind;
 
 /// Signals that do what they always do.
-const LEFT: [Signal; 20] = [
+const LEFT: [Signal; 21] = [
     // They end the process in order: the lifecycle has them.
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -37,6 +37,8 @@ const LEFT: [Signal; 20] = [
     Signal::SIGCHLD,
     Signal::SIGPIPE,
     Signal::SIGURG,
+    // Nor has that of a terminal whose size changes.
+    Signal::SIGWINCH,
 ];
 
 /// Blocks them in this thread and in all that it starts.

@@ -55,7 +55,10 @@ async fn a_gateway_that_is_ready_says_once_who_it_is_and_what_it_found() -> Resu
     assert_eq!(line["source"], "registry");
     assert_eq!(line["revision"], gateway.services().await?.revision);
     assert_eq!((&line["services"], &line["endpoints"]), (&json!(2), &json!(3)));
-    assert!(said(&gateway.process().lines(), "not ready yet").is_empty());
+    let lines = gateway.process().lines();
+    let place = |what: &str| lines.iter().position(|line| line.contains(&format!("\"message\":\"{what}")));
+    // On a busy machine it may have had to wait, and says so before.
+    assert!(place("not ready yet").is_none_or(|waiting| Some(waiting) < place("ready\"")), "{lines:#?}");
     Ok(())
 }
 

@@ -47,11 +47,14 @@ async fn a_signal_that_means_nothing_changes_nothing() -> Result<()> {
             stack.gateway.process().wait_for_line(told, PATIENCE).await?;
         }
     }
+    send(stack.gateway.process(), "WINCH")?;
     let advice =
         |line: &str| line.contains("SIGHUP") && line.contains("configuration") && line.contains("-u");
     stack.gateway.process().wait_for_line(advice, PATIENCE).await?;
     assert_none_failed(&load.stop().await);
     assert_eq!(stack.gateway.stop(PATIENCE).await?.code(), Some(0), "SIGTERM means something");
+    let lines = stack.gateway.process().lines();
+    assert!(!lines.iter().any(|line| line.contains("SIGWINCH")), "a terminal that is resized is told");
     Ok(())
 }
 

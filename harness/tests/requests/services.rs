@@ -122,7 +122,7 @@ async fn the_last_failed_check_is_shown_with_its_reason() -> Result<()> {
 #[tokio::test]
 async fn in_its_window_is_told_from_held_by_the_guard() -> Result<()> {
     let options =
-        GatewayOptions::default().set("gateway/registry/guard", json!({ "window": "2s", "hold": "1h" }));
+        GatewayOptions::default().set("gateway/registry/guard", json!({ "window": "5s", "hold": "1h" }));
     let fixture = Fixture::start(options).await?;
     let backend = Backend::start("a", Reply::ok("")).await?;
     fixture.register("goods", &[&backend]).await?;
@@ -131,7 +131,7 @@ async fn in_its_window_is_told_from_held_by_the_guard() -> Result<()> {
     let shown = fixture.wait_shown("it is in its window", has("in_window_until")).await?;
     assert_eq!((&shown["state"], &shown["held_until"]), (&json!("suspect"), &Value::Null));
     let window = time(&shown["in_window_until"])?;
-    assert!(window >= begin + Duration::from_secs(2), "{shown}");
+    assert!(window >= begin + Duration::from_secs(5), "{shown}");
     let shown = fixture.wait_shown("it is held", has("held_until")).await?;
     assert!(shown["in_window_until"].is_null(), "{shown}");
     assert_eq!(time(&shown["held_until"])?.duration_since(window)?.as_secs_f64().round(), 3600.0);
@@ -177,10 +177,12 @@ async fn ten_thousand_endpoints_are_shown_while_they_come_and_go() -> Result<()>
     let fixture = Fixture::start(GatewayOptions::default()).await?;
     let mut client = fixture.etcd.client().await?;
     let lease = client.lease_grant(600, None).await?.id();
-    let value = |n: usize| format!("10.0.{}.{}:80", n / 250, n % 250 + 1);
+    // One that lives, so that what vanishes passes its probes, whatever routes the machine has.
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    let address = backend.address().to_string();
     let put = |n: usize| {
         let options = PutOptions::new().with_lease(lease);
-        etcd_client::TxnOp::put(key("goods", &format!("i{n}")), value(n), Some(options))
+        etcd_client::TxnOp::put(key("goods", &format!("i{n}")), address.clone(), Some(options))
     };
     for first in (0..10_000).step_by(100) {
         let puts: Vec<_> = (first..first + 100).map(put).collect();
@@ -188,13 +190,12 @@ async fn ten_thousand_endpoints_are_shown_while_they_come_and_go() -> Result<()>
     }
     fixture.gateway.wait_services(|services| services.endpoints("goods").len() == 10_000).await?;
     let changes = tokio::spawn({
-        let mut client = client.clone();
+        let (mut client, address) = (client.clone(), address.clone());
         async move {
             for n in 0..200 {
-                client.delete(key("goods", &format!("i{n}")), None).await?;
-                client
-                    .put(key("goods", &format!("i{n}")), format!("10.1.0.{}:80", n % 250 + 1), None)
-                    .await?;
+                let key = key("goods", &format!("i{n}"));
+                client.delete(key.clone(), None).await?;
+                client.put(key, format!(r#"{{"address":"{address}","weight":2}}"#), None).await?;
             }
             anyhow::Ok(())
         }

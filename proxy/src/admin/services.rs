@@ -8,7 +8,7 @@ use registry::status::Status;
 use serde::Serialize;
 
 use crate::config::Guard;
-use crate::directory::{Directory, Endpoints, Entry, Held, Probe, Standing, State};
+use crate::directory::{Directory, Endpoints, Entry, Probe, Standing, State, Tenure};
 use crate::health::passive::NextTrial;
 use crate::health::traffic::LastFailure;
 
@@ -157,7 +157,7 @@ fn describe<'a>(entry: &'a Entry, setting: &Setting, now: Moment) -> Shown<'a> {
         Some(Doubt::Held { until }) => (None, Some(now.show(until))),
         None => (None, None),
     };
-    let Held { lease, revision } = entry.tenure.get();
+    let Tenure { lease, revision } = entry.tenure.get();
     Shown {
         instance: &entry.endpoint.instance,
         address: entry.endpoint.address.to_string(),

@@ -42,7 +42,7 @@ pub struct Entry {
     /// Its share of requests; 0: nothing new.
     pub weight: u16,
     /// What holds its registration.
-    pub tenure: Tenure,
+    pub tenure: TenureCell,
     /// Whether that registration is still there.
     pub standing: Standing,
     /// When that registration vanished; none while it is there.
@@ -59,31 +59,31 @@ pub struct Entry {
 /// What holds a registration. All copies of an entry share it: a put that changes nothing else is shown by it
 /// alone, and the service need not be published for that. Registrars may write their keys as often as they like.
 #[derive(Debug, Clone)]
-pub struct Tenure(Arc<Mutex<Held>>);
+pub struct TenureCell(Arc<Mutex<Tenure>>);
 
 /// Lease and revision of a registration at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct Tenure {
     /// The lease that holds it, 0 for none.
     pub lease: i64,
     /// The revision of its last put.
     pub revision: i64,
 }
 
-impl Tenure {
+impl TenureCell {
     /// The tenure of a registration that was put so.
-    pub fn new(held: Held) -> Self {
-        Self(Arc::new(Mutex::new(held)))
+    pub fn new(tenure: Tenure) -> Self {
+        Self(Arc::new(Mutex::new(tenure)))
     }
 
     /// As it is now.
-    pub fn get(&self) -> Held {
+    pub fn get(&self) -> Tenure {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It was put again, and says what it said.
-    pub(super) fn renew(&self, held: Held) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    pub(super) fn renew(&self, tenure: Tenure) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = tenure;
     }
 }
 
@@ -177,7 +177,7 @@ impl Entry {
 
     /// Its registration as it last was.
     pub fn to_instance(&self) -> Instance {
-        let Held { lease, revision } = self.tenure.get();
+        let Tenure { lease, revision } = self.tenure.get();
         Instance {
             service: self.endpoint.service.clone(),
             id: self.endpoint.instance.clone(),
@@ -255,7 +255,7 @@ mod tests {
         let endpoint = Endpoint::new(1, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
         let (endpoint, health) = (Arc::new(endpoint), Health::default());
         let usable_since = None;
-        let tenure = Tenure::new(Held { lease: 7, revision: 3 });
+        let tenure = TenureCell::new(Tenure { lease: 7, revision: 3 });
         Entry { endpoint, weight, tenure, standing, vanished: None, health, usable_since, metadata: None }
     }
 

@@ -23,7 +23,7 @@ use crate::health::limits::InFlight;
 use plan::Policy;
 use ring::Builder;
 
-pub use endpoint::{Endpoint, Entry, Health, Held, Probe, Rank, Standing, State, Tenure};
+pub use endpoint::{Endpoint, Entry, Health, Probe, Rank, Standing, State, Tenure, TenureCell};
 pub use endpoints::Endpoints;
 pub use plan::{Hashing, Plan, Schedule};
 pub use ring::{Ring, hash, mix};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora_load_balancing::{Backend, discovery::ServiceDiscovery};
 
-use super::{Directory, Entry};
+use super::{Directory, Endpoints, Entry};
 
 /// The endpoints of one service as Pingora's backends. All are there; those of the best rank are enabled.
 ///
@@ -22,12 +22,17 @@ pub struct ServiceEndpoints {
 
 /// What a backend stands for, among its extensions.
 #[derive(Debug, Clone)]
-struct At(Vec<Entry>);
+struct At {
+    endpoints: Arc<Endpoints>,
+    /// Where among them.
+    places: Vec<usize>,
+}
 
 /// The endpoints that a backend of [`ServiceEndpoints`] stands for, each with its own identity; none, if it
 /// comes from elsewhere.
-pub fn entries(backend: &Backend) -> &[Entry] {
-    backend.ext.get::<At>().map_or(&[], |at| &at.0)
+pub fn entries(backend: &Backend) -> impl Iterator<Item = &Entry> {
+    let at = backend.ext.get::<At>();
+    at.into_iter().flat_map(|at| at.places.iter().filter_map(|place| at.endpoints.entries().get(*place)))
 }
 
 impl ServiceEndpoints {
@@ -47,18 +52,19 @@ impl ServiceDiscovery for ServiceEndpoints {
         let Some(service) = self.directory.service(&self.service) else {
             return Ok((backends, readiness));
         };
-        let endpoints = service.endpoints();
+        let endpoints = Arc::clone(&service.endpoints());
         // Pingora divides by the sum of the weights; what is draining is disabled below.
         let least = usize::from(endpoints.entries().iter().all(|entry| entry.weight == 0));
-        let mut addresses = BTreeMap::<_, Vec<Entry>>::new();
-        for entry in endpoints.entries() {
-            addresses.entry(entry.endpoint.address).or_default().push(entry.clone());
+        let mut addresses = BTreeMap::<_, Vec<usize>>::new();
+        for (place, entry) in endpoints.entries().iter().enumerate() {
+            addresses.entry(entry.endpoint.address).or_default().push(place);
         }
-        for (address, entries) in addresses {
-            let weight = entries.iter().map(|entry| usize::from(entry.weight)).sum::<usize>().max(least);
-            let is_enabled = entries.iter().any(|entry| endpoints.is_best(entry));
-            let mut backend = Backend { addr: SocketAddr::Inet(address), weight, ext: Default::default() };
-            backend.ext.insert(At(entries));
+        for (address, places) in addresses {
+            let mut backend = Backend { addr: SocketAddr::Inet(address), weight: 0, ext: Default::default() };
+            backend.ext.insert(At { endpoints: endpoints.clone(), places });
+            let weight = entries(&backend).map(|entry| usize::from(entry.weight)).sum::<usize>();
+            backend.weight = weight.max(least);
+            let is_enabled = entries(&backend).any(|entry| endpoints.is_best(entry));
             readiness.insert(key_of(&backend), is_enabled);
             backends.insert(backend);
         }
@@ -93,7 +99,7 @@ mod tests {
         writer.publish(Instant::now);
         let (backends, readiness) = ServiceEndpoints::new(directory, "goods").discover().await?;
         let shown = backends.iter().map(|backend| {
-            let instances: Vec<_> = entries(backend).iter().map(|entry| &*entry.endpoint.instance).collect();
+            let instances: Vec<_> = entries(backend).map(|entry| &*entry.endpoint.instance).collect();
             (instances.join(" "), backend.weight, readiness[&key_of(backend)])
         });
         assert_eq!(shown.collect::<Vec<_>>(), [("a b".to_owned(), 3, true), ("c".to_owned(), 0, false)]);

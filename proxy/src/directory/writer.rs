@@ -9,7 +9,7 @@ use registry::contract::{Instance, Record};
 use registry::watch::{Change, Update};
 
 use super::ring::Builder;
-use super::{Directory, Endpoint, Entry, Health, Held, Probe, Rank, Service, Standing, Tenure};
+use super::{Directory, Endpoint, Entry, Health, Probe, Rank, Service, Standing, Tenure, TenureCell};
 use crate::config::{self, Initially};
 use crate::health::passive::panics;
 use crate::health::verdict::Finding;
@@ -36,9 +36,6 @@ pub struct Changed {
     pub after: Option<Arc<Endpoint>>,
     /// The revision.
     pub revision: i64,
-    /// Whether this put took the key from a registration at another address that was still there. (Of a list
-    /// nobody knows: a delete may have gone before.)
-    pub took_over: bool,
 }
 
 /// What happened to a registration.
@@ -46,6 +43,9 @@ pub struct Changed {
 pub enum Kind {
     /// It was written.
     Put,
+    /// It was written, and took the key from a registration at another address that was still there. (Of a list
+    /// nobody knows: a delete may have gone before.)
+    TakenOver,
     /// It was written again and says what it said, though perhaps under another lease. Nothing follows from that,
     /// so it is not published.
     Renewed,
@@ -215,10 +215,10 @@ impl Writer {
         let Instance { service, id, lease, revision, .. } = instance;
         let (lease, revision) = (*lease, *revision);
         let entry = self.entry(service, id)?;
-        if entry.tenure.get() == (Held { lease, revision }) {
+        if entry.tenure.get() == (Tenure { lease, revision }) {
             return None;
         }
-        entry.tenure.renew(Held { lease, revision });
+        entry.tenure.renew(Tenure { lease, revision });
         let endpoint = Some(entry.endpoint.clone());
         let (service, instance) = (service.clone(), id.clone());
         Some(Changed {
@@ -228,7 +228,6 @@ impl Writer {
             before: endpoint.clone(),
             after: endpoint,
             revision,
-            took_over: false,
         })
     }
 
@@ -241,8 +240,8 @@ impl Writer {
                 if known.is_some_and(is_same) {
                     return self.renew(&instance);
                 }
-                let took_over = self.takes_over(&instance);
-                Some(Changed { took_over, ..self.put(instance, Kind::Put) })
+                let kind = if self.takes_over(&instance) { Kind::TakenOver } else { Kind::Put };
+                Some(self.put(instance, kind))
             }
             Change::Delete { service, id, revision } => self.delete(service, id, revision),
         }
@@ -261,7 +260,7 @@ impl Writer {
     fn put(&mut self, instance: Instance, kind: Kind) -> Changed {
         let (service, id, revision) = (instance.service.clone(), instance.id.clone(), instance.revision);
         let (before, after) = self.insert(instance, Standing::Registered);
-        Changed { kind, service, instance: id, before, after: Some(after), revision, took_over: false }
+        Changed { kind, service, instance: id, before, after: Some(after), revision }
     }
 
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved.
@@ -285,7 +284,7 @@ impl Writer {
         let entry = Entry {
             endpoint: endpoint.clone(),
             weight,
-            tenure: Tenure::new(Held { lease, revision }),
+            tenure: TenureCell::new(Tenure { lease, revision }),
             standing,
             vanished: None,
             health,
@@ -325,7 +324,7 @@ impl Writer {
             (Kind::Vanished, Some(before.clone()))
         };
         self.dirty.insert(service.clone());
-        Some(Changed { kind, service, instance, before: Some(before), after, revision, took_over: false })
+        Some(Changed { kind, service, instance, before: Some(before), after, revision })
     }
 
     /// Takes out a suspect endpoint. None: it is not there, or no longer suspect.

@@ -144,15 +144,15 @@ impl<R: FnOnce()> Feed<R> {
                 let (service, instance, revision) = (&**service, &**instance, changed.revision);
                 tracing::debug!(service, instance, revision, "endpoint renewed");
             }
-            Kind::Put | Kind::Confirmed => {
+            Kind::Put | Kind::TakenOver | Kind::Confirmed => {
                 self.guard.registered(service, instance);
-                if changed.took_over && self.rivals.took(service, instance, now) {
+                if *kind == Kind::TakenOver && self.rivals.took(service, instance, now) {
                     self.warn_of_rivals(changed);
                 }
                 before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
                 self.storer.changed();
-                let is_put = *kind == Kind::Put;
-                self.log(if is_put { "endpoint put" } else { "endpoint confirmed" }, changed);
+                let is_news = *kind != Kind::Confirmed;
+                self.log(if is_news { "endpoint put" } else { "endpoint confirmed" }, changed);
             }
         }
     }

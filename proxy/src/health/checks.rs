@@ -130,7 +130,7 @@ impl Checks {
             // The directory's never fails. If another did, it would be asked again at the next look.
             let Ok((backends, _)) = service.discovery.discover().await else { continue };
             let mut former = std::mem::take(&mut service.asked);
-            for (backend, entry) in backends.iter().flat_map(|b| entries(b).iter().map(move |e| (b, e))) {
+            for (backend, entry) in backends.iter().flat_map(|b| entries(b).map(move |e| (b, e))) {
                 let id = entry.endpoint.id;
                 let asked = former.remove(&id).unwrap_or_else(|| {
                     let next = now + first_after(&service.check, fastrand::f64());
@@ -209,7 +209,9 @@ impl Service {
 impl Asked {
     fn new(backend: &Backend, entry: &Entry, initially: Initially, next: Instant) -> Self {
         let (endpoint, active) = (entry.endpoint.clone(), Active::new(initially));
-        Self { endpoint, backend: backend.clone(), active, is_draining: false, next: Some(next) }
+        // Without what it stands for now: that would outlive the others at its address.
+        let backend = Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
+        Self { endpoint, backend, active, is_draining: false, next: Some(next) }
     }
 }
 

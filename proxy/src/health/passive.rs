@@ -104,9 +104,7 @@ impl Failure {
         let is_failure = matches!(status, 500..=599) && !matches!(status, 501 | 505 | 506 | 508 | 510 | 511);
         is_failure.then_some(Self::Status)
     }
-}
 
-impl Failure {
     /// Its name in `/services`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
         let mark = stack.gateway.process().line_count();
         accident.happen(&stack, &mut client).await?;
         context.say(what);
-        let is_alarm = |line: &str| line.contains("\"WARN\"") && line.contains("\"held\"");
+        let is_alarm = |line: &str| line.contains("\"WARN\"") && line.contains("\"service\":\"held\"");
         stack.gateway.process().wait_for_line_since(mark, is_alarm, PATIENCE).await?;
         ensure!(
             counter(&stack.gateway, "leaseway_guard_alarms_total").await? > alarms,

@@ -380,7 +380,7 @@ fn a_put_that_changes_nothing_is_not_published_and_its_lease_and_revision_are_sh
     assert_eq!(kinds(&changed), [(Kind::Renewed, "a")]);
     publish(&mut writer);
     assert!(Arc::ptr_eq(&published, &publication(&directory)));
-    assert_eq!(published.entries()[0].tenure.get(), Held { lease: 8, revision: 12 });
+    assert_eq!(published.entries()[0].tenure.get(), Tenure { lease: 8, revision: 12 });
     assert_eq!(published.entries()[0].to_instance(), again);
     assert_eq!(directory.revision(), 12);
 
