@@ -18,7 +18,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// How long nothing is accepted after a failure to accept: it is most often a lack of file descriptors, which
 /// asking again at once would not end.
@@ -51,12 +51,9 @@ async fn next(listener: &TcpListener) -> TcpStream {
         let accepted = listener.accept().await.and_then(|(socket, _)| {
             // An event is a small packet that must not wait for the next one.
             socket.set_nodelay(true)?;
-            // A watch over HTTP/1 may be silent for days: the kernel asks whether its client is there. HTTP/2 has
-            // pings of its own.
-            setsockopt(&socket, sockopt::KeepAlive, &true)?;
-            setsockopt(&socket, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS)?;
-            setsockopt(&socket, sockopt::TcpKeepInterval, &(KEEPALIVE_SECONDS / KEEPALIVE_TRIES))?;
-            setsockopt(&socket, sockopt::TcpKeepCount, &KEEPALIVE_TRIES)?;
+            if let Err(error) = notice_the_gone(&socket) {
+                debug!(%error, "a client whose machine is gone will not be noticed");
+            }
             Ok(socket)
         });
         match accepted {
@@ -67,6 +64,15 @@ async fn next(listener: &TcpListener) -> TcpStream {
             }
         }
     }
+}
+
+/// A watch over HTTP/1 may be silent for days: the kernel asks whether its client is there. HTTP/2 has pings of its
+/// own. Where the kernel does not, the client is served all the same.
+fn notice_the_gone(socket: &TcpStream) -> nix::Result<()> {
+    setsockopt(socket, sockopt::KeepAlive, &true)?;
+    setsockopt(socket, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS)?;
+    setsockopt(socket, sockopt::TcpKeepInterval, &(KEEPALIVE_SECONDS / KEEPALIVE_TRIES))?;
+    setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_TRIES)
 }
 
 /// A connection, and its place among those that there may be.

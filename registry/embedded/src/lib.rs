@@ -29,9 +29,9 @@
 //! # }
 //! ```
 //!
-//! From the network to the memory: `server` accepts, `json` speaks HTTP/1, `service` speaks gRPC, and
-//! everything that is decided is decided in pure code, with the time passed in: `registry` joins `store`
-//! (keys and their history), `lease` and `watch`; `check`, `range` and `txn` say what a request means.
+//! From the network to the memory: `server` accepts, `front` tells the protocols apart, `json` speaks HTTP/1 and
+//! `service` gRPC. Everything that is decided is decided in pure code, with the time passed in: `registry` joins
+//! `store` (keys and their history), `lease` and `watch`; `check`, `range` and `txn` say what a request means.
 //!
 //! # How it is held to be true
 //!
@@ -52,6 +52,7 @@ mod answer;
 mod check;
 mod connections;
 mod counts;
+mod front;
 mod json;
 mod lease;
 mod observer;

@@ -14,7 +14,8 @@ use tonic::transport;
 
 use crate::{
     connections,
-    json::Front,
+    front::Front,
+    json::JsonGateway,
     observer::{Memory, Observer},
     registry::Registry,
     service::{Api, Shared},
@@ -103,7 +104,9 @@ impl Server {
         let (stop, stopping) = signal::channel(false);
         let shared = self.shared(address, stopping.clone());
         let incoming = connections::accept(listener, self.settings.max_connections);
-        let front = Front::new(Api::new(&shared), Arc::clone(&self.memory), &self.settings.hosts);
+        let api = Api::new(&shared);
+        let json = JsonGateway::new(api.clone(), Arc::clone(&self.memory), &self.settings.hosts);
+        let front = Front { api, json };
         let serving = transport::Server::builder()
             .accept_http1(true)
             .http2_keepalive_interval(Some(PING))

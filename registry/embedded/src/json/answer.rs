@@ -10,7 +10,7 @@ use tonic::{
 
 use super::encode;
 
-pub(super) type Answer = Response<Body>;
+pub(crate) type Answer = Response<Body>;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";

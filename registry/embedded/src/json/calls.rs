@@ -8,7 +8,7 @@ use tonic::{
     codegen::{Service, http},
 };
 
-use super::routes::Method;
+use super::paths::Method;
 use crate::service::Api;
 
 /// In front of each message: one byte that says whether it is compressed, four for its length.

@@ -9,17 +9,12 @@ mod decode;
 mod door;
 mod encode;
 mod messages;
-mod routes;
+mod paths;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -29,19 +24,16 @@ use tokio::time::timeout;
 use tonic::{
     Code, Status,
     body::Body,
-    codegen::{
-        BoxFuture, Service,
-        http::{
-            HeaderValue, Method as Verb, Request, StatusCode, Version, header::AUTHORIZATION, request::Parts,
-        },
+    codegen::http::{
+        HeaderValue, Method as Verb, Request, StatusCode, header::AUTHORIZATION, request::Parts,
     },
 };
 
+pub(crate) use self::answer::Answer;
 use self::{
-    answer::Answer,
     calls::{Answers, broken},
     messages::Message,
-    routes::Method,
+    paths::Method,
 };
 use crate::{
     observer::Memory,
@@ -53,28 +45,28 @@ const MAX_BODY: usize = 3 * 1024 * 1024;
 /// How long a body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-/// What the registry serves: gRPC over HTTP/2, and JSON over HTTP/1.
+/// What answers over HTTP/1.
 #[derive(Clone, Debug)]
-pub(crate) struct Front {
+pub(crate) struct JsonGateway {
     api: Api,
     memory: Arc<Memory>,
     /// Names by which the registry is known.
     hosts: Arc<[String]>,
 }
 
-impl Front {
+impl JsonGateway {
     pub fn new(api: Api, memory: Arc<Memory>, hosts: &[String]) -> Self {
         let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         Self { api, memory, hosts }
     }
 
-    async fn answer(self, request: Request<Body>) -> Answer {
+    pub async fn answer(self, request: Request<Body>) -> Answer {
         let (head, body) = request.into_parts();
         if let Err(refused) = door::admit(&head, &self.hosts) {
             return self.turn_away(&refused);
         }
         let path = head.uri.path();
-        match (path, routes::find(path)) {
+        match (path, paths::find(path)) {
             (_, Some(method)) if head.method == Verb::POST => self.call(method, &head, body).await,
             (_, Some(_)) => answer::not_allowed("POST"),
             ("/health" | "/version" | "/metrics", _) if head.method != Verb::GET => {
@@ -83,7 +75,7 @@ impl Front {
             ("/health", _) => answer::text(StatusCode::OK, r#"{"health":"true","reason":""}"#),
             ("/version", _) => answer::json(StatusCode::OK, version()),
             ("/metrics", _) => answer::metrics(self.memory.counts().to_prometheus()),
-            _ => answer::not_found(routes::is_below_a_prefix(path)),
+            _ => answer::not_found(paths::is_below_a_prefix(path)),
         }
     }
 
@@ -132,24 +124,6 @@ impl Front {
                 Ok(answer::json(answer::http_status(refusal.code()), answer::last_line(&refusal)))
             }
         }
-    }
-}
-
-impl Service<Request<Body>> for Front {
-    type Response = Answer;
-    type Error = Infallible;
-    type Future = BoxFuture<Answer, Infallible>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.api.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.version() == Version::HTTP_2 {
-            return self.api.call(request);
-        }
-        let front = self.clone();
-        Box::pin(async move { Ok(front.answer(request).await) })
     }
 }
 
