@@ -9,6 +9,9 @@ const ENOUGH_REVISIONS: usize = 1_000;
 /// One that is sent in one piece is also closed once it holds so many bytes. In etcd it is not, and a client whose
 /// messages may have 4 MiB, as in many languages, could not catch up: another revision of 1.5 MiB still fits.
 const ENOUGH_BYTES: usize = 2 * 1024 * 1024;
+/// One that is sent in fragments is closed later: this much a client holds that does not read, of records that the
+/// store may have let go.
+const ENOUGH_BYTES_IN_FRAGMENTS: usize = 16 * 1024 * 1024;
 /// How many changes are looked at in one turn: the store is locked meanwhile.
 const ENOUGH_LOOKED_AT: usize = 10_000;
 
@@ -60,9 +63,8 @@ impl Batch {
     }
 
     fn is_enough(&self) -> bool {
-        self.revisions >= ENOUGH_REVISIONS
-            || (self.bytes >= ENOUGH_BYTES && !self.in_fragments)
-            || self.looked_at >= ENOUGH_LOOKED_AT
+        let enough_bytes = if self.in_fragments { ENOUGH_BYTES_IN_FRAGMENTS } else { ENOUGH_BYTES };
+        self.revisions >= ENOUGH_REVISIONS || self.bytes >= enough_bytes || self.looked_at >= ENOUGH_LOOKED_AT
     }
 
     fn push(&mut self, change: &Change) {
