@@ -110,9 +110,9 @@ pub enum Cause {
     /// The password file has nothing in it.
     #[error("the password file {} is empty: write the user's password into it", .0.display())]
     NoPassword(PathBuf),
-    /// There was no way to the registry, or not to a registry.
-    #[error("{0}")]
-    Obstacle(Obstacle),
+    /// There was no way to the registry, or not to a registry; and the words in which that was told.
+    #[error("{0} ({1})")]
+    Obstacle(Obstacle, String),
     /// The answer is none that the call can have.
     #[error("the answer makes no sense: {0}")]
     Answer(&'static str),
@@ -192,8 +192,8 @@ impl Cause {
             return Self::Etcd(error);
         }
         texts.push(status.message().to_owned());
-        match Obstacle::find(&texts, &Described(&error).to_string(), attempted) {
-            Some(obstacle) => Self::Obstacle(obstacle),
+        match Obstacle::find(&texts, attempted) {
+            Some(obstacle) => Self::Obstacle(obstacle, Described(&error).to_string()),
             None => Self::Etcd(error),
         }
     }

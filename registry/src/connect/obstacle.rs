@@ -2,7 +2,8 @@
 //!
 //! HTTP, HTTP/2 and TLS say in their own words, and in several layers, that a connection did not come about:
 //! "operation was canceled" is a missing certificate. The texts that are looked for are those of the system,
-//! of OpenSSL (`X509_verify_cert_error_string`, the reasons in `ssl_err.c`), of hyper and of tonic.
+//! of OpenSSL (`X509_verify_cert_error_string`, the reasons in `ssl_err.c`), of h2, hyper and tonic. A remedy
+//! is told for a known text alone, and the text is told with it: whoever sees both can judge the remedy.
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +11,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// The system refused the connection.
-    #[error("nothing listens there (connection refused): start the registry, or correct host and port")]
+    #[error("nothing listens there: start the registry, or correct host and port")]
     NobodyListens,
     /// The name cannot be resolved.
     #[error("this host name has no address: correct it, or the name server that does not know it")]
     NoSuchHost,
+    /// Nobody could be asked what the name stands for.
+    #[error(
+        "no name server answers for this host name: mend this machine's name servers, or the way to them"
+    )]
+    NoNameServer,
     /// No answer to the attempt to connect.
     #[error("this host cannot be reached: correct host and port, or let the firewalls between pass it")]
     Unreachable,
@@ -43,8 +49,8 @@ pub enum Obstacle {
     #[error("the server's certificate is not valid yet: correct this machine's clock")]
     NotYetValid,
     /// TLS failed in another way.
-    #[error("TLS failed: {0}")]
-    Tls(String),
+    #[error("TLS failed")]
+    Tls,
     /// The connection broke before an answer, and we had shown no certificate. With TLS 1.3 a server refuses a
     /// client after the handshake, and its reason is lost on the way through the HTTP/2 client.
     #[error(
@@ -61,12 +67,13 @@ pub enum Obstacle {
     /// The connection broke before an answer, and it was not encrypted.
     #[error(
         "the server closed the connection without an answer in etcd's protocol: write https:// in the place of \
-         http:// if this registry is encrypted, or else correct host and port, which may be another server's"
+         http:// if this registry is encrypted, or else correct host and port, which may be another server's; \
+         if a load balancer is there, look whether it has an etcd behind it"
     )]
     NoAnswer,
     /// The answer came from something that is no etcd.
-    #[error("the server there is not etcd, or something between answers for it ({0}): correct host and port")]
-    NotEtcd(String),
+    #[error("the server there is not etcd, or something between answers for it: correct host and port")]
+    NotEtcd,
 }
 
 /// A connection on which something failed.
@@ -80,51 +87,62 @@ pub(super) struct Attempted<'a> {
     pub answered: bool,
 }
 
+/// What h2 says of bytes that are none of HTTP/2's frames.
+const NO_FRAMES: &str = "connection error detected";
+/// How a connection ends that the other side does not want any more.
+const BROKEN: [&str; 4] = ["eset by peer", "roken pipe", "onnection closed", "unexpected end of file"];
+
 impl Obstacle {
-    /// The obstacle that the texts of an error and of its causes show. `words`: the innermost of them.
-    pub(super) fn find(texts: &[String], words: &str, attempted: Attempted<'_>) -> Option<Self> {
+    /// The obstacle that the texts of an error and of its causes show; none where they are not known.
+    pub(super) fn find(texts: &[String], attempted: Attempted<'_>) -> Option<Self> {
         let says = |known: &[&str]| texts.iter().any(|text| known.iter().any(|known| text.contains(known)));
         if says(&["onnection refused"]) {
-            return Some(Self::NobodyListens);
-        }
-        if says(&["dns error"]) {
-            return Some(Self::NoSuchHost);
-        }
-        if says(&["timed out", "deadline has elapsed", "No route to host", "etwork is unreachable"]) {
-            return Some(Self::Unreachable);
-        }
-        if says(&["grpc-status header missing"]) {
-            return Some(Self::NotEtcd(words.to_owned()));
-        }
-        if attempted.answered {
-            return None;
-        }
-        if attempted.encrypted {
-            Self::of_tls(says, words, attempted.certificate)
+            Some(Self::NobodyListens)
+        } else if says(&["Temporary failure in name resolution"]) {
+            Some(Self::NoNameServer)
+        } else if says(&["Name or service not known", "No address associated with hostname"]) {
+            Some(Self::NoSuchHost)
+        } else if says(&["grpc-status header missing"]) {
+            Some(Self::NotEtcd)
+        } else if attempted.answered {
+            // Pings that stay without an answer are "timed out" too: nothing is wrong with the way there.
+            None
+        } else if says(&["timed out", "deadline has elapsed", "No route to host", "etwork is unreachable"]) {
+            Some(Self::Unreachable)
+        } else if attempted.encrypted {
+            Self::of_tls(says, texts, attempted.certificate)
         } else {
-            Some(Self::NoAnswer)
+            (says(&BROKEN) || says(&[NO_FRAMES])).then_some(Self::NoAnswer)
         }
     }
 
-    fn of_tls(says: impl Fn(&[&str]) -> bool, words: &str, certificate: Option<&Path>) -> Option<Self> {
-        Some(if says(&["unexpected EOF", "wrong version number", "packet length too long", "http request"]) {
-            Self::NoTls
+    fn of_tls(says: impl Fn(&[&str]) -> bool, texts: &[String], certificate: Option<&Path>) -> Option<Self> {
+        if says(&["unexpected EOF", "wrong version number", "packet length too long", "http request"]) {
+            Some(Self::NoTls)
         } else if says(&["certificate has expired"]) {
-            Self::Expired
+            Some(Self::Expired)
         } else if says(&["certificate is not yet valid"]) {
-            Self::NotYetValid
+            Some(Self::NotYetValid)
         } else if says(&["ddress mismatch", "ostname mismatch"]) {
-            Self::OtherName
+            Some(Self::OtherName)
         } else if says(&["unable to get", "unable to verify", "self-signed", "self signed"]) {
-            Self::UnknownAuthority
-        } else if says(&["SSL routines"]) && !says(&["alert"]) {
-            Self::Tls(words.to_owned())
-        } else if let Some(certificate) = certificate {
-            Self::CertificateRefused(certificate.to_owned())
+            Some(Self::UnknownAuthority)
+        } else if texts.iter().any(|text| is_about_our_certificate(text)) || says(&BROKEN) {
+            Some(
+                certificate
+                    .map_or(Self::CertificateMissing, |path| Self::CertificateRefused(path.to_owned())),
+            )
+        } else if says(&["SSL routines"]) {
+            Some(Self::Tls)
         } else {
-            Self::CertificateMissing
-        })
+            says(&[NO_FRAMES]).then_some(Self::NotEtcd)
+        }
     }
+}
+
+/// Whether the server's alert is one of those that RFC 8446 has for a client's certificate.
+fn is_about_our_certificate(text: &str) -> bool {
+    text.split_once(" alert ").is_some_and(|(_, of)| of.contains("certificate") || of.contains("unknown ca"))
 }
 
 #[cfg(test)]
@@ -135,18 +153,23 @@ mod tests {
     const TLS: Attempted<'static> = Attempted { encrypted: true, ..CLEAR };
 
     fn found(text: &str, attempted: Attempted<'_>) -> Option<Obstacle> {
-        Obstacle::find(&["transport error".to_owned(), text.to_owned()], text, attempted)
+        Obstacle::find(&["transport error".to_owned(), text.to_owned()], attempted)
     }
 
     /// What cannot be made on a test's machine, and what a server need not do at each attempt.
     #[test]
     fn what_a_connection_meets_is_told_with_its_remedy() {
         let client = Attempted { certificate: Some(Path::new("/c.pem")), ..TLS };
+        let refused = || Obstacle::CertificateRefused("/c.pem".into());
         let failed = "error:0A000086:SSL routines:x:certificate verify failed:y.c:1::";
+        let lookup = "failed to lookup address information";
         for (text, attempted, expected) in [
             ("deadline has elapsed", CLEAR, Obstacle::Unreachable),
             ("No route to host (os error 113)", TLS, Obstacle::Unreachable),
             ("Network is unreachable (os error 101)", CLEAR, Obstacle::Unreachable),
+            (&format!("{lookup}: Name or service not known"), CLEAR, Obstacle::NoSuchHost),
+            (&format!("{lookup}: No address associated with hostname"), TLS, Obstacle::NoSuchHost),
+            (&format!("{lookup}: Temporary failure in name resolution"), TLS, Obstacle::NoNameServer),
             ("error:0A0000C6:SSL routines::packet length too long", TLS, Obstacle::NoTls),
             (&format!("{failed} certificate is not yet valid"), TLS, Obstacle::NotYetValid),
             (
@@ -155,31 +178,68 @@ mod tests {
                 Obstacle::UnknownAuthority,
             ),
             (&format!("{failed} hostname mismatch"), TLS, Obstacle::OtherName),
-            (
-                "error:0A00045C:SSL routines::tlsv13 alert certificate required",
-                TLS,
-                Obstacle::CertificateMissing,
-            ),
-            (
-                "Connection reset by peer (os error 104)",
-                client,
-                Obstacle::CertificateRefused("/c.pem".into()),
-            ),
+            (&format!("{failed} unsupported certificate purpose"), client, Obstacle::Tls),
+            ("error:0A000102:SSL routines::unsupported protocol", TLS, Obstacle::Tls),
+            ("Connection reset by peer (os error 104)", client, refused()),
+            ("stream closed because of a broken pipe", TLS, Obstacle::CertificateMissing),
+            ("connection error detected: frame with invalid size", TLS, Obstacle::NotEtcd),
+            ("grpc-status header missing, mapped from HTTP status code 404", CLEAR, Obstacle::NotEtcd),
             ("Connection reset by peer (os error 104)", CLEAR, Obstacle::NoAnswer),
+            ("connection closed", CLEAR, Obstacle::NoAnswer),
         ] {
             assert_eq!(found(text, attempted), Some(expected), "{text}");
         }
-        let page = "grpc-status header missing, mapped from HTTP status code 404";
-        assert_eq!(found(page, CLEAR), Some(Obstacle::NotEtcd(page.into())));
-        let other = "error:0A000102:SSL routines::unsupported protocol";
-        assert_eq!(found(other, TLS), Some(Obstacle::Tls(other.into())));
+    }
+
+    #[test]
+    fn only_an_alert_about_a_certificate_is_told_as_one() {
+        let client = Attempted { certificate: Some(Path::new("/c.pem")), ..TLS };
+        let alert =
+            |text: &str| format!("error:0A000412:SSL routines:ssl3_read_bytes:{text}:a.c:1:SSL alert");
+        for text in [
+            "tlsv13 alert certificate required",
+            "sslv3 alert bad certificate",
+            "ssl/tls alert certificate unknown",
+            "tlsv1 alert unknown ca",
+        ] {
+            assert_eq!(found(&alert(text), TLS), Some(Obstacle::CertificateMissing), "{text}");
+            let refused = Obstacle::CertificateRefused("/c.pem".into());
+            assert_eq!(found(&alert(text), client), Some(refused), "{text}");
+        }
+        for text in [
+            "tlsv1 alert protocol version",
+            "sslv3 alert handshake failure",
+            "tlsv1 unrecognized name",
+            "tlsv1 alert no application protocol",
+        ] {
+            assert_eq!(found(&alert(text), client), Some(Obstacle::Tls), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_gets_no_remedy() {
+        for text in [
+            "Too many open files (os error 24)",
+            "Cannot assign requested address (os error 99)",
+            "Permission denied (os error 13)",
+            "words that nobody has said yet",
+        ] {
+            assert_eq!(found(text, CLEAR), None, "{text}");
+            assert_eq!(found(text, TLS), None, "{text}");
+        }
     }
 
     #[test]
     fn a_connection_that_breaks_after_an_answer_is_not_explained_away() {
         for attempted in [CLEAR, TLS] {
-            let text = "Connection reset by peer (os error 104)";
-            assert_eq!(found(text, Attempted { answered: true, ..attempted }), None);
+            let answered = Attempted { answered: true, ..attempted };
+            for text in
+                ["Connection reset by peer (os error 104)", "keep-alive timed out", "operation timed out"]
+            {
+                assert_eq!(found(text, answered), None, "{text}");
+            }
+            let restarting = "Connection refused (os error 111)";
+            assert_eq!(found(restarting, answered), Some(Obstacle::NobodyListens));
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::contract::{Record, shorten};
 /// Records whose unknown keys are remembered. When there are more, all are forgotten, and told again when they
 /// are written again.
 const RECORDS: usize = 10_000;
-/// Unknown keys of one record that are told.
+/// Unknown keys of one record that are told; after that it is not spoken of any more, for records whose keys
+/// alternate would be told at every put.
 const KEYS: usize = 8;
 
 /// The unknown keys that were told.
@@ -23,20 +24,24 @@ impl Unknown {
         if value.trim_ascii_start().first() != Some(&b'{') {
             return self.forget(raw);
         }
-        let mut keys = Record::unknown_keys(value);
+        let keys = Record::unknown_keys(value);
         if keys.is_empty() {
             return self.forget(raw);
         }
-        keys.truncate(KEYS);
-        let mut keys: Vec<_> = keys.iter().map(|key| shorten(key)).collect();
         if self.0.len() >= RECORDS && !self.0.contains_key(&*raw.key) {
             self.0.clear();
         }
         let told = self.0.entry(raw.key.clone().into()).or_default();
-        keys.retain(|key| !told.contains(key));
-        told.extend(keys.iter().cloned());
-        told.truncate(KEYS);
-        keys
+        let before = told.len();
+        for key in keys.iter().map(|key| shorten(key)) {
+            if told.len() == KEYS {
+                break;
+            }
+            if !told.contains(&key) {
+                told.push(key);
+            }
+        }
+        told.iter().skip(before).cloned().collect()
     }
 
     /// It was corrected: the same mistake made again is news.
@@ -66,6 +71,20 @@ mod tests {
         for corrected in ["10.0.0.1:80", r#"{"address":"10.0.0.1:80","weight":0}"#] {
             assert!(unknown.news(&raw("/a", corrected)).is_empty());
             assert_eq!(unknown.news(&raw("/a", misspelt)), ["wieght"]);
+        }
+    }
+
+    #[test]
+    fn a_record_whose_unknown_keys_alternate_is_told_of_a_few_times_and_no_more() {
+        let mut unknown = Unknown::default();
+        let [some, others] = ["a", "b"].map(|letter| {
+            let keys: Vec<_> = (0..KEYS - 1).map(|n| format!("\"{letter}{n}\":0")).collect();
+            format!("{{{}}}", keys.join(","))
+        });
+        assert_eq!(unknown.news(&raw("/a", &some)).len(), KEYS - 1);
+        assert_eq!(unknown.news(&raw("/a", &others)), ["b0"]);
+        for value in [&some, &others, &some, &others] {
+            assert!(unknown.news(&raw("/a", value)).is_empty());
         }
     }
 
