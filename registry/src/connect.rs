@@ -169,24 +169,25 @@ impl fmt::Display for Described<'_> {
             return self.0.fmt(f);
         };
         f.write_str(status.message())?;
-        match causes(status).last() {
-            Some(text) if !status.message().contains(text) => write!(f, ": {text}"),
+        match causes(status).last().map(ToString::to_string) {
+            Some(text) if !status.message().contains(&*text) => write!(f, ": {text}"),
             _ => Ok(()),
         }
     }
 }
 
-/// The texts of what led to a status, the innermost last; none if the registry itself gave it.
-fn causes(status: &tonic::Status) -> Vec<String> {
-    let first = std::error::Error::source(status);
-    std::iter::successors(first, |error| error.source()).map(ToString::to_string).collect()
+/// What led to a status, the innermost last; nothing if the registry itself gave it.
+fn causes(status: &tonic::Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(status), |error| error.source())
 }
 
 impl Cause {
     /// What an etcd-client error means on this connection.
     fn of(error: EtcdError, attempted: Attempted<'_>) -> Self {
         let EtcdError::GRpcStatus(status) = &error else { return Self::Etcd(error) };
-        let mut texts = causes(status);
+        let mut texts: Vec<_> = causes(status).map(ToString::to_string).collect();
+        let connected = !causes(status).any(|cause| cause.is::<tonic::ConnectError>());
+        let attempted = Attempted { connected, ..attempted };
         let is_answer = texts.is_empty() && !status.message().contains("grpc-status header missing");
         if is_answer {
             return Self::Etcd(error);
@@ -358,7 +359,7 @@ fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpCon
 }
 
 fn attempted<'a>(endpoint: &str, certificate: Option<&'a Path>, answered: bool) -> Attempted<'a> {
-    Attempted { encrypted: endpoint.starts_with("https:"), certificate, answered }
+    Attempted { encrypted: endpoint.starts_with("https:"), certificate, connected: true, answered }
 }
 
 /// A connection: a client and the endpoint that it talks to.

@@ -37,6 +37,19 @@ fn assert_told(trouble: &str, endpoint: &str, expected: &[&str]) {
     }
 }
 
+/// Resets each connection upon its first bytes.
+async fn start_resetting() -> Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // What has come and is not read makes the system reset the connection.
+            let _ = stream.readable().await;
+        }
+    });
+    Ok(address)
+}
+
 /// The connection's only endpoint with this in the place of its scheme.
 fn with_scheme(etcd: &Etcd, scheme: &str) -> String {
     format!("{scheme}://{}", etcd.address())
@@ -46,6 +59,11 @@ fn with_scheme(etcd: &Etcd, scheme: &str) -> String {
 async fn https_to_an_etcd_without_tls_and_http_to_one_with_it() -> Result<()> {
     let clear = Etcd::start().await?;
     let endpoint = with_scheme(&clear, "https");
+    let told = trouble(Connection::to([&*endpoint])).await?;
+    assert_told(&told, &endpoint, &["speaks no TLS", "write http:// in the place of https://"]);
+
+    // As the same etcd does when it is busy.
+    let endpoint = format!("https://{}", start_resetting().await?);
     let told = trouble(Connection::to([&*endpoint])).await?;
     assert_told(&told, &endpoint, &["speaks no TLS", "write http:// in the place of https://"]);
 

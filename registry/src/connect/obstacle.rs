@@ -83,6 +83,8 @@ pub(super) struct Attempted<'a> {
     pub encrypted: bool,
     /// The certificate that was shown.
     pub certificate: Option<&'a Path>,
+    /// Whether it had been made, the TLS handshake included.
+    pub connected: bool,
     /// Whether the registry had answered on it before: then it is etcd, and merely broke.
     pub answered: bool,
 }
@@ -110,13 +112,13 @@ impl Obstacle {
         } else if says(&["timed out", "deadline has elapsed", "No route to host", "etwork is unreachable"]) {
             Some(Self::Unreachable)
         } else if attempted.encrypted {
-            Self::of_tls(says, texts, attempted.certificate)
+            Self::of_tls(says, texts, attempted)
         } else {
             (says(&BROKEN) || says(&[NO_FRAMES])).then_some(Self::NoAnswer)
         }
     }
 
-    fn of_tls(says: impl Fn(&[&str]) -> bool, texts: &[String], certificate: Option<&Path>) -> Option<Self> {
+    fn of_tls(says: impl Fn(&[&str]) -> bool, texts: &[String], attempted: Attempted<'_>) -> Option<Self> {
         if says(&["unexpected EOF", "wrong version number", "packet length too long", "http request"]) {
             Some(Self::NoTls)
         } else if says(&["certificate has expired"]) {
@@ -127,9 +129,14 @@ impl Obstacle {
             Some(Self::OtherName)
         } else if says(&["unable to get", "unable to verify", "self-signed", "self signed"]) {
             Some(Self::UnknownAuthority)
+        } else if says(&BROKEN) && !attempted.connected {
+            // A server in clear text hangs up on the handshake, orderly or not. One that wants a certificate of us
+            // ends the handshake of TLS 1.3 before it looks for it.
+            Some(Self::NoTls)
         } else if texts.iter().any(|text| is_about_our_certificate(text)) || says(&BROKEN) {
             Some(
-                certificate
+                attempted
+                    .certificate
                     .map_or(Self::CertificateMissing, |path| Self::CertificateRefused(path.to_owned())),
             )
         } else if says(&["SSL routines"]) {
@@ -149,7 +156,8 @@ fn is_about_our_certificate(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const CLEAR: Attempted<'static> = Attempted { encrypted: false, certificate: None, answered: false };
+    const CLEAR: Attempted<'static> =
+        Attempted { encrypted: false, certificate: None, connected: true, answered: false };
     const TLS: Attempted<'static> = Attempted { encrypted: true, ..CLEAR };
 
     fn found(text: &str, attempted: Attempted<'_>) -> Option<Obstacle> {
@@ -181,6 +189,11 @@ mod tests {
             (&format!("{failed} unsupported certificate purpose"), client, Obstacle::Tls),
             ("error:0A000102:SSL routines::unsupported protocol", TLS, Obstacle::Tls),
             ("Connection reset by peer (os error 104)", client, refused()),
+            (
+                "Connection reset by peer (os error 104)",
+                Attempted { connected: false, ..client },
+                Obstacle::NoTls,
+            ),
             ("stream closed because of a broken pipe", TLS, Obstacle::CertificateMissing),
             ("connection error detected: frame with invalid size", TLS, Obstacle::NotEtcd),
             ("grpc-status header missing, mapped from HTTP status code 404", CLEAR, Obstacle::NotEtcd),
