@@ -1,4 +1,5 @@
-// A service that keeps itself registered. ADDRESS: where it serves; KEY: its key; REGISTRY: etcd's endpoints.
+// A service that keeps itself registered. ADDRESS: where it serves; KEY: its key; REGISTRY: etcd's endpoints;
+// DRAIN: how long it serves on after it has left, such as 3s.
 package main
 
 import (
@@ -16,7 +17,7 @@ import (
 	etcd "go.etcd.io/etcd/client/v3"
 )
 
-const ttl, pause, drain = 3 * time.Second, 500 * time.Millisecond, 3 * time.Second
+const ttl, pause = 3 * time.Second, 500 * time.Millisecond
 
 // register holds the key under a lease until SIGTERM, which revokes it, or until something is lost.
 func register(stopped context.Context, client *etcd.Client, key, value string) error {
@@ -62,6 +63,10 @@ func register(stopped context.Context, client *etcd.Client, key, value string) e
 func main() {
 	stopped, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	address, key := os.Getenv("ADDRESS"), os.Getenv("KEY")
+	drain, err := time.ParseDuration(os.Getenv("DRAIN"))
+	if err != nil {
+		log.Fatal("DRAIN: ", err)
+	}
 	http.HandleFunc("/", func(answer http.ResponseWriter, _ *http.Request) { io.WriteString(answer, "goods\n") })
 	go func() { log.Fatal(http.ListenAndServe(address, nil)) }()
 	client, err := etcd.New(etcd.Config{Endpoints: strings.Split(os.Getenv("REGISTRY"), ",")})
@@ -69,9 +74,10 @@ func main() {
 		log.Fatal(err)
 	}
 	for stopped.Err() == nil {
-		err := register(stopped, client, key, address)
-		log.Printf("not registered: %v", err)
-		time.Sleep(pause)
+		if err := register(stopped, client, key, address); err != nil {
+			log.Printf("not registered: %v", err)
+			time.Sleep(pause)
+		}
 	}
 	time.Sleep(drain) // serves on while gateways learn of it
 }

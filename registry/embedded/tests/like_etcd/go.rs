@@ -70,6 +70,9 @@ async fn check(registrar: &Path, release: Release) -> Result<()> {
     stays_registered_until_it_is_told_to_leave(registrar, &subject, &mut client)
         .await
         .with_context(|| format!("{release:?}"))?;
+    serves_on_when_it_has_left(registrar, &subject, &mut client)
+        .await
+        .with_context(|| format!("{release:?}"))?;
     goes_with_its_lease_when_it_is_killed(registrar, &subject, &mut client)
         .await
         .with_context(|| format!("{release:?}"))
@@ -80,7 +83,7 @@ async fn stays_registered_until_it_is_told_to_leave(
     subject: &Subject,
     client: &mut Client,
 ) -> Result<()> {
-    let (mut process, address) = start(registrar, subject)?;
+    let (mut process, address) = start(registrar, subject, "0s")?;
     let first = registered(client, address, 0).await?;
 
     client.delete(KEY, None).await?;
@@ -92,9 +95,20 @@ async fn stays_registered_until_it_is_told_to_leave(
 
     process.signal(Signal::SIGTERM)?;
     gone(client).await?;
-    assert_eq!(http::get(address, "/").await?.status, 200, "it serves on");
     assert!(process.wait_exit(PATIENCE).await?.success());
     assert!(client.lease_client().leases().await?.leases().is_empty(), "the lease was revoked");
+    let last = process.lines().pop().unwrap_or_default();
+    assert!(last.contains(&format!(" registered {KEY} under lease ")), "to leave is no trouble: {last}");
+    Ok(())
+}
+
+/// It drains for so long that no machine is too slow to find it serving.
+async fn serves_on_when_it_has_left(registrar: &Path, subject: &Subject, client: &mut Client) -> Result<()> {
+    let (process, address) = start(registrar, subject, "1h")?;
+    registered(client, address, 0).await?;
+    process.signal(Signal::SIGTERM)?;
+    gone(client).await?;
+    assert_eq!(http::get(address, "/").await?.status, 200);
     Ok(())
 }
 
@@ -103,18 +117,19 @@ async fn goes_with_its_lease_when_it_is_killed(
     subject: &Subject,
     client: &mut Client,
 ) -> Result<()> {
-    let (process, address) = start(registrar, subject)?;
+    let (process, address) = start(registrar, subject, "0s")?;
     registered(client, address, 0).await?;
     process.signal(Signal::SIGKILL)?;
     gone(client).await
 }
 
-fn start(registrar: &Path, subject: &Subject) -> Result<(Process, SocketAddr)> {
+fn start(registrar: &Path, subject: &Subject, drain: &str) -> Result<(Process, SocketAddr)> {
     let address = free_address()?;
     let mut command = Command::new(registrar);
     command
         .env("ADDRESS", address.to_string())
         .env("KEY", KEY)
+        .env("DRAIN", drain)
         .env("REGISTRY", format!("http://{}", subject.address()));
     Ok((Process::start(command, Stdout::Kept)?, address))
 }
