@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use proxy::cli::Arguments;
-use proxy::config::{Config, Environment, LogFormat};
+use proxy::config::{Config, Environment, LogFormat, Purpose};
 use proxy::logging::{Form, Output};
 use proxy::server;
 use proxy::signals;
@@ -28,8 +28,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     signals::block().context("cannot block signals")?;
     let environment = Environment { daemon: arguments.daemon, ..Environment::of_this_process() };
-    let config = Config::load(&arguments.conf, &environment)?;
+    let purpose = if arguments.test { Purpose::Test } else { Purpose::Start };
+    let config = Config::load(&arguments.conf, &environment, purpose)?;
     if arguments.test {
+        config.remarks.iter().for_each(|remark| eprintln(&anyhow!("{remark}")));
         eprintln(&anyhow!("{}: valid", arguments.conf.display()));
         return Ok(());
     }
@@ -40,6 +42,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let output = output(&config, is_daemon);
     output.install().map_err(|error| anyhow!("cannot set up the log: {error}"))?;
     log_panics();
+    config.remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
     // A panic while starting ends the process like any other error.
     let outcome = catch_unwind(AssertUnwindSafe(|| server::run(config, arguments, output.clone())));
     output.flush();

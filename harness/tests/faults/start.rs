@@ -2,8 +2,8 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use anyhow::{Context, Result};
-use harness::{ports::free_address, process::Process, stack::write_configuration};
+use anyhow::{Context, Result, ensure};
+use harness::{ports::free_address, process::Process, stack::write_configuration, wait::eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -86,9 +86,38 @@ async fn a_configuration_that_is_missing_or_no_yaml_is_an_error_that_names_it() 
 #[tokio::test]
 async fn a_good_configuration_passes_the_check_without_a_start() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let configuration = valid(&directory)?;
+    let mut configuration = valid(&directory)?;
     let (code, output) = run(&configuration, &directory, &["-t"], PATIENCE).await?;
     assert_eq!(code, Some(0), "{output}");
+    configuration["user"] = json!("root");
+    let (code, output) = run(&configuration, &directory, &["-t"], PATIENCE).await?;
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("user: is of a daemon only") && output.contains(": valid"), "{output}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_written_fails_the_check_and_not_the_start() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut configuration = valid(&directory)?;
+    configuration["user"] = json!("root");
+    configuration["gateway"]["registry"]["snapshot"] = json!(directory.path().join("missing/snapshot"));
+    let (code, output) = run(&configuration, &directory, &["-t"], PATIENCE).await?;
+    assert_eq!(code, Some(1), "{output}");
+    let file = directory.path().join("pingora.yaml").display().to_string();
+    let process = Process::spawn("proxy", ["-c", &file], &[])?;
+    eventually("it listens", PATIENCE, async || {
+        let lines = process.lines().join("\n");
+        ensure!(lines.contains(r#""listen":"#), "{lines}");
+        Ok(())
+    })
+    .await?;
+    let lines = process.lines().join("\n");
+    for warning in
+        ["gateway.registry.snapshot: the directory ", "no snapshot is kept", "user: is of a daemon only"]
+    {
+        assert!(lines.contains(warning), "{lines}");
+    }
     Ok(())
 }
 

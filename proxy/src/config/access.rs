@@ -14,7 +14,9 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::unistd::{AccessFlags, Gid, Group, Uid, User, faccessat, geteuid, getgrouplist, setfsgid, setfsuid};
+use nix::unistd::{
+    AccessFlags, Gid, Group, Uid, User, faccessat, getegid, geteuid, getgrouplist, setfsgid, setfsuid,
+};
 
 /// Whoever the gateway runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,14 +77,20 @@ impl Who {
     }
 
     /// The user whom root's daemon becomes; this process's user where there is none of this name, or where
-    /// it cannot become another.
-    pub fn of_daemon(user: &str) -> Self {
+    /// it cannot become another. The daemon has all of the user's groups, and `group` beside them; without one
+    /// Pingora leaves it the group of the process that started it.
+    pub fn of_daemon(user: &str, group: Option<&str>) -> Self {
         let ours = Self::of_this_process();
         match User::from_name(user) {
             Ok(Some(user)) if ours.uid.is_root() && user.uid != ours.uid => {
                 let groups = std::ffi::CString::new(user.name.as_bytes()).ok();
                 let groups = groups.and_then(|name| getgrouplist(&name, user.gid).ok());
-                Self { name: user.name, uid: user.uid, becomes: Some(groups.unwrap_or(vec![user.gid])) }
+                let mut groups = groups.unwrap_or(vec![user.gid]);
+                groups.extend(match group {
+                    Some(group) => Group::from_name(group).ok().flatten().map(|group| group.gid),
+                    None => Some(getegid()),
+                });
+                Self { name: user.name, uid: user.uid, becomes: Some(groups) }
             }
             _ => ours,
         }
@@ -230,7 +238,7 @@ mod tests {
 
     /// What root is told of another user; whoever else runs the test is told of himself, and may.
     fn told(wish: Wish, path: &Path) -> Option<String> {
-        Who::of_daemon(OTHER).may(wish, path).err().map(|error| error.to_string())
+        Who::of_daemon(OTHER, None).may(wish, path).err().map(|error| error.to_string())
     }
 
     fn is_root() -> bool {
@@ -241,7 +249,7 @@ mod tests {
     fn the_first_step_that_is_closed_is_named_with_its_owner_and_mode() {
         let (place, file) = place();
         let (outer, inner) = (place.path(), file.parent().unwrap());
-        for (step, mode, verb) in [(outer, 0o700, "enter"), (inner, 0o710, "enter"), (&file, 0o640, "read")] {
+        for (step, mode, verb) in [(outer, 0o700, "enter"), (inner, 0o700, "enter"), (&file, 0o600, "read")] {
             allow(step, mode);
             let told = told(Wish::Read, &file);
             assert_eq!(told.is_some(), is_root(), "{told:?}");
@@ -300,7 +308,7 @@ mod tests {
         }
         // One step for one group, the next for another.
         let other = Gid::from_raw(user.gid.as_raw() - 1);
-        let who = Who { becomes: Some(vec![user.gid, other]), ..Who::of_daemon(OTHER) };
+        let who = Who { becomes: Some(vec![user.gid, other]), ..Who::of_daemon(OTHER, None) };
         for (path, group, mode) in
             [(place.path(), user.gid, 0o710), (directory, other, 0o750), (&file, user.gid, 0o640)]
         {
@@ -312,6 +320,25 @@ mod tests {
         assert!(stranger.may(Wish::Read, &file).is_err());
     }
 
+    /// As a key that Debian's group ssl-cert may read.
+    #[test]
+    fn the_daemon_reads_what_its_own_group_may_read() {
+        let (place, file) = place();
+        if !is_root() {
+            return assert_eq!(told(Wish::Read, &file), None);
+        }
+        let group = Group::from_name("daemon").unwrap().unwrap();
+        for path in [place.path(), file.parent().unwrap()] {
+            allow(path, 0o755);
+        }
+        allow(&file, 0o640);
+        let may = |group: Option<&str>| Who::of_daemon(OTHER, group).may(Wish::Read, &file).is_ok();
+        chown(&file, None, Some(group.gid.as_raw())).unwrap();
+        assert_eq!([None, Some("daemon")].map(may), [false, true]);
+        chown(&file, None, Some(getegid().as_raw())).unwrap();
+        assert!(may(None), "without one it keeps that of its parent");
+    }
+
     #[test]
     fn what_is_missing_is_named_and_a_user_who_does_not_exist_is_not_asked_for() {
         let (place, file) = place();
@@ -319,6 +346,6 @@ mod tests {
         let error = Who::of_this_process().may(Wish::Read, &missing).unwrap_err();
         let expected = format!("cannot read {}: No such file", place.path().join("b").display());
         assert!(error.to_string().starts_with(&expected), "{error}");
-        assert!(Who::of_daemon("nobody-has-this-name").may(Wish::Read, &file).is_ok());
+        assert!(Who::of_daemon("nobody-has-this-name", None).may(Wish::Read, &file).is_ok());
     }
 }

@@ -70,6 +70,15 @@ pub(super) enum NeedError {
     NoGroup(String),
 }
 
+impl NeedError {
+    /// Whether the gateway serves without it: a snapshot that cannot be written, for example because its
+    /// directory has another owner now, must not keep it from a start in which the snapshot may be read.
+    /// What is no file is another matter: it would be replaced by one.
+    pub(super) fn spares_the_start(&self, need: &Need) -> bool {
+        matches!(need, Need::ReplacedFile(_)) && !matches!(self, Self::NotAFile(_))
+    }
+}
+
 impl Need {
     /// Looks whether it is there. `who`: the gateway's user. Changes nothing.
     pub(super) fn check(&self, who: &Who) -> Result<(), NeedError> {

@@ -78,6 +78,17 @@ pub struct Config {
     /// The directory to prepare before a daemon starts, an upgrade begins or a snapshot is kept in it; `None`
     /// if the configuration puts both the pid file and the upgrade socket elsewhere.
     pub run_directory: Option<RunDirectory>,
+    /// What is to be told of the file, but keeps nobody from a start.
+    pub remarks: Vec<Problem>,
+}
+
+/// What a file is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To say what is wrong with it: everything is.
+    Test,
+    /// To start: what the gateway serves without is a remark.
+    Start,
 }
 
 impl Config {
@@ -85,7 +96,7 @@ impl Config {
     ///
     /// # Errors
     /// When the file cannot be read, is no YAML, or holds mistakes: all of them at once.
-    pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+    pub fn load(path: &Path, environment: &Environment, purpose: Purpose) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let bytes = read_file(path).map_err(|source| unread(path, source))?;
         // Before it is text: it may have been cut within a character.
@@ -95,7 +106,7 @@ impl Config {
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
             ConfigError::Encoding { file: file.clone(), line }
         })?;
-        read_text(text, &file, environment, check_needs)
+        read_text(text, &file, environment, |reader| check_needs(reader, purpose))
     }
 
     /// Reads a text. `file` is its name in errors. Nothing but the text is looked at.
@@ -143,8 +154,11 @@ fn read_text(
     let reader = Reader::new(file);
     let config = read(reader.root(document.as_ref()), environment);
     check(&reader);
-    let problems = reader.into_problems();
-    config.filter(|_| problems.is_empty()).ok_or(ConfigError::Invalid(problems))
+    let (problems, remarks) = reader.into_problems_and_remarks();
+    match config {
+        Some(config) if problems.is_empty() => Ok(Config { remarks, ..config }),
+        _ => Err(ConfigError::Invalid(problems)),
+    }
 }
 
 fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
@@ -163,14 +177,21 @@ fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
     let gateway = gateway?;
     let drain = gateway.timeouts.drain;
     server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0) + LAST_SAVE);
-    Some(Config { server, gateway, run_directory })
+    Some(Config { server, gateway, run_directory, remarks: Vec::new() })
 }
 
-fn check_needs(reader: &Reader) {
-    let who = reader.daemons_user().map_or_else(Who::of_this_process, |user| Who::of_daemon(&user));
+fn check_needs(reader: &Reader, purpose: Purpose) {
+    let who = match reader.daemon() {
+        Some(daemon) => Who::of_daemon(&daemon.user, daemon.group.as_deref()),
+        None => Who::of_this_process(),
+    };
     for (place, need) in reader.needs() {
-        if let Err(error) = need.check(&who) {
-            reader.reject(&place, error);
+        match need.check(&who) {
+            Ok(()) => {}
+            Err(error) if purpose == Purpose::Start && error.spares_the_start(&need) => {
+                reader.remark(&place, format_args!("{error}. Until then no snapshot is kept"));
+            }
+            Err(error) => reader.reject(&place, error),
         }
     }
 }

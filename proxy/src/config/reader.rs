@@ -28,7 +28,15 @@ pub(super) struct Reader {
     file: Arc<str>,
     problems: RefCell<Vec<Problem>>,
     needs: RefCell<Vec<(Place, Need)>>,
-    daemons_user: RefCell<Option<String>>,
+    remarks: RefCell<Vec<Problem>>,
+    daemon: RefCell<Option<Daemon>>,
+}
+
+/// Whom a daemon becomes.
+#[derive(Debug, Clone)]
+pub(super) struct Daemon {
+    pub(super) user: String,
+    pub(super) group: Option<String>,
 }
 
 /// A key and its line.
@@ -44,7 +52,8 @@ impl Reader {
             file: file.into(),
             problems: RefCell::default(),
             needs: RefCell::default(),
-            daemons_user: RefCell::default(),
+            remarks: RefCell::default(),
+            daemon: RefCell::default(),
         }
     }
 
@@ -59,12 +68,21 @@ impl Reader {
 
     /// Notes a mistake.
     pub(super) fn reject(&self, place: &Place, message: impl Display) {
-        self.problems.borrow_mut().push(Problem {
+        self.problems.borrow_mut().push(self.problem(place, message));
+    }
+
+    /// Notes what is to be told, but keeps nobody from a start.
+    pub(super) fn remark(&self, place: &Place, message: impl Display) {
+        self.remarks.borrow_mut().push(self.problem(place, message));
+    }
+
+    fn problem(&self, place: &Place, message: impl Display) -> Problem {
+        Problem {
             file: Arc::clone(&self.file),
             line: place.line,
             key: place.key.clone(),
             message: message.to_string(),
-        });
+        }
     }
 
     /// A value that could not be read and was not reported would silently leave the default.
@@ -81,15 +99,16 @@ impl Reader {
     }
 
     /// Whom a daemon becomes, and who needs all that is needed while it runs; none: nobody else.
-    pub(super) fn daemons_user(&self) -> Option<String> {
-        self.daemons_user.borrow().clone()
+    pub(super) fn daemon(&self) -> Option<Daemon> {
+        self.daemon.borrow().clone()
     }
 
-    /// All mistakes, in the order of their lines.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        let mut problems = self.problems.into_inner();
+    /// All mistakes and all remarks, each in the order of their lines.
+    pub(super) fn into_problems_and_remarks(self) -> (Vec<Problem>, Vec<Problem>) {
+        let (mut problems, mut remarks) = (self.problems.into_inner(), self.remarks.into_inner());
         problems.sort_by_key(|problem| problem.line);
-        problems
+        remarks.sort_by_key(|remark| remark.line);
+        (problems, remarks)
     }
 }
 
@@ -213,8 +232,8 @@ impl<'a> Section<'a> {
     }
 
     /// Says whom the daemon becomes.
-    pub(super) fn set_daemons_user(&self, user: Option<String>) {
-        self.reader.daemons_user.replace(user);
+    pub(super) fn set_daemon(&self, daemon: Daemon) {
+        self.reader.daemon.replace(Some(daemon));
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -235,6 +254,11 @@ impl<'a> Section<'a> {
     /// Whether the section is there, without a key.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_some_and(<[_]>::is_empty)
+    }
+
+    /// Notes what is to be told of a key, but keeps nobody from a start.
+    pub(super) fn remark(&self, key: &str, message: impl Display) {
+        self.reader.remark(&self.place_of(key), message);
     }
 
     /// Notes a mistake that involves more than the key's own value.
@@ -350,7 +374,7 @@ impl<'a> Value<'a> {
     /// Text that is read further; the error goes on after the text that was found.
     pub(super) fn parse<T, E: Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text()?;
-        self.accept(read(text).map_err(|error| format!("{} {error}", quoted(text))))
+        self.accept(read(text).map_err(|error| format!("{} {error}{}", quoted(text), variables(text))))
     }
 
     /// `true` or `false`, as YAML 1.2 has them.
@@ -488,7 +512,8 @@ impl<'a> Value<'a> {
             Content::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
             Content::Scalar(scalar) => shown(scalar),
         };
-        self.reject(format_args!("found {found}, expected {expected}{}", self.or));
+        let hint = self.scalar().map_or("", |scalar| variables(&scalar.text));
+        self.reject(format_args!("found {found}, expected {expected}{}{hint}", self.or));
         None
     }
 
@@ -505,6 +530,15 @@ impl<'a> Value<'a> {
 
     fn plain(&self) -> Option<&'a str> {
         self.scalar().filter(|scalar| scalar.plain).map(|scalar| &*scalar.text)
+    }
+}
+
+/// What is said of a value that was meant to be replaced before we read it.
+fn variables(text: &str) -> &'static str {
+    if text.contains("${") || text.starts_with('$') {
+        ". This file knows no variables: write the value itself, or have the file made from a template"
+    } else {
+        ""
     }
 }
 

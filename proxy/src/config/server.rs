@@ -14,7 +14,7 @@ use pingora::server::configuration::ServerConf;
 
 use super::environment::Environment;
 use super::machine::Need;
-use super::reader::{Section, Value};
+use super::reader::{Daemon, Section, Value};
 use super::run_directory::RunDirectory;
 
 /// How many endpoints one request is tried on at most.
@@ -45,8 +45,7 @@ pub(super) fn read(root: &mut Section<'_>, environment: &Environment) -> (Server
     };
     root.required("version", "1", |value| value.number(1..=1));
     read_process(root, &mut conf);
-    // Of a process that stays in the foreground Pingora changes no user.
-    root.set_daemons_user(conf.user.clone().filter(|_| conf.daemon || environment.daemon));
+    read_daemon(root, &conf, conf.daemon || environment.daemon);
     read_threads(root, &mut conf);
     read_connections(root, &mut conf);
     let run_directory = read_run_files(root, &mut conf, environment);
@@ -71,6 +70,18 @@ fn read_process(root: &mut Section<'_>, conf: &mut ServerConf) {
     root.set("daemon_notify_timeout_seconds", slot, seconds);
     let slot = &mut conf.graceful_shutdown_timeout_seconds;
     root.set("graceful_shutdown_timeout_seconds", slot, |value| value.number(SECONDS_OR_NONE));
+}
+
+/// Of a process that stays in the foreground Pingora changes no user and no group.
+fn read_daemon(root: &Section<'_>, conf: &ServerConf, is_daemon: bool) {
+    if let (true, Some(user)) = (is_daemon, conf.user.clone()) {
+        root.set_daemon(Daemon { user, group: conf.group.clone() });
+    }
+    for key in ["user", "group"] {
+        if !is_daemon && root.is_set(key) {
+            root.remark(key, "is of a daemon only: it does nothing without `daemon: true` or `proxy -d`");
+        }
+    }
 }
 
 fn read_threads(root: &mut Section<'_>, conf: &mut ServerConf) {

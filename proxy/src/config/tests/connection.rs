@@ -114,3 +114,22 @@ fn no_password_is_repeated() {
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
+
+#[test]
+fn a_variable_is_told_that_nobody_replaces_it() {
+    let unknown =
+        ". This file knows no variables: write the value itself, or have the file made from a template";
+    for (text, expected) in [
+        (with_endpoints("[\"${ETCD_URL}\"]"), "\"${ETCD_URL}\" is not a URL"),
+        (with_endpoints("[$ETCD_URL]"), "\"$ETCD_URL\" must start with http"),
+        (with_endpoints("[\"http://${HOST}:2379\"]"), "\"http://${HOST}:2379\" is not a URL"),
+        (with_registry("audit: ${AUDIT}"), "${AUDIT}"),
+        (with_server("threads: ${THREADS}"), "found ${THREADS}, expected a whole number"),
+    ] {
+        let told = problems(&text);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(expected) && told[0].ends_with(unknown), "{told:?}");
+    }
+    let told = problems(&with_endpoints("[etcd]"));
+    assert!(!told[0].contains("variables"), "{told:?}");
+}

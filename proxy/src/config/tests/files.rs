@@ -4,7 +4,7 @@ use super::*;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 fn load(path: &Path) -> Result<Config, ConfigError> {
-    Config::load(path, &environment())
+    Config::load(path, &environment(), Purpose::Test)
 }
 
 fn write(directory: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
@@ -117,6 +117,32 @@ fn a_snapshot_needs_a_directory_and_a_name_that_only_a_file_may_have() {
 }
 
 #[test]
+fn a_snapshot_that_cannot_be_written_is_a_mistake_to_a_test_and_a_remark_to_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    write(directory.path(), "file", "");
+    let start = |snapshot: &str| {
+        let text = with_registry(&format!("snapshot: {snapshot}"));
+        let path = write(directory.path(), "a.yaml", text);
+        assert!(load(&path).is_err(), "{snapshot}");
+        Config::load(&path, &environment(), Purpose::Start)
+    };
+    for (snapshot, expected) in
+        [(at("missing/a"), "is missing: make it"), (at("file/a"), "is not a directory")]
+    {
+        let config = start(&snapshot).unwrap();
+        let remarks: Vec<_> = config.remarks.iter().map(ToString::to_string).collect();
+        let [remark] = &remarks[..] else { panic!("{remarks:?}") };
+        assert!(remark.contains("a.yaml:6: gateway.registry.snapshot: "), "{remark}");
+        assert!(remark.contains(expected) && remark.ends_with("no snapshot is kept"), "{remark}");
+        // Tried again as long as the gateway runs.
+        assert_eq!(config.gateway.registry.snapshot, Some(snapshot.into()));
+    }
+    // A file of this name would take its place.
+    assert!(start("/dev/null").is_err());
+}
+
+#[test]
 fn mistakes_in_the_text_and_missing_files_are_listed_together() {
     let directory = tempfile::tempdir().unwrap();
     let text = with_registry("username: a\n    password_file: /nowhere/at/all\n    prefix: reg");
@@ -186,7 +212,7 @@ fn what_the_daemons_user_may_not_read_or_write_is_told_with_owner_and_mode() {
         let path = write(directory.path(), "a.yaml", of_this_user);
         assert!(load(&path).is_ok());
         let asked_for = Environment { daemon: true, ..environment() };
-        assert_eq!(Config::load(&path, &asked_for).is_ok(), !is_root, "by the command line");
+        assert_eq!(Config::load(&path, &asked_for, Purpose::Test).is_ok(), !is_root, "by the command line");
     }
     let with_a_mistake = of_daemon(&format!("snapshot: {}\n    prefix: /a/*", at("snapshot")));
     let told = load(&write(directory.path(), "a.yaml", with_a_mistake)).unwrap_err().to_string();

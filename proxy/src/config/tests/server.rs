@@ -3,6 +3,20 @@
 use super::*;
 
 #[test]
+fn a_user_and_a_group_of_no_daemon_are_remarked() {
+    let remarks = |text: &str, environment: &Environment| -> Vec<String> {
+        let config = Config::parse(&with_server(text), "test.yaml", environment).unwrap();
+        config.remarks.iter().map(ToString::to_string).collect()
+    };
+    let told = remarks("user: a\ngroup: b", &environment());
+    assert_eq!(told.len(), 2, "{told:?}");
+    let expected = "user: is of a daemon only: it does nothing without `daemon: true` or `proxy -d`";
+    assert!(told[0].ends_with(expected), "{told:?}");
+    assert!(remarks("daemon: true\nuser: a\ngroup: b", &environment()).is_empty());
+    assert!(remarks("user: a\ngroup: b", &Environment { daemon: true, ..environment() }).is_empty());
+}
+
+#[test]
 fn every_key_of_pingora_reaches_pingora() {
     let server = valid(&with_server(
         r#"daemon: true

@@ -9,7 +9,8 @@ fn the_smallest_configuration_that_we_show_is_valid() {
 
 #[test]
 fn what_is_left_out_has_its_default() {
-    let Config { server, gateway, run_directory } = valid(VALID);
+    let Config { server, gateway, run_directory, remarks } = valid(VALID);
+    assert!(remarks.is_empty(), "{remarks:?}");
     assert_eq!(gateway.listen, ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]);
     assert_eq!(gateway.admin, Some("127.0.0.1:9090".parse().unwrap()));
     assert_eq!(gateway.registry.connection, registry::connect::Connection::to(["http://127.0.0.1:2379"]));
