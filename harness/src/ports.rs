@@ -61,7 +61,7 @@ fn listening_inode(address: SocketAddrV4) -> Result<Option<String>> {
     Ok(inode)
 }
 
-/// Whether a process's output says that its address was taken.
+/// Whether a process's output says that its address was taken: by another process, or by another of its own.
 pub(crate) fn says_taken(output: &[String]) -> bool {
-    output.iter().any(|line| line.to_ascii_lowercase().contains("in use"))
+    output.iter().any(|line| line.to_ascii_lowercase().contains("in use") || line.contains("overlaps with"))
 }

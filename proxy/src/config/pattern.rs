@@ -3,7 +3,7 @@
 /// Why a path holds a pattern. Reads on after the text that was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "looks like a pattern, {found:?}, which is matched as it is written: {literal} takes everything below it"
+    "looks like a pattern, {found:?}, which is matched as it is written: write {literal}, which takes everything below it"
 )]
 pub(super) struct Pattern {
     found: String,
@@ -17,7 +17,9 @@ pub(super) fn refuse(path: &str) -> Result<(), Pattern> {
     let mut start = 0;
     for segment in path.split('/') {
         if let Some((at, found)) = find(segment) {
-            let before = path[..start + at].trim_end_matches('/');
+            // `/goods*` was meant for /goods. What has more in its segment is no segment without the pattern.
+            let is_any = found.trim_matches(['.', '*']).is_empty();
+            let before = path[..if is_any { start + at } else { start }].trim_end_matches('/');
             let literal = if before.is_empty() { "/" } else { before };
             return Err(Pattern { found: found.to_owned(), literal: literal.to_owned() });
         }
@@ -56,7 +58,8 @@ mod tests {
             ("/goods/:id", ":id", "/goods"),
             ("/goods/<id>", "<id>", "/goods"),
             ("/goods/[0-9]+", "[0-9]+", "/goods"),
-            ("/(goods|books)", "|books)", "/(goods"),
+            ("/(goods|books)", "|books)", "/"),
+            ("/shop/go*ds", "*ds", "/shop"),
         ] {
             let expected = Pattern { found: found.into(), literal: literal.into() };
             assert_eq!(refuse(path), Err(expected), "{path}");

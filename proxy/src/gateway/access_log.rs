@@ -103,9 +103,11 @@ impl Line<'_> {
         show(line, format_args!(" {level} {method} {:?} {status} ", self.path));
         push_millis(line, self.took);
         show(line, format_args!("ms trace_id={trace_id} client={client}"));
-        if let (Some(service), Some(Endpoint { instance, address, .. })) = (self.service, self.endpoint) {
-            show(line, format_args!(" service={service} instance={instance} address={address}"));
-            show(line, format_args!(" attempts={attempts}"));
+        if let Some(service) = self.service {
+            show(line, format_args!(" service={service}"));
+        }
+        if let Some(Endpoint { instance, address, .. }) = self.endpoint {
+            show(line, format_args!(" instance={instance} address={address} attempts={attempts}"));
         }
         for Failed { endpoint, cause } in self.failed {
             show(line, format_args!(" failed={}:{}", endpoint.instance, cause.as_str()));
@@ -164,7 +166,7 @@ mod tests {
             method: "GET",
             path,
             status: 200,
-            service: endpoint.map(|_| "goods"),
+            service: Some("goods"),
             endpoint,
             attempts: 1,
             failed,
@@ -205,5 +207,9 @@ mod tests {
         line("/a\nb", None, &[], None).write_text(&mut text);
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("INFO GET \"/a\\nb\" 200 12.034ms"), "{text}");
+        assert!(
+            text.ends_with(" client=127.0.0.1 service=goods"),
+            "also where no endpoint was chosen: {text}"
+        );
     }
 }

@@ -25,7 +25,7 @@ fn a_route_has_one_path_and_one_service() {
 fn a_pattern_is_told_what_takes_everything_below_a_path() {
     assert_problem(
         &with("path: /goods", "path: /goods/*"),
-        "7: gateway.routes[0].path: \"/goods/*\" looks like a pattern, \"*\", which is matched as it is written: /goods takes everything below it",
+        "7: gateway.routes[0].path: \"/goods/*\" looks like a pattern, \"*\", which is matched as it is written: write /goods, which takes everything below it",
     );
     for path in ["~ ^/goods", "^/goods", "= /goods", "goods.example.com/*", "http://goods/list"] {
         let told = problems(&with("path: /goods", &format!("path: \"{path}\"")));
@@ -33,7 +33,7 @@ fn a_pattern_is_told_what_takes_everything_below_a_path() {
     }
     for prefix in ["/services/*", "/services/{service}"] {
         let told = problems(&with_registry(&format!("prefix: \"{prefix}\"")));
-        assert!(told[0].ends_with("/services takes everything below it"), "{told:?}");
+        assert!(told[0].ends_with("write /services, which takes everything below it"), "{told:?}");
     }
 }
 
