@@ -100,6 +100,15 @@ mod tests {
     }
 
     #[test]
+    fn each_control_of_bidirectional_text_and_each_separator_is_escaped() {
+        let acting = "\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\
+            \u{2066}\u{2067}\u{2068}\u{2069}\u{7f}\u{80}\u{9f}";
+        for c in acting.chars() {
+            assert_eq!(shown(&c.to_string(), Form::Text), format!("\\u{{{:x}}}", u32::from(c)));
+        }
+    }
+
+    #[test]
     fn what_needs_no_escape_is_not_copied() {
         assert!(matches!(printable(b"GET \"/goods\" 200", Form::Text), Cow::Borrowed(_)));
     }

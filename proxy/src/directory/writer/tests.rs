@@ -428,3 +428,25 @@ fn a_put_of_what_is_in_doubt_is_published_although_it_says_what_it_said() {
     publish(&mut writer);
     assert_eq!(standings(&directory), [("a".to_owned(), Standing::Registered)]);
 }
+
+#[test]
+fn only_another_registrar_at_another_address_takes_a_key_over() {
+    let put_by = |lease: i64, address: &str, revision: i64| {
+        let instance = Instance { lease, ..instance("goods", "a", address, revision) };
+        Update::Apply { changes: vec![Change::Put(instance)], revision }
+    };
+    let (_directory, mut writer) = crate::directory::new(["goods"]);
+    for (lease, address, kind) in [
+        (7, "10.0.0.1:80", Kind::Put),
+        (7, "10.0.0.2:80", Kind::Put),
+        (8, "10.0.0.2:80", Kind::Renewed),
+        (9, "10.0.0.3:80", Kind::TakenOver),
+        (0, "10.0.0.4:80", Kind::TakenOver),
+        (0, "10.0.0.5:80", Kind::TakenOver),
+    ] {
+        let changed = writer.stage(put_by(lease, address, 3 + lease));
+        assert_eq!(kinds(&changed), [(kind, "a")], "{lease} at {address}");
+    }
+    writer.stage(delete("a", 20));
+    assert_eq!(kinds(&writer.stage(put_by(10, "10.0.0.6:80", 21))), [(Kind::Put, "a")], "it had left");
+}

@@ -83,3 +83,16 @@ pub(super) fn text(text: &str, json: &mut String) {
     }
     json.push('"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn a_string_is_written_as_by_go() {
+        let mut json = String::new();
+        text("a\"\\\n\r\t\0\u{1f}<>&\u{2028}\u{2029}é\u{7f}", &mut json);
+        let expected = r#""a\"\\\n\r\t\u0000\u001f\u003c\u003e\u0026\u2028\u2029é"#;
+        assert_eq!(json, format!("{expected}\u{7f}\""));
+    }
+}
