@@ -207,12 +207,24 @@ impl Process {
     /// # Errors
     /// When the process is gone.
     pub fn resident_memory(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn peak_memory(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, line: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.pid());
         let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let kibibytes = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
-            .with_context(|| format!("no VmRSS in {path}"))?;
+            .find_map(|found| found.strip_prefix(line)?.trim().strip_suffix(" kB"))
+            .with_context(|| format!("no {line} in {path}"))?;
         Ok(kibibytes.parse::<u64>()? * 1024)
     }
 

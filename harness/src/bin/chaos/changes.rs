@@ -5,13 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use etcd_client::{Client, Txn, TxnOp};
 use harness::{
     etcd::{Etcd, key},
     load::Outcome,
     stack::{Gateway, GatewayOptions, Stack},
-    wait::eventually,
 };
 use tokio::{
     task::JoinSet,
@@ -19,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    context::{Context, load},
+    context::{Context, load, seen},
     difference::{Vanished, converged},
     measured::{Measured, bound},
 };
@@ -52,7 +51,7 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
     let mut client = stack.etcd.client().await?;
     let revision = change(&mut client, 0, 0..IN_A_TRANSACTION).await?;
     let answered = Instant::now();
-    let last_seen = wait_revision(&stack.gateway, revision, answered).await?;
+    let last_seen = seen(&stack.gateway, revision, answered, bound(GOAL)).await?;
     converged(&mut client, &stack.gateway, Vanished::Differs, answered, bound(Duration::from_secs(1)))
         .await?;
 
@@ -125,14 +124,4 @@ async fn change(client: &mut Client, round: u32, instances: Range<u32>) -> Resul
     };
     let answer = client.txn(Txn::new().and_then(instances.map(put).collect::<Vec<_>>())).await?;
     Ok(answer.header().context("etcd's answer has no header")?.revision())
-}
-
-async fn wait_revision(gateway: &Gateway, revision: i64, since: Instant) -> Result<Duration> {
-    eventually("the last change is seen", bound(GOAL), async || {
-        let ready = gateway.admin("/readyz").await?.json()?;
-        let seen = ready["revision"].as_i64().context("/readyz shows no revision")?;
-        ensure!(seen >= revision, "the gateway is at {seen}, the last change at {revision}");
-        Ok(since.elapsed())
-    })
-    .await
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use harness::{
     load::Load,
     stack::{Gateway, Services},
@@ -36,6 +36,8 @@ pub(crate) struct Scale {
     pub(crate) changes_for: Duration,
     /// How many registrars there are.
     pub(crate) registrars: usize,
+    /// How many hostile records are written.
+    pub(crate) hostile: u32,
     /// How many goods or other backends there are, when one of them, or each, has a fault.
     pub(crate) goods: usize,
     /// Requests a second, when backends or the gateway have a fault.
@@ -64,6 +66,7 @@ pub(crate) const FULL: Scale = Scale {
     changes_per_second: 10_000,
     changes_for: Duration::from_secs(60),
     registrars: 1_000,
+    hostile: 10_000,
     goods: 10,
     rate: RATE,
     requests: 10_000,
@@ -82,6 +85,7 @@ pub(crate) const SHORT: Scale = Scale {
     changes_per_second: 2_000,
     changes_for: Duration::from_secs(3),
     registrars: 100,
+    hostile: 1_000,
     goods: 4,
     rate: 250,
     requests: 2_000,
@@ -136,6 +140,25 @@ pub(crate) async fn counter(gateway: &Gateway, name: &str) -> Result<f64> {
     let is_there = text.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
     ensure!(is_there, "/metrics shows no {name}");
     gateway.metric(name, &[]).await
+}
+
+/// Waits until the gateway has seen this revision of the registry; how long after `since` that was.
+///
+/// # Errors
+/// When it has not within `within`.
+pub(crate) async fn seen(
+    gateway: &Gateway,
+    revision: i64,
+    since: Instant,
+    within: Duration,
+) -> Result<Duration> {
+    eventually("the last change is seen", within, async || {
+        let ready = gateway.admin("/readyz").await?.json()?;
+        let seen = ready["revision"].as_i64().context("/readyz shows no revision")?;
+        ensure!(seen >= revision, "the gateway is at {seen}, the last change at {revision}");
+        Ok(since.elapsed())
+    })
+    .await
 }
 
 /// Waits until `/services` is as `wanted`; how long after `since` that was.

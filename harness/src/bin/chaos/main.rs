@@ -15,6 +15,7 @@ mod difference;
 mod embedded;
 mod gateway;
 mod half_open;
+mod hostile;
 mod measured;
 mod members;
 mod outage;
@@ -75,6 +76,7 @@ enum Case {
     Cold,
     Changes,
     Registrars,
+    Hostile,
     Rolling,
     Killed,
     Stopped,
@@ -139,6 +141,10 @@ impl Case {
                 "0 lost; last change seen within 250 ms; CPU; p99 beside the same load without it",
             ),
             Self::Registrars => ("many registrars, etcd restarted empty", "all back within 15 s"),
+            Self::Hostile => (
+                "hostile records of every kind, by a user with names of its own",
+                "at most 64 MB more resident; services of others unharmed; p99 beside the same load without them",
+            ),
             Self::Rolling => ("rolling restart of all goods with SIGTERM, GET and POST", "0 failed"),
             Self::Killed => (
                 "`kill -9` of one of the goods",
@@ -183,6 +189,7 @@ impl Case {
             Self::Cold => cold::run(context, measured).await,
             Self::Changes => changes::run(context, measured).await,
             Self::Registrars => registrars::run(context, measured).await,
+            Self::Hostile => hostile::run(context, measured).await,
             Self::Rolling => backends::rolling::run(context, measured).await,
             Self::Killed => backends::killed::run(context, measured).await,
             Self::Stopped => backends::stopped::run(context, measured).await,
