@@ -7,6 +7,8 @@
 //! lease  the registrar's: the key goes when the lease does
 //! ```
 
+mod metadata;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,6 +17,8 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+
+pub use metadata::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES, Metadata, TooMuch};
 
 /// The weight of an instance that names none.
 pub const DEFAULT_WEIGHT: u16 = 1;
@@ -131,7 +135,7 @@ pub struct Record {
     /// Its share of requests relative to the service's others, 0 to [`MAX_WEIGHT`]; 0 takes it out.
     pub weight: u16,
     /// Free text for people and policies, such as `zone`.
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: Metadata,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,8 +143,8 @@ struct RecordJson {
     address: String,
     #[serde(default = "default_weight")]
     weight: u64,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    metadata: Metadata,
 }
 
 /// The keys of [`RecordJson`].
@@ -155,10 +159,11 @@ fn default_weight() -> u64 {
 impl Record {
     /// A record with the default weight and no metadata.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, weight: DEFAULT_WEIGHT, metadata: BTreeMap::new() }
+        Self { address, weight: DEFAULT_WEIGHT, metadata: Metadata::default() }
     }
 
     /// Reads a value. White space around it is ignored: `echo 10.0.0.5:80 | etcdctl put ...` adds a newline.
+    /// Metadata beyond its bounds is [left out](Metadata::left_out); the rest of the record counts.
     pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
         if value.len() > MAX_VALUE {
             return Err(RecordError::ValueTooLong(value.len()));

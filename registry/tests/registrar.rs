@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use etcd_client::{GetOptions, PutOptions};
 use harness::etcd::{Etcd, key};
-use registry::contract::Prefix;
+use registry::contract::{Prefix, Record};
 use registry::register::{Registrar, Registration};
 use support::{PATIENCE, Picture, as_writer};
 
@@ -247,7 +247,8 @@ async fn a_registration_that_no_gateway_would_take_is_refused_at_the_start() {
     assert!(refuse(|r| r.record.weight = 1001).contains("1001"));
     assert!(refuse(|r| r.ttl = Duration::from_secs(1)).contains("at least 2s"));
     let long = |r: &mut Registration| {
-        r.record.metadata.insert("note".into(), "x".repeat(20_000));
+        let value = format!(r#"{{"address":"10.0.0.5:80","metadata":{{"note":"{}"}}}}"#, "x".repeat(1_025));
+        r.record = Record::decode(value.as_bytes()).expect("a record without its metadata");
     };
-    assert!(refuse(long).contains("more than 16384"));
+    assert!(refuse(long).contains("more than 1024 bytes"));
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use registry::contract::Metadata;
 use registry::status::Status;
 use serde::Serialize;
 
@@ -117,8 +118,11 @@ struct Shown<'a> {
     in_flight: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     usual_latency_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
+    metadata: &'a Metadata,
+    /// Why its metadata is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a BTreeMap<String, String>>,
+    metadata_left_out: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_failure: Option<Failed>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,7 +173,8 @@ fn describe<'a>(entry: &'a Entry, setting: &Setting, now: Moment) -> Shown<'a> {
         revision,
         in_flight: traffic.in_flight.count(),
         usual_latency_ms: traffic.latency.usual().map(|usual| usual.as_micros() as f64 / 1000.0),
-        metadata: entry.metadata.as_deref(),
+        metadata: &entry.metadata,
+        metadata_left_out: entry.metadata.left_out().map(|why| why.to_string()),
         last_failure: failed(&traffic.last_failure, now),
         last_check_failure: failed(&traffic.last_check_failure, now),
         next_trial,
@@ -218,7 +223,7 @@ mod tests {
 
     fn instance(service: &str, id: &str) -> Instance {
         let mut record = Record::new(([10, 0, 0, 1], 80).into());
-        record.metadata.insert("zone".to_owned(), "b".to_owned());
+        record.metadata = Metadata::new([("zone", "b")]).expect("within the bounds");
         Instance { service: service.into(), id: id.into(), record, lease: 7, revision: 3 }
     }
 
@@ -242,6 +247,19 @@ mod tests {
         );
         let endpoint = &page["services"]["goods"][0];
         assert_eq!((&endpoint["metadata"], &endpoint["revision"]), (&json!({"zone": "b"}), &json!(3)));
+    }
+
+    #[test]
+    fn metadata_that_is_left_out_is_told_in_its_place() {
+        let (directory, mut writer) = directory::new(["goods"]);
+        let long = format!(r#"{{"address":"10.0.0.1:80","metadata":{{"a":"{}"}}}}"#, "x".repeat(1024));
+        let record = Record::decode(long.as_bytes()).expect("a record without its metadata");
+        let instances = vec![Instance { record, ..instance("goods", "a") }];
+        writer.stage(Update::Reset { instances, revision: 3 });
+        writer.publish(Instant::now);
+        let endpoint = &shown(&directory, Moment::now())["services"]["goods"][0];
+        let why = "the metadata has more than 1024 bytes, keys and values together";
+        assert_eq!((&endpoint["metadata"], &endpoint["metadata_left_out"]), (&Value::Null, &json!(why)));
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! A live target and how it stands.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use registry::contract::{Instance, Record};
+use registry::contract::{Instance, Metadata, Record};
 
 use crate::health::passive::Reason;
 use crate::health::traffic::Traffic;
@@ -52,8 +51,8 @@ pub struct Entry {
     /// When the endpoint could first be used: when it appeared, or where it is to pass a check before, when
     /// it had. None: before the gateway.
     pub usable_since: Option<Instant>,
-    /// What the registration says for people and policies; none if that is nothing.
-    pub metadata: Option<Arc<BTreeMap<String, String>>>,
+    /// What the registration says for people and policies.
+    pub metadata: Metadata,
 }
 
 /// What holds a registration. All copies of an entry share it: a put that changes nothing else is shown by it
@@ -184,7 +183,7 @@ impl Entry {
             record: Record {
                 address: self.endpoint.address,
                 weight: self.weight,
-                metadata: self.metadata.as_deref().cloned().unwrap_or_default(),
+                metadata: self.metadata.clone(),
             },
             lease,
             revision,
@@ -256,7 +255,8 @@ mod tests {
         let (endpoint, health) = (Arc::new(endpoint), Health::default());
         let usable_since = None;
         let tenure = TenureCell::new(Tenure { lease: 7, revision: 3 });
-        Entry { endpoint, weight, tenure, standing, vanished: None, health, usable_since, metadata: None }
+        let metadata = Metadata::default();
+        Entry { endpoint, weight, tenure, standing, vanished: None, health, usable_since, metadata }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use registry::contract::{Instance, Record};
+use registry::contract::{Instance, Record, TooMuch};
 use registry::watch::{Change, Update};
 
 use super::ring::Builder;
@@ -279,8 +279,7 @@ impl Writer {
             let health = self.initial_health(&endpoint.service);
             (Arc::new(endpoint), health, usable_since)
         });
-        let metadata = Some(record.metadata).filter(|metadata| !metadata.is_empty()).map(Arc::new);
-        let weight = record.weight;
+        let Record { weight, metadata, .. } = record;
         let entry = Entry {
             endpoint: endpoint.clone(),
             weight,
@@ -381,6 +380,11 @@ impl Writer {
         self.staged.get(service).map_or(0, |staged| staged.up)
     }
 
+    /// Why an instance is used without its metadata, if it is.
+    pub fn left_out(&self, service: &str, instance: &str) -> Option<TooMuch> {
+        self.entry(service, instance)?.metadata.left_out()
+    }
+
     fn entry(&self, service: &str, instance: &str) -> Option<&Entry> {
         self.staged.get(service)?.entries.get(instance)
     }
@@ -469,10 +473,7 @@ impl Writer {
 /// Whether an entry says what the instance does, be it by another put.
 fn says(entry: &Entry, instance: &Instance) -> bool {
     let Record { address, weight, metadata } = &instance.record;
-    let known = entry.metadata.as_deref();
-    entry.endpoint.address == *address
-        && entry.weight == *weight
-        && known.map_or(metadata.is_empty(), |known| known == metadata)
+    entry.endpoint.address == *address && entry.weight == *weight && entry.metadata == *metadata
 }
 
 #[cfg(test)]

@@ -153,6 +153,7 @@ impl<R: FnOnce()> Feed<R> {
                 self.storer.changed();
                 let is_news = *kind != Kind::Confirmed;
                 self.log(if is_news { "endpoint put" } else { "endpoint confirmed" }, changed);
+                self.warn_of_metadata(changed);
             }
         }
     }
@@ -286,6 +287,14 @@ impl<R: FnOnce()> Feed<R> {
             "another address took the key of an instance that was still registered. After a crash this is as it \
              should be; if both processes live, give each its own instance id: only one of them gets requests"
         );
+    }
+
+    fn warn_of_metadata(&self, changed: &Changed) {
+        let Changed { service, instance, revision, .. } = changed;
+        let Some(why) = self.writer.left_out(service, instance) else { return };
+        let key = self.prefix.key(service, instance);
+        let (service, instance) = (&**service, &**instance);
+        tracing::warn!(service, instance, key, revision, %why, "the endpoint is used without its metadata");
     }
 
     fn log(&self, message: &str, changed: &Changed) {

@@ -354,16 +354,11 @@ struct Line<'a> {
 }
 
 fn encode(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
-    let (mut lines, mut count) = (Vec::new(), 0_usize);
+    let mut lines = Vec::new();
     for instance in &snapshot.instances {
-        let value = instance.record.encode();
-        // With its weight written out, a value of nearly the greatest length may have become longer than
-        // what is read. One such registration must not cost all the others their snapshot.
-        if value.len() <= MAX_VALUE {
-            encode_line(instance, value, &mut lines)?;
-            count += 1;
-        }
+        encode_line(instance, &mut lines)?;
     }
+    let count = snapshot.instances.len();
     let counts = format!(" revision={} instances={count}\n", snapshot.revision);
     let mut checksum = Hasher::new();
     checksum.update(counts.as_bytes());
@@ -372,11 +367,11 @@ fn encode(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
     Ok([start.as_bytes(), counts.as_bytes(), &lines].concat())
 }
 
-fn encode_line(instance: &Instance, value: String, lines: &mut Vec<u8>) -> io::Result<()> {
+fn encode_line(instance: &Instance, lines: &mut Vec<u8>) -> io::Result<()> {
     let line = Line {
         service: Cow::Borrowed(&instance.service),
         id: Cow::Borrowed(&instance.id),
-        value: Cow::Owned(value),
+        value: Cow::Owned(instance.record.encode()),
         lease: instance.lease,
         revision: instance.revision,
     };

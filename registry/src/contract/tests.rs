@@ -54,9 +54,19 @@ fn a_json_value_has_weight_and_metadata() {
     let value = br#"{"address":"10.0.0.5:80","weight":10,"metadata":{"zone":"a"},"later":[1]}"#;
     let record = Record::decode(value).unwrap();
     assert_eq!(record.weight, 10);
-    assert_eq!(record.metadata["zone"], "a");
+    assert_eq!(record.metadata.get("zone"), Some("a"));
     assert_eq!(Record::decode(br#"{"address":"10.0.0.5:80"}"#).unwrap().weight, 1);
     assert_eq!(Record::decode(br#"{"address":"10.0.0.5:80","weight":0}"#).unwrap().weight, 0);
+}
+
+#[test]
+fn metadata_beyond_its_bounds_costs_an_instance_nothing_else() {
+    let entries = (0..1_600).map(|n| format!("\"{n}\":\"\"")).collect::<Vec<_>>().join(",");
+    let value = format!(r#"{{"metadata":{{{entries}}},"address":"10.0.0.5:80","weight":10}}"#);
+    let record = Record::decode(value.as_bytes()).unwrap();
+    assert_eq!((record.address.port(), record.weight), (80, 10));
+    assert_eq!(record.metadata.left_out(), Some(TooMuch::Entries));
+    assert_eq!(record.encode(), r#"{"address":"10.0.0.5:80","weight":10}"#);
 }
 
 #[test]
@@ -172,6 +182,7 @@ proptest! {
         ip in any::<[u8; 4]>(), port in 1u16.., weight in 0..=MAX_WEIGHT,
         metadata in proptest::collection::btree_map(".{0,8}", ".{0,8}", 0..4),
     ) {
+        let metadata = Metadata::new(metadata).expect("within the bounds");
         let record = Record { address: SocketAddr::from((ip, port)), weight, metadata };
         prop_assume!(parse_address(&record.address.to_string()).is_ok());
         prop_assert_eq!(Record::decode(record.encode().as_bytes()).unwrap(), record);

@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::connect::{Connection, Connector, EndpointError, parse_endpoint};
-use crate::contract::{Prefix, Record, RecordError, check_segment};
+use crate::contract::{Prefix, Record, RecordError, TooMuch, check_segment};
 use crate::watch::watch_key;
 use driver::Driver;
 
@@ -47,6 +47,9 @@ impl Registration {
     fn checked(mut self) -> Result<Self, RegistrationError> {
         check_segment(&self.service).map_err(RegistrationError::Service)?;
         check_segment(&self.instance).map_err(RegistrationError::Instance)?;
+        if let Some(why) = self.record.metadata.left_out() {
+            return Err(RegistrationError::Metadata(why));
+        }
         let value = self.record.encode();
         self.record = Record::decode(value.as_bytes()).map_err(RegistrationError::Record)?;
         if self.ttl < MIN_TTL || self.ttl.subsec_nanos() != 0 {
@@ -65,7 +68,10 @@ pub enum RegistrationError {
     /// The instance id.
     #[error("cannot register this instance: {0}")]
     Instance(RecordError),
-    /// The address, the weight or the metadata.
+    /// More metadata than a gateway keeps.
+    #[error("cannot register this record: {0}")]
+    Metadata(TooMuch),
+    /// The address or the weight.
     #[error("cannot register this record: {0}")]
     Record(RecordError),
     /// No endpoint of a registry.

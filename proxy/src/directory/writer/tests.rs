@@ -2,6 +2,7 @@ use std::cell::Cell;
 
 use super::super::{Endpoints, Rank, State};
 use super::*;
+use registry::contract::Metadata;
 
 fn instance(service: &str, id: &str, address: &str, revision: i64) -> Instance {
     Instance {
@@ -276,7 +277,7 @@ fn an_entry_gives_its_registration_back_whole() {
     let mut plain = instance("goods", "a", "10.0.0.1:80", 3);
     plain.record.weight = 5;
     let mut rich = instance("goods", "b", "10.0.0.2:80", 4);
-    rich.record.metadata = [("zone".to_owned(), "x".to_owned())].into();
+    rich.record.metadata = Metadata::new([("zone", "x")]).expect("within the bounds");
     writer.stage(reset(vec![plain.clone(), rich.clone()]));
     publish(&mut writer);
     let endpoints = directory.service("goods").unwrap().endpoints();
@@ -395,7 +396,7 @@ fn a_put_that_changes_nothing_is_not_published_and_its_lease_and_revision_are_sh
 #[test]
 fn a_put_that_changes_anything_is_published() {
     let former = instance("goods", "a", "10.0.0.1:80", 3);
-    let zone = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
+    let zone = Metadata::new([("zone", "a")]).expect("within the bounds");
     let record = || former.record.clone();
     let records = [
         Record { weight: 2, ..record() },

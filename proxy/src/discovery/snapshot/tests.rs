@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use registry::contract::{MAX_METADATA_BYTES, Metadata};
 use tempfile::TempDir;
 
 /// A directory of its own, and the snapshot's file in it.
@@ -166,7 +167,7 @@ mod a_file_that_is_whole {
             .prop_map(|(service, id, address, weight, metadata, lease, revision)| Instance {
                 service: service.into(),
                 id: id.into(),
-                record: Record { address, weight, metadata },
+                record: Record { address, weight, metadata: Metadata::new(metadata).unwrap_or_default() },
                 lease,
                 revision,
             })
@@ -187,17 +188,12 @@ mod a_file_that_is_whole {
 mod a_line {
     use super::*;
 
-    /// The largest that the registry can hold, of what doubles its length in JSON.
+    /// The largest that the registry can hold, of what is longest in JSON.
     fn longest() -> Instance {
-        let metadata = |filling: usize| {
-            format!(
-                r#"{{"address":"10.0.0.5:80","weight":10,"metadata":{{"a":"{}"}}}}"#,
-                r#"\""#.repeat(filling)
-            )
-        };
-        let value = metadata((MAX_VALUE - metadata(0).len()) / 2);
         let name = "\"".repeat(MAX_SEGMENT);
-        Instance { lease: i64::MIN, revision: i64::MIN, ..instance(&name, &name, &value) }
+        let metadata = Metadata::new([("", "\u{0}".repeat(MAX_METADATA_BYTES))]).unwrap();
+        let record = Record { weight: 10, metadata, ..Record::new("[2001:db8::1]:65535".parse().unwrap()) };
+        Instance { lease: i64::MIN, revision: i64::MIN, record, ..instance(&name, &name, "10.0.0.5:80") }
     }
 
     #[test]
@@ -206,21 +202,6 @@ mod a_line {
         let snapshot = Snapshot { revision: i64::MIN, instances: vec![longest()] };
         place.file.store(&snapshot).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(snapshot));
-    }
-
-    #[test]
-    fn that_the_contract_would_not_read_again_costs_no_other_its_place() {
-        let metadata = |filling: usize| {
-            format!(r#"{{"address":"10.0.0.5:80","metadata":{{"a":"{}"}}}}"#, "x".repeat(filling))
-        };
-        let value = metadata(MAX_VALUE - metadata(0).len());
-        let grows = instance("goods", "grows", &value);
-        assert!(grows.record.encode().len() > MAX_VALUE);
-        let place = Place::new();
-        let mut snapshot = small();
-        snapshot.instances.push(grows);
-        place.file.store(&snapshot).unwrap();
-        assert_eq!(place.file.load().unwrap(), Some(small()));
     }
 
     #[test]
