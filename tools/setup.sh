@@ -30,6 +30,7 @@ for_demo() {
 
 for_test() {
     for_demo
+    need update-ca-certificates ca-certificates
     need etcd etcd-server
     need etcdctl etcd-client
     need haproxy haproxy          # harness: in front of two gateways

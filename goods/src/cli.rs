@@ -54,7 +54,8 @@ pub struct Arguments {
     #[arg(long, env = "GOODS_PASSWORD_FILE", value_name = "FILE", requires = "username")]
     pub password_file: Option<PathBuf>,
 
-    /// The authority that signed the registry's certificate, if the system does not know it: a PEM file.
+    /// The authorities of which one must have signed the registry's certificate, in the place of the system's:
+    /// a PEM file.
     #[arg(long, env = "GOODS_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
 

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod etcd;
 pub mod fake;
 pub mod http;
+pub mod impostor;
 pub mod load;
 mod output;
 pub mod ports;

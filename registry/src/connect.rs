@@ -5,12 +5,13 @@
 //! rotated file needs no restart. (etcd-client can balance over several endpoints itself, but then k of n
 //! dead members fail k/n of all calls.)
 
+mod authorities;
 mod endpoint;
 mod obstacle;
 
 use std::fmt;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,11 +20,13 @@ use etcd_client::{Channel, Client, ConnectOptions, Error as EtcdError};
 use hyper_openssl::client::legacy::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslConnector, SslFiletype, SslMethod};
+use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVersion};
 use tokio::sync::Mutex;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
+pub use authorities::{AuthoritiesError, authorities};
+use authorities::{add_the_systems, reason};
 pub use endpoint::{EndpointError, parse_endpoint};
 use obstacle::Attempted;
 pub use obstacle::Obstacle;
@@ -43,7 +46,7 @@ pub struct Connection {
     pub endpoints: Vec<String>,
     /// The user to authenticate as, if the registry has users.
     pub user: Option<User>,
-    /// Certificates, if an endpoint is `https://` and the system's are not what is wanted.
+    /// Certificates, if an endpoint is `https://` and the system's authorities are not what is wanted.
     pub tls: Option<Tls>,
 }
 
@@ -59,7 +62,8 @@ pub struct User {
 /// Certificate files in PEM, read at each connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// Authorities that may have signed the registry's certificate; the system's if absent.
+    /// The authorities of which one must have signed the registry's certificate, in the place of the system's.
+    /// The system's if absent.
     pub ca: Option<PathBuf>,
     /// Our certificate, with its chain.
     pub cert: Option<PathBuf>,
@@ -98,7 +102,10 @@ pub enum Cause {
     /// What is written as the endpoint's URL is none.
     #[error("this is not the URL of an endpoint")]
     Url,
-    /// The certificates cannot be used.
+    /// Nobody can be trusted.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
+    /// Our own certificate or its key cannot be used.
     #[error("cannot use {} for TLS: {}", .0.display(), reason(.1))]
     Certificates(PathBuf, ErrorStack),
     /// TLS cannot be used at all.
@@ -200,12 +207,6 @@ impl Cause {
     }
 }
 
-/// What OpenSSL says of a file, without its own source's lines.
-fn reason(stack: &ErrorStack) -> String {
-    let reasons = stack.errors().iter().filter_map(|error| error.data().or(error.reason()));
-    reasons.map(str::to_owned).collect::<Vec<_>>().join(", ")
-}
-
 /// The way to the registry. Whoever holds a clone shares one connection.
 #[derive(Debug, Clone)]
 pub struct Connector(Arc<Mutex<State>>);
@@ -259,10 +260,10 @@ impl Opener {
         let endpoint = endpoints.get(self.next % endpoints.len().max(1)).cloned().unwrap_or_default();
         self.next = self.next.wrapping_add(1);
         let client = self.log_in(&endpoint, deadline).await;
-        let certificate = self.connection.tls.as_ref().and_then(|tls| tls.cert.clone());
+        let tls = self.connection.tls.clone();
         match client {
             Ok(client) => {
-                Ok(Link { client, endpoint, certificate, answered: Arc::default(), broken: Arc::default() })
+                Ok(Link { client, endpoint, tls, answered: Arc::default(), broken: Arc::default() })
             }
             Err(cause) => Err(CallError { attempt: "connect", endpoint, cause }),
         }
@@ -310,10 +311,8 @@ impl Opener {
         }
         let client = Client::from_channel(self.channel(endpoint)?, Some(options));
         match tokio::time::timeout(deadline, client).await {
-            Ok(client) => client.map_err(|error| {
-                let certificate = self.connection.tls.as_ref().and_then(|tls| tls.cert.as_deref());
-                Cause::of(error, attempted(endpoint, certificate, false))
-            }),
+            Ok(client) => client
+                .map_err(|error| Cause::of(error, attempted(endpoint, self.connection.tls.as_ref(), false))),
             Err(_) => Err(Cause::Deadline(deadline)),
         }
     }
@@ -342,24 +341,34 @@ impl Opener {
 
 /// TCP with TLS on it.
 fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpConnector>, Cause> {
+    Ok(HttpsConnector::with_connector(tcp, client(tls)?)?)
+}
+
+/// Compares a server's name with its certificate, as any client of this builder does.
+fn client(tls: Option<&Tls>) -> Result<SslConnectorBuilder, Cause> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    // HTTP/2 has no less (RFC 9113, 9.2).
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_alpn_protos(b"\x02h2")?;
-    let of = |file: &PathBuf| {
-        let file = file.clone();
-        |error| Cause::Certificates(file, error)
-    };
-    if let Some(ca) = tls.and_then(|tls| tls.ca.as_ref()) {
-        builder.set_ca_file(ca).map_err(of(ca))?;
+    match tls.and_then(|tls| tls.ca.as_deref()) {
+        // The whole store, into which the builder has put the system's: any of them could vouch for a server of
+        // this name, which would get the password.
+        Some(ca) => builder.set_cert_store(authorities(ca)?),
+        None => add_the_systems(&mut builder)?,
     }
     if let Some((cert, key)) = tls.and_then(|tls| tls.cert.as_ref().zip(tls.key.as_ref())) {
+        let of = |file: &PathBuf| {
+            let file = file.clone();
+            |error| Cause::Certificates(file, error)
+        };
         builder.set_certificate_chain_file(cert).map_err(of(cert))?;
         builder.set_private_key_file(key, SslFiletype::PEM).map_err(of(key))?;
     }
-    Ok(HttpsConnector::with_connector(tcp, builder)?)
+    Ok(builder)
 }
 
-fn attempted<'a>(endpoint: &str, certificate: Option<&'a Path>, answered: bool) -> Attempted<'a> {
-    Attempted { encrypted: endpoint.starts_with("https:"), certificate, connected: true, answered }
+fn attempted<'a>(endpoint: &str, tls: Option<&'a Tls>, answered: bool) -> Attempted<'a> {
+    Attempted { encrypted: endpoint.starts_with("https:"), tls, connected: true, answered }
 }
 
 /// A connection: a client and the endpoint that it talks to.
@@ -369,8 +378,8 @@ pub struct Link {
     pub client: Client,
     /// Its endpoint, for errors and logs.
     pub endpoint: String,
-    /// The certificate that it shows.
-    certificate: Option<PathBuf>,
+    /// The certificates that it was made with.
+    tls: Option<Tls>,
     /// The registry has answered on it; shared by all clones.
     answered: Arc<AtomicBool>,
     /// Somebody has found it so; shared by all clones.
@@ -408,7 +417,7 @@ impl Link {
     /// What an error means on this connection.
     pub(crate) fn cause(&self, error: EtcdError) -> Cause {
         let answered = self.answered.load(Ordering::Relaxed);
-        Cause::of(error, attempted(&self.endpoint, self.certificate.as_deref(), answered))
+        Cause::of(error, attempted(&self.endpoint, self.tls.as_ref(), answered))
     }
 }
 
@@ -451,10 +460,32 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_certificate_is_an_error_and_no_panic() {
-        let mut connection = Connection::to(["https://127.0.0.1:1"]);
-        connection.tls = Some(Tls { ca: Some("/nowhere/ca.pem".into()), ..Tls::default() });
-        let error = Connector::new(connection).link(CALL_TIMEOUT).await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Certificates(..)), "{error}");
-        assert!(error.to_string().contains("cannot use /nowhere/ca.pem for TLS: "), "{error}");
+        let directory = tempfile::tempdir().unwrap();
+        let [key, damaged] = ["key.pem", "damaged.pem"].map(|name| directory.path().join(name));
+        std::fs::write(&key, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        std::fs::write(&damaged, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        for (ca, why) in
+            [("/nowhere/ca.pem".into(), "No such file"), (key, "has no certificate"), (damaged, "")]
+        {
+            let tls = Some(Tls { ca: Some(ca.clone()), ..Tls::default() });
+            let connection = Connection { tls, ..Connection::to(["https://127.0.0.1:1"]) };
+            let error = Connector::new(connection).link(CALL_TIMEOUT).await.unwrap_err();
+            assert!(matches!(error.cause, Cause::Authorities(_)), "{error}");
+            let told = error.to_string();
+            assert!(told.contains(&format!("cannot use {} for TLS: ", ca.display())), "{told}");
+            assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn no_version_of_tls_before_1_2_is_spoken() {
+        assert_eq!(client(None).unwrap().min_proto_version(), Some(SslVersion::TLS1_2));
+    }
+
+    /// However OpenSSL was linked: `make setup` has installed some.
+    #[test]
+    fn without_a_file_the_systems_authorities_are_trusted() {
+        let trusted = client(None).unwrap().build();
+        assert!(!trusted.context().cert_store().all_certificates().is_empty());
     }
 }

@@ -10,6 +10,7 @@ mod rivals;
 mod signals;
 mod start;
 mod stop;
+mod trust;
 mod two_gateways;
 mod upgrade;
 

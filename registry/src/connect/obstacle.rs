@@ -5,7 +5,9 @@
 //! of OpenSSL (`X509_verify_cert_error_string`, the reasons in `ssl_err.c`), of h2, hyper and tonic. A remedy
 //! is told for a known text alone, and the text is told with it: whoever sees both can judge the remedy.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use super::Tls;
 
 /// Why the registry could not be talked to. Each says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,12 +32,19 @@ pub enum Obstacle {
          place of https:// if this registry is not encrypted"
     )]
     NoTls,
-    /// The registry's certificate was signed by somebody whom we do not know.
+    /// The registry's certificate was signed by somebody whom the system does not know.
     #[error(
         "the server's certificate was signed by an authority that is not trusted here: name the authority's \
          certificate as `ca`"
     )]
     UnknownAuthority,
+    /// The registry's certificate was signed by nobody whom we were told to trust.
+    #[error(
+        "the server's certificate was signed by none of the authorities in {}, which alone are trusted: add \
+         the one that signed it to this file, if this is your registry. If it is one that the system knows, you \
+         can leave out `ca`", .0.display()
+    )]
+    OtherAuthority(PathBuf),
     /// The registry's certificate is for other names.
     #[error(
         "the server's certificate was made for other names than this one: write a name that it has in the \
@@ -81,8 +90,8 @@ pub enum Obstacle {
 pub(super) struct Attempted<'a> {
     /// Whether the endpoint is `https://`.
     pub encrypted: bool,
-    /// The certificate that was shown.
-    pub certificate: Option<&'a Path>,
+    /// Whom we trusted, and the certificate that we showed.
+    pub tls: Option<&'a Tls>,
     /// Whether it had been made, the TLS handshake included.
     pub connected: bool,
     /// Whether the registry had answered on it before: then it is etcd, and merely broke.
@@ -128,17 +137,17 @@ impl Obstacle {
         } else if says(&["ddress mismatch", "ostname mismatch"]) {
             Some(Self::OtherName)
         } else if says(&["unable to get", "unable to verify", "self-signed", "self signed"]) {
-            Some(Self::UnknownAuthority)
+            Some(match attempted.tls.and_then(|tls| tls.ca.clone()) {
+                Some(ca) => Self::OtherAuthority(ca),
+                None => Self::UnknownAuthority,
+            })
         } else if says(&BROKEN) && !attempted.connected {
             // A server in clear text hangs up on the handshake, orderly or not. One that wants a certificate of us
             // ends the handshake of TLS 1.3 before it looks for it.
             Some(Self::NoTls)
         } else if texts.iter().any(|text| is_about_our_certificate(text)) || says(&BROKEN) {
-            Some(
-                attempted
-                    .certificate
-                    .map_or(Self::CertificateMissing, |path| Self::CertificateRefused(path.to_owned())),
-            )
+            let shown = attempted.tls.and_then(|tls| tls.cert.clone());
+            Some(shown.map_or(Self::CertificateMissing, Self::CertificateRefused))
         } else if says(&["SSL routines"]) {
             Some(Self::Tls)
         } else {
@@ -157,8 +166,12 @@ mod tests {
     use super::*;
 
     const CLEAR: Attempted<'static> =
-        Attempted { encrypted: false, certificate: None, connected: true, answered: false };
+        Attempted { encrypted: false, tls: None, connected: true, answered: false };
     const TLS: Attempted<'static> = Attempted { encrypted: true, ..CLEAR };
+
+    fn certificates() -> Tls {
+        Tls { ca: Some("/ca.pem".into()), cert: Some("/c.pem".into()), key: Some("/c.key".into()) }
+    }
 
     fn found(text: &str, attempted: Attempted<'_>) -> Option<Obstacle> {
         Obstacle::find(&["transport error".to_owned(), text.to_owned()], attempted)
@@ -167,7 +180,8 @@ mod tests {
     /// What cannot be made on a test's machine, and what a server need not do at each attempt.
     #[test]
     fn what_a_connection_meets_is_told_with_its_remedy() {
-        let client = Attempted { certificate: Some(Path::new("/c.pem")), ..TLS };
+        let tls = certificates();
+        let client = Attempted { tls: Some(&tls), ..TLS };
         let refused = || Obstacle::CertificateRefused("/c.pem".into());
         let failed = "error:0A000086:SSL routines:x:certificate verify failed:y.c:1::";
         let lookup = "failed to lookup address information";
@@ -184,6 +198,11 @@ mod tests {
                 &format!("{failed} self-signed certificate in certificate chain"),
                 TLS,
                 Obstacle::UnknownAuthority,
+            ),
+            (
+                &format!("{failed} unable to get local issuer certificate"),
+                client,
+                Obstacle::OtherAuthority("/ca.pem".into()),
             ),
             (&format!("{failed} hostname mismatch"), TLS, Obstacle::OtherName),
             (&format!("{failed} unsupported certificate purpose"), client, Obstacle::Tls),
@@ -206,7 +225,8 @@ mod tests {
 
     #[test]
     fn only_an_alert_about_a_certificate_is_told_as_one() {
-        let client = Attempted { certificate: Some(Path::new("/c.pem")), ..TLS };
+        let tls = certificates();
+        let client = Attempted { tls: Some(&tls), ..TLS };
         let alert =
             |text: &str| format!("error:0A000412:SSL routines:ssl3_read_bytes:{text}:a.c:1:SSL alert");
         for text in [
