@@ -17,7 +17,8 @@ pub struct Status {
     pub trouble: Option<String>,
     /// Events received (puts and deletes, also of bad records).
     pub events: u64,
-    /// Lists read: one at the start, one more after each compaction, step back in history or repair.
+    /// Lists read: one at the start, one more after each compaction, step back in history or
+    /// repair, and each that somebody has asked for.
     pub lists: u64,
     /// Failures of a call, a stream or a deadline.
     pub failures: u64,

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use registry::connect::{CallError, Cause};
 use registry::contract::Prefix;
 use registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream};
-use registry::watch::{Change, Settings, Update, Watch, watch_source};
+use registry::watch::{Change, Reread, Settings, Update, Watch, watch_source};
 use tokio::time::Instant;
 
 /// What the registry does next; each call takes one.
@@ -126,7 +126,7 @@ impl Stream for Played {
 /// Runs the script to its end and returns the updates and what was asked until then.
 async fn play(plays: impl IntoIterator<Item = Play>) -> (Vec<Update>, Vec<String>) {
     let script = Script::new(plays);
-    let (Watch { mut updates, status }, driver) =
+    let (Watch { mut updates, status, .. }, driver) =
         watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
     let driver = tokio::spawn(driver.run());
     let mut seen = Vec::new();
@@ -276,4 +276,77 @@ async fn a_registry_that_compacts_in_a_loop_is_not_listed_in_a_loop() {
     let started = Instant::now();
     play((10..60).flat_map(round)).await;
     assert!(started.elapsed() > Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+/// A watch that is live, with its handle to have it read again.
+async fn live(plays: impl IntoIterator<Item = Play>) -> (Script, Watch) {
+    let script = Script::new(plays);
+    let (watch, driver) = watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
+    tokio::spawn(driver.run());
+    let mut status = watch.status.clone();
+    status.wait_for(|status| status.live).await.unwrap();
+    (script, watch)
+}
+
+/// The resets that arrive within a time.
+async fn resets(watch: &mut Watch, time: Duration) -> usize {
+    tokio::time::sleep(time).await;
+    let mut resets = 0;
+    while let Ok(update) = watch.updates.try_recv() {
+        resets += usize::from(matches!(update, Update::Reset { .. }));
+    }
+    resets
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_to_be_read_again_is_listed_beside_its_watch() {
+    let plays = [Play::List(10), Play::Open(vec![created(10)]), Play::List(12)];
+    let (script, mut watch) = live(plays).await;
+    assert_eq!(resets(&mut watch, Duration::from_millis(1)).await, 1);
+    watch.reread.ask();
+    assert_eq!(resets(&mut watch, Duration::from_secs(6)).await, 1);
+    assert_eq!(calls(&script.asked()), ["list", "open 11", "list"]);
+    let status = watch.status.borrow().clone();
+    assert_eq!((status.live, status.revision, status.lists), (true, 12, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_often_it_is_asked_for_a_list_is_read_once_and_not_again_within_seconds() {
+    let lists = (10..100).map(Play::List);
+    let plays = [Play::List(10), Play::Open(vec![created(10)])].into_iter().chain(lists);
+    let (script, mut watch) = live(plays).await;
+    resets(&mut watch, Duration::from_secs(6)).await;
+    let ask = |reread: &Reread| (0..100).for_each(|_| reread.clone().ask());
+    ask(&watch.reread);
+    assert_eq!(resets(&mut watch, Duration::from_millis(1)).await, 1, "at once after a quiet time");
+    ask(&watch.reread);
+    assert_eq!(resets(&mut watch, Duration::from_secs(4)).await, 0);
+    assert_eq!(resets(&mut watch, Duration::from_secs(2)).await, 1);
+    assert_eq!(calls(&script.asked()).len(), 4, "{:?}", script.asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_was_asked_for_and_fails_is_read_when_the_watch_has_resumed() {
+    let plays = [
+        Play::List(10),
+        Play::Open(vec![created(10), put("a", 11, true)]),
+        Play::Fail,
+        Play::Open(vec![created(11)]),
+        Play::List(11),
+    ];
+    let (script, mut watch) = live(plays).await;
+    resets(&mut watch, Duration::from_secs(6)).await;
+    watch.reread.ask();
+    assert_eq!(resets(&mut watch, Duration::from_secs(3)).await, 1);
+    assert_eq!(calls(&script.asked()), ["list", "open 11", "list", "open 12", "list"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_before_a_list_begins_is_answered_by_it() {
+    let script = Script::new([Play::List(10), Play::Open(vec![created(10)])]);
+    let (mut watch, driver) = watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
+    watch.reread.ask();
+    tokio::spawn(driver.run());
+    assert_eq!(resets(&mut watch, Duration::from_secs(9)).await, 1);
+    assert_eq!(calls(&script.asked()), ["list", "open 11"]);
 }

@@ -289,7 +289,7 @@ async fn a_quiet_watch_stays_live() -> Result<()> {
 /// A watch that is audited every second.
 fn audited<S: Source>(source: S) -> (mpsc::Receiver<Update>, watch::Receiver<Status>) {
     let settings = Settings { audit: Some(Duration::from_secs(1)), ..Settings::default() };
-    let (Watch { updates, status }, driver) = watch_source(source, settings);
+    let (Watch { updates, status, .. }, driver) = watch_source(source, settings);
     tokio::spawn(driver.run());
     (updates, status)
 }

@@ -56,7 +56,7 @@ impl<S: Source> Discovery<S> {
         connect: Duration,
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
-        let Watch { updates, status } = watch;
+        let Watch { updates, status, .. } = watch;
         let (_, verdicts) = verdict::channel();
         let (saver, saves) = Saver::new();
         let discovery = Self {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::audit::{Auditor, Step, Verdict};
 use super::picture::Difference;
 use super::records::{Decoder, Listing, WARNINGS, shown};
+use super::reread::{Reread, Wish};
 use super::source::{Cursor, Event, Key, Message, Page, Reason, Source, Stream, Written};
 use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
 use super::{Settings, Update};
@@ -40,6 +41,7 @@ pub struct Driver<S: Source> {
     audit_call: Option<AuditCall>,
     /// When the stream must have said something.
     deadline: Deadline,
+    wish: Wish,
     updates: mpsc::Sender<Update>,
     status: watch::Sender<Status>,
     complained: Option<Instant>,
@@ -63,6 +65,7 @@ struct ReaderGone;
 enum Happening {
     Message(Result<Message, CallError>),
     Silence,
+    Wished,
     AuditDue,
     AuditPage(Result<Page<Key>, CallError>),
 }
@@ -85,10 +88,15 @@ impl<S: Source> Driver<S> {
             auditor: Auditor::new(settings.audit),
             audit_call: None,
             deadline: Deadline::in_quiet(),
+            wish: Wish::default(),
             updates,
             status,
             complained: None,
         }
+    }
+
+    pub(super) fn reread(&self) -> Reread {
+        self.wish.handle()
     }
 
     /// Lists, watches, resumes and lists again until the receiver of the updates is dropped.
@@ -101,6 +109,7 @@ impl<S: Source> Driver<S> {
                 () = reader_gone.closed() => return,
             };
             let Ok(input) = input else { return };
+            self.follow_up(input);
             self.action = self.machine.on(input);
             if let (Input::Created { .. } | Input::Confirmed { .. }, Action::Wait { .. }) =
                 (input, self.action)
@@ -110,6 +119,21 @@ impl<S: Source> Driver<S> {
                 );
             }
             self.report();
+        }
+    }
+
+    /// What an input means to those beside the machine, which is still where it was.
+    fn follow_up(&mut self, input: Input) {
+        let State::Rereading { .. } = self.machine.state() else { return };
+        match input {
+            // An audit that is under way compares with what the picture was before.
+            Input::Listed { .. } => {
+                self.audit_call = None;
+                self.auditor.lost();
+                self.auditor.watching(Instant::now(), fastrand::f64());
+                self.deadline = Deadline::in_quiet();
+            }
+            _ => self.wish.handle().ask(),
         }
     }
 
@@ -124,6 +148,8 @@ impl<S: Source> Driver<S> {
     }
 
     async fn list(&mut self) -> Result<Input, ReaderGone> {
+        let begun = Instant::now();
+        self.wish.begins();
         let mut listing = Listing::new();
         let mut cursor = Some(Cursor::default());
         let (mut revision, mut cluster) = (0, 0);
@@ -147,6 +173,7 @@ impl<S: Source> Driver<S> {
             s.skip(decoded.skipped, decoded.last_skipped);
             s.confirmed = Some(Instant::now().into_std());
         });
+        self.wish.ended(begun, Instant::now());
         Ok(Input::Listed { revision, cluster })
     }
 
@@ -204,11 +231,13 @@ impl<S: Source> Driver<S> {
                 page = finish(&mut self.audit_call) => Happening::AuditPage(page),
                 () = sleep_until(self.deadline.at()) => Happening::Silence,
                 () = sleep_if(self.auditor.due()) => Happening::AuditDue,
+                () = self.wish.due() => Happening::Wished,
             };
             let input = match happening {
                 Happening::Message(Ok(message)) => return self.take(message).await,
                 Happening::Message(Err(error)) => Some(self.fail(&error)),
                 Happening::Silence => self.silence().await,
+                Happening::Wished => Some(Input::Reread),
                 Happening::AuditDue => self.audit().await,
                 Happening::AuditPage(page) => self.audit_page(page).await,
             };
@@ -425,7 +454,7 @@ impl<S: Source> Driver<S> {
 
     /// Tells the state to who follows it.
     fn report(&mut self) {
-        let live = matches!(self.machine.state(), State::Watching { .. });
+        let live = matches!(self.machine.state(), State::Watching { .. } | State::Rereading { .. });
         let changed = self.status.send_if_modified(|s| {
             let changed = s.live != live;
             s.live = live;

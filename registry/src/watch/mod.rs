@@ -7,6 +7,7 @@
 //! unknown  keys that mean nothing          each is warned of once
 //! picture  how each key was last written   what the updates have shown
 //! audit    the picture beside a list       when to compare, and what a difference is; pure
+//! reread   a complete list on demand       when somebody may have it
 //! driver   performs the actions            the only place that sleeps and selects
 //! ```
 
@@ -14,6 +15,7 @@ mod audit;
 mod driver;
 mod picture;
 mod records;
+mod reread;
 pub mod source;
 pub mod sync;
 mod unknown;
@@ -30,6 +32,7 @@ use crate::networks::Networks;
 use crate::status::Status;
 pub use driver::Driver;
 pub(crate) use records::decode;
+pub use reread::Reread;
 use source::EtcdSource;
 
 /// Updates that wait for their reader before the watch stops reading from the registry.
@@ -107,6 +110,8 @@ pub struct Watch {
     pub updates: mpsc::Receiver<Update>,
     /// How the watch itself is.
     pub status: watch::Receiver<Status>,
+    /// Has every record read again.
+    pub reread: Reread,
 }
 
 /// Watches every registration below the prefix. Nothing happens until the driver runs.
@@ -126,5 +131,6 @@ pub fn watch_source<S: source::Source>(source: S, settings: Settings) -> (Watch,
     let (update_sender, updates) = mpsc::channel(UPDATES_WAITING);
     let (status_sender, status) = watch::channel(Status::default());
     let driver = Driver::new(source, settings, update_sender, status_sender);
-    (Watch { updates, status }, driver)
+    let reread = driver.reread();
+    (Watch { updates, status, reread }, driver)
 }

@@ -4,6 +4,7 @@
 //! - a change is watched for from the revision after the list or the last complete event, so none is lost;
 //! - the resume revision falls only when a list says so;
 //! - every failure passes through [`State::Backoff`]: nothing spins;
+//! - a list that somebody has asked for takes nothing from the watch: if it fails, the watch resumes;
 //! - nothing here empties a picture: it is replaced by a list or changed by events.
 
 use super::source::Reason;
@@ -22,8 +23,14 @@ pub enum State {
         next: i64,
     },
     /// Events arrive. Failure, silence or end of the stream -> Backoff; compacted, or a picture that
-    /// differs from the registry -> Backoff towards a list.
+    /// differs from the registry -> Backoff towards a list; asked for a list -> Rereading.
     Watching {
+        /// See [`State`].
+        next: i64,
+    },
+    /// A list is being read that somebody has asked for; the stream is open, and nobody reads it.
+    /// Listed -> Watching; a list of another cluster, or one that is behind us -> Opening; failure -> Backoff.
+    Rereading {
         /// See [`State`].
         next: i64,
     },
@@ -38,7 +45,7 @@ impl State {
     /// The first revision whose events have not been seen; none if a list must tell.
     pub fn next(self) -> Option<i64> {
         match self {
-            State::Opening { next } | State::Watching { next } => Some(next),
+            State::Opening { next } | State::Watching { next } | State::Rereading { next } => Some(next),
             State::Backoff { next } => next,
             State::Unsynced => None,
         }
@@ -90,6 +97,8 @@ pub enum Input {
     },
     /// The picture differs from the registry, so the watch has lost an event.
     Differs,
+    /// Somebody has asked for a complete list.
+    Reread,
     /// A call failed, a stream broke or ended, a deadline passed, the watch was cancelled.
     Failed {
         /// Why, as far as it decides what comes next.
@@ -184,11 +193,18 @@ impl Machine {
     /// Takes an input. One that has no meaning in the current state is a failure: it backs off and
     /// starts over from what is known, rather than going on from a confused peer.
     pub fn on(&mut self, input: Input) -> Action {
-        use State::{Backoff, Opening, Unsynced, Watching};
+        use State::{Backoff, Opening, Rereading, Unsynced, Watching};
         match (self.state, input) {
             (_, Input::Failed { reason }) => self.fail(reason),
 
-            (Unsynced, Input::Listed { revision, cluster }) => {
+            // The stream has shown less than the list, if anything: what is under way says nothing new.
+            (Rereading { next }, Input::Listed { revision, cluster })
+                if revision >= self.seen && !is_another(self.cluster, cluster) =>
+            {
+                self.seen = revision;
+                self.progress(next.max(revision.saturating_add(1)))
+            }
+            (Unsynced | Rereading { .. }, Input::Listed { revision, cluster }) => {
                 self.cluster = cluster;
                 self.seen = revision;
                 self.open(revision.saturating_add(1))
@@ -223,6 +239,10 @@ impl Machine {
             (Watching { next }, Input::Alive) => self.progress(next),
             // Perhaps this member alone has lost it.
             (Watching { .. }, Input::Differs) => self.wait(None, Link::Renew),
+            (Watching { next }, Input::Reread) => {
+                self.state = Rereading { next };
+                Action::List
+            }
 
             (Backoff { next: Some(next) }, Input::Elapsed) => self.open(next),
             (Backoff { next: None }, Input::Elapsed) => {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use registry::watch::source::Reason;
-use registry::watch::{Change, Settings, Update, Watch, watch_source};
+use registry::watch::{Change, Reread, Settings, Update, Watch, watch_source};
 use tokio::time::{Instant, advance, sleep};
 
 use source::Model;
@@ -46,6 +46,8 @@ enum Act {
     Exchange(i64),
     Fault(Fault),
     Heal,
+    /// Somebody asks for a complete list.
+    Reread,
     Wait(u64),
     /// Time jumps, and everything that was due meanwhile is late.
     Jump(u64),
@@ -80,6 +82,7 @@ fn any_act() -> impl Strategy<Value = Act> {
         1 => (1i64..40).prop_map(Act::Exchange),
         8 => any_fault().prop_map(Act::Fault),
         4 => Just(Act::Heal),
+        3 => Just(Act::Reread),
         10 => prop_oneof![1u64..20, 20u64..2_000, 2_000u64..90_000].prop_map(Act::Wait),
         2 => (1u64..120_000).prop_map(Act::Jump),
     ]
@@ -150,7 +153,7 @@ impl Fault {
     }
 }
 
-async fn perform(act: Act, model: &Model) {
+async fn perform(act: Act, model: &Model, reread: &Reread) {
     match act {
         Act::Put(puts) => model.world().put(&puts),
         Act::Delete(id) => model.world().delete(&[id]),
@@ -163,6 +166,7 @@ async fn perform(act: Act, model: &Model) {
         Act::Exchange(revision) => model.world().exchange(revision),
         Act::Fault(fault) => fault.set(&mut model.world().faults),
         Act::Heal => model.world().heal(),
+        Act::Reread => reread.ask(),
         Act::Wait(millis) => sleep(Duration::from_millis(millis)).await,
         Act::Jump(millis) => advance(Duration::from_millis(millis)).await,
     }
@@ -202,7 +206,7 @@ impl Reader {
 /// Plays, lets all be calm, and compares.
 async fn play(acts: Vec<Act>) -> Result<(), TestCaseError> {
     let model = Model::new();
-    let (Watch { mut updates, status }, driver) = watch_source(model.clone(), Settings::default());
+    let (Watch { mut updates, status, reread }, driver) = watch_source(model.clone(), Settings::default());
     let driver = tokio::spawn(driver.run());
     let reader = Reader::default();
     let (apply, witness) = (reader.clone(), model.clone());
@@ -214,7 +218,7 @@ async fn play(acts: Vec<Act>) -> Result<(), TestCaseError> {
     });
     let honest = !acts.iter().any(Act::loses_events);
     for act in acts {
-        perform(act, &model).await;
+        perform(act, &model, &reread).await;
     }
     model.world().heal();
     sleep(CALM).await;

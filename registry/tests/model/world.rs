@@ -215,7 +215,8 @@ impl Witness {
     pub fn opened(&mut self, from: i64) {
         let listed = self.listed.take();
         let right = match (listed, self.opened) {
-            (Some(listed), _) => from == listed + 1,
+            // More where a list was read beside a watch, which went on.
+            (Some(listed), _) => from > listed,
             (None, Some(before)) => from >= before,
             (None, None) => false,
         };

@@ -132,6 +132,29 @@ fn a_picture_that_differs_is_listed_again_elsewhere() {
 }
 
 #[test]
+fn a_list_that_was_asked_for_advances_the_watch_which_stays_open() {
+    let (mut sync, action) = play(&[LISTED, CREATED, Input::Reread]);
+    assert_eq!((action, sync.state()), (Action::List, State::Rereading { next: 11 }));
+    assert_eq!(sync.on(Input::Listed { revision: 20, cluster: 7 }), Action::Read);
+    assert_eq!(sync.state(), State::Watching { next: 21 });
+}
+
+#[test]
+fn a_list_that_was_asked_for_and_fails_costs_no_event() {
+    let (mut sync, action) = play(&[LISTED, CREATED, events(15), Input::Reread, FAILED]);
+    assert_eq!(action, short(1, Link::Renew));
+    assert_eq!(sync.on(Input::Elapsed), Action::Open { from: 16 });
+}
+
+#[test]
+fn a_list_that_was_asked_for_and_shows_another_history_is_followed_from_there() {
+    for (revision, cluster) in [(4, 7), (20, 8)] {
+        let (mut sync, _) = play(&[LISTED, CREATED, Input::Reread]);
+        assert_eq!(sync.on(Input::Listed { revision, cluster }), Action::Open { from: revision + 1 });
+    }
+}
+
+#[test]
 fn a_rejected_token_is_renewed_almost_at_once() {
     let (mut sync, action) = play(&[LISTED, CREATED, Input::Alive, failed(Reason::TokenRejected)]);
     assert_eq!(action, short(1, Link::Renew));
@@ -174,6 +197,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         revision.prop_map(|revision| Input::Audited { revision }),
         Just(Input::Alive),
         Just(Input::Differs),
+        Just(Input::Reread),
         any_reason().prop_map(failed),
         Just(Input::Elapsed),
     ]
@@ -202,17 +226,20 @@ proptest! {
             let after = sync.state();
 
             if let (Some(old), Some(new)) = (before.next(), after.next()) {
-                prop_assert!(new >= old, "the resume revision fell without a list");
+                let is_listed = matches!(input, Input::Listed { .. });
+                prop_assert!(new >= old || is_listed, "the resume revision fell without a list");
                 let reported = match input {
                     Input::Events { revision, complete: true }
                     | Input::Progress { revision }
-                    | Input::Audited { revision } => revision + 1,
+                    | Input::Audited { revision }
+                    | Input::Listed { revision, .. } => revision + 1,
                     Input::Events { revision, complete: false } => revision,
                     _ => old,
                 };
                 prop_assert!(new <= old.max(reported), "the resume revision ran ahead of what was seen");
             }
-            prop_assert!(action != Action::List || input == Input::Elapsed, "a list without a wait");
+            let may_list = matches!(input, Input::Elapsed | Input::Reread);
+            prop_assert!(action != Action::List || may_list, "a list without a wait");
             if matches!(input, Input::Failed { .. } | Input::Differs) {
                 let waits = matches!(action, Action::Wait {
                     pause: Pause::Short { failures: 1.. } | Pause::Long { refusals: 1.. }, ..
@@ -220,7 +247,10 @@ proptest! {
                 prop_assert!(waits && matches!(after, State::Backoff { .. }), "a failure did not back off");
             }
             match action {
-                Action::List => prop_assert_eq!(after, State::Unsynced),
+                Action::List => {
+                    let listing = matches!(after, State::Unsynced | State::Rereading { .. });
+                    prop_assert!(listing);
+                }
                 Action::Open { from } => prop_assert_eq!(after, State::Opening { next: from }),
                 Action::Confirm => {
                     let opening = matches!(after, State::Opening { .. });
