@@ -117,7 +117,7 @@ mod tests {
         let (_, status) = watch::channel(Status { audits: 3, repaired: 2, ..Status::default() });
         let metrics = Arc::new(Metrics::new().unwrap());
         let output = Output::new(Form::Json, false);
-        let setting = Setting { routed: Default::default(), guard: Guard::default() };
+        let setting = Setting { guard: Guard::default() };
         (Admin { directory, status, lifecycle: Arc::default(), setting, metrics, output }, writer)
     }
 

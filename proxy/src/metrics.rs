@@ -13,7 +13,7 @@ use prometheus::{
 };
 use registry::status::Status;
 
-use crate::directory::{Directory, State};
+use crate::directory::{Directory, Entry, State};
 use crate::health::active;
 use crate::health::passive::Reason;
 
@@ -32,6 +32,8 @@ pub struct Metrics {
     retries_denied: IntCounterVec,
     limited: IntCounterVec,
     endpoints: IntGaugeVec,
+    services_without_route: IntGauge,
+    endpoints_without_route: IntGaugeVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
     panic: IntGaugeVec,
@@ -139,7 +141,24 @@ impl Metrics {
             )?,
             endpoints: register(
                 &registry,
-                IntGaugeVec::new(opts("endpoints", "Endpoints by service and state."), &["service", "state"]),
+                IntGaugeVec::new(
+                    opts("endpoints", "Endpoints of services that a route names, by service and state."),
+                    &["service", "state"],
+                ),
+            )?,
+            services_without_route: gauge(
+                "services_without_route",
+                "Services that somebody registers under, and that no route names.",
+            )?,
+            endpoints_without_route: register(
+                &registry,
+                IntGaugeVec::new(
+                    opts(
+                        "endpoints_without_route",
+                        "Endpoints of all services that no route names, by state.",
+                    ),
+                    &["state"],
+                ),
             )?,
             registry_revision: gauge(
                 "registry_revision",
@@ -282,22 +301,27 @@ impl Metrics {
         Ok(text)
     }
 
+    /// Services that a route names have series of their own, the others are summed: anybody who may register makes
+    /// as many of these as he likes.
     fn show_directory(&self, directory: &Directory) {
         self.stale.set(directory.is_stale().into());
-        // Services that are gone take their series with them.
-        self.endpoints.reset();
-        self.panic.reset();
+        let (mut services, mut endpoints) = (0, States::default());
         for service in directory.services().values() {
-            let endpoints = service.endpoints();
-            let panics = endpoints.entries().iter().any(|entry| entry.health.panic);
-            self.panic.with_label_values(&[&**service.name()]).set(panics.into());
-            for state in State::ALL {
-                let count = endpoints.entries().iter().filter(|e| e.state() == state).count();
-                self.endpoints
-                    .with_label_values(&[&**service.name(), state.as_str()])
-                    .set(as_gauge(count as u64));
+            let found = service.endpoints();
+            if !service.is_routed() {
+                services += 1;
+                endpoints.add(found.entries());
+                continue;
             }
+            let name = &**service.name();
+            let panics = found.entries().iter().any(|entry| entry.health.panic);
+            self.panic.with_label_values(&[name]).set(panics.into());
+            let mut states = States::default();
+            states.add(found.entries());
+            states.show(|state| self.endpoints.with_label_values(&[name, state]));
         }
+        self.services_without_route.set(services);
+        endpoints.show(|state| self.endpoints_without_route.with_label_values(&[state]));
     }
 
     fn show_status(&self, directory: &Directory, status: &Status) {
@@ -312,6 +336,26 @@ impl Metrics {
         mirror(&self.registry_audits, status.audits);
         mirror(&self.registry_audits_failed, status.audits_failed);
         mirror(&self.registry_repaired, status.repaired);
+    }
+}
+
+/// How many endpoints are in each state, in the order of [`State::ALL`].
+#[derive(Default)]
+struct States([u64; State::ALL.len()]);
+
+impl States {
+    fn add(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            if let Some(count) = self.0.get_mut(entry.state() as usize) {
+                *count += 1;
+            }
+        }
+    }
+
+    fn show(&self, gauge: impl Fn(&str) -> IntGauge) {
+        for (count, state) in self.0.iter().zip(State::ALL) {
+            gauge(state.as_str()).set(as_gauge(*count));
+        }
     }
 }
 
@@ -445,5 +489,54 @@ impl ServiceMetrics {
     /// Counts a request that was declined: `limit` is full.
     pub fn limited(&self, limit: &str) {
         self.limited.with_label_values(&[&*self.name, limit]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory;
+    use registry::contract::{Instance, Record};
+    use registry::watch::Update;
+    use std::time::Instant;
+
+    fn instance(service: &str, id: &str, weight: u16) -> Instance {
+        let record = Record { weight, ..Record::new(([10, 0, 0, 1], 80).into()) };
+        Instance { service: service.into(), id: id.into(), record, lease: 7, revision: 3 }
+    }
+
+    fn render(instances: Vec<Instance>) -> Vec<String> {
+        let (directory, mut writer) = directory::new(["goods"]);
+        writer.stage(Update::Reset { instances, revision: 3 });
+        writer.publish(Instant::now);
+        let metrics = Metrics::new().expect("no two of one name");
+        let text = metrics.render(&directory, &Status::default(), 0).expect("text");
+        String::from_utf8(text).expect("text").lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn services_that_no_route_names_are_summed_however_many_there_are() {
+        let goods = instance("goods", "a", 1);
+        let alone = render(vec![goods.clone()]);
+        let many =
+            (0..1_000).flat_map(|n| [0, 1].map(|w| instance(&format!("other-{n}"), &w.to_string(), w)));
+        let beside = render(many.chain([goods]).collect());
+        for line in [
+            "leaseway_endpoints{service=\"goods\",state=\"up\"} 1",
+            "leaseway_services_without_route 1000",
+            "leaseway_endpoints_without_route{state=\"draining\"} 1000",
+            "leaseway_endpoints_without_route{state=\"up\"} 1000",
+        ] {
+            assert!(beside.iter().any(|found| found == line), "{line} is not in {beside:#?}");
+        }
+        assert_eq!(alone.len(), beside.len(), "{beside:#?}");
+        assert!(beside.iter().all(|line| !line.contains("other")), "{beside:#?}");
+    }
+
+    #[test]
+    fn each_state_is_counted_in_its_own_place() {
+        for (place, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, place);
+        }
     }
 }

@@ -173,10 +173,7 @@ fn build(
     let (directory, writer) = directory::with_settings(services.map(settings));
     let metrics = Arc::new(Metrics::new()?);
     let registry = config.registry.clone();
-    let setting = admin::Setting {
-        routed: config.routes.iter().map(|route| route.service.as_str().into()).collect(),
-        guard: registry.guard,
-    };
+    let setting = admin::Setting { guard: registry.guard };
     let watch = watch(registry.connection.clone(), registry.watch.clone());
     let connect = config.timeouts.connect;
     let embedded = registry.embedded.clone().zip(socket);

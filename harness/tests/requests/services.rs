@@ -156,6 +156,28 @@ async fn a_service_that_no_route_takes_and_a_route_without_an_endpoint_are_named
 }
 
 #[tokio::test]
+async fn whoever_is_registered_under_a_name_that_no_route_names_is_never_connected_to() -> Result<()> {
+    let options = GatewayOptions::default().set("gateway/registry/guard", json!({ "window": "100ms" }));
+    let fixture = Fixture::start(options).await?;
+    let (routed, other) =
+        (Backend::start("a", Reply::ok("")).await?, Backend::start("b", Reply::ok("")).await?);
+    fixture.register("nobodys", &[&other]).await?;
+    fixture.register("goods", &[&routed]).await?;
+    for service in ["nobodys", "goods"] {
+        fixture.etcd.delete(&key(service, "0")).await?;
+    }
+    eventually("the one that a route names is probed again and again", PATIENCE, async || {
+        let accepted = routed.connections().accepted;
+        ensure!(accepted > 1, "{accepted} times");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(other.connections().accepted, 0);
+    assert_eq!(fixture.page().await?["without_route"], json!([]), "nor is it held");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_last_record_that_is_no_registration_is_named_with_what_is_wrong() -> Result<()> {
     let fixture = Fixture::start(GatewayOptions::default()).await?;
     assert!(fixture.page().await?["last_skipped"].is_null());

@@ -1,6 +1,6 @@
 //! The page `/services`: every endpoint, and what is known of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -9,15 +9,13 @@ use registry::status::Status;
 use serde::Serialize;
 
 use crate::config::Guard;
-use crate::directory::{Directory, Endpoints, Entry, Probe, Standing, State, Tenure};
+use crate::directory::{Directory, Endpoints, Entry, Probe, Service, Standing, State, Tenure};
 use crate::health::passive::NextTrial;
 use crate::health::traffic::LastFailure;
 
 /// What the page shows beside the directory.
 #[derive(Debug)]
 pub struct Setting {
-    /// The services that routes lead to.
-    pub routed: BTreeSet<Arc<str>>,
     /// How long what vanished is doubted and held.
     pub guard: Guard,
 }
@@ -57,11 +55,13 @@ pub fn page(
     now: Moment,
 ) -> serde_json::Result<Vec<u8>> {
     let services = directory.services();
-    let endpoints: Vec<(&str, Arc<Endpoints>)> =
-        services.iter().map(|(name, service)| (&**name, Arc::clone(&service.endpoints()))).collect();
-    let is_routed = |name: &str| setting.routed.contains(name);
-    let names = |wanted: &dyn Fn(&str, &Endpoints) -> bool| -> Vec<&str> {
-        endpoints.iter().filter(|(name, of)| wanted(name, of)).map(|(name, _)| *name).collect()
+    let endpoints: Vec<(&Service, Arc<Endpoints>)> =
+        services.values().map(|service| (&**service, Arc::clone(&service.endpoints()))).collect();
+    let names = |is_routed: bool, is_empty: bool| -> Vec<&str> {
+        let wanted = |service: &Service, of: &Endpoints| {
+            service.is_routed() == is_routed && of.entries().is_empty() == is_empty
+        };
+        endpoints.iter().filter(|(service, of)| wanted(service, of)).map(|(s, _)| &**s.name()).collect()
     };
     let page = Page {
         revision: directory.revision(),
@@ -71,9 +71,9 @@ pub fn page(
             revision: last.revision,
             reason: &last.reason,
         }),
-        services: endpoints.iter().map(|(name, of)| (*name, describe_all(of, setting, now))).collect(),
-        without_route: names(&|name, of| !is_routed(name) && !of.entries().is_empty()),
-        without_endpoint: names(&|name, of| is_routed(name) && of.entries().is_empty()),
+        services: endpoints.iter().map(|(s, of)| (&**s.name(), describe_all(of, setting, now))).collect(),
+        without_route: names(false, false),
+        without_endpoint: names(true, true),
     };
     let mut body = serde_json::to_vec(&page)?;
     body.push(b'\n');
@@ -218,7 +218,7 @@ mod tests {
     use std::time::Duration;
 
     fn setting() -> Setting {
-        Setting { routed: ["goods".into(), "empty".into()].into(), guard: Guard::default() }
+        Setting { guard: Guard::default() }
     }
 
     fn instance(service: &str, id: &str) -> Instance {

@@ -43,15 +43,15 @@ pub struct Directory {
     synced: AtomicBool,
 }
 
-/// A directory whose `pinned` services exist from the start and for ever, so that a route may hold on to
+/// A directory whose `routed` services exist from the start and for ever, so that a route may hold on to
 /// its service and needs no look-up. The others come and go with their endpoints, and have default settings:
 /// no request goes to them.
 pub fn with_settings<'n>(
-    pinned: impl IntoIterator<Item = (&'n str, config::Service)>,
+    routed: impl IntoIterator<Item = (&'n str, config::Service)>,
 ) -> (Arc<Directory>, Writer) {
-    let services: Services = pinned
+    let services: Services = routed
         .into_iter()
-        .map(|(name, settings)| (Arc::from(name), Arc::new(Service::new(name, settings))))
+        .map(|(name, settings)| (Arc::from(name), Arc::new(Service::routed(name, settings))))
         .collect();
     let directory = Arc::new(Directory::default());
     directory.services.store(Arc::new(services));
@@ -60,8 +60,8 @@ pub fn with_settings<'n>(
 }
 
 /// The same, all with default settings.
-pub fn new<'n>(pinned: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
-    with_settings(pinned.into_iter().map(|name| (name, config::Service::default())))
+pub fn new<'n>(routed: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
+    with_settings(routed.into_iter().map(|name| (name, config::Service::default())))
 }
 
 impl Directory {
@@ -100,6 +100,7 @@ impl Directory {
 #[derive(Debug)]
 pub struct Service {
     name: Arc<str>,
+    is_routed: bool,
     settings: config::Service,
     in_flight: Arc<InFlight>,
     policy: Policy,
@@ -107,15 +108,30 @@ pub struct Service {
 }
 
 impl Service {
-    fn new(name: &str, settings: config::Service) -> Self {
+    fn routed(name: &str, settings: config::Service) -> Self {
+        Self { is_routed: true, ..Self::new(name.into(), settings) }
+    }
+
+    /// One that somebody registers under, and that no route names.
+    fn unrouted(name: &Arc<str>) -> Self {
+        Self::new(name.clone(), config::Service::default())
+    }
+
+    fn new(name: Arc<str>, settings: config::Service) -> Self {
         let in_flight = Arc::default();
         let policy = Policy::new(&settings, &in_flight);
-        Self { name: name.into(), settings, in_flight, policy, endpoints: ArcSwap::default() }
+        Self { name, is_routed: false, settings, in_flight, policy, endpoints: ArcSwap::default() }
     }
 
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Whether a route names it. Of any other the gateway only shows who is registered: whoever may register makes
+    /// as many as he likes, so it connects to none of their endpoints and counts nothing under their names.
+    pub fn is_routed(&self) -> bool {
+        self.is_routed
     }
 
     /// What is particular to it.

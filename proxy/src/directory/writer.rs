@@ -10,7 +10,7 @@ use registry::watch::{Change, Update};
 
 use super::ring::Builder;
 use super::{Directory, Endpoint, Entry, Health, Probe, Rank, Service, Standing, Tenure, TenureCell};
-use crate::config::{self, Initially};
+use crate::config::Initially;
 use crate::health::passive::panics;
 use crate::health::verdict::Finding;
 
@@ -70,7 +70,7 @@ pub enum Novelty {
 #[derive(Debug)]
 pub struct Writer {
     directory: Arc<Directory>,
-    pinned: BTreeSet<Arc<str>>,
+    routed: BTreeSet<Arc<str>>,
     staged: HashMap<Arc<str>, Staged>,
     /// Services whose staged endpoints differ from the published ones.
     dirty: BTreeSet<Arc<str>>,
@@ -141,10 +141,10 @@ fn is_up(entry: &Entry) -> bool {
 
 impl Writer {
     pub(super) fn new(directory: Arc<Directory>) -> Self {
-        let pinned = directory.services().keys().cloned().collect();
+        let routed = directory.services().keys().cloned().collect();
         Self {
             directory,
-            pinned,
+            routed,
             staged: HashMap::new(),
             dirty: BTreeSet::new(),
             emptied: BTreeSet::new(),
@@ -375,6 +375,11 @@ impl Writer {
         Some(Novelty::New)
     }
 
+    /// Whether a route names a service.
+    pub fn is_routed(&self, service: &str) -> bool {
+        self.routed.contains(service)
+    }
+
     /// How many endpoints of a service are registered and not draining.
     pub fn up(&self, service: &str) -> usize {
         self.staged.get(service).map_or(0, |staged| staged.up)
@@ -425,7 +430,7 @@ impl Writer {
         }
         let took = clock().saturating_duration_since(begun);
         staged.not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
-        if staged.entries.is_empty() && !self.pinned.contains(name) {
+        if staged.entries.is_empty() && !self.is_routed(name) {
             self.emptied.insert(name.clone());
         }
     }
@@ -438,8 +443,7 @@ impl Writer {
         }
         let mut services = (**known).clone();
         for name in names {
-            let new = || Arc::new(Service::new(name, config::Service::default()));
-            services.entry(name.clone()).or_insert_with(new);
+            services.entry(name.clone()).or_insert_with(|| Arc::new(Service::unrouted(name)));
         }
         self.directory.services.store(Arc::new(services));
     }

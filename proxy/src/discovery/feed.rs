@@ -125,11 +125,13 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    /// What a change means to the others.
+    /// What a change means to the others. To a service that no route names nothing is sent, so nothing is lost with
+    /// its endpoints: who vanishes there is not held, and never connected to. (Whoever may register could otherwise
+    /// have the gateway look for him who listens where.)
     fn follow(&mut self, changed: &Changed, now: Instant) {
         let Changed { kind, service, instance, before, after, .. } = changed;
         match kind {
-            Kind::Vanished if self.guard.is_on() => {
+            Kind::Vanished if self.guard.is_on() && self.writer.is_routed(service) => {
                 self.guard.vanished(service, instance, now);
                 after.iter().for_each(|endpoint| self.probes.start(endpoint));
                 self.log("endpoint suspect", changed);
@@ -197,7 +199,8 @@ impl<R: FnOnce()> Feed<R> {
     /// The registry is late, or starts empty: what it once held will do until it answers.
     fn open(&mut self, snapshot: Snapshot) {
         let Snapshot { revision, instances } = snapshot;
-        let endpoints = self.writer.stage_stale(instances, revision);
+        let mut endpoints = self.writer.stage_stale(instances, revision);
+        endpoints.retain(|endpoint| self.writer.is_routed(&endpoint.service));
         endpoints.iter().for_each(|endpoint| self.probes.start(endpoint));
         let unprobed = endpoints.iter().map(|endpoint| endpoint.id).collect();
         self.opening = Some(Opening { until: now() + OPENING, unprobed });

@@ -241,6 +241,32 @@ async fn a_guard_that_is_off_drops_what_vanishes() -> Result<()> {
     fixture.until_gone("a").await
 }
 
+/// Whether anybody has connected.
+fn was_connected(listener: &TcpListener) -> Result<bool> {
+    listener.set_nonblocking(true)?;
+    Ok(listener.accept().is_ok())
+}
+
+#[tokio::test]
+async fn nobody_is_connected_to_for_a_service_that_no_route_names() -> Result<()> {
+    let (listener, instance) = alive("a")?;
+    let other = Instance { service: "other".into(), ..instance };
+    let (_held, held) = alive("held")?;
+    let mut fixture = Fixture::with(guard(SHORT, HOUR), std::slice::from_ref(&held)).await?;
+    fixture.put(&other).await?;
+    let revision = fixture.revision + 1;
+    let gone = Change::Delete { service: "other".into(), id: "a".into(), revision };
+    fixture.apply(vec![gone]).await?;
+    // What comes after it, of a service that a route names, has long been probed twice.
+    fixture.delete(&["held"]).await?;
+    fixture.until_alarmed().await?;
+    assert!(!was_connected(&listener)?);
+    let other = fixture.directory.service("other");
+    assert!(other.is_none_or(|other| other.endpoints().entries().is_empty()), "nor is it held");
+    assert!(fixture.shows_metric("leaseway_guard_held 1")?);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_draining_endpoint_leaves_with_its_registration() -> Result<()> {
     let (_listener, mut a) = alive("a")?;
@@ -302,6 +328,23 @@ async fn a_start_without_the_registry_serves_what_can_be_reached_of_the_snapshot
     assert_eq!(fixture.entry("a").context("not there")?.endpoint.id, id, "it keeps its connections");
     assert_eq!((fixture.directory.is_stale(), fixture.directory.is_synced()), (false, true));
     assert!(fixture.shows_metric("leaseway_stale 0")?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_the_snapshot_nobody_is_connected_to_for_a_service_that_no_route_names() -> Result<()> {
+    let (listener, instance) = alive("a")?;
+    let other = Instance { service: "other".into(), ..instance };
+    let (_goods, goods) = alive("b")?;
+    let (_directory, path) = stored(&[other, goods])?;
+    let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path))?;
+    fixture.until_standing("b", Standing::Stale(Probe::Passed)).await?;
+    let shown = fixture.directory.service("other").context("it is shown")?.endpoints().entries().to_vec();
+    assert_eq!(shown.len(), 1);
+    assert!(shown.iter().all(|entry| entry.rank().is_none()), "nothing goes there");
+    fixture.list(&[]).await?;
+    fixture.until_held(1).await?;
+    assert!(!was_connected(&listener)?);
     Ok(())
 }
 
