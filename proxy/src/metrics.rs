@@ -31,6 +31,7 @@ pub struct Metrics {
     retries: IntCounterVec,
     retries_denied: IntCounterVec,
     limited: IntCounterVec,
+    loops: IntCounterVec,
     endpoints: IntGaugeVec,
     services_without_route: IntGauge,
     endpoints_without_route: IntGaugeVec,
@@ -110,6 +111,16 @@ impl Metrics {
                         "Requests declined because too many were in flight, by service and limit.",
                     ),
                     &["service", "limit"],
+                ),
+            )?,
+            loops: register(
+                &registry,
+                IntCounterVec::new(
+                    opts(
+                        "loops_total",
+                        "Requests declined because they had passed through too many gateways.",
+                    ),
+                    &["service"],
                 ),
             )?,
             ejections: register(
@@ -221,6 +232,7 @@ impl Metrics {
             retries: self.retries.clone(),
             retries_denied: self.retries_denied.clone(),
             limited: self.limited.clone(),
+            loops: self.loops.clone(),
             duration: self.durations.with_label_values(&[name]),
             by_status: Default::default(),
         }
@@ -451,6 +463,7 @@ pub struct ServiceMetrics {
     retries: IntCounterVec,
     retries_denied: IntCounterVec,
     limited: IntCounterVec,
+    loops: IntCounterVec,
     duration: Histogram,
     by_status: Box<StatusCounters>,
 }
@@ -489,6 +502,11 @@ impl ServiceMetrics {
     /// Counts a request that was declined: `limit` is full.
     pub fn limited(&self, limit: &str) {
         self.limited.with_label_values(&[&*self.name, limit]).inc();
+    }
+
+    /// Counts a request that was declined: it goes round in circles.
+    pub fn looped(&self) {
+        self.loops.with_label_values(&[&*self.name]).inc();
     }
 }
 

@@ -3,8 +3,10 @@
 
 mod admin;
 mod answers;
+mod forged;
 mod headers;
 mod lines;
+mod loops;
 mod malformed;
 mod protocol;
 mod records;

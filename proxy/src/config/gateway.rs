@@ -138,7 +138,7 @@ fn trace_header(section: &mut Section<'_>) -> HeaderName {
 }
 
 /// Headers that mean something to HTTP or to a proxy: the trace id would destroy it.
-const RESERVED: [&str; 37] = [
+const RESERVED: [&str; 38] = [
     // Of one connection only: RFC 9110, section 7.6.1.
     "connection",
     "keep-alive",
@@ -177,6 +177,7 @@ const RESERVED: [&str; 37] = [
     "tracestate",
     "forwarded",
     "via",
+    "cdn-loop",
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
@@ -192,5 +193,7 @@ enum HeaderError {
 
 fn parse_trace_header(text: &str) -> Result<HeaderName, HeaderError> {
     let name = HeaderName::try_from(text).map_err(|_| HeaderError::Malformed)?;
-    if RESERVED.contains(&name.as_str()) { Err(HeaderError::Reserved) } else { Ok(name) }
+    // Some servers take `content_length` for `content-length`.
+    let folded = name.as_str().replace('_', "-");
+    if RESERVED.contains(&&*folded) { Err(HeaderError::Reserved) } else { Ok(name) }
 }

@@ -16,6 +16,10 @@ const LENGTH: usize = 1024;
 /// Those by which a server says that it failed.
 const STATUS: RangeInclusive<u16> = 500..=599;
 
+/// By which a gateway says that a request goes round in circles. Sent again, it would go through each of these
+/// gateways as many times as there are attempts, to the power of the gateways that it passes.
+const LOOP: u16 = 508;
+
 /// The rule that gives a request its service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -37,7 +41,7 @@ pub struct Route {
 pub struct Retry {
     /// Attempts in all: 1 to [`ATTEMPTS`]; 1: nothing is tried again.
     pub attempts: usize,
-    /// Statuses at which an idempotent request is tried on another endpoint: 500 to 599.
+    /// Statuses at which an idempotent request is tried on another endpoint: 500 to 599, but for 508.
     pub statuses: Vec<u16>,
 }
 
@@ -123,12 +127,23 @@ fn read(item: &Value<'_>, owners: &mut HashMap<String, String>, gateway: &Timeou
 fn read_retry(mut section: Section<'_>) -> Retry {
     let mut retry = Retry::default();
     section.set("attempts", &mut retry.attempts, |value| value.number(1..=ATTEMPTS));
-    section.set("statuses", &mut retry.statuses, |value| value.list(|item| item.number(STATUS)));
+    section.set("statuses", &mut retry.statuses, |value| value.list(|item| retried(&item)));
     if retry.attempts == 1 && !retry.statuses.is_empty() {
         section.reject("statuses", "means nothing with one attempt: set attempts to 2 or more");
     }
     section.close(None);
     retry
+}
+
+fn retried(item: &Value<'_>) -> Option<u16> {
+    let status = item.number(STATUS)?;
+    if status == LOOP {
+        item.reject(
+            "is 508, which says that a request goes round in circles: it must not be sent round again",
+        );
+        return None;
+    }
+    Some(status)
 }
 
 fn parse_path(text: &str) -> Result<String, PathError> {

@@ -38,6 +38,8 @@ impl Answer {
         Self::unavailable("too many requests of the service are in flight at the moment");
     pub const FULL_ENDPOINTS: Self =
         Self::unavailable("each endpoint that is well has too many requests in flight at the moment");
+    pub const LOOP: Self =
+        Self { status: 508, message: "the request has gone through 8 gateways, so it goes round in circles" };
     const NOT_REACHED: Self = Self { status: 502, message: "no endpoint could be reached" };
     const BROKE_OFF: Self = Self { status: 502, message: "the endpoint broke off before it answered" };
     const BAD_ANSWER: Self = Self { status: 502, message: "the endpoint's answer is not valid HTTP" };
@@ -85,6 +87,11 @@ impl Answer {
             (ErrorSource::Upstream, _) => Some(Self::BAD_ANSWER),
             _ => Some(Self::INTERNAL),
         }
+    }
+
+    /// What the access log says went wrong: where it was not the client's request.
+    pub fn fault(self) -> Option<&'static str> {
+        (self.status >= 500).then_some(self.message)
     }
 
     fn message(self, request: &Request) -> Cow<'static, str> {

@@ -5,11 +5,10 @@ use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
-use super::Request;
+use super::{Request, forged};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 
 /// Finds what Pingora lets pass but two servers in a row may read differently, which is how requests are
 /// smuggled. Pingora itself refuses what it cannot parse.
@@ -75,31 +74,39 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
     })
 }
 
-/// Adds the trace and says who asked; the `X-Forwarded-*` that a client sent is not believed. (Hop-by-hop
-/// headers are Pingora's to strip: `HttpUpstreamRequestPolicy`.)
+/// Adds the trace and the gateway's mark, and says who asked; what a client says of that is not believed.
+/// (Hop-by-hop headers are Pingora's to strip, and it has: `HttpUpstreamRequestPolicy`.)
 pub(super) fn prepare(
     head: &mut RequestHeader,
     request: &Request,
     trace_header: &Bytes,
 ) -> pingora::Result<()> {
+    strip_forged(head, trace_header);
     head.insert_header(trace_header.clone(), request.trace.id_value())?;
     head.insert_header("traceparent", request.trace.traceparent())?;
     if !request.trace.continued {
         head.remove_header(&TRACESTATE);
     }
+    head.insert_header("CDN-Loop", request.hops.marker())?;
     head.insert_header("X-Forwarded-For", request.client.clone())?;
     head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
     let endpoint = request.attempt.as_ref().map(|attempt| &attempt.endpoint);
     match (head.headers.get(header::HOST).cloned(), endpoint) {
-        (Some(host), _) => head.insert_header(X_FORWARDED_HOST, host)?,
+        (Some(host), _) => head.insert_header("X-Forwarded-Host", host)?,
         // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
-        (None, Some(endpoint)) => {
-            head.remove_header(X_FORWARDED_HOST);
-            head.insert_header(header::HOST, endpoint.address.to_string())?;
-        }
+        (None, Some(endpoint)) => head.insert_header(header::HOST, endpoint.address.to_string())?,
         (None, None) => {}
     }
     Ok(())
+}
+
+fn strip_forged(head: &mut RequestHeader, trace_header: &[u8]) {
+    let is_forged = |name: &&HeaderName| forged::is_forged(name, trace_header);
+    // Most requests have none, and this takes no memory then.
+    let forged: Vec<_> = head.headers.keys().filter(is_forged).cloned().collect();
+    for name in forged {
+        head.remove_header(&name);
+    }
 }
 
 /// Removes what an answer says of the connection that it came on. What frames its body is Pingora's.

@@ -9,8 +9,10 @@ mod cause;
 mod choose;
 mod cork;
 mod failure;
+mod forged;
 mod hash_key;
 mod head;
+mod hops;
 mod path;
 mod request;
 mod route;
@@ -114,6 +116,7 @@ impl Gateway {
         if !answer.leaves_body(session) || !has_ended(session, REST).await {
             session.set_keepalive(None);
         }
+        request.declined(answer);
         self.send(session, request, answer).await?;
         Ok(true)
     }
@@ -145,6 +148,10 @@ impl Gateway {
     /// Lets a request in, and chooses its first endpoint.
     fn admit(&self, session: &Session, request: &mut Request) -> std::result::Result<(), Answer> {
         let Some(route) = request.route.clone() else { return Ok(()) };
+        if request.hops.are_too_many() {
+            route.metrics.looped();
+            return Err(Answer::LOOP);
+        }
         if self.lifecycle.requests_in_flight() > self.max_requests {
             route.metrics.limited("gateway");
             return Err(Answer::FULL_GATEWAY);

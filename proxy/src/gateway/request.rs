@@ -14,6 +14,7 @@ use super::cause::Cause;
 use super::cork::Cork;
 use super::failure::Answer;
 use super::head;
+use super::hops::Hops;
 use super::route::Route;
 use super::text::push_ip;
 use super::trace::Trace;
@@ -31,6 +32,8 @@ pub struct Request {
     /// When an answer of the gateway's own was sent.
     pub(super) ended: Option<Instant>,
     pub(super) trace: Trace,
+    /// The gateways that it has come through.
+    pub(super) hops: Hops,
     /// The client's address, without its port.
     pub(super) client: HeaderValue,
     pub(super) route: Option<Arc<Route>>,
@@ -70,6 +73,7 @@ impl Request {
             started: Instant::now(),
             ended: None,
             trace: Trace::none(),
+            hops: Hops::none(),
             client: HeaderValue::from_static(""),
             route: None,
             attempt: None,
@@ -92,6 +96,7 @@ impl Request {
     pub(super) fn begin(&mut self, session: &Session) {
         let parent = head::traceparent(session.req_header());
         self.trace = Trace::begin(parent, || fastrand::u128(..));
+        self.hops = Hops::of(session.req_header());
         if let Some(SocketAddr::Inet(address)) = session.client_addr() {
             let mut client = Vec::with_capacity(40);
             push_ip(&mut client, address.ip().to_canonical());
@@ -130,6 +135,11 @@ impl Request {
             *slot = attempt.endpoint.id;
             self.failures += 1;
         }
+    }
+
+    /// It is answered without an attempt.
+    pub(super) fn declined(&mut self, answer: Answer) {
+        self.last_error = answer.fault().map(str::to_owned);
     }
 
     /// The next attempt may go to the same endpoint after all.
@@ -203,7 +213,7 @@ impl Request {
         &self.failed
     }
 
-    /// What the last failed attempt died of.
+    /// What the last failed attempt died of, or why there was none.
     pub(super) fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
     }

@@ -63,6 +63,10 @@ fn header_log_and_the_limit_of_requests_state_what_they_take() {
             "trace_header: Content-Length",
             "trace_header: \"Content-Length\" is a header with a meaning of its own: the trace id would replace it",
         ),
+        (
+            "trace_header: CDN_Loop",
+            "trace_header: \"CDN_Loop\" is a header with a meaning of its own: the trace id would replace it",
+        ),
         ("trace_header:", "trace_header: has no value: give it one, or remove the key"),
         ("log: xml", "log: found xml, expected json or text (or no such key: text on a terminal, else json)"),
         ("max_requests: 0", "max_requests: found 0, expected a whole number from 1 to 1000000"),

@@ -60,6 +60,10 @@ fn a_retry_states_its_bounds() {
         ("{ statuses: [503, 499] }", ".statuses[1]: found 499, expected a whole number from 500 to 599"),
         ("{ statuses: [600] }", ".statuses[0]: found 600, expected a whole number from 500 to 599"),
         (
+            "{ statuses: [503, 508] }",
+            ".statuses[1]: is 508, which says that a request goes round in circles: it must not be sent round again",
+        ),
+        (
             "{ attempts: 1, statuses: [503] }",
             ".statuses: means nothing with one attempt: set attempts to 2 or more",
         ),
