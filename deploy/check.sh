@@ -82,6 +82,7 @@ command_from python3 python3
 command_from systemd-analyze systemd
 command_from etcd etcd-server
 command_from etcdctl etcd-client
+command_from openssl openssl
 unpacked promtool prometheus
 unpacked nginx nginx
 python_packages

@@ -1,18 +1,19 @@
 """The script that turns etcd's authentication on, against a real etcd."""
 
 import contextlib
+import itertools
 import os
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-from .ports import free_ports
+from .etcd import PREFIX, Etcd
 from .report import Check, equal, holds
 
 PASSWORDS = {"root": "root-1", "gateway": "gate:way-1", "goods": "goods-1"}
-PREFIX = "/service_registry_discovery"
 DENIED = "permission denied"
+# The script must say what to do.
+TAKE_NO_ROOT = "begin again with an empty etcd"
 
 # user, etcdctl's arguments, and what it says if the user may not ("" if it may)
 RIGHTS = [
@@ -26,81 +27,183 @@ RIGHTS = [
     ("goods", f"get {PREFIX}/ --prefix", DENIED),
     ("goods", "put /elsewhere 1", DENIED),
     ("goods", "user list", DENIED),
+    ("root", "user list", ""),
     ("", f"get {PREFIX}/ --prefix", "user name is empty"),
 ]
 
+# What strangers do while everybody may do everything: each must be refused, or be undone by the script.
+ROOT_OF_A_STRANGER = ["user add root:theirs", "role add root", "user grant-role root root"]
+REFUSED = {
+    "a root": ROOT_OF_A_STRANGER,
+    "a root without its role": ["user add root:theirs"],
+    "another user": ["user add mallory:theirs", "role add all", "role grant-permission all readwrite --prefix=true /",
+                     "user grant-role mallory all"],
+    "a user whose name looks like two of ours": ["user add root\ngateway:theirs"],
+}
+UNDONE = {
+    "users of our names": ["user add gateway:theirs", "user add goods:theirs", "role add all",
+                           "role grant-permission all readwrite --prefix=true /", "user grant-role goods all",
+                           "user grant-role gateway all"],
+    "roles of our names": ["role add goods", "role grant-permission goods readwrite --prefix=true /", "role add gateway",
+                           "role grant-permission gateway readwrite --prefix=true /"],
+}
+
+# Does what etcdctl does; but the call of the number DIES_AT ends itself, the script, and all that belongs to it.
+DYING = """\
+#!/bin/sh
+echo >>"$CALLS"
+[ "$(wc -l <"$CALLS")" -ne "$DIES_AT" ] || kill -KILL 0
+exec {etcdctl} "$@"
+"""
+
+
+class Script:
+    """The script, with a folder of passwords."""
+
+    def __init__(self, script, place):
+        self._script, self._place = script, place
+        self.passwords = place / "passwords"
+        self.passwords.mkdir()
+        self.set()
+
+    def set(self, **changed):
+        for user, password in {**PASSWORDS, **changed}.items():
+            (self.passwords / user).write_text(f"{password}\n")
+
+    def run(self, endpoint, **environment):
+        return subprocess.run(["sh", self._script, self.passwords], capture_output=True, text=True, timeout=60, check=False,
+                              start_new_session=True,
+                              env={"PATH": os.environ["PATH"], "ETCDCTL_ENDPOINTS": endpoint, "WAIT_SECONDS": "2", **environment})
+
+    def run_until(self, call, endpoint):
+        """Breaks it off at the call of that number; whether it came so far."""
+        calls, etcdctl = self._place / "calls", self._place / "bin/etcdctl"
+        calls.write_text("")
+        if not etcdctl.exists():
+            etcdctl.parent.mkdir()
+            etcdctl.write_text(DYING.format(etcdctl=_which("etcdctl")))
+            etcdctl.chmod(0o755)
+        path = f"{etcdctl.parent}:{os.environ['PATH']}"
+        return self.run(endpoint, PATH=path, CALLS=str(calls), DIES_AT=str(call)).returncode < 0
+
 
 def checks(script):
-    with tempfile.TemporaryDirectory() as place, _etcd(Path(place)) as endpoint:
-        passwords = Path(place, "passwords")
-        passwords.mkdir()
-
-        def set_up():
-            for user, password in PASSWORDS.items():
-                (passwords / user).write_text(f"{password}\n")
-
-        def turn_on(endpoints=endpoint):
-            return subprocess.run(["sh", script, passwords], capture_output=True, text=True, timeout=60, check=False,
-                                  env={"PATH": os.environ["PATH"], "ETCDCTL_ENDPOINTS": endpoints, "WAIT_SECONDS": "2"})
-
-        for user in PASSWORDS:
-            set_up()
-            (passwords / user).write_text(Path("deploy/kubernetes", "etcd" if user == "root" else "base", "passwords", user).read_text())
-            ended = turn_on()
-            yield holds(f"the placeholder is refused as the password of {user}", ended.returncode == 1 and user in ended.stderr,
-                        f"exit code {ended.returncode}: {ended.stderr}")
-        yield equal("a refused password leaves etcd as it was", _etcdctl(endpoint, "", "user list"), "")
-
-        set_up()
-        for time_ in ("first", "second"):
-            ended = turn_on()
-            yield equal(f"the {time_} run succeeds", (ended.returncode, ended.stdout.splitlines()[-1:]), (0, ["authentication is on"]))
-            for user, command, expected in RIGHTS:
-                yield _right(endpoint, user, command, expected, f"after the {time_} run")
-
-        (passwords / "goods").write_text("goods-2\n")
-        turn_on()
-        yield Check("a changed password is set", _etcdctl(endpoint, "goods", f"get {PREFIX}/goods/a", password="goods-2"))
-        ended = turn_on(endpoint.replace("http://", "https://"))
-        yield holds("an https endpoint that cannot be read leads to the certificates' variables",
-                    ended.returncode == 1 and "ETCDCTL_CERT" in ended.stderr, f"exit code {ended.returncode}: {ended.stderr}")
-        (passwords / "root").write_text("wrong\n")
-        ended = turn_on()
-        yield holds("a wrong password of root is named", ended.returncode == 1 and "authentication failed" in ended.stderr,
-                    f"exit code {ended.returncode}: {ended.stderr}")
+    with tempfile.TemporaryDirectory() as place:
+        place = Path(place)
+        run = Script(script, place)
+        with _etcd(place) as etcd:
+            yield from _in_order(run, etcd)
+        for what, done in REFUSED.items():
+            with _etcd(place) as etcd:
+                yield from _refuses(run, etcd, what, done)
+        for what, done in UNDONE.items():
+            with _etcd(place) as etcd:
+                _do(etcd, done)
+                yield from _works(run, etcd, f"where a stranger had made {what}")
+        with _etcd(place) as etcd:
+            yield from _taken(run, etcd)
+        with _etcd(place) as etcd:
+            yield from _known(run, etcd)
+        yield from _broken_off(run, place)
 
 
-def _right(endpoint, user, command, expected, when):
-    said = _etcdctl(endpoint, user, command)
-    may = "may not" if expected else "may"
-    return holds(f"{user or 'nobody'} {may} {command} {when}", expected in said if expected else not said,
-                 f"etcdctl said {said or 'nothing of an error'!r}")
+def _in_order(run, etcd):
+    for user in PASSWORDS:
+        folder = "etcd" if user == "root" else "base"
+        run.set(**{user: Path("deploy/kubernetes", folder, "passwords", user).read_text().strip()})
+        yield _refusal(f"the placeholder is refused as the password of {user}", run.run(etcd.url), user)
+    yield equal("a refused password leaves etcd as it was", etcd.error("user list"), "")
+
+    run.set()
+    for time in ("first", "second"):
+        yield from _works(run, etcd, f"in its {time} run")
+
+    run.set(goods="goods-2")
+    run.run(etcd.url)
+    yield Check("a changed password is set", etcd.error(f"get {PREFIX}/goods/a", ("goods", "goods-2")))
+    yield _refusal("an https endpoint that cannot be read leads to the certificates' variables",
+                   run.run(etcd.url.replace("http://", "https://")), "ETCDCTL_CERT")
+    run.set(root="wrong")
+    yield _refusal("a wrong password of root is named at once", run.run(etcd.url, WAIT_SECONDS="1000"), "etcdctl user passwd root")
+    run.set()
 
 
-def _etcdctl(endpoint, user, command, password=None):
-    """The error that etcdctl ends with, or nothing."""
-    account = {"ETCDCTL_USER": user, "ETCDCTL_PASSWORD": password or PASSWORDS[user]} if user else {}
-    ended = subprocess.run(["etcdctl", *command.split()], capture_output=True, text=True, timeout=20, check=False,
-                           env={"PATH": os.environ["PATH"], "ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": endpoint, **account})
-    return ended.stderr.strip() if ended.returncode else ""
+def _refuses(run, etcd, what, done):
+    _do(etcd, done)
+    before = _users(etcd)
+    for time in ("first", "second"):
+        yield _refusal(f"{what} that a stranger made is refused in the {time} run", run.run(etcd.url), "this script")
+    yield equal(f"{what} that a stranger made is left as it was", _users(etcd), before)
+    yield equal("and authentication is left off", etcd.error("user list"), "")
+
+
+def _taken(run, etcd):
+    """A stranger has turned authentication on."""
+    _do(etcd, [*ROOT_OF_A_STRANGER, "auth enable"])
+    yield _refusal("an etcd that a stranger has locked is refused at once", run.run(etcd.url, WAIT_SECONDS="1000"), TAKE_NO_ROOT)
+
+
+def _known(run, etcd):
+    _do(etcd, ["user add orders:orders-1", "role add orders",
+               f"role grant-permission orders readwrite --prefix=true {PREFIX}/orders/", "user grant-role orders orders"])
+    yield _refusal("a user of whom the script does not know is named, with the way out", run.run(etcd.url), "KNOWN_USERS")
+    yield _success("a user who is named in KNOWN_USERS is no stranger", run.run(etcd.url, KNOWN_USERS="billing orders"))
+    yield Check("and keeps what it may do", etcd.error(f"put {PREFIX}/orders/a 10.0.0.1:80", ("orders", "orders-1")))
+
+
+def _broken_off(run, place):
+    """Killed at each of its calls of etcdctl; then, as the job does, begun again."""
+    for call in itertools.count(1):
+        with _etcd(place) as etcd:
+            if not run.run_until(call, etcd.url):
+                yield holds("every place where it can be broken off was tried", call > 20, f"there are {call - 1} only")
+                return
+            ended = run.run(etcd.url)
+            wrong = [wrong for wrong in (_wrong(etcd, *right) for right in RIGHTS) if wrong]
+            yield holds(f"a run that was broken off at call {call} is finished by the next", not ended.returncode and not wrong,
+                        f"exit code {ended.returncode}: {ended.stderr}; {wrong}")
+
+
+def _works(run, etcd, when):
+    ended = run.run(etcd.url)
+    yield _success(f"it succeeds {when}", ended)
+    for right in RIGHTS:
+        user, command, denied = right
+        yield Check(f"{user or 'nobody'} {'may not' if denied else 'may'} {command} {when}", _wrong(etcd, *right))
+    yield equal(f"nothing but the registrations is left {when}", etcd.read("get / --prefix --keys-only", ("root", PASSWORDS["root"])), "")
+
+
+def _success(what, ended):
+    return holds(what, ended.returncode == 0 and ended.stdout.splitlines()[-1:] == ["authentication is on"],
+                 f"exit code {ended.returncode}: {ended.stdout}{ended.stderr}")
+
+
+def _wrong(etcd, user, command, denied):
+    """What is not as RIGHTS says."""
+    said = etcd.error(command, (user, PASSWORDS[user]) if user else None)
+    right = denied in said if denied else not said
+    return "" if right else f"{user or 'nobody'}, {command}: etcdctl said {said or 'nothing of an error'!r}"
+
+
+def _refusal(what, ended, told):
+    return holds(what, ended.returncode == 1 and told in ended.stderr, f"exit code {ended.returncode}: {ended.stderr}")
+
+
+def _do(etcd, commands):
+    for command in commands:
+        if problem := etcd.error(command):
+            raise RuntimeError(f"etcdctl {command}: {problem}")
+
+
+def _users(etcd):
+    return etcd.read("user list"), etcd.read("role list")
 
 
 @contextlib.contextmanager
 def _etcd(place):
-    """A member on free ports; its client's URL."""
-    client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
-    with open(place / "etcd.log", "wb") as log:
-        etcd = subprocess.Popen(
-            ["etcd", "--name=a", f"--data-dir={place / 'data'}", f"--listen-client-urls={client}",
-             f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
-             f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=a={peer}"], stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 20
-        while _etcdctl(client, "", "endpoint health"):
-            if etcd.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("etcd does not start: " + (place / "etcd.log").read_text()[-500:])
-            time.sleep(0.05)
-        yield client
-    finally:
-        etcd.terminate()
-        etcd.wait(timeout=20)
+    with tempfile.TemporaryDirectory(dir=place) as data, Etcd(Path(data)) as etcd:
+        yield etcd
+
+
+def _which(command):
+    return subprocess.run(["which", command], capture_output=True, text=True, check=True).stdout.strip()

@@ -8,7 +8,7 @@ from pathlib import Path
 from .report import Check, holds
 
 # Paths in a configuration that exist only where it is deployed.
-_DEPLOYED_PATH = re.compile(r"^(\s*(password_file|pid_file|upgrade_sock|snapshot):\s*)(\S+)", re.MULTILINE)
+_DEPLOYED_PATH = re.compile(r"^(\s*(password_file|ca|pid_file|upgrade_sock|snapshot):\s*)(\S+)", re.MULTILINE)
 
 
 class Proxy:
@@ -69,8 +69,16 @@ def _move_paths(configuration, folder):
         if match[2] == "password_file":
             path.write_text("secret\n")
             path.chmod(0o600)
+        if match[2] == "ca":
+            certificate(path)
         return f"{match[1]}{path}"
     return _DEPLOYED_PATH.sub(moved, configuration)
+
+
+def certificate(path):
+    """Writes a certificate to the path; its key is beside it."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=any",
+                    "-keyout", path.with_suffix(".key"), "-out", path], check=True, capture_output=True, timeout=60)
 
 
 def _failure(command):

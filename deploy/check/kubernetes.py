@@ -1,6 +1,7 @@
 """The kustomizations: each is rendered, held against Kubernetes' schemas, and asked for what it promises."""
 
 import base64
+import contextlib
 import re
 import shutil
 import subprocess
@@ -11,13 +12,13 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-from . import memory
+from . import memory, policies, tls
+from .rendered import Rendered, environment, mounts
 from .report import Check, dig, equal, holds, seconds
 
 # The oldest that knows every field (preStop.sleep came with it), and the newest that has schemas here.
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
 NAMESPACE = "etcd-demo"
-POD_OWNERS = {"Deployment", "StatefulSet", "Job"}
 
 # What the demo's manifests say, and what keeps a stop from failing requests.
 KEPT = {
@@ -31,65 +32,89 @@ MY_ETCD = "http://etcd.example.com:2379"
 
 
 def subjects(deploy, kubectl, proxy, goods):
-    """(name, checks) of each kustomization, and of the one that deploy/README.md tells users to write."""
+    """(name, checks) of each kustomization, and of those that deploy/README.md tells users to write."""
     folder = deploy / "kubernetes"
-    base = [_leaseway(proxy, goods), _secrets(PLACEHOLDER)]
+    base = [_leaseway(proxy, goods), _secrets(lambda _: PLACEHOLDER)]
+    with_etcd = [_etcd("http")]
     parts = {
         folder / "base": [*base, _plain_namespace, _kinds({"etcd-gateway", "etcd-goods"}, etcd=False)],
-        folder: [*base, _etcd, _plain_namespace, _kinds({"etcd-gateway", "etcd-goods", "etcd-root"}, etcd=True)],
-        folder / "article": [*base, _etcd, _article],
+        folder: [*base, *with_etcd, _plain_namespace, _kinds({"etcd-gateway", "etcd-goods", "etcd-root"}, etcd=True)],
+        folder / "article": [*base, *with_etcd, _article],
     }
     for path, checks in parts.items():
         yield str(path), _checks(kubectl, path, checks)
-    mine = [_leaseway(proxy, goods), _secrets("mine\n"), _my_images]
-    with_etcd, without = re.findall(r"```yaml\n(apiVersion: kustomize[^`]*)```", (deploy / "README.md").read_text())
-    yield "deploy/README.md, overlay", _overlay(with_etcd, kubectl, [*mine, _etcd])
-    yield "deploy/README.md, overlay for an etcd at hand", _overlay(without, kubectl, [*mine, _my_etcd])
+    written = Written(deploy / "README.md")
+    mine = [_leaseway(proxy, goods), _my_images, _my_allow]
+    yield "deploy/README.md, overlay", _overlay(written.overlay, written.commands, kubectl, [*mine, *with_etcd])
+    others = {**written.overlay, **written.other_namespace}
+    yield "deploy/README.md, overlay with another namespace", _overlay(others, written.commands, kubectl,
+                                                                       [*mine, *with_etcd, policies.other_namespace])
+    for name, overlay in {"overlay with TLS": written.overlay, "overlay with another namespace and TLS": others}.items():
+        yield f"deploy/README.md, {name}", _overlay(_with(overlay, written.tls), written.commands + written.tls_commands, kubectl,
+                                                    [*mine, _etcd("https"), tls.rendered])
+    yield "deploy/README.md, overlay for an etcd at hand", _overlay(written.my_etcd, written.commands, kubectl, [*mine, _my_etcd])
+    yield "TLS", _running(written, kubectl, proxy, goods)
 
 
-class Rendered:
-    """The objects of one kustomization."""
+class Written:
+    """What deploy/README.md tells users to write into a folder beside the repository, and to run there."""
 
-    def __init__(self, objects):
-        self.objects = objects
+    def __init__(self, readme):
+        self._text = readme.read_text()
+        self.overlay, self.my_etcd = self._yaml("apiVersion: kustomize")
+        (self.other_namespace,) = self._yaml("patches:")
+        (self.tls,) = self._yaml("components:")
+        # The folder is made by the check.
+        (self.commands,) = [block.removeprefix("mkdir mine && cd mine && ") for block in self._blocks("sh", "mkdir mine")]
+        (self.tls_commands,) = self._blocks("sh", "umask")
 
-    def all(self, kind):
-        return [one for one in self.objects if one["kind"] == kind]
+    def _yaml(self, beginning):
+        return [yaml.safe_load(block) for block in self._blocks("yaml", beginning)]
 
-    def one(self, kind, name):
-        """The object of that name, or of that name with the hash that kustomize appends; an empty one if there is none."""
-        pattern = re.compile(re.escape(name) + r"(-[a-z0-9]{10})?")
-        found = [one for one in self.all(kind) if pattern.fullmatch(one["metadata"]["name"])]
-        return found[0] if len(found) == 1 else {}
+    def _blocks(self, language, beginning):
+        return [block for block in re.findall(rf"```{language}\n(.*?)```", self._text, re.DOTALL) if block.startswith(beginning)]
 
-    def pods(self):
-        """(object's name, its pod template)"""
-        return [(f"{one['kind']} {one['metadata']['name']}", one["spec"]["template"])
-                for one in self.objects if one["kind"] in POD_OWNERS]
+
+def _with(overlay, more):
+    """The overlay with what another block adds to it."""
+    return {**overlay, **{key: [*overlay.get(key, []), *added] for key, added in more.items()}}
 
 
 def _checks(kubectl, path, parts):
     said = subprocess.run([kubectl, "kustomize", path], capture_output=True, text=True, timeout=60, check=False)
     # kustomize warns of what is deprecated there.
     yield Check("kustomize renders it without a warning", said.stderr.strip())
-    rendered = Rendered(list(yaml.safe_load_all(said.stdout)))
-    for part in (_schemas, _namespaces, _references, _pods, _budgets, *parts):
+    rendered = Rendered(yaml.safe_load_all(said.stdout))
+    for part in (_schemas, _namespaces, _references, _pods, _budgets, policies.checks, *parts):
         yield from part(rendered)
 
 
-def _overlay(text, kubectl, parts):
-    """What users write beside the repository; here it is written into a folder of its own."""
+@contextlib.contextmanager
+def _mine(overlay, commands):
+    """The folder beside the repository, as users make it."""
     # Not a temporary folder of the system's: kustomize wants relative paths.
     place = Path(tempfile.mkdtemp(dir="target"))
     try:
-        (place / "kustomization.yaml").write_text(text.replace("../leaseway/", "../../"))
-        for user in ("root", "gateway", "goods"):
-            (place / user).write_text("mine\n")
-        configuration = Path("deploy/kubernetes/base/pingora.yaml").read_text()
-        (place / "pingora.yaml").write_text(re.sub(r"(- http://etcd-.*\n\s*)+", f"- {MY_ETCD}\n    ", configuration))
-        yield from _checks(kubectl, place, parts)
+        subprocess.run(["sh", "-euc", commands.replace("../leaseway/", "../../")], cwd=place, check=True, capture_output=True,
+                       timeout=60)
+        (place / "kustomization.yaml").write_text(yaml.safe_dump(overlay).replace("../leaseway/", "../../"))
+        yield place
     finally:
         shutil.rmtree(place)
+
+
+def _overlay(overlay, commands, kubectl, parts):
+    with _mine(overlay, commands) as place:
+        configuration = place / "pingora.yaml"
+        if "resources" in overlay and overlay["resources"][0].endswith("/base"):
+            configuration.write_text(re.sub(r"(- http://etcd-.*\n\s*)+", f"- {MY_ETCD}\n    ", configuration.read_text()))
+        yield from _checks(kubectl, place, [*parts, _secrets(lambda user: (place / user).read_text())])
+
+
+def _running(written, kubectl, proxy, goods):
+    with _mine(_with(written.overlay, written.tls), written.commands + written.tls_commands) as place:
+        said = subprocess.run([kubectl, "kustomize", place], capture_output=True, text=True, timeout=60, check=True)
+        yield from tls.running(Rendered(yaml.safe_load_all(said.stdout)), place, proxy, goods)
 
 
 def _schemas(rendered):
@@ -244,8 +269,8 @@ def _gateway(rendered, proxy):
     data = rendered.one("ConfigMap", "gateway")["data"]
     for file, text in data.items():
         yield proxy.loads(f"{file} in ConfigMap gateway", text)
-    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    yield equal("the gateway reads that file", container["args"], ["-c", f"{mounts['configuration']}/pingora.yaml"])
+    mounted = mounts(container)
+    yield equal("the gateway reads that file", container["args"], ["-c", f"{mounted['configuration']}/pingora.yaml"])
 
     whole = yaml.safe_load(data["pingora.yaml"])
     yield memory.fits(whole, _mebibytes(dig(container, "resources.limits.memory")) << 20)
@@ -256,19 +281,19 @@ def _gateway(rendered, proxy):
     yield equal("the gateway is alive when /livez on the admin port answers", [live["path"], live["port"]], ["/livez", "admin"])
     yield equal("the gateway's password comes from its Secret",
                 [configuration["registry"]["username"], configuration["registry"]["password_file"]],
-                ["gateway", f"{mounts['password']}/password"])
+                ["gateway", f"{mounted['password']}/password"])
     yield from _snapshot(pod, configuration)
     stop = dig(container, "lifecycle.preStop.sleep.seconds") + seconds(configuration["timeouts"]["drain"])
     yield holds("the gateway is given time to drain", pod["terminationGracePeriodSeconds"] > stop,
                 f"{pod['terminationGracePeriodSeconds']} s for the pause and the drain, {stop} s")
     yield equal("the gateway and goods have the same etcd", ",".join(configuration["registry"]["endpoints"]),
-                _environment(rendered, "goods")["GOODS_REGISTRY"])
+                environment(rendered.container("Deployment", "goods"))["GOODS_REGISTRY"])
 
 
 def _snapshot(pod, configuration):
     path = Path(configuration["registry"].get("snapshot", "/"))
-    mounts = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
-    mount = mounts.get(str(path.parent), {})
+    at = {mount["mountPath"]: mount for mount in pod["containers"][0]["volumeMounts"]}
+    mount = at.get(str(path.parent), {})
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     found = volumes.get(mount.get("name"), {}).get("emptyDir")
     yield holds("the gateway's snapshot outlives its container", found is not None, f"{path.parent} is no emptyDir")
@@ -287,79 +312,83 @@ def _mebibytes(quantity):
 
 def _goods(rendered, goods):
     pod = dig(rendered.one("Deployment", "goods"), "spec.template.spec")
-    environment = _environment(rendered, "goods")
-    yield goods.knows("goods reads each variable it is given", environment)
-    yield equal("goods advertises its pod's address", environment["GOODS_ADVERTISE"], "status.podIP")
-    yield equal("goods listens where Service and probe expect it", environment["GOODS_LISTEN"], "0.0.0.0:8080")
-    mount = pod["containers"][0]["volumeMounts"][0]["mountPath"]
-    yield equal("goods' password comes from its Secret", [environment["GOODS_USERNAME"], environment["GOODS_PASSWORD_FILE"]],
+    variables = environment(rendered.container("Deployment", "goods"))
+    yield goods.knows("goods reads each variable it is given", variables)
+    yield equal("goods advertises its pod's address", variables["GOODS_ADVERTISE"], "status.podIP")
+    yield equal("goods listens where Service and probe expect it", variables["GOODS_LISTEN"], "0.0.0.0:8080")
+    mount = mounts(pod["containers"][0])["password"]
+    yield equal("goods' password comes from its Secret", [variables["GOODS_USERNAME"], variables["GOODS_PASSWORD_FILE"]],
                 ["goods", f"{mount}/password"])
-    yield holds("goods is given time to drain", pod["terminationGracePeriodSeconds"] > seconds(environment["GOODS_DRAIN"]),
+    yield holds("goods is given time to drain", pod["terminationGracePeriodSeconds"] > seconds(variables["GOODS_DRAIN"]),
                 "terminationGracePeriodSeconds is not above GOODS_DRAIN")
 
 
-def _environment(rendered, name):
-    """Each variable's value, or the field that it is taken from."""
-    return {one["name"]: one.get("value") or dig(one, "valueFrom.fieldRef.fieldPath")
-            for one in dig(rendered.one("Deployment", name), "spec.template.spec.containers.0.env")}
-
-
-def _etcd(rendered):
-    spec = rendered.one("StatefulSet", "etcd").get("spec")
-    yield equal("etcd has three members", dig(spec, "replicas"), 3)
-    yield equal("etcd's members start together", dig(spec, "podManagementPolicy"), "Parallel")
-    yield equal("etcd's members find each other before they are ready",
-                dig(rendered.one("Service", spec["serviceName"]), "spec.publishNotReadyAddresses"), True)
-    container = dig(spec, "template.spec.containers.0")
-    yield equal("etcd is started without a shell", container["command"], ["/usr/local/bin/etcd"])
-    flags = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
-    names = [f"etcd-{number}" for number in range(3)]
-    hosts = [f"{name}.{spec['serviceName']}" for name in names]
-    yield equal("etcd knows its cluster", flags["initial-cluster"],
-                ",".join(f"{name}=http://{host}:2380" for name, host in zip(names, hosts)))
-    yield equal("etcd's members know themselves", [flags["name"], flags["initial-advertise-peer-urls"], flags["advertise-client-urls"]],
-                ["$(POD_NAME)", f"http://$(POD_NAME).{spec['serviceName']}:2380", f"http://$(POD_NAME).{spec['serviceName']}:2379"])
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    listening = {name: int(flags[f"listen-{name}-urls"].rsplit(":", 1)[1]) for name in ports}
-    yield equal("etcd listens on the ports that it names", listening, ports)
-    yield holds("etcd keeps its data on the volume", flags["data-dir"].startswith(container["volumeMounts"][0]["mountPath"] + "/"),
-                flags["data-dir"])
-    endpoints = ",".join(f"http://{host}:2379" for host in hosts)
-    yield equal("the gateway and goods read these members", _environment(rendered, "goods")["GOODS_REGISTRY"], endpoints)
-    yield from _auth(rendered, endpoints)
-    (peers,) = [rule for rule in dig(rendered.one("NetworkPolicy", "etcd"), "spec.ingress") if {"port": "peer"} in rule["ports"]]
-    yield equal("only members reach the peer port", [peers["ports"], peers["from"]],
-                [[{"port": "peer"}], [{"podSelector": {"matchLabels": {"app": "etcd"}}}]])
+def _etcd(scheme):
+    """An etcd of its own, whose clients speak http or https."""
+    def checks(rendered):
+        spec = rendered.one("StatefulSet", "etcd").get("spec")
+        yield equal("etcd has three members", dig(spec, "replicas"), 3)
+        yield equal("etcd's members start together", dig(spec, "podManagementPolicy"), "Parallel")
+        yield equal("etcd's members find each other before they are ready",
+                    dig(rendered.one("Service", spec["serviceName"]), "spec.publishNotReadyAddresses"), True)
+        member = dig(spec, "template.spec.containers.0")
+        yield equal("etcd is started without a shell", member["command"], ["/usr/local/bin/etcd"])
+        flags = dict(argument.removeprefix("--").split("=", 1) for argument in member["args"])
+        names = [f"etcd-{number}" for number in range(3)]
+        hosts = [f"{name}.{spec['serviceName']}" for name in names]
+        yield equal("etcd knows its cluster", flags["initial-cluster"],
+                    ",".join(f"{name}=http://{host}:2380" for name, host in zip(names, hosts)))
+        yield equal("etcd's members know themselves", [flags["name"], flags["initial-advertise-peer-urls"], flags["advertise-client-urls"]],
+                    ["$(POD_NAME)", f"http://$(POD_NAME).{spec['serviceName']}:2380", f"{scheme}://$(POD_NAME).{spec['serviceName']}:2379"])
+        ports = {port["name"]: port["containerPort"] for port in member["ports"]}
+        listening = {name: int(flags[f"listen-{name}-urls"].rsplit(":", 1)[1]) for name in ports}
+        yield equal("etcd listens on the ports that it names", listening, ports)
+        yield equal(f"etcd's client port takes {scheme}, its metrics http", [flags["listen-client-urls"], flags["listen-metrics-urls"]],
+                    [f"{scheme}://0.0.0.0:2379", "http://0.0.0.0:2381"])
+        yield holds("etcd keeps its data on the volume", flags["data-dir"].startswith(mounts(member)["data"] + "/"),
+                    flags["data-dir"])
+        endpoints = ",".join(f"{scheme}://{host}:2379" for host in hosts)
+        yield equal("the gateway and goods read these members",
+                    environment(rendered.container("Deployment", "goods"))["GOODS_REGISTRY"], endpoints)
+        yield from _auth(rendered, endpoints)
+    return checks
 
 
 def _auth(rendered, endpoints):
     pod = dig(rendered.one("Job", "etcd-auth"), "spec.template.spec")
-    container = pod["containers"][0]
-    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    (job,) = pod["containers"]
+    mounted = mounts(job)
     yield equal("the job runs the script that is tested below", rendered.one("ConfigMap", "etcd-auth")["data"],
                 {"auth.sh": Path("deploy/kubernetes/etcd/auth.sh").read_text()})
-    yield equal("the job hands it the passwords", container["command"], ["/bin/sh", f"{mounts['script']}/auth.sh", mounts["passwords"]])
+    yield equal("the job hands it the passwords", job["command"], ["/bin/sh", f"{mounted['script']}/auth.sh", mounted["passwords"]])
     (passwords,) = [volume["projected"] for volume in pod["volumes"] if "projected" in volume]
     files = {source["secret"]["items"][0]["path"]: source["secret"]["name"].rsplit("-", 1)[0] for source in passwords["sources"]}
     yield equal("each user has the password of its own Secret", files, {user: f"etcd-{user}" for user in ("root", "gateway", "goods")})
-    yield equal("the job asks every member", container["env"], [{"name": "ETCDCTL_ENDPOINTS", "value": endpoints}])
+    yield equal("the job asks every member", environment(job)["ETCDCTL_ENDPOINTS"], endpoints)
     yield holds("the job makes room for its next run", dig(rendered.one("Job", "etcd-auth"), "spec.ttlSecondsAfterFinished"), "it does not")
-    tags = [rendered.one("StatefulSet", "etcd")["spec"]["template"]["spec"]["containers"][0]["image"], container["image"]]
+    tags = [rendered.one("StatefulSet", "etcd")["spec"]["template"]["spec"]["containers"][0]["image"], job["image"]]
     yield equal("etcdctl is of etcd's version", tags[1].rsplit(":", 1)[1], tags[0].rsplit(":v", 1)[1])
 
 
 def _secrets(password):
-    """Every Secret holds this password: the tree has placeholders only."""
+    """Every user's Secret holds this password of his: the tree has placeholders only."""
     def checks(rendered):
         for one in rendered.all("Secret"):
+            name = _without_hash(one)
+            if name == tls.SECRET:
+                continue
             found = {key: base64.b64decode(value).decode() for key, value in one["data"].items()}
-            yield equal(f"Secret {one['metadata']['name']} holds {password.strip()!r}", found, {"password": password})
+            yield equal(f"Secret {name} holds its user's password", found, {"password": password(name.removeprefix("etcd-"))})
     return checks
+
+
+def _without_hash(one):
+    return one["metadata"]["name"].rsplit("-", 1)[0]
 
 
 def _kinds(secrets, etcd):
     def checks(rendered):
-        names = {one["metadata"]["name"].rsplit("-", 1)[0] for one in rendered.all("Secret")}
+        names = {_without_hash(one) for one in rendered.all("Secret")}
         yield equal("it has a Secret for each user", names, secrets)
         yield equal("it has an etcd of its own" if etcd else "it has no etcd of its own", bool(rendered.all("StatefulSet")), etcd)
         yield equal("it has no IngressRoute", rendered.all("IngressRoute"), [])
@@ -387,6 +416,12 @@ def _my_images(rendered):
             yield holds(f"{owner}'s image is replaced", image.startswith("registry.example.com/"), image)
 
 
+def _my_allow(rendered):
+    """The README's command puts the pods' network into the configuration."""
+    configuration = yaml.safe_load(rendered.one("ConfigMap", "gateway")["data"]["pingora.yaml"])
+    yield equal("the gateway sends requests to pods alone", configuration["gateway"]["registry"].get("allow"), ["10.244.0.0/16"])
+
+
 def _my_etcd(rendered):
-    yield equal("it reads the etcd that is named there", _environment(rendered, "goods")["GOODS_REGISTRY"], MY_ETCD)
+    yield equal("it reads the etcd that is named there", environment(rendered.container("Deployment", "goods"))["GOODS_REGISTRY"], MY_ETCD)
     yield equal("it has no etcd of its own", rendered.all("StatefulSet"), [])
