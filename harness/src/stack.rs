@@ -20,7 +20,7 @@ mod services;
 pub use embedded::EmbeddedStack;
 pub use gateway::Gateway;
 pub use goods::Goods;
-pub use options::{GatewayOptions, write_configuration};
+pub use options::{GatewayOptions, private_directory, write_configuration};
 pub use services::{Endpoint, Services};
 
 /// Bounds a start and every wait for something to be noticed, on a busy machine.

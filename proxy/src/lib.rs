@@ -9,6 +9,7 @@
 //!           |       admin      what operators ask
 //!           |       embedded   a registry in this process
 //!           |       announcement  what a start says of itself
+//!           |       run_files  where the upgrade socket is safe
 //!           +-> config, logging, metrics, lifecycle, signals, causes
 //! ```
 //!
@@ -28,6 +29,7 @@ pub mod health;
 pub mod lifecycle;
 pub mod logging;
 pub mod metrics;
+pub mod run_files;
 pub mod server;
 pub mod signals;
 pub mod sockets;

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
+use crate::config::ours;
 use crate::directory::Directory;
 
 /// How long a new process has to open its upgrade socket after the old one was told to hand over.
@@ -115,8 +117,14 @@ impl Signals {
         }
     }
 
-    /// Pingora ends the old process even if nobody takes its sockets, so a new process must be there first.
+    /// Pingora ends the old process even if nobody takes its sockets, so a new process must be there first, and it
+    /// must be ours.
     async fn upgrade(&self, signals: &mut EndSignals) -> Option<ShutdownSignal> {
+        let (socket, us) = (self.upgrade_sock.display(), geteuid().as_raw());
+        let refuse = |error: ours::NotOurs| {
+            tracing::error!(%socket, %error, "told to hand over, but the upgrade socket's place is not ours alone: serving on");
+        };
+        ours::check_place(&self.upgrade_sock, us).map_err(refuse).ok()?;
         let is_awaited = async {
             while !somebody_listens(&self.upgrade_sock) {
                 sleep(POLL).await;
@@ -126,11 +134,12 @@ impl Signals {
             () = is_awaited => {}
             () = signals.stop() => return Some(self.terminate(signals).await),
             () = sleep(UPGRADE_PATIENCE) => {
-                let socket = self.upgrade_sock.display();
                 tracing::error!(%socket, "told to hand over, but no new process waits (start it with -u first): serving on");
                 return None;
             }
         }
+        // As late as can be. What Pingora connects to a moment later is the same: nobody else can change it.
+        ours::check_socket(&self.upgrade_sock, us).map_err(refuse).ok()?;
         tracing::info!("handing over to a new process");
         // Still ready: a probe that reaches this process must not take the new one out.
         self.lifecycle.close();

@@ -9,6 +9,7 @@ use clap::Parser;
 use proxy::cli::Arguments;
 use proxy::config::{Config, Environment, LogFormat, Purpose};
 use proxy::logging::{Form, Output};
+use proxy::run_files;
 use proxy::server;
 use proxy::signals;
 
@@ -32,6 +33,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.conf, &environment, purpose)?;
     if arguments.test {
         config.remarks.iter().for_each(|remark| eprintln(&anyhow!("{remark}")));
+        if let Some(remark) = run_files::foresee(&config, arguments)? {
+            eprintln(&anyhow!("{remark}"));
+        }
         eprintln(&anyhow!("{}: valid", arguments.conf.display()));
         return Ok(());
     }

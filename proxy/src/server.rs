@@ -43,6 +43,7 @@ use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
 use crate::lifecycle::{EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
 use crate::metrics::Metrics;
+use crate::run_files;
 use crate::sockets::{self, Handover, ListenError, Sockets};
 
 /// Why the gateway could not start.
@@ -87,37 +88,14 @@ pub enum StartError {
 /// # Errors
 /// The gateway could not start; nothing was served.
 pub fn run(mut config: Config, arguments: &Arguments, output: Arc<Output>) -> Result<(), StartError> {
-    prepare_run_directory(&mut config, arguments)?;
+    run_files::prepare(&mut config, arguments)?;
     let mut sockets = sockets(&config, arguments, &output)?;
     let registry = bind_registry(&config.gateway.registry, arguments, &mut sockets)?;
-    let signals_path = config.server.upgrade_sock.clone().into();
     let lifecycle = Arc::new(Lifecycle::default());
     let lame_duck = config.gateway.timeouts.lame_duck;
-    let signals = Signals::new(lifecycle.clone(), lame_duck, signals_path);
+    let signals = Signals::new(lifecycle.clone(), lame_duck, config.server.upgrade_sock.clone().into());
     let server = build(config, arguments, sockets, registry, lifecycle, output)?;
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
-    Ok(())
-}
-
-/// A daemon has its pid file there, an upgrade its socket, an embedded registry its snapshot.
-fn prepare_run_directory(config: &mut Config, arguments: &Arguments) -> Result<(), RunDirectoryError> {
-    let Some(directory) = &config.run_directory else { return Ok(()) };
-    let daemon = arguments.daemon || config.server.daemon;
-    // Only a daemon changes its user.
-    let prepare = || directory.prepare(config.server.user.as_deref().filter(|_| daemon));
-    if daemon || arguments.upgrade {
-        return prepare();
-    }
-    let snapshot = &mut config.gateway.registry.snapshot;
-    if snapshot.as_deref().and_then(Path::parent) == Some(directory.path())
-        && let Err(error) = prepare()
-    {
-        tracing::warn!(
-            %error,
-            "no snapshot is kept: after a restart the gateway serves once instances have registered again"
-        );
-        *snapshot = None;
-    }
     Ok(())
 }
 

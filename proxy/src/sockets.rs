@@ -14,11 +14,12 @@ use async_trait::async_trait;
 use filedescriptor::FileDescriptor;
 use nix::errno::Errno;
 use nix::sys::socket::{Backlog, UnixAddr, listen};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::task::spawn_blocking;
 
+use crate::config::ours;
 use crate::logging::Output;
 
 /// Sockets on their way to Pingora's table of inherited ones, from which its listeners take them. The
@@ -139,16 +140,18 @@ impl Handover {
         taking.await.unwrap_or_else(|error| Err(HandoverError::Failed { path, why: error.to_string() }))
     }
 
-    /// Whether the socket can be made: Pingora panics where it cannot.
+    /// Whether the socket can be made, and by nobody else: Pingora panics where it cannot, and makes it so that
+    /// everybody may send sockets through it.
     fn check(&self) -> Result<(), HandoverError> {
         let directory = Path::new(&self.path).parent().unwrap_or(Path::new("/"));
         let fits = UnixAddr::new(self.path.as_str()).map(drop);
         let checked = fits.and_then(|()| access(directory, AccessFlags::W_OK | AccessFlags::X_OK));
-        checked.map_err(|errno| self.failed(errno))
+        checked.map_err(|errno| self.failed(io::Error::from(errno)))?;
+        ours::check_place(Path::new(&self.path), geteuid().as_raw()).map_err(|error| self.failed(error))
     }
 
-    fn failed(&self, errno: Errno) -> HandoverError {
-        HandoverError::Failed { path: self.path.clone(), why: io::Error::from(errno).to_string() }
+    fn failed(&self, why: impl fmt::Display) -> HandoverError {
+        HandoverError::Failed { path: self.path.clone(), why: why.to_string() }
     }
 
     fn take_now(&self, table: &ListenFds) -> Result<(), HandoverError> {
@@ -160,7 +163,7 @@ impl Handover {
         let mut table = table.lock();
         table.get_from_sock(self.path.as_str()).map_err(|errno| match errno {
             Errno::EAGAIN => HandoverError::Nobody(self.path.clone()),
-            other => self.failed(other),
+            other => self.failed(io::Error::from(other)),
         })?;
         let wanted = self.addresses.iter().map(ToString::to_string).collect();
         let closed = table.close_unclaimed(&wanted).join(", ");
@@ -259,6 +262,20 @@ mod tests {
             assert!(told.starts_with(&format!("{who} cannot listen on 10.0.0.1:80 ({key}): ")), "{told}");
             assert!(told.contains(remedy), "{told}");
         }
+    }
+
+    #[test]
+    fn an_upgrade_socket_that_others_can_reach_is_not_made() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("upgrade.sock").display().to_string();
+        let handover = Handover { path, addresses: HashSet::new() };
+        let allow = |mode| std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode));
+        allow(0o700).expect("ours");
+        handover.check().expect("nobody else can");
+        allow(0o755).expect("ours");
+        let told = handover.check().expect_err("others can").to_string();
+        assert!(told.contains("has mode 0755, with which others can enter it"), "{told}");
     }
 
     #[test]

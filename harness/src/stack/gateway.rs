@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use super::{GatewayOptions, PATIENCE, Services, options::Registry, wait_listening, write_configuration};
+use super::{
+    GatewayOptions, PATIENCE, Services, options::Registry, private_directory, wait_listening,
+    write_configuration,
+};
 use crate::{
     http::{self, Answer},
     ports::free_address,
@@ -74,7 +77,7 @@ impl Gateway {
     }
 
     async fn try_launch(registry: &Registry, options: &GatewayOptions) -> Result<Option<Self>> {
-        let directory = tempfile::tempdir().context("making a directory for the gateway")?;
+        let directory = private_directory()?;
         let (listen, admin) = (free_address()?, free_address()?);
         let file = directory.path().join(CONFIGURATION);
         write_configuration(&file, &options.configuration(registry, listen, admin, directory.path()))?;

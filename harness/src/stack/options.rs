@@ -1,9 +1,15 @@
 //! How a gateway is configured and run.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    fs::{self, Permissions},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::process::Stdout;
 
@@ -99,6 +105,15 @@ impl GatewayOptions {
         }
         configuration
     }
+}
+
+/// A directory that nobody else can enter, as a gateway demands of its upgrade socket's.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn private_directory() -> Result<TempDir> {
+    let private = Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(private).tempdir().context("making a directory for a gateway")
 }
 
 /// Writes a configuration file of the gateway; JSON is YAML.

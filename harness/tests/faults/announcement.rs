@@ -7,7 +7,7 @@ use harness::{
     etcd::{Etcd, key},
     ports::free_address,
     process::{Process, Signal},
-    stack::{Gateway, GatewayOptions, write_configuration},
+    stack::{Gateway, GatewayOptions, private_directory, write_configuration},
     wait::eventually,
 };
 use nix::{sys::signal::kill, unistd::Pid};
@@ -127,7 +127,7 @@ impl Drop for Daemon {
 #[tokio::test]
 async fn a_daemon_says_it_in_its_own_log() -> Result<()> {
     let etcd = registry().await?;
-    let directory = tempfile::tempdir()?;
+    let directory = private_directory()?;
     let file = |name: &str| directory.path().join(name);
     let admin: SocketAddr = free_address()?;
     let configuration = json!({

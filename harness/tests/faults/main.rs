@@ -13,6 +13,7 @@ mod stop;
 mod trust;
 mod two_gateways;
 mod upgrade;
+mod upgrade_socket;
 
 use std::time::Duration;
 

@@ -3,7 +3,12 @@
 use std::{net::TcpListener, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use harness::{ports::free_address, process::Process, stack::write_configuration, wait::eventually};
+use harness::{
+    ports::free_address,
+    process::Process,
+    stack::{private_directory, write_configuration},
+    wait::eventually,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -40,7 +45,7 @@ fn valid(directory: &TempDir) -> Result<Value> {
 
 #[tokio::test]
 async fn every_mistake_of_a_configuration_is_listed_with_its_key() -> Result<()> {
-    let directory = tempfile::tempdir()?;
+    let directory = private_directory()?;
     let mut configuration = valid(&directory)?;
     configuration["threads"] = json!(0);
     configuration["no_such_key"] = json!(1);
@@ -85,7 +90,7 @@ async fn a_configuration_that_is_missing_or_no_yaml_is_an_error_that_names_it() 
 
 #[tokio::test]
 async fn a_good_configuration_passes_the_check_without_a_start() -> Result<()> {
-    let directory = tempfile::tempdir()?;
+    let directory = private_directory()?;
     let mut configuration = valid(&directory)?;
     let (code, output) = run(&configuration, &directory, &["-t"], PATIENCE).await?;
     assert_eq!(code, Some(0), "{output}");
@@ -98,7 +103,7 @@ async fn a_good_configuration_passes_the_check_without_a_start() -> Result<()> {
 
 #[tokio::test]
 async fn a_snapshot_that_cannot_be_written_fails_the_check_and_not_the_start() -> Result<()> {
-    let directory = tempfile::tempdir()?;
+    let directory = private_directory()?;
     let mut configuration = valid(&directory)?;
     configuration["user"] = json!("root");
     configuration["gateway"]["registry"]["snapshot"] = json!(directory.path().join("missing/snapshot"));
@@ -123,7 +128,7 @@ async fn a_snapshot_that_cannot_be_written_fails_the_check_and_not_the_start() -
 
 #[tokio::test]
 async fn a_port_in_use_ends_the_start_within_2_s_and_is_named() -> Result<()> {
-    let directory = tempfile::tempdir()?;
+    let directory = private_directory()?;
     for key in ["listen", "admin"] {
         let taken = TcpListener::bind(free_address()?).context("taking a port")?;
         let address = taken.local_addr()?.to_string();
@@ -141,7 +146,7 @@ async fn a_port_in_use_ends_the_start_within_2_s_and_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn an_address_that_no_interface_has_ends_the_start_with_a_remedy() -> Result<()> {
-    let directory = tempfile::tempdir()?;
+    let directory = private_directory()?;
     let mut configuration = valid(&directory)?;
     configuration["gateway"]["listen"] = json!(["192.0.2.1:8080"]);
     let (code, output) = run(&configuration, &directory, &[], PATIENCE).await?;

@@ -7,7 +7,7 @@ use harness::{
     impostor::{Heard, Impostor},
     ports::free_address,
     process::{Process, Stdout, binary},
-    stack::write_configuration,
+    stack::{private_directory, write_configuration},
     tls::TlsFiles,
     wait::eventually,
 };
@@ -29,7 +29,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Result<Self> {
-        let directory = tempfile::tempdir()?;
+        let directory = private_directory()?;
         let authority = |name: &str| {
             let place = directory.path().join(name);
             fs::create_dir(&place)?;

@@ -38,7 +38,7 @@ pub(super) enum Wish {
 
 /// Why a wish is not granted. Each says whose it was, and on what.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AccessError {
+pub enum AccessError {
     /// Somebody else owns it.
     #[error("{0}")]
     Denied(Box<Denied>),
@@ -99,6 +99,10 @@ impl Who {
     /// How a user is called at a command line.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn uid(&self) -> u32 {
+        self.uid.as_raw()
     }
 
     /// Whether this user may do so, on the way there too. Changes nothing.

@@ -11,6 +11,7 @@ use pingora::tls::pkey::{PKey, Private};
 use pingora::tls::x509::X509;
 
 use super::access::{AccessError, Who, Wish};
+use super::ours::{self, NotOurs};
 
 /// Something that must exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub(super) enum Need {
     /// A file that the gateway's user replaces as a whole: nothing but a file may have its name, and its
     /// directory must be there for this user.
     ReplacedFile(PathBuf),
+    /// The pid file of a daemon: nobody but the gateway's user and root may write where it is.
+    PidFile(PathBuf),
+    /// The upgrade socket: its place must be the gateway's user's alone.
+    UpgradeSocket(PathBuf),
     Directory(PathBuf),
     User(String),
     Group(String),
@@ -45,6 +50,8 @@ pub(super) enum NeedError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Access(#[from] AccessError),
+    #[error(transparent)]
+    NotOurs(#[from] NotOurs),
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
     #[error("{} is not a directory", .0.display())]
@@ -90,6 +97,14 @@ impl Need {
             Self::Pair { cert, key } => check_pair(cert, key),
             Self::NewFile(path) => check_new_file(path),
             Self::ReplacedFile(path) => check_replaced_file(path, who),
+            Self::PidFile(path) => {
+                check_new_file(path)?;
+                Ok(ours::check_pid_file(path, who.uid())?)
+            }
+            Self::UpgradeSocket(path) => {
+                check_new_file(path)?;
+                Ok(ours::check_place(path, who.uid())?)
+            }
             Self::Directory(path) => check_directory(path),
             Self::User(name) => match User::from_name(name) {
                 Ok(Some(_)) => Ok(()),

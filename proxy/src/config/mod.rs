@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod gateway;
 mod machine;
+pub mod ours;
 mod pattern;
 mod reader;
 mod route;
@@ -33,7 +34,7 @@ use std::path::Path;
 
 use pingora::server::configuration::ServerConf;
 
-pub use self::access::Denied;
+pub use self::access::{AccessError, Denied};
 pub use self::balance::{Balance, HashKey};
 pub use self::check::{Check, Initially, Probe};
 pub use self::connection::{Guard, Registry};
@@ -47,7 +48,7 @@ pub use self::server::ATTEMPTS;
 pub use self::service::{Budget, Ejection, Limits, Service, Services, Stall};
 pub use self::timeouts::{RouteTimeouts, Timeouts};
 
-use self::access::{AccessError, Who, Wish};
+use self::access::{Who, Wish};
 use self::reader::{Reader, Section};
 
 /// The largest file taken, in bytes: ten thousand routes, and no more than a blink to read.
@@ -75,8 +76,8 @@ pub struct Config {
     pub server: ServerConf,
     /// Our part.
     pub gateway: Gateway,
-    /// The directory to prepare before a daemon starts, an upgrade begins or a snapshot is kept in it; `None`
-    /// if the configuration puts both the pid file and the upgrade socket elsewhere.
+    /// The directory to prepare at the start; `None` if the configuration puts both the pid file and the upgrade
+    /// socket elsewhere.
     pub run_directory: Option<RunDirectory>,
     /// What is to be told of the file, but keeps nobody from a start.
     pub remarks: Vec<Problem>,

@@ -1,21 +1,18 @@
-//! The directory of the pid file and the upgrade socket: ours alone.
-//!
-//! Who can reach the upgrade socket can take the listening sockets, and Pingora makes it with mode
-//! 0666. In a directory that others can write to, they could also put a socket or a link of their own
-//! there first. So the directory has mode 0700 and is checked before it is used.
+//! The directory of the pid file and the upgrade socket, unless the configuration puts them elsewhere: ours alone.
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::User;
 
+use super::access::{AccessError, Who, Wish};
 use super::environment::Environment;
+use super::ours::{self, NotOurs};
 
 const PRIVATE: u32 = 0o700;
-const OTHERS: u32 = 0o077;
 
 /// The directory that we choose when the configuration does not say where these files belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +24,7 @@ pub struct RunDirectory {
 /// Why the run directory cannot be used. Nothing was changed, but it may have been made.
 #[derive(Debug, thiserror::Error)]
 pub enum RunDirectoryError {
-    /// It could not be made, given away or looked at.
+    /// It could not be made or given away.
     #[error("cannot {attempt} the run directory {}: {source}", path.display())]
     Io {
         /// What was attempted: "make".
@@ -37,27 +34,17 @@ pub enum RunDirectoryError {
         /// What the system answered.
         source: io::Error,
     },
-    /// Something else has its name, perhaps a link to somewhere else.
-    #[error("the run directory {} is not a directory: remove it", .0.display())]
-    NotADirectory(PathBuf),
-    /// It belongs to somebody else.
-    #[error("the run directory {} belongs to user id {owner}, not to {expected}: remove it", path.display())]
-    Foreign {
+    /// It is not there, and will not be made.
+    #[error("cannot make the run directory {}: {why}", path.display())]
+    NoRoom {
         /// The directory.
         path: PathBuf,
-        /// The user id that it belongs to.
-        owner: u32,
-        /// The user id that it must belong to.
-        expected: u32,
+        /// What stands against it.
+        why: AccessError,
     },
-    /// Others than its owner can get in.
-    #[error("the run directory {} has mode {mode:04o}: give it 0700 (under systemd: RuntimeDirectoryMode=0700)", path.display())]
-    Open {
-        /// The directory.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// Somebody else has it, or can get in.
+    #[error("cannot use the run directory: {0}")]
+    NotOurs(#[from] NotOurs),
     /// The user that the daemon is to run as does not exist.
     #[error("cannot give the run directory {} to user {user:?}: there is no such user", path.display())]
     NoUser {
@@ -66,6 +53,15 @@ pub enum RunDirectoryError {
         /// The user's name.
         user: String,
     },
+}
+
+impl RunDirectoryError {
+    /// Whether there is no place for one, as in a container whose file system is read-only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+            || matches!(self, Self::NoRoom { why: AccessError::ReadOnly(_), .. })
+    }
 }
 
 impl RunDirectory {
@@ -97,8 +93,14 @@ impl RunDirectory {
         self.path.join(name).to_string_lossy().into_owned()
     }
 
-    /// Makes the directory if it is not there, and checks that it is ours alone. A daemon needs it
-    /// for its pid file, an upgrade for its socket, a snapshot may be kept in it. `user`: whom a daemon started by root becomes.
+    /// Whether this file is in it.
+    #[must_use]
+    pub fn holds(&self, file: &Path) -> bool {
+        file.parent() == Some(&self.path)
+    }
+
+    /// Makes the directory if it is not there, and checks that it is ours alone. `user`: whom a daemon started by
+    /// root becomes.
     ///
     /// # Errors
     /// When it can neither be made nor used as it is.
@@ -112,10 +114,28 @@ impl RunDirectory {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(self.io("make", error)),
         }
-        self.check(owner)
+        Ok(ours::check_private(&self.path, owner)?)
     }
 
-    fn owner(&self, user: Option<&str>) -> Result<u32, RunDirectoryError> {
+    /// Says what [`prepare`](Self::prepare) would say, and changes nothing.
+    ///
+    /// # Errors
+    /// As `prepare`.
+    pub fn foresee(&self, user: Option<&str>) -> Result<(), RunDirectoryError> {
+        let owner = self.owner(user)?;
+        if fs::symlink_metadata(&self.path).is_ok() {
+            return Ok(ours::check_private(&self.path, owner)?);
+        }
+        let parent = self.path.parent().unwrap_or(&self.path);
+        let made = Who::of_this_process().may(Wish::WriteInto, parent);
+        made.map_err(|why| RunDirectoryError::NoRoom { path: self.path.clone(), why })
+    }
+
+    /// The user id that the gateway runs as.
+    ///
+    /// # Errors
+    /// When there is no user of this name.
+    pub fn owner(&self, user: Option<&str>) -> Result<u32, RunDirectoryError> {
         let Some(name) = user else {
             return Ok(self.uid);
         };
@@ -123,22 +143,6 @@ impl RunDirectory {
             Ok(Some(user)) => Ok(user.uid.as_raw()),
             Ok(None) => Err(RunDirectoryError::NoUser { path: self.path.clone(), user: name.into() }),
             Err(errno) => Err(self.io("find the owner of", from_errno(errno))),
-        }
-    }
-
-    fn check(&self, expected: u32) -> Result<(), RunDirectoryError> {
-        let path = self.path.clone();
-        // Of the name itself: a link may lead into somebody else's directory.
-        let found = fs::symlink_metadata(&path).map_err(|e| self.io("look at", e))?;
-        let (owner, mode) = (found.uid(), found.mode() & 0o7777);
-        if !found.is_dir() {
-            Err(RunDirectoryError::NotADirectory(path))
-        } else if owner != expected {
-            Err(RunDirectoryError::Foreign { path, owner, expected })
-        } else if mode & OTHERS != 0 {
-            Err(RunDirectoryError::Open { path, mode })
-        } else {
-            Ok(())
         }
     }
 
@@ -164,7 +168,7 @@ fn absolute(path: Option<&str>) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use std::num::NonZeroUsize;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::PermissionsExt;
 
     fn environment(uid: u32, service: Option<&str>, session: Option<&str>) -> Environment {
         Environment {
@@ -211,34 +215,44 @@ mod tests {
     }
 
     #[test]
-    fn one_that_others_can_enter_is_refused() {
-        let parent = tempfile::tempdir().unwrap();
-        for others in [0o755, 0o710, 0o701, 0o1777] {
-            fs::set_permissions(parent.path(), fs::Permissions::from_mode(others)).unwrap();
-            let error = ours(parent.path().to_owned()).prepare(None).unwrap_err();
-            assert!(matches!(error, RunDirectoryError::Open { mode, .. } if mode == others), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_link_or_a_file_of_its_name_is_refused() {
-        let parent = tempfile::tempdir().unwrap();
-        let (link, file) = (parent.path().join("link"), parent.path().join("file"));
-        symlink(parent.path(), &link).unwrap();
-        fs::write(&file, "").unwrap();
-        for path in [link, file] {
-            let error = ours(path).prepare(None).unwrap_err();
-            assert!(matches!(error, RunDirectoryError::NotADirectory(_)), "{error}");
-        }
-    }
-
-    #[test]
-    fn one_of_another_user_is_refused() {
+    fn one_that_is_not_ours_alone_is_refused_before_and_at_the_start() {
         let parent = tempfile::tempdir().unwrap();
         let uid = Environment::of_this_process().uid + 1;
-        let directory = RunDirectory { path: parent.path().to_owned(), uid };
-        let error = directory.prepare(None).unwrap_err();
-        assert!(matches!(error, RunDirectoryError::Foreign { expected, .. } if expected == uid), "{error}");
+        let foreign = RunDirectory { path: parent.path().to_owned(), uid };
+        let refused = [foreign.prepare(None), foreign.foresee(None)];
+        assert!(refused.iter().all(|r| matches!(r, Err(RunDirectoryError::NotOurs(_)))), "{refused:?}");
+        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let open = ours(parent.path().to_owned());
+        let refused = [open.prepare(None), open.foresee(None)];
+        assert!(refused.iter().all(|r| matches!(r, Err(RunDirectoryError::NotOurs(_)))), "{refused:?}");
+    }
+
+    #[test]
+    fn what_the_start_would_make_is_not_made_before() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = ours(parent.path().join("leaseway"));
+        directory.foresee(None).unwrap();
+        assert!(!directory.path().exists());
+        directory.prepare(None).unwrap();
+        directory.foresee(None).unwrap();
+        let error = ours(parent.path().join("missing/leaseway")).foresee(None).unwrap_err();
+        let expected =
+            format!("cannot make the run directory {}", parent.path().join("missing/lea").display());
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+
+    #[test]
+    fn no_room_on_a_read_only_file_system_is_told_apart() {
+        let path = PathBuf::from("/tmp/leaseway-7");
+        let io = |kind: io::ErrorKind| RunDirectoryError::Io {
+            attempt: "make",
+            path: path.clone(),
+            source: kind.into(),
+        };
+        assert!(io(io::ErrorKind::ReadOnlyFilesystem).is_read_only());
+        assert!(!io(io::ErrorKind::PermissionDenied).is_read_only());
+        let why = AccessError::ReadOnly("/tmp".into());
+        assert!(RunDirectoryError::NoRoom { path: path.clone(), why }.is_read_only());
     }
 
     #[test]

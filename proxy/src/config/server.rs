@@ -45,10 +45,11 @@ pub(super) fn read(root: &mut Section<'_>, environment: &Environment) -> (Server
     };
     root.required("version", "1", |value| value.number(1..=1));
     read_process(root, &mut conf);
-    read_daemon(root, &conf, conf.daemon || environment.daemon);
+    let is_daemon = conf.daemon || environment.daemon;
+    read_daemon(root, &conf, is_daemon);
     read_threads(root, &mut conf);
     read_connections(root, &mut conf);
-    let run_directory = read_run_files(root, &mut conf, environment);
+    let run_directory = read_run_files(root, &mut conf, is_daemon, environment);
     refuse_others(root);
     (conf, run_directory)
 }
@@ -142,14 +143,17 @@ fn read_offload(root: &mut Section<'_>, pools: Slot<'_>, threads: Slot<'_>) {
 fn read_run_files(
     root: &mut Section<'_>,
     conf: &mut ServerConf,
+    is_daemon: bool,
     environment: &Environment,
 ) -> Option<RunDirectory> {
     let directory = RunDirectory::of(environment);
     conf.pid_file = directory.file("leaseway.pid");
     conf.upgrade_sock = directory.file("upgrade.sock");
     let is_used = !(root.has("pid_file") && root.has("upgrade_sock"));
-    root.set("pid_file", &mut conf.pid_file, |value| value.path(Need::NewFile));
-    root.set("upgrade_sock", &mut conf.upgrade_sock, |value| value.path(Need::NewFile));
+    // Nobody else writes one.
+    let pid_file = if is_daemon { Need::PidFile } else { Need::NewFile };
+    root.set("pid_file", &mut conf.pid_file, |value| value.path(pid_file));
+    root.set("upgrade_sock", &mut conf.upgrade_sock, |value| value.path(Need::UpgradeSocket));
     check_upgrade_sock(root, conf);
     is_used.then_some(directory)
 }
