@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::refusal::Refusal;
+use crate::{allowance::Allowance, refusal::Refusal};
 
 /// etcd's least TTL with its default election timeout, in seconds: shorter ones are lengthened.
 const MIN_TTL: i64 = 2;
@@ -52,8 +52,20 @@ impl Lease {
     }
 
     /// The keys that end with it, in the order of their bytes.
-    pub fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Vec<u8>> {
         self.keys.iter()
+    }
+
+    /// Whether this key ends with it.
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// A copy of its keys, for an answer.
+    pub fn copy_keys(&self) -> Result<Vec<Vec<u8>>, Refusal> {
+        let mut allowance = Allowance::of_a_call();
+        self.keys.iter().try_for_each(|key| allowance.answer_key(key))?;
+        Ok(self.keys.iter().cloned().collect())
     }
 
     pub fn into_keys(self) -> impl Iterator<Item = Vec<u8>> {

@@ -48,6 +48,7 @@
 //! LEASEWAY_CHURN_SECONDS=60 cargo test --release -p embedded-registry a_hundred_thousand -- --nocapture
 //! ```
 
+mod allowance;
 mod answer;
 mod check;
 mod connections;
@@ -66,6 +67,7 @@ mod span;
 mod store;
 mod txn;
 mod watch;
+mod wire;
 
 pub use counts::Counts;
 pub use observer::Observer;

@@ -8,6 +8,7 @@ use etcd_client::{
 };
 
 use crate::{
+    allowance::Allowance,
     refusal::Refusal,
     span::Span,
     store::{Record, Store},
@@ -37,7 +38,11 @@ pub(crate) fn check_revision(store: &Store, request: &PbRangeRequest) -> Result<
 }
 
 /// Reads. The request has passed its checks.
-pub(crate) fn read(store: &Store, request: &PbRangeRequest) -> Found {
+pub(crate) fn read(
+    store: &Store,
+    request: &PbRangeRequest,
+    allowance: &mut Allowance,
+) -> Result<Found, Refusal> {
     let revision = store.revision_in_view();
     let at = if request.revision > 0 { request.revision } else { revision };
     let order = order(request).unwrap_or(Order::AsStored);
@@ -54,15 +59,20 @@ pub(crate) fn read(store: &Store, request: &PbRangeRequest) -> Found {
     let mut count = 0;
     let mut records = Vec::new();
     for record in store.range(Span::new(&request.key, &request.range_end), at) {
+        allowance.look()?;
         count += 1;
         if records.len() < wanted && is_wanted(record, request) {
             records.push(Arc::clone(record));
         }
     }
-    order.sort(&mut records);
+    order.sort(&mut records, allowance)?;
     let more = records.len() > limit;
     records.truncate(limit);
-    Found { revision, records, count, more, keys_only: request.keys_only }
+    records.iter().try_for_each(|record| match request.keys_only {
+        true => allowance.answer_key(&record.key),
+        false => allowance.answer(record),
+    })?;
+    Ok(Found { revision, records, count, more, keys_only: request.keys_only })
 }
 
 impl Found {
@@ -115,12 +125,14 @@ fn order(request: &PbRangeRequest) -> Option<Order> {
 }
 
 impl Order {
-    fn sort(self, records: &mut [Record]) {
-        match self {
-            Self::AsStored => {}
-            Self::By(target, SortOrder::Descend) => records.sort_by(|a, b| compare(b, a, target)),
-            Self::By(target, _) => records.sort_by(|a, b| compare(a, b, target)),
+    fn sort(self, records: &mut [Record], allowance: &mut Allowance) -> Result<(), Refusal> {
+        let Self::By(target, order) = self else { return Ok(()) };
+        allowance.sort(records.len())?;
+        match order {
+            SortOrder::Descend => records.sort_by(|a, b| compare(b, a, target)),
+            _ => records.sort_by(|a, b| compare(a, b, target)),
         }
+        Ok(())
     }
 }
 

@@ -38,6 +38,20 @@ pub(crate) enum Refusal {
     LeaseTtlTooLarge,
     #[error("etcdserver: request is too large")]
     RequestTooLarge,
+    /// In grpc-go's words for an answer that it does not send: clients that know them ask for less.
+    #[error(
+        "grpc: trying to send message larger than max (16777216): ask for less at once, with a limit, a nearer range \
+         end or keys_only"
+    )]
+    AnswerTooLarge,
+    /// In etcd a call takes as long as it takes.
+    #[error(
+        "one call may look at 1000000 keys and write, delete or sort 100000: ask for fewer at once, with a nearer \
+         range end"
+    )]
+    TooMuchAtOnce,
+    #[error("the lease has 100000 keys, and no lease may have more: grant another one")]
+    TooManyKeysOfLease,
     /// A bound of [`Settings`](crate::Settings) on leases, watches or streams is reached.
     #[error("etcdserver: too many requests")]
     TooManyRequests,
@@ -59,10 +73,14 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// What it is counted as: its words, without who says them.
+    /// What it is counted as: its words, without who says them, and without what to do.
     pub fn reason(self) -> String {
-        if self == Self::InvalidTokenOfWatch {
-            return Self::InvalidToken.reason();
+        match self {
+            Self::InvalidTokenOfWatch => return Self::InvalidToken.reason(),
+            Self::AnswerTooLarge => return "answer too large".to_owned(),
+            Self::TooMuchAtOnce => return "too much at once".to_owned(),
+            Self::TooManyKeysOfLease => return "too many keys of a lease".to_owned(),
+            _ => {}
         }
         let words = self.to_string();
         words.strip_prefix("etcdserver: ").map_or(words.clone(), str::to_owned)
@@ -81,7 +99,11 @@ impl Refusal {
             | Self::EmptyWatchRange
             | Self::DuplicateWatchId => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
-            Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
+            Self::NoSpace
+            | Self::AnswerTooLarge
+            | Self::TooMuchAtOnce
+            | Self::TooManyKeysOfLease
+            | Self::TooManyRequests => Code::ResourceExhausted,
             Self::LeaseNotFound => Code::NotFound,
             Self::LeaseExists | Self::AuthNotEnabled => Code::FailedPrecondition,
             Self::InvalidToken | Self::InvalidTokenOfWatch => Code::Unauthenticated,

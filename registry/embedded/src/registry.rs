@@ -9,6 +9,7 @@ use etcd_client::proto::{PbDeleteRequest, PbPutRequest, PbRangeRequest, PbTxnReq
 use tokio::sync::Notify;
 
 use crate::{
+    allowance::{Allowance, MOST_WRITES},
     answer::{Deleted, Part, Put, Txn},
     check,
     counts::Counts,
@@ -24,6 +25,8 @@ use crate::{
 
 /// How many leases are ended in one call: each is a revision, and watches must be able to follow.
 const EXPIRED_AT_ONCE: usize = 500;
+/// No other lease is ended in a call that has deleted so many keys.
+const EXPIRED_KEYS_AT_ONCE: usize = 10_000;
 
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -78,7 +81,7 @@ impl Registry {
     pub fn range(&self, request: &PbRangeRequest) -> Result<Found, Refusal> {
         check::range(request)?;
         range::check_revision(&self.store, request)?;
-        Ok(range::read(&self.store, request))
+        range::read(&self.store, request, &mut Allowance::of_a_call())
     }
 
     pub fn put(&mut self, request: PbPutRequest, now: Instant) -> Result<Put, Refusal> {
@@ -87,17 +90,13 @@ impl Registry {
         self.check_room(std::iter::once(&request))?;
         self.check_lease(&request, now)?;
         self.check_kept(&request)?;
-        let put = self.apply_put(request);
-        self.commit();
-        Ok(put)
+        self.write(|registry| registry.apply_put(request, &mut Allowance::of_a_call()))
     }
 
     pub fn delete(&mut self, request: &PbDeleteRequest) -> Result<Deleted, Refusal> {
         check::delete(request)?;
         check::size(request)?;
-        let deleted = self.apply_delete(request);
-        self.commit();
-        Ok(deleted)
+        self.write(|registry| registry.apply_delete(request, &mut Allowance::of_a_call()))
     }
 
     pub fn txn(&mut self, request: PbTxnRequest, now: Instant) -> Result<Txn, Refusal> {
@@ -105,10 +104,10 @@ impl Registry {
         if !txn::is_read_only(&request) {
             check::size(&request)?;
         }
-        let chosen = txn::choose(&self.store, request);
+        let mut allowance = Allowance::of_a_call();
+        let chosen = txn::choose(&self.store, request, &mut allowance)?;
         self.check_chosen(&chosen, now)?;
-        let mut txn = self.apply_txn(chosen);
-        self.commit();
+        let mut txn = self.write(|registry| registry.apply_txn(chosen, &mut allowance))?;
         txn.revision = self.store.revision();
         Ok(txn)
     }
@@ -147,17 +146,22 @@ impl Registry {
         self.leases.get(id, now)
     }
 
-    pub fn lease_ids(&self, now: Instant) -> impl Iterator<Item = i64> {
-        self.leases.ids(now)
+    /// Every lease that lives, the next to expire first.
+    pub fn lease_ids(&self, now: Instant) -> Result<Vec<i64>, Refusal> {
+        let mut allowance = Allowance::of_a_call();
+        self.leases.ids(now).map(|id| allowance.answer_key(&[]).map(|()| id)).collect()
     }
 
     /// Deletes the keys of leases whose time has come, one revision each. Says when to come back.
     pub fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let mut keys = 0;
         for _ in 0..EXPIRED_AT_ONCE {
-            let Some(lease) = self.leases.take_expired(now) else { break };
+            let lease = if keys < EXPIRED_KEYS_AT_ONCE { self.leases.take_expired(now) } else { None };
+            let Some(lease) = lease else { break };
+            keys += lease.keys().len();
             self.delete_keys_of(lease);
         }
-        self.leases.next_expiry()
+        if self.store.forget() { Some(now) } else { self.leases.next_expiry() }
     }
 
     /// As [`Watches::open`].
@@ -201,8 +205,12 @@ impl Registry {
     }
 
     fn check_lease(&self, request: &PbPutRequest, now: Instant) -> Result<(), Refusal> {
-        let is_missing = request.lease != 0 && self.leases.get(request.lease, now).is_none();
-        if is_missing { Err(Refusal::LeaseNotFound) } else { Ok(()) }
+        if request.lease == 0 {
+            return Ok(());
+        }
+        let lease = self.leases.get(request.lease, now).ok_or(Refusal::LeaseNotFound)?;
+        let is_full = lease.keys().len() >= MOST_WRITES && !lease.has(&request.key);
+        if is_full { Err(Refusal::TooManyKeysOfLease) } else { Ok(()) }
     }
 
     /// A put that keeps the value or the lease needs a key that has one.
@@ -224,20 +232,40 @@ impl Registry {
         ranges.try_for_each(|range| range::check_revision(&self.store, range))
     }
 
-    fn apply_txn(&mut self, chosen: Chosen) -> Txn {
+    /// Does all of what a call writes, or nothing.
+    fn write<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let written = write(self);
+        match written {
+            Ok(_) => self.commit(),
+            Err(_) => self.undo(),
+        }
+        written
+    }
+
+    /// Takes back what was written and not committed: how large an answer is shows while it is carried out, for a
+    /// transaction reads what it writes.
+    fn undo(&mut self) {
+        while let Some((record, before)) = self.store.undo() {
+            let before = before.map_or(0, |before| before.lease);
+            self.leases.hand_over(&record.key, record.lease, before);
+        }
+    }
+
+    fn apply_txn(&mut self, chosen: Chosen, allowance: &mut Allowance) -> Result<Txn, Refusal> {
         let mut parts = Vec::with_capacity(chosen.operations.len());
         for operation in chosen.operations {
             parts.push(match operation {
-                Operation::Range(request) => Part::Found(range::read(&self.store, &request)),
-                Operation::Put(request) => Part::Put(self.apply_put(request)),
-                Operation::Delete(request) => Part::Deleted(self.apply_delete(&request)),
-                Operation::Txn(nested) => Part::Txn(self.apply_txn(nested)),
+                Operation::Range(request) => Part::Found(range::read(&self.store, &request, allowance)?),
+                Operation::Put(request) => Part::Put(self.apply_put(request, allowance)?),
+                Operation::Delete(request) => Part::Deleted(self.apply_delete(&request, allowance)?),
+                Operation::Txn(nested) => Part::Txn(self.apply_txn(nested, allowance)?),
             });
         }
-        Txn { revision: self.store.revision_in_view(), succeeded: chosen.succeeded, parts }
+        Ok(Txn { revision: self.store.revision_in_view(), succeeded: chosen.succeeded, parts })
     }
 
-    fn apply_put(&mut self, request: PbPutRequest) -> Put {
+    fn apply_put(&mut self, request: PbPutRequest, allowance: &mut Allowance) -> Result<Put, Refusal> {
+        allowance.write()?;
         let current = self.store.get(&request.key).map(Arc::clone);
         let old_lease = current.as_ref().map_or(0, |current| current.lease);
         let lease = if request.ignore_lease { old_lease } else { request.lease };
@@ -247,20 +275,41 @@ impl Registry {
         };
         self.leases.hand_over(&request.key, old_lease, lease);
         self.store.put(request.key, value, lease);
-        Put { revision: self.store.revision_in_view(), previous: current.filter(|_| request.prev_kv) }
+        let previous = current.filter(|_| request.prev_kv);
+        previous.iter().try_for_each(|record| allowance.answer(record))?;
+        Ok(Put { revision: self.store.revision_in_view(), previous })
     }
 
-    fn apply_delete(&mut self, request: &PbDeleteRequest) -> Deleted {
-        let span = Span::new(&request.key, &request.range_end);
-        let view = self.store.revision_in_view();
-        let found: Vec<Record> = self.store.range(span, view).map(Arc::clone).collect();
+    fn apply_delete(
+        &mut self,
+        request: &PbDeleteRequest,
+        allowance: &mut Allowance,
+    ) -> Result<Deleted, Refusal> {
+        let found = self.find_to_delete(request, allowance)?;
         for record in &found {
             self.leases.hand_over(&record.key, record.lease, 0);
             self.store.delete(&record.key);
         }
         let count = found.len();
         let previous = if request.prev_kv { found } else { Vec::new() };
-        Deleted { revision: self.store.revision_in_view(), count, previous }
+        Ok(Deleted { revision: self.store.revision_in_view(), count, previous })
+    }
+
+    fn find_to_delete(
+        &self,
+        request: &PbDeleteRequest,
+        allowance: &mut Allowance,
+    ) -> Result<Vec<Record>, Refusal> {
+        let span = Span::new(&request.key, &request.range_end);
+        let mut found = Vec::new();
+        for record in self.store.range(span, self.store.revision_in_view()) {
+            allowance.write()?;
+            if request.prev_kv {
+                allowance.answer(record)?;
+            }
+            found.push(Arc::clone(record));
+        }
+        Ok(found)
     }
 
     fn delete_keys_of(&mut self, lease: Lease) {
@@ -276,3 +325,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,9 +24,13 @@ impl<'a> Span<'a> {
         self.end.is_empty()
     }
 
+    pub fn is_to_the_last_key(self) -> bool {
+        self.end == TO_THE_LAST_KEY
+    }
+
     /// Whether no key at all can be in it: it ends before it starts.
     pub fn is_empty(self) -> bool {
-        !self.is_one_key() && self.end != TO_THE_LAST_KEY && self.end <= self.key
+        !self.is_one_key() && !self.is_to_the_last_key() && self.end <= self.key
     }
 
     pub fn contains(self, key: &[u8]) -> bool {

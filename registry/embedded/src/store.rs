@@ -2,8 +2,8 @@
 //!
 //! Pure: no clock, no lock, no network. Writes gather in the store until [`Store::commit`] makes them one
 //! revision. Two views share each version: `keys` answers reads, at any revision that is kept; `history`
-//! answers watches. Compaction drops revisions from the front of the history, and with each revision the
-//! versions that it had superseded, so that its cost is paid change by change.
+//! answers watches. Compaction drops changes from the front of the history, and with each the versions that it had
+//! superseded, so that its cost is paid change by change, and a large one over several calls.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,6 +24,8 @@ const RECORD_OVERHEAD: usize = 320;
 const COPIES_OF_A_KEY: usize = 3;
 /// What a change costs in the history, beside its versions.
 const CHANGE_OVERHEAD: usize = 64;
+/// How many changes of what is compacted are let go at a time; the rest follows with the next call.
+const FORGOTTEN_AT_ONCE: usize = 10_000;
 
 /// How much a store may hold.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,8 @@ pub(crate) struct Limits {
 pub(crate) struct Store {
     /// Each key's versions, the oldest first.
     keys: BTreeMap<Vec<u8>, VecDeque<Record>>,
-    /// The revisions from `compacted` on, without gaps, the oldest first.
+    /// The revisions from `compacted` on, without gaps, the oldest first. In front of them what is compacted and not
+    /// yet let go.
     history: VecDeque<Commit>,
     /// What the next revision is made of.
     pending: Vec<Change>,
@@ -174,6 +177,20 @@ impl Store {
         }
     }
 
+    /// Takes back the last change that is not committed: says it, and what the key was before it.
+    pub fn undo(&mut self) -> Option<(Record, Option<Record>)> {
+        let Change { record, .. } = self.pending.pop()?;
+        let versions = self.keys.get_mut(&record.key)?;
+        versions.pop_back();
+        let before = live(versions.back()).map(Arc::clone);
+        if versions.is_empty() {
+            self.keys.remove(&record.key);
+        }
+        self.bytes -= cost(&record) + CHANGE_OVERHEAD;
+        self.count_live(Some(&record), before.as_deref());
+        Some((record, before))
+    }
+
     /// Makes one revision of what was written since the last one; none if nothing was.
     pub fn commit(&mut self) -> Option<&Commit> {
         if self.pending.is_empty() {
@@ -201,8 +218,18 @@ impl Store {
         if revision > self.revision {
             return Err(Refusal::FutureRevision);
         }
-        self.forget_before(revision);
+        self.compacted = revision;
+        self.forget();
         Ok(())
+    }
+
+    /// Lets go of some of what is compacted. Says whether more is left.
+    pub fn forget(&mut self) -> bool {
+        let mut left = FORGOTTEN_AT_ONCE;
+        while left > 0 && self.forget_oldest_change() {
+            left -= 1;
+        }
+        left == 0
     }
 
     fn next_revision(&self) -> i64 {
@@ -211,39 +238,55 @@ impl Store {
 
     fn push(&mut self, record: Record) {
         let versions = self.keys.entry(record.key.clone()).or_default();
-        let before = live(versions.back());
-        let (keys_before, bytes_before) = before.map_or((0, 0), |before| (1, cost(before)));
+        let before = live(versions.back()).map(Arc::clone);
         let previous = at(versions, record.mod_revision.saturating_sub(1)).map(Arc::clone);
         versions.push_back(Arc::clone(&record));
 
         self.bytes += cost(&record) + CHANGE_OVERHEAD;
-        self.live_keys -= keys_before;
-        self.live_bytes -= bytes_before;
-        if !is_deletion(&record) {
-            self.live_keys += 1;
-            self.live_bytes += cost(&record);
-        }
+        self.count_live(before.as_deref(), Some(&record));
         self.pending.push(Change { record, previous });
+    }
+
+    /// One version of a key is there in the place of another.
+    fn count_live(&mut self, before: Option<&PbKeyValue>, after: Option<&PbKeyValue>) {
+        let costs = |version: Option<&PbKeyValue>| {
+            version.filter(|version| !is_deletion(version)).map_or((0, 0), |version| (1, cost(version)))
+        };
+        let ((keys_before, bytes_before), (keys_after, bytes_after)) = (costs(before), costs(after));
+        self.live_keys = self.live_keys + keys_after - keys_before;
+        self.live_bytes = self.live_bytes + bytes_after - bytes_before;
     }
 
     /// History gives way to keys. The newest revision always stays: it is being told to watches.
     fn keep_within_limits(&mut self) {
-        while self.history.len() > 1
-            && (self.history.len() > self.limits.revisions || self.bytes > self.limits.bytes)
-        {
-            self.forget_before(self.compacted.saturating_add(1));
+        let mut left = FORGOTTEN_AT_ONCE;
+        while left > 0 {
+            if self.forget_oldest_change() {
+                left -= 1;
+            } else if self.history.len() > 1
+                && (self.history.len() > self.limits.revisions || self.bytes > self.limits.bytes)
+            {
+                self.compacted = self.compacted.saturating_add(1);
+            } else {
+                return;
+            }
         }
     }
 
-    fn forget_before(&mut self, revision: i64) {
-        self.compacted = revision;
-        while self.history.front().is_some_and(|oldest| oldest.revision < revision) {
-            let Some(oldest) = self.history.pop_front() else { return };
-            for change in &oldest.changes {
-                self.bytes -= CHANGE_OVERHEAD;
-                self.forget_versions_of(&change.record.key);
-            }
+    /// Lets go of one change that is compacted, if there is one.
+    fn forget_oldest_change(&mut self) -> bool {
+        let Some(oldest) = self.history.front_mut().filter(|oldest| oldest.revision < self.compacted) else {
+            return false;
+        };
+        let change = oldest.changes.pop();
+        if oldest.changes.is_empty() {
+            self.history.pop_front();
         }
+        if let Some(change) = change {
+            self.bytes -= CHANGE_OVERHEAD;
+            self.forget_versions_of(&change.record.key);
+        }
+        true
     }
 
     /// Drops the versions of a key that no read from `compacted` on can meet.

@@ -10,7 +10,7 @@ use etcd_client::{
     },
 };
 
-use crate::{span::Span, store::Store};
+use crate::{allowance::Allowance, refusal::Refusal, span::Span, store::Store};
 
 /// What a transaction comes to, once its comparisons are made.
 #[derive(Debug)]
@@ -28,17 +28,23 @@ pub(crate) enum Operation {
 }
 
 /// Makes all comparisons, those of nested transactions too: they see the store before any operation.
-pub(crate) fn choose(store: &Store, request: PbTxnRequest) -> Chosen {
-    let succeeded = request.compare.iter().all(|compare| holds(store, compare));
+pub(crate) fn choose(
+    store: &Store,
+    request: PbTxnRequest,
+    allowance: &mut Allowance,
+) -> Result<Chosen, Refusal> {
+    let succeeded = all_hold(store, &request.compare, allowance)?;
     let side = if succeeded { request.success } else { request.failure };
     let operations = side.into_iter().filter_map(|operation| operation.request);
-    let operations = operations.map(|operation| match operation {
-        PbTxnOpRequest::RequestRange(request) => Operation::Range(request),
-        PbTxnOpRequest::RequestPut(request) => Operation::Put(request),
-        PbTxnOpRequest::RequestDeleteRange(request) => Operation::Delete(request),
-        PbTxnOpRequest::RequestTxn(request) => Operation::Txn(choose(store, request)),
+    let operations = operations.map(|operation| {
+        Ok(match operation {
+            PbTxnOpRequest::RequestRange(request) => Operation::Range(request),
+            PbTxnOpRequest::RequestPut(request) => Operation::Put(request),
+            PbTxnOpRequest::RequestDeleteRange(request) => Operation::Delete(request),
+            PbTxnOpRequest::RequestTxn(request) => Operation::Txn(choose(store, request, allowance)?),
+        })
     });
-    Chosen { succeeded, operations: operations.collect() }
+    Ok(Chosen { succeeded, operations: operations.collect::<Result<_, _>>()? })
 }
 
 /// Whether nothing but reads can come of it. As in etcd, a nested transaction counts as a write.
@@ -67,14 +73,31 @@ impl Chosen {
     }
 }
 
+fn all_hold(store: &Store, compares: &[PbCompare], allowance: &mut Allowance) -> Result<bool, Refusal> {
+    for compare in compares {
+        if !holds(store, compare, allowance)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whether a comparison holds for every key of its range.
-fn holds(store: &Store, compare: &PbCompare) -> bool {
+fn holds(store: &Store, compare: &PbCompare, allowance: &mut Allowance) -> Result<bool, Refusal> {
     let mut found = store.range(Span::new(&compare.key, &compare.range_end), store.revision()).peekable();
     if found.peek().is_none() {
         // A key that is not there compares as all zeros; its value compares with nothing.
-        return compare.target != PbCompareTarget::Value as i32 && holds_for(compare, &PbKeyValue::default());
+        let is_of_a_value = compare.target == PbCompareTarget::Value as i32;
+        return Ok(!is_of_a_value && holds_for(compare, &PbKeyValue::default()));
     }
-    found.all(|record| holds_for(compare, record))
+    for record in found {
+        allowance.look()?;
+        allowance.compare(record.value.len().min(wanted_value(compare).len()))?;
+        if !holds_for(compare, record) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn holds_for(compare: &PbCompare, record: &PbKeyValue) -> bool {

@@ -15,10 +15,8 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 
-use super::{
-    messages::{Field, Kind, Message},
-    wire::{self, Value},
-};
+use super::messages::{Field, Kind, Message};
+use crate::wire::{self, Value};
 
 /// As Go's, which etcd decodes with: bits that are left over in the last letter are not looked at.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -5,10 +5,8 @@ use std::fmt::Write;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{
-    messages::{Field, Kind, Message},
-    wire::{self, Value},
-};
+use super::messages::{Field, Kind, Message};
+use crate::wire::{self, Value};
 
 /// Writes a message. None if its bytes are not of this message.
 pub(super) fn message(message: &'static Message, mut bytes: &[u8], json: &mut String) -> Option<()> {

@@ -12,7 +12,6 @@ mod messages;
 mod paths;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -14,8 +14,8 @@ use serde_json::{Value as Json, json};
 use super::{
     decode, encode,
     messages::{self, Kind, Message},
-    wire::{self, Value},
 };
+use crate::wire::{self, Value};
 
 /// How deep a transaction within a transaction is tried.
 const DEPTH: usize = 5;

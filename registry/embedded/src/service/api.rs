@@ -16,8 +16,8 @@ use tonic::{
 };
 
 use super::{
-    Shared, auth::Auth, cluster::Cluster, head, health::Health, kv::Kv, lease::Lease,
-    maintenance::Maintenance, watch::Watch,
+    Shared, auth::Auth, cluster::Cluster, grpc_with, head, health::Health, kv::Kv, lease::Lease,
+    maintenance::Maintenance, txn::Counted, watch::Watch,
 };
 use crate::refusal::Refusal;
 
@@ -63,6 +63,11 @@ impl Api {
         }
     }
 
+    fn txn(&self, request: http::Request<Body>) -> BoxFuture<Answer, Infallible> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async { Ok(grpc_with(Counted(Arc::clone(&shared))).unary(Kv(shared), request).await) })
+    }
+
     /// What can be refused by the head alone.
     fn check(&self, path: &str, headers: &http::HeaderMap) -> Result<(), Status> {
         let count = |_: &Status| self.shared.memory.count_refusal("unknown encoding".to_owned());
@@ -91,6 +96,7 @@ impl Service<http::Request<Body>> for Api {
         }
         head::answer_in_kind(request.headers_mut());
         let answer = match uri.path().rsplit_once('/').map(|(service, _)| service) {
+            Some("/etcdserverpb.KV") if uri.path() == "/etcdserverpb.KV/Txn" => self.txn(request),
             Some("/etcdserverpb.KV") => self.kv.call(request),
             Some("/etcdserverpb.Watch") => self.watch.call(request),
             Some("/etcdserverpb.Lease") => self.lease.call(request),

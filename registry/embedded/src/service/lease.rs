@@ -59,29 +59,38 @@ impl PbLeaseService for Lease {
         request: Request<PbLeaseTimeToLiveRequest>,
     ) -> Result<Response<PbLeaseTimeToLiveResponse>, Status> {
         let request = request.get_ref();
-        let registry = self.0.locked();
-        let header = Some(header(registry.revision()));
         let now = Instant::now();
-        let Some(lease) = registry.lease(request.id, now) else {
-            let unknown = PbLeaseTimeToLiveResponse { header, id: request.id, ttl: -1, ..Default::default() };
-            return Ok(Response::new(unknown));
-        };
-        Ok(Response::new(PbLeaseTimeToLiveResponse {
-            header,
-            id: request.id,
-            ttl: lease.remaining(now),
-            granted_ttl: lease.ttl(),
-            keys: if request.keys { lease.keys().cloned().collect() } else { Vec::new() },
-        }))
+        let time_to_live = self.0.ask(|registry| {
+            let header = Some(header(registry.revision()));
+            let Some(lease) = registry.lease(request.id, now) else {
+                return Ok(PbLeaseTimeToLiveResponse {
+                    header,
+                    id: request.id,
+                    ttl: -1,
+                    ..Default::default()
+                });
+            };
+            Ok(PbLeaseTimeToLiveResponse {
+                header,
+                id: request.id,
+                ttl: lease.remaining(now),
+                granted_ttl: lease.ttl(),
+                keys: if request.keys { lease.copy_keys()? } else { Vec::new() },
+            })
+        })?;
+        Ok(Response::new(time_to_live))
     }
 
     async fn lease_leases(
         &self,
         _: Request<PbLeaseLeasesRequest>,
     ) -> Result<Response<PbLeaseLeasesResponse>, Status> {
-        let registry = self.0.locked();
-        let leases = registry.lease_ids(Instant::now()).map(|id| PbLeaseStatus { id }).collect();
-        Ok(Response::new(PbLeaseLeasesResponse { header: Some(header(registry.revision())), leases }))
+        let leases = self.0.ask(|registry| {
+            let leases = registry.lease_ids(Instant::now())?;
+            let leases = leases.into_iter().map(|id| PbLeaseStatus { id }).collect();
+            Ok(PbLeaseLeasesResponse { header: Some(header(registry.revision())), leases })
+        })?;
+        Ok(Response::new(leases))
     }
 }
 

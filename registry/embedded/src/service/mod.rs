@@ -11,6 +11,7 @@ mod lease;
 mod maintenance;
 mod news;
 mod session;
+mod txn;
 mod unknown;
 mod watch;
 
@@ -21,7 +22,11 @@ use std::{
 
 use etcd_client::proto::PbResponseHeader;
 use tokio::sync::watch as signal;
-use tonic::{Status, codec::CompressionEncoding, server::Grpc};
+use tonic::{
+    Status,
+    codec::{Codec, CompressionEncoding},
+    server::Grpc,
+};
 use tonic_prost::ProstCodec;
 
 pub(crate) use api::Api;
@@ -103,7 +108,11 @@ where
     A: prost::Message + 'static,
     Q: prost::Message + Default + 'static,
 {
-    Grpc::new(ProstCodec::default())
+    grpc_with(ProstCodec::default())
+}
+
+fn grpc_with<C: Codec>(codec: C) -> Grpc<C> {
+    Grpc::new(codec)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(api::MAX_MESSAGE)

@@ -74,7 +74,7 @@ fn compacted(watch_id: i64, compact_revision: i64) -> PbWatchResponse {
     }
 }
 
-/// A batch as one response, or as several if its watch wants that.
+/// A batch as one response, or as several if its watch wants that. A divided batch is a part in any case.
 struct Fragments {
     batch: Batch,
     /// How many of its changes have been told.
@@ -100,7 +100,7 @@ impl Iterator for Fragments {
         (!events.is_empty()).then(|| PbWatchResponse {
             header: Some(header(batch.through)),
             watch_id: batch.watch,
-            fragment: *told < batch.changes.len(),
+            fragment: *told < batch.changes.len() || batch.is_divided(),
             events,
             ..Default::default()
         })

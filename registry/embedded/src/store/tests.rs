@@ -173,3 +173,47 @@ fn nothing_written_is_no_revision() {
     store.put("a".into(), "".into(), 0);
     assert_eq!((store.revision(), store.revision_in_view()), (START, START + 1));
 }
+
+#[test]
+fn what_is_taken_back_was_never_there() {
+    let mut store = store(usize::MAX, 1_000);
+    put(&mut store, "a", "1");
+    store.delete(b"a");
+    store.commit();
+    put(&mut store, "b", "1");
+    let before = (read(&store, store.revision()), store.bytes(), store.live_bytes(), store.live_keys());
+    store.put("a".into(), "2".into(), 0);
+    store.put("a".into(), "3".into(), 0);
+    store.delete(b"b");
+    store.put("c".into(), "1".into(), 0);
+    while store.undo().is_some() {}
+    assert!(store.commit().is_none());
+    let after = (read(&store, store.revision()), store.bytes(), store.live_bytes(), store.live_keys());
+    assert_eq!(after, before);
+    assert_eq!(store.keys.len(), 2, "the deleted one is still to be read at its revisions");
+}
+
+#[test]
+fn a_large_compaction_is_done_in_several_calls_and_shows_at_once() {
+    const KEYS: usize = 25_000;
+    let mut store = store(usize::MAX, 1_000);
+    for key in 0..KEYS {
+        store.put(key.to_string().into(), Vec::new(), 0);
+    }
+    store.commit();
+    for key in 0..KEYS {
+        store.delete(key.to_string().as_bytes());
+    }
+    store.commit();
+    let last = put(&mut store, "last", "");
+    store.compact(last).unwrap();
+    assert_eq!(store.check_readable(last - 1), Err(Refusal::Compacted));
+    assert_eq!(store.history.len(), 3, "the first revision is not let go yet");
+    let mut calls = 1;
+    while store.forget() {
+        calls += 1;
+    }
+    assert_eq!(calls, 2 * KEYS / 10_000);
+    assert_eq!((store.history.len(), store.keys.len()), (1, 1));
+    assert_eq!((store.bytes(), store.live_bytes()), counted(&store));
+}

@@ -1,17 +1,17 @@
 //! What a watch is told at once.
 
-use super::Wanted;
+use super::{Place, Wanted};
 use crate::store::{Change, Store};
 
-/// A batch is closed once it holds so many revisions, as in etcd: other watches wait for their turn. A revision
-/// is never divided.
+/// A batch is closed once it holds so many revisions, as in etcd: other watches wait for their turn.
 const ENOUGH_REVISIONS: usize = 1_000;
 /// One that is sent in one piece is also closed once it holds so many bytes. In etcd it is not, and a client whose
 /// messages may have 4 MiB, as in many languages, could not catch up: another revision of 1.5 MiB still fits.
 const ENOUGH_BYTES: usize = 2 * 1024 * 1024;
-/// One that is sent in fragments is closed later: this much a client holds that does not read, of records that the
-/// store may have let go.
-const ENOUGH_BYTES_IN_FRAGMENTS: usize = 16 * 1024 * 1024;
+/// Any other is closed once it holds so many, even amid a revision: this much a client holds that does not read, of
+/// records that the store may have let go. A revision of less is divided for none but those who take fragments; a
+/// larger one deletes many keys with all that they were, and no client would take it as one message.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// How many changes are looked at in one turn: the store is locked meanwhile.
 const ENOUGH_LOOKED_AT: usize = 10_000;
 
@@ -20,20 +20,22 @@ const ENOUGH_LOOKED_AT: usize = 10_000;
 pub(crate) struct Batch {
     pub watch: i64,
     pub changes: Vec<Change>,
-    /// Nothing that concerns the watch is missing up to here.
+    /// Nothing that concerns the watch is missing up to here, but what [`is_divided`](Self::is_divided) tells.
     pub through: i64,
     pub with_previous: bool,
     pub in_fragments: bool,
     /// The oldest revision that could be read when the batch was made.
     pub compacted: i64,
+    /// Where the next one begins.
+    pub(super) next: Place,
     revisions: usize,
     bytes: usize,
     looked_at: usize,
 }
 
 impl Batch {
-    /// Reads the history from a revision on.
-    pub(super) fn read(watch: i64, wanted: &Wanted, from: i64, store: &Store) -> Self {
+    /// Reads the history from a place on.
+    pub(super) fn read(watch: i64, wanted: &Wanted, from: Place, store: &Store) -> Self {
         let mut batch = Self {
             watch,
             changes: Vec::new(),
@@ -41,29 +43,51 @@ impl Batch {
             with_previous: wanted.previous,
             in_fragments: wanted.fragments,
             compacted: store.compacted(),
+            next: Place::start_of(store.revision().saturating_add(1)),
             revisions: 0,
             bytes: 0,
             looked_at: 0,
         };
-        for commit in store.commits_since(from) {
+        for commit in store.commits_since(from.revision) {
             if batch.is_enough() {
                 batch.through = commit.revision.saturating_sub(1);
+                batch.next = Place::start_of(commit.revision);
                 break;
             }
-            batch.looked_at += commit.changes.len();
-            let before = batch.changes.len();
-            commit
-                .changes
-                .iter()
-                .filter(|change| wanted.includes(change))
-                .for_each(|change| batch.push(change));
-            batch.revisions += usize::from(batch.changes.len() > before);
+            let told = if commit.revision == from.revision { from.changes } else { 0 };
+            let left = batch.take(commit.changes.get(told..).unwrap_or_default(), wanted);
+            if left > 0 {
+                batch.through = commit.revision;
+                batch.next = Place { revision: commit.revision, changes: commit.changes.len() - left };
+                break;
+            }
         }
         batch
     }
 
+    /// Whether the rest of its last revision comes in the next batch.
+    pub fn is_divided(&self) -> bool {
+        self.next.changes > 0
+    }
+
+    /// Takes what concerns the watch of one revision. Says how many changes are left of it, the first of which
+    /// concerns the watch: a part that is followed by none would leave its client waiting.
+    fn take(&mut self, changes: &[Change], wanted: &Wanted) -> usize {
+        let before = self.changes.len();
+        let mut left = changes.iter();
+        while self.bytes < MOST_BYTES
+            && let Some(change) = left.find(|change| wanted.includes(change))
+        {
+            self.push(change);
+        }
+        self.looked_at += changes.len();
+        self.revisions += usize::from(self.changes.len() > before);
+        let left = left.as_slice();
+        left.iter().position(|change| wanted.includes(change)).map_or(0, |next| left.len() - next)
+    }
+
     fn is_enough(&self) -> bool {
-        let enough_bytes = if self.in_fragments { ENOUGH_BYTES_IN_FRAGMENTS } else { ENOUGH_BYTES };
+        let enough_bytes = if self.in_fragments { MOST_BYTES } else { ENOUGH_BYTES };
         self.revisions >= ENOUGH_REVISIONS || self.bytes >= enough_bytes || self.looked_at >= ENOUGH_LOOKED_AT
     }
 

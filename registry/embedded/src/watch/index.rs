@@ -2,23 +2,32 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
+    ops::Range,
+    sync::Arc,
 };
+
+use interavl::IntervalTree;
 
 use crate::span::Span;
 
-/// Spans, and who wants them. One key is found at once, however many there are; ranges are tried one by one,
-/// each only once however many want it, and only those that start at or before the key.
+/// Spans, and who wants them. However many there are, only those that hold a key are looked at to find who wants it.
 #[derive(Debug)]
 pub(super) struct Index<T> {
     keys: BTreeMap<Vec<u8>, BTreeSet<T>>,
-    /// By start, then by end.
-    ranges: BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, BTreeSet<T>>>,
+    ranges: IntervalTree<Edge, BTreeSet<T>>,
+}
+
+/// Where a range begins or ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Edge {
+    At(Arc<[u8]>),
+    /// Behind every key that there can be. It sorts last because it stands last.
+    BehindTheLastKey,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
-        Self { keys: BTreeMap::new(), ranges: BTreeMap::new() }
+        Self { keys: BTreeMap::new(), ranges: IntervalTree::default() }
     }
 }
 
@@ -26,39 +35,40 @@ impl<T: Copy + Ord> Index<T> {
     pub fn insert(&mut self, span: Span<'_>, who: T) {
         if span.is_one_key() {
             self.keys.entry(span.key.to_vec()).or_default().insert(who);
-        } else {
-            let ends = self.ranges.entry(span.key.to_vec()).or_default();
-            ends.entry(span.end.to_vec()).or_default().insert(who);
+        } else if let Some(range) = range(span) {
+            self.ranges.entry(range).or_default().insert(who);
         }
     }
 
     pub fn remove(&mut self, span: Span<'_>, who: T) {
         if span.is_one_key() {
-            remove_from(&mut self.keys, span.key, who);
-        } else if let Some(ends) = self.ranges.get_mut(span.key) {
-            remove_from(ends, span.end, who);
-            if ends.is_empty() {
-                self.ranges.remove(span.key);
+            if self.keys.get_mut(span.key).is_some_and(|them| is_empty_without(them, who)) {
+                self.keys.remove(span.key);
             }
+        } else if let Some(range) = range(span)
+            && self.ranges.get_mut(&range).is_some_and(|them| is_empty_without(them, who))
+        {
+            self.ranges.remove(&range);
         }
     }
 
     /// Everybody who wants this key.
-    pub fn who_wants<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = T> + 'a {
-        let ranges = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(key)));
-        let ends = ranges.flat_map(|(start, ends)| ends.iter().map(move |(end, them)| (start, end, them)));
-        let containing = ends.filter(|(start, end, _)| Span::new(start, end).contains(key));
-        self.keys.get(key).into_iter().chain(containing.map(|(_, _, them)| them)).flatten().copied()
+    pub fn who_wants(&self, key: &[u8]) -> Vec<T> {
+        let this_key = Edge::At(key.into())..Edge::At([key, &[0]].concat().into());
+        let ranges = self.ranges.iter_overlaps(&this_key).map(|(_, them)| them);
+        self.keys.get(key).into_iter().chain(ranges).flatten().copied().collect()
     }
 }
 
-fn remove_from<T: Ord>(keys: &mut BTreeMap<Vec<u8>, BTreeSet<T>>, key: &[u8], who: T) {
-    if let Some(them) = keys.get_mut(key) {
-        them.remove(&who);
-        if them.is_empty() {
-            keys.remove(key);
-        }
-    }
+/// As the tree takes it; none where no key can be in it.
+fn range(span: Span<'_>) -> Option<Range<Edge>> {
+    let end = if span.is_to_the_last_key() { Edge::BehindTheLastKey } else { Edge::At(span.end.into()) };
+    (!span.is_empty()).then(|| Edge::At(span.key.into())..end)
+}
+
+fn is_empty_without<T: Ord>(them: &mut BTreeSet<T>, who: T) -> bool {
+    them.remove(&who);
+    them.is_empty()
 }
 
 #[cfg(test)]
@@ -68,14 +78,14 @@ mod tests {
     use super::{Index, Span};
 
     fn key() -> impl Strategy<Value = Vec<u8>> {
-        proptest::collection::vec(0..3_u8, 0..3)
+        proptest::collection::vec(0..4_u8, 0..4)
     }
 
     proptest! {
         #[test]
         fn it_finds_who_wants_a_key_as_asking_each_would(
-            spans in proptest::collection::vec((key(), key(), any::<bool>()), 0..20),
-            wanted in key(),
+            spans in proptest::collection::vec((key(), key(), any::<bool>()), 0..60),
+            wanted in proptest::collection::vec(key(), 1..10),
         ) {
             let mut index = Index::default();
             for (who, (key, end, _)) in spans.iter().enumerate() {
@@ -86,12 +96,14 @@ mod tests {
                     index.remove(Span::new(key, end), who);
                 }
             }
-            let mut found: Vec<_> = index.who_wants(&wanted).collect();
-            found.sort_unstable();
-            let asked = spans.iter().enumerate().filter(|(_, (key, end, stays))| {
-                *stays && Span::new(key, end).contains(&wanted)
-            });
-            prop_assert_eq!(found, asked.map(|(who, _)| who).collect::<Vec<_>>());
+            for wanted in wanted {
+                let mut found: Vec<_> = index.who_wants(&wanted);
+                found.sort_unstable();
+                let asked = spans.iter().enumerate().filter(|(_, (key, end, stays))| {
+                    *stays && Span::new(key, end).contains(&wanted)
+                });
+                prop_assert_eq!(found, asked.map(|(who, _)| who).collect::<Vec<_>>());
+            }
         }
     }
 
@@ -102,6 +114,6 @@ mod tests {
             index.insert(span, 1);
             index.remove(span, 1);
         }
-        assert!(index.keys.is_empty() && index.ranges.is_empty());
+        assert!(index.keys.is_empty() && index.ranges.iter().next().is_none());
     }
 }

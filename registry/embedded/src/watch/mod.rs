@@ -8,6 +8,7 @@
 mod batch;
 mod index;
 mod streams;
+mod waiting;
 
 use crate::{
     refusal::Refusal,
@@ -37,7 +38,15 @@ pub(crate) struct Wanted {
     pub progress: bool,
 }
 
+/// How often the bytes of a watched span are held: in its watch, and in the index of puts and that of deletes.
+const COPIES_OF_A_SPAN: usize = 3;
+
 impl Wanted {
+    /// What its key and its end take.
+    fn bytes(&self) -> usize {
+        COPIES_OF_A_SPAN * (self.key.len() + self.end.len())
+    }
+
     fn span(&self) -> Span<'_> {
         Span::new(&self.key, &self.end)
     }
@@ -72,14 +81,27 @@ enum Position {
         /// The first revision that it wants; it may lie in the future.
         from: i64,
     },
-    /// Of everything before `from`. A batch makes it [`Position::Synced`], or leaves it behind at a later
-    /// revision; a compaction past `from` makes it [`Position::Compacted`].
-    Behind {
-        /// The first revision that it has not been told.
-        from: i64,
-    },
+    /// Of everything before a place in the history. A batch makes it [`Position::Synced`], or leaves it behind at a
+    /// later place; a compaction past that revision makes it [`Position::Compacted`].
+    Behind(Place),
     /// It was told that it is compacted, and hears no more. As in etcd, its id is taken until it is cancelled.
     Compacted,
+}
+
+/// Where a watch reads on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The first revision that was not told to its end.
+    revision: i64,
+    /// How many of its changes have been looked at.
+    changes: usize,
+}
+
+impl Place {
+    /// All of this revision is still to be told.
+    fn start_of(revision: i64) -> Self {
+        Self { revision, changes: 0 }
+    }
 }
 
 impl Watch {
@@ -88,20 +110,8 @@ impl Watch {
         let position = match wanted.start_revision {
             0 => Position::Synced { from: next },
             from if from >= next => Position::Synced { from },
-            from => Position::Behind { from },
+            from => Position::Behind(Place::start_of(from)),
         };
         Self { wanted, position, is_quiet: true }
-    }
-
-    /// Whether the change takes it out of [`Position::Synced`].
-    fn falls_behind_by(&mut self, change: &Change) -> bool {
-        let revision = change.record.mod_revision;
-        match self.position {
-            Position::Synced { from } if revision >= from && self.wanted.includes(change) => {
-                self.position = Position::Behind { from: revision };
-                true
-            }
-            _ => false,
-        }
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Batch, Position, Wanted, Watch, index::Index};
+use super::{
+    Batch, Place, Position, Wanted, Watch,
+    waiting::{Waiting, Who},
+};
 use crate::{
     refusal::Refusal,
     store::{Commit, Store},
@@ -19,7 +22,7 @@ pub(crate) struct Bounds {
     pub streams: usize,
     pub watches: usize,
     pub watches_per_stream: usize,
-    /// Bytes of the keys and range ends of all watches.
+    /// What the keys and range ends of all watches may take, in bytes.
     pub bytes: usize,
 }
 
@@ -29,7 +32,7 @@ pub(crate) struct StreamId(u64);
 #[derive(Debug)]
 pub(crate) struct Watches {
     streams: HashMap<StreamId, Stream>,
-    index: Index<(StreamId, i64)>,
+    waiting: Waiting,
     next_stream: u64,
     watches: usize,
     bytes: usize,
@@ -61,8 +64,8 @@ pub(crate) enum News {
 
 impl Watches {
     pub fn new(bounds: Bounds) -> Self {
-        let index = Index::default();
-        Self { streams: HashMap::new(), index, next_stream: 0, watches: 0, bytes: 0, bounds }
+        let waiting = Waiting::default();
+        Self { streams: HashMap::new(), waiting, next_stream: 0, watches: 0, bytes: 0, bounds }
     }
 
     /// How many streams there are, and how many watches on them.
@@ -93,7 +96,7 @@ impl Watches {
     /// Adds a watch to a stream; says its id.
     pub fn create(&mut self, stream: StreamId, wanted: Wanted, store: &Store) -> Result<i64, Refusal> {
         wanted.check()?;
-        let bytes = wanted.key.len() + wanted.end.len();
+        let bytes = wanted.bytes();
         let Some(state) = self.streams.get_mut(&stream) else { return Err(Refusal::Stopped) };
         let is_full = self.watches >= self.bounds.watches
             || state.watches.len() >= self.bounds.watches_per_stream
@@ -105,10 +108,14 @@ impl Watches {
 
         self.watches += 1;
         self.bytes += bytes;
-        self.index.insert(wanted.span(), (stream, id));
         let watch = Watch::new(wanted, store);
-        if let Position::Behind { .. } = watch.position {
-            state.behind.push_back(id);
+        match watch.position {
+            Position::Synced { from } => {
+                let next = store.revision().saturating_add(1);
+                self.waiting.insert(&watch.wanted, (stream, id), from, next);
+            }
+            Position::Behind(_) => state.behind.push_back(id),
+            Position::Compacted => {}
         }
         state.watches.insert(id, watch);
         Ok(id)
@@ -126,14 +133,14 @@ impl Watches {
 
     /// Notes in every watch that a commit concerns that there is something for it.
     pub fn tell(&mut self, commit: &Commit) {
+        while let Some((who, from)) = self.waiting.take_arrived(commit.revision) {
+            if let Some(watch) = watch_mut(&mut self.streams, who) {
+                self.waiting.insert(&watch.wanted, who, from, commit.revision);
+            }
+        }
         for change in &commit.changes {
-            for (stream, id) in self.index.who_wants(&change.record.key) {
-                let Some(state) = self.streams.get_mut(&stream) else { continue };
-                let Some(watch) = state.watches.get_mut(&id) else { continue };
-                if watch.falls_behind_by(change) {
-                    state.behind.push_back(id);
-                    state.wake.notify_one();
-                }
+            for who in self.waiting.concerned(change) {
+                self.fall_behind(who, commit.revision);
             }
         }
     }
@@ -169,28 +176,47 @@ impl Watches {
     fn news_of(&mut self, stream: StreamId, id: i64, store: &Store) -> Option<News> {
         let state = self.streams.get_mut(&stream)?;
         let watch = state.watches.get_mut(&id)?;
-        let Position::Behind { from } = watch.position else { return None };
-        if from < store.compacted() {
+        let Position::Behind(place) = watch.position else { return None };
+        if place.revision < store.compacted() {
             watch.position = Position::Compacted;
             return Some(News::Compacted { watch: id, revision: store.compacted() });
         }
-        let batch = Batch::read(id, &watch.wanted, from, store);
-        let from = batch.through.saturating_add(1);
-        let is_synced = batch.through == store.revision();
-        watch.position = if is_synced { Position::Synced { from } } else { Position::Behind { from } };
+        let batch = Batch::read(id, &watch.wanted, place, store);
+        let next = store.revision().saturating_add(1);
+        let is_synced = batch.next == Place::start_of(next);
         watch.is_quiet &= batch.changes.is_empty();
-        if !is_synced {
+        if is_synced {
+            watch.position = Position::Synced { from: next };
+            self.waiting.insert(&watch.wanted, (stream, id), next, next);
+        } else {
+            watch.position = Position::Behind(batch.next);
             state.behind.push_back(id);
         }
         (!is_synced || !batch.changes.is_empty()).then_some(News::Batch(batch))
     }
 
-    fn forget(&mut self, stream: StreamId, id: i64, watch: &Watch) {
-        let span = watch.wanted.span();
-        self.index.remove(span, (stream, id));
-        self.watches -= 1;
-        self.bytes -= span.key.len() + span.end.len();
+    fn fall_behind(&mut self, who: Who, revision: i64) {
+        let (stream, id) = who;
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let Some(watch) = state.watches.get_mut(&id) else { return };
+        let Position::Synced { from } = watch.position else { return };
+        self.waiting.remove(watch.wanted.span(), who, from);
+        watch.position = Position::Behind(Place::start_of(revision));
+        state.behind.push_back(id);
+        state.wake.notify_one();
     }
+
+    fn forget(&mut self, stream: StreamId, id: i64, watch: &Watch) {
+        if let Position::Synced { from } = watch.position {
+            self.waiting.remove(watch.wanted.span(), (stream, id), from);
+        }
+        self.watches -= 1;
+        self.bytes -= watch.wanted.bytes();
+    }
+}
+
+fn watch_mut(streams: &mut HashMap<StreamId, Stream>, (stream, id): Who) -> Option<&mut Watch> {
+    streams.get_mut(&stream)?.watches.get_mut(&id)
 }
 
 impl Stream {

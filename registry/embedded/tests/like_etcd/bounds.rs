@@ -9,6 +9,7 @@ use tonic::Code;
 
 use crate::{
     follow::{End, LAST, follow},
+    json::post,
     raw,
     subject::{Embedded, PATIENCE},
 };
@@ -62,6 +63,48 @@ async fn endless_churn_of_one_key_needs_no_room() -> Result<()> {
         let size = client.status().await?.db_size();
         assert!(size <= i64::try_from(9 * MEBIBYTE)?, "{size}");
     }
+    Ok(())
+}
+
+const TOO_LARGE: &str = "grpc: trying to send message larger than max (16777216): ask for less at once, with a \
+    limit, a nearer range end or keys_only";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_no_larger_than_16_mib() -> Result<()> {
+    let registry = Embedded::start(Settings::default())?;
+    let mut client = registry.client().await?;
+    client.put("key", vec![b'x'; MEBIBYTE], None).await?;
+    let gets = |count| Txn::new().and_then((0..count).map(|_| TxnOp::get("key", None)).collect::<Vec<_>>());
+    let nested = |count| Txn::new().and_then((0..count).map(|_| TxnOp::txn(gets(8))).collect::<Vec<_>>());
+    let refusal = (Code::ResourceExhausted, TOO_LARGE.to_owned());
+    // Larger answers than etcd-client takes by default are nothing to it: it is told before they are built.
+    assert_eq!(refused(client.txn(gets(100)).await), refusal);
+    assert_eq!(refused(client.txn(nested(12)).await), refusal);
+    assert!(client.txn(gets(3)).await?.succeeded());
+
+    let get = r#"{"request_range":{"key":"a2V5"}}"#;
+    let body = |count| format!(r#"{{"success":[{}]}}"#, vec![get; count].join(","));
+    let refused = post(registry.address, "/v3/kv/txn", body(16)).await?;
+    assert_eq!((refused.status, refused.json()?["error"].as_str()), (429, Some(TOO_LARGE)));
+    let taken = post(registry.address, "/v3/kv/txn", body(15)).await?;
+    assert_eq!(taken.status, 200);
+    assert!(taken.text().len() < 21 * MEBIBYTE, "of base64 a third more");
+    let refused = registry.observer().counts().refused;
+    assert_eq!(refused.get("answer too large"), Some(&3));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_of_nested_transactions_count_in_all() -> Result<()> {
+    let registry = Embedded::start(Settings::default())?;
+    let mut client = registry.client().await?;
+    let gets = |count| Txn::new().and_then((0..count).map(|_| TxnOp::get("key", None)).collect::<Vec<_>>());
+    let nested =
+        |outer, inner| Txn::new().and_then((0..outer).map(|_| TxnOp::txn(gets(inner))).collect::<Vec<_>>());
+    assert!(client.txn(nested(38, 9)).await?.succeeded());
+    // Each level is within etcd's bound of 128.
+    let too_many = (Code::InvalidArgument, "etcdserver: too many operations in txn request".to_owned());
+    assert_eq!(refused(client.txn(nested(39, 9)).await), too_many);
     Ok(())
 }
 

@@ -166,6 +166,68 @@ fn a_batch_in_one_piece_is_small_in_bytes_but_never_divides_a_revision() {
 }
 
 #[test]
+fn a_revision_of_more_than_16_mib_is_divided() {
+    for fragments in [false, true] {
+        let mut scene = scene(100);
+        let large = "x".repeat(1024 * 1024);
+        for n in 0..40 {
+            scene.put(&format!("a{n:02}"), &large);
+        }
+        scene.create(Wanted { previous: true, fragments, ..prefix("a") }).unwrap();
+        for n in 0..40 {
+            scene.store.delete(format!("a{n:02}").as_bytes());
+        }
+        // The last of it concerns nobody: the part before is the last.
+        scene.store.put("b".into(), "".into(), 0);
+        scene.commit();
+        let mut parts = Vec::new();
+        while let Some(news) = scene.next() {
+            let News::Batch(batch) = news else { panic!("no batch: {news:?}") };
+            assert_eq!(batch.through, START + 41);
+            parts.push((batch.changes.len(), batch.is_divided()));
+        }
+        assert_eq!(parts, [(16, true), (16, true), (8, false)]);
+    }
+}
+
+#[test]
+fn a_divided_revision_that_is_compacted_meanwhile_is_not_told_to_its_end() {
+    let mut scene = scene(2);
+    let large = "x".repeat(9 * 1024 * 1024);
+    for key in ["a1", "a2", "a3"] {
+        scene.store.put(key.into(), large.clone().into(), 0);
+    }
+    scene.commit();
+    scene.create(Wanted { start_revision: START + 1, ..prefix("a") }).unwrap();
+    assert_eq!(scene.batch(), (0, vec![1, 1], 1));
+    for _ in 0..3 {
+        scene.put("b", "");
+    }
+    assert!(matches!(scene.next(), Some(News::Compacted { .. })));
+}
+
+#[test]
+fn only_watches_that_have_heard_of_everything_are_looked_at() {
+    let mut scene = scene(100);
+    scene.create(prefix("a")).unwrap();
+    scene.create(Wanted { without_puts: true, ..prefix("a") }).unwrap();
+    scene.create(Wanted { start_revision: START + 3, ..prefix("a") }).unwrap();
+    let concerned = |scene: &mut Scene| {
+        scene.put("a", "");
+        let commit = scene.store.commits_since(scene.store.revision()).next().unwrap();
+        scene.watches.waiting.concerned(&commit.changes[0]).len()
+    };
+    assert_eq!(concerned(&mut scene), 0, "the first has fallen behind, the others do not want it");
+    assert_eq!(concerned(&mut scene), 0);
+    assert_eq!(scene.watches.streams[&scene.stream].behind, [0]);
+    assert_eq!(concerned(&mut scene), 0, "the third has arrived, and fallen behind");
+    assert_eq!(scene.watches.streams[&scene.stream].behind, [0, 2]);
+    while scene.next().is_some() {}
+    let commit = scene.store.commits_since(scene.store.revision()).next().unwrap();
+    assert_eq!(scene.watches.waiting.concerned(&commit.changes[0]).len(), 2, "both wait again");
+}
+
+#[test]
 fn progress_comes_after_everything_else() {
     let mut scene = scene(100);
     scene.create(prefix("a")).unwrap();

@@ -1,0 +1,75 @@
+//! What one call may take: the registry serves everybody on one thread, and a lease's keep-alive must not wait.
+
+use etcd_client::proto::PbKeyValue;
+
+use crate::refusal::Refusal;
+
+/// The largest answer, in bytes, as [`Allowance::answer`] counts them.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// What a key takes in an answer beside its bytes and its value's: its revisions, and what holds them together in
+/// memory and in JSON.
+const RECORD_OVERHEAD: usize = 100;
+/// How many steps one call may take: to look at a key is one. All of them take a machine a tenth of a second.
+const MOST_STEPS: usize = 1_000_000;
+/// To write or delete a key takes so many steps, and to sort one among others.
+const STEPS_OF_A_WRITE: usize = 10;
+/// A value of so many bytes is compared in one step.
+const COMPARED_IN_A_STEP: usize = 1024;
+
+/// How many keys one call may delete, and one lease may have: they end in one call.
+pub(crate) const MOST_WRITES: usize = MOST_STEPS / STEPS_OF_A_WRITE;
+
+/// What a call may still take. Whoever goes beyond it is refused, before anything is copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    bytes: usize,
+    steps: usize,
+}
+
+impl Allowance {
+    /// That of a call that begins.
+    pub fn of_a_call() -> Self {
+        Self { bytes: MOST_BYTES, steps: MOST_STEPS }
+    }
+
+    /// A key is looked at.
+    pub fn look(&mut self) -> Result<(), Refusal> {
+        self.step(1)
+    }
+
+    /// So many bytes are compared.
+    pub fn compare(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.step(bytes / COMPARED_IN_A_STEP)
+    }
+
+    /// A key is written, or deleted.
+    pub fn write(&mut self) -> Result<(), Refusal> {
+        self.step(STEPS_OF_A_WRITE)
+    }
+
+    /// So many keys are sorted.
+    pub fn sort(&mut self, keys: usize) -> Result<(), Refusal> {
+        self.step(keys.saturating_mul(STEPS_OF_A_WRITE))
+    }
+
+    /// The answer has this key and value.
+    pub fn answer(&mut self, record: &PbKeyValue) -> Result<(), Refusal> {
+        self.answer_bytes(record.key.len() + record.value.len())
+    }
+
+    /// The answer has this key.
+    pub fn answer_key(&mut self, key: &[u8]) -> Result<(), Refusal> {
+        self.answer_bytes(key.len())
+    }
+
+    fn answer_bytes(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let left = self.bytes.checked_sub(bytes + RECORD_OVERHEAD);
+        self.bytes = left.ok_or(Refusal::AnswerTooLarge)?;
+        Ok(())
+    }
+
+    fn step(&mut self, steps: usize) -> Result<(), Refusal> {
+        self.steps = self.steps.checked_sub(steps).ok_or(Refusal::TooMuchAtOnce)?;
+        Ok(())
+    }
+}
