@@ -33,6 +33,7 @@ pub struct Metrics {
     limited: IntCounterVec,
     loops: IntCounterVec,
     endpoints: IntGaugeVec,
+    left_out: IntGaugeVec,
     services_without_route: IntGauge,
     endpoints_without_route: IntGaugeVec,
     ejections: IntCounterVec,
@@ -155,6 +156,16 @@ impl Metrics {
                 IntGaugeVec::new(
                     opts("endpoints", "Endpoints of services that a route names, by service and state."),
                     &["service", "state"],
+                ),
+            )?,
+            left_out: register(
+                &registry,
+                IntGaugeVec::new(
+                    opts(
+                        "instances_left_out",
+                        "Registrations that have no endpoint, by the bound that they are beyond.",
+                    ),
+                    &["bound"],
                 ),
             )?,
             services_without_route: gauge(
@@ -333,6 +344,12 @@ impl Metrics {
             states.show(|state| self.endpoints.with_label_values(&[name, state]));
         }
         self.services_without_route.set(services);
+        let left_out = directory.left_out();
+        for (bound, count) in
+            [("max_instances", left_out.by_instances), ("max_services", left_out.by_services)]
+        {
+            self.left_out.with_label_values(&[bound]).set(as_gauge(count as u64));
+        }
         endpoints.show(|state| self.endpoints_without_route.with_label_values(&[state]));
     }
 

@@ -149,6 +149,7 @@ fn build(
     let services = config.routes.iter().map(|route| route.service.as_str());
     let settings = |name| (name, config.services.get(name).clone());
     let (directory, writer) = directory::with_settings(services.map(settings));
+    let writer = writer.within(config.registry.bounds);
     let metrics = Arc::new(Metrics::new()?);
     let registry = config.registry.clone();
     let setting = admin::Setting { guard: registry.guard };

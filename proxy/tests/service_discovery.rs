@@ -9,7 +9,7 @@ use harness::etcd::{Etcd, key};
 use harness::wait::eventually;
 use pingora_load_balancing::selection::RoundRobin;
 use pingora_load_balancing::{Backends, LoadBalancer};
-use proxy::config::{Guard, Registry};
+use proxy::config::{Bounds, Guard, Registry};
 use proxy::directory::{self, ServiceEndpoints};
 use proxy::discovery::Discovery;
 use proxy::metrics::Metrics;
@@ -48,6 +48,7 @@ async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
         embedded: None,
         connection: Connection::to([etcd.endpoint()]),
         watch: Settings::default(),
+        bounds: Bounds::default(),
         guard: Guard::default(),
         snapshot: None,
     };

@@ -193,6 +193,45 @@ async fn the_last_record_that_is_no_registration_is_named_with_what_is_wrong() -
     Ok(())
 }
 
+#[tokio::test]
+async fn an_instance_beyond_the_bound_is_named_and_comes_in_as_soon_as_there_is_room() -> Result<()> {
+    let options = GatewayOptions::default()
+        .set("gateway/registry/max_instances", 2)
+        .set("gateway/registry/max_services", 2)
+        .set("gateway/registry/guard", json!({ "window": "100ms" }));
+    let fixture = Fixture::start(options).await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    for (service, id) in [("first", "a"), ("second", "a"), ("goods", "a"), ("goods", "b"), ("goods", "c")] {
+        fixture.etcd.put(&key(service, id), backend.address().to_string()).await?;
+    }
+    let page = eventually("two are left out", PATIENCE, async || {
+        let page = fixture.page().await?;
+        ensure!(page["left_out"]["count"] == 2, "shown is {page}");
+        Ok(page)
+    })
+    .await?;
+    let last = &page["left_out"]["last"];
+    assert_eq!((&last["service"], &last["instance"]), (&json!("goods"), &json!("c")));
+    assert!(last["reason"].as_str().is_some_and(|why| why.contains("registry.max_instances")), "{last}");
+    assert_eq!(page["without_route"], json!(["first"]));
+    for bound in ["max_instances", "max_services"] {
+        let label = format!("bound=\"{bound}\"");
+        let left_out = fixture.gateway.metric("leaseway_instances_left_out", &[&label]).await?;
+        assert_eq!(left_out, 1.0, "{bound}");
+    }
+    for service in ["first", "goods"] {
+        fixture.etcd.delete(&key(service, "a")).await?;
+    }
+    eventually("they have come in", PATIENCE, async || {
+        let page = fixture.page().await?;
+        ensure!(page["left_out"].is_null() && page["without_route"] == json!(["second"]), "shown is {page}");
+        Ok(())
+    })
+    .await?;
+    fixture.gateway.wait_instances("goods", &["b", "c"]).await?;
+    Ok(())
+}
+
 /// The page is built from what was published: an endpoint that leaves meanwhile harms nobody.
 #[tokio::test]
 async fn ten_thousand_endpoints_are_shown_while_they_come_and_go() -> Result<()> {

@@ -9,7 +9,9 @@ use registry::status::Status;
 use serde::Serialize;
 
 use crate::config::Guard;
-use crate::directory::{Directory, Endpoints, Entry, Probe, Service, Standing, State, Tenure};
+use crate::directory::{
+    Directory, Endpoints, Entry, Excluded, Probe, Service, Standing, State, Summary, Tenure,
+};
 use crate::health::passive::NextTrial;
 use crate::health::traffic::LastFailure;
 
@@ -63,6 +65,7 @@ pub fn page(
         };
         endpoints.iter().filter(|(service, of)| wanted(service, of)).map(|(s, _)| &**s.name()).collect()
     };
+    let left_out = directory.left_out();
     let page = Page {
         revision: directory.revision(),
         synced: directory.is_synced(),
@@ -71,6 +74,7 @@ pub fn page(
             revision: last.revision,
             reason: &last.reason,
         }),
+        left_out: LeftOut::describe(&left_out),
         services: endpoints.iter().map(|(s, of)| (&**s.name(), describe_all(of, setting, now))).collect(),
         without_route: names(false, false),
         without_endpoint: names(true, true),
@@ -90,6 +94,8 @@ struct Page<'a> {
     without_endpoint: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_skipped: Option<Bad<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<LeftOut<'a>>,
     services: BTreeMap<&'a str, Vec<Shown<'a>>>,
 }
 
@@ -101,7 +107,32 @@ struct Bad<'a> {
     reason: &'a str,
 }
 
-/// An endpoint. What does not apply is left out.
+/// Registrations that are beyond the bounds.
+#[derive(Serialize)]
+struct LeftOut<'a> {
+    count: usize,
+    last: Last<'a>,
+}
+
+/// The last of them.
+#[derive(Serialize)]
+struct Last<'a> {
+    service: &'a str,
+    instance: &'a str,
+    revision: i64,
+    reason: String,
+}
+
+impl<'a> LeftOut<'a> {
+    /// None: nobody is left out.
+    fn describe(summary: &'a Summary) -> Option<Self> {
+        let Excluded { service, instance, bound, revision } = summary.last.as_ref()?;
+        let last = Last { service, instance, revision: *revision, reason: bound.to_string() };
+        Some(Self { count: summary.by_instances + summary.by_services, last })
+    }
+}
+
+/// An endpoint. What does not apply is not shown.
 #[derive(Serialize)]
 struct Shown<'a> {
     instance: &'a str,

@@ -18,6 +18,7 @@ use super::reader::{Section, Value};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const AUDIT: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+const COUNT: RangeInclusive<usize> = 1..=1_000_000;
 const WINDOW: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 
@@ -30,11 +31,29 @@ pub struct Registry {
     pub connection: Connection,
     /// What is watched there.
     pub watch: Settings,
+    /// How many registrations are taken.
+    pub bounds: Bounds,
     /// What becomes of an endpoint whose registration vanishes.
     pub guard: Guard,
     /// Where the directory is kept for a start without the registry, or with an embedded one, which starts
     /// empty. None: nowhere.
     pub snapshot: Option<PathBuf>,
+}
+
+/// How many registrations are taken: whoever may write to the registry must not fill the gateway's memory. What
+/// is beyond is left out, told and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Instances of each service, 1 to 1,000,000.
+    pub instances: usize,
+    /// Services in all, 1 to 1,000,000. Those that a route names have their place, whatever it is.
+    pub services: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { instances: 10_000, services: 100_000 }
+    }
 }
 
 /// What becomes of an endpoint whose registration vanishes.
@@ -82,6 +101,9 @@ pub(super) fn read(
     section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
     section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
     section.set("audit", &mut watch.audit, |value| value.or_off(|value| value.duration(&AUDIT)));
+    let mut bounds = Bounds::default();
+    section.set("max_instances", &mut bounds.instances, |value| value.number(COUNT));
+    section.set("max_services", &mut bounds.services, |value| value.number(COUNT));
     let mut guard_section = section.section("guard");
     let guard = guard(&mut guard_section);
     if section.has("embedded") && guard.share >= 1.0 {
@@ -97,7 +119,7 @@ pub(super) fn read(
         value.or_off(|value| value.path(Need::ReplacedFile).map(PathBuf::from))
     });
     section.close(None);
-    Some(Registry { embedded, connection: connection?, watch, guard, snapshot })
+    Some(Registry { embedded, connection: connection?, watch, bounds, guard, snapshot })
 }
 
 /// What says how to reach a registry elsewhere.

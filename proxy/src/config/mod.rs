@@ -37,7 +37,7 @@ use pingora::server::configuration::ServerConf;
 pub use self::access::{AccessError, Denied};
 pub use self::balance::{Balance, HashKey};
 pub use self::check::{Check, Initially, Probe};
-pub use self::connection::{Guard, Registry};
+pub use self::connection::{Bounds, Guard, Registry};
 pub use self::embedded::Embedded;
 pub use self::environment::Environment;
 pub use self::error::{ConfigError, Problem};

@@ -5,6 +5,7 @@
 
 mod endpoint;
 mod endpoints;
+mod left_out;
 mod plan;
 mod ring;
 mod service_discovery;
@@ -25,6 +26,7 @@ use ring::Builder;
 
 pub use endpoint::{Endpoint, Entry, Health, Probe, Rank, Standing, State, Tenure, TenureCell};
 pub use endpoints::Endpoints;
+pub use left_out::{Bound, Excluded, Summary};
 pub use plan::{Hashing, Plan, Schedule};
 pub use ring::{Ring, hash, mix};
 pub use service_discovery::{ServiceEndpoints, entries};
@@ -41,6 +43,7 @@ pub struct Directory {
     revision: AtomicI64,
     stale: AtomicBool,
     synced: AtomicBool,
+    left_out: ArcSwap<Summary>,
 }
 
 /// A directory whose `routed` services exist from the start and for ever, so that a route may hold on to
@@ -88,6 +91,11 @@ impl Directory {
     /// Whether the directory shows the snapshot, because the registry has not been heard yet.
     pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::Acquire)
+    }
+
+    /// Registrations that are beyond the bounds, and so have no endpoint.
+    pub fn left_out(&self) -> Arc<Summary> {
+        self.left_out.load_full()
     }
 
     /// Whether there is a picture to serve from, whatever its source.

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use registry::contract::{Instance, Record, TooMuch};
 use registry::watch::{Change, Update};
 
+use super::left_out::LeftOut;
 use super::ring::Builder;
-use super::{Directory, Endpoint, Entry, Health, Probe, Rank, Service, Standing, Tenure, TenureCell};
-use crate::config::Initially;
+use super::{
+    Bound, Directory, Endpoint, Entry, Excluded, Health, Probe, Rank, Service, Standing, Tenure, TenureCell,
+};
+use crate::config::{self, Initially};
 use crate::health::passive::panics;
 use crate::health::verdict::Finding;
 
@@ -70,8 +73,12 @@ pub enum Novelty {
 #[derive(Debug)]
 pub struct Writer {
     directory: Arc<Directory>,
-    routed: BTreeSet<Arc<str>>,
+    bounds: config::Bounds,
+    /// Services that a route names are there from the start.
     staged: HashMap<Arc<str>, Staged>,
+    left_out: LeftOut,
+    /// Whether there is room for somebody who was left out.
+    has_room_again: bool,
     /// Services whose staged endpoints differ from the published ones.
     dirty: BTreeSet<Arc<str>>,
     /// Published without endpoints, and not held by a route.
@@ -85,6 +92,7 @@ pub struct Writer {
 
 #[derive(Debug, Default)]
 struct Staged {
+    is_routed: bool,
     entries: BTreeMap<Arc<str>, Entry>,
     /// How many of them are registered, and not draining.
     up: usize,
@@ -141,11 +149,14 @@ fn is_up(entry: &Entry) -> bool {
 
 impl Writer {
     pub(super) fn new(directory: Arc<Directory>) -> Self {
-        let routed = directory.services().keys().cloned().collect();
+        let services = directory.services();
+        let routed = || Staged { is_routed: true, ..Staged::default() };
         Self {
             directory,
-            routed,
-            staged: HashMap::new(),
+            bounds: config::Bounds::default(),
+            staged: services.keys().map(|name| (name.clone(), routed())).collect(),
+            left_out: LeftOut::default(),
+            has_room_again: false,
             dirty: BTreeSet::new(),
             emptied: BTreeSet::new(),
             revision: 0,
@@ -154,6 +165,12 @@ impl Writer {
             next_id: 0,
             builder: Builder::default(),
         }
+    }
+
+    /// The same, which takes no more than this.
+    #[must_use]
+    pub fn within(self, bounds: config::Bounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// What the readers see.
@@ -182,13 +199,17 @@ impl Writer {
     pub fn stage_stale(&mut self, instances: Vec<Instance>, revision: i64) -> Vec<Arc<Endpoint>> {
         self.revision = revision;
         self.stale = true;
-        let stale = instances.into_iter().map(|i| self.insert(i, Standing::Stale(Probe::Pending)));
-        stale.map(|(_, endpoint)| endpoint).collect()
+        let stage = |instance| {
+            let instance = self.admit(instance)?;
+            Some(self.insert(instance, Standing::Stale(Probe::Pending)).1)
+        };
+        instances.into_iter().filter_map(stage).collect()
     }
 
     /// Replaces the picture by the difference: what is unchanged keeps its endpoint.
     fn reset(&mut self, instances: Vec<Instance>, revision: i64) -> Vec<Changed> {
         let listed: BTreeSet<_> = instances.iter().map(|i| (i.service.clone(), i.id.clone())).collect();
+        self.left_out.keep(listed.iter().map(|(service, id)| (service, id)));
         let known = self
             .staged
             .iter()
@@ -205,8 +226,8 @@ impl Writer {
         let known = self.entry(&instance.service, &instance.id).filter(|entry| says(entry, &instance));
         match known.map(|entry| entry.standing) {
             Some(Standing::Registered) => self.renew(&instance),
-            Some(Standing::Suspect(_) | Standing::Stale(_)) => Some(self.put(instance, Kind::Confirmed)),
-            None => Some(self.put(instance, Kind::Put)),
+            Some(Standing::Suspect(_) | Standing::Stale(_)) => self.put(instance, Kind::Confirmed),
+            None => self.put(instance, Kind::Put),
         }
     }
 
@@ -241,9 +262,12 @@ impl Writer {
                     return self.renew(&instance);
                 }
                 let kind = if self.takes_over(&instance) { Kind::TakenOver } else { Kind::Put };
-                Some(self.put(instance, kind))
+                self.put(instance, kind)
             }
-            Change::Delete { service, id, revision } => self.delete(service, id, revision),
+            Change::Delete { service, id, revision } => {
+                self.left_out.remove(&service, &id);
+                self.delete(service, id, revision)
+            }
         }
     }
 
@@ -257,10 +281,50 @@ impl Writer {
         })
     }
 
-    fn put(&mut self, instance: Instance, kind: Kind) -> Changed {
+    /// None: it is left out.
+    fn put(&mut self, instance: Instance, kind: Kind) -> Option<Changed> {
+        let instance = self.admit(instance)?;
         let (service, id, revision) = (instance.service.clone(), instance.id.clone(), instance.revision);
         let (before, after) = self.insert(instance, Standing::Registered);
-        Changed { kind, service, instance: id, before, after: Some(after), revision }
+        Some(Changed { kind, service, instance: id, before, after: Some(after), revision })
+    }
+
+    /// Gives an instance back that is there already, or for which there is room. Whoever is in stays in, whatever
+    /// comes.
+    fn admit(&mut self, instance: Instance) -> Option<Instance> {
+        match self.bound(&instance) {
+            None => {
+                self.left_out.remove(&instance.service, &instance.id);
+                Some(instance)
+            }
+            Some(bound) => {
+                self.left_out.add(&instance, bound);
+                None
+            }
+        }
+    }
+
+    /// The bound that an instance is beyond.
+    fn bound(&self, instance: &Instance) -> Option<Bound> {
+        let config::Bounds { instances, services } = self.bounds;
+        match self.staged.get(&instance.service) {
+            Some(staged) => {
+                let is_full = staged.entries.len() >= instances && !staged.entries.contains_key(&instance.id);
+                is_full.then_some(Bound::Instances(instances))
+            }
+            None => (self.staged.len() >= services).then_some(Bound::Services(services)),
+        }
+    }
+
+    /// Those that were left out since the last call.
+    pub fn news_of_left_out(&mut self) -> Vec<Excluded> {
+        self.left_out.news()
+    }
+
+    /// Whether there is room, since the last call, for somebody who was left out. Who that is a complete list of the
+    /// registry tells.
+    pub fn has_room_again(&mut self) -> bool {
+        std::mem::take(&mut self.has_room_again)
     }
 
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved.
@@ -317,6 +381,7 @@ impl Writer {
         };
         let (kind, after) = if entry.weight == 0 {
             staged.remove(&instance);
+            self.has_room_again |= self.left_out.waits_for(&service);
             (Kind::Deleted, None)
         } else {
             staged.vanish(&instance, probe);
@@ -331,6 +396,7 @@ impl Writer {
         let is_suspect = |entry: &&Entry| matches!(entry.standing, Standing::Suspect(_));
         self.entry(service, instance).filter(is_suspect)?;
         let removed = self.staged.get_mut(service)?.remove(instance)?;
+        self.has_room_again |= self.left_out.waits_for(service);
         self.dirty.insert(service.clone());
         Some(removed)
     }
@@ -377,7 +443,7 @@ impl Writer {
 
     /// Whether a route names a service.
     pub fn is_routed(&self, service: &str) -> bool {
-        self.routed.contains(service)
+        self.staged.get(service).is_some_and(|staged| staged.is_routed)
     }
 
     /// How many endpoints of a service are registered and not draining.
@@ -412,6 +478,10 @@ impl Writer {
             self.publish_service(service, &clock);
         }
         let next = self.remove_empty(now, next);
+        let left_out = self.left_out.summary();
+        if **self.directory.left_out.load() != left_out {
+            self.directory.left_out.store(Arc::new(left_out));
+        }
         if self.dirty.is_empty() {
             self.directory.revision.store(self.revision, Ordering::Relaxed);
         }
@@ -430,7 +500,7 @@ impl Writer {
         }
         let took = clock().saturating_duration_since(begun);
         staged.not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
-        if staged.entries.is_empty() && !self.is_routed(name) {
+        if staged.entries.is_empty() && !staged.is_routed {
             self.emptied.insert(name.clone());
         }
     }
@@ -468,6 +538,7 @@ impl Writer {
                 services.remove(&name);
                 self.staged.remove(&name);
             }
+            self.has_room_again |= self.left_out.by_services() > 0;
             self.directory.services.store(Arc::new(services));
         }
         next

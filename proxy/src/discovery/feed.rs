@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 
 use registry::contract::Prefix;
 use registry::status::Status;
-use registry::watch::Update;
+use registry::watch::{Reread, Update};
 use tokio::sync::{mpsc, watch};
 
 use super::guard::{self, Guard};
 use super::keeper::{Loader, Save, Storer, Turn};
 use super::probes::{Outcome, Probes};
+use super::quota::{Line, Quota};
 use super::rivals::Rivals;
 use super::snapshot::{File, Snapshot};
 use super::{now, sleep_until};
 use crate::config;
-use crate::directory::{Changed, Endpoint, Kind, Novelty, Probe, Standing, Writer};
+use crate::directory::{Changed, Endpoint, Excluded, Kind, Novelty, Probe, Standing, Writer};
 use crate::health::verdict::{Finding, Verdict};
 use crate::metrics::Metrics;
 
@@ -35,6 +36,9 @@ pub(super) struct Feed<R> {
     guard: Guard,
     probes: Probes,
     rivals: Rivals,
+    /// Bounds the lines about those that are left out.
+    quota: Quota,
+    reread: Reread,
     loader: Loader,
     storer: Storer,
     metrics: Arc<Metrics>,
@@ -69,6 +73,8 @@ impl<R: FnOnce()> Feed<R> {
             guard: Guard::new(guard),
             probes: Probes::new(connect),
             rivals: Rivals::default(),
+            quota: Quota::default(),
+            reread: Reread::default(),
             loader: Loader::new(file.clone(), turn, watch.networks, status, metrics.clone()),
             storer: Storer::new(file, writer.directory().clone(), metrics.clone()),
             writer,
@@ -76,6 +82,11 @@ impl<R: FnOnce()> Feed<R> {
             opening: None,
             ready: Some(ready),
         }
+    }
+
+    /// The same, which has the registry read again where that brings back who was left out.
+    pub fn asking(self, reread: Reread) -> Self {
+        Self { reread, ..self }
     }
 
     /// Runs until there are no more updates. `saves` come when the process ends: what is not in the snapshot
@@ -216,6 +227,10 @@ impl<R: FnOnce()> Feed<R> {
             _ => self.opening = None,
         }
         let publish_at = self.writer.publish(super::now);
+        self.tell_left_out(now);
+        if self.writer.has_room_again() {
+            self.reread.ask();
+        }
         if self.writer.directory().is_filled()
             && let Some(ready) = self.ready.take()
         {
@@ -298,6 +313,22 @@ impl<R: FnOnce()> Feed<R> {
         let key = self.prefix.key(service, instance);
         let (service, instance) = (&**service, &**instance);
         tracing::warn!(service, instance, key, revision, %why, "the endpoint is used without its metadata");
+    }
+
+    fn tell_left_out(&mut self, now: Instant) {
+        for Excluded { service, instance, bound, revision } in self.writer.news_of_left_out() {
+            let key = self.prefix.key(&service, &instance);
+            let (service, instance) = (&*service, &*instance);
+            match self.quota.next(now) {
+                Line::Full => {
+                    tracing::warn!(service, instance, key, revision, reason = %bound, "left out an instance");
+                }
+                Line::Last => {
+                    tracing::warn!("left out more instances: leaseway_instances_left_out has their number");
+                }
+                Line::None => {}
+            }
+        }
     }
 
     fn log(&self, message: &str, changed: &Changed) {

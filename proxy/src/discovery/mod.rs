@@ -4,6 +4,7 @@
 //! feed      the loop: takes updates and outcomes, publishes the directory
 //! guard     what becomes of an endpoint whose registration vanishes; pure
 //! probes    whether endpoints in doubt can be connected to
+//! quota     how many lines are written about the same thing; pure
 //! rivals    whether processes seem to share an instance's id; pure
 //! keeper    when the snapshot is read and written
 //! snapshot  the snapshot's file
@@ -13,6 +14,7 @@ mod feed;
 mod guard;
 mod keeper;
 mod probes;
+mod quota;
 mod rivals;
 pub mod snapshot;
 
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use registry::status::Status;
-use registry::watch::{Driver, Update, Watch, source::Source};
+use registry::watch::{Driver, Reread, Update, Watch, source::Source};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 
@@ -38,6 +40,7 @@ pub struct Discovery<S: Source> {
     updates: mpsc::Receiver<Update>,
     verdicts: mpsc::UnboundedReceiver<Verdict>,
     status: watch::Receiver<Status>,
+    reread: Reread,
     writer: Writer,
     settings: config::Registry,
     connect: Duration,
@@ -56,7 +59,7 @@ impl<S: Source> Discovery<S> {
         connect: Duration,
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
-        let Watch { updates, status, .. } = watch;
+        let Watch { updates, status, reread } = watch;
         let (_, verdicts) = verdict::channel();
         let (saver, saves) = Saver::new();
         let discovery = Self {
@@ -64,6 +67,7 @@ impl<S: Source> Discovery<S> {
             updates,
             verdicts,
             status: status.clone(),
+            reread,
             writer,
             settings,
             connect,
@@ -94,9 +98,20 @@ impl<S: Source> Discovery<S> {
     /// Runs until the process ends; calls `ready` once, when there is a directory to serve from.
     pub async fn run(self, ready: impl FnOnce() + Send) {
         let Self {
-            driver, updates, verdicts, status, writer, settings, connect, metrics, turn, saves, ..
+            driver,
+            updates,
+            verdicts,
+            status,
+            reread,
+            writer,
+            settings,
+            connect,
+            metrics,
+            turn,
+            saves,
+            ..
         } = self;
-        let feed = Feed::new(writer, settings, turn, connect, status, metrics, ready);
+        let feed = Feed::new(writer, settings, turn, connect, status, metrics, ready).asking(reread);
         tokio::join!(driver.run(), feed.run(updates, verdicts, saves));
     }
 }

@@ -1,8 +1,9 @@
+mod bounds;
+
 use std::cell::Cell;
 
 use super::super::{Endpoints, Rank, State};
 use super::*;
-use crate::config;
 use registry::contract::Metadata;
 
 fn instance(service: &str, id: &str, address: &str, revision: i64) -> Instance {

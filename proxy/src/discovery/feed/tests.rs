@@ -46,8 +46,8 @@ impl Fixture {
     fn start_in_turn(guard: config::Guard, snapshot: Option<PathBuf>, turn: Turn) -> Result<Self> {
         let (directory, writer) = directory::new(["goods"]);
         let connection = Connection::to(["http://127.0.0.1:1"]);
-        let settings =
-            config::Registry { embedded: None, connection, watch: Settings::default(), guard, snapshot };
+        let (watch, bounds) = (Settings::default(), config::Bounds::default());
+        let settings = config::Registry { embedded: None, connection, watch, bounds, guard, snapshot };
         let (updates, to_take) = mpsc::channel(16);
         let (status, followed) = watch::channel(Status::default());
         let (is_ready, ready) = oneshot::channel();

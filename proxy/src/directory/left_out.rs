@@ -1,0 +1,198 @@
+//! Who is left out: registrations beyond the bounds of the configuration.
+//!
+//! They are remembered by a hash of their names, for others choose how long and how many these are.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use registry::contract::Instance;
+
+/// The bound that leaves an instance out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Its service has so many endpoints already.
+    Instances(usize),
+    /// There are so many services already, and no route names this one.
+    Services(usize),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instances(most) => write!(f, "its service has {most} endpoints (registry.max_instances)"),
+            Self::Services(most) => {
+                write!(f, "there are {most} services, and no route names this one (registry.max_services)")
+            }
+        }
+    }
+}
+
+/// An instance that is left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excluded {
+    /// Its service.
+    pub service: Arc<str>,
+    /// Its id.
+    pub instance: Arc<str>,
+    /// The bound that it is beyond.
+    pub bound: Bound,
+    /// The revision at which it was written.
+    pub revision: i64,
+}
+
+/// How many are left out, and who was last: what readers see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// By the bound of a service's endpoints.
+    pub by_instances: usize,
+    /// By the bound of services.
+    pub by_services: usize,
+    /// The last that was left out; none while nobody is.
+    pub last: Option<Excluded>,
+}
+
+/// Those that are left out now.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    names: RandomState,
+    excluded: HashMap<u64, Bound>,
+    /// How many of each service that is full.
+    waiting: HashMap<Arc<str>, usize>,
+    last: Option<Excluded>,
+    news: Vec<Excluded>,
+}
+
+impl LeftOut {
+    /// An instance has no room.
+    pub fn add(&mut self, instance: &Instance, bound: Bound) {
+        let Instance { service, id, revision, .. } = instance;
+        let was_known = self.remove(service, id);
+        self.exclude(self.name(service, id), service, bound);
+        if was_known {
+            return;
+        }
+        let (service, instance) = (service.clone(), id.clone());
+        let excluded = Excluded { service, instance, bound, revision: *revision };
+        self.news.push(excluded.clone());
+        self.last = Some(excluded);
+    }
+
+    fn exclude(&mut self, name: u64, service: &Arc<str>, bound: Bound) {
+        self.excluded.insert(name, bound);
+        if let Bound::Instances(_) = bound {
+            *self.waiting.entry(service.clone()).or_default() += 1;
+        }
+    }
+
+    /// An instance has come in, or is gone. Whether it was left out.
+    pub fn remove(&mut self, service: &str, instance: &str) -> bool {
+        // Almost always there is nobody.
+        if self.excluded.is_empty() {
+            return false;
+        }
+        let Some(bound) = self.excluded.remove(&self.name(service, instance)) else { return false };
+        if let Bound::Instances(_) = bound
+            && let Some(waiting) = self.waiting.get_mut(service)
+        {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.waiting.remove(service);
+            }
+        }
+        true
+    }
+
+    /// Keeps those that a complete list has: the others are gone.
+    pub fn keep<'l>(&mut self, listed: impl Iterator<Item = (&'l Arc<str>, &'l Arc<str>)>) {
+        if self.excluded.is_empty() {
+            return;
+        }
+        let former = std::mem::take(&mut self.excluded);
+        self.waiting.clear();
+        for (service, instance) in listed {
+            let name = self.name(service, instance);
+            if let Some(bound) = former.get(&name) {
+                self.exclude(name, service, *bound);
+            }
+        }
+    }
+
+    /// Whether somebody waits for a place in this service.
+    pub fn waits_for(&self, service: &str) -> bool {
+        self.waiting.contains_key(service)
+    }
+
+    /// How many wait for a place for their services.
+    pub fn by_services(&self) -> usize {
+        self.excluded.len() - self.by_instances()
+    }
+
+    fn by_instances(&self) -> usize {
+        self.waiting.values().sum()
+    }
+
+    /// Those that were not left out before, since the last call.
+    pub fn news(&mut self) -> Vec<Excluded> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// What readers see of it.
+    pub fn summary(&self) -> Summary {
+        let last = self.last.clone().filter(|_| !self.excluded.is_empty());
+        Summary { by_instances: self.by_instances(), by_services: self.by_services(), last }
+    }
+
+    fn name(&self, service: &str, instance: &str) -> u64 {
+        self.names.hash_one((service, instance))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use registry::contract::Record;
+
+    fn instance(service: &str, id: &str) -> Instance {
+        let record = Record::new(([10, 0, 0, 1], 80).into());
+        Instance { service: service.into(), id: id.into(), record, lease: 7, revision: 3 }
+    }
+
+    fn counts(left_out: &LeftOut) -> (usize, usize) {
+        let Summary { by_instances, by_services, .. } = left_out.summary();
+        (by_instances, by_services)
+    }
+
+    #[test]
+    fn whoever_is_left_out_counts_once_by_the_bound_that_he_is_beyond_now() {
+        let mut left_out = LeftOut::default();
+        left_out.add(&instance("goods", "a"), Bound::Instances(1));
+        left_out.add(&instance("goods", "a"), Bound::Instances(1));
+        left_out.add(&instance("other", "a"), Bound::Services(1));
+        assert_eq!(counts(&left_out), (1, 1));
+        assert!(left_out.waits_for("goods") && !left_out.waits_for("other"));
+        assert_eq!(left_out.news().len(), 2, "told once");
+        left_out.add(&instance("other", "a"), Bound::Instances(1));
+        assert_eq!(counts(&left_out), (2, 0));
+        assert!(left_out.remove("other", "a") && !left_out.remove("other", "a"));
+        assert!(left_out.remove("goods", "a"));
+        assert_eq!(left_out.summary(), Summary::default());
+        assert!(!left_out.waits_for("goods"));
+    }
+
+    #[test]
+    fn a_list_ends_the_waiting_of_those_that_it_does_not_have() {
+        let mut left_out = LeftOut::default();
+        for id in ["a", "b"] {
+            left_out.add(&instance("goods", id), Bound::Instances(1));
+            left_out.add(&instance("other", id), Bound::Services(1));
+        }
+        let listed: [(Arc<str>, Arc<str>); 3] =
+            [("goods", "b"), ("other", "b"), ("other", "c")].map(|(s, i)| (s.into(), i.into()));
+        left_out.keep(listed.iter().map(|(service, id)| (service, id)));
+        assert_eq!(counts(&left_out), (1, 1));
+        left_out.keep(std::iter::empty());
+        assert_eq!(left_out.summary(), Summary::default());
+    }
+}
