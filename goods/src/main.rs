@@ -73,7 +73,9 @@ fn register(arguments: &Arguments, instance: &str, address: SocketAddr) -> anyho
         ttl: arguments.ttl,
         drain: arguments.drain,
     };
-    Ok(Registrar::start(arguments.connection()?, arguments.prefix.clone(), registration)?)
+    let connection = arguments.connection()?;
+    connection.exposed().iter().for_each(|exposed| tracing::warn!("{exposed}"));
+    Ok(Registrar::start(connection, arguments.prefix.clone(), registration)?)
 }
 
 /// Waits for SIGTERM or SIGINT, then withdraws the registration and waits for the drain time.

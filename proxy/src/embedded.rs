@@ -99,13 +99,6 @@ async fn serve(
     metrics: Arc<Metrics>,
 ) -> Result<(), ServeError> {
     let address = config.listen;
-    if !config.is_local() {
-        tracing::warn!(
-            %address,
-            "the embedded registry listens beyond this machine, and it has no users: whoever reaches it may \
-             register and remove instances, and so choose where the gateway sends requests"
-        );
-    }
     let listener = match socket {
         Socket::Bound(listener) => listener,
         Socket::Inherited => inherit(address, table.as_ref()).await?,

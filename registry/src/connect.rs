@@ -7,6 +7,7 @@
 
 mod authorities;
 mod endpoint;
+mod exposed;
 mod obstacle;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use tonic::transport::Endpoint;
 pub use authorities::{AuthoritiesError, authorities};
 use authorities::{add_the_systems, reason};
 pub use endpoint::{EndpointError, parse_endpoint};
+pub use exposed::Exposed;
 use obstacle::Attempted;
 pub use obstacle::Obstacle;
 

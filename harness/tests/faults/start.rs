@@ -1,6 +1,11 @@
 //! Starts that cannot succeed: said at once, with everything that is wrong.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    fs::{self, Permissions},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
@@ -80,7 +85,7 @@ async fn a_configuration_that_is_missing_or_no_yaml_is_an_error_that_names_it() 
     assert!(process.lines().join("\n").contains(&missing));
 
     let broken = directory.path().join("broken.yaml");
-    std::fs::write(&broken, "gateway: [\n")?;
+    fs::write(&broken, "gateway: [\n")?;
     let broken = broken.display().to_string();
     let mut process = Process::spawn("proxy", ["-c", &broken], &[])?;
     assert_eq!(process.wait_exit(PATIENCE).await?.code(), Some(1));
@@ -122,6 +127,49 @@ async fn a_snapshot_that_cannot_be_written_fails_the_check_and_not_the_start() -
         ["gateway.registry.snapshot: the directory ", "no snapshot is kept", "user: is of a daemon only"]
     {
         assert!(lines.contains(warning), "{lines}");
+    }
+    Ok(())
+}
+
+/// A password that everybody may read, for a registry on another machine.
+fn with_exposed_password(directory: &TempDir) -> Result<(Value, [String; 2])> {
+    // Whoever knows the file's name may come to it.
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o711))?;
+    let (password, run) = (directory.path().join("password"), directory.path().join("run"));
+    fs::write(&password, "secret")?;
+    fs::set_permissions(&password, Permissions::from_mode(0o644))?;
+    fs::create_dir(&run)?;
+    fs::set_permissions(&run, Permissions::from_mode(0o700))?;
+    let mut configuration = valid(directory)?;
+    configuration["upgrade_sock"] = json!(run.join("upgrade.sock"));
+    configuration["gateway"]["registry"] = json!({
+        "endpoints": ["http://192.0.2.1:2379"],
+        "username": "gateway",
+        "password_file": password,
+    });
+    let file = format!("everybody on this machine may read {}", password.display());
+    Ok((configuration, ["the password goes to http://192.0.2.1:2379 unencrypted".to_owned(), file]))
+}
+
+#[tokio::test]
+async fn a_password_that_others_can_read_is_told_by_the_check_the_start_and_a_backend() -> Result<()> {
+    let directory = private_directory()?;
+    let (configuration, expected) = with_exposed_password(&directory)?;
+    let (code, output) = run(&configuration, &directory, &["-t"], PATIENCE).await?;
+    assert_eq!(code, Some(0), "{output}");
+    assert!(expected.iter().all(|told| output.contains(told)), "{output}");
+
+    let file = directory.path().join("pingora.yaml").display().to_string();
+    let gateway = Process::spawn("proxy", ["-c", &file], &[])?;
+    let password = directory.path().join("password").display().to_string();
+    let (listen, flags) =
+        (free_address()?.to_string(), ["--username", "goods", "--password-file", &password]);
+    let listens = ["--listen", &listen, "--advertise", &listen, "--registry", "http://192.0.2.1:2379"];
+    let goods = Process::spawn("goods", [&listens[..], &flags].concat(), &[])?;
+    for (process, told) in
+        [&gateway, &goods].into_iter().flat_map(|process| expected.each_ref().map(|t| (process, t)))
+    {
+        process.wait_for_line(|line| line.contains("WARN") && line.contains(told), PATIENCE).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use registry::connect::{Connection, Tls, User, parse_endpoint};
+use registry::connect::{Connection, Exposed, Tls, User, parse_endpoint};
 use registry::contract::Prefix;
 use registry::watch::Settings;
 
@@ -142,6 +142,9 @@ fn read_connection(section: &mut Section<'_>) -> Option<Connection> {
     section.set("tls", &mut tls, |value| Some(read_tls(value.section())));
     if tls.is_some() {
         reject_plain(section, endpoints.as_deref().unwrap_or_default());
+    }
+    if let (Some(_), Some(exposed)) = (&user, endpoints.as_deref().and_then(Exposed::on_the_way)) {
+        section.remark("username", exposed);
     }
     Some(Connection { endpoints: endpoints?, user, tls })
 }

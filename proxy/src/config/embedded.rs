@@ -66,7 +66,18 @@ pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Embedd
     }
     section.set("hosts", &mut settings.hosts, |value| value.list(|item| item.parse(host)));
     section.close(None);
-    Some(Embedded { listen: listen?, settings })
+    let embedded = Embedded { listen: listen?, settings };
+    if !embedded.is_local() {
+        section.remark(
+            "listen",
+            format_args!(
+                "{} lets others reach the embedded registry, and it has no users: whoever reaches it may register \
+                 and remove instances, and so choose where the gateway sends requests",
+                embedded.listen
+            ),
+        );
+    }
+    Some(embedded)
 }
 
 fn listen(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {

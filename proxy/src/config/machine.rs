@@ -9,6 +9,7 @@ use nix::unistd::{Group, User};
 use pingora::tls::error::ErrorStack;
 use pingora::tls::pkey::{PKey, Private};
 use pingora::tls::x509::X509;
+use registry::connect::Exposed;
 
 use super::access::{AccessError, Who, Wish};
 use super::ours::{self, NotOurs};
@@ -87,6 +88,14 @@ impl NeedError {
 }
 
 impl Need {
+    /// What is to be told of it although it is there.
+    pub(super) fn exposed(&self) -> Option<Exposed> {
+        match self {
+            Self::Password(path) | Self::PrivateKey(path) => Exposed::file(path),
+            _ => None,
+        }
+    }
+
     /// Looks whether it is there. `who`: the gateway's user. Changes nothing.
     pub(super) fn check(&self, who: &Who) -> Result<(), NeedError> {
         match self {

@@ -187,6 +187,9 @@ fn check_needs(reader: &Reader, purpose: Purpose) {
         None => Who::of_this_process(),
     };
     for (place, need) in reader.needs() {
+        if let Some(exposed) = need.exposed() {
+            reader.remark(&place, exposed);
+        }
         match need.check(&who) {
             Ok(()) => {}
             Err(error) if purpose == Purpose::Start && error.spares_the_start(&need) => {

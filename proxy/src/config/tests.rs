@@ -64,6 +64,12 @@ fn problems(text: &str) -> Vec<String> {
     }
 }
 
+/// What is told of a valid text, without the file's name.
+fn remarks(text: &str) -> Vec<String> {
+    let line = |remark: &Problem| remark.to_string().strip_prefix("test.yaml:").map(str::to_owned);
+    valid(text).remarks.iter().map(|remark| line(remark).unwrap()).collect()
+}
+
 /// [`VALID`] with a line of its own replaced, or with lines added at the end of the `gateway` section.
 fn with(line: &str, replacement: &str) -> String {
     assert!(VALID.contains(line), "{line:?} is not in the valid configuration");

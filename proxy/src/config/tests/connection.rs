@@ -48,6 +48,23 @@ fn endpoints_user_and_certificates_must_fit_together() {
 }
 
 #[test]
+fn a_password_that_leaves_the_machine_in_clear_text_is_remarked() {
+    let with_user = |endpoints: &str, user: &str| with_endpoints(&format!("[{endpoints}]\n    {user}"));
+    let user = "username: a\n    password_file: /a";
+    let told = remarks(&with_user(r#""http://127.0.0.1:1", "http://etcd:1""#, user));
+    assert_eq!(told.len(), 1, "{told:?}");
+    let expected = "6: gateway.registry.username: the password goes to http://etcd:1 unencrypted: ";
+    assert!(told[0].starts_with(expected) && told[0].ends_with("write https://"), "{told:?}");
+    for text in [
+        with_user(r#""https://etcd:1""#, user),
+        with_user(r#""http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1""#, user),
+        with_user(r#""http://etcd:1""#, ""),
+    ] {
+        assert_eq!(remarks(&text), [""; 0], "{text}");
+    }
+}
+
+#[test]
 fn networks_are_written_in_one_way_only() {
     for key in ["allow", "deny"] {
         for (list, expected) in [

@@ -87,6 +87,13 @@ fn it_is_local_on_loopback_alone() {
     ] {
         let registry = valid(&with_embedded(&format!("listen: \"{listen}\""))).gateway.registry;
         assert_eq!(registry.embedded.unwrap().is_local(), expected, "{listen}");
+        let told = remarks(&with_embedded(&format!("listen: \"{listen}\"")));
+        assert_eq!(told.is_empty(), expected, "{told:?}");
+        let is_it = |told: &String| {
+            told.starts_with("5: gateway.registry.embedded.listen: ")
+                && told.contains("lets others reach the embedded registry, and it has no users")
+        };
+        assert!(told.iter().all(is_it), "{told:?}");
     }
 }
 

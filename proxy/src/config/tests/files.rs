@@ -241,6 +241,44 @@ fn a_password_file_has_a_password_in_it() {
 }
 
 #[test]
+fn a_password_or_a_key_that_everybody_may_read_is_remarked_by_a_test_and_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(directory.path(), 0o755);
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a".to_owned()]).unwrap();
+    let cert = write(directory.path(), "cert.pem", cert.pem());
+    let key = write(directory.path(), "key.pem", signing_key.serialize_pem());
+    let password = write(directory.path(), "password", "secret\n");
+    let text = with_endpoints(&format!(
+        "[\"https://a:1\"]\n    username: a\n    password_file: {}\n    tls: {{ ca: {2}, cert: {2}, key: {1} }}",
+        password.display(),
+        key.display(),
+        cert.display(),
+    ));
+    let file = write(directory.path(), "a.yaml", text);
+    for purpose in [Purpose::Test, Purpose::Start] {
+        let told = || -> Vec<String> {
+            let config = Config::load(&file, &environment(), purpose).unwrap();
+            config.remarks.iter().map(ToString::to_string).collect()
+        };
+        [&cert, &key, &password].into_iter().for_each(|path| mode(path, 0o644));
+        let expected =
+            [("7: gateway.registry.password_file", &password), ("8: gateway.registry.tls.key", &key)];
+        assert_eq!(told().len(), expected.len(), "{:?}", told());
+        for (told, (key, path)) in told().iter().zip(expected) {
+            let expected = format!(
+                "{key}: everybody on this machine may read {}, which has mode 0644: ",
+                path.display()
+            );
+            assert!(told.contains(&expected), "{told}");
+        }
+        // Groups are for those who are to read it, as with the secrets of Kubernetes.
+        [&key, &password].into_iter().for_each(|path| mode(path, 0o440));
+        assert_eq!(told(), [""; 0]);
+    }
+}
+
+#[test]
 fn a_certificate_and_a_key_that_do_not_belong_together_are_told_so() {
     let directory = tempfile::tempdir().unwrap();
     let [one, other] = ["a", "b"].map(|name| generate_simple_self_signed([name.to_owned()]).unwrap());
