@@ -22,6 +22,7 @@ lint:
 	@tools/setup.sh test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	tools/deny.sh
 
 # The figures of docs/figures.md, with release builds.
 figures: release

@@ -17,10 +17,9 @@ for_build() {
     include=$(dirname "$(command -v protoc || echo /usr/bin/protoc)")/../include
     [ -e "$include/google/protobuf/descriptor.proto" ] || missing+=(libprotobuf-dev)
     need cmake cmake              # zlib-ng, through Pingora
-    need pkg-config pkg-config
-    if ! command -v pkg-config >/dev/null || ! pkg-config --exists openssl; then
-        missing+=(libssl-dev)
-    fi
+    # OpenSSL, through Pingora, which compiles its own.
+    need make make
+    perl -MFindBin -MIPC::Cmd -e 1 2>/dev/null || missing+=(perl)
 }
 
 for_demo() {
@@ -31,6 +30,8 @@ for_demo() {
 for_test() {
     for_demo
     need update-ca-certificates ca-certificates
+    need git git                  # tools/deny.sh, for the advisories
+    need openssl openssl          # deploy/check.sh
     need etcd etcd-server
     need etcdctl etcd-client
     need haproxy haproxy          # harness: in front of two gateways

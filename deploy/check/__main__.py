@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import auth, balancer, binaries, compose, dockerfile, kubernetes, memory, prometheus, report, scripts, unit
+from . import auth, balancer, binaries, compose, descriptors, dockerfile, kubernetes, memory, prometheus, report, scripts, unit
 
 DEPLOY = Path("deploy")
 
@@ -22,6 +22,7 @@ def main():
         ("proxy", proxy.checks()),
         ("goods", goods.checks()),
         ("memory", memory.checks(proxy)),
+        ("descriptors", descriptors.checks(proxy)),
         ("Dockerfile", dockerfile.checks(DEPLOY / "Dockerfile")),
         ("compose", compose.checks(DEPLOY / "compose.yaml", proxy, goods)),
         ("systemd", unit.checks(DEPLOY / "systemd", proxy)),

@@ -18,6 +18,7 @@ class Proxy:
     def checks(self):
         """Without these, "it loads" would say nothing."""
         yield _exists(self.path)
+        yield _self_contained(self.path)
         small = "version: 1\ngateway:\n  listen: ['127.0.0.1:8080']\n  registry:\n" \
                 "    endpoints: ['http://127.0.0.1:2379']\n  routes: [{path: /goods, service: goods}]\n"
         yield Check("a small configuration is accepted", self._refusal(small))
@@ -43,6 +44,7 @@ class Goods:
 
     def checks(self):
         yield _exists(self.path)
+        yield _self_contained(self.path)
         yield holds("--help names its environment variables", "GOODS_LISTEN" in self._variables(),
                     "no GOODS_LISTEN in what it prints")
 
@@ -61,6 +63,14 @@ class Goods:
 
 def _exists(path):
     return holds("the binary is there", path.is_file(), f"no file {path}: build it with `cargo build`")
+
+
+def _self_contained(path):
+    """The Dockerfile's runtime image has no library but these; OpenSSL is not among them."""
+    said = subprocess.run(["ldd", path], capture_output=True, text=True, timeout=20, check=True).stdout
+    linked = {Path(line.split()[0]).name for line in said.splitlines()}
+    strange = {name for name in linked if not re.match(r"(linux-vdso|libc|libm|libgcc_s|ld-linux-[\w-]+)\.so\.", name)}
+    return holds("it links what the runtime image has", not strange, f"and {', '.join(sorted(strange))}")
 
 
 def _move_paths(configuration, folder):

@@ -4,12 +4,12 @@ import re
 
 import yaml
 
-from . import dockerfile, memory
+from . import descriptors, dockerfile, memory
 from .report import bytes_in, dig, equal, holds, seconds
 
 # What a service may have here: a misspelt key is an error.
 SERVICE_KEYS = {"build", "cap_drop", "configs", "depends_on", "deploy", "environment", "healthcheck", "image", "ports",
-                "read_only", "restart", "security_opt", "stop_grace_period", "volumes"}
+                "read_only", "restart", "security_opt", "stop_grace_period", "ulimits", "volumes"}
 TOP_KEYS = {"name", "services", "configs", "volumes"}
 MEMBERS = ["etcd-1", "etcd-2", "etcd-3"]
 
@@ -34,8 +34,12 @@ def checks(file, proxy, goods):
 def _service(name, service, project, file):
     strange = set(service) - SERVICE_KEYS
     yield holds(f"{name} has known keys", not strange, f"unknown: {sorted(strange)}")
-    yield holds(f"{name} has an image that a variable replaces",
-                re.fullmatch(r"\$\{[A-Z_]+:-[^:}]+:[\w.]+\}", service["image"]), service["image"])
+    image = re.fullmatch(r"\$\{([A-Z_]+):-(.+)\}", service["image"])
+    yield holds(f"{name} has an image that a variable replaces", image, service["image"])
+    if "build" in service:
+        yield holds(f"{name} has an image with a version", re.fullmatch(r"leaseway/[a-z]+:[\d.]+", image[2]), image[2])
+    else:
+        yield equal(f"{name} has the Dockerfile's image", image[2], dockerfile.defaults(file.parent / "Dockerfile")[image[1]])
     yield holds(f"{name} is probed", dig(service, "healthcheck.test.0") == "CMD", "no healthcheck that starts with CMD")
     yield equal(f"{name} has no capabilities", service.get("cap_drop"), ["ALL"])
     yield equal(f"{name} gains no privileges", service.get("security_opt"), ["no-new-privileges:true"])
@@ -50,8 +54,9 @@ def _service(name, service, project, file):
                     (file.parent / "Dockerfile").resolve())
         yield holds(f"{name}'s build target is a stage", build["target"] in dockerfile.stage_names(file.parent / "Dockerfile"),
                     build["target"])
-        strange = set(build["args"]) - dockerfile.BASE_IMAGES
-        yield holds(f"{name}'s build arguments exist", not strange, f"unknown: {sorted(strange)}")
+        images = dockerfile.defaults(file.parent / "Dockerfile")
+        yield equal(f"{name}'s build arguments are the Dockerfile's", build["args"],
+                    {argument: f"${{{argument}:-{images[argument]}}}" for argument in ("BUILD_IMAGE", "RUNTIME_IMAGE")})
 
 
 def _etcd(services):
@@ -83,6 +88,7 @@ def _gateway(service, project, file, proxy):
     yield proxy.loads("its configuration", text)
     whole = yaml.safe_load(text)
     yield memory.fits(whole, bytes_in(dig(service, "deploy.resources.limits.memory")))
+    yield descriptors.fits(whole, dig(service, "ulimits.nofile"))
     configuration = whole["gateway"]
     yield equal("it listens on port 8080", configuration["listen"], ["0.0.0.0:8080"])
     yield equal("it reads each member", configuration["registry"]["endpoints"], [f"http://{member}:2379" for member in MEMBERS])

@@ -11,6 +11,8 @@ from .report import Check, equal, holds
 BASE_IMAGES = {"BUILD_IMAGE", "RUNTIME_IMAGE", "ETCD_IMAGE"}
 # The stages that become images, and the program that each starts.
 IMAGES = {"gateway": "proxy", "goods": "goods", "etcdctl": "etcdctl"}
+# A tag for people, and a digest, which nobody can change.
+PINNED = re.compile(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}")
 # Where the gateway keeps its snapshot.
 STATE = "/var/lib/leaseway"
 
@@ -19,13 +21,20 @@ def checks(file):
     said = subprocess.run(["hadolint", "--no-color", file], capture_output=True, text=True, check=False)
     yield Check("hadolint finds nothing", (said.stdout + said.stderr).strip())
 
-    first, *stages = _stages(file.read_text())
-    yield equal("the base images are build arguments", {a.split("=")[0] for k, a in first if k == "ARG"}, BASE_IMAGES)
+    _, *stages = _stages(file.read_text())
+    yield equal("the base images are build arguments", set(defaults(file)), BASE_IMAGES)
+    yield from _pinned(**defaults(file))
     by_name = {name: (base, instructions) for base, name, instructions in map(_named, stages)}
     yield from _sources(by_name)
     for image, program in IMAGES.items():
         yield from _image(image, program, by_name)
     yield _state(by_name)
+
+
+def defaults(file):
+    """The base images by the names of their build arguments."""
+    first = _stages(file.read_text())[0]
+    return dict(arguments.split("=", 1) for keyword, arguments in first if keyword == "ARG")
 
 
 def stage_names(file):
@@ -47,6 +56,19 @@ def _stages(text):
 def _named(stage):
     base, name = re.fullmatch(r"(\S+) AS (\S+)", stage[0][1]).groups()
     return base, name, stage[1:]
+
+
+def _pinned(BUILD_IMAGE, RUNTIME_IMAGE, ETCD_IMAGE):
+    for image in (BUILD_IMAGE, RUNTIME_IMAGE, ETCD_IMAGE):
+        yield holds(f"{image.split('@')[0]} is named by tag and digest", PINNED.fullmatch(image), image)
+    rust = re.fullmatch(r"rust:([\d.]+)-([a-z]+)@.*", BUILD_IMAGE)
+    needed = tomllib.loads(Path("Cargo.toml").read_text())["workspace"]["package"]["rust-version"]
+    yield holds(f"the build image has Rust {needed} or later", rust and _version(rust[1]) >= _version(needed), BUILD_IMAGE)
+    yield holds("the runtime image is of the build image's release", rust and f":{rust[2]}-" in RUNTIME_IMAGE, RUNTIME_IMAGE)
+
+
+def _version(text):
+    return [int(part) for part in text.split(".")]
 
 
 def _sources(by_name):

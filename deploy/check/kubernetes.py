@@ -12,13 +12,14 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-from . import memory, policies, tls
+from . import dockerfile, memory, policies, tls
 from .rendered import Rendered, environment, mounts
 from .report import Check, dig, equal, holds, seconds
 
 # The oldest that knows every field (preStop.sleep came with it), and the newest that has schemas here.
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
 NAMESPACE = "etcd-demo"
+DOCKERFILE = Path("deploy/Dockerfile")
 
 # What the demo's manifests say, and what keeps a stop from failing requests.
 KEPT = {
@@ -215,7 +216,9 @@ def _pods(rendered):
             yield holds(f"{owner} has resources.{resource}", dig(container, f"resources.{resource}"), "it has none")
         plain = [one["name"] for one in container.get("env", []) if "PASSWORD" in one["name"] and not one["name"].endswith("_FILE")]
         yield equal(f"{owner} has no password in its environment", plain, [])
-        yield holds(f"{owner}'s image has a version", re.search(r":v?\d+\.\d+\.\d+$", container["image"]), container["image"])
+        ours = re.fullmatch(r"[\w.:/-]*leaseway/[a-z]+:\d+\.\d+\.\d+", container["image"])
+        yield holds(f"{owner}'s image is ours and has a version, or is the Dockerfile's",
+                    ours or container["image"] in dockerfile.defaults(DOCKERFILE).values(), container["image"])
         if not owner.startswith("Job"):
             yield _spread(owner, template)
 
@@ -367,7 +370,7 @@ def _auth(rendered, endpoints):
     yield equal("the job asks every member", environment(job)["ETCDCTL_ENDPOINTS"], endpoints)
     yield holds("the job makes room for its next run", dig(rendered.one("Job", "etcd-auth"), "spec.ttlSecondsAfterFinished"), "it does not")
     tags = [rendered.one("StatefulSet", "etcd")["spec"]["template"]["spec"]["containers"][0]["image"], job["image"]]
-    yield equal("etcdctl is of etcd's version", tags[1].rsplit(":", 1)[1], tags[0].rsplit(":v", 1)[1])
+    yield equal("etcdctl is of etcd's version", tags[1].rsplit(":", 1)[1], re.search(r":v([\d.]+)@", tags[0])[1])
 
 
 def _secrets(password):

@@ -35,7 +35,7 @@ def _default(key):
 
 def checks(proxy):
     """That a request takes no more than is reckoned with above."""
-    _allow_files(3 * (FIRST + REQUESTS))
+    allow_files(3 * (FIRST + REQUESTS))
     with contextlib.ExitStack() as opened:
         place = opened.enter_context(tempfile.TemporaryDirectory())
         gateway = opened.enter_context(Gateway(proxy, Path(place)))
@@ -67,6 +67,7 @@ def _request(gateway, backend):
     return client, instance
 
 
-def _allow_files(count):
+def allow_files(count):
+    """Lets this process, and what it starts, open so many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, hard)), hard))

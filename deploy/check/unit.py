@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from . import memory
+from . import descriptors, memory
 from .report import Check, bytes_in, equal, holds, seconds
 
 BINARY = "/usr/local/bin/proxy"
@@ -41,7 +41,6 @@ def checks(folder, proxy):
     service = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line and line[0] != "#")
     for key, value in EXPECTED.items():
         yield equal(f"{key} is {value or 'empty'}", service.get(key), value)
-    yield holds("it may open many connections", int(service["LimitNOFILE"]) >= 65536, service["LimitNOFILE"])
     yield from _analyzed(file, folder, proxy)
 
     text = (folder / "pingora.yaml").read_text()
@@ -49,6 +48,7 @@ def checks(folder, proxy):
     configuration = yaml.safe_load(text)
     # While it is reloaded, the old process and the new one are both the unit's.
     yield memory.fits(configuration, bytes_in(service.get("MemoryMax")), processes=2)
+    yield descriptors.fits(configuration, int(service["LimitNOFILE"]))
     yield holds("it is given time to drain",
                 seconds(service["TimeoutStopSec"]) > seconds(configuration["gateway"]["timeouts"]["drain"]),
                 "TimeoutStopSec is not above timeouts.drain")
