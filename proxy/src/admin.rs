@@ -1,5 +1,6 @@
 //! What operators ask: `/livez`, `/readyz`, `/metrics`, `/services`.
 
+mod door;
 mod services;
 
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Admin {
     pub status: watch::Receiver<Status>,
     /// How the process is.
     pub lifecycle: Arc<Lifecycle>,
+    /// Names by which it may be reached, in small letters.
+    pub hosts: Vec<String>,
     /// What `/services` shows beside the directory.
     pub setting: Setting,
     /// What is counted.
@@ -92,7 +95,11 @@ fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Ve
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        match session.req_header().uri.path() {
+        let request = session.req_header();
+        if let Err((status, text)) = door::admit(request, &self.hosts) {
+            return answer(status, "text/plain", format!("{text}\n").into());
+        }
+        match request.uri.path() {
             "/livez" => answer(200, "text/plain", b"ok\n".to_vec()),
             "/readyz" => self.readiness(),
             "/metrics" => self.metrics(),
@@ -118,7 +125,18 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let output = Output::new(Form::Json, false);
         let setting = Setting { guard: Guard::default() };
-        (Admin { directory, status, lifecycle: Arc::default(), setting, metrics, output }, writer)
+        (
+            Admin {
+                directory,
+                status,
+                lifecycle: Arc::default(),
+                hosts: Vec::new(),
+                setting,
+                metrics,
+                output,
+            },
+            writer,
+        )
     }
 
     fn instance() -> Instance {

@@ -174,9 +174,17 @@ fn build(
         saver: discovery.saver(),
         output: output.clone(),
     };
+    let hosts = config.admin_hosts.clone();
     let facts = Arc::new(Facts::new(&config, &arguments.conf, directory.clone()));
-    let admin =
-        Admin { directory, status, lifecycle, setting, metrics: metrics.clone(), output: output.clone() };
+    let admin = Admin {
+        directory,
+        status,
+        lifecycle,
+        hosts,
+        setting,
+        metrics: metrics.clone(),
+        output: output.clone(),
+    };
 
     let mut server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
     let bootstrap = server.bootstrap_as_a_service();

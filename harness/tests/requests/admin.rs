@@ -3,10 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use etcd_client::PutOptions;
-use harness::{backend::Backend, etcd::key, load::Load, wait::eventually};
+use harness::{
+    backend::Backend,
+    etcd::key,
+    http::{self, Request},
+    load::Load,
+    stack::GatewayOptions,
+    wait::eventually,
+};
 
-use super::Fixture;
+use super::{Fixture, malformed::PATIENCE};
 
 #[tokio::test]
 async fn livez_and_readyz_answer_for_a_synced_gateway() -> Result<()> {
@@ -85,4 +93,28 @@ async fn metrics_show_the_build_and_what_the_process_takes() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn a_web_page_whose_name_leads_here_reads_nothing() -> Result<()> {
+    let options = GatewayOptions::default().set("gateway/admin_hosts", vec!["gateway.internal"]);
+    let fixture = Fixture::start(options).await?;
+    let admin = fixture.gateway.admin_address();
+    let get = async |path: &str, name: &str, value: &str| {
+        http::send(admin, Request::get(path).header(name, value).body(Bytes::new())?).await
+    };
+    for path in ["/livez", "/readyz", "/metrics", "/services", "/nothing-here"] {
+        let refused = get(path, "host", "evil.example:9090").await?;
+        assert_eq!(refused.status, 421, "{path}");
+        assert!(refused.text().contains("gateway.admin_hosts"), "{}", refused.text());
+        for (name, value) in [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")] {
+            assert_eq!(get(path, name, value).await?.status, 403, "{path} with {name}");
+        }
+    }
+    for host in ["gateway.internal:9090", "localhost", "10.1.2.3:9090", "[::1]:9090"] {
+        assert_eq!(get("/services", "host", host).await?.status, 200, "{host}");
+    }
+    let old = http::raw(admin, b"GET /livez HTTP/1.0\r\n\r\n", PATIENCE).await?;
+    assert_eq!(old.status(), Some(200), "{}", old.text());
+    Ok(())
 }

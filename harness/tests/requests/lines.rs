@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use harness::{
     backend::{Backend, Reply},
     etcd::key,
@@ -72,4 +72,50 @@ async fn nobody_can_forge_a_line_of_a_log_for_people() -> Result<()> {
 #[tokio::test]
 async fn nobody_can_forge_a_line_of_a_log_in_json() -> Result<()> {
     nothing_acts("json").await
+}
+
+/// A path of 30 KB, of characters that are escaped in part, and what Pingora and the registry say of as much.
+async fn nothing_is_long(log: &str) -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default().set("gateway/log", log)).await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    let long = "/\u{e9}x\u{202e}".repeat(4_000);
+    fixture.etcd.put(&key("goods", &long), "10.0.0.1:80").await?;
+    fixture.etcd.put(&key("goods", "value"), format!("{{\"address\":\"{long}\"}}")).await?;
+    fixture.register("goods", &[&backend]).await?;
+    let process = fixture.gateway.process();
+    // The last one's line comes last.
+    for begin in ["GET /goods", "G\u{e9}T /goods", "GET /goods/../..", "GET /nowhere"] {
+        let mut stream = TcpStream::connect(fixture.gateway.address()).await?;
+        stream.write_all(format!("{begin}{long} HTTP/1.1\r\nHost: {long}\r\n\r\n").as_bytes()).await?;
+        stream.shutdown().await?;
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await?;
+    }
+    let status = if log == "json" { "\"status\":404" } else { "\" 404 " };
+    let line = process.wait_for_line(|line| line.contains(status), PATIENCE).await?;
+    assert!(line.contains("trace_id") && line.contains("127.0.0.1") && line.contains('\u{2026}'), "{line}");
+    assert!(line.contains("/nowhere/\u{e9}x\\u"), "{line}");
+    let number =
+        |line: &str| line.rsplit_once("cut\":").or(line.rsplit_once("cut=")).map(|(_, n)| n.to_owned());
+    let missing = number(&line).with_context(|| format!("not told: {line}"))?;
+    let missing: usize = missing.trim_end_matches('}').parse()?;
+    assert!(missing > 30_000, "{line}");
+    let lines = process.lines();
+    assert!(lines.iter().filter(|line| number(line).is_some()).count() >= 4, "{lines:?}");
+    for line in lines {
+        assert!(line.len() <= 2_600, "{} bytes: {line}", line.len());
+        if log == "json" {
+            serde_json::from_str::<serde_json::Value>(&line)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_can_make_a_line_of_a_log_for_people_long() -> Result<()> {
+    nothing_is_long("text").await
+}
+
+#[tokio::test]
+async fn nobody_can_make_a_line_of_a_log_in_json_long() -> Result<()> {
+    nothing_is_long("json").await
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod answers;
+mod descriptors;
 mod forged;
 mod headers;
 mod lines;

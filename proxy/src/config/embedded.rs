@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use embedded_registry::Settings;
 
 use super::address::Taken;
+use super::host;
 use super::reader::Section;
 
 /// etcd's port, for this machine alone: the registry has no users.
@@ -64,7 +65,7 @@ pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Embedd
     ] {
         section.set(key, slot, |value| value.number(range));
     }
-    section.set("hosts", &mut settings.hosts, |value| value.list(|item| item.parse(host)));
+    section.set("hosts", &mut settings.hosts, |value| value.list(|item| item.parse(host::parse)));
     section.close(None);
     let embedded = Embedded { listen: listen?, settings };
     if !embedded.is_local() {
@@ -97,16 +98,4 @@ fn listen(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
         return None;
     }
     Some(LISTEN)
-}
-
-/// A name, as it stands in a URL: no port, no pattern.
-fn host(text: &str) -> Result<String, &'static str> {
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    if text.split('.').all(is_label) {
-        Ok(text.to_owned())
-    } else {
-        Err("is no host name such as registry.internal: no port, no URL, no pattern")
-    }
 }

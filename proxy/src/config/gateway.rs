@@ -10,6 +10,7 @@ use http::HeaderName;
 use super::address::Taken;
 use super::connection::{self, Registry};
 use super::embedded::Embedded;
+use super::host;
 use super::reader::{Section, Value};
 use super::route::{self, Route};
 use super::service::{self, Services};
@@ -34,6 +35,8 @@ pub struct Gateway {
     pub listen: Vec<SocketAddr>,
     /// Where operators are served; `None` if turned off.
     pub admin: Option<SocketAddr>,
+    /// Names by which they may reach it, in small letters; addresses and `localhost` always do.
+    pub admin_hosts: Vec<String>,
     /// Where services register.
     pub registry: Registry,
     /// Which service answers what: at least one, no path twice.
@@ -73,6 +76,7 @@ pub(super) fn read(
         listen(&value, &mut taken)
     });
     let admin = admin(section, &mut taken);
+    let admin_hosts = admin_hosts(section, admin);
     let registry =
         section.required_section("registry", r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#);
     let registry = connection::read(registry, &mut taken, snapshot);
@@ -84,7 +88,18 @@ pub(super) fn read(
     let max_requests = max_requests(section);
     let (trace_header, log) = (trace_header(section), log(section));
     let (listen, registry, routes) = (listen?, registry?, routes?);
-    Some(Gateway { listen, admin, registry, routes, services, max_requests, trace_header, log, timeouts })
+    Some(Gateway {
+        listen,
+        admin,
+        admin_hosts,
+        registry,
+        routes,
+        services,
+        max_requests,
+        trace_header,
+        log,
+        timeouts,
+    })
 }
 
 fn listen(list: &Value<'_>, taken: &mut Taken) -> Option<Vec<SocketAddr>> {
@@ -113,6 +128,15 @@ fn admin(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
         _ => value.parse(|text| taken.claim(text, &value.place().key)).map(Some),
     });
     admin
+}
+
+fn admin_hosts(section: &mut Section<'_>, admin: Option<SocketAddr>) -> Vec<String> {
+    let mut hosts: Vec<String> = Vec::new();
+    section.set("admin_hosts", &mut hosts, |value| value.list(|item| item.parse(host::parse)));
+    if admin.is_none() && !hosts.is_empty() {
+        section.reject("admin_hosts", "means nothing while admin is off");
+    }
+    hosts.iter().map(|host| host.to_ascii_lowercase()).collect()
 }
 
 fn max_requests(section: &mut Section<'_>) -> NonZeroU32 {

@@ -14,6 +14,7 @@ mod embedded;
 mod environment;
 mod error;
 mod gateway;
+mod host;
 mod machine;
 pub mod ours;
 mod pattern;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cause::Cause;
+use super::connection::Connection;
 use super::route::Route;
 use crate::directory::{Endpoint, Entry};
 use crate::health::limits::Permit;
@@ -18,6 +19,8 @@ const LONG_ENOUGH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub endpoint: Arc<Endpoint>,
+    /// The connection that it opens, if no other is free.
+    pub connection: Connection,
     /// Whether there is a connection.
     pub connected: bool,
     /// Whether that connection had served before.
@@ -65,6 +68,7 @@ impl Attempt {
 
     fn on(endpoint: Arc<Endpoint>, route: Arc<Route>, permit: Permit, now: Instant) -> Self {
         Self {
+            connection: Connection::new(endpoint.clone()),
             endpoint,
             connected: false,
             reused: false,
@@ -85,8 +89,11 @@ impl Attempt {
     /// There is a connection, on which the request waits from now on.
     pub fn connected(&mut self, reused: bool, connection: RawFd, request: waiting::Request) {
         (self.connected, self.reused) = (true, reused);
+        if !reused {
+            self.connection.opened(connection);
+        }
         self.upload = request.since.is_none();
-        self.place = self.route.health.wait(&self.endpoint, connection, request);
+        self.place = Some(self.route.health.wait(&self.endpoint, connection, request));
     }
 
     /// The request was sent whole. An upload waits otherwise from now on.

@@ -7,6 +7,7 @@ mod access_log;
 mod attempt;
 mod cause;
 mod choose;
+mod connection;
 mod cork;
 mod failure;
 mod forged;
@@ -35,12 +36,13 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
 use crate::config::{self, RouteTimeouts, Timeouts};
-use crate::directory::{Directory, Endpoint};
+use crate::directory::Directory;
 use crate::health::service::Services;
 use crate::health::waiting;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
+use attempt::Attempt;
 use cause::Cause;
 use choose::Nobody;
 use cork::Cork;
@@ -183,15 +185,16 @@ impl Gateway {
     /// is how long that may be silent. (Until then, who waits for the first byte is broken off in time.)
     fn peer(
         &self,
-        endpoint: &Endpoint,
+        attempt: &Attempt,
         timeouts: &RouteTimeouts,
         left: Option<Duration>,
         tunnel: Option<Duration>,
     ) -> Box<HttpPeer> {
         // Pingora's timers tick every 10 ms, and take none for "at once".
         let clamp = |time: Duration| left.map_or(time, |left| time.min(left).max(TICK));
-        let mut peer = Box::new(HttpPeer::new(endpoint.address, false, String::new()));
-        peer.group_key = endpoint.id;
+        let mut peer = Box::new(HttpPeer::new(attempt.endpoint.address, false, String::new()));
+        peer.group_key = attempt.endpoint.id;
+        peer.options.tracer = Some(attempt.connection.tracer());
         let write = self.timeouts.write;
         let (read, write) = match tunnel {
             Some(silence) => (silence, write),
@@ -315,7 +318,7 @@ impl ProxyHttp for Gateway {
         };
         let tunnel = head::asks_for_tunnel(session.req_header()).then_some(self.timeouts.tunnel);
         let is_distrustful = request.last_cause() == Some(Cause::Closed);
-        let peer = request.begin_attempt().map(|endpoint| self.peer(endpoint, &timeouts, left, tunnel));
+        let peer = request.begin_attempt().map(|attempt| self.peer(attempt, &timeouts, left, tunnel));
         match peer {
             Some(peer) if is_distrustful => Ok(on_new_connection(peer)),
             Some(peer) => Ok(peer),

@@ -113,12 +113,12 @@ impl Request {
     }
 
     /// Begins the next attempt. None: there is none.
-    pub(super) fn begin_attempt(&mut self) -> Option<&Endpoint> {
+    pub(super) fn begin_attempt(&mut self) -> Option<&Attempt> {
         if !std::mem::take(&mut self.is_next) {
             return None;
         }
         self.attempts = self.attempts.saturating_add(1);
-        self.attempt.as_ref().map(|attempt| &*attempt.endpoint)
+        self.attempt.as_ref()
     }
 
     /// The current attempt failed; unless the client was to blame, its endpoint is not chosen again for

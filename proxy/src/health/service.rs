@@ -101,18 +101,18 @@ impl Service {
         self.tell(endpoint, verdict);
     }
 
-    /// A request waits for the first byte of its answer. None: unwatched, for want of descriptors.
+    /// A request waits for the first byte of its answer.
     pub fn wait(
         self: &Arc<Self>,
         endpoint: &Arc<Endpoint>,
         connection: RawFd,
         request: waiting::Request,
-    ) -> Option<Place> {
-        let (place, is_first) = endpoint.traffic.waiting.enter(connection, request)?;
+    ) -> Place {
+        let (place, is_first) = endpoint.traffic.waiting.enter(connection, request);
         if is_first {
             self.watch.add(self.clone(), endpoint.clone());
         }
-        Some(place)
+        place
     }
 
     /// Looks at the requests that wait at an endpoint, and unless its whole service is silent, whether it has

@@ -1,21 +1,20 @@
 //! The requests that wait at an endpoint for the first byte of their answers, and how they are broken off.
 //!
-//! Pingora cannot be told to give an attempt up. So each waiting request keeps a second descriptor of its
-//! connection: what is shut down through it looks to Pingora as if the endpoint had closed. The second
-//! descriptor lives only as long as the request waits: a connection that is back in the pool, or closed,
-//! has none.
+//! Pingora cannot be told to give an attempt up. So the connection on which a request waits is shut down, which
+//! looks to Pingora as if the endpoint had closed it.
 //!
-//! The connection's own descriptor would not do, for all that a place is left before the connection goes back
-//! to the pool. When an exchange fails or is cancelled, Pingora closes the connection first and tells us then
-//! (`HttpProxy::proxy_to_upstream` drops the session before it calls `error_while_proxy`): in between, the
-//! number may be another connection's already, and that one would be shut down.
+//! A place is left before the connection goes back to the pool. But when an exchange fails or is cancelled,
+//! Pingora closes the connection first and tells us then (`HttpProxy::proxy_to_upstream` drops the session before
+//! it calls `error_while_proxy`): in between, its descriptor may be another connection's already. So whoever
+//! closes a connection says so before ([`Waiting::closing`]), and the list's lock is held while one is shut down:
+//! what is shut down is open, and what it was. (A second descriptor of the connection would do as well. It costs
+//! two calls of the system a request, and there is none when the process has as many as it may.)
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use filedescriptor::FileDescriptor;
 use nix::sys::socket::{Shutdown, shutdown};
 use slab::Slab;
 
@@ -42,15 +41,18 @@ struct Wait {
     /// Whether its endpoint was found stalled while it waited: it is not counted again.
     counted: bool,
     broken: Option<Broken>,
-    connection: FileDescriptor,
+    /// None: it is closed, and the request will hear of it.
+    connection: Option<RawFd>,
 }
 
 impl Wait {
     fn break_off(&mut self, why: Broken) {
-        if self.broken.is_none() {
+        if self.broken.is_none()
+            && let Some(connection) = self.connection
+        {
             self.broken = Some(why);
             // It fails only where the other side was first.
-            let _ = shutdown(self.connection.as_raw_fd(), Shutdown::Both);
+            let _ = shutdown(connection, Shutdown::Both);
         }
     }
 }
@@ -93,15 +95,25 @@ impl Waiting {
         Self { origin, last_byte: AtomicU64::new(0), list: Mutex::default() }
     }
 
-    /// A request waits from now on, on this connection. None: the process lacks descriptors, and it waits
-    /// unwatched. The other: whether the watch is to be told.
-    pub fn enter(&self, connection: RawFd, request: Request) -> Option<(Place, bool)> {
-        let connection = FileDescriptor::dup(&connection).ok()?;
+    /// A request waits from now on, on this connection, whose end is told by [`Waiting::closing`]. Whether the
+    /// watch is to be told.
+    pub fn enter(&self, connection: RawFd, request: Request) -> (Place, bool) {
         let Request { since, patience, repeatable } = request;
-        let wait = Wait { since, patience, repeatable, counted: false, broken: None, connection };
+        let wait =
+            Wait { since, patience, repeatable, counted: false, broken: None, connection: Some(connection) };
         let mut list = self.list();
         let place = Place(list.waits.insert(wait));
-        Some((place, !std::mem::replace(&mut list.watched, true)))
+        (place, !std::mem::replace(&mut list.watched, true))
+    }
+
+    /// This connection is about to be closed. At most one request waits on it; most often none does, as an answer
+    /// has come.
+    pub fn closing(&self, connection: RawFd) {
+        let mut list = self.list();
+        let wait = list.waits.iter_mut().find(|(_, wait)| wait.connection == Some(connection));
+        if let Some((_, wait)) = wait {
+            wait.connection = None;
+        }
     }
 
     /// What was being sent waits as this request from now on.
@@ -114,9 +126,7 @@ impl Waiting {
 
     /// A request waits no more. Says why, if it was broken off.
     pub fn leave(&self, place: Place) -> Option<Broken> {
-        let wait = self.list().waits.try_remove(place.0);
-        // Its descriptor is closed here, without the lock.
-        wait?.broken
+        self.list().waits.try_remove(place.0)?.broken
     }
 
     /// A byte came from the endpoint.
@@ -181,6 +191,7 @@ mod tests {
     use super::*;
     use std::cell::Cell;
     use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -202,7 +213,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
         let enter = |(n, (ours, _)): (usize, &(UnixStream, UnixStream))| {
-            waiting.enter(ours.as_raw_fd(), request(now, n > 0)).unwrap().0
+            waiting.enter(ours.as_raw_fd(), request(now, n > 0)).0
         };
         let places: Vec<_> = pairs.iter().enumerate().map(enter).collect();
         assert!(!look(&waiting, now + SECOND / 2));
@@ -221,14 +232,29 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let (place, is_first) = waiting.enter(ours.as_raw_fd(), request(now, true)).unwrap();
+        let (place, is_first) = waiting.enter(ours.as_raw_fd(), request(now, true));
         assert!(is_first);
         assert_eq!(waiting.leave(place), None);
         look(&waiting, now + 100 * SECOND);
         theirs.write_all(b"x").unwrap();
         let mut byte = [0];
         assert_eq!((&ours).read(&mut byte).unwrap(), 1);
-        assert!(waiting.enter(ours.as_raw_fd(), request(now, true)).unwrap().1, "the watch is told again");
+        assert!(waiting.enter(ours.as_raw_fd(), request(now, true)).1, "the watch is told again");
+    }
+
+    #[test]
+    fn a_connection_that_is_about_to_be_closed_is_not_shut_down_and_its_request_not_broken_off() {
+        let now = Instant::now();
+        let waiting = Waiting::new(now);
+        let pairs = [(); 2].map(|()| UnixStream::pair().unwrap());
+        let [closed, open] = &pairs;
+        let places = [closed, open].map(|(ours, _)| waiting.enter(ours.as_raw_fd(), request(now, true)).0);
+        waiting.closing(closed.0.as_raw_fd());
+        look(&waiting, now + 100 * SECOND);
+        assert_eq!(places.map(|place| waiting.leave(place)), [None, Some(Broken::FirstByte)]);
+        (&closed.1).write_all(b"x").unwrap();
+        let mut byte = [0];
+        assert_eq!((&closed.0).read(&mut byte).unwrap(), 1, "whose number it is now");
     }
 
     #[test]
@@ -237,7 +263,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let upload = Request { since: None, ..request(now, true) };
-        let (place, _) = waiting.enter(ours.as_raw_fd(), upload).unwrap();
+        let (place, _) = waiting.enter(ours.as_raw_fd(), upload);
         look(&waiting, now + 100 * SECOND);
         waiting.sent(&place, request(now + 100 * SECOND, true));
         look(&waiting, now + 129 * SECOND);
@@ -249,7 +275,7 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let (place, _) = waiting.enter(ours.as_raw_fd(), request(now, false)).unwrap();
+        let (place, _) = waiting.enter(ours.as_raw_fd(), request(now, false));
         look(&waiting, now + 30 * SECOND);
         assert_eq!(waiting.leave(place), Some(Broken::FirstByte));
     }

@@ -76,3 +76,17 @@ fn header_log_and_the_limit_of_requests_state_what_they_take() {
         assert_problem(&with_gateway(line), &format!("9: gateway.{expected}"));
     }
 }
+
+#[test]
+fn the_admin_port_may_have_names() {
+    let hosts = valid(&with_gateway("admin_hosts: [gateway, Gateway-1.Internal]")).gateway.admin_hosts;
+    assert_eq!(hosts, ["gateway", "gateway-1.internal"]);
+    assert_problem(
+        &with_gateway("admin_hosts: [gateway, \"gateway:9090\"]"),
+        "9: gateway.admin_hosts[1]: \"gateway:9090\" is no host name such as registry.internal: no port, no URL, no pattern",
+    );
+    assert_problem(
+        &with_gateway("admin: off\n  admin_hosts: [gateway]"),
+        "10: gateway.admin_hosts: means nothing while admin is off",
+    );
+}

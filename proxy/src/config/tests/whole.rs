@@ -13,6 +13,7 @@ fn what_is_left_out_has_its_default() {
     assert!(remarks.is_empty(), "{remarks:?}");
     assert_eq!(gateway.listen, ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]);
     assert_eq!(gateway.admin, Some("127.0.0.1:9090".parse().unwrap()));
+    assert!(gateway.admin_hosts.is_empty());
     assert_eq!(gateway.registry.connection, registry::connect::Connection::to(["http://127.0.0.1:2379"]));
     assert_eq!(gateway.registry.watch, registry::watch::Settings::default());
     assert_eq!(gateway.registry.watch.prefix.as_str(), "/service_registry_discovery");
@@ -234,7 +235,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_gateway("\"a\\nb\": 1"),
-            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, registry, timeouts, routes, defaults, services, max_requests, trace_header, log",
+            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, admin_hosts, registry, timeouts, routes, defaults, services, max_requests, trace_header, log",
         ),
         (
             with("service: goods", "service: goods\n      weight: 3"),

@@ -58,7 +58,7 @@ impl Bench {
             let (ours, theirs) = UnixStream::pair().expect("there are descriptors");
             let since = Some(self.start + millis * MS);
             let request = waiting::Request { since, patience: 30 * SECOND, repeatable: true };
-            let place = self.service.wait(&endpoint, ours.as_raw_fd(), request).expect("likewise");
+            let place = self.service.wait(&endpoint, ours.as_raw_fd(), request);
             let permit = endpoint.traffic.in_flight.try_acquire(None).expect("there is no limit");
             self.waiting.push((number, place, permit, [ours, theirs]));
         }

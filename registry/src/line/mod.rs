@@ -1,9 +1,12 @@
-//! A line of a log, fit to be read: what others wrote in it can neither end it nor act on whoever looks.
+//! A line of a log, fit to be read: what others wrote in it can neither end it nor act on whoever looks, nor make it
+//! longer than 2.5 KiB.
 //!
 //! Keys, values and error texts come from anybody who may write to the registry or send a request. A line feed
 //! among them would begin a line that nobody logged, an escape sequence would act on the terminal, and a
 //! bidirectional control would show the line in another order than it has. So a program passes each line
 //! through [`printable`] when it writes it, whatever it was made from: no field can be forgotten then.
+
+mod cut;
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -35,8 +38,14 @@ impl Form {
 
 /// The line, which comes without its line feed, with everything escaped that would act instead of being shown:
 /// control characters, line and paragraph separators, and the controls of bidirectional text. What is no UTF-8
-/// becomes U+FFFD.
+/// becomes U+FFFD. A line that is longer than 2.5 KiB then is cut, and has a field `cut` with the number of bytes
+/// that are missing.
 pub fn printable(line: &[u8], form: Form) -> Cow<'_, [u8]> {
+    let shown = escaped(line, form);
+    if shown.len() > cut::LONGEST { Cow::Owned(cut::cut(&shown, form)) } else { shown }
+}
+
+fn escaped(line: &[u8], form: Form) -> Cow<'_, [u8]> {
     if is_plain(line) {
         return Cow::Borrowed(line);
     }
@@ -111,6 +120,15 @@ mod tests {
     #[test]
     fn what_needs_no_escape_is_not_copied() {
         assert!(matches!(printable(b"GET \"/goods\" 200", Form::Text), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_line_is_cut_when_it_is_longer_than_two_and_a_half_kibibytes_as_it_is_shown() {
+        let line = |controls: usize| format!("{{\"path\":\"{}\"}}", "\u{7f}".repeat(controls));
+        let shown = |controls| shown(&line(controls), Form::Json);
+        assert!(!shown(424).contains("cut"), "2,555 bytes");
+        let cut = shown(426);
+        assert!(cut.len() < 2_100 && cut.contains("\\u007f\u{2026}\",\"cut\":"), "{cut}");
     }
 
     proptest! {

@@ -1,0 +1,64 @@
+//! A gateway that has as many descriptors open as it may.
+
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use harness::{
+    backend::{Backend, Reply},
+    process::Process,
+    stack::GatewayOptions,
+    wait::eventually,
+};
+use serde_json::Value;
+
+use super::{Fixture, assert_own_answer, malformed::PATIENCE};
+
+/// The descriptors that the process has open, once it no longer opens or closes any.
+async fn descriptors(process: &Process) -> Result<BTreeSet<usize>> {
+    let directory = format!("/proc/{}/fd", process.pid());
+    let list = || -> Result<BTreeSet<usize>> {
+        let entries = fs::read_dir(&directory).with_context(|| format!("reading {directory}"))?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().parse()?)).collect()
+    };
+    let mut before = list()?;
+    eventually("its descriptors stay the same", PATIENCE, async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = list()?;
+        let same = std::mem::replace(&mut before, now.clone()) == now;
+        ensure!(same, "it has {now:?} now");
+        Ok(now)
+    })
+    .await
+}
+
+/// Leaves the process so many descriptors that it may still open.
+async fn leave(process: &Process, free: usize) -> Result<()> {
+    let open = descriptors(process).await?;
+    // The lowest numbers are taken first, so this many are left below it.
+    let limit = (0..).filter(|number| !open.contains(number)).nth(free).context("no number")?;
+    let status = Command::new("prlimit")
+        .args([format!("--pid={}", process.pid()), format!("--nofile={limit}:{limit}")])
+        .status()
+        .context("running prlimit")?;
+    ensure!(status.success(), "prlimit says {status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_takes_the_last_descriptors_still_waits_no_longer_than_first_byte() -> Result<()> {
+    let options = GatewayOptions::default()
+        .set("gateway/timeouts/first_byte", "500ms")
+        .set("gateway/timeouts/idle", "1m");
+    let fixture = Fixture::start(options).await?;
+    let silent = Backend::start("a", Reply::Hang).await?;
+    fixture.register("goods", &[&silent]).await?;
+    let process = fixture.gateway.process();
+    // One for the client's connection, one for the endpoint's.
+    leave(process, 2).await?;
+    assert_own_answer(&fixture.gateway.get("/goods").await?, 504)?;
+    assert_eq!(silent.count(), 1, "it was sent");
+    let line = process.wait_for_line(|line| line.contains("\"status\":504"), PATIENCE).await?;
+    let line: Value = serde_json::from_str(&line)?;
+    assert_eq!(line["failed"][0]["reason"], "first_byte", "{line}");
+    Ok(())
+}
