@@ -100,7 +100,7 @@ async fn nothing_is_long(log: &str) -> Result<()> {
     let missing: usize = missing.trim_end_matches('}').parse()?;
     assert!(missing > 30_000, "{line}");
     let lines = process.lines();
-    assert!(lines.iter().filter(|line| number(line).is_some()).count() >= 4, "{lines:?}");
+    assert!(lines.iter().filter(|line| number(line).is_some()).count() >= 3, "{lines:?}");
     for line in lines {
         assert!(line.len() <= 2_600, "{} bytes: {line}", line.len());
         if log == "json" {
