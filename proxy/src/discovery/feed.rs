@@ -209,7 +209,7 @@ impl<R: FnOnce()> Feed<R> {
 
     /// The registry is late, or starts empty: what it once held will do until it answers.
     fn open(&mut self, snapshot: Snapshot) {
-        let Snapshot { revision, instances } = snapshot;
+        let Snapshot { revision, instances, .. } = snapshot;
         let mut endpoints = self.writer.stage_stale(instances, revision);
         endpoints.retain(|endpoint| self.writer.is_routed(&endpoint.service));
         endpoints.iter().for_each(|endpoint| self.probes.start(endpoint));

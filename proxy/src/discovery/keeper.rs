@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{timeout, timeout_at};
 
-use super::snapshot::{File, LoadError, Snapshot, StoreError};
+use super::snapshot::{File, LoadError, Refused, Snapshot, StoreError, Stored};
 use super::{joined, now, sleep_until};
-use crate::directory::Directory;
+use crate::directory::{Directory, Entry};
 use crate::metrics::Metrics;
 
 /// How long the registry has for its first list before the snapshot is read.
@@ -132,6 +132,9 @@ impl Loader {
                 return None;
             }
         };
+        if let Some(Refused { count, first }) = &snapshot.refused {
+            tracing::warn!(count, %first, "skipped lines of the snapshot that are no instances to this gateway");
+        }
         let found = snapshot.instances.len();
         snapshot.instances.retain(|i| self.networks.refusal(i.record.address.ip()).is_none());
         let refused = found - snapshot.instances.len();
@@ -196,7 +199,7 @@ pub(super) struct Storer {
     changed: bool,
     not_before: Option<Instant>,
     /// Since when it is being written.
-    storing: Option<(Instant, JoinHandle<Result<(), StoreError>>)>,
+    storing: Option<(Instant, JoinHandle<Result<Stored, StoreError>>)>,
     /// The process is about to end.
     save: Option<Save>,
     complained: Option<Instant>,
@@ -248,7 +251,7 @@ impl Storer {
         }
         self.changed = rest.is_some();
         let (file, directory) = (file.clone(), self.directory.clone());
-        self.storing = Some((now, spawn_blocking(move || file.store(&picture(&directory)))));
+        self.storing = Some((now, spawn_blocking(move || store(&file, &directory))));
         None
     }
 
@@ -264,8 +267,14 @@ impl Storer {
         self.storing = None;
         self.not_before = Some(now + STORE_INTERVAL.max(took * STORE_SHARE));
         match stored {
-            Some(Ok(())) => {
+            Some(Ok(Stored { left_out })) => {
                 self.metrics.snapshot_stored(SystemTime::now());
+                if left_out > 0 && self.may_complain(now) {
+                    tracing::warn!(
+                        left_out,
+                        "the snapshot is full: it lacks instances, of services without a route first"
+                    );
+                }
                 // At the end what has changed meanwhile is written at once. After a failure it is not: a disk
                 // that is full would be asked without a pause.
                 self.not_before = self.not_before.filter(|_| self.save.is_none());
@@ -282,20 +291,30 @@ impl Storer {
             return;
         }
         self.metrics.snapshot_failed();
-        if self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_INTERVAL) {
-            self.complained = Some(now);
+        if self.may_complain(now) {
             tracing::warn!(%error, "the snapshot was not written: trying again, the former one stays");
         }
     }
+
+    fn may_complain(&mut self, now: Instant) -> bool {
+        let may = self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_INTERVAL);
+        if may {
+            self.complained = Some(now);
+        }
+        may
+    }
 }
 
-/// What readers see, of which the endpoints in doubt are a part.
-fn picture(directory: &Directory) -> Snapshot {
+/// Writes what readers see, of which the endpoints in doubt are a part. First the services that routes lead to: if
+/// there is no room for all, these are what a start needs.
+fn store(file: &File, directory: &Directory) -> Result<Stored, StoreError> {
     let revision = directory.revision();
     let services = directory.services();
-    let endpoints: Vec<_> = services.values().map(|service| service.endpoints()).collect();
+    let (routed, others): (Vec<_>, Vec<_>) = services.values().partition(|service| service.is_routed());
+    let endpoints: Vec<_> =
+        routed.into_iter().chain(others).map(|service| Arc::clone(&service.endpoints())).collect();
     let entries = endpoints.iter().flat_map(|endpoints| endpoints.entries());
-    Snapshot { revision, instances: entries.map(|entry| entry.to_instance()).collect() }
+    file.store(revision, entries.map(Entry::to_instance))
 }
 
 #[cfg(test)]

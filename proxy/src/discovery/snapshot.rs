@@ -5,10 +5,17 @@
 //! Text, one instance per line; a value is what [`Record::encode`] writes into the registry.
 //!
 //! ```text
-//! leaseway-snapshot version=1 crc32=e284930d revision=812 instances=2
+//! leaseway-snapshot version=1 crc32=4490c103 revision=812 instances=0000000002
 //! {"service":"goods","id":"goods-1","value":"10.0.0.5:80","lease":7587,"revision":811}
 //! {"service":"goods","id":"goods-2","value":"10.0.0.6:80","lease":7588,"revision":812}
 //! ```
+//!
+//! The services that routes lead to come first: if the file would be larger than what is read, it is theirs that
+//! are in it. The instances are written as they are looked up, so their number and the checksum are known at the
+//! end; their place in the first line has a fixed width. (Any number of digits is read.)
+//!
+//! A line that the contract does not take is skipped when the file is read, once the checksum says that it is what
+//! was written: a gateway with a stricter contract must not lose all that the former one knew.
 //!
 //! Whatever the version, the first line starts with the name and `version=`. The checksum is that of all
 //! bytes after it, the rest of the first line included: CRC-32 as in RFC 1952, eight digits. It is there
@@ -19,7 +26,7 @@
 //!
 //! # Writing it
 //!
-//! As rename(2) and fsync(2) ask for: the whole text goes into `{name}.tmp` beside the file and to the
+//! As rename(2) and fsync(2) ask for: the text goes into `{name}.tmp` beside the file and, once it is whole, to the
 //! disk, that is renamed to the file's name, and then the directory goes to the disk. A reader finds the
 //! former file or the new one, and so does a start after a power failure. A temporary file that a crash
 //! left behind is overwritten by the next one.
@@ -29,41 +36,27 @@
 //! locked leaves the file to the other ([`StoreError::Busy`]). Each of them puts a whole picture in place
 //! with one rename, and the last one stays. Both pictures are of the same registry, so that needs no more.
 
-use std::borrow::Cow;
+mod format;
+
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crc32fast::Hasher;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::geteuid;
-use registry::contract::{Instance, MAX_SEGMENT, MAX_VALUE, Record, RecordError, check_segment};
-use serde::{Deserialize, Serialize};
+use registry::contract::Instance;
 
-const NAME: &str = "leaseway-snapshot";
-const VERSION: u32 = 1;
+pub use format::{Fault, Refused, Snapshot, Stored};
+use format::{decode, encode};
 
 /// The largest file that is read or written, in bytes: more than two million instances.
 const MAX_SIZE: u64 = 256 << 20;
 
-/// The longest line, in bytes with its line feed. JSON doubles quotes and backslashes; control characters
-/// are in neither names nor values. 128 bytes hold the keys and the two numbers.
-const MAX_LINE: usize = 2 * (2 * MAX_SEGMENT + MAX_VALUE) + 128;
-
 /// The gateway's user alone: addresses and metadata are nobody else's business.
 const MODE: u32 = 0o600;
-
-/// The directory as the registry had it at a revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The revision that it shows.
-    pub revision: i64,
-    /// All instances of all services.
-    pub instances: Vec<Instance>,
-}
 
 /// Where the snapshot is kept. Its methods wait for the disk: call them where that blocks nobody.
 #[derive(Debug, Clone)]
@@ -112,61 +105,6 @@ pub enum LoadError {
     },
 }
 
-/// What is wrong with a snapshot's file. Each reads on after the file's name.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The file is larger than any that we write.
-    #[error("has {0} bytes, more than {MAX_SIZE}")]
-    TooLarge(u64),
-    /// A line is longer than any that we write.
-    #[error("has more than {MAX_LINE} bytes in line {0}")]
-    LineTooLong(usize),
-    /// The first line is none of ours.
-    #[error("is not a snapshot: its first line does not start as one")]
-    NotASnapshot,
-    /// Another version of Leaseway wrote it.
-    #[error("has the format's version {0}; this gateway reads version {VERSION}")]
-    Version(u32),
-    /// It ends within a line.
-    #[error("ends within line {0}")]
-    Cut(usize),
-    /// Lines are missing, or there are too many.
-    #[error("has {found} instances, and its first line says {expected}")]
-    Count {
-        /// What the first line says.
-        expected: usize,
-        /// How many there are.
-        found: usize,
-    },
-    /// Something in it was changed after it was written.
-    #[error("was damaged or edited: its checksum is {found:08x}, and its first line says {expected}")]
-    Checksum {
-        /// What the first line says.
-        expected: String,
-        /// That of the bytes that are there.
-        found: u32,
-    },
-    /// A line is no instance.
-    #[error("has no instance in line {line}: {reason}")]
-    Line {
-        /// The line's number, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: LineFault,
-    },
-}
-
-/// Why a line is no instance.
-#[derive(Debug, thiserror::Error)]
-pub enum LineFault {
-    /// It is not the JSON that we write.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
-    /// The contract does not take it.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-}
-
 /// Why the snapshot was not written. The former one is still there, if there was one.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -184,14 +122,6 @@ pub enum StoreError {
     /// Another process writes it at this moment.
     #[error("the snapshot {} is being written by another process, and was left to it", .0.display())]
     Busy(PathBuf),
-    /// It would be larger than what is read.
-    #[error("the snapshot {} would have {size} bytes, more than {MAX_SIZE}: it was not written", path.display())]
-    TooLarge {
-        /// The snapshot's file.
-        path: PathBuf,
-        /// The size that it would have, in bytes.
-        size: u64,
-    },
 }
 
 impl File {
@@ -218,21 +148,29 @@ impl File {
         }
     }
 
-    /// Replaces the snapshot.
+    /// Replaces the snapshot by the registry at this revision: as many of the instances as the file holds, from the
+    /// first on.
     ///
     /// # Errors
     /// When the file cannot be written, or another process writes it. The former one is still there.
-    pub fn store(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let bytes = encode(snapshot).map_err(failed("encode the snapshot", &self.path))?;
-        let size = bytes.len() as u64;
-        if size > MAX_SIZE {
-            return Err(StoreError::TooLarge { path: self.path.clone(), size });
-        }
+    pub fn store(
+        &self,
+        revision: i64,
+        instances: impl IntoIterator<Item = Instance>,
+    ) -> Result<Stored, StoreError> {
         let temporary = self.beside(".tmp");
         let file = self.open_alone(&temporary)?;
+        let written = write(&file, revision, instances)
+            .map_err(failed("write the snapshot's temporary file", &temporary))
+            .and_then(|stored| {
+                fs::rename(&temporary, &self.path)
+                    .map_err(failed("rename the temporary file to", &self.path))?;
+                Ok(stored)
+            });
         // A full disk is not left with a file that nobody reads.
-        self.put_in_place(&file, &temporary, &bytes).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-        self.save_directory()
+        let stored = written.inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+        self.save_directory()?;
+        Ok(stored)
     }
 
     fn set_aside(&self, fault: Fault) -> LoadError {
@@ -263,11 +201,6 @@ impl File {
         }
     }
 
-    fn put_in_place(&self, file: &fs::File, temporary: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        write(file, bytes).map_err(failed("write the snapshot's temporary file", temporary))?;
-        fs::rename(temporary, &self.path).map_err(failed("rename the temporary file to", &self.path))
-    }
-
     fn save_directory(&self) -> Result<(), StoreError> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         let saved = fs::File::open(directory).and_then(|directory| directory.sync_all());
@@ -296,12 +229,17 @@ fn is_at(file: &fs::File, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn write(mut file: &fs::File, bytes: &[u8]) -> io::Result<()> {
+fn write(
+    file: &fs::File,
+    revision: i64,
+    instances: impl IntoIterator<Item = Instance>,
+) -> io::Result<Stored> {
     // One that a crash left behind keeps its mode.
     file.set_permissions(Permissions::from_mode(MODE))?;
     file.set_len(0)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let stored = encode(BufWriter::new(file), revision, instances, MAX_SIZE)?;
+    file.sync_all()?;
+    Ok(stored)
 }
 
 /// Why a file gave no snapshot.
@@ -337,145 +275,6 @@ fn read(path: &Path) -> Result<Snapshot, ReadError> {
 /// to a group, and no other user can have done that.
 fn is_trusted(owner: u32, mode: u32, us: u32) -> bool {
     (owner == 0 || owner == us) && mode & 0o002 == 0
-}
-
-/// An instance as it stands in the file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line<'a> {
-    #[serde(borrow)]
-    service: Cow<'a, str>,
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    value: Cow<'a, str>,
-    lease: i64,
-    revision: i64,
-}
-
-fn encode(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
-    let mut lines = Vec::new();
-    for instance in &snapshot.instances {
-        encode_line(instance, &mut lines)?;
-    }
-    let count = snapshot.instances.len();
-    let counts = format!(" revision={} instances={count}\n", snapshot.revision);
-    let mut checksum = Hasher::new();
-    checksum.update(counts.as_bytes());
-    checksum.update(&lines);
-    let start = format!("{NAME} version={VERSION} crc32={:08x}", checksum.finalize());
-    Ok([start.as_bytes(), counts.as_bytes(), &lines].concat())
-}
-
-fn encode_line(instance: &Instance, lines: &mut Vec<u8>) -> io::Result<()> {
-    let line = Line {
-        service: Cow::Borrowed(&instance.service),
-        id: Cow::Borrowed(&instance.id),
-        value: Cow::Owned(instance.record.encode()),
-        lease: instance.lease,
-        revision: instance.revision,
-    };
-    serde_json::to_writer(&mut *lines, &line)?;
-    lines.push(b'\n');
-    Ok(())
-}
-
-fn decode(input: impl BufRead) -> Result<Snapshot, ReadError> {
-    let mut lines = Lines { input, line: Vec::new(), number: 0 };
-    let header = Header::decode(lines.next()?.unwrap_or_default())?;
-    let mut checksum = header.checksum;
-    let mut instances = Vec::new();
-    while let Some(line) = lines.next()? {
-        checksum.update(line);
-        let instance = decode_line(line);
-        instances.push(instance.map_err(|reason| Fault::Line { line: lines.number, reason })?);
-    }
-    if instances.len() != header.instances {
-        return Err(Fault::Count { expected: header.instances, found: instances.len() }.into());
-    }
-    let found = checksum.finalize();
-    // As text: no other way to write the same number is ours.
-    if format!("{found:08x}") != header.expected {
-        return Err(Fault::Checksum { expected: header.expected, found }.into());
-    }
-    Ok(Snapshot { revision: header.revision, instances })
-}
-
-fn decode_line(line: &[u8]) -> Result<Instance, LineFault> {
-    let line: Line<'_> = serde_json::from_slice(line)?;
-    check_segment(&line.service)?;
-    check_segment(&line.id)?;
-    Ok(Instance {
-        service: line.service.into(),
-        id: line.id.into(),
-        record: Record::decode(line.value.as_bytes())?,
-        lease: line.lease,
-        revision: line.revision,
-    })
-}
-
-/// The first line.
-struct Header {
-    /// The checksum that it states.
-    expected: String,
-    /// Of what follows that.
-    checksum: Hasher,
-    revision: i64,
-    instances: usize,
-}
-
-impl Header {
-    fn decode(line: &[u8]) -> Result<Self, Fault> {
-        let line = std::str::from_utf8(line).map_err(|_| Fault::NotASnapshot)?;
-        let (version, rest) = split_version(line).ok_or(Fault::NotASnapshot)?;
-        if version != VERSION {
-            return Err(Fault::Version(version));
-        }
-        Self::decode_rest(rest).ok_or(Fault::NotASnapshot)
-    }
-
-    fn decode_rest(rest: &str) -> Option<Self> {
-        let (expected, counts) = rest.strip_prefix("crc32=")?.split_at_checked(8)?;
-        let (revision, instances) = counts.strip_prefix(" revision=")?.split_once(" instances=")?;
-        let mut checksum = Hasher::new();
-        checksum.update(counts.as_bytes());
-        Some(Self {
-            expected: expected.to_owned(),
-            checksum,
-            revision: revision.parse().ok()?,
-            instances: instances.strip_suffix('\n')?.parse().ok()?,
-        })
-    }
-}
-
-fn split_version(line: &str) -> Option<(u32, &str)> {
-    let (version, rest) = line.strip_prefix(NAME)?.strip_prefix(" version=")?.split_once(' ')?;
-    Some((version.parse().ok()?, rest))
-}
-
-/// Lines of bounded length, each with the line feed that it must have.
-struct Lines<R> {
-    input: R,
-    line: Vec<u8>,
-    /// Of the line that was read last, from 1.
-    number: usize,
-}
-
-impl<R: BufRead> Lines<R> {
-    fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
-        self.line.clear();
-        self.number += 1;
-        let length = self.input.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut self.line)?;
-        if length == 0 {
-            Ok(None)
-        } else if self.line.ends_with(b"\n") {
-            Ok(Some(&self.line))
-        } else if length == MAX_LINE {
-            Err(Fault::LineTooLong(self.number).into())
-        } else {
-            Err(Fault::Cut(self.number).into())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl Fixture {
     fn new() -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let (status, _) = watch::channel(Status::default());
-        let (_, writer) = directory::new([]);
+        let (_, writer) = directory::new(["routed"]);
         Ok(Self { directory, status, metrics: Arc::new(Metrics::new()?), writer })
     }
 
@@ -40,7 +40,8 @@ impl Fixture {
     }
 
     fn keep(&self, instances: Vec<Instance>) -> Result<()> {
-        Ok(File::new(self.path()).store(&Snapshot { revision: 4, instances })?)
+        File::new(self.path()).store(4, instances)?;
+        Ok(())
     }
 
     fn kept(&self) -> Result<Option<Vec<String>>> {
@@ -185,6 +186,35 @@ async fn a_change_is_written_at_once_and_the_next_after_a_while() -> Result<()> 
     assert_eq!(storer.store(now(), None), None);
     storer.stored().await;
     assert_eq!(fixture.kept()?.context("not written")?, ["a", "b"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_routes_lead_to_is_written_first() -> Result<()> {
+    let mut fixture = Fixture::new()?;
+    let mut storer = fixture.storer();
+    let [first, routed, last] = [("a", "1"), ("routed", "2"), ("z", "3")]
+        .map(|(service, id)| Ok(Instance { service: service.into(), ..instance(id, "10.0.0.1:80")? }));
+    let instances: Result<_> = [first, routed, last].into_iter().collect();
+    fixture.show(Update::Reset { instances: instances?, revision: 4 });
+    storer.changed();
+    storer.store(now(), None);
+    storer.stored().await;
+    assert_eq!(fixture.kept()?.context("not written")?, ["2", "1", "3"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_are_no_instances_cost_the_others_nothing() -> Result<()> {
+    let fixture = Fixture::new()?;
+    let good = r#"{"service":"goods","id":"a","value":"10.0.0.1:80","lease":1,"revision":1}"#;
+    let bad = good.replace("10.0.0.1", "0.0.0.0");
+    let rest = format!(" revision=4 instances=2\n{bad}\n{good}\n");
+    let text = format!("leaseway-snapshot version=1 crc32={:08x}{rest}", crc32fast::hash(rest.as_bytes()));
+    std::fs::write(fixture.path(), text)?;
+    let snapshot = fixture.loader(Networks::default()).snapshot().await.context("no snapshot")?;
+    assert_eq!(snapshot.instances.iter().map(|i| &*i.id).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(fixture.failures()?, "leaseway_snapshot_failures_total 0");
     Ok(())
 }
 

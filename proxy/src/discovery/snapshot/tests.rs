@@ -1,3 +1,4 @@
+use super::format::NAME;
 use super::*;
 
 use std::io::Cursor;
@@ -9,7 +10,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
-use registry::contract::{MAX_METADATA_BYTES, Metadata};
+use registry::contract::{MAX_METADATA_BYTES, MAX_SEGMENT, Metadata, Record};
 use tempfile::TempDir;
 
 /// A directory of its own, and the snapshot's file in it.
@@ -62,19 +63,30 @@ fn instance(service: &str, id: &str, value: &str) -> Instance {
     }
 }
 
+fn store(file: &File, snapshot: &Snapshot) -> Result<Stored, StoreError> {
+    file.store(snapshot.revision, snapshot.instances.clone())
+}
+
+/// A snapshot's text, of any length.
+fn encoded(snapshot: &Snapshot) -> Vec<u8> {
+    let mut text = Cursor::new(Vec::new());
+    encode(&mut text, snapshot.revision, snapshot.instances.clone(), u64::MAX).unwrap();
+    text.into_inner()
+}
+
 fn small() -> Snapshot {
     let instances = vec![
         instance("goods", "goods-1", "10.0.0.5:80"),
         instance("süß", "a\"b", r#"{"address":"[2001:db8::1]:80","weight":0,"metadata":{"zone":"\n\"a"}}"#),
     ];
-    Snapshot { revision: 812, instances }
+    Snapshot { revision: 812, instances, refused: None }
 }
 
 /// As many instances as the number of the revision.
 fn times(revision: i64) -> Snapshot {
     let ids = 0..revision;
     let instances = ids.map(|id| instance("goods", &id.to_string(), "10.0.0.5:80")).collect();
-    Snapshot { revision, instances }
+    Snapshot { revision, instances, refused: None }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -92,9 +104,9 @@ mod a_file_that_is_whole {
 
     #[test]
     fn is_text_that_a_person_can_read() {
-        let text = String::from_utf8(encode(&small()).unwrap()).unwrap();
+        let text = String::from_utf8(encoded(&small())).unwrap();
         let (first, lines) = text.split_once('\n').unwrap();
-        assert_eq!(first, "leaseway-snapshot version=1 crc32=29ca16be revision=812 instances=2");
+        assert_eq!(first, "leaseway-snapshot version=1 crc32=680a864f revision=812 instances=0000000002");
         let expected = r#"{"service":"goods","id":"goods-1","value":"10.0.0.5:80","lease":7587,"revision":811}
 {"service":"süß","id":"a\"b","value":"{\"address\":\"[2001:db8::1]:80\",\"metadata\":{\"zone\":\"\\n\\\"a\"},\"weight\":0}","lease":7587,"revision":811}
 "#;
@@ -107,13 +119,21 @@ mod a_file_that_is_whole {
         let shown = module.split("```").nth(1).unwrap().lines().filter_map(|line| line.strip_prefix("//! "));
         let text: String = shown.filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
         let snapshot = decode(text.as_bytes()).unwrap();
-        assert_eq!(encode(&snapshot).unwrap(), text.as_bytes());
+        assert_eq!(encoded(&snapshot), text.as_bytes());
+    }
+
+    /// The number of instances has no leading zeros there.
+    #[test]
+    fn may_be_one_that_an_older_gateway_wrote() {
+        let lines = r#"{"service":"goods","id":"goods-1","value":"10.0.0.5:80","lease":7587,"revision":811}"#;
+        let text = sealed("revision=812 instances=1", &format!("{lines}\n"));
+        assert_eq!(decode(&*text).unwrap().instances, small().instances[..1]);
     }
 
     #[test]
     fn is_read_back_as_it_was_written() {
         let place = Place::new();
-        place.file.store(&small()).unwrap();
+        store(&place.file, &small()).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(small()));
         assert_eq!(place.names(), ["snapshot"]);
     }
@@ -121,16 +141,16 @@ mod a_file_that_is_whole {
     #[test]
     fn may_have_no_instance() {
         let place = Place::new();
-        let empty = Snapshot { revision: 1, instances: Vec::new() };
-        place.file.store(&empty).unwrap();
+        let empty = Snapshot { revision: 1, instances: Vec::new(), refused: None };
+        store(&place.file, &empty).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(empty));
     }
 
     #[test]
     fn replaces_the_one_before() {
         let place = Place::new();
-        place.file.store(&times(9)).unwrap();
-        place.file.store(&small()).unwrap();
+        store(&place.file, &times(9)).unwrap();
+        store(&place.file, &small()).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(small()));
     }
 
@@ -141,7 +161,7 @@ mod a_file_that_is_whole {
             fs::write(place.path(name), "").unwrap();
             fs::set_permissions(place.path(name), Permissions::from_mode(0o666)).unwrap();
         }
-        place.file.store(&small()).unwrap();
+        store(&place.file, &small()).unwrap();
         assert_eq!(mode(&place.path("snapshot")), 0o600);
     }
 
@@ -151,8 +171,8 @@ mod a_file_that_is_whole {
         #[test]
         fn holds_whatever_the_contract_takes(revision: i64, instances in vec(any_instance(), 0..20)) {
             let place = Place::new();
-            let snapshot = Snapshot { revision, instances };
-            place.file.store(&snapshot).unwrap();
+            let snapshot = Snapshot { revision, instances, refused: None };
+            store(&place.file, &snapshot).unwrap();
             prop_assert_eq!(place.file.load().unwrap(), Some(snapshot));
         }
     }
@@ -179,8 +199,8 @@ mod a_file_that_is_whole {
         let place = Place::new();
         let value = r#"{"address":"10.0.0.5:80","weight":10,"metadata":{"zone":"a"}}"#;
         let instances = (0..100_000).map(|n| instance("goods", &format!("goods-{n}"), value)).collect();
-        let snapshot = Snapshot { revision: 812, instances };
-        place.file.store(&snapshot).unwrap();
+        let snapshot = Snapshot { revision: 812, instances, refused: None };
+        store(&place.file, &snapshot).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(snapshot));
     }
 }
@@ -199,13 +219,13 @@ mod a_line {
     #[test]
     fn of_the_greatest_length_fits() {
         let place = Place::new();
-        let snapshot = Snapshot { revision: i64::MIN, instances: vec![longest()] };
-        place.file.store(&snapshot).unwrap();
+        let snapshot = Snapshot { revision: i64::MIN, instances: vec![longest()], refused: None };
+        store(&place.file, &snapshot).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(snapshot));
     }
 
     #[test]
-    fn that_is_no_instance_is_named() {
+    fn that_is_no_instance_is_skipped_counted_and_the_first_is_named() {
         let good = r#"{"service":"goods","id":"1","value":"10.0.0.5:80","lease":1,"revision":1}"#;
         for (bad, reason) in [
             (good.replace("10.0.0.5:80", "10.0.0.5"), r#""10.0.0.5" is not an address"#),
@@ -219,9 +239,36 @@ mod a_line {
             (String::new(), "EOF"),
             ("[".repeat(10_000), "invalid type"),
         ] {
-            let fault = Place::new().fault_of(&sealed("revision=1 instances=2", &format!("{good}\n{bad}\n")));
-            let told = fault.to_string();
-            assert!(told.starts_with("has no instance in line 3: ") && told.contains(reason), "{told}");
+            let place = Place::new();
+            let text = sealed("revision=1 instances=4", &format!("{good}\n{bad}\n{bad}\n{good}\n"));
+            fs::write(place.path("snapshot"), text).unwrap();
+            let snapshot = place.file.load().unwrap().unwrap();
+            assert_eq!(snapshot.instances.len(), 2, "{bad}");
+            let Refused { count, first } = snapshot.refused.unwrap();
+            assert!(count == 2 && first.starts_with("line 3: ") && first.contains(reason), "{first}");
+            assert_eq!(place.names(), ["snapshot"], "it is not set aside");
+        }
+    }
+
+    #[test]
+    fn that_is_no_instance_is_not_skipped_in_a_file_that_is_damaged() {
+        let mut text = encoded(&small());
+        let at = text.iter().rposition(|byte| *byte == b'5').unwrap();
+        text[at] = b'x';
+        assert!(matches!(Place::new().fault_of(&text), Fault::Checksum { .. }));
+    }
+
+    #[test]
+    fn for_which_there_is_no_room_is_left_out_and_the_first_ones_are_kept() {
+        let snapshot = times(9);
+        let whole = encoded(&snapshot).len() as u64;
+        let line = encoded(&times(9)).split(|byte| *byte == b'\n').nth(1).unwrap().len() as u64 + 1;
+        for (most, kept) in [(whole, 9), (whole - 1, 8), (whole - line, 8), (whole - line - 1, 7), (0, 0)] {
+            let mut text = Cursor::new(Vec::new());
+            let stored = encode(&mut text, 9, snapshot.instances.clone(), most).unwrap();
+            assert_eq!(stored, Stored { left_out: 9 - kept }, "{most} of {whole} bytes");
+            let read = decode(&*text.into_inner()).unwrap();
+            assert_eq!(read.instances, snapshot.instances[..kept]);
         }
     }
 
@@ -242,7 +289,7 @@ mod a_file_that_is_not_whole {
     #[test]
     fn is_noticed_wherever_it_ends() {
         let place = Place::new();
-        let whole = encode(&small()).unwrap();
+        let whole = encoded(&small());
         for length in 0..whole.len() {
             place.fault_of(&whole[..length]);
         }
@@ -255,7 +302,7 @@ mod a_file_that_is_not_whole {
     #[test]
     fn is_noticed_whichever_bit_changed() {
         let place = Place::new();
-        let whole = encode(&small()).unwrap();
+        let whole = encoded(&small());
         for bit in 0..whole.len() * 8 {
             let mut flipped = whole.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -265,7 +312,7 @@ mod a_file_that_is_not_whole {
 
     #[test]
     fn is_noticed_by_its_checksum_if_by_nothing_else() {
-        let text = String::from_utf8(encode(&small()).unwrap()).unwrap();
+        let text = String::from_utf8(encoded(&small())).unwrap();
         let fault = Place::new().fault_of(text.replace("10.0.0.5", "10.0.0.6").as_bytes());
         let Fault::Checksum { expected, found } = &fault else { panic!("{fault}") };
         assert!(text.contains(&format!("crc32={expected}")) && format!("{found:08x}") != *expected);
@@ -277,7 +324,7 @@ mod a_file_that_is_not_whole {
     #[test]
     fn has_lines_that_were_added() {
         let place = Place::new();
-        let whole = encode(&small()).unwrap();
+        let whole = encoded(&small());
         let line = whole.split_inclusive(|byte| *byte == b'\n').next_back().unwrap();
         let fault = place.fault_of(&[&whole, line].concat());
         assert!(matches!(fault, Fault::Count { expected: 2, found: 3 }), "{fault}");
@@ -307,7 +354,7 @@ mod a_file_that_is_not_whole {
         let error = place.file.load().unwrap_err();
         assert!(matches!(error, LoadError::NotSetAside { fault: Fault::NotASnapshot, .. }), "{error}");
         assert!(error.to_string().contains("snapshot.corrupt"), "{error}");
-        place.file.store(&small()).unwrap();
+        store(&place.file, &small()).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(small()));
     }
 
@@ -336,7 +383,10 @@ mod a_file_that_is_not_whole {
         #[test]
         fn never_makes_it_panic(bytes in vec(any::<u8>(), 0..200), counts in ".{0,40}", lines in "(?s).{0,80}") {
             for bytes in [bytes, sealed(&counts, &lines), sealed("revision=1 instances=1", &lines)] {
-                prop_assert!(matches!(decode(&bytes[..]), Err(ReadError::Fault(_))));
+                match decode(&bytes[..]) {
+                    Ok(read) => prop_assert!(read.instances.is_empty() && read.refused.is_some()),
+                    Err(error) => prop_assert!(matches!(error, ReadError::Fault(_)), "{error}"),
+                }
             }
         }
     }
@@ -356,7 +406,7 @@ mod a_name {
         let place = Place::new();
         fs::create_dir(place.path("snapshot")).unwrap();
         assert!(matches!(place.file.load(), Err(LoadError::NotAFile(_))));
-        let error = place.file.store(&small()).unwrap_err();
+        let error = store(&place.file, &small()).unwrap_err();
         assert!(matches!(error, StoreError::Io { attempt: "rename the temporary file to", .. }), "{error}");
         assert_eq!(place.names(), ["snapshot"], "and no temporary file stays behind");
     }
@@ -377,12 +427,12 @@ mod a_name {
         assert!(is_trusted(0, 0o100644, 7) && is_trusted(7, 0o100600, 7) && is_trusted(7, 0o100660, 7));
         assert!(!is_trusted(8, 0o100600, 7) && !is_trusted(8, 0o100600, 0) && !is_trusted(7, 0o100602, 7));
         let place = Place::new();
-        place.file.store(&small()).unwrap();
+        store(&place.file, &small()).unwrap();
         fs::set_permissions(place.path("snapshot"), Permissions::from_mode(0o666)).unwrap();
         let error = place.file.load().unwrap_err();
         assert!(matches!(error, LoadError::Foreign(_)), "{error}");
         assert_eq!(place.names(), ["snapshot"]);
-        place.file.store(&small()).unwrap();
+        store(&place.file, &small()).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(small()), "ours again");
     }
 
@@ -391,10 +441,10 @@ mod a_name {
     fn that_is_a_link_is_followed_by_a_load_and_replaced_by_a_store() {
         let place = Place::new();
         let elsewhere = File::new(place.path("elsewhere"));
-        elsewhere.store(&Snapshot { revision: 1, ..small() }).unwrap();
+        store(&elsewhere, &Snapshot { revision: 1, ..small() }).unwrap();
         symlink("elsewhere", place.path("snapshot")).unwrap();
         assert_eq!(place.file.load().unwrap().unwrap().revision, 1);
-        place.file.store(&small()).unwrap();
+        store(&place.file, &small()).unwrap();
         assert!(fs::symlink_metadata(place.path("snapshot")).unwrap().is_file());
         assert_eq!(place.file.load().unwrap(), Some(small()));
         assert_eq!(elsewhere.load().unwrap().unwrap().revision, 1);
@@ -404,17 +454,17 @@ mod a_name {
     fn of_the_temporary_file_is_never_a_link_to_somewhere_else() {
         let place = Place::new();
         symlink("victim", place.path("snapshot.tmp")).unwrap();
-        assert!(place.file.store(&small()).is_err());
+        assert!(store(&place.file, &small()).is_err());
         assert_eq!(place.names(), ["snapshot.tmp"], "the link's end is not made either");
         fs::write(place.path("victim"), "untouched").unwrap();
-        assert!(place.file.store(&small()).is_err());
+        assert!(store(&place.file, &small()).is_err());
         assert_eq!(fs::read_to_string(place.path("victim")).unwrap(), "untouched");
     }
 
     #[test]
     fn in_a_directory_that_is_missing_cannot_be_written() {
         let place = Place::new();
-        let error = File::new(place.path("missing/snapshot")).store(&small()).unwrap_err();
+        let error = store(&File::new(place.path("missing/snapshot")), &small()).unwrap_err();
         let path = place.path("missing/snapshot.tmp");
         let expected = format!(
             "cannot make the snapshot's temporary file {}: No such file or directory",
@@ -427,9 +477,9 @@ mod a_name {
     #[test]
     fn in_a_directory_that_we_may_not_write_to_keeps_its_former_file() {
         let place = Place::new();
-        place.file.store(&Snapshot { revision: 1, ..small() }).unwrap();
+        store(&place.file, &Snapshot { revision: 1, ..small() }).unwrap();
         fs::set_permissions(place.directory.path(), Permissions::from_mode(0o500)).unwrap();
-        let stored = place.file.store(&small());
+        let stored = store(&place.file, &small());
         fs::set_permissions(place.directory.path(), Permissions::from_mode(0o700)).unwrap();
         assert_eq!(stored.is_ok(), geteuid().is_root());
         let revision = if stored.is_ok() { 812 } else { 1 };
@@ -443,12 +493,12 @@ mod writers {
     #[test]
     fn that_crashed_before_the_rename_leave_nothing_that_matters() {
         let place = Place::new();
-        place.file.store(&Snapshot { revision: 1, ..small() }).unwrap();
-        let whole = encode(&small()).unwrap();
+        store(&place.file, &Snapshot { revision: 1, ..small() }).unwrap();
+        let whole = encoded(&small());
         for written in [&whole[..], &whole[..20], &[whole.repeat(3)].concat()] {
             fs::write(place.path("snapshot.tmp"), written).unwrap();
             assert_eq!(place.file.load().unwrap().unwrap().revision, 1);
-            place.file.store(&Snapshot { revision: 1, ..small() }).unwrap();
+            store(&place.file, &Snapshot { revision: 1, ..small() }).unwrap();
             assert_eq!(place.names(), ["snapshot"]);
             assert_eq!(place.file.load().unwrap().unwrap().revision, 1);
         }
@@ -458,10 +508,10 @@ mod writers {
     fn leave_the_file_to_the_one_that_is_writing_it() {
         let place = Place::new();
         let writing = place.file.open_alone(&place.path("snapshot.tmp")).unwrap();
-        let error = place.file.store(&small()).unwrap_err();
+        let error = store(&place.file, &small()).unwrap_err();
         assert!(matches!(error, StoreError::Busy(_)), "{error}");
         drop(writing);
-        place.file.store(&small()).unwrap();
+        store(&place.file, &small()).unwrap();
     }
 
     #[test]
@@ -470,7 +520,7 @@ mod writers {
         let temporary = place.path("snapshot.tmp");
         let opened = fs::File::create(&temporary).unwrap();
         assert!(is_at(&opened, &temporary).unwrap());
-        place.file.store(&small()).unwrap();
+        store(&place.file, &small()).unwrap();
         assert!(!is_at(&opened, &temporary).unwrap(), "renamed");
         fs::write(&temporary, "").unwrap();
         assert!(!is_at(&opened, &temporary).unwrap(), "renamed, and begun anew by another");
@@ -479,18 +529,19 @@ mod writers {
     #[test]
     fn that_run_side_by_side_never_show_a_reader_half_a_file() {
         let place = Arc::new(Place::new());
-        place.file.store(&times(1)).unwrap();
+        store(&place.file, &times(1)).unwrap();
+        // Who finds the other one writing tries again.
         let writer = |first: i64| {
             let place = Arc::clone(&place);
-            thread::spawn(move || (0..100).filter(|n| place.file.store(&times(first + n)).is_ok()).count())
+            let write = move |n| while store(&place.file, &times(first + n)).is_err() {};
+            thread::spawn(move || (0..50).for_each(write))
         };
         let writers = [writer(0), writer(100)];
         while !writers.iter().all(thread::JoinHandle::is_finished) {
-            let Snapshot { revision, instances } = place.file.load().unwrap().unwrap();
+            let Snapshot { revision, instances, .. } = place.file.load().unwrap().unwrap();
             assert_eq!(i64::try_from(instances.len()), Ok(revision));
         }
-        let stored = writers.map(|writer| writer.join().unwrap());
-        assert!(stored.iter().all(|stored| *stored > 0), "{stored:?}");
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
         assert_eq!(place.names(), ["snapshot"]);
     }
 }
