@@ -18,6 +18,7 @@ use harness::{
     stack::write_configuration,
     wait::eventually,
 };
+use nix::{sys::signal::kill, unistd::Pid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -61,6 +62,14 @@ impl Machine {
         Ok(Self { directory, listen, configuration })
     }
 
+    /// The same with a registry in the gateway: it is soon ready.
+    fn with_registry() -> Result<Self> {
+        let mut machine = Self::new()?;
+        let registry = free_address()?.to_string();
+        machine.configuration["gateway"]["registry"] = json!({ "embedded": { "listen": registry } });
+        Ok(machine)
+    }
+
     fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -95,6 +104,16 @@ impl Machine {
         });
         serves.await.with_context(|| process.tail())?;
         Ok(process)
+    }
+
+    /// Waits until a new process asks for the sockets.
+    async fn wait_awaited(&self) -> Result<()> {
+        let socket = self.run_directory().join("upgrade.sock");
+        eventually("a successor waits", PATIENCE, async || {
+            ensure!(socket.exists(), "there is no upgrade socket");
+            Ok(())
+        })
+        .await
     }
 
     async fn answers(&self) -> Result<()> {
@@ -180,6 +199,53 @@ async fn a_daemons_pid_file_where_others_can_put_one_is_refused() -> Result<()> 
     Ok(())
 }
 
+/// Ends a daemon whatever becomes of the test.
+struct Daemon(i32);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0), Signal::SIGKILL);
+    }
+}
+
+/// As root this is a daemon that becomes another user; whoever else runs the test stays who he is.
+#[tokio::test]
+async fn a_daemon_has_its_socket_in_its_users_directory_and_root_its_pid_file_beside_that() -> Result<()> {
+    let mut machine = Machine::with_registry()?;
+    // Where the daemon's user finds his directory.
+    allow(machine.directory.path(), 0o755)?;
+    let is_root = fs::metadata(machine.directory.path())?.uid() == 0;
+    if is_root {
+        machine.configuration["user"] = json!("nobody");
+    }
+    machine.configuration["error_log"] = json!(machine.at("log"));
+    let pid_file = machine.at(if is_root { "leaseway.pid" } else { "leaseway/leaseway.pid" });
+    let start = async |flags: &[&str]| {
+        let _ = fs::remove_file(&pid_file);
+        let (code, output) = machine.run(flags).await?;
+        assert_eq!(code, Some(0), "{output}");
+        let written = async || Ok(Daemon(fs::read_to_string(&pid_file)?.trim().parse()?));
+        eventually("there is a pid file", PATIENCE, written).await
+    };
+
+    let old = start(&["-d"]).await?;
+    eventually("the daemon answers", PATIENCE, async || machine.answers().await).await?;
+    let (run, process) = (fs::metadata(machine.run_directory())?, fs::metadata(format!("/proc/{}", old.0))?);
+    assert_eq!((run.uid(), run.mode() & 0o7777), (process.uid(), 0o700));
+    assert_ne!(run.uid(), 0, "the gateway is not root");
+
+    let _new = start(&["-d", "-u"]).await?;
+    machine.wait_awaited().await?;
+    kill(Pid::from_raw(old.0), Signal::SIGQUIT)?;
+    eventually("the old one ends", PATIENCE, async || {
+        let log = fs::read_to_string(machine.at("log"))?;
+        ensure!(log.contains("\"message\":\"stopped\""), "{log}");
+        Ok(())
+    })
+    .await?;
+    machine.answers().await
+}
+
 #[tokio::test]
 async fn every_start_makes_the_run_directory_before_others_can() -> Result<()> {
     let machine = Machine::new()?;
@@ -250,9 +316,7 @@ async fn a_socket_that_is_not_ours_gets_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_place_that_is_opened_while_the_gateway_runs_gets_nothing_until_it_is_closed() -> Result<()> {
-    let mut machine = Machine::new()?;
-    let registry = free_address()?.to_string();
-    machine.configuration["gateway"]["registry"] = json!({ "embedded": { "listen": registry } });
+    let machine = Machine::with_registry()?;
     let mut process = machine.serving().await?;
     let socket = machine.run_directory().join("upgrade.sock");
     let intruder = UnixListener::bind(&socket)?;
@@ -266,11 +330,7 @@ async fn a_place_that_is_opened_while_the_gateway_runs_gets_nothing_until_it_is_
     fs::remove_file(&socket)?;
 
     let successor = machine.start(&["-u"])?;
-    eventually("the successor waits", PATIENCE, async || {
-        ensure!(socket.exists(), "{}", successor.tail());
-        Ok(())
-    })
-    .await?;
+    machine.wait_awaited().await.with_context(|| successor.tail())?;
     process.signal(Signal::SIGQUIT)?;
     assert_eq!(process.wait_exit(PATIENCE).await?.code(), Some(0), "{}", process.tail());
     machine.answers().await?;

@@ -35,7 +35,8 @@ pub(super) enum Need {
     /// A file that the gateway's user replaces as a whole: nothing but a file may have its name, and its
     /// directory must be there for this user.
     ReplacedFile(PathBuf),
-    /// The pid file of a daemon: nobody but the gateway's user and root may write where it is.
+    /// The pid file of a daemon, written before it becomes another user: nobody but who starts it, and root, may
+    /// write where it is.
     PidFile(PathBuf),
     /// The upgrade socket: its place must be the gateway's user's alone.
     UpgradeSocket(PathBuf),
@@ -108,7 +109,7 @@ impl Need {
             Self::ReplacedFile(path) => check_replaced_file(path, who),
             Self::PidFile(path) => {
                 check_new_file(path)?;
-                Ok(ours::check_pid_file(path, who.uid())?)
+                Ok(ours::check_pid_file(path, Who::of_this_process().uid())?)
             }
             Self::UpgradeSocket(path) => {
                 check_new_file(path)?;

@@ -119,8 +119,8 @@ pub(super) fn check_private(directory: &Path, owner: u32) -> Result<(), NotOurs>
     }
 }
 
-/// Checks the place of a pid file: whoever can change it chooses which process is sent signals, and which file is
-/// written to.
+/// Checks the place of a pid file: whoever can change what is there chooses which process is sent signals, and which
+/// file is written to. `owner`: who writes it.
 ///
 /// # Errors
 /// When somebody else than `owner` and root could put a file there.

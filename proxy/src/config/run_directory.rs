@@ -93,6 +93,11 @@ impl RunDirectory {
         self.path.join(name).to_string_lossy().into_owned()
     }
 
+    /// The path of a file beside it that has its name, and this after a dot.
+    pub(super) fn beside(&self, extension: &str) -> String {
+        format!("{}.{extension}", self.path.display())
+    }
+
     /// Whether this file is in it.
     #[must_use]
     pub fn holds(&self, file: &Path) -> bool {

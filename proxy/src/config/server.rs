@@ -27,6 +27,9 @@ const POOL_SIZE: usize = 1024;
 /// The longest path of a Unix socket in bytes: `sun_path` without its final zero. Pingora unwraps.
 const SOCKET_PATH: usize = 107;
 
+/// Root's user id.
+const ROOT: u32 = 0;
+
 const SECONDS: RangeInclusive<u64> = 1..=86_400;
 const SECONDS_OR_NONE: RangeInclusive<u64> = 0..=86_400;
 const THREADS: RangeInclusive<usize> = 1..=1_024;
@@ -150,12 +153,29 @@ fn read_run_files(
     conf.pid_file = directory.file("leaseway.pid");
     conf.upgrade_sock = directory.file("upgrade.sock");
     let is_used = !(root.has("pid_file") && root.has("upgrade_sock"));
-    // Nobody else writes one.
-    let pid_file = if is_daemon { Need::PidFile } else { Need::NewFile };
-    root.set("pid_file", &mut conf.pid_file, |value| value.path(pid_file));
+    read_pid_file(root, conf, is_daemon, &directory, environment);
     root.set("upgrade_sock", &mut conf.upgrade_sock, |value| value.path(Need::UpgradeSocket));
     check_upgrade_sock(root, conf);
     is_used.then_some(directory)
+}
+
+/// Only a daemon writes one. One that becomes another user writes it before, as root, and gives it to this user: in
+/// his run directory he could have made it a link to any file of root's.
+fn read_pid_file(
+    root: &mut Section<'_>,
+    conf: &mut ServerConf,
+    is_daemon: bool,
+    directory: &RunDirectory,
+    environment: &Environment,
+) {
+    if is_daemon && environment.uid == ROOT && conf.user.is_some() {
+        conf.pid_file = directory.beside("pid");
+        if !root.has("pid_file") {
+            root.need("pid_file", Need::PidFile(PathBuf::from(&conf.pid_file)));
+        }
+    }
+    let need = if is_daemon { Need::PidFile } else { Need::NewFile };
+    root.set("pid_file", &mut conf.pid_file, |value| value.path(need));
 }
 
 fn check_upgrade_sock(root: &Section<'_>, conf: &ServerConf) {

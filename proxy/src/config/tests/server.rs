@@ -110,6 +110,21 @@ fn one_run_file_elsewhere_leaves_the_other_in_our_directory() {
 }
 
 #[test]
+fn root_writes_no_pid_file_where_the_user_whom_its_daemon_becomes_can() {
+    let pid_file = |uid: u32, daemon: bool, keys: &str| {
+        let environment = Environment { uid, daemon, ..environment() };
+        Config::parse(&with_server(keys), "test.yaml", &environment).unwrap().server.pid_file
+    };
+    assert_eq!(pid_file(0, true, "user: a"), "/run/leaseway.pid");
+    assert_eq!(pid_file(0, false, "user: a\ndaemon: true"), "/run/leaseway.pid");
+    assert_eq!(pid_file(0, true, "user: a\npid_file: /a/pid"), "/a/pid");
+    for (uid, daemon, keys) in [(0, true, ""), (0, false, "user: a")] {
+        assert_eq!(pid_file(uid, daemon, keys), "/run/leaseway/leaseway.pid");
+    }
+    assert_eq!(pid_file(7, true, "user: a"), "/tmp/leaseway-7/leaseway.pid");
+}
+
+#[test]
 fn pingoras_keys_that_we_own_are_refused_with_the_reason() {
     for (line, reason) in [
         ("grace_period_seconds: 10", "is not taken: use gateway.timeouts.drain"),
