@@ -31,11 +31,12 @@ def checks(proxy):
         before = gateway.descriptors()
         yield holds(f"an idle gateway takes {GATEWAY} at most", before - FIRST * REQUEST <= GATEWAY, f"{before}")
         waiting = [_request(opened, gateway, backend) for _ in range(REQUESTS)]
-        yield equal(f"a request that waits for its answer takes {REQUEST}", (gateway.descriptors() - before) / REQUESTS, REQUEST)
+        # Not exactly: one or two come and go for other reasons.
+        yield equal(f"a request that waits for its answer takes {REQUEST}", round((gateway.descriptors() - before) / REQUESTS), REQUEST)
         for client, instance in waiting:
             instance.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + PIECE)
             client.recv(1)
-        yield equal(f"a request whose answer has begun takes {REQUEST}", (gateway.descriptors() - before) / REQUESTS, REQUEST)
+        yield equal(f"a request whose answer has begun takes {REQUEST}", round((gateway.descriptors() - before) / REQUESTS), REQUEST)
 
 
 def _request(opened, gateway, backend):
