@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::etcd::Etcd;
 use harness::ports::free_address;
 use harness::process::{Process, Stdout, binary};
 
@@ -18,13 +19,13 @@ fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The README, then what is in docs/ by name.
+/// The README, SECURITY.md, then what is in docs/ by name.
 fn guides() -> Result<Vec<PathBuf>> {
     let docs = fs::read_dir(repository().join("docs"))?.map(|entry| entry.map(|entry| entry.path()));
     let mut docs = docs.collect::<Result<Vec<_>, _>>()?;
     docs.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     docs.sort();
-    docs.insert(0, repository().join("README.md"));
+    docs.splice(0..0, ["README.md", "SECURITY.md"].map(|name| repository().join(name)));
     Ok(docs)
 }
 
@@ -92,6 +93,30 @@ async fn the_guides_commands_work_as_printed() -> Result<()> {
         "done",
     ] {
         assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
+    }
+    Ok(())
+}
+
+/// Those that take an etcd with users, which the embedded registry is not.
+#[tokio::test]
+async fn the_commands_that_give_each_service_a_user_work_as_printed() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let page = fs::read_to_string(repository().join("docs/security.md"))?;
+    let commands = blocks(&page, "sh etcd").concat().replace("127.0.0.1:2379", &etcd.address().to_string());
+    let directory = tempfile::tempdir()?;
+    std::os::unix::fs::symlink(repository().join("deploy"), directory.path().join("deploy"))?;
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", &commands]).current_dir(directory.path());
+    let mut shell = Process::start(shell, Stdout::Kept)?;
+    let status = shell.wait_exit(PATIENCE).await?;
+    ensure!(status.success(), "{status}\n{}", shell.tail());
+    let shown = shell.lines();
+    for expected in [
+        "authentication is on",
+        "orders may not register as goods",
+        "orders may not read what others have registered",
+    ] {
+        assert!(shown.iter().any(|line| line == expected), "{expected} is not in:\n{}", shown.join("\n"));
     }
     Ok(())
 }
