@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use pingora::upstreams::peer::{Tracer, Tracing};
+use pingora::upstreams::peer::{HttpPeer, Tracer, Tracing};
 
 use crate::directory::Endpoint;
 
@@ -34,9 +34,12 @@ impl Connection {
         self.descriptor.store(descriptor, Ordering::Release);
     }
 
-    /// What Pingora tells of its end.
-    pub fn tracer(&self) -> Tracer {
-        Tracer(self.boxed_clone())
+    /// What Pingora opens it to, or takes one from its pool by, and tells its end.
+    pub fn peer(&self) -> Box<HttpPeer> {
+        let mut peer = Box::new(HttpPeer::new(self.endpoint.address, false, String::new()));
+        peer.group_key = self.endpoint.id;
+        peer.options.tracer = Some(Tracer(self.boxed_clone()));
+        peer
     }
 }
 
@@ -52,5 +55,76 @@ impl Tracing for Connection {
 
     fn boxed_clone(&self) -> Box<dyn Tracing> {
         Box::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::stall::Standing;
+    use crate::health::waiting::{Broken, Request};
+    use nix::sys::socket::{SockaddrStorage, getpeername};
+    use pingora::connectors::TransportConnector;
+    use std::time::{Duration, Instant};
+    use tokio::net::TcpListener;
+
+    /// Notes at each end whether the connection was open still.
+    #[derive(Debug, Clone)]
+    struct Witness(Connection, Arc<AtomicI32>);
+
+    impl Tracing for Witness {
+        fn on_connected(&self) {}
+
+        fn on_disconnected(&self) {
+            let is_open = getpeername::<SockaddrStorage>(self.0.descriptor.load(Ordering::Acquire)).is_ok();
+            self.1.store(is_open.into(), Ordering::Release);
+            self.0.on_disconnected();
+        }
+
+        fn boxed_clone(&self) -> Box<dyn Tracing> {
+            Box::new(self.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_on_a_connection_hears_of_its_end_before_it_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let endpoint = Arc::new(Endpoint::new(7, "goods".into(), "a".into(), address));
+        let patience = Duration::from_secs(30);
+        for closes in [false, true] {
+            let connection = Connection::new(endpoint.clone());
+            let was_open = Arc::new(AtomicI32::new(NONE));
+            let mut peer = connection.peer();
+            assert!(peer.options.tracer.is_some() && peer.group_key == 7);
+            if closes {
+                peer.options.tracer = Some(Tracer(Box::new(Witness(connection.clone(), was_open.clone()))));
+            }
+            let stream = TransportConnector::new(None).new_stream(&*peer).await.unwrap();
+            // As Pingora tells of it to the gateway.
+            let descriptor = stream.id();
+            connection.opened(descriptor);
+            let since = Instant::now();
+            let (place, _) = endpoint
+                .traffic
+                .waiting
+                .enter(descriptor, Request { since: Some(since), patience, repeatable: false });
+            if closes {
+                drop(stream);
+                assert_eq!(was_open.load(Ordering::Acquire), 1, "it was open, and Pingora told of its end");
+            }
+            endpoint.traffic.waiting.look(None, Standing::Up, None, since + patience, || {});
+            let expected = if closes { None } else { Some(Broken::FirstByte) };
+            assert_eq!(endpoint.traffic.waiting.leave(place), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_was_never_open_is_nobodys() {
+        let endpoint = Arc::new(Endpoint::new(7, "goods".into(), "a".into(), ([127, 0, 0, 1], 9).into()));
+        let connection = Connection::new(endpoint.clone());
+        connection.on_disconnected();
+        drop(connection);
+        assert_eq!(Arc::strong_count(&endpoint), 1);
     }
 }

@@ -192,9 +192,7 @@ impl Gateway {
     ) -> Box<HttpPeer> {
         // Pingora's timers tick every 10 ms, and take none for "at once".
         let clamp = |time: Duration| left.map_or(time, |left| time.min(left).max(TICK));
-        let mut peer = Box::new(HttpPeer::new(attempt.endpoint.address, false, String::new()));
-        peer.group_key = attempt.endpoint.id;
-        peer.options.tracer = Some(attempt.connection.tracer());
+        let mut peer = attempt.connection.peer();
         let write = self.timeouts.write;
         let (read, write) = match tunnel {
             Some(silence) => (silence, write),
