@@ -166,6 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn four_long_texts_leave_each_other_a_quarter() {
+        let long = |n: usize| (format!("t{n}"), Value::from("x".repeat(2_000)));
+        let (line, value) = json(&Value::Object((0..4).map(long).collect()));
+        assert!((1_900..=LONGEST).contains(&line.len()), "{}", line.len());
+        assert_eq!(value["t0"].as_str().unwrap().len(), value["t3"].as_str().unwrap().len());
+    }
+
+    #[test]
+    fn what_is_no_text_is_not_cut() {
+        let numbers = vec![7; 1_500];
+        let (_, value) = json(&serde_json::json!({ "numbers": numbers, "path": "x".repeat(3_000) }));
+        assert_eq!(value["numbers"], serde_json::json!(numbers));
+        assert!(value["path"].as_str().unwrap().ends_with(MARK));
+    }
+
+    #[test]
     fn a_line_for_people_keeps_what_comes_behind_a_long_path() {
         let line = format!(
             "INFO GET \"/{}\" 200 12.034ms trace_id=0af7 error=\"{}\"",
@@ -228,7 +244,9 @@ mod tests {
             let fields = texts.iter().enumerate().map(|(n, text)| (format!("f{n}"), Value::from(&**text)));
             let whole = Value::Object(fields.collect::<Map<_, _>>());
             let (line, mut value) = json(&whole);
-            prop_assert!(line.len() <= LONGEST.max(whole.to_string().len() + 20), "{}", line.len());
+            let length = whole.to_string().len();
+            let most = if length > LONGEST { LONGEST } else { length + 20 };
+            prop_assert!(line.len() <= most, "{} of {length}", line.len());
             prop_assert!(value.as_object_mut().unwrap().remove("cut").is_some());
             for (key, text) in value.as_object().unwrap() {
                 let (text, whole) = (text.as_str().unwrap(), whole[key].as_str().unwrap());
