@@ -144,7 +144,7 @@ impl Simulation {
         let settings = config::Service { balance, ..config::Service::default() };
         let (directory, mut writer) = directory::with_settings([("goods", settings)]);
         let instances = (0..ENDPOINTS).map(instance).collect();
-        writer.stage(Update::Reset { instances, revision: 1 });
+        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 1 });
         writer.publish(Instant::now);
         Ok(Self {
             service: directory.service("goods").context("it is pinned")?,

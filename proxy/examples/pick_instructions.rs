@@ -81,7 +81,11 @@ fn choose(endpoints: &Endpoints, choices: u64) {
 fn publish(policy: &str, endpoints: u32) -> Result<Arc<Endpoints>> {
     let settings = config::Service { balance: policy_named(policy)?, ..config::Service::default() };
     let (directory, mut writer) = directory::with_settings([("goods", settings)]);
-    writer.stage(Update::Reset { instances: (0..endpoints).map(instance).collect(), revision: 1 });
+    writer.stage(Update::Reset {
+        instances: (0..endpoints).map(instance).collect(),
+        refused: Vec::new(),
+        revision: 1,
+    });
     let begun = Instant::now();
     writer.publish(Instant::now);
     println!("published in {:?}", begun.elapsed());

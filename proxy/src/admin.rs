@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn what_the_guard_holds_is_told() {
         let (admin, mut writer) = admin();
-        writer.stage(Update::Reset { instances: vec![instance()], revision: 3 });
+        writer.stage(Update::Reset { instances: vec![instance()], refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let endpoint = &json(&admin.services())["services"]["goods"][0];
         assert_eq!((&endpoint["state"], &endpoint["probe"]), (&json!("up"), &Value::Null));

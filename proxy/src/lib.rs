@@ -8,6 +8,7 @@
 //!           |         directory  the current picture
 //!           |       admin      what operators ask
 //!           |       embedded   a registry in this process
+//!           |       lookout    which addresses no instance may have
 //!           |       announcement  what a start says of itself
 //!           |       run_files  where the upgrade socket is safe
 //!           +-> config, logging, metrics, lifecycle, signals, causes
@@ -28,6 +29,7 @@ pub mod gateway;
 pub mod health;
 pub mod lifecycle;
 pub mod logging;
+pub mod lookout;
 pub mod metrics;
 pub mod run_files;
 pub mod server;

@@ -542,7 +542,7 @@ mod tests {
 
     fn render(instances: Vec<Instance>) -> Vec<String> {
         let (directory, mut writer) = directory::new(["goods"]);
-        writer.stage(Update::Reset { instances, revision: 3 });
+        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let metrics = Metrics::new().expect("no two of one name");
         let text = metrics.render(&directory, &Status::default(), 0).expect("text");

@@ -7,6 +7,7 @@
 //!             process, after discovery
 //! gateway     listens after the sockets; under -u and with an embedded registry not before it can serve
 //! admin       listens after the sockets
+//! lookout     keeps up which addresses no instance may have
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
 //! late        says that the registry keeps the gateway waiting
@@ -28,7 +29,7 @@ use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService};
 use pingora::services::listening::Service;
 use pingora::services::{ServiceHandle, ServiceReadyNotifier};
-use registry::watch::{source::EtcdSource, watch};
+use registry::watch::{Reread, source::EtcdSource, watch};
 
 use crate::admin::{self, Admin};
 use crate::announcement::{Facts, Late, Ready};
@@ -42,6 +43,7 @@ use crate::gateway::Gateway;
 use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
 use crate::lifecycle::{EndSignals, Lifecycle, Signals};
 use crate::logging::Output;
+use crate::lookout::{Lookout, ThisMachine};
 use crate::metrics::Metrics;
 use crate::run_files;
 use crate::sockets::{self, Handover, ListenError, Sockets};
@@ -153,7 +155,9 @@ fn build(
     let metrics = Arc::new(Metrics::new()?);
     let registry = config.registry.clone();
     let setting = admin::Setting { guard: registry.guard };
-    let watch = watch(registry.connection.clone(), registry.watch.clone());
+    let (lookout, reserved) = Lookout::new(&config, ThisMachine);
+    let watch = watch(registry.connection.clone(), registry.watch.clone(), reserved);
+    let lookout = LookingOut::new(lookout, watch.0.reread.clone(), output.clone());
     let connect = config.timeouts.connect;
     let embedded = registry.embedded.clone().zip(socket);
     let (mut discovery, status) = Discovery::new(watch, writer, registry, connect, metrics.clone());
@@ -199,6 +203,7 @@ fn build(
     if let Some((embedded, socket)) = embedded {
         add_registry(&mut server, &sockets, embedded, socket, metrics, output.clone());
     }
+    server.add_service(background("lookout", lookout));
     server.add_service(background("watch", Watching { watch, output: output.clone() }));
     server.add_service(background("checks", Checking::new(checks, output)));
     server.add_service(background("stop", stop));
@@ -280,6 +285,29 @@ impl BackgroundService for Feed {
         let Some(discovery) = discovery else { return };
         // A gateway whose picture stands still must not live on.
         run_or_exit("discovery", &self.output, discovery.run(move || ready.notify_ready())).await;
+    }
+}
+
+/// Looks which addresses are whose for as long as the process lives.
+struct LookingOut {
+    lookout: Mutex<Option<Lookout<ThisMachine>>>,
+    reread: Reread,
+    output: Arc<Output>,
+}
+
+impl LookingOut {
+    fn new(lookout: Lookout<ThisMachine>, reread: Reread, output: Arc<Output>) -> Self {
+        Self { lookout: Mutex::new(Some(lookout)), reread, output }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for LookingOut {
+    async fn start(&self, _: ShutdownWatch) {
+        let lookout = self.lookout.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(lookout), reread) = (lookout, self.reread.clone()) else { return };
+        // Without it, an instance could have an address that has become the gateway's own.
+        run_or_exit("the lookout", &self.output, lookout.run(move || reread.ask())).await;
     }
 }
 

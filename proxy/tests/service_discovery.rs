@@ -14,7 +14,7 @@ use proxy::directory::{self, ServiceEndpoints};
 use proxy::discovery::Discovery;
 use proxy::metrics::Metrics;
 use registry::connect::Connection;
-use registry::watch::{Settings, watch};
+use registry::watch::{Settings, nothing_reserved, watch};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,7 +52,7 @@ async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
         guard: Guard::default(),
         snapshot: None,
     };
-    let watch = watch(settings.connection.clone(), settings.watch.clone());
+    let watch = watch(settings.connection.clone(), settings.watch.clone(), nothing_reserved());
     let metrics = Arc::new(Metrics::new()?);
     let (discovery, _status) = Discovery::new(watch, writer, settings, Duration::from_secs(1), metrics);
     let running = tokio::spawn(discovery.run(|| {}));

@@ -28,7 +28,7 @@ use tonic::transport::Endpoint;
 
 pub use authorities::{AuthoritiesError, authorities};
 use authorities::{add_the_systems, reason};
-pub use endpoint::{EndpointError, parse_endpoint};
+pub use endpoint::{EndpointError, host_and_port, parse_endpoint};
 pub use exposed::Exposed;
 use obstacle::Attempted;
 pub use obstacle::Obstacle;

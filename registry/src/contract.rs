@@ -7,17 +7,20 @@
 //! lease  the registrar's: the key goes when the lease does
 //! ```
 
+mod address;
 mod metadata;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::str::Utf8Error;
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use crate::networks::Refusal;
+pub use address::parse_address;
 pub use metadata::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES, Metadata, TooMuch};
 
 /// The weight of an instance that names none.
@@ -210,36 +213,6 @@ impl Record {
     }
 }
 
-/// Where clouds tell an instance its secrets, outside the link-local networks: a request that a registration
-/// led there would bring them to whoever wrote it.
-const CLOUD_METADATA: [IpAddr; 3] = [
-    // AWS, "Use the Instance Metadata Service": the address for IPv6.
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    // Google Cloud, "About VM metadata": the same for instances with IPv6 alone.
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
-    // Alibaba Cloud, "Query instance metadata".
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-];
-
-/// Reads `ip:port` and refuses what can never be a backend.
-pub fn parse_address(text: &str) -> Result<SocketAddr, RecordError> {
-    let address: SocketAddr = text.parse().map_err(|_| RecordError::Address(shorten(text)))?;
-    let refuse = |why| Err(RecordError::NeverABackend { address, why });
-    if address.port() == 0 {
-        return refuse("its port is 0");
-    }
-    // An IPv4 address may come dressed as IPv6 (::ffff:0.0.0.0).
-    match address.ip().to_canonical() {
-        ip if ip.is_unspecified() => refuse("it is unspecified"),
-        ip if ip.is_multicast() => refuse("it is multicast"),
-        IpAddr::V4(ip) if ip.is_broadcast() => refuse("it is broadcast"),
-        IpAddr::V4(ip) if ip.is_link_local() => refuse("it is link-local"),
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => refuse("it is link-local"),
-        ip if CLOUD_METADATA.contains(&ip) => refuse("it is a cloud's metadata service"),
-        ip => Ok(SocketAddr::new(ip, address.port())),
-    }
-}
-
 /// One registration: an instance of a service, as the registry has it at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
@@ -283,21 +256,42 @@ pub enum RecordError {
     #[error("{0:?} is not an address: expected ip:port or [ipv6]:port")]
     Address(String),
     /// The address is well-formed but nothing can listen there.
+    #[error("{address} can never be a backend: its port is 0")]
+    PortZero {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The address is well-formed but none where a backend could be.
     #[error("{address} can never be a backend: {why}")]
     NeverABackend {
         /// The address as it was written.
         address: SocketAddr,
         /// What is wrong with it.
-        why: &'static str,
+        why: Box<Refusal>,
     },
-    /// The address is in a network that instances must not be in.
+    /// The address is one that instances must not have.
     #[error("{address} is refused: {why}")]
     Refused {
         /// The address.
         address: SocketAddr,
         /// Which rule it breaks.
-        why: &'static str,
+        why: Box<Refusal>,
     },
+    /// The key has no lease, and must have one.
+    #[error(
+        "it has no lease: it would stay when its instance is gone, and gateway.registry.require_lease is on"
+    )]
+    NoLease,
+}
+
+impl RecordError {
+    /// Whether the record says what it means and is refused for that. Any other can mean anything.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::PortZero { .. } | Self::NeverABackend { .. } | Self::Refused { .. } | Self::NoLease
+        )
+    }
 }
 
 /// Text from outside, bounded before it enters an error and so a log line.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use registry::connect::{CallError, Cause};
 use registry::contract::Prefix;
 use registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream};
-use registry::watch::{Change, Reread, Settings, Update, Watch, watch_source};
+use registry::watch::{Change, Reread, Settings, Update, Watch, nothing_reserved, watch_source};
 use tokio::time::Instant;
 
 /// What the registry does next; each call takes one.
@@ -127,7 +127,7 @@ impl Stream for Played {
 async fn play(plays: impl IntoIterator<Item = Play>) -> (Vec<Update>, Vec<String>) {
     let script = Script::new(plays);
     let (Watch { mut updates, status, .. }, driver) =
-        watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
+        watch_source(script.clone(), Settings { audit: None, ..Settings::default() }, nothing_reserved());
     let driver = tokio::spawn(driver.run());
     let mut seen = Vec::new();
     let started = Instant::now();
@@ -159,6 +159,7 @@ fn id(change: &Change) -> &str {
     match change {
         Change::Put(instance) => &instance.id,
         Change::Delete { id, .. } => id,
+        Change::Refused { name, .. } => &name.id,
     }
 }
 
@@ -281,7 +282,8 @@ async fn a_registry_that_compacts_in_a_loop_is_not_listed_in_a_loop() {
 /// A watch that is live, with its handle to have it read again.
 async fn live(plays: impl IntoIterator<Item = Play>) -> (Script, Watch) {
     let script = Script::new(plays);
-    let (watch, driver) = watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
+    let (watch, driver) =
+        watch_source(script.clone(), Settings { audit: None, ..Settings::default() }, nothing_reserved());
     tokio::spawn(driver.run());
     let mut status = watch.status.clone();
     status.wait_for(|status| status.live).await.unwrap();
@@ -344,7 +346,8 @@ async fn a_list_that_was_asked_for_and_fails_is_read_when_the_watch_has_resumed(
 #[tokio::test(start_paused = true)]
 async fn what_was_asked_before_a_list_begins_is_answered_by_it() {
     let script = Script::new([Play::List(10), Play::Open(vec![created(10)])]);
-    let (mut watch, driver) = watch_source(script.clone(), Settings { audit: None, ..Settings::default() });
+    let (mut watch, driver) =
+        watch_source(script.clone(), Settings { audit: None, ..Settings::default() }, nothing_reserved());
     watch.reread.ask();
     tokio::spawn(driver.run());
     assert_eq!(resets(&mut watch, Duration::from_secs(9)).await, 1);

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,13 +13,15 @@ use futures_util::future::BoxFuture;
 use harness::etcd::{AuthToken, Etcd, PREFIX, key};
 use registry::connect::{CallError, Connection};
 use registry::contract::{Instance, Prefix};
+use registry::networks::Reserved;
 use registry::status::Status;
 use registry::watch::source::{
     Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Reason, Source, Stream,
 };
-use registry::watch::{Settings, Update, Watch, watch_source};
+use registry::watch::{Settings, Update, Watch, nothing_reserved, watch_source};
 use support::{PATIENCE, Picture, as_reader};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 fn plain(etcd: &Etcd) -> Connection {
     Connection::to([etcd.endpoint()])
@@ -280,16 +284,45 @@ async fn a_quiet_watch_stays_live() -> Result<()> {
     let etcd = Etcd::start().await?;
     let mut picture = Picture::follow(plain(&etcd));
     picture.until_status("live", |s| s.live).await?;
-    let lost = tokio::time::timeout(QUIET, picture.until_status("not live", |s| !s.live)).await;
+    let lost = timeout(QUIET, picture.until_status("not live", |s| !s.live)).await;
     assert!(lost.is_err(), "{lost:?}");
     assert_eq!(picture.status().failures, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_reserved_since_it_was_taken_is_refused_when_the_list_is_read_again() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
+    etcd.put(&key("goods", "b"), "10.0.0.2:80").await?;
+    let (reserve, reserved) = watch::channel(Arc::default());
+    let (mut watch, driver) = registry::watch::watch(plain(&etcd), Settings::default(), reserved);
+    tokio::spawn(driver.run());
+    let mut next = async || match timeout(PATIENCE, watch.updates.recv()).await?.context("the watch ended")? {
+        Update::Reset { instances, refused, .. } => {
+            let ids: Vec<_> = instances.into_iter().map(|instance| instance.id.to_string()).collect();
+            let refused: Vec<_> = refused.into_iter().map(|name| name.id.to_string()).collect();
+            Ok((ids.concat(), refused.concat()))
+        }
+        update => anyhow::bail!("{update:?}"),
+    };
+    assert_eq!(next().await?, ("ab".to_owned(), String::new()));
+    let mut own = Reserved::default();
+    own.add(IpAddr::from([10, 0, 0, 1]), 80, "is the registry");
+    for (reserved, ids, refused) in [(own, "b", "a"), (Reserved::default(), "ab", "")] {
+        reserve.send_replace(Arc::new(reserved));
+        watch.reread.ask();
+        assert_eq!(next().await?, (ids.to_owned(), refused.to_owned()));
+    }
+    let status = watch.status.borrow().clone();
+    assert_eq!((status.skipped, status.failures, status.repaired), (1, 0, 0));
     Ok(())
 }
 
 /// A watch that is audited every second.
 fn audited<S: Source>(source: S) -> (mpsc::Receiver<Update>, watch::Receiver<Status>) {
     let settings = Settings { audit: Some(Duration::from_secs(1)), ..Settings::default() };
-    let (Watch { updates, status, .. }, driver) = watch_source(source, settings);
+    let (Watch { updates, status, .. }, driver) = watch_source(source, settings, nothing_reserved());
     tokio::spawn(driver.run());
     (updates, status)
 }
@@ -299,7 +332,7 @@ async fn until(
     what: &str,
     wanted: impl FnMut(&Status) -> bool,
 ) -> Result<Status> {
-    let reached = tokio::time::timeout(PATIENCE, status.wait_for(wanted)).await;
+    let reached = timeout(PATIENCE, status.wait_for(wanted)).await;
     Ok(reached.with_context(|| format!("the watch's status never was: {what}"))??.clone())
 }
 

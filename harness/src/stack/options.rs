@@ -34,6 +34,7 @@ impl Registry {
 /// How a gateway is configured and run.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
+    listen: Vec<SocketAddr>,
     routes: Vec<Value>,
     settings: Vec<(String, Value)>,
     pub(super) wrapper: Vec<String>,
@@ -50,12 +51,24 @@ impl Default for GatewayOptions {
 impl GatewayOptions {
     /// No route at all.
     pub fn without_routes() -> Self {
-        Self { routes: Vec::new(), settings: Vec::new(), wrapper: Vec::new(), stdout: Stdout::Kept }
+        Self {
+            listen: Vec::new(),
+            routes: Vec::new(),
+            settings: Vec::new(),
+            wrapper: Vec::new(),
+            stdout: Stdout::Kept,
+        }
     }
 
     /// One route more.
     pub fn route(mut self, path: &str, service: &str) -> Self {
         self.routes.push(json!({ "path": path, "service": service }));
+        self
+    }
+
+    /// Serves clients here too, beside the address that it is given.
+    pub fn also_listening(mut self, address: SocketAddr) -> Self {
+        self.listen.push(address);
         self
     }
 
@@ -84,13 +97,14 @@ impl GatewayOptions {
         admin: SocketAddr,
         directory: &Path,
     ) -> Value {
+        let listen: Vec<_> = [&listen].into_iter().chain(&self.listen).map(ToString::to_string).collect();
         let mut configuration = json!({
             "version": 1,
             "threads": 2,
             "pid_file": directory.join("proxy.pid"),
             "upgrade_sock": directory.join("upgrade.sock"),
             "gateway": {
-                "listen": [listen.to_string()],
+                "listen": listen,
                 "admin": admin.to_string(),
                 "registry": registry.section(),
                 "routes": self.routes,

@@ -9,6 +9,7 @@ mod headers;
 mod lines;
 mod loops;
 mod malformed;
+mod own_addresses;
 mod protocol;
 mod records;
 mod retries;

@@ -269,7 +269,7 @@ mod tests {
     fn services_without_a_route_and_routes_without_an_endpoint_are_named() {
         let (directory, mut writer) = directory::new(["goods", "empty"]);
         let instances = vec![instance("goods", "a"), instance("nobodys", "a")];
-        writer.stage(Update::Reset { instances, revision: 3 });
+        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let page = shown(&directory, Moment::now());
         assert_eq!(
@@ -286,7 +286,7 @@ mod tests {
         let long = format!(r#"{{"address":"10.0.0.1:80","metadata":{{"a":"{}"}}}}"#, "x".repeat(1024));
         let record = Record::decode(long.as_bytes()).expect("a record without its metadata");
         let instances = vec![Instance { record, ..instance("goods", "a") }];
-        writer.stage(Update::Reset { instances, revision: 3 });
+        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let endpoint = &shown(&directory, Moment::now())["services"]["goods"][0];
         let why = "the metadata has more than 1024 bytes, keys and values together";
@@ -296,7 +296,11 @@ mod tests {
     #[test]
     fn in_its_window_is_told_from_held_by_the_guard() {
         let (directory, mut writer) = directory::new(["goods", "empty"]);
-        writer.stage(Update::Reset { instances: vec![instance("goods", "a")], revision: 3 });
+        writer.stage(Update::Reset {
+            instances: vec![instance("goods", "a")],
+            refused: Vec::new(),
+            revision: 3,
+        });
         let gone = Change::Delete { service: "goods".into(), id: "a".into(), revision: 4 };
         writer.stage(Update::Apply { changes: vec![gone], revision: 4 });
         writer.publish(Instant::now);

@@ -67,7 +67,7 @@ impl Bench {
         let service = directory.service("goods").unwrap();
         let (chance, now) = (fastrand::Rng::with_seed(7), Instant::now());
         let mut bench = Self { service, directory, writer, chance, published: now, now, key: None };
-        bench.stage(Update::Reset { instances: instances(weights), revision: 1 });
+        bench.stage(Update::Reset { instances: instances(weights), refused: Vec::new(), revision: 1 });
         bench
     }
 

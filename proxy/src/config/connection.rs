@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use registry::connect::{Connection, Exposed, Tls, User, parse_endpoint};
+use registry::connect::{Connection, Exposed, Tls, User, host_and_port, parse_endpoint};
 use registry::contract::Prefix;
+use registry::networks::Loopback;
 use registry::watch::Settings;
 
 use super::address::Taken;
@@ -100,6 +101,12 @@ pub(super) fn read(
     });
     section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
     section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
+    let is_here = embedded.is_some()
+        || connection
+            .as_ref()
+            .is_some_and(|connection| connection.endpoints.iter().all(|e| is_on_loopback(e)));
+    watch.networks.loopback = if is_here { Loopback::Permitted } else { Loopback::IfNamed };
+    section.set("require_lease", &mut watch.require_lease, |value| value.boolean());
     section.set("audit", &mut watch.audit, |value| value.or_off(|value| value.duration(&AUDIT)));
     let mut bounds = Bounds::default();
     section.set("max_instances", &mut bounds.instances, |value| value.number(COUNT));
@@ -191,6 +198,14 @@ fn unmapped(network: IpNet) -> Option<IpNet> {
     IpNet::new(ipv4.into(), length).ok().map(|network| network.trunc())
 }
 
+/// Whether whoever reaches this endpoint is on this machine: then instances may well be, too.
+fn is_on_loopback(endpoint: &str) -> bool {
+    let Some((host, _)) = host_and_port(endpoint) else { return false };
+    // To connect to an unspecified address is to connect to this machine.
+    let is_here = |address: IpAddr| address.to_canonical().is_loopback() || address.is_unspecified();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_here)
+}
+
 fn endpoints(list: &Value<'_>) -> Option<Vec<String>> {
     let mut seen: Vec<String> = Vec::new();
     let endpoints = list.list(|item| {
@@ -255,8 +270,31 @@ mod tests {
             ("fd00::/8", "fd00::/8"),
             ("::/0", "::/0"),
             ("::1", "::1/128"),
+            // An address that carries another is compared as it stands, too.
+            ("64:ff9b::/96", "64:ff9b::/96"),
+            ("64:ff9b::10.0.0.0/104", "64:ff9b::a00:0/104"),
+            ("2002::/16", "2002::/16"),
+            ("::/96", "::/96"),
+            ("::ffff:0:0:0/96", "::ffff:0:0:0/96"),
         ] {
             assert_eq!(parse_network(text), Ok(network(expected)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_on_loopback_by_its_address_or_as_localhost() {
+        for (endpoint, expected) in [
+            ("http://127.0.0.1:2379", true),
+            ("http://127.1.2.3:2379", true),
+            ("https://[::1]:2379", true),
+            ("http://[::ffff:127.0.0.1]:2379", true),
+            ("http://LOCALHOST:2379", true),
+            ("http://0.0.0.0:2379", true),
+            ("http://10.0.0.1:2379", false),
+            ("http://etcd:2379", false),
+            ("http://localhost.example:2379", false),
+        ] {
+            assert_eq!(is_on_loopback(endpoint), expected, "{endpoint}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use registry::contract::{Instance, Record, TooMuch};
-use registry::watch::{Change, Update};
+use registry::watch::{Change, Name, Update};
 
 use super::left_out::LeftOut;
 use super::ring::Builder;
@@ -58,6 +58,8 @@ pub enum Kind {
     Vanished,
     /// It is gone, and its endpoint with it: it was draining, so somebody took it out.
     Deleted,
+    /// It is there, and refused: what it was before is gone at once.
+    Refused,
 }
 
 /// Whether health's finding was news.
@@ -181,10 +183,10 @@ impl Writer {
     /// Takes an update and says what changed. Readers see it after [`Writer::publish`].
     pub fn stage(&mut self, update: Update) -> Vec<Changed> {
         match update {
-            Update::Reset { instances, revision } => {
+            Update::Reset { instances, refused, revision } => {
                 self.revision = revision;
                 self.stale = false;
-                let changed = self.reset(instances, revision);
+                let changed = self.reset(instances, refused, revision);
                 self.synced = true;
                 changed
             }
@@ -207,7 +209,9 @@ impl Writer {
     }
 
     /// Replaces the picture by the difference: what is unchanged keeps its endpoint.
-    fn reset(&mut self, instances: Vec<Instance>, revision: i64) -> Vec<Changed> {
+    fn reset(&mut self, instances: Vec<Instance>, refused: Vec<Name>, revision: i64) -> Vec<Changed> {
+        let mut changed: Vec<_> =
+            refused.into_iter().filter_map(|name| self.refuse(&name, revision)).collect();
         let listed: BTreeSet<_> = instances.iter().map(|i| (i.service.clone(), i.id.clone())).collect();
         self.left_out.keep(listed.iter().map(|(service, id)| (service, id)));
         let known = self
@@ -216,8 +220,7 @@ impl Writer {
             .flat_map(|(service, s)| s.entries.keys().map(move |id| (service.clone(), id.clone())));
         let gone: Vec<_> = known.filter(|name| !listed.contains(name)).collect();
 
-        let mut changed: Vec<_> =
-            gone.into_iter().filter_map(|(service, id)| self.delete(service, id, revision)).collect();
+        changed.extend(gone.into_iter().filter_map(|(service, id)| self.delete(service, id, revision)));
         changed.extend(instances.into_iter().filter_map(|i| self.list(i)));
         changed
     }
@@ -268,6 +271,7 @@ impl Writer {
                 self.left_out.remove(&service, &id);
                 self.delete(service, id, revision)
             }
+            Change::Refused { name, revision } => self.refuse(&name, revision),
         }
     }
 
@@ -389,6 +393,16 @@ impl Writer {
         };
         self.dirty.insert(service.clone());
         Some(Changed { kind, service, instance, before: Some(before), after, revision })
+    }
+
+    /// Takes out an endpoint whose key holds something that is refused, however it stands. None: there is none.
+    fn refuse(&mut self, Name { service, id }: &Name, revision: i64) -> Option<Changed> {
+        self.left_out.remove(service, id);
+        let removed = self.staged.get_mut(service)?.remove(id)?;
+        self.has_room_again |= self.left_out.waits_for(service);
+        self.dirty.insert(service.clone());
+        let (service, instance, before) = (service.clone(), id.clone(), Some(removed.endpoint));
+        Some(Changed { kind: Kind::Refused, service, instance, before, after: None, revision })
     }
 
     /// Takes out a suspect endpoint. None: it is not there, or no longer suspect.

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use registry::contract::Prefix;
-use registry::status::Status;
 use registry::watch::{Reread, Update};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::guard::{self, Guard};
 use super::keeper::{Loader, Save, Storer, Turn};
@@ -59,14 +58,12 @@ impl<R: FnOnce()> Feed<R> {
     pub fn new(
         writer: Writer,
         settings: config::Registry,
-        turn: Turn,
+        loader: Loader,
         connect: Duration,
-        status: watch::Receiver<Status>,
         metrics: Arc<Metrics>,
         ready: R,
     ) -> Self {
         let config::Registry { watch, guard, snapshot, .. } = settings;
-        let file = snapshot.map(File::new);
         Self {
             prefix: watch.prefix,
             hold: guard.hold,
@@ -75,8 +72,8 @@ impl<R: FnOnce()> Feed<R> {
             rivals: Rivals::default(),
             quota: Quota::default(),
             reread: Reread::default(),
-            loader: Loader::new(file.clone(), turn, watch.networks, status, metrics.clone()),
-            storer: Storer::new(file, writer.directory().clone(), metrics.clone()),
+            loader,
+            storer: Storer::new(snapshot.map(File::new), writer.directory().clone(), metrics.clone()),
             writer,
             metrics,
             opening: None,
@@ -152,6 +149,12 @@ impl<R: FnOnce()> Feed<R> {
                 before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
                 self.storer.changed();
                 self.log("endpoint deleted", &Changed { after: None, ..changed.clone() });
+            }
+            Kind::Refused => {
+                self.guard.refused(service, instance);
+                before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
+                self.storer.changed();
+                self.log("endpoint refused", changed);
             }
             Kind::Renewed => {
                 let (service, instance, revision) = (&**service, &**instance, changed.revision);

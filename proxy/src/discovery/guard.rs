@@ -187,6 +187,13 @@ impl Guard {
         }
     }
 
+    /// An instance is registered, but refused: its endpoint is gone, and with it any doubt.
+    pub fn refused(&mut self, service: &Arc<str>, instance: &Arc<str>) {
+        if self.phase(service, instance).is_some_and(Phase::is_doubt) {
+            self.end(service, instance, Phase::Dropped);
+        }
+    }
+
     /// The endpoint of an instance cannot be connected to. One that is in doubt goes at once.
     pub fn probe_failed(&mut self, service: &Arc<str>, instance: &Arc<str>) {
         if self.phase(service, instance).is_some_and(Phase::is_doubt) {

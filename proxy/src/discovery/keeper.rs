@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use registry::networks::Networks;
+use registry::contract::Instance;
 use registry::status::Status;
+use registry::watch::Admission;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{timeout, timeout_at};
@@ -42,7 +43,7 @@ pub(super) enum Turn {
 pub(super) struct Loader {
     turn: Turn,
     stage: Stage,
-    networks: Networks,
+    admission: Admission,
     status: watch::Receiver<Status>,
     metrics: Arc<Metrics>,
 }
@@ -58,16 +59,16 @@ enum Stage {
 }
 
 impl Loader {
-    /// Takes only instances in permitted `networks`. `status` is that of the watch.
+    /// Takes only instances that the watch would take. `status` is that of the watch.
     pub fn new(
         file: Option<File>,
         turn: Turn,
-        networks: Networks,
+        admission: Admission,
         status: watch::Receiver<Status>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let stage = file.map_or(Stage::Over, |file| Stage::Waiting(file, None));
-        Self { turn, stage, networks, status, metrics }
+        Self { turn, stage, admission, status, metrics }
     }
 
     /// The snapshot is not needed.
@@ -123,6 +124,28 @@ impl Loader {
         None
     }
 
+    /// Those that the rules permitted once, and do no more.
+    fn leave_out_refused(&self, instances: &mut Vec<Instance>) {
+        let found = instances.len();
+        let mut first = None;
+        instances.retain(|instance| match self.admission.check(instance) {
+            Ok(()) => true,
+            Err(reason) => {
+                first.get_or_insert_with(|| (format!("{}/{}", instance.service, instance.id), reason));
+                false
+            }
+        });
+        if let Some((instance, reason)) = first {
+            let refused = found - instances.len();
+            tracing::warn!(
+                refused,
+                instance,
+                %reason,
+                "left out instances of the snapshot that are refused: the first one is named"
+            );
+        }
+    }
+
     fn take(&self, loaded: Result<Option<Snapshot>, LoadError>) -> Option<Snapshot> {
         let mut snapshot = match loaded {
             Ok(snapshot) => snapshot?,
@@ -135,12 +158,7 @@ impl Loader {
         if let Some(Refused { count, first }) = &snapshot.refused {
             tracing::warn!(count, %first, "skipped lines of the snapshot that are no instances to this gateway");
         }
-        let found = snapshot.instances.len();
-        snapshot.instances.retain(|i| self.networks.refusal(i.record.address.ip()).is_none());
-        let refused = found - snapshot.instances.len();
-        if refused > 0 {
-            tracing::warn!(refused, "left out instances of the snapshot: their networks are not permitted");
-        }
+        self.leave_out_refused(&mut snapshot.instances);
         let snapshot = Some(snapshot).filter(|snapshot| !snapshot.instances.is_empty())?;
         let (revision, endpoints) = (snapshot.revision, snapshot.instances.len());
         match self.turn {

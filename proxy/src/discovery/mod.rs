@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use registry::status::Status;
-use registry::watch::{Driver, Reread, Update, Watch, source::Source};
+use registry::watch::{Admission, Driver, Reread, Update, Watch, source::Source};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 
@@ -32,7 +32,8 @@ use crate::health::verdict::{self, Verdict};
 use crate::metrics::Metrics;
 use feed::Feed;
 pub use keeper::Saver;
-use keeper::{Save, Turn};
+use keeper::{Loader, Save, Turn};
+use snapshot::File;
 
 /// Feeds a directory from a watch.
 pub struct Discovery<S: Source> {
@@ -41,6 +42,7 @@ pub struct Discovery<S: Source> {
     verdicts: mpsc::UnboundedReceiver<Verdict>,
     status: watch::Receiver<Status>,
     reread: Reread,
+    admission: Admission,
     writer: Writer,
     settings: config::Registry,
     connect: Duration,
@@ -59,7 +61,7 @@ impl<S: Source> Discovery<S> {
         connect: Duration,
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
-        let Watch { updates, status, reread } = watch;
+        let Watch { updates, status, reread, admission } = watch;
         let (_, verdicts) = verdict::channel();
         let (saver, saves) = Saver::new();
         let discovery = Self {
@@ -68,6 +70,7 @@ impl<S: Source> Discovery<S> {
             verdicts,
             status: status.clone(),
             reread,
+            admission,
             writer,
             settings,
             connect,
@@ -103,6 +106,7 @@ impl<S: Source> Discovery<S> {
             verdicts,
             status,
             reread,
+            admission,
             writer,
             settings,
             connect,
@@ -111,7 +115,9 @@ impl<S: Source> Discovery<S> {
             saves,
             ..
         } = self;
-        let feed = Feed::new(writer, settings, turn, connect, status, metrics, ready).asking(reread);
+        let loader =
+            Loader::new(settings.snapshot.clone().map(File::new), turn, admission, status, metrics.clone());
+        let feed = Feed::new(writer, settings, loader, connect, metrics, ready).asking(reread);
         tokio::join!(driver.run(), feed.run(updates, verdicts, saves));
     }
 }

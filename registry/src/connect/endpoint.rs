@@ -52,6 +52,14 @@ pub fn parse_endpoint(text: &str) -> Result<String, EndpointError> {
     Ok(format!("{scheme}://{authority}"))
 }
 
+/// Host and port of an endpoint, as [`parse_endpoint`] gives it; an IPv6 address without its brackets. None: it is no
+/// such URL.
+pub fn host_and_port(endpoint: &str) -> Option<(String, u16)> {
+    let uri = Uri::try_from(endpoint).ok()?;
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    Some((host.to_owned(), uri.port_u16()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +73,17 @@ mod tests {
             ("http://[::1]:2379", "http://[::1]:2379"),
         ] {
             assert_eq!(parse_endpoint(text).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn host_and_port_are_those_to_connect_to() {
+        for (endpoint, host) in [
+            ("http://127.0.0.1:2379", "127.0.0.1"),
+            ("https://etcd-0.etcd:2379", "etcd-0.etcd"),
+            ("http://[::1]:2379", "::1"),
+        ] {
+            assert_eq!(host_and_port(endpoint), Some((host.to_owned(), 2379)));
         }
     }
 

@@ -1,5 +1,7 @@
 use super::*;
+use crate::networks::{carried, forms};
 use proptest::prelude::*;
+use std::net::IpAddr;
 
 fn split(key: &str) -> Result<(String, String), String> {
     Prefix::default()
@@ -95,13 +97,29 @@ fn an_address_that_can_never_be_a_backend_is_refused() {
         ("[::ffff:0.0.0.0]:80", "unspecified"),
         ("224.0.0.1:80", "multicast"),
         ("[ff02::1]:80", "multicast"),
+        ("0.0.0.1:80", "0.0.0.0/8"),
+        ("[::1:2]:80", "it carries 0.1.0.2, which is in 0.0.0.0/8"),
         ("255.255.255.255:80", "broadcast"),
+        ("240.0.0.1:80", "240.0.0.0/4"),
+        ("255.255.255.254:80", "240.0.0.0/4"),
         ("169.254.169.254:80", "link-local"),
         ("[fe80::1]:80", "link-local"),
         ("[::ffff:169.254.1.1]:80", "link-local"),
         ("10.0.0.5:0", "port is 0"),
-        ("[fd00:ec2::254]:80", "metadata"),
+        ("[fd00:ec2::254]:80", "AWS"),
         ("[fd20:ce::254]:80", "metadata"),
+        ("[fd00:ec2::23]:80", "AWS"),
+        ("[fd00:ec2:1::1]:80", "AWS"),
+        ("[fd00:42::42]:80", "metadata"),
+        ("[fd00:c1::a9fe:a9fe]:80", "metadata"),
+        ("[fd00:a9fe:a9fe::1]:80", "metadata"),
+        ("[fd00:100::100:200]:80", "metadata"),
+        ("168.63.129.16:80", "Azure"),
+        ("192.0.0.192:80", "metadata"),
+        ("[64:ff9b::169.254.169.254]:80", "it carries 169.254.169.254, which is link-local"),
+        ("[64:ff9b:1:a9fe:a9:fe00::]:80", "it carries 169.254.169.254, which is link-local"),
+        ("[2002:a9fe:a9fe::1]:80", "it carries 169.254.169.254, which is link-local"),
+        ("[2001:0:101:101::5601:5601]:80", "it carries 169.254.169.254, which is link-local"),
         ("100.100.100.200:80", "metadata"),
         ("[::ffff:100.100.100.200]:80", "metadata"),
     ] {
@@ -111,7 +129,18 @@ fn an_address_that_can_never_be_a_backend_is_refused() {
 
 #[test]
 fn the_neighbours_of_metadata_addresses_are_ordinary() {
-    for address in ["[fd00:ec2::253]:80", "[fd20:ce::255]:80", "100.100.100.201:80", "127.0.0.1:80"] {
+    for address in [
+        "[fd00:ec3::254]:80",
+        "[fd20:ce::255]:80",
+        "[fd00:42::43]:80",
+        "100.100.100.201:80",
+        "168.63.129.17:80",
+        "192.0.0.193:80",
+        "1.0.0.0:80",
+        "223.255.255.255:80",
+        "127.0.0.1:80",
+        "[64:ff9b::10.0.0.1]:80",
+    ] {
         assert!(Record::decode(address.as_bytes()).is_ok(), "{address}");
     }
 }
@@ -178,6 +207,19 @@ fn any_json() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
+    fn no_form_leads_to_what_can_never_be_a_backend(
+        never in prop_oneof![
+            Just([169, 254, 169, 254]), Just([168, 63, 129, 16]), Just([192, 0, 0, 192]), Just([100, 100, 100, 200]),
+            (224u8.., any::<[u8; 3]>()).prop_map(|(first, [b, c, d])| [first, b, c, d]),
+        ],
+        noise in any::<u128>(),
+    ) {
+        for form in forms(never.into(), noise) {
+            prop_assert!(parse_address(&SocketAddr::from((form, 80)).to_string()).is_err(), "{}", form);
+        }
+    }
+
+    #[test]
     fn any_record_survives_encode_and_decode(
         ip in any::<[u8; 4]>(), port in 1u16.., weight in 0..=MAX_WEIGHT,
         metadata in proptest::collection::btree_map(".{0,8}", ".{0,8}", 0..4),
@@ -222,7 +264,10 @@ proptest! {
         if let Ok(record) = Record::decode(value.as_bytes()) {
             let ip = record.address.ip();
             prop_assert!(record.address.port() > 0 && record.weight <= MAX_WEIGHT);
-            prop_assert!(!ip.is_unspecified() && !ip.is_multicast() && ip == ip.to_canonical());
+            let carried = carried(ip).map(|carried| IpAddr::from(carried.address));
+            for ip in carried.chain([ip]) {
+                prop_assert!(!ip.is_unspecified() && !ip.is_multicast() && ip == ip.to_canonical());
+            }
             prop_assert_eq!(Record::decode(record.encode().as_bytes()).unwrap(), record);
         }
     }

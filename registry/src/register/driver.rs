@@ -203,7 +203,7 @@ impl Driver {
 
     fn see(&mut self, update: Update) {
         let notices = match update {
-            Update::Reset { instances, revision } => {
+            Update::Reset { instances, revision, .. } => {
                 // The watch is of our key alone.
                 vec![self.upkeep.seen_anew(instances.first(), revision)]
             }
@@ -215,7 +215,9 @@ impl Driver {
     fn see_change(&mut self, change: &Change) -> Option<Notice> {
         match change {
             Change::Put(instance) => self.upkeep.seen(Some(instance), instance.revision),
-            Change::Delete { revision, .. } => self.upkeep.seen(None, *revision),
+            Change::Delete { revision, .. } | Change::Refused { revision, .. } => {
+                self.upkeep.seen(None, *revision)
+            }
         }
     }
 

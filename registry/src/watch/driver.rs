@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::admission::Admission;
 use super::audit::{Auditor, Step, Verdict};
 use super::picture::Difference;
 use super::records::{Decoder, Listing, WARNINGS, shown};
@@ -74,6 +75,7 @@ impl<S: Source> Driver<S> {
     pub(super) fn new(
         source: S,
         settings: Settings,
+        admission: Admission,
         updates: mpsc::Sender<Update>,
         status: watch::Sender<Status>,
     ) -> Self {
@@ -83,7 +85,7 @@ impl<S: Source> Driver<S> {
             stream: None,
             machine,
             action,
-            decoder: Decoder::new(settings.prefix, settings.networks),
+            decoder: Decoder::new(settings.prefix, admission),
             backoff: settings.backoff,
             auditor: Auditor::new(settings.audit),
             audit_call: None,
@@ -164,8 +166,8 @@ impl<S: Source> Driver<S> {
             self.decoder.page(page.items, &mut listing);
             (revision, cluster, cursor) = (page.revision, page.cluster, page.next);
         }
-        let decoded = self.decoder.complete(listing);
-        self.publish(Update::Reset { instances: decoded.items, revision }).await?;
+        let (decoded, refused) = self.decoder.complete(listing);
+        self.publish(Update::Reset { instances: decoded.items, refused, revision }).await?;
         self.status.send_modify(|s| {
             s.synced = true;
             s.revision = revision;

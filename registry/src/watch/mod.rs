@@ -1,16 +1,19 @@
 //! The watch: a live picture of all registrations below a prefix.
 //!
 //! ```text
-//! source   etcd's list and watch           the narrow seam to the network
-//! sync     State x Input -> Action         what to do next; pure
-//! records  bytes -> instances              a bad one is warned of, counted and skipped
-//! unknown  keys that mean nothing          each is warned of once
-//! picture  how each key was last written   what the updates have shown
-//! audit    the picture beside a list       when to compare, and what a difference is; pure
-//! reread   a complete list on demand       when somebody may have it
-//! driver   performs the actions            the only place that sleeps and selects
+//! source     etcd's list and watch           the narrow seam to the network
+//! sync       State x Input -> Action         what to do next; pure
+//! records    bytes -> instances              a bad one is warned of, counted and skipped
+//! admission  which of them are taken         networks, leases, and who has an address already
+//! told       bad records                     each is warned of once
+//! unknown    keys that mean nothing          each is warned of once
+//! picture    how each key was last written   what the updates have shown
+//! audit      the picture beside a list       when to compare, and what a difference is; pure
+//! reread     a complete list on demand       when somebody may have it
+//! driver     performs the actions            the only place that sleeps and selects
 //! ```
 
+mod admission;
 mod audit;
 mod driver;
 mod picture;
@@ -18,6 +21,7 @@ mod records;
 mod reread;
 pub mod source;
 pub mod sync;
+mod told;
 mod unknown;
 
 use std::sync::Arc;
@@ -30,6 +34,7 @@ use crate::connect::{Connection, Connector};
 use crate::contract::{Instance, KeyRange, Prefix};
 use crate::networks::Networks;
 use crate::status::Status;
+pub use admission::{Admission, Reservations, nothing_reserved};
 pub use driver::Driver;
 pub(crate) use records::decode;
 pub use reread::Reread;
@@ -50,6 +55,8 @@ pub enum Update {
     Reset {
         /// Every instance.
         instances: Vec<Instance>,
+        /// The keys that hold something that is refused, as [`Change::Refused`] does.
+        refused: Vec<Name>,
         /// The revision that they show.
         revision: i64,
     },
@@ -62,18 +69,35 @@ pub enum Update {
     },
 }
 
+/// Which instance a key is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Name {
+    /// The service.
+    pub service: Arc<str>,
+    /// The id.
+    pub id: Arc<str>,
+}
+
 /// One change of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The instance was registered, or registered anew.
     Put(Instance),
-    /// The instance is no longer registered: its key is gone, or holds something that is no registration.
+    /// The instance is no longer registered: its key is gone, or holds something that cannot be read.
     Delete {
         /// The service that it belonged to.
         service: Arc<str>,
         /// Its id.
         id: Arc<str>,
         /// The revision of its end.
+        revision: i64,
+    },
+    /// The instance is registered, and refused: at an address that it must not have, say. Nobody can have lost it
+    /// by accident, so what it was before has no more to say.
+    Refused {
+        /// Which one.
+        name: Name,
+        /// The revision at which its record was written.
         revision: i64,
     },
 }
@@ -85,6 +109,8 @@ pub struct Settings {
     pub prefix: Prefix,
     /// Which addresses they may have.
     pub networks: Networks,
+    /// Whether each of them must be under a lease. One without a lease stays when its instance is gone.
+    pub require_lease: bool,
     /// How often the picture is compared with a list, give or take a tenth; none: never.
     pub audit: Option<Duration>,
     /// How long to wait after failures.
@@ -92,11 +118,12 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// The default prefix, any address, an audit every minute.
+    /// The default prefix, any address, with or without a lease, an audit every minute.
     fn default() -> Self {
         Self {
             prefix: Prefix::default(),
             networks: Networks::default(),
+            require_lease: false,
             audit: Some(Duration::from_secs(60)),
             backoff: BACKOFF,
         }
@@ -112,25 +139,36 @@ pub struct Watch {
     pub status: watch::Receiver<Status>,
     /// Has every record read again.
     pub reread: Reread,
+    /// What is taken of that which can be read.
+    pub admission: Admission,
 }
 
 /// Watches every registration below the prefix. Nothing happens until the driver runs.
-pub fn watch(connection: Connection, settings: Settings) -> (Watch, Driver<EtcdSource>) {
+pub fn watch(
+    connection: Connection,
+    settings: Settings,
+    reserved: Reservations,
+) -> (Watch, Driver<EtcdSource>) {
     let range = settings.prefix.range();
-    watch_source(EtcdSource::new(connection, range), settings)
+    watch_source(EtcdSource::new(connection, range), settings, reserved)
 }
 
 /// Watches one key, as it is: whatever its address, and without audits.
 pub(crate) fn watch_key(connector: Connector, prefix: Prefix, key: &str) -> (Watch, Driver<EtcdSource>) {
-    let settings = Settings { prefix, networks: Networks::default(), audit: None, backoff: OWN_KEY_BACKOFF };
-    watch_source(EtcdSource::over(connector, KeyRange::one(key)), settings)
+    let settings = Settings { prefix, audit: None, backoff: OWN_KEY_BACKOFF, ..Settings::default() };
+    watch_source(EtcdSource::over(connector, KeyRange::one(key)), settings, nothing_reserved())
 }
 
 /// Watches any source.
-pub fn watch_source<S: source::Source>(source: S, settings: Settings) -> (Watch, Driver<S>) {
+pub fn watch_source<S: source::Source>(
+    source: S,
+    settings: Settings,
+    reserved: Reservations,
+) -> (Watch, Driver<S>) {
     let (update_sender, updates) = mpsc::channel(UPDATES_WAITING);
     let (status_sender, status) = watch::channel(Status::default());
-    let driver = Driver::new(source, settings, update_sender, status_sender);
+    let admission = Admission::new(&settings, reserved);
+    let driver = Driver::new(source, settings, admission.clone(), update_sender, status_sender);
     let reread = driver.reread();
-    (Watch { updates, status, reread }, driver)
+    (Watch { updates, status, reread, admission }, driver)
 }

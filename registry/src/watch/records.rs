@@ -1,14 +1,16 @@
 //! From raw records to instances. One that is no registration is warned of once, counted and skipped;
 //! it heals when it is overwritten. One with keys that mean nothing is warned of once and used.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Change;
+use super::admission::Admission;
 use super::picture::Picture;
 use super::source::{Event, Key, Raw, Value};
+use super::told::{Mark, Told};
 use super::unknown::Unknown;
+use super::{Change, Name};
 use crate::contract::{Instance, Prefix, Record, RecordError, shorten};
-use crate::networks::Networks;
 use crate::status::Skipped;
 
 /// Warnings in a row before the rest of a batch is only counted.
@@ -18,8 +20,9 @@ pub(super) const WARNINGS: u64 = 20;
 #[derive(Debug)]
 pub(super) struct Decoder {
     prefix: Prefix,
-    networks: Networks,
+    admission: Admission,
     picture: Picture,
+    told: Told,
     unknown: Unknown,
 }
 
@@ -40,18 +43,20 @@ pub(super) struct Decoded<T> {
 pub(super) struct Listing {
     decoded: Decoded<Instance>,
     keys: Vec<Key>,
+    told: HashSet<Mark>,
+    refused: Vec<Name>,
 }
 
 impl Listing {
     pub fn new() -> Self {
-        Self { decoded: Decoded::new(), keys: Vec::new() }
+        Self { decoded: Decoded::new(), keys: Vec::new(), told: HashSet::new(), refused: Vec::new() }
     }
 }
 
 impl Decoder {
-    pub fn new(prefix: Prefix, networks: Networks) -> Self {
+    pub fn new(prefix: Prefix, admission: Admission) -> Self {
         let picture = Picture::new(&prefix);
-        Self { prefix, networks, picture, unknown: Unknown::default() }
+        Self { prefix, admission, picture, told: Told::default(), unknown: Unknown::default() }
     }
 
     pub fn prefix(&self) -> &Prefix {
@@ -73,20 +78,25 @@ impl Decoder {
                     }
                     listing.decoded.items.push(instance);
                 }
-                // What was there before was warned of before.
-                Err(reason) if self.picture.written(&raw.key) != Some(raw.written()) => {
-                    listing.decoded.skip(&raw, &reason);
+                Err(reason) => {
+                    // It may be there since before it was refused, so the picture says nothing.
+                    let mark = self.told.mark(&raw.key, raw.written());
+                    if !self.told.contains(mark) {
+                        listing.decoded.skip(&raw, &reason);
+                    }
+                    listing.refused.extend(self.name(&raw.key).filter(|_| reason.is_refusal()));
+                    listing.told.insert(mark);
                 }
-                Err(_) => {}
             }
             listing.keys.push(Key { written: raw.written(), key: raw.key.into() });
         }
     }
 
-    /// Takes a complete list for the picture.
-    pub fn complete(&mut self, listing: Listing) -> Decoded<Instance> {
+    /// Takes a complete list for the picture. Returns the instances that are refused, too.
+    pub fn complete(&mut self, listing: Listing) -> (Decoded<Instance>, Vec<Name>) {
         self.picture.replace(listing.keys);
-        listing.decoded.finish()
+        self.told.replace(listing.told);
+        (listing.decoded.finish(), listing.refused)
     }
 
     /// Decodes events. A bad record in the place of an instance ends that instance: the picture depends
@@ -97,6 +107,7 @@ impl Decoder {
             let change = match event {
                 Event::Put(raw) => self.put(raw, &mut batch),
                 Event::Delete { key, revision } => {
+                    self.told.remove(&key, self.picture.written(&key));
                     self.picture.delete(&key);
                     self.end(&key, revision)
                 }
@@ -108,6 +119,7 @@ impl Decoder {
 
     fn put(&mut self, raw: Raw, batch: &mut Decoded<Change>) -> Option<Change> {
         let written = raw.written();
+        self.told.remove(&raw.key, self.picture.written(&raw.key));
         let change = match self.decode(&raw) {
             Ok(instance) => {
                 batch.tell_unknown(&raw, &self.unknown.news(&raw));
@@ -115,7 +127,14 @@ impl Decoder {
             }
             Err(reason) => {
                 batch.skip(&raw, &reason);
-                self.end(&raw.key, raw.revision)
+                if raw.key.len() <= self.prefix.longest_key() {
+                    self.told.insert(&raw.key, written);
+                }
+                if reason.is_refusal() {
+                    self.name(&raw.key).map(|name| Change::Refused { name, revision: raw.revision })
+                } else {
+                    self.end(&raw.key, raw.revision)
+                }
             }
         };
         self.picture.put(raw.key, written);
@@ -124,16 +143,18 @@ impl Decoder {
 
     fn decode(&self, raw: &Raw) -> Result<Instance, RecordError> {
         let instance = decode(&self.prefix, raw)?;
-        let address = instance.record.address;
-        match self.networks.refusal(address.ip()) {
-            Some(why) => Err(RecordError::Refused { address, why }),
-            None => Ok(instance),
-        }
+        self.admission.check(&instance)?;
+        Ok(instance)
+    }
+
+    fn name(&self, key: &[u8]) -> Option<Name> {
+        let (service, id) = self.prefix.split(key).ok()?;
+        Some(Name { service: service.into(), id: id.into() })
     }
 
     fn end(&self, key: &[u8], revision: i64) -> Option<Change> {
-        let (service, id) = self.prefix.split(key).ok()?;
-        Some(Change::Delete { service: service.into(), id: id.into(), revision })
+        let Name { service, id } = self.name(key)?;
+        Some(Change::Delete { service, id, revision })
     }
 }
 
@@ -210,8 +231,13 @@ impl<T> Decoded<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::networks::{Networks, Reserved};
+    use crate::watch::Settings;
     use crate::watch::source::Written;
+    use tokio::sync::watch;
 
     fn raw(id: &str, value: &str, revision: i64) -> Raw {
         Raw {
@@ -223,26 +249,87 @@ mod tests {
     }
 
     fn list(decoder: &mut Decoder, records: Vec<Raw>) -> Decoded<Instance> {
+        list_all(decoder, records).0
+    }
+
+    fn list_all(decoder: &mut Decoder, records: Vec<Raw>) -> (Decoded<Instance>, Vec<Name>) {
         let mut listing = Listing::new();
         records.into_iter().for_each(|raw| decoder.page(vec![raw], &mut listing));
         decoder.complete(listing)
     }
 
     fn decoder() -> Decoder {
-        Decoder::new(Prefix::default(), Networks::default())
+        decoder_of(Settings::default()).0
+    }
+
+    fn decoder_of(settings: Settings) -> (Decoder, watch::Sender<Arc<Reserved>>) {
+        let (reserve, reserved) = watch::channel(Arc::default());
+        (Decoder::new(Prefix::default(), Admission::new(&settings, reserved)), reserve)
+    }
+
+    fn name(id: &str) -> Name {
+        Name { service: "goods".into(), id: id.into() }
     }
 
     #[test]
     fn an_address_that_is_not_permitted_is_skipped() {
         let networks = Networks { deny: vec!["10.0.0.0/8".parse().unwrap()], ..Networks::default() };
-        let mut decoder = Decoder::new(Prefix::default(), networks);
-        let listed = list(&mut decoder, vec![raw("a", "10.0.0.1:80", 1), raw("b", "192.168.0.1:80", 2)]);
-        assert_eq!((listed.items.len(), listed.skipped), (1, 1));
+        let (mut decoder, _) = decoder_of(Settings { networks, ..Settings::default() });
+        let (listed, refused) =
+            list_all(&mut decoder, vec![raw("a", "10.0.0.1:80", 1), raw("b", "192.168.0.1:80", 2)]);
+        assert_eq!((listed.items.len(), listed.skipped, refused), (1, 1, vec![name("a")]));
         let last = listed.last_skipped.unwrap();
         assert_eq!((last.key.as_str(), last.revision), (Prefix::default().key("goods", "a").as_str(), 1));
         assert!(last.reason.contains("10.0.0.1"), "{}", last.reason);
         let moved = decoder.events(vec![Event::Put(raw("b", "10.0.0.2:80", 3))]);
-        assert!(matches!(moved.items[..], [Change::Delete { revision: 3, .. }]));
+        assert_eq!(moved.items, [Change::Refused { name: name("b"), revision: 3 }]);
+    }
+
+    #[test]
+    fn what_was_taken_and_is_refused_since_is_told_once_and_what_is_free_again_is_taken() {
+        let (mut decoder, reserve) = decoder_of(Settings::default());
+        let records = || vec![raw("a", "10.0.0.1:80", 1), raw("b", "10.0.0.2:80", 2)];
+        assert_eq!(list(&mut decoder, records()).items.len(), 2);
+        let mut reserved = Reserved::default();
+        reserved.add(IpAddr::from([10, 0, 0, 1]), 80, "is the registry");
+        reserve.send_replace(Arc::new(reserved));
+        for skipped in [1, 0] {
+            let (listed, refused) = list_all(&mut decoder, records());
+            assert_eq!((listed.items.len(), listed.skipped, refused), (1, skipped, vec![name("a")]));
+        }
+        let put = decoder.events(vec![Event::Put(raw("a", "10.0.0.1:80", 3))]);
+        assert_eq!(put.items, [Change::Refused { name: name("a"), revision: 3 }]);
+        assert!(put.last_skipped.unwrap().reason.ends_with("it is the registry"));
+        reserve.send_replace(Arc::default());
+        let (listed, refused) = list_all(&mut decoder, records());
+        assert_eq!((listed.items.len(), listed.skipped, refused), (2, 0, Vec::new()));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_no_refusal() {
+        let mut decoder = decoder();
+        let (listed, refused) =
+            list_all(&mut decoder, vec![raw("a", "nonsense", 1), raw("b", "0.0.0.0:80", 2)]);
+        assert_eq!((listed.skipped, refused), (2, vec![name("b")]));
+    }
+
+    #[test]
+    fn a_record_without_a_lease_is_refused_where_one_is_required() {
+        let unleased = || Raw { lease: 0, ..raw("a", "10.0.0.1:80", 1) };
+        let (mut decoder, _) = decoder_of(Settings { require_lease: true, ..Settings::default() });
+        let (listed, refused) = list_all(&mut decoder, vec![unleased(), raw("b", "10.0.0.2:80", 2)]);
+        assert_eq!((listed.items.len(), refused), (1, vec![name("a")]));
+        let reason = listed.last_skipped.unwrap().reason;
+        assert!(reason.starts_with("it has no lease"), "{reason}");
+        assert_eq!(list(&mut decoder_of(Settings::default()).0, vec![unleased()]).items.len(), 1);
+    }
+
+    #[test]
+    fn a_bad_record_under_a_key_too_long_for_the_picture_is_told_once_too() {
+        let mut decoder = decoder();
+        let long = || vec![raw(&"k".repeat(10_000), "10.0.0.1:80", 1)];
+        assert_eq!(list(&mut decoder, long()).skipped, 1);
+        assert_eq!(list(&mut decoder, long()).skipped, 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use registry::watch::source::Reason;
-use registry::watch::{Change, Reread, Settings, Update, Watch, watch_source};
+use registry::watch::{Change, Reread, Settings, Update, Watch, nothing_reserved, watch_source};
 use tokio::time::{Instant, advance, sleep};
 
 use source::Model;
@@ -94,6 +94,7 @@ fn any_value() -> impl Strategy<Value = &'static [u8]> {
         4 => Just(&b"10.0.0.1:80"[..]),
         4 => Just(&b"10.0.0.2:80"[..]),
         1 => Just(&b"nonsense"[..]),
+        1 => Just(&b"0.0.0.0:80"[..]),
         1 => Just(LONG),
     ]
 }
@@ -196,6 +197,9 @@ impl Reader {
                         Change::Delete { service, id, .. } => {
                             shown.remove(&format!("{service}/{id}"));
                         }
+                        Change::Refused { name, .. } => {
+                            shown.remove(&format!("{}/{}", name.service, name.id));
+                        }
                     }
                 }
             }
@@ -206,7 +210,8 @@ impl Reader {
 /// Plays, lets all be calm, and compares.
 async fn play(acts: Vec<Act>) -> Result<(), TestCaseError> {
     let model = Model::new();
-    let (Watch { mut updates, status, reread }, driver) = watch_source(model.clone(), Settings::default());
+    let (Watch { mut updates, status, reread, .. }, driver) =
+        watch_source(model.clone(), Settings::default(), nothing_reserved());
     let driver = tokio::spawn(driver.run());
     let reader = Reader::default();
     let (apply, witness) = (reader.clone(), model.clone());

@@ -230,7 +230,7 @@ impl Witness {
     /// An update says nothing that was never true.
     pub fn check(&mut self, update: &Update) {
         let fine = match update {
-            Update::Reset { instances, revision } => {
+            Update::Reset { instances, revision, .. } => {
                 let shown: Instances = instances.iter().map(seen).collect();
                 self.states.iter().any(|(at, state)| at == revision && *state == shown)
             }
@@ -241,6 +241,9 @@ impl Witness {
                 }
                 Change::Delete { service, id, revision } => {
                     self.ends.contains(&(*revision, format!("{service}/{id}")))
+                }
+                Change::Refused { name, revision } => {
+                    self.ends.contains(&(*revision, format!("{}/{}", name.service, name.id)))
                 }
             }),
         };

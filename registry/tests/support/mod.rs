@@ -11,7 +11,7 @@ use harness::etcd::Etcd;
 use registry::connect::{Connection, Tls, User};
 use registry::contract::Instance;
 use registry::status::Status;
-use registry::watch::{Change, Settings, Update, Watch, watch};
+use registry::watch::{Change, Settings, Update, Watch, nothing_reserved, watch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -36,7 +36,7 @@ impl Picture {
 
     /// Follows what the settings say.
     pub fn follow_as(connection: Connection, settings: Settings) -> Self {
-        let (watch, driver) = watch(connection, settings);
+        let (watch, driver) = watch(connection, settings, nothing_reserved());
         Self { watch, driver: tokio::spawn(driver.run()), instances: BTreeMap::new(), updates: Vec::new() }
     }
 
@@ -99,6 +99,9 @@ impl Picture {
             }
             Change::Delete { service, id, .. } => {
                 self.instances.remove(&name(&service, &id));
+            }
+            Change::Refused { name, .. } => {
+                self.instances.remove(&self::name(&name.service, &name.id));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The section `gateway.registry`.
 
 use super::*;
+use registry::networks::Loopback;
 
 #[test]
 fn audits_can_be_turned_off_and_so_can_the_guard() {
@@ -12,6 +13,20 @@ fn audits_can_be_turned_off_and_so_can_the_guard() {
         let guard = registry(&format!("guard: {{ share: {share} }}")).guard;
         assert_eq!(guard, Guard { share: expected, ..Guard::default() });
     }
+}
+
+#[test]
+fn loopback_instances_must_be_named_unless_the_registry_is_on_loopback_too() {
+    let loopback = |text: &str| valid(text).gateway.registry.watch.networks.loopback;
+    for (endpoints, expected) in [
+        (r#"["http://127.0.0.1:2379"]"#, Loopback::Permitted),
+        (r#"["http://localhost:2379", "http://[::1]:2379"]"#, Loopback::Permitted),
+        (r#"["http://127.0.0.1:2379", "http://10.0.0.1:2379"]"#, Loopback::IfNamed),
+        (r#"["http://etcd:2379"]"#, Loopback::IfNamed),
+    ] {
+        assert_eq!(loopback(&with_endpoints(endpoints)), expected, "{endpoints}");
+    }
+    assert_eq!(loopback(&with_embedded("")), Loopback::Permitted);
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(gateway.registry.watch, registry::watch::Settings::default());
     assert_eq!(gateway.registry.watch.prefix.as_str(), "/service_registry_discovery");
     assert_eq!(gateway.registry.watch.audit, Some(Duration::from_secs(60)));
+    assert!(!gateway.registry.watch.require_lease);
     let guard = Guard { window: Duration::from_secs(3), share: 0.5, hold: Duration::from_secs(300) };
     assert_eq!(gateway.registry.guard, guard);
     assert_eq!(gateway.registry.bounds, Bounds { instances: 10_000, services: 100_000 });
@@ -60,6 +61,7 @@ gateway:
     tls: { ca: /a.pem, cert: /b.pem, key: /c.pem }
     allow: [10.0.0.0/8, "fd00::/8"]
     deny: [10.9.0.0/16, 10.1.2.3]
+    require_lease: true
     audit: 90s
     max_instances: 1000000
     max_services: 1
@@ -89,6 +91,7 @@ gateway:
     assert_eq!(networks(&watch.networks.allow), ["10.0.0.0/8", "fd00::/8"]);
     assert_eq!(networks(&watch.networks.deny), ["10.9.0.0/16", "10.1.2.3/32"]);
     assert_eq!(watch.audit, Some(Duration::from_secs(90)));
+    assert!(watch.require_lease);
     let guard = Guard { window: Duration::from_millis(100), share: 0.25, hold: Duration::from_secs(86_400) };
     assert_eq!(gateway.registry.guard, guard);
     assert_eq!(gateway.registry.bounds, Bounds { instances: 1_000_000, services: 1 });
@@ -231,7 +234,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_registry("nothing_like_it: a"),
-            "6: gateway.registry.nothing_like_it: is an unknown key: expected one of embedded, endpoints, username, password_file, tls, prefix, allow, deny, audit, max_instances, max_services, guard, snapshot",
+            "6: gateway.registry.nothing_like_it: is an unknown key: expected one of embedded, endpoints, username, password_file, tls, prefix, allow, deny, require_lease, audit, max_instances, max_services, guard, snapshot",
         ),
         (
             with_gateway("\"a\\nb\": 1"),

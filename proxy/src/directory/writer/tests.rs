@@ -34,7 +34,7 @@ fn delete(id: &str, revision: i64) -> Update {
 }
 
 fn reset(instances: Vec<Instance>) -> Update {
-    Update::Reset { instances, revision: 9 }
+    Update::Reset { instances, refused: Vec::new(), revision: 9 }
 }
 
 fn shown(directory: &Directory) -> Vec<(String, u64)> {
@@ -452,4 +452,35 @@ fn only_another_registrar_at_another_address_takes_a_key_over() {
     }
     writer.stage(delete("a", 20));
     assert_eq!(kinds(&writer.stage(put_by(10, "10.0.0.6:80", 21))), [(Kind::Put, "a")], "it had left");
+}
+
+fn refused(id: &str, revision: i64) -> Change {
+    Change::Refused { name: Name { service: "goods".into(), id: id.into() }, revision }
+}
+
+#[test]
+fn what_is_refused_is_gone_at_once_however_it_stood() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let instances = ["a", "b", "c"].map(|id| instance("goods", id, "10.0.0.1:80", 3));
+    writer.stage(reset(instances.to_vec()));
+    writer.stage(delete("b", 10));
+    let update =
+        Update::Apply { changes: ["a", "b", "nobody"].map(|id| refused(id, 11)).to_vec(), revision: 11 };
+    let changed = writer.stage(update);
+    assert_eq!(kinds(&changed), [(Kind::Refused, "a"), (Kind::Refused, "b")]);
+    publish(&mut writer);
+    assert_eq!(standings(&directory), [("c".to_owned(), Standing::Registered)]);
+    assert_eq!(writer.up("goods"), 1);
+}
+
+#[test]
+fn what_a_list_shows_as_refused_does_not_vanish() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let instances = ["a", "b"].map(|id| instance("goods", id, "10.0.0.1:80", 3));
+    writer.stage(reset(instances.to_vec()));
+    let refused = vec![Name { service: "goods".into(), id: "a".into() }];
+    let changed = writer.stage(Update::Reset { instances: Vec::new(), refused, revision: 12 });
+    assert_eq!(kinds(&changed), [(Kind::Refused, "a"), (Kind::Vanished, "b")]);
+    publish(&mut writer);
+    assert_eq!(standings(&directory), [("b".to_owned(), Standing::Suspect(Probe::Pending))]);
 }

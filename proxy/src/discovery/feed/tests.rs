@@ -10,8 +10,9 @@ use anyhow::{Context, Result, ensure};
 use harness::{ports::free_address, wait::eventually};
 use registry::connect::Connection;
 use registry::contract::{Instance, Record};
-use registry::watch::{Change, Settings};
-use tokio::sync::oneshot;
+use registry::status::Status;
+use registry::watch::{Admission, Change, Name, Settings, nothing_reserved};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,7 +56,10 @@ impl Fixture {
         let metrics = Arc::new(Metrics::new()?);
         let connect = Duration::from_secs(5);
         let when_ready = move || is_ready.send(()).unwrap_or_default();
-        let feed = Feed::new(writer, settings, turn, connect, followed, metrics.clone(), when_ready);
+        let admission = Admission::new(&settings.watch, nothing_reserved());
+        let file = settings.snapshot.clone().map(File::new);
+        let loader = Loader::new(file, turn, admission, followed, metrics.clone());
+        let feed = Feed::new(writer, settings, loader, connect, metrics.clone(), when_ready);
         let (verdicts, found) = verdict::channel();
         let running = tokio::spawn(feed.run(to_take, found, saves));
         Ok(Self { directory, updates, verdicts, status, metrics, ready, saver, running, revision: 10 })
@@ -70,7 +74,8 @@ impl Fixture {
     }
 
     async fn list(&mut self, instances: &[Instance]) -> Result<()> {
-        let update = Update::Reset { instances: instances.to_vec(), revision: self.revision };
+        let update =
+            Update::Reset { instances: instances.to_vec(), refused: Vec::new(), revision: self.revision };
         Ok(self.updates.send(update).await?)
     }
 
@@ -177,6 +182,22 @@ async fn the_last_one_is_held_while_it_lives_and_is_up_again_when_it_returns() -
     fixture.until_held(0).await?;
     assert_eq!(fixture.entry("a").context("not there")?.endpoint.id, id, "it keeps its connections");
     Ok(())
+}
+
+#[tokio::test]
+async fn what_is_refused_is_gone_at_once_although_it_lives_and_was_the_last() -> Result<()> {
+    let (_a, a) = alive("a")?;
+    let mut fixture = Fixture::with(guard(HOUR, HOUR), std::slice::from_ref(&a)).await?;
+    let name = Name { service: "goods".into(), id: "a".into() };
+    fixture.apply(vec![Change::Refused { name: name.clone(), revision: 11 }]).await?;
+    fixture.until_gone("a").await?;
+
+    fixture.put(&a).await?;
+    fixture.delete(&["a"]).await?;
+    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
+    let update = Update::Reset { instances: Vec::new(), refused: vec![name], revision: fixture.revision };
+    fixture.updates.send(update).await?;
+    fixture.until_gone("a").await
 }
 
 #[tokio::test]

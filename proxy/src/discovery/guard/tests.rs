@@ -196,6 +196,17 @@ fn a_registration_that_returns_ends_the_doubt() {
 }
 
 #[test]
+fn what_is_refused_is_in_doubt_no_more_and_nobody_is_told_to_drop_it() {
+    let mut play = Play::new(0.5, 2);
+    play.vanish(0..2);
+    play.guard.refused(&play.goods, &name(0));
+    assert_eq!(play.decide_at(4.0), []);
+    assert_eq!(play.guard.held(), 1, "the other one");
+    play.guard.refused(&play.goods, &name(1));
+    assert_eq!((play.decide_at(400.0), play.guard.held(), play.guard.next_deadline()), (vec![], 0, None));
+}
+
+#[test]
 fn an_alarm_is_raised_once_a_wave_and_again_in_the_next() {
     let mut play = Play::new(0.5, 4);
     play.vanish(0..4);

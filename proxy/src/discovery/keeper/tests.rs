@@ -4,7 +4,8 @@ use super::*;
 use crate::directory::{self, Writer};
 use anyhow::{Context, Result};
 use registry::contract::{Instance, Record};
-use registry::watch::{Change, Update};
+use registry::networks::{Networks, Reserved};
+use registry::watch::{Change, Settings, Update, nothing_reserved};
 use tokio::sync::oneshot::error::TryRecvError;
 
 fn instance(id: &str, address: &str) -> Result<Instance> {
@@ -31,7 +32,11 @@ impl Fixture {
     fn listed() -> Result<(Self, Storer)> {
         let mut fixture = Self::new()?;
         let storer = fixture.storer();
-        fixture.show(Update::Reset { instances: vec![instance("a", "10.0.0.1:80")?], revision: 4 });
+        fixture.show(Update::Reset {
+            instances: vec![instance("a", "10.0.0.1:80")?],
+            refused: Vec::new(),
+            revision: 4,
+        });
         Ok((fixture, storer))
     }
 
@@ -55,7 +60,9 @@ impl Fixture {
 
     fn loader_in_turn(&self, turn: Turn, networks: Networks) -> Loader {
         let file = File::new(self.path());
-        Loader::new(Some(file), turn, networks, self.status.subscribe(), self.metrics.clone())
+        let settings = Settings { networks, ..Settings::default() };
+        let admission = Admission::new(&settings, nothing_reserved());
+        Loader::new(Some(file), turn, admission, self.status.subscribe(), self.metrics.clone())
     }
 
     fn storer(&self) -> Storer {
@@ -169,6 +176,20 @@ async fn addresses_that_are_no_longer_permitted_are_left_out() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn addresses_that_are_reserved_by_now_are_left_out() -> Result<()> {
+    let fixture = Fixture::new()?;
+    fixture.keep(vec![instance("a", "10.0.0.1:80")?, instance("b", "10.0.0.1:81")?])?;
+    let mut reserved = Reserved::default();
+    reserved.add(std::net::IpAddr::from([10, 0, 0, 1]), 80, "is the registry");
+    let mut loader = fixture.loader(Networks::default());
+    loader.admission = Admission::new(&Settings::default(), watch::channel(Arc::new(reserved)).1);
+    let snapshot = loader.snapshot().await.context("no snapshot")?;
+    let ids: Vec<_> = snapshot.instances.iter().map(|i| &*i.id).collect();
+    assert_eq!(ids, ["b"]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_is_written_at_once_and_the_next_after_a_while() -> Result<()> {
     let (mut fixture, mut storer) = Fixture::listed()?;
     assert_eq!(storer.store(now(), None), None);
@@ -196,7 +217,7 @@ async fn what_routes_lead_to_is_written_first() -> Result<()> {
     let [first, routed, last] = [("a", "1"), ("routed", "2"), ("z", "3")]
         .map(|(service, id)| Ok(Instance { service: service.into(), ..instance(id, "10.0.0.1:80")? }));
     let instances: Result<_> = [first, routed, last].into_iter().collect();
-    fixture.show(Update::Reset { instances: instances?, revision: 4 });
+    fixture.show(Update::Reset { instances: instances?, refused: Vec::new(), revision: 4 });
     storer.changed();
     storer.store(now(), None);
     storer.stored().await;

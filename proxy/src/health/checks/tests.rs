@@ -219,7 +219,11 @@ async fn who_is_asked_is_what_the_discovery_names() -> Result<()> {
         let (id, record) = (port.to_string().into(), Record::new(([127, 0, 0, 1], port).into()));
         Instance { service: "goods".into(), id, record, lease: 7, revision: 1 }
     };
-    writer.stage(Update::Reset { instances: vec![instance(1), instance(2)], revision: 1 });
+    writer.stage(Update::Reset {
+        instances: vec![instance(1), instance(2)],
+        refused: Vec::new(),
+        revision: 1,
+    });
     writer.publish(std::time::Instant::now);
     let checks = tokio::spawn(checks.run());
     tokio::time::sleep(5000 * MS).await;

@@ -37,7 +37,11 @@ impl Bench {
                 revision: 1,
             }
         };
-        writer.stage(Update::Reset { instances: (0..3).map(instance).collect(), revision: 1 });
+        writer.stage(Update::Reset {
+            instances: (0..3).map(instance).collect(),
+            refused: Vec::new(),
+            revision: 1,
+        });
         writer.publish(|| start);
         let service = directory.service("goods").expect("it is pinned");
         let (told, verdicts) = verdict::channel();

@@ -1,0 +1,68 @@
+//! Addresses that are somebody's already: an instance that has one would lead requests back to the gateway, or to
+//! what must not be open to clients.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::{Refusal, refused};
+
+/// The socket addresses that no instance may have. By default there are none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reserved(BTreeMap<u16, Vec<(IpNet, &'static str)>>);
+
+impl Reserved {
+    /// Reserves a port of all addresses of a network. `why` reads on after an address: "is the registry".
+    pub fn add(&mut self, network: impl Into<IpNet>, port: u16, why: &'static str) {
+        self.0.entry(port).or_default().push((network.into(), why));
+    }
+
+    /// Why no instance may have this address, or one that it carries; none if it may.
+    pub fn refusal(&self, address: SocketAddr) -> Option<Refusal> {
+        let reserved = self.0.get(&address.port())?;
+        let is_in = |address: IpAddr| {
+            reserved.iter().find(|(network, _)| network.contains(&address)).map(|(_, why)| *why)
+        };
+        refused(address.ip(), is_in)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::forms;
+    use std::net::Ipv4Addr;
+
+    const WHY: &str = "is the registry";
+
+    fn reserved() -> Reserved {
+        let mut reserved = Reserved::default();
+        reserved.add("127.0.0.0/8".parse::<IpNet>().unwrap(), 2379, WHY);
+        reserved.add(IpAddr::from([10, 0, 0, 5]), 8080, WHY);
+        reserved
+    }
+
+    #[test]
+    fn an_address_is_reserved_with_its_port_alone() {
+        for (address, expected) in [
+            ("127.9.9.9:2379", Some("it is the registry")),
+            ("127.0.0.1:2380", None),
+            ("10.0.0.5:8080", Some("it is the registry")),
+            ("10.0.0.5:2379", None),
+            ("10.0.0.6:8080", None),
+            ("[::ffff:10.0.0.5]:8080", Some("it is the registry")),
+            ("[64:ff9b::10.0.0.5]:8080", Some("it carries 10.0.0.5, which is the registry")),
+        ] {
+            let refusal = reserved().refusal(address.parse().unwrap()).map(|refusal| refusal.to_string());
+            assert_eq!(refusal.as_deref(), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_is_reserved_in_each_form() {
+        for form in forms(Ipv4Addr::new(10, 0, 0, 5), 0) {
+            assert!(reserved().refusal((form, 8080).into()).is_some(), "{form}");
+        }
+    }
+}
