@@ -22,14 +22,14 @@ pub struct Endpoint {
     pub instance: Arc<str>,
     /// Where it answers.
     pub address: SocketAddr,
-    /// What requests have left behind there.
-    pub traffic: Traffic,
+    /// What requests have left behind there. Endpoints to which none are sent may share it.
+    pub traffic: Arc<Traffic>,
 }
 
 impl Endpoint {
     /// One that nothing was sent to yet. `id` is never used again.
     pub fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
-        Self { id, service, instance, address, traffic: Traffic::new(Instant::now()) }
+        Self { id, service, instance, address, traffic: Arc::new(Traffic::new(Instant::now())) }
     }
 }
 

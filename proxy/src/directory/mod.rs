@@ -109,7 +109,7 @@ impl Directory {
 pub struct Service {
     name: Arc<str>,
     is_routed: bool,
-    settings: config::Service,
+    settings: Arc<config::Service>,
     in_flight: Arc<InFlight>,
     policy: Policy,
     endpoints: ArcSwap<Endpoints>,
@@ -117,15 +117,10 @@ pub struct Service {
 
 impl Service {
     fn routed(name: &str, settings: config::Service) -> Self {
-        Self { is_routed: true, ..Self::new(name.into(), settings) }
+        Self { is_routed: true, ..Self::new(name.into(), Arc::new(settings)) }
     }
 
-    /// One that somebody registers under, and that no route names.
-    fn unrouted(name: &Arc<str>) -> Self {
-        Self::new(name.clone(), config::Service::default())
-    }
-
-    fn new(name: Arc<str>, settings: config::Service) -> Self {
+    fn new(name: Arc<str>, settings: Arc<config::Service>) -> Self {
         let in_flight = Arc::default();
         let policy = Policy::new(&settings, &in_flight);
         Self { name, is_routed: false, settings, in_flight, policy, endpoints: ArcSwap::default() }

@@ -1,6 +1,7 @@
 //! The only hand that changes the directory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,10 +12,12 @@ use registry::watch::{Change, Name, Update};
 use super::left_out::LeftOut;
 use super::ring::Builder;
 use super::{
-    Bound, Directory, Endpoint, Entry, Excluded, Health, Probe, Rank, Service, Standing, Tenure, TenureCell,
+    Bound, Directory, Endpoint, Entry, Excluded, Health, Probe, Rank, Service, Services, Standing, Tenure,
+    TenureCell,
 };
 use crate::config::{self, Initially};
 use crate::health::passive::panics;
+use crate::health::traffic::Traffic;
 use crate::health::verdict::Finding;
 
 /// Under a storm of changes a service is published at most once in this time; a change after a quiet
@@ -78,6 +81,9 @@ pub struct Writer {
     bounds: config::Bounds,
     /// Services that a route names are there from the start.
     staged: HashMap<Arc<str>, Staged>,
+    unrouted: Unrouted,
+    /// When services may enter and leave the map again: it is copied for that.
+    map_not_before: Option<Instant>,
     left_out: LeftOut,
     /// Whether there is room for somebody who was left out.
     has_room_again: bool,
@@ -92,10 +98,19 @@ pub struct Writer {
     builder: Builder,
 }
 
+/// What all services have in common that no route names: there may be very many, and to none of their endpoints is
+/// anything sent.
+#[derive(Debug)]
+struct Unrouted {
+    settings: Arc<config::Service>,
+    traffic: Arc<Traffic>,
+}
+
 #[derive(Debug, Default)]
 struct Staged {
     is_routed: bool,
-    entries: BTreeMap<Arc<str>, Entry>,
+    /// Boxed: a map has room for eleven at once, and many services have but one.
+    entries: BTreeMap<Arc<str>, Box<Entry>>,
     /// How many of them are registered, and not draining.
     up: usize,
     /// When it may be published again.
@@ -106,14 +121,14 @@ impl Staged {
     fn insert(&mut self, entry: Entry) {
         let instance = entry.endpoint.instance.clone();
         self.up += usize::from(is_up(&entry));
-        let former = self.entries.insert(instance, entry);
+        let former = self.entries.insert(instance, Box::new(entry));
         self.up -= usize::from(former.is_some_and(|former| is_up(&former)));
     }
 
     fn remove(&mut self, instance: &str) -> Option<Entry> {
         let former = self.entries.remove(instance)?;
         self.up -= usize::from(is_up(&former));
-        Some(former)
+        Some(*former)
     }
 
     fn set_standing(&mut self, instance: &str, standing: Standing) {
@@ -133,7 +148,7 @@ impl Staged {
 
     /// As readers are to see them: of those that have been up, more than half are never out.
     fn shown(&self) -> Vec<Entry> {
-        let mut entries: Vec<_> = self.entries.values().cloned().collect();
+        let mut entries: Vec<_> = self.entries.values().map(|entry| Entry::clone(entry)).collect();
         let is_proven = |entry: &Entry| !entry.health.unproven;
         let ranked = |rank| entries.iter().filter(|e| is_proven(e) && e.rank() == Some(rank)).count();
         let out = ranked(Rank::Third);
@@ -157,6 +172,8 @@ impl Writer {
             directory,
             bounds: config::Bounds::default(),
             staged: services.keys().map(|name| (name.clone(), routed())).collect(),
+            unrouted: Unrouted { settings: Arc::default(), traffic: Arc::new(Traffic::new(Instant::now())) },
+            map_not_before: None,
             left_out: LeftOut::default(),
             has_room_again: false,
             dirty: BTreeSet::new(),
@@ -334,18 +351,18 @@ impl Writer {
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved.
     fn insert(&mut self, instance: Instance, standing: Standing) -> (Option<Arc<Endpoint>>, Arc<Endpoint>) {
         let Instance { service, id, record, lease, revision } = instance;
+        // One name for all its instances: each came with its own.
+        let service = self.staged.get_key_value(&service).map_or(service, |(name, _)| name.clone());
         let known = self.entry(&service, &id);
         let before = known.map(|entry| entry.endpoint.clone());
         let same = known.filter(|entry| entry.endpoint.address == record.address);
         let same = same.map(|entry| (entry.endpoint.clone(), entry.health, entry.usable_since));
         let (endpoint, health, usable_since) = same.unwrap_or_else(|| {
-            self.next_id += 1;
-            let (service, instance) = (service.clone(), id);
+            let id = before.as_ref().map_or(id, |before| before.instance.clone());
             // What the first list shows was there before the gateway looked.
             let usable_since = self.synced.then(Instant::now);
-            let endpoint = Endpoint::new(self.next_id, service, instance, record.address);
-            let health = self.initial_health(&endpoint.service);
-            (Arc::new(endpoint), health, usable_since)
+            let health = self.initial_health(&service);
+            (Arc::new(self.new_endpoint(service.clone(), id, record.address)), health, usable_since)
         });
         let Record { weight, metadata, .. } = record;
         let entry = Entry {
@@ -361,6 +378,14 @@ impl Writer {
         self.staged.entry(service.clone()).or_default().insert(entry);
         self.dirty.insert(service);
         (before, endpoint)
+    }
+
+    fn new_endpoint(&mut self, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Endpoint {
+        self.next_id += 1;
+        if self.is_routed(&service) {
+            return Endpoint::new(self.next_id, service, instance, address);
+        }
+        Endpoint { id: self.next_id, service, instance, address, traffic: self.unrouted.traffic.clone() }
     }
 
     /// What is known of an endpoint that nothing was heard of yet.
@@ -471,7 +496,7 @@ impl Writer {
     }
 
     fn entry(&self, service: &str, instance: &str) -> Option<&Entry> {
-        self.staged.get(service)?.entries.get(instance)
+        self.staged.get(service)?.entries.get(instance).map(Box::as_ref)
     }
 
     /// Shows the staged changes to readers, service by service. Returns when to call again for those that
@@ -480,18 +505,24 @@ impl Writer {
         let now = clock();
         let mut next: Option<Instant> = None;
         let mut due = Vec::new();
+        let known = self.directory.services();
         for service in &self.dirty {
-            match self.staged.get(service).and_then(|s| s.not_before) {
+            let not_before = if known.contains_key(service) {
+                self.staged.get(service).and_then(|s| s.not_before)
+            } else {
+                self.map_not_before
+            };
+            match not_before {
                 Some(at) if at > now => next = Some(next.map_or(at, |n| n.min(at))),
                 _ => due.push(service.clone()),
             }
         }
-        self.add_missing(&due);
+        self.add_missing(&due, &known, &clock);
         for service in &due {
             self.dirty.remove(service);
             self.publish_service(service, &clock);
         }
-        let next = self.remove_empty(now, next);
+        let next = self.remove_empty(now, next, &clock);
         let left_out = self.left_out.summary();
         if **self.directory.left_out.load() != left_out {
             self.directory.left_out.store(Arc::new(left_out));
@@ -519,26 +550,42 @@ impl Writer {
         }
     }
 
-    /// New services enter the map together: it is copied once a publication, not once a service.
-    fn add_missing(&self, names: &[Arc<str>]) {
-        let known = self.directory.services.load();
+    /// New services enter the map together: it is copied once a publication, not once a service. And like a service
+    /// it is not published too often, for anybody who may register could have it copied all the time.
+    fn add_missing(&mut self, names: &[Arc<str>], known: &Services, clock: &impl Fn() -> Instant) {
         if names.iter().all(|name| known.contains_key(name)) {
             return;
         }
-        let mut services = (**known).clone();
-        for name in names {
-            services.entry(name.clone()).or_insert_with(|| Arc::new(Service::unrouted(name)));
-        }
+        let settings = self.unrouted.settings.clone();
+        self.change_map(clock, |services| {
+            for name in names {
+                let new = || Arc::new(Service::new(name.clone(), settings.clone()));
+                services.entry(name.clone()).or_insert_with(new);
+            }
+        });
+    }
+
+    fn change_map(&mut self, clock: &impl Fn() -> Instant, change: impl FnOnce(&mut Services)) {
+        let begun = clock();
+        let mut services = (**self.directory.services.load()).clone();
+        change(&mut services);
         self.directory.services.store(Arc::new(services));
+        let took = clock().saturating_duration_since(begun);
+        self.map_not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
     }
 
     /// A service without endpoints leaves the map, unless a route holds it: names that come and go must
     /// not add up. Not before its interval is over: one that flaps must not have the map copied each time.
-    fn remove_empty(&mut self, now: Instant, mut next: Option<Instant>) -> Option<Instant> {
+    fn remove_empty(
+        &mut self,
+        now: Instant,
+        mut next: Option<Instant>,
+        clock: &impl Fn() -> Instant,
+    ) -> Option<Instant> {
         let mut gone = Vec::new();
         self.emptied.retain(|name| {
             let Some(staged) = self.staged.get(name).filter(|s| s.entries.is_empty()) else { return false };
-            let until = staged.not_before.unwrap_or(now);
+            let until = staged.not_before.max(self.map_not_before).unwrap_or(now);
             if until > now {
                 next = Some(next.map_or(until, |n| n.min(until)));
                 return true;
@@ -547,13 +594,9 @@ impl Writer {
             false
         });
         if !gone.is_empty() {
-            let mut services = (**self.directory.services.load()).clone();
-            for name in gone {
-                services.remove(&name);
-                self.staged.remove(&name);
-            }
+            gone.iter().for_each(|name| drop(self.staged.remove(name)));
+            self.change_map(clock, |services| gone.iter().for_each(|name| drop(services.remove(name))));
             self.has_room_again |= self.left_out.by_services() > 0;
-            self.directory.services.store(Arc::new(services));
         }
         next
     }

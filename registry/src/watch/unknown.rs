@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::source::{Raw, Value};
 use crate::contract::{Record, shorten};
 
-/// Records whose unknown keys are remembered. When there are more, all are forgotten, and told again when they
-/// are written again.
-const RECORDS: usize = 10_000;
+/// Records whose unknown keys are remembered, with names and keys that others choose. When there are more, all are
+/// forgotten, and told again when they are written again.
+const RECORDS: usize = 1_000;
 /// Unknown keys of one record that are told; after that it is not spoken of any more, for records whose keys
 /// alternate would be told at every put.
 const KEYS: usize = 8;

@@ -287,6 +287,37 @@ fn an_entry_gives_its_registration_back_whole() {
     assert_eq!(instances, [plain, rich]);
 }
 
+/// Whoever may register makes names as he likes, and each copies the map of all of them.
+#[test]
+fn new_services_enter_the_map_together_and_delay_none_that_a_route_names() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let now = Instant::now();
+    let ms = Duration::from_millis(1);
+    let put_service = |service: &str| {
+        let changes = vec![Change::Put(instance(service, "x", "10.0.0.3:80", 7))];
+        Update::Apply { changes, revision: 7 }
+    };
+    writer.stage(put_service("first"));
+    assert_eq!(writer.publish(|| now), None);
+    for (n, service) in ["second", "third"].into_iter().enumerate() {
+        writer.stage(put_service(service));
+        writer.stage(put("a", &format!("10.0.0.{n}:80"), 8));
+        assert_eq!(writer.publish(|| now + 3 * ms), Some(now + PUBLISH_INTERVAL));
+        assert!(directory.service(service).is_none());
+        assert_eq!(shown(&directory).len(), 1, "its first time, and then it waits for its own interval");
+    }
+    // The copy itself takes 7 ms.
+    let looks = Cell::new(0);
+    let slow = || {
+        looks.set(looks.get() + 1);
+        now + PUBLISH_INTERVAL + 7 * ms * (looks.get() / 3)
+    };
+    writer.publish(slow);
+    assert!(["second", "third"].iter().all(|service| directory.service(service).is_some()));
+    writer.stage(put_service("fourth"));
+    assert_eq!(writer.publish(|| now + 7 * PUBLISH_INTERVAL), Some(now + 8 * PUBLISH_INTERVAL));
+}
+
 #[test]
 fn a_service_without_endpoints_is_forgotten_unless_a_route_holds_it() {
     let (directory, mut writer) = super::super::new(["goods"]);

@@ -17,9 +17,9 @@ const FIRST_KEYS: i64 = 2_000;
 /// Keys in a page of short records. etcd looks at every key that is left in the range for each page, so
 /// that many small pages of a long list cost it more than few large ones.
 const MOST_KEYS: i64 = 10_000;
-/// The largest page that is taken, in bytes. gRPC's default of 4 MiB is less than a page of the longest
-/// values that are registrations.
-pub(super) const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// The largest page that is taken, in bytes: hundreds of the longest records, or ten thousand short ones. What is read
+/// of it is in memory three times while it is decoded, and whoever may register decides how long records are.
+pub(super) const MOST_BYTES: usize = 6 * 1024 * 1024;
 
 /// Reads a range of keys page by page.
 #[derive(Debug, Clone)]
