@@ -258,28 +258,43 @@ async fn every_start_makes_the_run_directory_before_others_can() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_run_directory_that_another_user_has_made_is_told_and_nothing_is_handed_over() -> Result<()> {
-    let machine = Machine::new()?;
-    fs::create_dir(machine.run_directory())?;
-    allow(&machine.run_directory(), 0o777)?;
-    let _ = chown(machine.run_directory(), Some(ANOTHER), None);
+/// A check tells of the run directory, an upgrade and a daemon do not start, and another start is warned and hands
+/// nothing to who listens at the upgrade socket.
+async fn assert_cannot_be_upgraded(machine: &Machine, told: &str) -> Result<()> {
     let intruder = UnixListener::bind(machine.run_directory().join("upgrade.sock"))?;
-
+    let (why, told) = (told, format!("cannot use the run directory: {told}"));
     let (code, output) = machine.run(&["-t"]).await?;
     assert_eq!(code, Some(0), "{output}");
-    let told = format!("cannot use the run directory: {} ", machine.run_directory().display());
     assert!(output.contains(&told) && output.contains("cannot be upgraded"), "{output}");
     for flags in [&["-u"][..], &["-d"], &["-t", "-u"], &["-t", "-d"]] {
         let (code, output) = machine.run(flags).await?;
         assert_eq!(code, Some(1), "{flags:?}: {output}");
         assert!(output.contains(&told), "{flags:?}: {output}");
     }
-
     let process = machine.serving().await?;
     let warned = |line: &str| line.contains("WARN") && line.contains(&told) && line.contains("upgrade_sock");
     process.wait_for_line(warned, PATIENCE).await?;
-    machine.assert_hands_nothing_over(&process, Some(&intruder), "leaseway").await
+    machine.assert_hands_nothing_over(&process, Some(&intruder), why).await
+}
+
+#[tokio::test]
+async fn a_run_directory_that_another_user_has_made_is_told_and_nothing_is_handed_over() -> Result<()> {
+    let machine = Machine::new()?;
+    fs::create_dir(machine.run_directory())?;
+    allow(&machine.run_directory(), 0o777)?;
+    let _ = chown(machine.run_directory(), Some(ANOTHER), None);
+    assert_cannot_be_upgraded(&machine, &format!("{} ", machine.run_directory().display())).await
+}
+
+#[tokio::test]
+async fn a_run_directory_in_whose_place_others_can_put_another_is_told_and_nothing_is_handed_over()
+-> Result<()> {
+    let machine = Machine::new()?;
+    fs::create_dir(machine.run_directory())?;
+    allow(&machine.run_directory(), 0o700)?;
+    allow(machine.directory.path(), 0o777)?;
+    let told = format!("{} belongs to user id", machine.directory.path().display());
+    assert_cannot_be_upgraded(&machine, &told).await
 }
 
 #[tokio::test]
