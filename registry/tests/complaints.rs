@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use etcd_client::proto::PbKeyValue;
-use etcd_client::{Client, EventType, Permission, WatchOptions};
+use etcd_client::{Client, CompactionOptions, EventType, Permission, WatchOptions};
 use harness::etcd::{Etcd, key};
 use harness::fake::say::{self, alive, created, events, listed};
 use harness::fake::{Fake, Line, Reply, Request, Status};
@@ -352,7 +352,9 @@ async fn etcd_18089_a_deletion_that_was_compacted_is_not_missed() -> Result<()> 
     etcd.put(&key("goods", "ghost"), "10.0.0.2:80").await?;
     let deleted = etcd.delete(&key("goods", "ghost")).await?;
     etcd.put(&key("goods", "a"), "10.0.0.3:80").await?;
-    etcd.client().await?.compact(deleted, None).await?;
+    // Otherwise etcd answers before the deletion is gone.
+    let at_once = CompactionOptions::new().with_physical();
+    etcd.client().await?.compact(deleted, Some(at_once)).await?;
     assert_eq!(bare_watch(&etcd, deleted).await?, EventType::Put, "this etcd does not have the fault");
 
     let mut source = EtcdSource::new(as_reader(&etcd), Prefix::default().range());
