@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from .report import dig, equal, holds
 
 MONITORING = {"leaseway/monitoring": "true"}
+PORTS = {22, 80, 443, 2379, 2380, 2381, 6443, 7000, 8080, 9090}  # that are tried
 REGISTRAR = {"leaseway/registrar": "true"}
-GATEWAY = {"app": "gateway"}
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,12 @@ class Peer:
 
 
 OUTSIDE = Peer("an address outside of the cluster", None, own_namespace=False)
+OTHER = Peer("any other pod of the namespace", {"app": "other"})
 STRANGERS = [
     OUTSIDE,
-    Peer("any other pod of the namespace", {"app": "other"}),
+    OTHER,
     Peer("a pod of another namespace", {"app": "other"}, own_namespace=False),
-    Peer("another namespace's gateway", GATEWAY, own_namespace=False),
+    Peer("another namespace's gateway", {"app": "gateway"}, own_namespace=False),
     Peer("another namespace's registrar", REGISTRAR, own_namespace=False),
     Peer("another namespace's job", {"app": "etcd-auth"}, own_namespace=False),
     Peer("a pod that has the label of a monitoring namespace", MONITORING, own_namespace=False),
@@ -35,23 +36,22 @@ SERVICE = Peer("another service that registers", {"app": "orders", **REGISTRAR})
 
 
 class Network:
-    """The policies of one namespace."""
+    """The policies of one namespace. A connection takes both: that its target lets it in and its source is let out."""
 
     def __init__(self, rendered):
         self._policies = [one["spec"] for one in rendered.all("NetworkPolicy")]
 
-    def admits(self, source, target, port, protocol="TCP"):
-        """Whether a connection can be opened: the source must be let out and the target let in."""
-        return (self._passes("egress", "to", source, target, port, protocol)
-                and self._passes("ingress", "from", target, source, port, protocol, at=target))
+    def lets_in(self, target, source, port):
+        return self._passes("Ingress", "from", target, source, port, "TCP", at=target)
 
-    def _passes(self, way, key, pod, peer, port, protocol, at=None):
+    def lets_out(self, source, target, port, protocol="TCP"):
+        return self._passes("Egress", "to", source, target, port, protocol, at=target)
+
+    def _passes(self, way, key, pod, peer, port, protocol, at):
         """Whether the policies of `pod` let it talk to `peer`; a pod that none is for may do everything."""
-        if pod.labels is None or not pod.own_namespace:
-            return True
-        rules = [policy.get(way) or [] for policy in self._policies
-                 if _matches(policy["podSelector"], pod.labels) and way.capitalize() in policy["policyTypes"]]
-        return not rules or any(_any_peer(rule.get(key), peer) and _any_port(rule.get("ports"), port, protocol, at or peer)
+        rules = [policy.get(way.lower()) or [] for policy in self._policies
+                 if _matches(policy["podSelector"], pod.labels) and way in policy["policyTypes"]]
+        return not rules or any(_any_peer(rule.get(key), peer) and _any_port(rule.get("ports"), port, protocol, at)
                                 for rule in sum(rules, []))
 
 
@@ -82,40 +82,43 @@ def _any_port(allowed, port, protocol, at):
 
 
 def checks(rendered):
-    """The policies let through what is needed, and nothing else; with an etcd of its own, also there."""
+    """The policies let through what is needed, and nothing else."""
     network = Network(rendered)
-    pods = {one["metadata"]["name"]: _pod(one) for one in rendered.objects if dig(one, "spec.template.metadata.labels")}
-    gateway, goods = pods["gateway"], pods["goods"]
-    everybody = [*pods.values(), PROMETHEUS, SERVICE, *STRANGERS]
-
-    def reaches(target, port, expected):
-        found = {peer.name for peer in everybody if peer is not target and network.admits(peer, target, port)}
-        who = f"is reached by {', '.join(sorted(expected))} alone" if expected else "is reached by nobody"
-        return equal(f"port {port} of {target.name} {who}", found, expected)
-
-    # Our own pods have no business there, and are not let out.
-    clients = {peer.name for peer in [PROMETHEUS, *STRANGERS] if not peer.own_namespace}
-    yield reaches(gateway, 8080, clients)
-    yield reaches(gateway, 9090, {PROMETHEUS.name})
-    yield reaches(goods, 8080, {gateway.name})
-    yield reaches(SERVICE, 7000, {gateway.name})
-    yield reaches(gateway, 22, set())
-    if "etcd" in pods:
-        yield reaches(pods["etcd"], 2379, {gateway.name, goods.name, SERVICE.name, "etcd-auth"})
-        yield reaches(pods["etcd"], 2381, {PROMETHEUS.name})
-        yield reaches(pods["etcd"], 2380, set())
-        yield holds("etcd's members reach each other's peer port", network.admits(pods["etcd"], pods["etcd"], 2380), "they do not")
-        yield holds("etcd's members do not reach each other's client port", not network.admits(pods["etcd"], pods["etcd"], 2379),
-                    "they do")
-    for pod in pods.values():
-        dns = {protocol: network.admits(pod, OUTSIDE, 53, protocol) for protocol in ("UDP", "TCP")}
-        yield equal(f"{pod.name} can look names up", dns, {"UDP": True, "TCP": True})
-        reached = {port for port in (22, 80, 443, 2379, 6443) if network.admits(pod, OUTSIDE, port)}
-        registry = {2379} if "etcd" not in pods and pod in (gateway, goods) else set()
-        yield equal(f"{pod.name} reaches nothing else outside, but for a registry there", reached, registry)
+    pods = [_pod(one) for one in rendered.objects if dig(one, "spec.template.metadata.labels")]
+    peers = {peer.name: peer for peer in [*pods, PROMETHEUS, SERVICE, *STRANGERS]}
+    with_etcd = "etcd" in peers
+    for (name, port), expected in _let_in(set(peers), with_etcd).items():
+        found = {peer.name for peer in peers.values() if network.lets_in(peers[name], peer, port)}
+        yield equal(f"port {port} of {name} lets in {_listed(expected, set(peers))}", found, expected)
+    for name, expected in _let_out(set(peers), with_etcd).items():
+        found = {(peer.name, port) for peer in peers.values() for port in PORTS if network.lets_out(peers[name], peer, port)}
+        yield equal(f"{name} is let out to what it needs alone", found, expected)
+        dns = {protocol: network.lets_out(peers[name], OUTSIDE, 53, protocol) for protocol in ("UDP", "TCP")}
+        yield equal(f"{name} can look names up", dns, {"UDP": True, "TCP": True})
     kinds = [one["kind"] for one in rendered.objects]
     first = min(kinds.index(kind) for kind in ("Deployment", "StatefulSet", "Job") if kind in kinds)
     yield holds("the policies are applied before the pods", "NetworkPolicy" not in kinds[first:], str(kinds))
+
+
+def _let_in(everybody, with_etcd):
+    """Who is let in, by pod and port."""
+    ours = {("gateway", 8080): everybody, ("gateway", 9090): {PROMETHEUS.name}, ("gateway", 22): set(),
+            ("goods", 8080): {"gateway"}, (SERVICE.name, 7000): {"gateway"}, (OTHER.name, 80): set()}
+    etcds = {("etcd", 2379): {"gateway", "goods", SERVICE.name, "etcd-auth"}, ("etcd", 2380): {"etcd"},
+             ("etcd", 2381): {PROMETHEUS.name}, ("etcd-auth", 80): set()}
+    return ours | etcds if with_etcd else ours
+
+
+def _let_out(everybody, with_etcd):
+    """The pods and ports, of all PORTS, that each is let out to."""
+    registry = {("etcd", 2379)} if with_etcd else {(name, 2379) for name in everybody}
+    instances = {(name, port) for name in ("goods", SERVICE.name) for port in PORTS}
+    ours = {"gateway": registry | instances, "goods": registry, SERVICE.name: registry, OTHER.name: set()}
+    return ours | {"etcd": {("etcd", 2380)}, "etcd-auth": registry} if with_etcd else ours
+
+
+def _listed(expected, everybody):
+    return "everybody" if expected == everybody else f"{', '.join(sorted(expected))} alone" if expected else "nobody"
 
 
 def other_namespace(rendered):
@@ -124,9 +127,9 @@ def other_namespace(rendered):
     shop = Peer("", REGISTRAR, own_namespace=False, namespace={"kubernetes.io/metadata.name": "shop"})
     other = Peer("", {"app": "other"}, own_namespace=False, namespace=shop.namespace)
     yield equal("another namespace's registrars reach etcd, its other pods do not",
-                [network.admits(one, etcd, 2379) for one in (shop, other)], [True, False])
+                [network.lets_in(etcd, one, 2379) for one in (shop, other)], [True, False])
     yield equal("the gateway reaches that namespace's registrars, not its other pods",
-                [network.admits(gateway, one, 7000) for one in (shop, other)], [True, False])
+                [network.lets_out(gateway, one, 7000) for one in (shop, other)], [True, False])
 
 
 def _pod(owner):

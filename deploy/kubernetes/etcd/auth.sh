@@ -131,6 +131,8 @@ nobody else reaches."
   etcdctl role add root
   etcdctl user grant-role root root
   etcdctl auth enable
+  # A member may learn of it a moment later than another.
+  wait_for_etcd
   # Now nobody else can delete it.
   etcdctl put "$mark" "$proof"
 }
