@@ -10,6 +10,7 @@ mod plan;
 mod ring;
 mod service_discovery;
 mod slow_start;
+mod staged;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! The only hand that changes the directory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,12 +11,12 @@ use registry::watch::{Change, Name, Update};
 
 use super::left_out::LeftOut;
 use super::ring::Builder;
+use super::staged::Staged;
 use super::{
-    Bound, Directory, Endpoint, Entry, Excluded, Health, Probe, Rank, Service, Services, Standing, Tenure,
+    Bound, Directory, Endpoint, Entry, Excluded, Health, Probe, Service, Services, Standing, Tenure,
     TenureCell,
 };
 use crate::config::{self, Initially};
-use crate::health::passive::panics;
 use crate::health::traffic::Traffic;
 use crate::health::verdict::Finding;
 
@@ -106,72 +106,13 @@ struct Unrouted {
     traffic: Arc<Traffic>,
 }
 
-#[derive(Debug, Default)]
-struct Staged {
-    is_routed: bool,
-    /// Boxed: a map has room for eleven at once, and many services have but one.
-    entries: BTreeMap<Arc<str>, Box<Entry>>,
-    /// How many of them are registered, and not draining.
-    up: usize,
-    /// When it may be published again.
-    not_before: Option<Instant>,
-}
-
-impl Staged {
-    fn insert(&mut self, entry: Entry) {
-        let instance = entry.endpoint.instance.clone();
-        self.up += usize::from(is_up(&entry));
-        let former = self.entries.insert(instance, Box::new(entry));
-        self.up -= usize::from(former.is_some_and(|former| is_up(&former)));
-    }
-
-    fn remove(&mut self, instance: &str) -> Option<Entry> {
-        let former = self.entries.remove(instance)?;
-        self.up -= usize::from(is_up(&former));
-        Some(*former)
-    }
-
-    fn set_standing(&mut self, instance: &str, standing: Standing) {
-        if let Some(entry) = self.entries.get_mut(instance) {
-            self.up -= usize::from(is_up(entry));
-            entry.standing = standing;
-            self.up += usize::from(is_up(entry));
-        }
-    }
-
-    fn vanish(&mut self, instance: &str, probe: Probe) {
-        self.set_standing(instance, Standing::Suspect(probe));
-        if let Some(entry) = self.entries.get_mut(instance) {
-            entry.vanished = Some(Instant::now());
-        }
-    }
-
-    /// As readers are to see them: of those that have been up, more than half are never out.
-    fn shown(&self) -> Vec<Entry> {
-        let mut entries: Vec<_> = self.entries.values().map(|entry| Entry::clone(entry)).collect();
-        let is_proven = |entry: &Entry| !entry.health.unproven;
-        let ranked = |rank| entries.iter().filter(|e| is_proven(e) && e.rank() == Some(rank)).count();
-        let out = ranked(Rank::Third);
-        if out > 0 && panics(out, out + ranked(Rank::First)) {
-            entries.iter_mut().filter(|e| is_proven(e)).for_each(|entry| entry.health.panic = true);
-        }
-        entries
-    }
-}
-
-/// Registered and not draining, whatever its health: the registry alone is asked.
-fn is_up(entry: &Entry) -> bool {
-    entry.standing == Standing::Registered && entry.weight > 0
-}
-
 impl Writer {
     pub(super) fn new(directory: Arc<Directory>) -> Self {
         let services = directory.services();
-        let routed = || Staged { is_routed: true, ..Staged::default() };
         Self {
             directory,
             bounds: config::Bounds::default(),
-            staged: services.keys().map(|name| (name.clone(), routed())).collect(),
+            staged: services.keys().map(|name| (name.clone(), Staged::routed())).collect(),
             unrouted: Unrouted { settings: Arc::default(), traffic: Arc::new(Traffic::new(Instant::now())) },
             map_not_before: None,
             left_out: LeftOut::default(),

@@ -8,8 +8,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// At most one line about a key in this time.
+/// At most one line about a key in this time,
 const INTERVAL: Duration = Duration::from_secs(60);
+/// and about so many keys: they are remembered until then, with names that others choose.
+const MOST: usize = 1_000;
 
 /// A key: its service and its instance.
 type Key = (Arc<str>, Arc<str>);
@@ -29,6 +31,9 @@ impl Rivals {
             && let Some((_, key)) = self.recent.pop_front()
         {
             self.told.remove(&key);
+        }
+        if self.recent.len() == MOST {
+            return false;
         }
         let key = (service.clone(), instance.clone());
         let is_new = self.told.insert(key.clone());
@@ -56,6 +61,16 @@ mod tests {
         assert!(!took("b", 89));
         assert!(took("b", 90));
         assert!(!took("a", 119));
+    }
+
+    #[test]
+    fn so_many_keys_are_told_in_a_minute_and_no_more_are_remembered() {
+        let (mut rivals, start) = (Rivals::default(), Instant::now());
+        let mut took = |n: usize, after| rivals.took(&"goods".into(), &n.to_string().into(), start + after);
+        let told = (0..10 * MOST).filter(|n| took(*n, Duration::ZERO)).count();
+        assert_eq!(told, MOST);
+        assert!(took(10 * MOST, INTERVAL));
+        assert_eq!((rivals.told.len(), rivals.recent.len()), (1, 1));
     }
 
     #[test]

@@ -1,0 +1,73 @@
+//! The endpoints of a service as the writer has them, before readers do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Entry, Probe, Rank, Standing};
+use crate::health::passive::panics;
+
+/// The endpoints of a service as they will be published next.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    /// Whether a route names the service.
+    pub is_routed: bool,
+    /// By instance id. Boxed: a map has room for eleven at once, and many services have but one.
+    pub entries: BTreeMap<Arc<str>, Box<Entry>>,
+    /// How many of them are registered, and not draining.
+    pub up: usize,
+    /// When it may be published again.
+    pub not_before: Option<Instant>,
+}
+
+impl Staged {
+    /// Of a service that a route names; nobody is registered.
+    pub fn routed() -> Self {
+        Self { is_routed: true, ..Self::default() }
+    }
+
+    pub fn insert(&mut self, entry: Entry) {
+        let instance = entry.endpoint.instance.clone();
+        self.up += usize::from(is_up(&entry));
+        let former = self.entries.insert(instance, Box::new(entry));
+        self.up -= usize::from(former.is_some_and(|former| is_up(&former)));
+    }
+
+    pub fn remove(&mut self, instance: &str) -> Option<Entry> {
+        let former = self.entries.remove(instance)?;
+        self.up -= usize::from(is_up(&former));
+        Some(*former)
+    }
+
+    pub fn set_standing(&mut self, instance: &str, standing: Standing) {
+        if let Some(entry) = self.entries.get_mut(instance) {
+            self.up -= usize::from(is_up(entry));
+            entry.standing = standing;
+            self.up += usize::from(is_up(entry));
+        }
+    }
+
+    pub fn vanish(&mut self, instance: &str, probe: Probe) {
+        self.set_standing(instance, Standing::Suspect(probe));
+        if let Some(entry) = self.entries.get_mut(instance) {
+            entry.vanished = Some(Instant::now());
+        }
+    }
+
+    /// As readers are to see them: of those that have been up, more than half are never out.
+    pub fn shown(&self) -> Vec<Entry> {
+        let mut entries: Vec<_> = self.entries.values().map(|entry| Entry::clone(entry)).collect();
+        let is_proven = |entry: &Entry| !entry.health.unproven;
+        let ranked = |rank| entries.iter().filter(|e| is_proven(e) && e.rank() == Some(rank)).count();
+        let out = ranked(Rank::Third);
+        if out > 0 && panics(out, out + ranked(Rank::First)) {
+            entries.iter_mut().filter(|e| is_proven(e)).for_each(|entry| entry.health.panic = true);
+        }
+        entries
+    }
+}
+
+/// Registered and not draining, whatever its health: the registry alone is asked.
+fn is_up(entry: &Entry) -> bool {
+    entry.standing == Standing::Registered && entry.weight > 0
+}
