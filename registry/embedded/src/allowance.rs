@@ -5,7 +5,7 @@ use etcd_client::proto::PbKeyValue;
 use crate::refusal::Refusal;
 
 /// The largest answer, in bytes, as [`Allowance::answer`] counts them.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// What a key takes in an answer beside its bytes and its value's: its revisions, and what holds them together in
 /// memory and in JSON.
 const RECORD_OVERHEAD: usize = 100;
@@ -22,14 +22,22 @@ pub(crate) const MOST_WRITES: usize = MOST_STEPS / STEPS_OF_A_WRITE;
 /// What a call may still take. Whoever goes beyond it is refused, before anything is copied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
+    /// Of the answer, what was allowed and what is left.
+    most_bytes: usize,
     bytes: usize,
-    steps: usize,
+    /// None: as many as it takes.
+    steps: Option<usize>,
 }
 
 impl Allowance {
-    /// That of a call that begins.
-    pub fn of_a_call() -> Self {
-        Self { bytes: MOST_BYTES, steps: MOST_STEPS }
+    /// That of a guest's call, whose answer may have so many bytes.
+    pub fn of_a_guest(bytes: usize) -> Self {
+        Self { most_bytes: bytes, bytes, steps: Some(MOST_STEPS) }
+    }
+
+    /// That of the gateway's own calls: it lists by pages, and for each page all keys that follow are counted.
+    pub fn of_the_gateway() -> Self {
+        Self { most_bytes: MOST_BYTES, bytes: MOST_BYTES, steps: None }
     }
 
     /// A key is looked at.
@@ -62,6 +70,11 @@ impl Allowance {
         self.answer_bytes(key.len())
     }
 
+    /// What the answer takes so far, in bytes.
+    pub fn answered(&self) -> usize {
+        self.most_bytes - self.bytes
+    }
+
     fn answer_bytes(&mut self, bytes: usize) -> Result<(), Refusal> {
         let left = self.bytes.checked_sub(bytes + RECORD_OVERHEAD);
         self.bytes = left.ok_or(Refusal::AnswerTooLarge)?;
@@ -69,7 +82,9 @@ impl Allowance {
     }
 
     fn step(&mut self, steps: usize) -> Result<(), Refusal> {
-        self.steps = self.steps.checked_sub(steps).ok_or(Refusal::TooMuchAtOnce)?;
+        if let Some(left) = &mut self.steps {
+            *left = left.checked_sub(steps).ok_or(Refusal::TooMuchAtOnce)?;
+        }
         Ok(())
     }
 }

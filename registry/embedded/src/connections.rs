@@ -1,15 +1,16 @@
 //! The connections that a listener accepts: a bounded number at a time, none of which is kept by a client that
-//! says nothing, or is gone.
+//! says nothing, or is gone, and no more than half of which are one host's.
 
 use std::{
+    collections::HashMap,
     io::{self, IoSlice},
+    net::{IpAddr, Ipv6Addr},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::{Stream, stream};
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -17,47 +18,109 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep},
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
 
 /// How long nothing is accepted after a failure to accept: it is most often a lack of file descriptors, which
 /// asking again at once would not end.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a client may take to say what it speaks. From there on HTTP/2's pings and HTTP/1's time for a head
-/// take over.
-const GREETING_TIME: Duration = Duration::from_secs(30);
-/// HTTP/2's first bytes are always the same, as many as these; an HTTP/1 request with a body has more.
-const GREETING: usize = 24;
+/// How long a client may take to say what it wants: HTTP/2's preface and the head of its settings, or the head of a
+/// request over HTTP/1. From there on HTTP/2's pings and HTTP/1's time for a head take over.
+const GREETING_TIME: Duration = Duration::from_secs(5);
+/// HTTP/2's first bytes are always these.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What comes then is a frame, and this is its head, in bytes.
+const FRAME_HEAD: usize = 9;
 
 /// After how long a silence the kernel asks a client whether it is there, in seconds; as long again, it asks a few
 /// times more.
 const KEEPALIVE_SECONDS: u32 = 60;
 const KEEPALIVE_TRIES: u32 = 3;
 
-/// Accepts connections, at most `max` at a time; more wait in the listener's queue.
-pub(crate) fn accept(listener: TcpListener, max: usize) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-    stream::unfold((listener, places), async |(listener, places)| {
-        // The semaphore is never closed.
-        let place = Arc::clone(&places).acquire_owned().await.ok()?;
-        let socket = next(&listener).await;
-        Some((Ok(Connection { socket, greeting: Some(Greeting::new()), _place: place }), (listener, places)))
-    })
+/// How many connections there may be, and whose they are.
+#[derive(Debug)]
+pub(crate) struct Places {
+    all: Arc<Semaphore>,
+    by_host: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    most_of_a_host: usize,
 }
 
-async fn next(listener: &TcpListener) -> TcpStream {
+impl Places {
+    pub fn new(max: usize) -> Self {
+        let all = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+        Self { all, by_host: Arc::default(), most_of_a_host: max.div_ceil(2) }
+    }
+
+    /// The next connection that has a place. As long as there is none, who connects waits in the listener's queue.
+    pub async fn next(&self, listener: &TcpListener) -> Connection {
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = Arc::clone(&self.all).acquire_owned().await else { continue };
+            let (socket, ip) = next(listener).await;
+            match self.of_host(ip) {
+                Some(of_host) => {
+                    let greeting = Some(Greeting::new());
+                    return Connection { socket, greeting, _places: (place, of_host) };
+                }
+                None => debug!(%ip, "a connection of a host that has half of all places is closed"),
+            }
+        }
+    }
+
+    /// A place among those of a host; none if it has too many. This machine's users are one host, and may have all.
+    fn of_host(&self, ip: IpAddr) -> Option<OfHost> {
+        let host = host(ip);
+        let mut by_host = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = by_host.entry(host).or_default();
+        if *places >= self.most_of_a_host && !host.is_loopback() {
+            return None;
+        }
+        *places += 1;
+        Some(OfHost { host, by_host: Arc::clone(&self.by_host) })
+    }
+}
+
+/// Whose address this is: a host has all of its /64 with IPv6.
+fn host(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        ip => ip,
+    }
+}
+
+/// One of the places that a host has.
+#[derive(Debug)]
+struct OfHost {
+    host: IpAddr,
+    by_host: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for OfHost {
+    fn drop(&mut self) {
+        let mut by_host = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = by_host.get_mut(&self.host) {
+            *places -= 1;
+            if *places == 0 {
+                by_host.remove(&self.host);
+            }
+        }
+    }
+}
+
+async fn next(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
-        let accepted = listener.accept().await.and_then(|(socket, _)| {
+        let accepted = listener.accept().await.and_then(|(socket, address)| {
             // An event is a small packet that must not wait for the next one.
             socket.set_nodelay(true)?;
             if let Err(error) = notice_the_gone(&socket) {
                 debug!(%error, "a client whose machine is gone will not be noticed");
             }
-            Ok(socket)
+            Ok((socket, address.ip()))
         });
         match accepted {
-            Ok(socket) => return socket,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 warn!(%error, "the embedded registry could not accept a connection");
                 sleep(PAUSE).await;
@@ -75,40 +138,48 @@ fn notice_the_gone(socket: &TcpStream) -> nix::Result<()> {
     setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_TRIES)
 }
 
-/// A connection, and its place among those that there may be.
+/// A connection, and its places among those that there may be.
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: TcpStream,
     /// None once it came.
     greeting: Option<Greeting>,
-    _place: OwnedSemaphorePermit,
+    _places: (OwnedSemaphorePermit, OfHost),
 }
 
-/// What a client says first.
+/// What a client says first, as far as it came.
 #[derive(Debug)]
 struct Greeting {
-    /// Bytes of it that are still to come.
-    missing: usize,
+    bytes: usize,
+    /// Whether all of it is as HTTP/2 begins.
+    is_http2: bool,
+    line_is_empty: bool,
     ends: Pin<Box<Sleep>>,
 }
 
 impl Greeting {
     fn new() -> Self {
-        Self { missing: GREETING, ends: Box::pin(sleep(GREETING_TIME)) }
+        Self { bytes: 0, is_http2: true, line_is_empty: true, ends: Box::pin(sleep(GREETING_TIME)) }
+    }
+
+    /// Takes what came. Says whether that was all.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        bytes.iter().any(|byte| self.take_byte(*byte))
+    }
+
+    fn take_byte(&mut self, byte: u8) -> bool {
+        self.is_http2 &= PREFACE.get(self.bytes).is_none_or(|expected| *expected == byte);
+        self.bytes += 1;
+        // A head ends with an empty line.
+        let ends_head = byte == b'\n' && self.line_is_empty;
+        self.line_is_empty = byte == b'\n' || (byte == b'\r' && self.line_is_empty);
+        if self.is_http2 { self.bytes >= PREFACE.len() + FRAME_HEAD } else { ends_head }
     }
 }
 
 impl Connection {
     fn socket(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
         Pin::new(&mut self.get_mut().socket)
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.socket.connect_info()
     }
 }
 
@@ -125,8 +196,7 @@ impl AsyncRead for Connection {
         if polled.is_pending() {
             return greeting.ends.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
-        greeting.missing = greeting.missing.saturating_sub(buffer.filled().len() - before);
-        if greeting.missing == 0 {
+        if greeting.take(buffer.filled().get(before..).unwrap_or_default()) {
             this.greeting = None;
         }
         polled
@@ -161,9 +231,6 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
-    use futures_util::StreamExt;
     use nix::sys::socket::getsockopt;
 
     use super::*;
@@ -172,11 +239,48 @@ mod tests {
     async fn the_kernel_asks_a_silent_client_whether_it_is_there() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let connection = pin!(accept(listener, 1)).next().await.unwrap().unwrap();
+        let connection = Places::new(1).next(&listener).await;
         assert!(getsockopt(&connection.socket, sockopt::KeepAlive).unwrap());
         let waits = getsockopt(&connection.socket, sockopt::TcpKeepIdle).unwrap();
         let tries = getsockopt(&connection.socket, sockopt::TcpKeepCount).unwrap();
         let between = getsockopt(&connection.socket, sockopt::TcpKeepInterval).unwrap();
         assert_eq!(waits + tries * between, 120, "seconds until it is given up");
+    }
+
+    #[test]
+    fn a_host_has_half_of_all_places_and_this_machine_any_number() {
+        let places = Places::new(5);
+        for (one, same, other) in [
+            ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
+            ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
+        ] {
+            let (one, same, other) = (one.parse().unwrap(), same.parse().unwrap(), other.parse().unwrap());
+            let held = [places.of_host(one), places.of_host(same), places.of_host(one)];
+            assert!(held.iter().all(Option::is_some));
+            assert!(places.of_host(one).is_none() && places.of_host(same).is_none());
+            assert!(places.of_host(other).is_some());
+            drop(held);
+            assert!(places.of_host(one).is_some());
+        }
+        let held: Vec<_> = (0..10).map(|_| places.of_host(Ipv6Addr::LOCALHOST.into()).unwrap()).collect();
+        drop(held);
+        assert!(places.by_host.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_greeting_is_http2s_preface_and_a_frame_or_a_requests_head() {
+        let settings = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+        for greeting in [
+            &settings[..],
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"POST / HTTP/1.1\nHost: localhost\n\n",
+            b"PRI * HTTP/1.1\r\n\r\n",
+        ] {
+            for cut in 0..greeting.len() {
+                let mut taken = Greeting::new();
+                assert!(!taken.take(&greeting[..cut]), "{cut} bytes of {greeting:?}");
+                assert!(taken.take(&greeting[cut..]), "after {cut} bytes of {greeting:?}");
+            }
+        }
     }
 }

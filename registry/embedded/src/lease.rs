@@ -62,8 +62,7 @@ impl Lease {
     }
 
     /// A copy of its keys, for an answer.
-    pub fn copy_keys(&self) -> Result<Vec<Vec<u8>>, Refusal> {
-        let mut allowance = Allowance::of_a_call();
+    pub fn copy_keys(&self, allowance: &mut Allowance) -> Result<Vec<Vec<u8>>, Refusal> {
         self.keys.iter().try_for_each(|key| allowance.answer_key(key))?;
         Ok(self.keys.iter().cloned().collect())
     }

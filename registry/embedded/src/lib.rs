@@ -29,8 +29,9 @@
 //! # }
 //! ```
 //!
-//! From the network to the memory: `server` accepts, `front` tells the protocols apart, `json` speaks HTTP/1 and
-//! `service` gRPC. Everything that is decided is decided in pure code, with the time passed in: `registry` joins
+//! From the network to the memory: `server` accepts, `serving` drives a connection, `front` lets requests in and
+//! answers out as far as there is `room`, `json` speaks HTTP/1 and `service` gRPC, call by call as their `turns` come.
+//! Everything that is decided is decided in pure code, with the time passed in: `registry` joins
 //! `store` (keys and their history), `lease` and `watch`; `check`, `range` and `txn` say what a request means.
 //!
 //! # How it is held to be true
@@ -51,8 +52,10 @@
 mod allowance;
 mod answer;
 mod check;
+mod client;
 mod connections;
 mod counts;
+mod door;
 mod front;
 mod json;
 mod lease;
@@ -60,16 +63,20 @@ mod observer;
 mod range;
 mod refusal;
 mod registry;
+mod room;
 mod server;
 mod service;
+mod serving;
 mod settings;
 mod span;
 mod store;
+mod turns;
 mod txn;
 mod watch;
 mod wire;
 
 pub use counts::Counts;
+pub use door::{Door, Visitors, door};
 pub use observer::Observer;
 pub use server::{ServeError, Server, first_revision};
 pub use settings::Settings;

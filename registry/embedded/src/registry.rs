@@ -20,7 +20,7 @@ use crate::{
     span::Span,
     store::{Limits, Record, Store, bytes_of},
     txn::{self, Chosen, Operation},
-    watch::{Bounds, News, StreamId, Wanted, Watches},
+    watch::{Batch, Bounds, News, StreamId, Wanted, Watches},
 };
 
 /// How many leases are ended in one call: each is a revision, and watches must be able to follow.
@@ -78,36 +78,49 @@ impl Registry {
         }
     }
 
-    pub fn range(&self, request: &PbRangeRequest) -> Result<Found, Refusal> {
+    pub fn range(&self, request: &PbRangeRequest, allowance: &mut Allowance) -> Result<Found, Refusal> {
         check::range(request)?;
         range::check_revision(&self.store, request)?;
-        range::read(&self.store, request, &mut Allowance::of_a_call())
+        range::read(&self.store, request, allowance)
     }
 
-    pub fn put(&mut self, request: PbPutRequest, now: Instant) -> Result<Put, Refusal> {
+    pub fn put(
+        &mut self,
+        request: PbPutRequest,
+        now: Instant,
+        allowance: &mut Allowance,
+    ) -> Result<Put, Refusal> {
         check::put(&request)?;
         check::size(&request)?;
         self.check_room(std::iter::once(&request))?;
         self.check_lease(&request, now)?;
         self.check_kept(&request)?;
-        self.write(|registry| registry.apply_put(request, &mut Allowance::of_a_call()))
+        self.write(|registry| registry.apply_put(request, allowance))
     }
 
-    pub fn delete(&mut self, request: &PbDeleteRequest) -> Result<Deleted, Refusal> {
+    pub fn delete(
+        &mut self,
+        request: &PbDeleteRequest,
+        allowance: &mut Allowance,
+    ) -> Result<Deleted, Refusal> {
         check::delete(request)?;
         check::size(request)?;
-        self.write(|registry| registry.apply_delete(request, &mut Allowance::of_a_call()))
+        self.write(|registry| registry.apply_delete(request, allowance))
     }
 
-    pub fn txn(&mut self, request: PbTxnRequest, now: Instant) -> Result<Txn, Refusal> {
+    pub fn txn(
+        &mut self,
+        request: PbTxnRequest,
+        now: Instant,
+        allowance: &mut Allowance,
+    ) -> Result<Txn, Refusal> {
         check::txn(&request)?;
         if !txn::is_read_only(&request) {
             check::size(&request)?;
         }
-        let mut allowance = Allowance::of_a_call();
-        let chosen = txn::choose(&self.store, request, &mut allowance)?;
+        let chosen = txn::choose(&self.store, request, allowance)?;
         self.check_chosen(&chosen, now)?;
-        let mut txn = self.write(|registry| registry.apply_txn(chosen, &mut allowance))?;
+        let mut txn = self.write(|registry| registry.apply_txn(chosen, allowance))?;
         txn.revision = self.store.revision();
         Ok(txn)
     }
@@ -147,8 +160,7 @@ impl Registry {
     }
 
     /// Every lease that lives, the next to expire first.
-    pub fn lease_ids(&self, now: Instant) -> Result<Vec<i64>, Refusal> {
-        let mut allowance = Allowance::of_a_call();
+    pub fn lease_ids(&self, now: Instant, allowance: &mut Allowance) -> Result<Vec<i64>, Refusal> {
         self.leases.ids(now).map(|id| allowance.answer_key(&[]).map(|()| id)).collect()
     }
 
@@ -167,6 +179,11 @@ impl Registry {
     /// As [`Watches::open`].
     pub fn open_stream(&mut self, wake: Arc<Notify>) -> Result<StreamId, Refusal> {
         self.watches.open(wake)
+    }
+
+    /// As [`Watches::open_for_gateway`].
+    pub fn open_stream_for_gateway(&mut self, wake: Arc<Notify>) -> StreamId {
+        self.watches.open_for_gateway(wake)
     }
 
     pub fn close_stream(&mut self, stream: StreamId) {
@@ -190,6 +207,11 @@ impl Registry {
     /// As [`Watches::next`].
     pub fn next_news(&mut self, stream: StreamId) -> Option<News> {
         self.watches.next(stream, &self.store)
+    }
+
+    /// As [`Watches::take_back`].
+    pub fn take_back(&mut self, stream: StreamId, batch: &Batch) {
+        self.watches.take_back(stream, batch);
     }
 
     /// As [`Watches::quiet`].

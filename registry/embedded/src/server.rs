@@ -1,7 +1,6 @@
 //! The embedded registry as a server.
 
 use std::{
-    future::Future,
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
@@ -9,28 +8,30 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{sync::watch as signal, time::sleep};
-use tonic::transport;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    select,
+    sync::{Semaphore, watch as signal},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
-    connections,
-    front::Front,
+    client::Client,
+    connections::Places,
+    door::{Visitors, door},
+    front::{Front, Served},
     json::JsonGateway,
     observer::{Memory, Observer},
     registry::Registry,
+    room::Room,
     service::{Api, Shared},
+    serving::{builder, serve},
     settings::Settings,
 };
 
 /// How long answers that are under way may still take once the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// A connection that is silent for this long is asked whether it lives, and closed if it does not answer.
-const PING: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How many streams one connection may have at a time: etcd's clients put all of their watches on one.
-const MAX_STREAMS: u32 = 10_000;
-/// How many requests of one connection are taken in at a time: each may be 2 MiB.
-const MAX_REQUESTS: usize = 100;
 /// How often leases are looked at when none is about to expire. No TTL is shorter than two of these, so that
 /// none which is granted meanwhile is late.
 const LOOK: Duration = Duration::from_secs(1);
@@ -53,9 +54,6 @@ pub enum ServeError {
     /// The listener that was handed in cannot be used.
     #[error("the embedded registry cannot use its listening socket")]
     Listener(#[source] io::Error),
-    /// The transport failed.
-    #[error("the embedded registry stopped serving")]
-    Transport(#[source] transport::Error),
 }
 
 /// An etcd of one member, in memory.
@@ -63,6 +61,7 @@ pub enum ServeError {
 pub struct Server {
     settings: Settings,
     memory: Arc<Memory>,
+    visitors: Visitors,
 }
 
 impl Server {
@@ -71,7 +70,15 @@ impl Server {
     pub fn new(settings: Settings, first_revision: i64) -> Self {
         // Half of all numbers are left to count on.
         let registry = Registry::new(first_revision.clamp(1, i64::MAX / 2), &settings);
-        Self { settings, memory: Arc::new(Memory::new(registry)) }
+        let (_, visitors) = door();
+        Self { settings, memory: Arc::new(Memory::new(registry)), visitors }
+    }
+
+    /// Lets the gateway in by a [`Door`](crate::Door) of its own, beside the listener. What bounds other clients
+    /// does not bound it.
+    #[must_use]
+    pub fn admit(self, visitors: Visitors) -> Self {
+        Self { visitors, ..self }
     }
 
     /// Tells what the registry holds, from now on.
@@ -91,7 +98,7 @@ impl Server {
     /// and other answers get 5 s to be sent. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`ServeError::Listener`] when the listener is of no use, [`ServeError::Transport`] when serving fails.
+    /// [`ServeError::Listener`] when the listener is of no use.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -102,31 +109,63 @@ impl Server {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(ServeError::Listener)?;
 
         let (stop, stopping) = signal::channel(false);
-        let shared = self.shared(address, stopping.clone());
-        let incoming = connections::accept(listener, self.settings.max_connections);
+        let room = Arc::new(Room::default());
+        let shared = self.shared(address, Arc::clone(&room), stopping.clone());
         let api = Api::new(&shared);
-        let json = JsonGateway::new(api.clone(), Arc::clone(&self.memory), &self.settings.hosts);
-        let front = Front { api, json };
-        let serving = transport::Server::builder()
-            .accept_http1(true)
-            .http2_keepalive_interval(Some(PING))
-            .http2_keepalive_timeout(Some(PING_TIMEOUT))
-            .max_concurrent_streams(MAX_STREAMS)
-            .concurrency_limit_per_connection(MAX_REQUESTS)
-            .serve_with_incoming_shutdown(front, incoming, async {
-                shutdown.await;
-                stop.send_replace(true);
-            });
-        tokio::select! {
-            served = serving => served.map_err(ServeError::Transport),
-            () = expire_leases(&shared) => Ok(()),
-            () = drained(stopping) => Ok(()),
+        let json =
+            JsonGateway::new(api.clone(), Arc::clone(&self.memory), Arc::clone(&room), &self.settings.hosts);
+        let calls = self.settings.max_connections.saturating_add(self.settings.max_watch_streams);
+        let calls = Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
+        let front = Front { api, json, memory: self.memory, room, calls };
+        let places = Places::new(self.settings.max_connections);
+        let mut connections = Connections { all: JoinSet::new(), front, stopping };
+        let accepting = accept(&mut connections, listener, places, self.visitors);
+        select! {
+            () = accepting => {}
+            () = expire_leases(&shared) => {}
+            () = shutdown => {}
         }
+        stop.send_replace(true);
+        // Who is not done by then is not waited for.
+        let _ = timeout(DRAIN, async { while connections.all.join_next().await.is_some() {} }).await;
+        Ok(())
     }
 
-    fn shared(&self, address: SocketAddr, stopping: signal::Receiver<bool>) -> Arc<Shared> {
+    fn shared(&self, address: SocketAddr, room: Arc<Room>, stopping: signal::Receiver<bool>) -> Arc<Shared> {
         let advertised = self.settings.advertise.clone().unwrap_or_else(|| url(address));
-        Shared::new(Arc::clone(&self.memory), stopping, self.settings.progress_interval, advertised)
+        Shared::new(Arc::clone(&self.memory), room, stopping, self.settings.progress_interval, advertised)
+    }
+}
+
+/// All connections: they end with it.
+struct Connections {
+    all: JoinSet<()>,
+    front: Front,
+    stopping: signal::Receiver<bool>,
+}
+
+impl Connections {
+    fn serve(&mut self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, client: Arc<Client>) {
+        let served = Served { front: self.front.clone(), client };
+        self.all.spawn(serve(builder(), io, served, self.stopping.clone()));
+    }
+}
+
+/// Serves whoever connects; never returns.
+async fn accept(
+    connections: &mut Connections,
+    listener: tokio::net::TcpListener,
+    places: Places,
+    mut visitors: Visitors,
+) {
+    loop {
+        select! {
+            // Nobody else's arrival makes the gateway wait.
+            biased;
+            Some(visitor) = visitors.0.recv() => connections.serve(visitor, Client::gateway()),
+            guest = places.next(&listener) => connections.serve(guest, Client::guest()),
+            Some(_) = connections.all.join_next(), if !connections.all.is_empty() => {}
+        }
     }
 }
 
@@ -159,10 +198,4 @@ async fn expire_leases(shared: &Shared) {
             sleep(pause).await;
         }
     }
-}
-
-/// Ends when those that are still answered have had their time.
-async fn drained(mut stopping: signal::Receiver<bool>) {
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-    sleep(DRAIN).await;
 }

@@ -9,6 +9,7 @@ use tonic::{
 };
 
 use super::encode;
+use crate::room::Paid;
 
 pub(crate) type Answer = Response<Body>;
 
@@ -31,6 +32,12 @@ pub(super) fn metrics(text: String) -> Answer {
 /// An answer of JSON that comes bit by bit.
 pub(super) fn stream(body: Body) -> Answer {
     of_type(JSON, StatusCode::OK, body)
+}
+
+/// An answer that carries its room to who sends it.
+pub(super) fn paid(paid: Paid, mut answer: Answer) -> Answer {
+    answer.extensions_mut().insert(paid);
+    answer
 }
 
 pub(super) fn not_found(path_is_etcds: bool) -> Answer {

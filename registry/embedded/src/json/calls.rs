@@ -1,5 +1,7 @@
 //! Calls of the gRPC side from within: the same messages, limits and refusals as for those who speak gRPC.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use tonic::{
@@ -9,16 +11,23 @@ use tonic::{
 };
 
 use super::paths::Method;
-use crate::service::Api;
+use crate::{client::Client, room::Paid, service::Api};
 
 /// In front of each message: one byte that says whether it is compressed, four for its length.
 const PREFIX: usize = 5;
 
-/// Calls a method with these messages, and no more. `token`: what the client has of having logged in.
+/// Who calls, and what he has of having logged in.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub client: Arc<Client>,
+    pub token: Option<http::HeaderValue>,
+}
+
+/// Calls a method with these messages, and no more.
 pub(super) async fn call(
     mut api: Api,
     method: Method,
-    token: Option<http::HeaderValue>,
+    caller: Caller,
     messages: &[Vec<u8>],
 ) -> Result<Answers, Status> {
     let mut frames = BytesMut::new();
@@ -34,12 +43,14 @@ pub(super) async fn call(
     *request.version_mut() = http::Version::HTTP_2;
     let grpc = http::HeaderValue::from_static("application/grpc");
     request.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
-    request.headers_mut().extend(token.map(|token| (http::header::AUTHORIZATION, token)));
+    request.headers_mut().extend(caller.token.map(|token| (http::header::AUTHORIZATION, token)));
+    request.extensions_mut().insert(caller.client);
 
-    let Ok(answer) = api.call(request).await;
+    let Ok(mut answer) = api.call(request).await;
+    let paid = answer.extensions_mut().remove::<Paid>().unwrap_or_default();
     match Status::from_header_map(answer.headers()) {
         Some(status) => Err(status),
-        None => Ok(Answers { body: answer.into_body(), received: BytesMut::new() }),
+        None => Ok(Answers { body: answer.into_body(), received: BytesMut::new(), paid }),
     }
 }
 
@@ -48,6 +59,8 @@ pub(super) async fn call(
 pub(super) struct Answers {
     body: Body,
     received: BytesMut,
+    /// Their room.
+    pub paid: Paid,
 }
 
 impl Answers {

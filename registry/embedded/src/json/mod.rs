@@ -13,7 +13,7 @@ mod paths;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -23,40 +23,48 @@ use tokio::time::timeout;
 use tonic::{
     Code, Status,
     body::Body,
-    codegen::http::{
-        HeaderValue, Method as Verb, Request, StatusCode, header::AUTHORIZATION, request::Parts,
-    },
+    codegen::http::{Method as Verb, Request, StatusCode, header::AUTHORIZATION, request::Parts},
 };
 
 pub(crate) use self::answer::Answer;
 use self::{
-    calls::{Answers, broken},
+    calls::{Answers, Caller, broken},
     messages::Message,
     paths::Method,
 };
 use crate::{
+    client::Client,
     observer::Memory,
+    refusal::Refusal,
+    room::{CALL_TIME, Room},
     service::{Api, VERSION},
 };
 
 /// The largest body: the largest message of the gRPC side, 2 MiB, is a third larger in base64.
 const MAX_BODY: usize = 3 * 1024 * 1024;
-/// How long a body may take to come.
-const BODY_TIME: Duration = Duration::from_secs(30);
+/// The largest body of a watch or a keep-alive, which goes on for ever.
+const MAX_STREAM_BODY: usize = 64 * 1024;
 
 /// What answers over HTTP/1.
 #[derive(Clone, Debug)]
 pub(crate) struct JsonGateway {
     api: Api,
     memory: Arc<Memory>,
+    room: Arc<Room>,
     /// Names by which the registry is known.
     hosts: Arc<[String]>,
 }
 
 impl JsonGateway {
-    pub fn new(api: Api, memory: Arc<Memory>, hosts: &[String]) -> Self {
+    pub fn new(api: Api, memory: Arc<Memory>, room: Arc<Room>, hosts: &[String]) -> Self {
         let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Self { api, memory, hosts }
+        Self { api, memory, room, hosts }
+    }
+
+    /// A refusal of whatever was asked, counted.
+    pub fn refuse(&self, refusal: Refusal) -> Answer {
+        self.memory.count_refusal(refusal.reason());
+        answer::refusal(&refusal.into())
     }
 
     pub async fn answer(self, request: Request<Body>) -> Answer {
@@ -79,19 +87,26 @@ impl JsonGateway {
     }
 
     async fn call(self, method: Method, head: &Parts, body: Body) -> Answer {
-        let body = match door::check_type(head) {
-            Ok(()) => whole(body).await,
-            Err(refused) => Err(refused),
+        let client = Client::of(&head.extensions);
+        let most = if method.is_stream { MAX_STREAM_BODY } else { MAX_BODY };
+        if let Err(refused) = door::check_type(head).and_then(|()| check_size(&body, most)) {
+            return self.turn_away(&refused);
+        }
+        // Who does not say how much it will be may send the most.
+        let bytes = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(most);
+        let _room = match self.room.for_request(&client, bytes).await {
+            Ok(room) => room,
+            Err(refusal) => return self.refuse(refusal),
         };
-        let body = match body {
+        let body = match whole(body, most).await {
             Ok(body) => body,
             Err(refused) => return self.turn_away(&refused),
         };
-        let token = head.headers.get(AUTHORIZATION).cloned();
+        let caller = Caller { client, token: head.headers.get(AUTHORIZATION).cloned() };
         let answered = if method.is_stream {
-            self.stream(method, token, &body).await
+            self.stream(method, caller, &body).await
         } else {
-            self.unary(method, token, &body).await
+            self.unary(method, caller, &body).await
         };
         answered.unwrap_or_else(|refusal| answer::refusal(&refusal))
     }
@@ -102,23 +117,25 @@ impl JsonGateway {
         answer::error(*status, refusal)
     }
 
-    async fn unary(self, method: Method, token: Option<HeaderValue>, body: &[u8]) -> Result<Answer, Status> {
+    async fn unary(self, method: Method, caller: Caller, body: &[u8]) -> Result<Answer, Status> {
         let request = decode::first(method.request, body);
         let request = request.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let mut answers = calls::call(self.api, method, token, &[request]).await?;
+        let mut answers = calls::call(self.api, method, caller, &[request]).await?;
         let message = answers.next().await.ok_or_else(broken)??;
         let mut json = String::new();
         encode::message(method.answer, &message, &mut json).ok_or_else(broken)?;
-        Ok(answer::json(StatusCode::OK, json))
+        Ok(answer::paid(answers.paid, answer::json(StatusCode::OK, json)))
     }
 
     /// As in etcd, a first request that is none is refused, and what follows a later one is passed over.
-    async fn stream(self, method: Method, token: Option<HeaderValue>, body: &[u8]) -> Result<Answer, Status> {
+    async fn stream(self, method: Method, caller: Caller, body: &[u8]) -> Result<Answer, Status> {
         let mut requests = decode::each(method.request, body);
         let first = requests.next().transpose().map_err(|error| Status::unknown(error.to_string()))?;
         let requests: Vec<_> = first.into_iter().chain(requests.map_while(Result::ok)).collect();
-        match calls::call(self.api, method, token, &requests).await {
-            Ok(answers) => Ok(answer::stream(lines(method.answer, answers))),
+        match calls::call(self.api, method, caller, &requests).await {
+            Ok(answers) => {
+                Ok(answer::paid(answers.paid.clone(), answer::stream(lines(method.answer, answers))))
+            }
             Err(refusal) => {
                 Ok(answer::json(answer::http_status(refusal.code()), answer::last_line(&refusal)))
             }
@@ -126,24 +143,27 @@ impl JsonGateway {
     }
 }
 
+/// Whether a body is within its bound as far as it says. Told before anybody is asked to send it
+/// (`Expect: 100-continue`).
+fn check_size(body: &Body, most: usize) -> Result<(), door::Refused> {
+    if body.size_hint().lower() > most as u64 { Err(too_large(most)) } else { Ok(()) }
+}
+
+fn too_large(most: usize) -> door::Refused {
+    let text = format!("the body is larger than {most} bytes");
+    (StatusCode::PAYLOAD_TOO_LARGE, Status::resource_exhausted(text))
+}
+
 /// All of a body, within its bounds.
-async fn whole(body: Body) -> Result<Bytes, door::Refused> {
-    let too_large = || {
-        let text = format!("the body is larger than {MAX_BODY} bytes");
-        (StatusCode::PAYLOAD_TOO_LARGE, Status::resource_exhausted(text))
-    };
-    // Told before anybody is asked to send it (`Expect: 100-continue`).
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large());
-    }
-    match timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect()).await {
+async fn whole(body: Body, most: usize) -> Result<Bytes, door::Refused> {
+    match timeout(CALL_TIME, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
         Ok(Err(error)) => {
             Err((StatusCode::BAD_REQUEST, Status::invalid_argument(format!("the body breaks off: {error}"))))
         }
         Err(_) => {
-            let text = format!("the body did not come within {} s", BODY_TIME.as_secs());
+            let text = format!("the body did not come within {} s", CALL_TIME.as_secs());
             Err((StatusCode::REQUEST_TIMEOUT, Status::new(Code::DeadlineExceeded, text)))
         }
     }

@@ -6,15 +6,43 @@ use etcd_client::proto::{
 };
 
 use super::Registry;
-use crate::{counts::Counts, refusal::Refusal, settings::Settings};
+use crate::{
+    allowance::{Allowance, MOST_BYTES},
+    answer::{Deleted, Put, Txn},
+    counts::Counts,
+    range::Found,
+    refusal::Refusal,
+    settings::Settings,
+};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
-fn registry() -> Registry {
-    Registry::new(1, &Settings { max_bytes: 1 << 30, ..Settings::default() })
+/// A registry as a guest asks it.
+struct Asked(Registry);
+
+impl Asked {
+    fn range(&self, request: &PbRangeRequest) -> Result<Found, Refusal> {
+        self.0.range(request, &mut Allowance::of_a_guest(MOST_BYTES))
+    }
+
+    fn put(&mut self, request: PbPutRequest, now: Instant) -> Result<Put, Refusal> {
+        self.0.put(request, now, &mut Allowance::of_a_guest(MOST_BYTES))
+    }
+
+    fn delete(&mut self, request: &PbDeleteRequest) -> Result<Deleted, Refusal> {
+        self.0.delete(request, &mut Allowance::of_a_guest(MOST_BYTES))
+    }
+
+    fn txn(&mut self, request: PbTxnRequest, now: Instant) -> Result<Txn, Refusal> {
+        self.0.txn(request, now, &mut Allowance::of_a_guest(MOST_BYTES))
+    }
 }
 
-fn put(registry: &mut Registry, key: &str, value: &[u8]) {
+fn registry() -> Asked {
+    Asked(Registry::new(1, &Settings { max_bytes: 1 << 30, ..Settings::default() }))
+}
+
+fn put(registry: &mut Asked, key: &str, value: &[u8]) {
     registry.put(a_put(key, value), Instant::now()).unwrap();
 }
 
@@ -43,7 +71,7 @@ fn txn(operations: impl IntoIterator<Item = PbTxnOpRequest>) -> PbTxnRequest {
 }
 
 /// A registry with keys of a mebibyte each.
-fn with_mebibytes(keys: usize) -> Registry {
+fn with_mebibytes(keys: usize) -> Asked {
     let mut registry = registry();
     for n in 0..keys {
         put(&mut registry, &format!("key{n:02}"), &vec![b'x'; MEBIBYTE]);
@@ -92,9 +120,9 @@ fn what_was_there_before_counts() {
 }
 
 /// All that a client could see, or that is counted.
-fn seen(registry: &Registry) -> (Counts, String) {
+fn seen(registry: &Asked) -> (Counts, String) {
     let found = registry.range(&everything()).unwrap();
-    (registry.counts(), format!("{found:?} {:?}", registry.leases))
+    (registry.0.counts(), format!("{found:?} {:?}", registry.0.leases))
 }
 
 #[test]
@@ -102,7 +130,7 @@ fn a_transaction_that_is_refused_amid_its_writes_leaves_no_trace() {
     let now = Instant::now();
     let mut registry = with_mebibytes(1);
     for id in [1, 2] {
-        registry.grant(id, 60, now, || 77).unwrap();
+        registry.0.grant(id, 60, now, || 77).unwrap();
     }
     registry.put(PbPutRequest { lease: 1, ..a_put("leased", b"1") }, now).unwrap();
     put(&mut registry, "gone", b"1");
@@ -119,12 +147,12 @@ fn a_transaction_that_is_refused_amid_its_writes_leaves_no_trace() {
         assert_eq!(refused.unwrap_err(), Refusal::AnswerTooLarge);
         assert_eq!(seen(&registry), before);
     }
-    registry.revoke(1, now).unwrap();
-    assert_eq!(registry.counts().keys, 1, "the key still hangs on its lease");
+    registry.0.revoke(1, now).unwrap();
+    assert_eq!(registry.0.counts().keys, 1, "the key still hangs on its lease");
 }
 
 /// A registry with this many small keys.
-fn with_keys(keys: usize) -> Registry {
+fn with_keys(keys: usize) -> Asked {
     let mut registry = registry();
     for n in 0..keys {
         put(&mut registry, &format!("key{n:06}"), b"");
@@ -185,18 +213,18 @@ fn long_values_are_compared_so_often_and_no_more() {
 fn a_call_deletes_so_many_keys_and_no_more() {
     let mut registry = with_keys(100_001);
     assert_eq!(registry.delete(&delete_everything(false)).unwrap_err(), Refusal::TooMuchAtOnce);
-    assert_eq!(registry.counts().keys, 100_001);
+    assert_eq!(registry.0.counts().keys, 100_001);
     registry.delete(&PbDeleteRequest { key: b"key000000".to_vec(), ..Default::default() }).unwrap();
     assert_eq!(registry.delete(&delete_everything(false)).unwrap().count, 100_000);
-    assert_eq!(registry.counts().keys, 0);
+    assert_eq!(registry.0.counts().keys, 0);
 }
 
 #[test]
 fn a_lease_has_so_many_keys_and_no_more() {
     let now = Instant::now();
     let mut registry = registry();
-    registry.grant(1, 60, now, || 77).unwrap();
-    let put = |registry: &mut Registry, n: usize| {
+    registry.0.grant(1, 60, now, || 77).unwrap();
+    let put = |registry: &mut Asked, n: usize| {
         registry.put(PbPutRequest { lease: 1, ..a_put(&n.to_string(), b"") }, now)
     };
     for n in 0..100_000 {
@@ -204,8 +232,8 @@ fn a_lease_has_so_many_keys_and_no_more() {
     }
     assert_eq!(put(&mut registry, 100_000).unwrap_err(), Refusal::TooManyKeysOfLease);
     put(&mut registry, 7).unwrap();
-    registry.revoke(1, now).unwrap();
-    assert_eq!(registry.counts().keys, 0);
+    registry.0.revoke(1, now).unwrap();
+    assert_eq!(registry.0.counts().keys, 0);
 }
 
 #[test]
@@ -213,29 +241,44 @@ fn leases_that_expire_together_with_many_keys_end_in_several_calls() {
     let now = Instant::now();
     let mut registry = registry();
     for lease in 1..=3 {
-        registry.grant(lease, 60, now, || 77).unwrap();
+        registry.0.grant(lease, 60, now, || 77).unwrap();
         for n in 0..10_000 {
             registry.put(PbPutRequest { lease, ..a_put(&format!("{lease}/{n}"), b"") }, now).unwrap();
         }
     }
     let end = now + std::time::Duration::from_secs(60);
     for left in [20_000, 10_000, 0] {
-        registry.expire(end);
-        assert_eq!(registry.counts().keys, left);
+        registry.0.expire(end);
+        assert_eq!(registry.0.counts().keys, left);
     }
 }
 
 #[test]
 fn the_list_of_leases_and_the_keys_of_one_are_answers_too() {
     let now = Instant::now();
-    let mut registry = Registry::new(1, &Settings { max_leases: 200_000, ..Settings::default() });
+    let mut registry = Asked(Registry::new(1, &Settings { max_leases: 200_000, ..Settings::default() }));
+    let allowance = || Allowance::of_a_guest(MOST_BYTES);
     for id in 1..=200_000 {
-        registry.grant(id, 60, now, || 77).unwrap();
+        registry.0.grant(id, 60, now, || 77).unwrap();
     }
-    assert_eq!(registry.lease_ids(now).unwrap_err(), Refusal::AnswerTooLarge);
+    assert_eq!(registry.0.lease_ids(now, &mut allowance()).unwrap_err(), Refusal::AnswerTooLarge);
     for n in 0..17 {
         let key = format!("{n}{}", "k".repeat(MEBIBYTE));
         registry.put(PbPutRequest { lease: 1, ..a_put(&key, b"") }, now).unwrap();
     }
-    assert_eq!(registry.lease(1, now).unwrap().copy_keys().unwrap_err(), Refusal::AnswerTooLarge);
+    let keys = registry.0.lease(1, now).map(|lease| lease.copy_keys(&mut allowance())).unwrap();
+    assert_eq!(keys.unwrap_err(), Refusal::AnswerTooLarge);
+}
+
+#[test]
+fn an_answer_says_what_it_takes_and_the_gateway_may_count_any_number_of_keys() {
+    let registry = with_keys(20_000);
+    let mut allowance = Allowance::of_a_guest(10_000);
+    registry.0.range(&PbRangeRequest { limit: 5, ..everything() }, &mut allowance).unwrap();
+    assert_eq!(allowance.answered(), 5 * (b"key000000".len() + 100));
+    let count = PbRangeRequest { count_only: true, ..everything() };
+    let mut allowance = Allowance::of_the_gateway();
+    for _ in 0..100 {
+        registry.0.range(&count, &mut allowance).unwrap();
+    }
 }

@@ -22,7 +22,18 @@ use super::{
 use crate::refusal::Refusal;
 
 /// The largest message that etcd's transport takes by default: the largest write, and half a mebibyte.
-pub(super) const MAX_MESSAGE: usize = 2 * 1024 * 1024;
+pub(crate) const MAX_MESSAGE: usize = 2 * 1024 * 1024;
+/// The largest request of a watch or a keep-alive: these go on for ever, and a client may have many of them.
+const MAX_STREAMED: usize = 16 * 1024;
+
+/// The calls that go on: they take messages, or tell them, until their client ends them.
+const STREAMS: [&str; 3] =
+    ["/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive", "/grpc.health.v1.Health/Watch"];
+
+/// Whether a call goes on after its first message, either way.
+pub(crate) fn is_stream(path: &str) -> bool {
+    STREAMS.contains(&path)
+}
 
 type Answer = http::Response<Body>;
 
@@ -44,19 +55,19 @@ impl Api {
         let shared = || Arc::clone(shared);
         // Each service is a type of its own.
         macro_rules! with_limits {
-            ($server:expr) => {
+            ($server:expr, $max_message:expr) => {
                 $server
-                    .max_decoding_message_size(MAX_MESSAGE)
+                    .max_decoding_message_size($max_message)
                     .accept_compressed(CompressionEncoding::Gzip)
                     .send_compressed(CompressionEncoding::Gzip)
             };
         }
         Self {
-            kv: with_limits!(PbKvServer::new(Kv(shared()))),
-            watch: with_limits!(PbWatchServer::new(Watch(shared()))),
-            lease: with_limits!(PbLeaseServer::new(Lease(shared()))),
-            cluster: with_limits!(PbClusterServer::new(Cluster(shared()))),
-            maintenance: with_limits!(PbMaintenanceServer::new(Maintenance(shared()))),
+            kv: with_limits!(PbKvServer::new(Kv(shared())), MAX_MESSAGE),
+            watch: with_limits!(PbWatchServer::new(Watch(shared())), MAX_STREAMED),
+            lease: with_limits!(PbLeaseServer::new(Lease(shared())), MAX_STREAMED),
+            cluster: with_limits!(PbClusterServer::new(Cluster(shared())), MAX_MESSAGE),
+            maintenance: with_limits!(PbMaintenanceServer::new(Maintenance(shared())), MAX_MESSAGE),
             auth: Auth(shared()),
             health: Health(shared()),
             shared: shared(),
@@ -133,8 +144,9 @@ pub(super) fn too_large(status: &Status) -> Option<Status> {
     let text = if let Some(sizes) =
         status.message().strip_prefix("Error, decoded message length too large: found ")
     {
-        let (found, _) = sizes.split_once(' ')?;
-        format!("grpc: received message larger than max ({found} vs. {MAX_MESSAGE})")
+        let (found, rest) = sizes.split_once(' ')?;
+        let max = rest.strip_prefix("bytes, the limit is: ")?.strip_suffix(" bytes")?;
+        format!("grpc: received message larger than max ({found} vs. {max})")
     } else if status.message().starts_with("Error decompressing: size limit") {
         // How much larger is not known: it was not decompressed any further.
         format!("grpc: received message larger than max ({} vs. {MAX_MESSAGE})", MAX_MESSAGE + 1)

@@ -10,6 +10,7 @@ use futures_util::stream::Empty;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Shared, header};
+use crate::client::Client;
 
 #[derive(Clone, Debug)]
 pub(super) struct Kv(pub Arc<Shared>);
@@ -19,9 +20,12 @@ impl PbKvService for Kv {
     type RangeStreamStream = Empty<Result<PbRangeStreamResponse, Status>>;
 
     async fn range(&self, request: Request<PbRangeRequest>) -> Result<Response<PbRangeResponse>, Status> {
-        let found = self.0.ask(|registry| registry.range(request.get_ref()))?;
+        let client = Client::of(request.extensions());
+        let request = request.get_ref();
+        let (found, paid) =
+            self.0.answer(&client, |registry, allowance| registry.range(request, allowance)).await?;
         let header = header(found.revision);
-        Ok(Response::new(found.into_response(header)))
+        Ok(paid.carried_by(found.into_response(header)))
     }
 
     async fn range_stream(
@@ -32,31 +36,46 @@ impl PbKvService for Kv {
     }
 
     async fn put(&self, request: Request<PbPutRequest>) -> Result<Response<PbPutResponse>, Status> {
-        let put = self.0.ask(|registry| registry.put(request.into_inner(), Instant::now()))?;
+        let client = Client::of(request.extensions());
+        let request = request.get_ref();
+        let (put, paid) = self
+            .0
+            .answer(&client, |registry, allowance| registry.put(request.clone(), Instant::now(), allowance))
+            .await?;
         let header = header(put.revision);
-        Ok(Response::new(put.into_response(header)))
+        Ok(paid.carried_by(put.into_response(header)))
     }
 
     async fn delete_range(
         &self,
         request: Request<PbDeleteRequest>,
     ) -> Result<Response<PbDeleteResponse>, Status> {
-        let deleted = self.0.ask(|registry| registry.delete(request.get_ref()))?;
+        let client = Client::of(request.extensions());
+        let request = request.get_ref();
+        let (deleted, paid) =
+            self.0.answer(&client, |registry, allowance| registry.delete(request, allowance)).await?;
         let header = header(deleted.revision);
-        Ok(Response::new(deleted.into_response(header)))
+        Ok(paid.carried_by(deleted.into_response(header)))
     }
 
     async fn txn(&self, request: Request<PbTxnRequest>) -> Result<Response<PbTxnResponse>, Status> {
-        let txn = self.0.ask(|registry| registry.txn(request.into_inner(), Instant::now()))?;
+        let client = Client::of(request.extensions());
+        let request = request.get_ref();
+        let (txn, paid) = self
+            .0
+            .answer(&client, |registry, allowance| registry.txn(request.clone(), Instant::now(), allowance))
+            .await?;
         let header = header(txn.revision);
-        Ok(Response::new(txn.into_response(header)))
+        Ok(paid.carried_by(txn.into_response(header)))
     }
 
     async fn compact(
         &self,
         request: Request<PbCompactionRequest>,
     ) -> Result<Response<PbCompactionResponse>, Status> {
-        let revision = self.0.ask(|registry| registry.compact(request.get_ref().revision))?;
+        let client = Client::of(request.extensions());
+        let revision = request.get_ref().revision;
+        let revision = self.0.ask_in_turn(&client, |registry| registry.compact(revision)).await?;
         Ok(Response::new(PbCompactionResponse { header: Some(header(revision)) }))
     }
 }

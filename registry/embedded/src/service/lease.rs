@@ -12,7 +12,7 @@ use tokio::sync::watch as signal;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{Shared, header, stopped};
-use crate::refusal::Refusal;
+use crate::{allowance::Allowance, client::Client, refusal::Refusal, registry::Registry};
 
 #[derive(Clone, Debug)]
 pub(super) struct Lease(pub Arc<Shared>);
@@ -39,7 +39,9 @@ impl PbLeaseService for Lease {
         &self,
         request: Request<PbLeaseRevokeRequest>,
     ) -> Result<Response<PbLeaseRevokeResponse>, Status> {
-        let revision = self.0.ask(|registry| registry.revoke(request.get_ref().id, Instant::now()))?;
+        let client = Client::of(request.extensions());
+        let id = request.get_ref().id;
+        let revision = self.0.ask_in_turn(&client, |registry| registry.revoke(id, Instant::now())).await?;
         Ok(Response::new(PbLeaseRevokeResponse { header: Some(header(revision)) }))
     }
 
@@ -58,9 +60,10 @@ impl PbLeaseService for Lease {
         &self,
         request: Request<PbLeaseTimeToLiveRequest>,
     ) -> Result<Response<PbLeaseTimeToLiveResponse>, Status> {
+        let client = Client::of(request.extensions());
         let request = request.get_ref();
-        let now = Instant::now();
-        let time_to_live = self.0.ask(|registry| {
+        let ask = |registry: &mut Registry, allowance: &mut Allowance| {
+            let now = Instant::now();
             let header = Some(header(registry.revision()));
             let Some(lease) = registry.lease(request.id, now) else {
                 return Ok(PbLeaseTimeToLiveResponse {
@@ -75,22 +78,25 @@ impl PbLeaseService for Lease {
                 id: request.id,
                 ttl: lease.remaining(now),
                 granted_ttl: lease.ttl(),
-                keys: if request.keys { lease.copy_keys()? } else { Vec::new() },
+                keys: if request.keys { lease.copy_keys(allowance)? } else { Vec::new() },
             })
-        })?;
-        Ok(Response::new(time_to_live))
+        };
+        let (time_to_live, paid) = self.0.answer(&client, ask).await?;
+        Ok(paid.carried_by(time_to_live))
     }
 
     async fn lease_leases(
         &self,
-        _: Request<PbLeaseLeasesRequest>,
+        request: Request<PbLeaseLeasesRequest>,
     ) -> Result<Response<PbLeaseLeasesResponse>, Status> {
-        let leases = self.0.ask(|registry| {
-            let leases = registry.lease_ids(Instant::now())?;
+        let client = Client::of(request.extensions());
+        let ask = |registry: &mut Registry, allowance: &mut Allowance| {
+            let leases = registry.lease_ids(Instant::now(), allowance)?;
             let leases = leases.into_iter().map(|id| PbLeaseStatus { id }).collect();
             Ok(PbLeaseLeasesResponse { header: Some(header(registry.revision())), leases })
-        })?;
-        Ok(Response::new(leases))
+        };
+        let (leases, paid) = self.0.answer(&client, ask).await?;
+        Ok(paid.carried_by(leases))
     }
 }
 

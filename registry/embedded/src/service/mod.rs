@@ -29,10 +29,21 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-pub(crate) use api::Api;
+pub(crate) use api::{Api, MAX_MESSAGE, is_stream};
 pub(crate) use maintenance::VERSION;
 
-use crate::{observer::Memory, refusal::Refusal, registry::Registry};
+use crate::{
+    allowance::{Allowance, MOST_BYTES},
+    client::Client,
+    observer::Memory,
+    refusal::Refusal,
+    registry::Registry,
+    room::{Paid, Room, SMALL},
+    turns::Turns,
+};
+
+/// Within how many bytes an answer is tried before it is tried within the most that there may be.
+const SMALLER_ANSWERS: [usize; 2] = [SMALL, 1024 * 1024];
 
 /// The same for every embedded registry and start, as those of an etcd that starts again: `leaseway` and
 /// `embedded`, as bytes.
@@ -45,6 +56,8 @@ const TERM: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct Shared {
     memory: Arc<Memory>,
+    room: Arc<Room>,
+    turns: Turns,
     /// True once the server stops.
     stopping: signal::Receiver<bool>,
     progress_interval: Duration,
@@ -55,11 +68,13 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(
         memory: Arc<Memory>,
+        room: Arc<Room>,
         stopping: signal::Receiver<bool>,
         progress_interval: Duration,
         advertised: String,
     ) -> Arc<Self> {
-        Arc::new(Self { memory, stopping, progress_interval, advertised })
+        let turns = Turns::default();
+        Arc::new(Self { memory, room, turns, stopping, progress_interval, advertised })
     }
 
     /// The registry. Never to be held across an await.
@@ -70,6 +85,60 @@ impl Shared {
     /// Asks the registry, and counts if it refuses.
     pub fn ask<T>(&self, request: impl FnOnce(&mut Registry) -> Result<T, Refusal>) -> Result<T, Refusal> {
         self.memory.ask(request)
+    }
+
+    /// The same in the client's turn: what may take long.
+    pub async fn ask_in_turn<T>(
+        &self,
+        client: &Client,
+        request: impl FnOnce(&mut Registry) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.turns.take(client, || self.ask(request)).await
+    }
+
+    /// Asks for what is answered with keys and values, in the client's turn, and for room for that answer. How large
+    /// it is shows when it is found, and by then there must be room: so it is asked with little first, which nobody
+    /// waits for, and if it does not fit, with more.
+    pub async fn answer<T>(
+        &self,
+        client: &Arc<Client>,
+        mut ask: impl FnMut(&mut Registry, &mut Allowance) -> Result<T, Refusal>,
+    ) -> Result<(T, Paid), Refusal> {
+        let paid = Paid::default();
+        if client.is_gateway() {
+            let ask = |registry: &mut Registry| ask(registry, &mut Allowance::of_the_gateway());
+            return Ok((self.ask_in_turn(client, ask).await?, paid));
+        }
+        for bytes in SMALLER_ANSWERS {
+            if let Some(answer) = self.try_to_answer(client, bytes, &paid, &mut ask).await? {
+                return Ok((answer, paid));
+            }
+        }
+        let answer = self.try_to_answer(client, MOST_BYTES, &paid, &mut ask).await?;
+        let answer = answer.ok_or(Refusal::AnswerTooLarge);
+        Ok((answer.inspect_err(|refusal| self.memory.count_refusal(refusal.reason()))?, paid))
+    }
+
+    /// None if the answer is larger than this.
+    async fn try_to_answer<T>(
+        &self,
+        client: &Arc<Client>,
+        bytes: usize,
+        paid: &Paid,
+        ask: &mut impl FnMut(&mut Registry, &mut Allowance) -> Result<T, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
+        let mut held = self.room.for_answer(client, bytes).await;
+        let mut allowance = Allowance::of_a_guest(bytes);
+        let answer = self.ask_in_turn(client, |registry| match ask(registry, &mut allowance) {
+            Err(Refusal::AnswerTooLarge) => Ok(None),
+            answer => answer.map(Some),
+        });
+        let answer = answer.await?;
+        if answer.is_some() {
+            held.iter_mut().for_each(|held| held.shrink(allowance.answered()));
+            paid.put(held);
+        }
+        Ok(answer)
     }
 
     /// Counts a refusal that is not the registry's own, and says it.
@@ -115,11 +184,11 @@ fn grpc_with<C: Codec>(codec: C) -> Grpc<C> {
     Grpc::new(codec)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(api::MAX_MESSAGE)
+        .max_decoding_message_size(MAX_MESSAGE)
 }
 
 /// Ends when the server stops.
-async fn stopped(stopping: &mut signal::Receiver<bool>) {
+pub(crate) async fn stopped(stopping: &mut signal::Receiver<bool>) {
     // A sender that is gone has stopped too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }

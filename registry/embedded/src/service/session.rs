@@ -12,8 +12,10 @@ use tonic::{Status, Streaming};
 
 use super::{Shared, header, news, stopped};
 use crate::{
+    client::Client,
     refusal::Refusal,
-    watch::{StreamId, Wanted},
+    room::{Paid, SMALL},
+    watch::{News, StreamId, Wanted},
 };
 
 /// etcd tells progress at most this often.
@@ -28,6 +30,7 @@ const NO_DELETES: i32 = 1;
 /// ends its watches.
 pub(super) struct Session {
     shared: Arc<Shared>,
+    client: Arc<Client>,
     stream: StreamId,
     requests: Fuse<Streaming<PbWatchRequest>>,
     /// Whether the client says that it has logged in.
@@ -41,21 +44,44 @@ pub(super) struct Session {
     answers: VecDeque<PbWatchResponse>,
     /// What is left to say of the last piece of news.
     news: news::Responses,
+    /// Room for it.
+    paid: Paid,
 }
 
 impl Session {
     pub fn open(
         shared: Arc<Shared>,
+        client: Arc<Client>,
         requests: Streaming<PbWatchRequest>,
         has_token: bool,
     ) -> Result<Self, Refusal> {
         let wake = Arc::new(Notify::new());
-        let stream = shared.ask(|registry| registry.open_stream(Arc::clone(&wake)))?;
+        let stream = shared.ask(|registry| match client.is_gateway() {
+            true => Ok(registry.open_stream_for_gateway(Arc::clone(&wake))),
+            false => registry.open_stream(Arc::clone(&wake)),
+        })?;
         let stopping = shared.stopping.clone();
         let progress = with_jitter(shared.progress_interval);
         let requests = requests.fuse();
-        let (answers, news) = (VecDeque::new(), news::none());
-        Ok(Self { shared, stream, requests, has_token, wake, stopping, progress, answers, news })
+        let (answers, news, paid) = (VecDeque::new(), news::none(), Paid::default());
+        Ok(Self {
+            shared,
+            client,
+            stream,
+            requests,
+            has_token,
+            wake,
+            stopping,
+            progress,
+            answers,
+            news,
+            paid,
+        })
+    }
+
+    /// The room of what it tells, for who sends it.
+    pub fn paid(&self) -> Paid {
+        self.paid.clone()
     }
 
     /// The next answer. As in etcd, a client that sends no more requests still hears: the stream ends when the
@@ -68,7 +94,7 @@ impl Session {
             // Requests come first, so that a stream that has ever more to tell can still be cancelled.
             let request = match self.requests.next().now_or_never().flatten() {
                 Some(request) => request,
-                None if self.fetch_news() => continue,
+                None if self.fetch_news().await => continue,
                 None => tokio::select! {
                     () = stopped(&mut self.stopping) => Err(Refusal::Stopped.into()),
                     Some(request) = self.requests.next() => request,
@@ -125,10 +151,32 @@ impl Session {
         }
     }
 
-    fn fetch_news(&mut self) -> bool {
-        let Some(news) = self.shared.locked().next_news(self.stream) else { return false };
-        self.news = news::responses(news);
-        true
+    /// Looks for news, in its turn. None is taken before there is room for it: what a client does not read would else
+    /// stay in memory.
+    async fn fetch_news(&mut self) -> bool {
+        self.paid.put(None);
+        let mut room = 0;
+        loop {
+            let next = || self.shared.locked().next_news(self.stream);
+            let Some(news) = self.shared.turns.take(&self.client, next).await else { return false };
+            if let News::Batch(batch) = &news
+                && batch.size() > room
+            {
+                room = batch.size();
+                if room > SMALL {
+                    self.shared.locked().take_back(self.stream, batch);
+                    drop(news);
+                    tokio::select! {
+                        held = self.shared.room.for_answer(&self.client, room) => self.paid.put(held),
+                        // It is told next.
+                        () = stopped(&mut self.stopping) => return false,
+                    }
+                    continue;
+                }
+            }
+            self.news = news::responses(news);
+            return true;
+        }
     }
 
     fn tell_quiet_watches(&mut self) {

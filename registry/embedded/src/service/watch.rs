@@ -7,6 +7,7 @@ use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{Shared, head::has_token, session::Session};
+use crate::client::Client;
 
 #[derive(Clone, Debug)]
 pub(super) struct Watch(pub Arc<Shared>);
@@ -20,8 +21,10 @@ impl PbWatchService for Watch {
         request: Request<Streaming<PbWatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let has_token = has_token(request.metadata().as_ref());
-        let session = Session::open(Arc::clone(&self.0), request.into_inner(), has_token)?;
+        let client = Client::of(request.extensions());
+        let session = Session::open(Arc::clone(&self.0), client, request.into_inner(), has_token)?;
+        let paid = session.paid();
         let answers = stream::unfold(session, async |mut session| Some((session.next().await?, session)));
-        Ok(Response::new(Box::pin(answers)))
+        Ok(paid.carried_by(Box::pin(answers)))
     }
 }

@@ -12,6 +12,8 @@ const ENOUGH_BYTES: usize = 2 * 1024 * 1024;
 /// records that the store may have let go. A revision of less is divided for none but those who take fragments; a
 /// larger one deletes many keys with all that they were, and no client would take it as one message.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// What a change takes beside its bytes, in memory and in an answer.
+const CHANGE_OVERHEAD: usize = 200;
 /// How many changes are looked at in one turn: the store is locked meanwhile.
 const ENOUGH_LOOKED_AT: usize = 10_000;
 
@@ -26,7 +28,8 @@ pub(crate) struct Batch {
     pub in_fragments: bool,
     /// The oldest revision that could be read when the batch was made.
     pub compacted: i64,
-    /// Where the next one begins.
+    /// Where it begins, and where the next one does.
+    pub(super) from: Place,
     pub(super) next: Place,
     revisions: usize,
     bytes: usize,
@@ -43,6 +46,7 @@ impl Batch {
             with_previous: wanted.previous,
             in_fragments: wanted.fragments,
             compacted: store.compacted(),
+            from,
             next: Place::start_of(store.revision().saturating_add(1)),
             revisions: 0,
             bytes: 0,
@@ -68,6 +72,11 @@ impl Batch {
     /// Whether the rest of its last revision comes in the next batch.
     pub fn is_divided(&self) -> bool {
         self.next.changes > 0
+    }
+
+    /// What it takes until it is told, in bytes.
+    pub fn size(&self) -> usize {
+        self.bytes + self.changes.len() * CHANGE_OVERHEAD
     }
 
     /// Takes what concerns the watch of one revision. Says how many changes are left of it, the first of which

@@ -41,6 +41,8 @@ pub(crate) struct Watches {
 
 #[derive(Debug)]
 struct Stream {
+    /// Whether bounds on watches do not concern it.
+    is_gateways: bool,
     watches: BTreeMap<i64, Watch>,
     next_id: i64,
     /// The watches that are behind, in the order in which they are served.
@@ -78,12 +80,12 @@ impl Watches {
         if self.streams.len() >= self.bounds.streams {
             return Err(Refusal::TooManyRequests);
         }
-        let id = StreamId(self.next_stream);
-        self.next_stream += 1;
-        let stream =
-            Stream { watches: BTreeMap::new(), next_id: 0, behind: VecDeque::new(), is_asked: false, wake };
-        self.streams.insert(id, stream);
-        Ok(id)
+        Ok(self.insert(Stream::new(wake)))
+    }
+
+    /// A new stream of the gateway's own, which finds a place however many there are, and so do its watches.
+    pub fn open_for_gateway(&mut self, wake: Arc<Notify>) -> StreamId {
+        self.insert(Stream { is_gateways: true, ..Stream::new(wake) })
     }
 
     /// Ends a stream and its watches.
@@ -101,7 +103,7 @@ impl Watches {
         let is_full = self.watches >= self.bounds.watches
             || state.watches.len() >= self.bounds.watches_per_stream
             || self.bytes + bytes > self.bounds.bytes;
-        if is_full {
+        if is_full && !state.is_gateways {
             return Err(Refusal::TooManyRequests);
         }
         let id = state.id_for(&wanted)?;
@@ -162,6 +164,18 @@ impl Watches {
         self.streams.get_mut(&stream)?.progress(store)
     }
 
+    /// A batch that could not be told: its watch is the next to be served, from where the batch began.
+    pub fn take_back(&mut self, stream: StreamId, batch: &Batch) {
+        let Some(state) = self.streams.get_mut(&stream) else { return };
+        let Some(watch) = state.watches.get_mut(&batch.watch) else { return };
+        if let Position::Synced { from } = watch.position {
+            self.waiting.remove(watch.wanted.span(), (stream, batch.watch), from);
+        }
+        watch.position = Position::Behind(batch.from);
+        state.behind.retain(|behind| *behind != batch.watch);
+        state.behind.push_front(batch.watch);
+    }
+
     /// The watches that want to be told that they are quiet, and have been since this was last asked.
     pub fn quiet(&mut self, stream: StreamId) -> Vec<i64> {
         let Some(state) = self.streams.get_mut(&stream) else { return Vec::new() };
@@ -171,6 +185,13 @@ impl Watches {
             (was_quiet && is_synced && watch.wanted.progress).then_some(id)
         });
         quiet.collect()
+    }
+
+    fn insert(&mut self, stream: Stream) -> StreamId {
+        let id = StreamId(self.next_stream);
+        self.next_stream += 1;
+        self.streams.insert(id, stream);
+        id
     }
 
     fn news_of(&mut self, stream: StreamId, id: i64, store: &Store) -> Option<News> {
@@ -220,6 +241,11 @@ fn watch_mut(streams: &mut HashMap<StreamId, Stream>, (stream, id): Who) -> Opti
 }
 
 impl Stream {
+    fn new(wake: Arc<Notify>) -> Self {
+        let (watches, behind) = (BTreeMap::new(), VecDeque::new());
+        Self { is_gateways: false, watches, next_id: 0, behind, is_asked: false, wake }
+    }
+
     fn id_for(&mut self, wanted: &Wanted) -> Result<i64, Refusal> {
         if wanted.id != 0 {
             let is_taken = self.watches.contains_key(&wanted.id);

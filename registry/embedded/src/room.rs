@@ -1,0 +1,197 @@
+//! How many bytes of requests and of answers there may be at a time, over all connections.
+//!
+//! Small ones are not counted: their number is bounded, and a keep-alive or a registration must not wait behind
+//! another client's megabytes. Who holds much is not waited for longer than a while: see [`CALL_TIME`] and
+//! [`ANSWER_TIME`]. Nobody waits for room who holds some of the same kind, so that nobody waits for ever.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tonic::Response;
+
+use crate::{client::Client, refusal::Refusal};
+
+/// For requests, in bytes, and for answers as much again.
+const BYTES: usize = 64 * 1024 * 1024;
+/// What is as small, in bytes, is not counted.
+pub(crate) const SMALL: usize = 8 * 1024;
+/// How often the bytes of a request or an answer are held, at most: as they come from the network or go to it, as a
+/// message, and as JSON or what it is made of.
+const COPIES: usize = 3;
+/// How long a request waits for room. Requests of one HTTP/2 connection share its window: one that waits with its
+/// beginning unread may hold up the very one that it waits for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a call over gRPC may take from its head until it is carried out, and the body of one over HTTP/1 to come.
+pub(crate) const CALL_TIME: Duration = Duration::from_secs(30);
+/// How long a client may take to take an answer that is not small; then its connection is closed.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(crate) struct Room {
+    requests: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { requests: Arc::new(Semaphore::new(BYTES)), answers: Arc::new(Semaphore::new(BYTES)) }
+    }
+}
+
+impl Room {
+    /// Room for a request of so many bytes, until it is dropped.
+    pub async fn for_request(
+        &self,
+        client: &Client,
+        bytes: usize,
+    ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        let Some(bytes) = counted(client, bytes) else { return Ok(None) };
+        let permit = timeout(PATIENCE, Arc::clone(&self.requests).acquire_many_owned(bytes));
+        match permit.await {
+            Ok(permit) => Ok(permit.ok()),
+            Err(_) => Err(Refusal::TooManyRequests),
+        }
+    }
+
+    /// Room for an answer of so many bytes. It waits as long as it takes: others are not waited for for ever.
+    pub async fn for_answer(&self, client: &Arc<Client>, bytes: usize) -> Option<Held> {
+        let bytes = counted(client, bytes)?;
+        let permit = Arc::clone(&self.answers).acquire_many_owned(bytes).await.ok()?;
+        Some(Held::new(permit, Arc::clone(client)))
+    }
+}
+
+/// What of a request or an answer is counted; none if it is not.
+fn counted(client: &Client, bytes: usize) -> Option<u32> {
+    let is_counted = bytes > SMALL && !client.is_gateway();
+    is_counted.then(|| u32::try_from(bytes.saturating_mul(COPIES).min(BYTES)).unwrap_or(u32::MAX))
+}
+
+/// Room that an answer has, until the last of its bytes is sent. Who does not take them in time is not served longer.
+#[derive(Debug)]
+pub(crate) struct Held {
+    permit: OwnedSemaphorePermit,
+    overdue: JoinHandle<()>,
+}
+
+impl Held {
+    fn new(permit: OwnedSemaphorePermit, client: Arc<Client>) -> Self {
+        let overdue = tokio::spawn(async move {
+            sleep(ANSWER_TIME).await;
+            client.close();
+        });
+        Self { permit, overdue }
+    }
+
+    /// Gives back what an answer of so many bytes does not need.
+    pub fn shrink(&mut self, bytes: usize) {
+        let surplus = self.permit.num_permits().saturating_sub(bytes.saturating_mul(COPIES));
+        drop(self.permit.split(surplus));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.overdue.abort();
+    }
+}
+
+/// The room of what an answer says now: who makes the answer puts it in, who sends it takes it along. A stream's
+/// changes with what it tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Paid(Arc<Mutex<Option<Arc<Held>>>>);
+
+impl Paid {
+    pub fn put(&self, held: Option<Held>) {
+        let held = held.map(Arc::new);
+        let before = mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), held);
+        drop(before);
+    }
+
+    /// An answer that carries it to who sends it.
+    pub fn carried_by<T>(self, answer: T) -> Response<T> {
+        let mut answer = Response::new(answer);
+        answer.extensions_mut().insert(self);
+        answer
+    }
+
+    /// The same bytes, which hold their room for as long as they are in memory.
+    pub fn hold(&self, bytes: Bytes) -> Bytes {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match held {
+            Some(held) => Bytes::from_owner(HeldBytes { bytes, _held: held }),
+            None => bytes,
+        }
+    }
+}
+
+struct HeldBytes {
+    bytes: Bytes,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const LARGE: usize = BYTES / COPIES;
+
+    #[tokio::test(start_paused = true)]
+    async fn large_requests_wait_for_room_and_for_no_longer_than_a_while() {
+        let (room, guest) = (Room::default(), Client::guest());
+        let first = room.for_request(&guest, LARGE).await.unwrap();
+        assert_eq!(room.for_request(&guest, 2 * SMALL).await.unwrap_err(), Refusal::TooManyRequests);
+        assert!(room.for_request(&guest, SMALL).await.unwrap().is_none(), "a small one needs none");
+        assert!(room.for_request(&Client::gateway(), LARGE).await.unwrap().is_none());
+        let waiting = room.for_request(&guest, LARGE);
+        drop(first);
+        assert!(waiting.await.unwrap().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_hold_their_room_until_the_last_of_them_is_gone() {
+        let (room, guest) = (Room::default(), Client::guest());
+        let paid = Paid::default();
+        let mut held = room.for_answer(&guest, LARGE).await.unwrap();
+        held.shrink(LARGE / 2);
+        paid.put(Some(held));
+        let mut sent = paid.hold(Bytes::from(vec![0; 10]));
+        let rest = sent.split_off(5);
+        drop((sent, paid));
+        assert!(room.for_answer(&guest, LARGE / 2).now_or_never().is_some(), "the surplus was given back");
+        assert!(room.for_answer(&guest, LARGE).now_or_never().is_none());
+        drop(rest);
+        assert!(room.for_answer(&guest, LARGE).now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_take_an_answer_is_closed() {
+        let (room, guest) = (Room::default(), Client::guest());
+        let held = room.for_answer(&guest, LARGE).await;
+        sleep(ANSWER_TIME / 2).await;
+        assert!(guest.closed().now_or_never().is_none());
+        timeout(ANSWER_TIME, guest.closed()).await.unwrap();
+        drop(held);
+        let held = room.for_answer(&guest, LARGE).await;
+        drop(held);
+        sleep(2 * ANSWER_TIME).await;
+        assert!(guest.closed().now_or_never().is_none(), "it took this one");
+    }
+}
