@@ -16,5 +16,6 @@ mod metrics;
 mod python;
 mod raw;
 mod refused;
+mod strangers;
 mod subject;
 mod suites;
