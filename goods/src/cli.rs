@@ -122,7 +122,7 @@ impl Arguments {
             anyhow::bail!("certificates are given, but {plain} is not encrypted: write https://");
         }
         let user = user.map(|(name, password_file)| User { name, password_file });
-        Ok(Connection { endpoints: registry.clone(), user, tls })
+        Ok(Connection { user, tls, ..Connection::to(registry.clone()) })
     }
 
     /// The instance id.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use embedded_registry::{ServeError, Server, first_revision};
+use embedded_registry::{ServeError, Server, Visitors, first_revision};
 use pingora::server::{ExecutionPhase, ListenFds, ShutdownWatch};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -36,25 +36,40 @@ pub enum Socket {
     Inherited,
 }
 
+/// What it takes to serve.
+#[derive(Debug)]
+struct Start {
+    socket: Socket,
+    /// The gateway itself: it comes in by a door of its own, which strangers cannot block.
+    gateway: Visitors,
+    phases: broadcast::Receiver<ExecutionPhase>,
+}
+
 /// The embedded registry as a service of Pingora's server.
 #[derive(Debug)]
 pub struct EmbeddedRegistry {
     config: Embedded,
-    start: Option<(Socket, broadcast::Receiver<ExecutionPhase>)>,
+    start: Option<Start>,
     metrics: Arc<Metrics>,
     output: Arc<Output>,
 }
 
 impl EmbeddedRegistry {
-    /// `phases`: those of the server, which tell when its sockets are handed over.
+    /// `gateway`: the gateway itself, as it comes in. `phases`: those of the server, which tell when its sockets are
+    /// handed over.
     pub fn new(
         config: Embedded,
         socket: Socket,
+        gateway: Visitors,
         phases: broadcast::Receiver<ExecutionPhase>,
         metrics: Arc<Metrics>,
         output: Arc<Output>,
     ) -> Self {
-        Self { config, start: Some((socket, phases)), metrics, output }
+        if let Socket::Bound(_) = socket {
+            // It reads this registry from the start on. Under -u it first reads the one that hands over.
+            gateway.welcome();
+        }
+        Self { config, start: Some(Start { socket, gateway, phases }), metrics, output }
     }
 }
 
@@ -68,9 +83,9 @@ impl ServiceWithDependents for EmbeddedRegistry {
         ready: ServiceReadyNotifier,
     ) {
         ready.notify_ready();
-        let Some((socket, phases)) = self.start.take() else { return };
+        let Some(start) = self.start.take() else { return };
         // A task of its own: Pingora would go on after a panic, and a gateway whose registry is gone must not.
-        match tokio::spawn(serve(self.config.clone(), socket, table, phases, self.metrics.clone())).await {
+        match tokio::spawn(serve(self.config.clone(), start, table, self.metrics.clone())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.output.end_with(&error),
             Err(panic) => self.output.end_with(&panic),
@@ -93,11 +108,11 @@ impl ServiceWithDependents for EmbeddedRegistry {
 
 async fn serve(
     config: Embedded,
-    socket: Socket,
+    start: Start,
     table: Option<ListenFds>,
-    phases: broadcast::Receiver<ExecutionPhase>,
     metrics: Arc<Metrics>,
 ) -> Result<(), ServeError> {
+    let Start { socket, gateway, phases } = start;
     let address = config.listen;
     let listener = match socket {
         Socket::Bound(listener) => listener,
@@ -105,7 +120,7 @@ async fn serve(
     };
     let revision = first_revision(SystemTime::now());
     tracing::info!(%address, revision, "the embedded registry serves");
-    let server = Server::new(config.settings, revision);
+    let server = Server::new(config.settings, revision).admit(gateway);
     metrics.embedded_registry(server.observer());
     server.serve(listener, handed_over(phases)).await
 }

@@ -29,13 +29,14 @@ use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService};
 use pingora::services::listening::Service;
 use pingora::services::{ServiceHandle, ServiceReadyNotifier};
+use registry::connect::InProcess;
 use registry::watch::{Reread, source::EtcdSource, watch};
 
 use crate::admin::{self, Admin};
 use crate::announcement::{Facts, Late, Ready};
 use crate::causes::plain;
 use crate::cli::Arguments;
-use crate::config::{Config, Embedded, Registry, RunDirectoryError};
+use crate::config::{Config, Registry, RunDirectoryError};
 use crate::directory;
 use crate::discovery::{Discovery, Saver};
 use crate::embedded::{EmbeddedRegistry, Socket};
@@ -153,7 +154,11 @@ fn build(
     let (directory, writer) = directory::with_settings(services.map(settings));
     let writer = writer.within(config.registry.bounds);
     let metrics = Arc::new(Metrics::new()?);
-    let registry = config.registry.clone();
+    let mut registry = config.registry.clone();
+    let (door, visitors) = embedded_registry::door();
+    if registry.embedded.is_some() {
+        registry.connection.in_process = Some(InProcess::new(move || door.enter()));
+    }
     let setting = admin::Setting { guard: registry.guard };
     let (lookout, reserved) = Lookout::new(&config, ThisMachine);
     let watch = watch(registry.connection.clone(), registry.watch.clone(), reserved);
@@ -201,7 +206,14 @@ fn build(
     }
     let has_embedded = embedded.is_some();
     if let Some((embedded, socket)) = embedded {
-        add_registry(&mut server, &sockets, embedded, socket, metrics, output.clone());
+        let phases = server.watch_execution_phase();
+        let is_inherited = matches!(socket, Socket::Inherited);
+        let registry = EmbeddedRegistry::new(embedded, socket, visitors, phases, metrics, output.clone());
+        let registry = server.add_service(registry);
+        // One that is ours must not wait: under -u the sockets come after discovery, which reads it.
+        if is_inherited {
+            registry.add_dependency(&sockets);
+        }
     }
     server.add_service(background("lookout", lookout));
     server.add_service(background("watch", Watching { watch, output: output.clone() }));
@@ -223,23 +235,6 @@ fn build(
         ready.add_dependency(listen(&mut server, &sockets, admin, &[address]));
     }
     Ok(server)
-}
-
-fn add_registry(
-    server: &mut Server,
-    sockets: &ServiceHandle,
-    embedded: Embedded,
-    socket: Socket,
-    metrics: Arc<Metrics>,
-    output: Arc<Output>,
-) {
-    let is_inherited = matches!(socket, Socket::Inherited);
-    let phases = server.watch_execution_phase();
-    let registry = server.add_service(EmbeddedRegistry::new(embedded, socket, phases, metrics, output));
-    // One that is ours must not wait: under -u the sockets come after discovery, which reads it.
-    if is_inherited {
-        registry.add_dependency(sockets);
-    }
 }
 
 fn listen<A: HttpServerApp + Send + Sync + 'static>(

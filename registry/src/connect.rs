@@ -8,6 +8,7 @@
 mod authorities;
 mod endpoint;
 mod exposed;
+mod in_process;
 mod obstacle;
 
 use std::fmt;
@@ -30,6 +31,8 @@ pub use authorities::{AuthoritiesError, authorities};
 use authorities::{add_the_systems, reason};
 pub use endpoint::{EndpointError, host_and_port, parse_endpoint};
 pub use exposed::Exposed;
+pub use in_process::InProcess;
+use in_process::Nearest;
 use obstacle::Attempted;
 pub use obstacle::Obstacle;
 
@@ -50,6 +53,8 @@ pub struct Connection {
     pub user: Option<User>,
     /// Certificates, if an endpoint is `https://` and the system's authorities are not what is wanted.
     pub tls: Option<Tls>,
+    /// The way to it if it is in this very process, in the place of TCP to its endpoint.
+    pub in_process: Option<InProcess>,
 }
 
 /// A user of the registry. The password is in a file, read at each connection.
@@ -76,7 +81,8 @@ pub struct Tls {
 impl Connection {
     /// A connection without user and certificates.
     pub fn to<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Self {
-        Self { endpoints: endpoints.into_iter().map(Into::into).collect(), user: None, tls: None }
+        let endpoints = endpoints.into_iter().map(Into::into).collect();
+        Self { endpoints, user: None, tls: None, in_process: None }
     }
 }
 
@@ -332,6 +338,10 @@ impl Opener {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        if let Some(in_process) = self.connection.in_process.clone() {
+            let connector = Nearest { in_process, tcp };
+            return Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(connector)));
+        }
         // Not made in vain: it reads the system's authorities, which takes milliseconds at each connection.
         if endpoint.uri().scheme_str() == Some("http") {
             return Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(tcp)));

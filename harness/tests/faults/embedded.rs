@@ -88,6 +88,29 @@ async fn a_program_registers_by_json_and_no_page_in_a_browser_does() -> Result<(
 }
 
 #[tokio::test]
+async fn the_gateway_needs_no_place_that_strangers_could_take() -> Result<()> {
+    const PLACES: usize = 8;
+    let directory = tempfile::tempdir()?;
+    let registry = free_address()?;
+    let mut configuration = configuration(&registry.to_string())?;
+    configuration["gateway"]["registry"]["embedded"]["max_connections"] = json!(PLACES);
+    let _gateway = run(&configuration, &[], directory.path(), directory.path())?;
+    eventually("it serves", PATIENCE, async || Ok(TcpStream::connect(registry).await.map(drop)?)).await?;
+    let mut strangers = Vec::new();
+    for n in 0..PLACES {
+        let mut stranger = TcpStream::connect(registry).await?;
+        stranger.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+        let mut answer = [0; 12];
+        timeout(PATIENCE, stranger.read_exact(&mut answer))
+            .await
+            .with_context(|| format!("number {n}"))??;
+        assert_eq!(answer, *b"HTTP/1.1 200");
+        strangers.push(stranger);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_metrics_tell_what_it_holds_and_refuses() -> Result<()> {
     let stack = stack().await?;
     let metric =

@@ -153,7 +153,7 @@ fn read_connection(section: &mut Section<'_>) -> Option<Connection> {
     if let (Some(_), Some(exposed)) = (&user, endpoints.as_deref().and_then(Exposed::on_the_way)) {
         section.remark("username", exposed);
     }
-    Some(Connection { endpoints: endpoints?, user, tls })
+    Some(Connection { user, tls, ..Connection::to(endpoints?) })
 }
 
 fn guard(section: &mut Section<'_>) -> Guard {

@@ -15,9 +15,6 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379
 /// From 1 MiB to 64 GiB.
 const BYTES: RangeInclusive<usize> = 1 << 20..=1 << 36;
 const COUNT: RangeInclusive<usize> = 1..=10_000_000;
-/// Of what the gateway itself needs some: with fewer, registrars could shut it out.
-const SHARED: RangeInclusive<usize> = 8..=10_000_000;
-
 /// A registry in the gateway's own process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Embedded {
@@ -55,15 +52,15 @@ pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Embedd
     let listen = listen(&mut section, taken);
     let mut settings = Settings::default();
     section.set("max_bytes", &mut settings.max_bytes, |value| value.number(BYTES));
-    for (key, slot, range) in [
-        ("history", &mut settings.history, COUNT),
-        ("max_leases", &mut settings.max_leases, COUNT),
-        ("max_watches", &mut settings.max_watches, SHARED),
-        ("max_watches_per_stream", &mut settings.max_watches_per_stream, COUNT),
-        ("max_watch_streams", &mut settings.max_watch_streams, SHARED),
-        ("max_connections", &mut settings.max_connections, SHARED),
+    for (key, slot) in [
+        ("history", &mut settings.history),
+        ("max_leases", &mut settings.max_leases),
+        ("max_watches", &mut settings.max_watches),
+        ("max_watches_per_stream", &mut settings.max_watches_per_stream),
+        ("max_watch_streams", &mut settings.max_watch_streams),
+        ("max_connections", &mut settings.max_connections),
     ] {
-        section.set(key, slot, |value| value.number(range));
+        section.set(key, slot, |value| value.number(COUNT));
     }
     section.set("hosts", &mut settings.hosts, |value| value.list(|item| item.parse(host::parse)));
     section.close(None);

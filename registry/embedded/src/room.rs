@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tonic::Response;
+use tonic::{Response, codec::SingleMessageCompressionOverride};
 
 use crate::{client::Client, refusal::Refusal};
 
@@ -24,6 +24,8 @@ use crate::{client::Client, refusal::Refusal};
 const BYTES: usize = 64 * 1024 * 1024;
 /// What is as small, in bytes, is not counted.
 pub(crate) const SMALL: usize = 8 * 1024;
+/// An answer of more bytes is not compressed: to compress one of 16 MiB takes the thread a quarter of a second.
+const COMPRESSED: usize = 1024 * 1024;
 /// How often the bytes of a request or an answer are held, at most: as they come from the network or go to it, as a
 /// message, and as JSON or what it is made of.
 const COPIES: usize = 3;
@@ -120,6 +122,10 @@ impl Paid {
     /// An answer that carries it to who sends it.
     pub fn carried_by<T>(self, answer: T) -> Response<T> {
         let mut answer = Response::new(answer);
+        let is_large = |held: &Arc<Held>| held.permit.num_permits() > COPIES * COMPRESSED;
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(is_large) {
+            answer.extensions_mut().insert(SingleMessageCompressionOverride::Disable);
+        }
         answer.extensions_mut().insert(self);
         answer
     }

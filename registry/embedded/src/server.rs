@@ -78,6 +78,7 @@ impl Server {
     /// does not bound it.
     #[must_use]
     pub fn admit(self, visitors: Visitors) -> Self {
+        visitors.welcome();
         Self { visitors, ..self }
     }
 
@@ -162,7 +163,7 @@ async fn accept(
         select! {
             // Nobody else's arrival makes the gateway wait.
             biased;
-            Some(visitor) = visitors.0.recv() => connections.serve(visitor, Client::gateway()),
+            Some(visitor) = visitors.queue.recv() => connections.serve(visitor, Client::gateway()),
             guest = places.next(&listener) => connections.serve(guest, Client::guest()),
             Some(_) = connections.all.join_next(), if !connections.all.is_empty() => {}
         }

@@ -154,8 +154,8 @@ fn each_key_of_an_embedded_registry_states_what_it_takes() {
         ("max_bytes: 256MiB", "max_bytes: found 256MiB, expected a whole number from 1048576 to 68719476736"),
         ("history: 0", "history: found 0, expected a whole number from 1 to 10000000"),
         ("max_leases: -1", "max_leases: found -1, expected a whole number from 1 to 10000000"),
-        ("max_watches: off", "max_watches: found off, expected a whole number from 8 to 10000000"),
-        ("max_connections: 7", "max_connections: found 7, expected a whole number from 8 to 10000000"),
+        ("max_watches: off", "max_watches: found off, expected a whole number from 1 to 10000000"),
+        ("max_connections: 0", "max_connections: found 0, expected a whole number from 1 to 10000000"),
         (
             "listen: \"[fe80::1%2]:2379\"",
             "listen: has a scope (%), which no URL of it could have: name another address",

@@ -33,6 +33,15 @@ impl ByHand {
 
     /// Begins a call on a stream.
     async fn call(&mut self, stream: u32, path: &str) -> Result<()> {
+        self.begin(stream, path, b"").await
+    }
+
+    /// The same, of messages that may be compressed, as may what is answered.
+    async fn call_in_gzip(&mut self, stream: u32, path: &str) -> Result<()> {
+        self.begin(stream, path, b"\0\x0dgrpc-encoding\x04gzip\0\x14grpc-accept-encoding\x04gzip").await
+    }
+
+    async fn begin(&mut self, stream: u32, path: &str, more: &[u8]) -> Result<()> {
         let length = u8::try_from(path.len())?;
         // As the static table has them: POST, http, :path, :authority; then a name of our own, and content-type.
         let mut head = vec![0x83, 0x86, 0x04, length];
@@ -40,7 +49,22 @@ impl ByHand {
         head.extend(b"\x01\x09localhost");
         head.extend(b"\0\x02te\x08trailers");
         head.extend(b"\x0f\x10\x10application/grpc");
+        head.extend(more);
         self.frame(1, 4, stream, &head).await
+    }
+
+    /// The first piece of what is answered on a stream.
+    async fn first_data(&mut self, stream: u32) -> Result<Vec<u8>> {
+        loop {
+            let mut head = [0; 9];
+            self.0.read_exact(&mut head).await?;
+            let [a, b, c, kind, _, of @ ..] = head;
+            let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c]))?];
+            self.0.read_exact(&mut payload).await?;
+            if kind == 0 && u32::from_be_bytes(of) == stream {
+                return Ok(payload);
+            }
+        }
     }
 
     async fn data(&mut self, stream: u32, bytes: &[u8]) -> Result<()> {
@@ -85,7 +109,8 @@ async fn closed_after(mut connection: ByHand) -> Result<Duration> {
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_at_first_has_5_seconds() -> Result<()> {
     let registry = Embedded::start(Settings::default())?;
-    for silent in [&b""[..], b"P", PREFACE.split_at(30).0, b"POST /v3/kv/put HTTP/1.1\r\nHost: localhost\r\n"] {
+    for silent in [&b""[..], b"P", PREFACE.split_at(30).0, b"POST /v3/kv/put HTTP/1.1\r\nHost: localhost\r\n"]
+    {
         let mut stream = TcpStream::connect(registry.address).await?;
         stream.write_all(silent).await?;
         let waited = closed_after(ByHand(stream)).await?;
@@ -176,7 +201,8 @@ async fn who_does_not_take_an_answer_is_closed_and_its_room_comes_back() -> Resu
     sleep(Duration::from_millis(1)).await;
     // Small ones go on, and another large one comes once the slow client is gone.
     client.put("small", "value", None).await?;
-    let answer = timeout(Duration::from_secs(120), client.get("k", None)).await.context("no room comes back")??;
+    let answer =
+        timeout(Duration::from_secs(120), client.get("k", None)).await.context("no room comes back")??;
     assert_eq!(answer.kvs()[0].value().len(), MEBIBYTE);
     timeout(Duration::from_secs(120), slow.read_to_end()).await.context("it is not closed")?;
     Ok(())
@@ -213,6 +239,7 @@ async fn the_gateway_gets_in_when_strangers_have_everything() -> Result<()> {
     let listener = Server::bind(([127, 0, 0, 1], 0).into())?;
     let address = listener.local_addr()?;
     let (door, visitors) = door();
+    assert!(door.enter().is_none(), "nobody is behind it yet");
     let server = Server::new(settings, first_revision(std::time::SystemTime::now())).admit(visitors);
     let serving = tokio::spawn(server.serve(listener, std::future::pending()));
 
@@ -235,7 +262,7 @@ async fn the_gateway_gets_in_when_strangers_have_everything() -> Result<()> {
 
     serving.abort();
     let _ = serving.await;
-    assert!(door.enter().is_none(), "nobody is behind it");
+    assert!(door.enter().is_none(), "nobody is behind it any more");
     Ok(())
 }
 
@@ -285,6 +312,29 @@ async fn large_answers_in_parallel_all_come_in_their_turn() -> Result<()> {
     let answers = client.txn(txn).await?;
     assert_eq!(answers.op_responses().len(), 2, "a write is done once, however often its answer is tried");
     assert_eq!(client.get("key0", None).await?.kvs()[0].version(), 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_is_not_compressed() -> Result<()> {
+    let registry = Embedded::start(Settings::default())?;
+    let mut client = registry.client().await?;
+    for n in 0..2 {
+        client.put(format!("key{n}"), vec![b'x'; 600 * 1024], None).await?;
+    }
+    let mut sent = ByHand::connect(registry.address).await?;
+    // How long the message is that is answered, and whether it is compressed.
+    let mut answered = async |stream: u32, request: &[u8]| {
+        sent.call_in_gzip(stream, "/etcdserverpb.KV/Range").await?;
+        sent.frame(0, 1, stream, &[&prefix(request.len()), request].concat()).await?;
+        let message = sent.first_data(stream).await?;
+        let (compressed, length) = message.split_first().context("no message")?;
+        anyhow::Ok((*compressed, u32::from_be_bytes(length[..4].try_into()?)))
+    };
+    let one = answered(1, b"\x0a\x04key0").await?;
+    assert!(one.0 == 1 && one.1 < 10_000, "{one:?}");
+    let both = answered(3, b"\x0a\x04key0\x12\x04key9").await?;
+    assert!(both.0 == 0 && both.1 > 1_200_000, "{both:?}");
     Ok(())
 }
 

@@ -1,0 +1,74 @@
+//! The way to a registry in this very process: through memory, where nobody else can take our place.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
+
+/// A way into a registry of this process.
+#[derive(Clone)]
+pub struct InProcess(Arc<dyn Fn() -> Option<DuplexStream> + Send + Sync>);
+
+impl InProcess {
+    /// `enter` gives a connection on which the registry serves; none where it does not, or not yet.
+    pub fn new(enter: impl Fn() -> Option<DuplexStream> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(enter))
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InProcess")
+    }
+}
+
+impl PartialEq for InProcess {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for InProcess {}
+
+/// Connects within the process, and where no registry is served in it, over TCP: in an upgrade it is another process
+/// that has it.
+pub(super) struct Nearest {
+    pub in_process: InProcess,
+    pub tcp: HttpConnector,
+}
+
+/// Either way.
+type Io = TokioIo<Pin<Box<dyn Stream>>>;
+
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+
+impl Service<Uri> for Nearest {
+    type Response = Io;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Io>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp.poll_ready(context).map_err(io::Error::other)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        if let Some(stream) = (self.in_process.0)() {
+            return Box::pin(async { Ok(TokioIo::new(Box::pin(stream) as Pin<Box<dyn Stream>>)) });
+        }
+        let connecting = self.tcp.call(uri);
+        Box::pin(async {
+            let stream = connecting.await.map_err(io::Error::other)?.into_inner();
+            Ok(TokioIo::new(Box::pin(stream) as Pin<Box<dyn Stream>>))
+        })
+    }
+}
