@@ -64,7 +64,8 @@ impl Room {
         }
     }
 
-    /// Room for an answer of so many bytes. It waits as long as it takes: others are not waited for for ever.
+    /// Room for an answer of so many bytes. It waits as long as it takes: others are not waited for for ever. To be
+    /// driven until it is done or dropped: it may have been given its room.
     pub async fn for_answer(&self, client: &Arc<Client>, bytes: usize) -> Option<Held> {
         let bytes = counted(client, bytes)?;
         let permit = Arc::clone(&self.answers).acquire_many_owned(bytes).await.ok()?;

@@ -25,6 +25,8 @@ const MAX_STREAMS: u32 = 10_000;
 const WINDOW: u32 = 65_535;
 /// What of an answer waits in a stream for the network, beside the piece that is being sent.
 const SEND_BUFFER: usize = 16 * 1024;
+/// How long the head of a request over HTTP/2 may be, in bytes: it is kept for as long as its call.
+const MAX_HEAD: u32 = 8 * 1024;
 /// What of a request over HTTP/1 is read at a time, in bytes, and how long its head may be.
 const READ_BUFFER: usize = 16 * 1024;
 /// How long the head of a request over HTTP/1 may take, and the pause before it.
@@ -40,6 +42,7 @@ pub(crate) fn builder() -> Builder<TokioExecutor> {
     http2.keep_alive_interval(PING).keep_alive_timeout(PING_TIMEOUT);
     http2.initial_connection_window_size(WINDOW).initial_stream_window_size(WINDOW);
     http2.max_concurrent_streams(MAX_STREAMS).max_send_buf_size(SEND_BUFFER);
+    http2.max_header_list_size(MAX_HEAD);
     let mut http1 = builder.http1();
     http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(READ_BUFFER);
     builder

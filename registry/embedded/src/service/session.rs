@@ -6,6 +6,7 @@ use etcd_client::proto::{PbWatchRequest, PbWatchRequestUnion, PbWatchResponse};
 use futures_util::{FutureExt, StreamExt, stream::Fuse};
 use tokio::{
     sync::{Notify, watch as signal},
+    task::JoinSet,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tonic::{Status, Streaming};
@@ -151,31 +152,44 @@ impl Session {
         }
     }
 
-    /// Looks for news, in its turn. None is taken before there is room for it: what a client does not read would else
-    /// stay in memory.
+    /// Looks for news. None is taken before there is room for it: what a client does not read would else stay in
+    /// memory.
     async fn fetch_news(&mut self) -> bool {
         self.paid.put(None);
-        let mut room = 0;
+        let mut room = SMALL;
         loop {
             let next = || self.shared.locked().next_news(self.stream);
-            let Some(news) = self.shared.turns.take(&self.client, next).await else { return false };
-            if let News::Batch(batch) = &news
-                && batch.size() > room
-            {
-                room = batch.size();
-                if room > SMALL {
+            let Some(news) = self.shared.turns.amid_others(next).await else { return false };
+            match &news {
+                News::Batch(batch) if batch.size() > room => {
+                    room = batch.size();
                     self.shared.locked().take_back(self.stream, batch);
-                    drop(news);
-                    tokio::select! {
-                        held = self.shared.room.for_answer(&self.client, room) => self.paid.put(held),
-                        // It is told next.
-                        () = stopped(&mut self.stopping) => return false,
-                    }
-                    continue;
+                }
+                _ => {
+                    self.news = news::responses(news);
+                    return true;
                 }
             }
-            self.news = news::responses(news);
-            return true;
+            drop(news);
+            if !self.wait_for_room(room).await {
+                return false;
+            }
+        }
+    }
+
+    /// Waits for room in a task of its own: it must not be given to a stream that is driven no further. Says whether
+    /// the server serves on.
+    async fn wait_for_room(&mut self, bytes: usize) -> bool {
+        let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
+        // It ends with the set.
+        let mut waiting = JoinSet::new();
+        waiting.spawn(async move { shared.room.for_answer(&client, bytes).await });
+        tokio::select! {
+            held = waiting.join_next() => {
+                self.paid.put(held.and_then(Result::ok).flatten());
+                true
+            }
+            () = stopped(&mut self.stopping) => false,
         }
     }
 
