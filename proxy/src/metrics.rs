@@ -36,6 +36,7 @@ pub struct Metrics {
     left_out: IntGaugeVec,
     services_without_route: IntGauge,
     endpoints_without_route: IntGaugeVec,
+    endpoints_without_lease: IntGauge,
     ejections: IntCounterVec,
     checks: IntCounterVec,
     panic: IntGaugeVec,
@@ -181,6 +182,10 @@ impl Metrics {
                     ),
                     &["state"],
                 ),
+            )?,
+            endpoints_without_lease: gauge(
+                "endpoints_without_lease",
+                "Endpoints whose registration stays when their instance is gone, of all services.",
             )?,
             registry_revision: gauge(
                 "registry_revision",
@@ -328,9 +333,11 @@ impl Metrics {
     /// as many of these as he likes.
     fn show_directory(&self, directory: &Directory) {
         self.stale.set(directory.is_stale().into());
-        let (mut services, mut endpoints) = (0, States::default());
+        let (mut services, mut endpoints, mut without_lease) = (0, States::default(), 0);
         for service in directory.services().values() {
             let found = service.endpoints();
+            let is_unleased = |entry: &&Entry| entry.tenure.get().lease == 0;
+            without_lease += found.entries().iter().filter(is_unleased).count() as u64;
             if !service.is_routed() {
                 services += 1;
                 endpoints.add(found.entries());
@@ -344,6 +351,7 @@ impl Metrics {
             states.show(|state| self.endpoints.with_label_values(&[name, state]));
         }
         self.services_without_route.set(services);
+        self.endpoints_without_lease.set(as_gauge(without_lease));
         let left_out = directory.left_out();
         for (bound, count) in
             [("max_instances", left_out.by_instances), ("max_services", left_out.by_services)]
@@ -566,6 +574,13 @@ mod tests {
         }
         assert_eq!(alone.len(), beside.len(), "{beside:#?}");
         assert!(beside.iter().all(|line| !line.contains("other")), "{beside:#?}");
+    }
+
+    #[test]
+    fn endpoints_without_a_lease_are_counted_whether_a_route_names_them_or_not() {
+        let unleased = ["goods", "other"].map(|service| Instance { lease: 0, ..instance(service, "b", 1) });
+        let lines = render([instance("goods", "a", 1)].into_iter().chain(unleased).collect());
+        assert!(lines.contains(&"leaseway_endpoints_without_lease 2".to_owned()), "{lines:#?}");
     }
 
     #[test]

@@ -139,6 +139,9 @@ struct Shown<'a> {
     address: String,
     weight: u16,
     lease: String,
+    /// It stays when its instance is gone, until somebody deletes it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    without_lease: bool,
     state: State,
     /// Why it is ejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,6 +201,7 @@ fn describe<'a>(entry: &'a Entry, setting: &Setting, now: Moment) -> Shown<'a> {
         address: entry.endpoint.address.to_string(),
         weight: entry.weight,
         lease: format!("{lease:x}"),
+        without_lease: lease == 0,
         state: entry.state(),
         reason: entry.health.ejected.map(|why| why.as_str()),
         probe: entry.standing.probe(),
@@ -278,6 +282,17 @@ mod tests {
         );
         let endpoint = &page["services"]["goods"][0];
         assert_eq!((&endpoint["metadata"], &endpoint["revision"]), (&json!({"zone": "b"}), &json!(3)));
+    }
+
+    #[test]
+    fn an_endpoint_that_stays_without_a_lease_is_marked() {
+        let (directory, mut writer) = directory::new(["goods"]);
+        let instances = vec![instance("goods", "a"), Instance { lease: 0, ..instance("goods", "b") }];
+        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
+        writer.publish(Instant::now);
+        let endpoints = &shown(&directory, Moment::now())["services"]["goods"];
+        let marks = [0, 1].map(|place| endpoints[place]["without_lease"].clone());
+        assert_eq!(marks, [Value::Null, json!(true)]);
     }
 
     #[test]
