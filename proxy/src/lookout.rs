@@ -9,12 +9,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
 use nix::ifaddrs::getifaddrs;
 use registry::connect::host_and_port;
 use registry::networks::Reserved;
@@ -36,8 +35,6 @@ const LISTEN: &str = "is where this gateway serves clients (gateway.listen)";
 const ADMIN: &str = "is this gateway's admin port (gateway.admin)";
 const EMBEDDED: &str = "is this gateway's registry (gateway.registry.embedded.listen)";
 const REGISTRY: &str = "is the registry (gateway.registry.endpoints)";
-
-const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 
 /// Who has which address, as the configuration says.
 #[derive(Debug)]
@@ -69,7 +66,7 @@ impl Claims {
             if address.ip().is_unspecified() {
                 reserve_machine(&mut reserved, machine, address.port(), why);
             } else {
-                reserved.add(address.ip().to_canonical(), address.port(), why);
+                reserved.add(*address, why);
             }
         }
         for address in registry {
@@ -78,7 +75,7 @@ impl Claims {
             if ip.is_unspecified() || ip.is_loopback() || machine.contains(&ip) {
                 reserve_machine(&mut reserved, machine, address.port(), REGISTRY);
             } else {
-                reserved.add(ip, address.port(), REGISTRY);
+                reserved.add(address, REGISTRY);
             }
         }
         reserved
@@ -86,9 +83,8 @@ impl Claims {
 }
 
 fn reserve_machine(reserved: &mut Reserved, machine: &[IpAddr], port: u16, why: &'static str) {
-    reserved.add(LOOPBACK, port, why);
-    reserved.add(IpAddr::from(Ipv6Addr::LOCALHOST), port, why);
-    machine.iter().for_each(|address| reserved.add(*address, port, why));
+    reserved.add_loopback(port, why);
+    machine.iter().for_each(|address| reserved.add((*address, port).into(), why));
 }
 
 /// What the names of the registry's endpoints stand for.

@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -308,7 +307,7 @@ async fn what_is_reserved_since_it_was_taken_is_refused_when_the_list_is_read_ag
     };
     assert_eq!(next().await?, ("ab".to_owned(), String::new()));
     let mut own = Reserved::default();
-    own.add(IpAddr::from([10, 0, 0, 1]), 80, "is the registry");
+    own.add("10.0.0.1:80".parse()?, "is the registry");
     for (reserved, ids, refused) in [(own, "b", "a"), (Reserved::default(), "ab", "")] {
         reserve.send_replace(Arc::new(reserved));
         watch.reread.ask();

@@ -4,27 +4,34 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
-
 use super::{Refusal, refused};
 
 /// The socket addresses that no instance may have. By default there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reserved(BTreeMap<u16, Vec<(IpNet, &'static str)>>);
+pub struct Reserved {
+    addresses: BTreeMap<(u16, IpAddr), &'static str>,
+    /// Ports of every loopback address.
+    loopback: BTreeMap<u16, &'static str>,
+}
 
 impl Reserved {
-    /// Reserves a port of all addresses of a network. `why` reads on after an address: "is the registry".
-    pub fn add(&mut self, network: impl Into<IpNet>, port: u16, why: &'static str) {
-        self.0.entry(port).or_default().push((network.into(), why));
+    /// Reserves an address. `why` reads on after it: "is the registry". Of two reasons the first one counts.
+    pub fn add(&mut self, address: SocketAddr, why: &'static str) {
+        self.addresses.entry((address.port(), address.ip().to_canonical())).or_insert(why);
+    }
+
+    /// Reserves a port of every loopback address.
+    pub fn add_loopback(&mut self, port: u16, why: &'static str) {
+        self.loopback.entry(port).or_insert(why);
     }
 
     /// Why no instance may have this address, or one that it carries; none if it may.
     pub fn refusal(&self, address: SocketAddr) -> Option<Refusal> {
-        let reserved = self.0.get(&address.port())?;
-        let is_in = |address: IpAddr| {
-            reserved.iter().find(|(network, _)| network.contains(&address)).map(|(_, why)| *why)
-        };
-        refused(address.ip(), is_in)
+        let port = address.port();
+        refused(address.ip(), |address| match address.is_loopback() {
+            true => self.loopback.get(&port).or_else(|| self.addresses.get(&(port, address))).copied(),
+            false => self.addresses.get(&(port, address)).copied(),
+        })
     }
 }
 
@@ -38,8 +45,8 @@ mod tests {
 
     fn reserved() -> Reserved {
         let mut reserved = Reserved::default();
-        reserved.add("127.0.0.0/8".parse::<IpNet>().unwrap(), 2379, WHY);
-        reserved.add(IpAddr::from([10, 0, 0, 5]), 8080, WHY);
+        reserved.add_loopback(2379, WHY);
+        reserved.add("10.0.0.5:8080".parse().unwrap(), WHY);
         reserved
     }
 
@@ -47,6 +54,7 @@ mod tests {
     fn an_address_is_reserved_with_its_port_alone() {
         for (address, expected) in [
             ("127.9.9.9:2379", Some("it is the registry")),
+            ("[::1]:2379", Some("it is the registry")),
             ("127.0.0.1:2380", None),
             ("10.0.0.5:8080", Some("it is the registry")),
             ("10.0.0.5:2379", None),

@@ -231,8 +231,6 @@ impl<T> Decoded<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use crate::networks::{Networks, Reserved};
     use crate::watch::Settings;
@@ -291,7 +289,7 @@ mod tests {
         let records = || vec![raw("a", "10.0.0.1:80", 1), raw("b", "10.0.0.2:80", 2)];
         assert_eq!(list(&mut decoder, records()).items.len(), 2);
         let mut reserved = Reserved::default();
-        reserved.add(IpAddr::from([10, 0, 0, 1]), 80, "is the registry");
+        reserved.add("10.0.0.1:80".parse().unwrap(), "is the registry");
         reserve.send_replace(Arc::new(reserved));
         for skipped in [1, 0] {
             let (listed, refused) = list_all(&mut decoder, records());
@@ -303,6 +301,22 @@ mod tests {
         reserve.send_replace(Arc::default());
         let (listed, refused) = list_all(&mut decoder, records());
         assert_eq!((listed.items.len(), listed.skipped, refused), (2, 0, Vec::new()));
+    }
+
+    #[test]
+    fn what_was_told_is_forgotten_with_its_record() {
+        let mut decoder = decoder();
+        for revision in (1..100).step_by(4) {
+            decoder.events(vec![
+                Event::Put(raw("a", "nonsense", revision)),
+                Event::Put(raw("b", "nonsense", revision + 1)),
+                Event::Put(raw("a", "10.0.0.1:80", revision + 2)),
+                Event::Delete { key: raw("b", "", 0).key, revision: revision + 3 },
+            ]);
+        }
+        assert!(decoder.told.is_empty());
+        decoder.events(vec![Event::Put(raw(&"k".repeat(10_000), "nonsense", 200))]);
+        assert!(decoder.told.is_empty(), "nobody would know when to forget it");
     }
 
     #[test]

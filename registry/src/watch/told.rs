@@ -30,6 +30,11 @@ impl Told {
         self.marks.insert(self.mark(key, written));
     }
 
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
     /// It is gone, or was overwritten.
     pub fn remove(&mut self, key: &[u8], written: Option<Written>) {
         // Hardly ever is there anything.

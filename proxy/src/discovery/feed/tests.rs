@@ -187,17 +187,18 @@ async fn the_last_one_is_held_while_it_lives_and_is_up_again_when_it_returns() -
 #[tokio::test]
 async fn what_is_refused_is_gone_at_once_although_it_lives_and_was_the_last() -> Result<()> {
     let (_a, a) = alive("a")?;
-    let mut fixture = Fixture::with(guard(HOUR, HOUR), std::slice::from_ref(&a)).await?;
+    let mut fixture = Fixture::with(guard(SHORT, HOUR), std::slice::from_ref(&a)).await?;
     let name = Name { service: "goods".into(), id: "a".into() };
     fixture.apply(vec![Change::Refused { name: name.clone(), revision: 11 }]).await?;
     fixture.until_gone("a").await?;
 
     fixture.put(&a).await?;
     fixture.delete(&["a"]).await?;
-    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
+    fixture.until_held(1).await?;
     let update = Update::Reset { instances: Vec::new(), refused: vec![name], revision: fixture.revision };
     fixture.updates.send(update).await?;
-    fixture.until_gone("a").await
+    fixture.until_gone("a").await?;
+    fixture.until_held(0).await
 }
 
 #[tokio::test]

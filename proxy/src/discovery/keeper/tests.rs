@@ -180,7 +180,7 @@ async fn addresses_that_are_reserved_by_now_are_left_out() -> Result<()> {
     let fixture = Fixture::new()?;
     fixture.keep(vec![instance("a", "10.0.0.1:80")?, instance("b", "10.0.0.1:81")?])?;
     let mut reserved = Reserved::default();
-    reserved.add(std::net::IpAddr::from([10, 0, 0, 1]), 80, "is the registry");
+    reserved.add("10.0.0.1:80".parse()?, "is the registry");
     let mut loader = fixture.loader(Networks::default());
     loader.admission = Admission::new(&Settings::default(), watch::channel(Arc::new(reserved)).1);
     let snapshot = loader.snapshot().await.context("no snapshot")?;
