@@ -162,7 +162,8 @@ impl<M: Machine> Lookout<M> {
         (lookout, reservations)
     }
 
-    /// Looks again and again; calls `changed` when something else is reserved than before.
+    /// Looks again and again; calls `changed` when something else is reserved than before. (So it does where the
+    /// registry is listed before its names are resolved here, which the list does not wait for.)
     pub async fn run(mut self, changed: impl Fn()) {
         loop {
             self.resolve().await;

@@ -47,6 +47,7 @@ mod tests {
         let mut reserved = Reserved::default();
         reserved.add_loopback(2379, WHY);
         reserved.add("10.0.0.5:8080".parse().unwrap(), WHY);
+        reserved.add("[::ffff:10.0.0.7]:8080".parse().unwrap(), WHY);
         reserved
     }
 
@@ -58,6 +59,7 @@ mod tests {
             ("127.0.0.1:2380", None),
             ("10.0.0.5:8080", Some("it is the registry")),
             ("10.0.0.5:2379", None),
+            ("10.0.0.7:8080", Some("it is the registry")),
             ("10.0.0.6:8080", None),
             ("[::ffff:10.0.0.5]:8080", Some("it is the registry")),
             ("[64:ff9b::10.0.0.5]:8080", Some("it carries 10.0.0.5, which is the registry")),
