@@ -11,6 +11,13 @@ use serde_json::json;
 use crate::directory::Endpoint;
 use crate::logging::{Form, Output};
 
+/// The begin of a member of the object, behind others; its value follows.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// What a line says.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
@@ -56,31 +63,31 @@ impl Line<'_> {
             Some(_) => b"\",\"level\":\"WARN\",\"message\":\"request\"",
             None => b"\",\"level\":\"INFO\",\"message\":\"request\"",
         });
-        plain(line, "trace_id", self.trace_id);
-        plain(line, "client", self.client);
-        plain(line, "method", self.method);
-        escaped(line, "path", self.path);
-        push_number(key(line, "status"), self.status);
+        plain(add(line, key!("trace_id")), self.trace_id);
+        plain(add(line, key!("client")), self.client);
+        plain(add(line, key!("method")), self.method);
+        escaped(add(line, key!("path")), self.path);
+        push_number(add(line, key!("status")), self.status);
         if let Some(service) = self.service {
-            escaped(line, "service", service);
+            escaped(add(line, key!("service")), service);
         }
         if let Some(endpoint) = self.endpoint {
-            escaped(line, "instance", &endpoint.instance);
-            key(line, "address").push(b'"');
+            escaped(add(line, key!("instance")), &endpoint.instance);
+            add(line, key!("address")).push(b'"');
             push_address(line, endpoint.address);
             line.push(b'"');
         }
-        push_number(key(line, "attempts"), self.attempts);
+        push_number(add(line, key!("attempts")), self.attempts);
         if !self.failed.is_empty() {
-            self.write_failed(key(line, "failed"));
+            self.write_failed(add(line, key!("failed")));
         }
-        push_number(key(line, "sent"), self.sent);
-        push_millis(key(line, "duration_ms"), self.took);
+        push_number(add(line, key!("sent")), self.sent);
+        push_millis(add(line, key!("duration_ms")), self.took);
         if let Some(took) = self.endpoint_took {
-            push_millis(key(line, "endpoint_ms"), took);
+            push_millis(add(line, key!("endpoint_ms")), took);
         }
         if let Some(error) = self.error {
-            escaped(line, "error", error);
+            escaped(add(line, key!("error")), error);
         }
         line.push(b'}');
     }
@@ -127,24 +134,25 @@ fn show(line: &mut Vec<u8>, text: Arguments<'_>) {
     let _ = line.write_fmt(text);
 }
 
-/// Begins a member of the object; the value follows.
-fn key<'l>(line: &'l mut Vec<u8>, key: &str) -> &'l mut Vec<u8> {
-    line.extend_from_slice(b",\"");
-    line.extend_from_slice(key.as_bytes());
-    line.extend_from_slice(b"\":");
+fn add<'l>(line: &'l mut Vec<u8>, text: &str) -> &'l mut Vec<u8> {
+    line.extend_from_slice(text.as_bytes());
     line
 }
 
 /// A string that holds nothing to escape: hex digits, an address, a method (RFC 9110: a token).
-fn plain(line: &mut Vec<u8>, name: &str, value: &str) {
-    key(line, name).push(b'"');
+fn plain(line: &mut Vec<u8>, value: &str) {
+    line.push(b'"');
     line.extend_from_slice(value.as_bytes());
     line.push(b'"');
 }
 
-fn escaped(line: &mut Vec<u8>, name: &str, value: &str) {
+/// Almost every string holds nothing to escape, which is seen sooner than a serialiser is set up.
+fn escaped(line: &mut Vec<u8>, value: &str) {
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        return plain(line, value);
+    }
     // As above: into memory.
-    let _ = serde_json::to_writer(key(line, name), value);
+    let _ = serde_json::to_writer(line, value);
 }
 
 #[cfg(test)]

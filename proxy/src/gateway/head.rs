@@ -10,22 +10,69 @@ use super::{Request, forged};
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// Which of the headers that the gateway looks at a request has: found in one look at all names, as most requests
+/// have few of them, and each search costs more than this.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Names {
+    host: bool,
+    length: bool,
+    encoding: bool,
+    upgrade: bool,
+    traceparent: bool,
+    tracestate: bool,
+    pub cdn_loop: bool,
+    /// Those that must not go on.
+    forged: bool,
+}
+
+impl Names {
+    pub fn of(head: &RequestHeader, trace_header: &[u8]) -> Self {
+        let mut names = Self::default();
+        for name in head.headers.keys() {
+            match name.as_str() {
+                "host" => names.host = true,
+                "content-length" => names.length = true,
+                "transfer-encoding" => names.encoding = true,
+                "upgrade" => names.upgrade = true,
+                "traceparent" => names.traceparent = true,
+                "tracestate" => names.tracestate = true,
+                "cdn-loop" => names.cdn_loop = true,
+                _ => names.forged |= forged::is_forged(name, trace_header),
+            }
+        }
+        names
+    }
+
+    /// Whether the endpoint may answer with a tunnel: the one upgrade that Pingora passes on.
+    pub fn ask_for_tunnel(self, head: &RequestHeader) -> bool {
+        let upgrade = || head.headers.get(header::UPGRADE);
+        self.upgrade
+            && upgrade().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    }
+
+    /// The `traceparent` of a request; of several none counts.
+    pub fn traceparent(self, head: &RequestHeader) -> Option<&[u8]> {
+        let mut values = self.traceparent.then(|| head.headers.get_all(TRACEPARENT).iter())?;
+        match (values.next(), values.next()) {
+            (Some(value), None) => Some(value.as_bytes()),
+            _ => None,
+        }
+    }
+}
+
 /// Finds what Pingora lets pass but two servers in a row may read differently, which is how requests are
 /// smuggled. Pingora itself refuses what it cannot parse.
-pub(super) fn check(session: &Session) -> Result<(), &'static str> {
+pub(super) fn check(session: &Session, names: Names) -> Result<(), &'static str> {
     let head = session.req_header();
     if !is_path_or_url(head.raw_path()) {
         return Err("the request's target is neither a path nor an http URL");
     }
     // (Pingora itself refuses two of them.)
-    if head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
+    if head.version == Version::HTTP_11 && !names.host {
         return Err("no Host");
     }
-    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
-    match (lengths.next(), lengths.next()) {
-        (_, Some(_)) => return Err("more than one Content-Length"),
-        (Some(length), None) if !is_number(length.as_bytes()) => return Err("bad Content-Length"),
-        _ => {}
+    if names.length {
+        check_length(head)?;
     }
     let Some(http1) = session.as_http1() else {
         return Ok(());
@@ -34,7 +81,9 @@ pub(super) fn check(session: &Session) -> Result<(), &'static str> {
     if has_bare_line_feed(&raw) {
         return Err("a line that does not end with CR LF");
     }
-    if let Some(encoding) = head.headers.get(header::TRANSFER_ENCODING) {
+    if names.encoding
+        && let Some(encoding) = head.headers.get(header::TRANSFER_ENCODING)
+    {
         // Pingora has already removed the length that contradicts the encoding.
         if has_field(&raw, b"content-length") {
             return Err("Content-Length and Transfer-Encoding");
@@ -46,16 +95,19 @@ pub(super) fn check(session: &Session) -> Result<(), &'static str> {
     Ok(())
 }
 
+fn check_length(head: &RequestHeader) -> Result<(), &'static str> {
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (_, Some(_)) => Err("more than one Content-Length"),
+        (Some(length), None) if !is_number(length.as_bytes()) => Err("bad Content-Length"),
+        _ => Ok(()),
+    }
+}
+
 /// What Pingora cannot make sense of it takes for `/`, and passes on as it is.
 fn is_path_or_url(target: &[u8]) -> bool {
     let starts = |prefix: &[u8]| target.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
     starts(b"/") || starts(b"http://") || starts(b"https://")
-}
-
-/// Whether the endpoint may answer with a tunnel: the one upgrade that Pingora passes on.
-pub(super) fn asks_for_tunnel(head: &RequestHeader) -> bool {
-    let upgrade = head.headers.get(header::UPGRADE);
-    upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 fn is_number(text: &[u8]) -> bool {
@@ -81,10 +133,12 @@ pub(super) fn prepare(
     request: &Request,
     trace_header: &Bytes,
 ) -> pingora::Result<()> {
-    strip_forged(head, trace_header);
+    if request.names.forged {
+        strip_forged(head, trace_header);
+    }
     head.insert_header(trace_header.clone(), request.trace.id_value())?;
     head.insert_header("traceparent", request.trace.traceparent())?;
-    if !request.trace.continued {
+    if request.names.tracestate && !request.trace.continued {
         head.remove_header(&TRACESTATE);
     }
     head.insert_header("CDN-Loop", request.hops.marker())?;
@@ -102,7 +156,6 @@ pub(super) fn prepare(
 
 fn strip_forged(head: &mut RequestHeader, trace_header: &[u8]) {
     let is_forged = |name: &&HeaderName| forged::is_forged(name, trace_header);
-    // Most requests have none, and this takes no memory then.
     let forged: Vec<_> = head.headers.keys().filter(is_forged).cloned().collect();
     for name in forged {
         head.remove_header(&name);
@@ -135,15 +188,6 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     *name == header::CONNECTION
         || *name == header::UPGRADE
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-}
-
-/// The `traceparent` of a request; of several none counts.
-pub(super) fn traceparent(head: &RequestHeader) -> Option<&[u8]> {
-    let mut values = head.headers.get_all(TRACEPARENT).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Some(value.as_bytes()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

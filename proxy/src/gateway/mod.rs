@@ -278,8 +278,8 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, request: &mut Box<Request>) -> Result<bool> {
         self.set_client_timeouts(session);
-        request.begin(session);
-        if let Err(what) = head::check(session) {
+        request.begin(session, &self.trace_header);
+        if let Err(what) = head::check(session, request.names) {
             return self.answer(session, request, Answer::bad_request(what)).await;
         }
         let head = session.req_header();
@@ -314,7 +314,7 @@ impl ProxyHttp for Gateway {
         let Some(timeouts) = request.route.as_ref().map(|route| route.timeouts) else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route");
         };
-        let tunnel = head::asks_for_tunnel(session.req_header()).then_some(self.timeouts.tunnel);
+        let tunnel = request.names.ask_for_tunnel(session.req_header()).then_some(self.timeouts.tunnel);
         let is_distrustful = request.last_cause() == Some(Cause::Closed);
         let peer = request.begin_attempt().map(|attempt| self.peer(attempt, &timeouts, left, tunnel));
         match peer {
@@ -348,7 +348,7 @@ impl ProxyHttp for Gateway {
         request: &mut Box<Request>,
     ) -> Result<()> {
         let since = session.as_mut().is_body_empty().then(Instant::now);
-        let may_be_torn = since.is_some() && head::asks_for_tunnel(session.req_header());
+        let may_be_torn = since.is_some() && request.names.ask_for_tunnel(session.req_header());
         request.cork = may_be_torn.then(|| Cork::new(connection)).flatten();
         let wait = wait(session, request, since);
         if let Some(attempt) = &mut request.attempt {

@@ -13,7 +13,7 @@ use super::attempt::Attempt;
 use super::cause::Cause;
 use super::cork::Cork;
 use super::failure::Answer;
-use super::head;
+use super::head::Names;
 use super::hops::Hops;
 use super::route::Route;
 use super::text::push_ip;
@@ -31,6 +31,7 @@ pub struct Request {
     pub(super) started: Instant,
     /// When an answer of the gateway's own was sent.
     pub(super) ended: Option<Instant>,
+    pub(super) names: Names,
     pub(super) trace: Trace,
     /// The gateways that it has come through.
     pub(super) hops: Hops,
@@ -72,6 +73,7 @@ impl Request {
         Self {
             started: Instant::now(),
             ended: None,
+            names: Names::default(),
             trace: Trace::none(),
             hops: Hops::none(),
             client: HeaderValue::from_static(""),
@@ -93,10 +95,13 @@ impl Request {
     }
 
     /// Goes on with the client's trace, or begins one.
-    pub(super) fn begin(&mut self, session: &Session) {
-        let parent = head::traceparent(session.req_header());
-        self.trace = Trace::begin(parent, || fastrand::u128(..));
-        self.hops = Hops::of(session.req_header());
+    pub(super) fn begin(&mut self, session: &Session, trace_header: &[u8]) {
+        let head = session.req_header();
+        self.names = Names::of(head, trace_header);
+        self.trace = Trace::begin(self.names.traceparent(head), || fastrand::u128(..));
+        if self.names.cdn_loop {
+            self.hops = Hops::of(head);
+        }
         if let Some(SocketAddr::Inet(address)) = session.client_addr() {
             let mut client = Vec::with_capacity(40);
             push_ip(&mut client, address.ip().to_canonical());

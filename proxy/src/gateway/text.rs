@@ -12,7 +12,9 @@ pub(super) fn push_number(text: &mut Vec<u8>, number: impl itoa::Integer) {
 
 /// Appends milliseconds at microseconds' precision: `12.034`.
 pub(super) fn push_millis(text: &mut Vec<u8>, duration: Duration) {
-    let micros = duration.as_micros();
+    // Of 64 bits: those of 128 are divided and written by a loop.
+    let micros =
+        duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()));
     push_number(text, micros / 1000);
     let fraction = micros % 1000 + 1000;
     let at = text.len();

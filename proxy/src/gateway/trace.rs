@@ -19,6 +19,7 @@ const FLAGS: Range<usize> = 53..55;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trace {
     header: Bytes,
+    id: HeaderValue,
     /// Whether the client brought the id.
     pub continued: bool,
 }
@@ -26,7 +27,7 @@ pub(super) struct Trace {
 impl Trace {
     /// The trace of a request that has none yet.
     pub fn none() -> Self {
-        Self { header: Bytes::from_static(NONE), continued: false }
+        Self { header: Bytes::from_static(NONE), id: HeaderValue::from_static(""), continued: false }
     }
 
     /// Goes on with a valid `traceparent`, else begins a new trace. `chance` gives random bits.
@@ -44,7 +45,8 @@ impl Trace {
                 write_hex(&mut header[SPAN], chance() | 1);
             }
         }
-        Self { header: Bytes::copy_from_slice(&header), continued: parent.is_some() }
+        let header = Bytes::copy_from_slice(&header);
+        Self { id: value(header.slice(ID)), header, continued: parent.is_some() }
     }
 
     /// The trace id: 32 lower-case hex digits.
@@ -55,7 +57,7 @@ impl Trace {
 
     /// The trace id as a header's value.
     pub fn id_value(&self) -> HeaderValue {
-        value(self.header.slice(ID))
+        self.id.clone()
     }
 
     /// The `traceparent` for the next hop: the same one at each attempt.
