@@ -35,9 +35,9 @@ pub(super) enum Need {
     /// A file that the gateway's user replaces as a whole: nothing but a file may have its name, and its
     /// directory must be there for this user.
     ReplacedFile(PathBuf),
-    /// The pid file of a daemon, written before it becomes another user: nobody but who starts it, and root, may
-    /// write where it is.
-    PidFile(PathBuf),
+    /// A file that a daemon opens before it becomes another user: nobody but who starts it, and root, may write
+    /// where it is.
+    DaemonFile(PathBuf),
     /// The upgrade socket: its place must be the gateway's user's alone.
     UpgradeSocket(PathBuf),
     Directory(PathBuf),
@@ -107,9 +107,9 @@ impl Need {
             Self::Pair { cert, key } => check_pair(cert, key),
             Self::NewFile(path) => check_new_file(path),
             Self::ReplacedFile(path) => check_replaced_file(path, who),
-            Self::PidFile(path) => {
+            Self::DaemonFile(path) => {
                 check_new_file(path)?;
-                Ok(ours::check_pid_file(path, Who::of_this_process().uid())?)
+                Ok(ours::check_kept_file(path, Who::of_this_process().uid())?)
             }
             Self::UpgradeSocket(path) => {
                 check_new_file(path)?;

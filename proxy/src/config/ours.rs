@@ -119,12 +119,12 @@ pub(super) fn check_private(directory: &Path, owner: u32) -> Result<(), NotOurs>
     }
 }
 
-/// Checks the place of a pid file: whoever can change what is there chooses which process is sent signals, and which
-/// file is written to. `owner`: who writes it.
+/// Checks the place of a daemon's pid file or log: whoever can change what is there chooses which file is written to,
+/// and which process is sent signals. `owner`: who opens it.
 ///
 /// # Errors
 /// When somebody else than `owner` and root could put a file there.
-pub(super) fn check_pid_file(file: &Path, owner: u32) -> Result<(), NotOurs> {
+pub(super) fn check_kept_file(file: &Path, owner: u32) -> Result<(), NotOurs> {
     let directory = parent(file);
     check_kept(directory, owner, 0)?;
     check_way(parent(directory), owner)
@@ -285,16 +285,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_file_may_lie_where_anybody_reads_and_nobody_else_writes() {
+    fn a_daemons_file_may_lie_where_anybody_reads_and_nobody_else_writes() {
         let (_outer, file) = place();
         for (mode, is_safe) in [(0o700, true), (0o755, true), (0o775, false), (0o777, false), (0o1777, false)]
         {
             allow(file.parent().unwrap(), mode);
-            assert_eq!(check_pid_file(&file, us()).is_ok(), is_safe, "{mode:o}");
+            assert_eq!(check_kept_file(&file, us()).is_ok(), is_safe, "{mode:o}");
         }
         // Root's, as /run is.
-        check_pid_file(Path::new("/pid"), us() + 1).unwrap();
+        check_kept_file(Path::new("/pid"), us() + 1).unwrap();
         let (_outer, file) = place();
-        assert_eq!(check_pid_file(&file, us() + 1).is_ok(), us() == ROOT);
+        assert_eq!(check_kept_file(&file, us() + 1).is_ok(), us() == ROOT);
     }
 }

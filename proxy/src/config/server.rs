@@ -47,8 +47,9 @@ pub(super) fn read(root: &mut Section<'_>, environment: &Environment) -> (Server
         ..ServerConf::default()
     };
     root.required("version", "1", |value| value.number(1..=1));
-    read_process(root, &mut conf);
+    root.set("daemon", &mut conf.daemon, |value| value.boolean());
     let is_daemon = conf.daemon || environment.daemon;
+    read_process(root, &mut conf, is_daemon);
     read_daemon(root, &conf, is_daemon);
     read_threads(root, &mut conf);
     read_connections(root, &mut conf);
@@ -57,9 +58,8 @@ pub(super) fn read(root: &mut Section<'_>, environment: &Environment) -> (Server
     (conf, run_directory)
 }
 
-fn read_process(root: &mut Section<'_>, conf: &mut ServerConf) {
-    root.set("daemon", &mut conf.daemon, |value| value.boolean());
-    root.set("error_log", &mut conf.error_log, |value| value.path(Need::NewFile));
+fn read_process(root: &mut Section<'_>, conf: &mut ServerConf, is_daemon: bool) {
+    root.set("error_log", &mut conf.error_log, |value| value.path(daemon_file(is_daemon)));
     root.set("user", &mut conf.user, |value| value.name(Need::User));
     root.set("group", &mut conf.group, |value| value.name(Need::Group));
     root.set("working_directory", &mut conf.working_directory, |value| {
@@ -159,8 +159,8 @@ fn read_run_files(
     is_used.then_some(directory)
 }
 
-/// Only a daemon writes one. One that becomes another user writes it before, as root, and gives it to this user: in
-/// his run directory he could have made it a link to any file of root's.
+/// A daemon that becomes another user writes its pid file before, as root, and gives it to this user: in his run
+/// directory he could have made it a link to any file of root's.
 fn read_pid_file(
     root: &mut Section<'_>,
     conf: &mut ServerConf,
@@ -171,11 +171,15 @@ fn read_pid_file(
     if is_daemon && environment.uid == ROOT && conf.user.is_some() {
         conf.pid_file = directory.beside("pid");
         if !root.has("pid_file") {
-            root.need("pid_file", Need::PidFile(PathBuf::from(&conf.pid_file)));
+            root.need("pid_file", Need::DaemonFile(PathBuf::from(&conf.pid_file)));
         }
     }
-    let need = if is_daemon { Need::PidFile } else { Need::NewFile };
-    root.set("pid_file", &mut conf.pid_file, |value| value.path(need));
+    root.set("pid_file", &mut conf.pid_file, |value| value.path(daemon_file(is_daemon)));
+}
+
+/// Nobody else opens it.
+fn daemon_file(is_daemon: bool) -> fn(PathBuf) -> Need {
+    if is_daemon { Need::DaemonFile } else { Need::NewFile }
 }
 
 fn check_upgrade_sock(root: &Section<'_>, conf: &ServerConf) {

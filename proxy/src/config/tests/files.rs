@@ -224,17 +224,19 @@ fn what_the_daemons_user_may_not_read_or_write_is_told_with_owner_and_mode() {
 }
 
 #[test]
-fn a_pid_file_where_the_daemons_user_can_write_is_refused_to_root_alone() {
+fn a_file_of_roots_where_its_daemons_user_can_write_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let run = directory.path().join("run");
     fs::create_dir(&run).unwrap();
     let is_root = std::os::unix::fs::chown(&run, Some(65534), None).is_ok();
-    let text = of_daemon("") + &format!("pid_file: {}\n", run.join("pid").display());
-    let loaded = load(&write(directory.path(), "a.yaml", text));
-    assert_eq!(loaded.is_err(), is_root, "{loaded:?}");
-    if let Err(error) = loaded {
-        let expected = format!("pid_file: {} belongs to user id 65534", run.display());
-        assert!(error.to_string().contains(&expected), "{error}");
+    for key in ["pid_file", "error_log"] {
+        let text = of_daemon("") + &format!("{key}: {}\n", run.join("file").display());
+        let loaded = load(&write(directory.path(), "a.yaml", text));
+        assert_eq!(loaded.is_err(), is_root, "{loaded:?}");
+        if let Err(error) = loaded {
+            let expected = format!("{key}: {} belongs to user id 65534", run.display());
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
     }
 }
 
