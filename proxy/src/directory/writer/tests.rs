@@ -319,6 +319,22 @@ fn new_services_enter_the_map_together_and_delay_none_that_a_route_names() {
 }
 
 #[test]
+fn endpoints_share_their_traffic_only_where_none_is_sent() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let instances =
+        ["goods", "other"].map(|service| ["a", "b"].map(|id| instance(service, id, "10.0.0.1:80", 3)));
+    writer.stage(reset(instances.concat()));
+    publish(&mut writer);
+    let shares = |service: &str| {
+        let service = directory.service(service).unwrap();
+        let endpoints = service.endpoints();
+        let [a, b] = [0, 1].map(|n| &endpoints.entries()[n].endpoint.traffic);
+        Arc::ptr_eq(a, b)
+    };
+    assert!(!shares("goods") && shares("other"));
+}
+
+#[test]
 fn a_service_without_endpoints_is_forgotten_unless_a_route_holds_it() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let mut now = Instant::now();
