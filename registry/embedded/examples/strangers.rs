@@ -1,6 +1,6 @@
 //! What clients can do that take whatever they can: to the registry's memory, and to another client's keep-alives.
 //!
-//! `cargo run --release -p embedded-registry --example strangers`
+//! `cargo run --release -p embedded-registry --example strangers [PART OF A CASE'S NAME]`
 //!
 //! Each case has a registry of its own, in a process of its own, which is this program too.
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
@@ -68,29 +68,29 @@ const CASES: &[(&str, Case)] = &[
     ("a compaction of 10,000 revisions", |address, keeper| Box::pin(compaction(address, keeper))),
 ];
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    if let Some(address) = env::args().nth(1).filter(|argument| argument.contains(':')) {
-        return serve(address.parse()?);
+fn main() -> Result<()> {
+    let argument = env::args().nth(1).unwrap_or_default();
+    let runtime =
+        |threads| tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    match argument.parse() {
+        // On one thread, as in the gateway: that of `block_on` is another one.
+        Ok(address) => runtime(1)?.block_on(async { tokio::spawn(serve(address)).await? }),
+        Err(_) => runtime(2)?.block_on(measure_all(&argument)),
     }
+}
+
+/// All cases, or those whose names have this in them.
+async fn measure_all(only: &str) -> Result<()> {
     println!("case | resident memory before, at most, MiB | keep-alives, p50, latest, ms");
-    let only = env::args().nth(1).unwrap_or_default();
-    for (name, case) in CASES.iter().filter(|(name, _)| name.contains(&only)) {
+    for (name, case) in CASES.iter().filter(|(name, _)| name.contains(only)) {
         measure(name, *case).await.with_context(|| (*name).to_owned())?;
     }
     Ok(())
 }
 
-/// On one thread, as in the gateway.
-fn serve(address: SocketAddr) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async move {
-        let server = Server::new(Settings::default(), first_revision(SystemTime::now()));
-        let listener = Server::bind(address)?;
-        // The thread of `block_on` is another one.
-        tokio::spawn(server.serve(listener, std::future::pending())).await??;
-        Ok(())
-    })
+async fn serve(address: SocketAddr) -> Result<()> {
+    let server = Server::new(Settings::default(), first_revision(SystemTime::now()));
+    Ok(server.serve(Server::bind(address)?, std::future::pending()).await?)
 }
 
 async fn measure(name: &str, case: Case) -> Result<()> {
@@ -325,9 +325,23 @@ async fn catch_up(address: SocketAddr, keeper: &Keeper) -> Result<()> {
     .await?;
     keeper.look();
     let from = || WatchOptions::new().with_prefix().with_start_revision(first);
-    let watches = watches(address, |_| ("key".to_owned(), from())).await?;
+    // Each is read from its beginning: who takes nothing for half a minute is closed.
+    let watching: Vec<_> = (0..100).map(|n| tokio::spawn(read(clients[n % 8].clone(), from()))).collect();
     sleep(Duration::from_secs(10)).await;
-    drop(watches);
+    for watching in watching {
+        ensure!(!watching.is_finished(), "a stream ended");
+        watching.abort();
+    }
+    Ok(())
+}
+
+/// Reads a hundred watches of one stream.
+async fn read(mut client: Client, options: WatchOptions) -> Result<()> {
+    let mut watch = client.watch("key", Some(options.clone())).await?;
+    for _ in 1..100 {
+        watch.watch("key", Some(options.clone())).await?;
+    }
+    while watch.message().await?.is_some() {}
     Ok(())
 }
 
