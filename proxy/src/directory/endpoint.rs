@@ -29,7 +29,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// One that nothing was sent to yet. `id` is never used again.
     pub fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
-        Self { id, service, instance, address, traffic: Arc::new(Traffic::new(Instant::now())) }
+        Self { id, service, instance, address, traffic: Arc::default() }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The only hand that changes the directory.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -113,7 +112,7 @@ impl Writer {
             directory,
             bounds: config::Bounds::default(),
             staged: services.keys().map(|name| (name.clone(), Staged::routed())).collect(),
-            unrouted: Unrouted { settings: Arc::default(), traffic: Arc::new(Traffic::new(Instant::now())) },
+            unrouted: Unrouted { settings: Arc::default(), traffic: Arc::default() },
             map_not_before: None,
             left_out: LeftOut::default(),
             has_room_again: false,
@@ -292,9 +291,11 @@ impl Writer {
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved.
     fn insert(&mut self, instance: Instance, standing: Standing) -> (Option<Arc<Endpoint>>, Arc<Endpoint>) {
         let Instance { service, id, record, lease, revision } = instance;
-        // One name for all its instances: each came with its own.
-        let service = self.staged.get_key_value(&service).map_or(service, |(name, _)| name.clone());
-        let known = self.entry(&service, &id);
+        let (service, known, is_routed) = match self.staged.get_key_value(&service) {
+            // One name for all its instances: each came with its own.
+            Some((name, staged)) => (name.clone(), staged.entries.get(&id), staged.is_routed),
+            None => (service, None, false),
+        };
         let before = known.map(|entry| entry.endpoint.clone());
         let same = known.filter(|entry| entry.endpoint.address == record.address);
         let same = same.map(|entry| (entry.endpoint.clone(), entry.health, entry.usable_since));
@@ -302,8 +303,12 @@ impl Writer {
             let id = before.as_ref().map_or(id, |before| before.instance.clone());
             // What the first list shows was there before the gateway looked.
             let usable_since = self.synced.then(Instant::now);
-            let health = self.initial_health(&service);
-            (Arc::new(self.new_endpoint(service.clone(), id, record.address)), health, usable_since)
+            let health = if is_routed { self.initial_health(&service) } else { Health::default() };
+            let traffic = if is_routed { Arc::default() } else { self.unrouted.traffic.clone() };
+            self.next_id += 1;
+            let (service, instance, address) = (service.clone(), id, record.address);
+            let endpoint = Endpoint { id: self.next_id, service, instance, address, traffic };
+            (Arc::new(endpoint), health, usable_since)
         });
         let Record { weight, metadata, .. } = record;
         let entry = Entry {
@@ -319,14 +324,6 @@ impl Writer {
         self.staged.entry(service.clone()).or_default().insert(entry);
         self.dirty.insert(service);
         (before, endpoint)
-    }
-
-    fn new_endpoint(&mut self, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Endpoint {
-        self.next_id += 1;
-        if self.is_routed(&service) {
-            return Endpoint::new(self.next_id, service, instance, address);
-        }
-        Endpoint { id: self.next_id, service, instance, address, traffic: self.unrouted.traffic.clone() }
     }
 
     /// What is known of an endpoint that nothing was heard of yet.

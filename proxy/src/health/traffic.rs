@@ -44,6 +44,13 @@ impl LastFailure {
     }
 }
 
+impl Default for Traffic {
+    /// An endpoint that nothing was sent to yet, and that is there from now on.
+    fn default() -> Self {
+        Self::new(Instant::now())
+    }
+}
+
 impl Traffic {
     /// An endpoint that nothing was sent to yet.
     pub fn new(now: Instant) -> Self {
