@@ -75,30 +75,32 @@ const OURS: [&str; 8] = [
     "http2-settings",
 ];
 
-/// The lengths of the names above, a bit each, by the first letter: most of a request's names are known by these
-/// not to be among them.
-const LENGTHS: [u64; 32] = lengths();
+/// The lengths of the names above, a bit each, by a name's first letter and by its last: almost all of a request's
+/// names are known by these not to be among them.
+const LENGTHS: ([u64; 32], [u64; 32]) = lengths();
 
-const fn lengths() -> [u64; 32] {
-    let mut lengths = [0; 32];
+const fn lengths() -> ([u64; 32], [u64; 32]) {
+    let (mut by_first, mut by_last) = ([0; 32], [0; 32]);
     let mut n = 0;
     while n < FORGED.len() + OURS.len() {
         let name = if n < FORGED.len() { FORGED[n] } else { OURS[n - FORGED.len()] }.as_bytes();
-        lengths[letter(name[0])] |= 1 << name.len();
+        by_first[letter(name[0])] |= 1 << name.len();
+        by_last[letter(name[name.len() - 1])] |= 1 << name.len();
         n += 1;
     }
-    lengths
+    (by_first, by_last)
 }
 
-const fn letter(first: u8) -> usize {
-    (first & 31) as usize
+const fn letter(byte: u8) -> usize {
+    (byte & 31) as usize
 }
 
 /// Whether what came under this name must not go on. The name that the trace id is sent under is the gateway's, too.
 pub(super) fn is_forged(name: &HeaderName, trace_header: &[u8]) -> bool {
     let name = name.as_str().as_bytes();
-    let Some(first) = name.first() else { return false };
-    let may_be_known = LENGTHS[letter(*first)].checked_shr(name.len() as u32).unwrap_or(0) & 1 == 1;
+    let (Some(first), Some(last)) = (name.first(), name.last()) else { return false };
+    let lengths = LENGTHS.0[letter(*first)] & LENGTHS.1[letter(*last)];
+    let may_be_known = lengths.checked_shr(name.len() as u32).unwrap_or(0) & 1 == 1;
     may_be_known && is_known(name)
         || *first == b'x' && name.get(..FAMILY.len()).is_some_and(|start| is_same(start, FAMILY.as_bytes()))
         || is_other_spelling(name, trace_header)
