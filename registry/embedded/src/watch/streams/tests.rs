@@ -191,6 +191,18 @@ fn a_revision_of_more_than_16_mib_is_divided() {
 }
 
 #[test]
+fn a_revision_is_not_divided_before_what_concerns_nobody() {
+    let mut scene = scene(100);
+    scene.create(prefix("a")).unwrap();
+    scene.store.put("a".into(), vec![0; 16 * 1024 * 1024], 0);
+    scene.store.put("b".into(), "".into(), 0);
+    scene.commit();
+    let Some(News::Batch(batch)) = scene.next() else { panic!("no batch") };
+    assert!(!batch.is_divided(), "a client that joins parts would wait for one that never comes");
+    assert!(scene.next().is_none());
+}
+
+#[test]
 fn a_divided_revision_that_is_compacted_meanwhile_is_not_told_to_its_end() {
     let mut scene = scene(2);
     let large = "x".repeat(9 * 1024 * 1024);
