@@ -148,6 +148,30 @@ async fn hop_by_hop_headers_are_stripped_from_requests() -> Result<()> {
     Ok(())
 }
 
+/// Each of them makes the gateway look for all of them, so each comes alone here.
+#[tokio::test]
+async fn each_hop_by_hop_header_is_stripped_where_it_comes_alone() -> Result<()> {
+    let (fixture, backend) = Fixture::with_goods().await?;
+    for name in [
+        "connection",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+    ] {
+        let request = Request::builder().uri("/goods").header(name, "x-nothing").header("x-kept", "1");
+        let answer = fixture.send(request.body(Bytes::new())?).await?;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        let arrived = backend.last()?;
+        assert_eq!((arrived.header(name), arrived.header("x-kept")), (None, Some("1")), "{name}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn hop_by_hop_headers_are_stripped_from_answers() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;

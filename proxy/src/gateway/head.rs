@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 
 use super::{Request, forged};
 
@@ -21,6 +22,8 @@ pub(super) struct Names {
     traceparent: bool,
     tracestate: bool,
     pub cdn_loop: bool,
+    /// Those of one connection that are none of the above.
+    hop_by_hop: bool,
     /// Those that must not go on.
     forged: bool,
 }
@@ -37,10 +40,28 @@ impl Names {
                 "traceparent" => names.traceparent = true,
                 "tracestate" => names.tracestate = true,
                 "cdn-loop" => names.cdn_loop = true,
+                "connection"
+                | "keep-alive"
+                | "te"
+                | "trailer"
+                | "http2-settings"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization" => names.hop_by_hop = true,
                 _ => names.forged |= forged::is_forged(name, trace_header),
             }
         }
         names
+    }
+
+    /// What Pingora is to remove before a request goes on: what is of one connection, and what `Connection` names.
+    /// Most requests have none of it, and to search for each of these names costs more than this one look at all.
+    pub fn policy(self) -> HttpUpstreamRequestPolicy {
+        if self.hop_by_hop || self.upgrade || self.encoding {
+            HttpUpstreamRequestPolicy::standard()
+        } else {
+            HttpUpstreamRequestPolicy::preserve()
+        }
     }
 
     /// Whether the endpoint may answer with a tunnel: the one upgrade that Pingora passes on.

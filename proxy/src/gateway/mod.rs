@@ -31,7 +31,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
@@ -189,6 +189,7 @@ impl Gateway {
         timeouts: &RouteTimeouts,
         left: Option<Duration>,
         tunnel: Option<Duration>,
+        policy: HttpUpstreamRequestPolicy,
     ) -> Box<HttpPeer> {
         // Pingora's timers tick every 10 ms, and take none for "at once".
         let clamp = |time: Duration| left.map_or(time, |left| time.min(left).max(TICK));
@@ -202,6 +203,7 @@ impl Gateway {
         peer.options.read_timeout = Some(read);
         peer.options.write_timeout = Some(write);
         peer.options.idle_timeout = Some(self.timeouts.pool);
+        peer.options.http_upstream_request_policy = policy;
         peer
     }
 
@@ -316,7 +318,8 @@ impl ProxyHttp for Gateway {
         };
         let tunnel = request.names.ask_for_tunnel(session.req_header()).then_some(self.timeouts.tunnel);
         let is_distrustful = request.last_cause() == Some(Cause::Closed);
-        let peer = request.begin_attempt().map(|attempt| self.peer(attempt, &timeouts, left, tunnel));
+        let policy = request.names.policy();
+        let peer = request.begin_attempt().map(|attempt| self.peer(attempt, &timeouts, left, tunnel, policy));
         match peer {
             Some(peer) if is_distrustful => Ok(on_new_connection(peer)),
             Some(peer) => Ok(peer),
