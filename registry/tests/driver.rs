@@ -328,19 +328,19 @@ async fn however_often_it_is_asked_for_a_list_is_read_once_and_not_again_within_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_was_asked_for_and_fails_is_read_when_the_watch_has_resumed() {
-    let plays = [
-        Play::List(10),
-        Play::Open(vec![created(10), put("a", 11, true)]),
-        Play::Fail,
-        Play::Open(vec![created(11)]),
-        Play::List(11),
-    ];
-    let (script, mut watch) = live(plays).await;
+async fn a_list_that_was_asked_for_and_fails_is_read_again_later_and_later_beside_the_watch() {
+    let lists = [Play::Fail, Play::Fail, Play::List(11)];
+    let watch = [Play::List(10), Play::Open(vec![created(10), put("a", 11, true)])];
+    let (script, mut watch) = live(watch.into_iter().chain(lists)).await;
     resets(&mut watch, Duration::from_secs(6)).await;
     watch.reread.ask();
-    assert_eq!(resets(&mut watch, Duration::from_secs(3)).await, 1);
-    assert_eq!(calls(&script.asked()), ["list", "open 11", "list", "open 12", "list"]);
+    assert_eq!(resets(&mut watch, Duration::from_secs(4)).await, 0);
+    assert_eq!(script.asked(), ["list", "open 11", "list"], "not at once");
+    assert!(watch.status.borrow().live);
+    assert_eq!(resets(&mut watch, Duration::from_secs(13)).await, 1);
+    assert_eq!(script.asked(), ["list", "open 11", "list", "list", "list"]);
+    let status = watch.status.borrow().clone();
+    assert_eq!((status.live, status.failures, status.lists), (true, 2, 2));
 }
 
 #[tokio::test(start_paused = true)]

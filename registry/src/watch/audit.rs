@@ -26,8 +26,8 @@ const FIRST: Duration = Duration::from_secs(1);
 const JITTER: f64 = 0.1;
 /// The rest between two pages: an audit is in no hurry, and the registry has others to serve.
 const REST: Duration = Duration::from_millis(10);
-/// Before an audit that failed is tried again.
-const RETRY: Backoff = Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(30) };
+/// Before an audit that failed is tried again, and a list that somebody has asked for.
+pub(super) const RETRY: Backoff = Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(30) };
 /// Between two questions for the watch's progress.
 const ASK: Duration = Duration::from_millis(500);
 /// How many reports in a row, with no event between them, show that a quiet watch has reached a revision.

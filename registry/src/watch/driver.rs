@@ -62,6 +62,25 @@ enum Deadline {
 /// The reader of the updates is gone.
 struct ReaderGone;
 
+/// A complete list.
+struct List {
+    listing: Listing,
+    revision: i64,
+    cluster: u64,
+}
+
+/// Why something was not to be had.
+struct Failure {
+    reason: Reason,
+    trouble: String,
+}
+
+impl Failure {
+    fn of(error: &CallError) -> Self {
+        Self { reason: Reason::of(&error.cause), trouble: error.to_string() }
+    }
+}
+
 /// What happens while a stream is read.
 enum Happening {
     Message(Result<Message, CallError>),
@@ -126,17 +145,21 @@ impl<S: Source> Driver<S> {
 
     /// What an input means to those beside the machine, which is still where it was.
     fn follow_up(&mut self, input: Input) {
-        let State::Rereading { .. } = self.machine.state() else { return };
-        match input {
-            // An audit that is under way compares with what the picture was before.
-            Input::Listed { .. } => {
-                self.audit_call = None;
-                self.auditor.lost();
-                self.auditor.watching(Instant::now(), fastrand::f64());
-                self.deadline = Deadline::in_quiet();
-            }
-            _ => self.wish.handle().ask(),
+        if !self.is_rereading() {
+            return;
         }
+        // Nobody has read the stream meanwhile.
+        self.deadline = Deadline::in_quiet();
+        if let Input::Listed { .. } = input {
+            // An audit that is under way compares with what the picture was before.
+            self.audit_call = None;
+            self.auditor.lost();
+            self.auditor.watching(Instant::now(), fastrand::f64());
+        }
+    }
+
+    fn is_rereading(&self) -> bool {
+        matches!(self.machine.state(), State::Rereading { .. })
     }
 
     async fn perform(&mut self, action: Action) -> Result<Input, ReaderGone> {
@@ -152,20 +175,37 @@ impl<S: Source> Driver<S> {
     async fn list(&mut self) -> Result<Input, ReaderGone> {
         let begun = Instant::now();
         self.wish.begins();
-        let mut listing = Listing::new();
-        let mut cursor = Some(Cursor::default());
-        let (mut revision, mut cluster) = (0, 0);
-        while let Some(at) = cursor {
-            let page = match self.source.records(&at).await {
-                Ok(page) => page,
-                Err(error) => return Ok(self.fail(&error)),
-            };
-            if is_another(cluster, page.cluster) {
-                return Ok(self.confused("another cluster answered within a list"));
+        match self.read_list().await {
+            Ok(list) => {
+                let listed = self.take_list(list).await?;
+                self.wish.ended(begun, Instant::now());
+                Ok(listed)
             }
-            self.decoder.page(page.items, &mut listing);
-            (revision, cluster, cursor) = (page.revision, page.cluster, page.next);
+            Err(failure) if self.is_rereading() => {
+                self.wish.failed(begun, Instant::now(), fastrand::f64());
+                Ok(self.not_reread(failure))
+            }
+            Err(Failure { reason, trouble }) => Ok(self.lose(reason, trouble)),
         }
+    }
+
+    async fn read_list(&mut self) -> Result<List, Failure> {
+        let mut list = List { listing: Listing::new(), revision: 0, cluster: 0 };
+        let mut cursor = Some(Cursor::default());
+        while let Some(at) = cursor {
+            let page = self.source.records(&at).await.map_err(|error| Failure::of(&error))?;
+            if is_another(list.cluster, page.cluster) {
+                let trouble = "another cluster answered within a list".to_owned();
+                return Err(Failure { reason: Reason::Other, trouble });
+            }
+            self.decoder.page(page.items, &mut list.listing);
+            (list.revision, list.cluster, cursor) = (page.revision, page.cluster, page.next);
+        }
+        Ok(list)
+    }
+
+    async fn take_list(&mut self, list: List) -> Result<Input, ReaderGone> {
+        let List { listing, revision, cluster } = list;
         let (decoded, refused) = self.decoder.complete(listing);
         self.publish(Update::Reset { instances: decoded.items, refused, revision }).await?;
         self.status.send_modify(|s| {
@@ -175,8 +215,22 @@ impl<S: Source> Driver<S> {
             s.skip(decoded.skipped, decoded.last_skipped);
             s.confirmed = Some(Instant::now().into_std());
         });
-        self.wish.ended(begun, Instant::now());
         Ok(Input::Listed { revision, cluster })
+    }
+
+    /// A list beside the watch has failed, which costs nothing but what it was asked for.
+    fn not_reread(&mut self, Failure { reason, trouble }: Failure) -> Input {
+        tracing::info!(trouble, "could not read all records again: trying again later, the watch goes on");
+        self.status.send_modify(|s| s.failures += 1);
+        self.renew_login(reason);
+        Input::Failed { reason }
+    }
+
+    /// A login that is no longer valid is renewed beside the watch, which outlives it.
+    fn renew_login(&mut self, reason: Reason) {
+        if reason.is_about_login() {
+            self.source.disconnect();
+        }
     }
 
     async fn open(&mut self, from: i64) -> Input {
@@ -341,10 +395,7 @@ impl<S: Source> Driver<S> {
                 tracing::debug!(%error, "could not audit: trying again later, the watch goes on");
                 self.status.send_modify(|s| s.audits_failed += 1);
                 self.auditor.failed(now, chance);
-                // A login that is no longer valid is renewed beside the watch, which outlives it.
-                if Reason::of(&error.cause).is_about_login() {
-                    self.source.disconnect();
-                }
+                self.renew_login(Reason::of(&error.cause));
                 None
             }
         }
@@ -401,7 +452,8 @@ impl<S: Source> Driver<S> {
     }
 
     fn fail(&mut self, error: &CallError) -> Input {
-        self.lose(Reason::of(&error.cause), error.to_string())
+        let Failure { reason, trouble } = Failure::of(error);
+        self.lose(reason, trouble)
     }
 
     fn confused(&mut self, trouble: &str) -> Input {

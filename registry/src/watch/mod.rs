@@ -4,7 +4,7 @@
 //! source     etcd's list and watch           the narrow seam to the network
 //! sync       State x Input -> Action         what to do next; pure
 //! records    bytes -> instances              a bad one is warned of, counted and skipped
-//! admission  which of them are taken         networks, leases, and who has an address already
+//! admission  which of them are taken         networks, leases, and addresses that are the gateway's or the registry's own
 //! told       bad records                     each is warned of once
 //! unknown    keys that mean nothing          each is warned of once
 //! picture    how each key was last written   what the updates have shown

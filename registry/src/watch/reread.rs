@@ -7,6 +7,8 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::audit::RETRY;
+
 /// From the end of a list to the next one that is asked for, at least.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// And this many times what the list took: whoever can make somebody ask must not keep the registry busy.
@@ -29,6 +31,8 @@ impl Reread {
 pub(super) struct Wish {
     asked: Reread,
     not_before: Option<Instant>,
+    /// Lists in a row that were asked for and failed.
+    failures: u32,
 }
 
 impl Wish {
@@ -49,8 +53,43 @@ impl Wish {
         let _ = self.asked.0.notified().now_or_never();
     }
 
-    /// A list that began at this time has ended.
+    /// A list that began at this time is complete.
     pub fn ended(&mut self, begun: Instant, now: Instant) {
-        self.not_before = Some(now + INTERVAL.max((now - begun) * SHARE));
+        self.failures = 0;
+        self.rest(begun, now, Duration::ZERO);
+    }
+
+    /// A list that was asked for, and began at this time, has failed: it is still wished for, later and later, for
+    /// while it is read nobody reads the watch. `chance` is drawn from 0 to 1.
+    pub fn failed(&mut self, begun: Instant, now: Instant, chance: f64) {
+        self.failures = self.failures.saturating_add(1);
+        self.rest(begun, now, RETRY.delay(self.failures, chance));
+        self.asked.ask();
+    }
+
+    fn rest(&mut self, begun: Instant, now: Instant, delay: Duration) {
+        self.not_before = Some(now + INTERVAL.max((now - begun) * SHARE) + delay);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_fails_is_wished_for_later_and_later_until_one_is_complete() {
+        let (mut wish, begun) = (Wish::default(), Instant::now());
+        let rest = |wish: &Wish, ended| wish.not_before.map(|at| at - ended);
+        wish.failed(begun, begun, 1.0);
+        let first = rest(&wish, begun);
+        wish.failed(begun, begun, 1.0);
+        assert_eq!(first, Some(INTERVAL + RETRY.base));
+        assert_eq!(rest(&wish, begun), Some(INTERVAL + RETRY.base * 2));
+        assert!(wish.handle().0.notified().now_or_never().is_some(), "still wished for");
+        let ended = begun + Duration::from_secs(3);
+        wish.ended(begun, ended);
+        assert_eq!(rest(&wish, ended), Some(Duration::from_secs(30)));
+        wish.failed(begun, begun, 1.0);
+        assert_eq!(rest(&wish, begun), first);
     }
 }

@@ -4,7 +4,8 @@
 //! - a change is watched for from the revision after the list or the last complete event, so none is lost;
 //! - the resume revision falls only when a list says so;
 //! - every failure passes through [`State::Backoff`]: nothing spins;
-//! - a list that somebody has asked for takes nothing from the watch: if it fails, the watch resumes;
+//! - but for that of a list that somebody has asked for, which takes nothing from the watch: its stream is read on,
+//!   and who asks waits before he asks again;
 //! - nothing here empties a picture: it is replaced by a list or changed by events.
 
 use super::source::Reason;
@@ -29,7 +30,8 @@ pub enum State {
         next: i64,
     },
     /// A list is being read that somebody has asked for; the stream is open, and nobody reads it.
-    /// Listed -> Watching; a list of another cluster, or one that is behind us -> Opening; failure -> Backoff.
+    /// Listed -> Watching; a list of another cluster, or one that is behind us -> Opening; failure -> Watching, where
+    /// the stream tells whether more has failed than the list.
     Rereading {
         /// See [`State`].
         next: i64,
@@ -195,6 +197,7 @@ impl Machine {
     pub fn on(&mut self, input: Input) -> Action {
         use State::{Backoff, Opening, Rereading, Unsynced, Watching};
         match (self.state, input) {
+            (Rereading { next }, Input::Failed { .. }) => self.read(next),
             (_, Input::Failed { reason }) => self.fail(reason),
 
             // The stream has shown less than the list, if anything: what is under way says nothing new.

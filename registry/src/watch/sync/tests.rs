@@ -140,10 +140,13 @@ fn a_list_that_was_asked_for_advances_the_watch_which_stays_open() {
 }
 
 #[test]
-fn a_list_that_was_asked_for_and_fails_costs_no_event() {
-    let (mut sync, action) = play(&[LISTED, CREATED, events(15), Input::Reread, FAILED]);
-    assert_eq!(action, short(1, Link::Renew));
-    assert_eq!(sync.on(Input::Elapsed), Action::Open { from: 16 });
+fn a_list_that_was_asked_for_and_fails_costs_neither_the_stream_nor_what_it_resumes_from() {
+    for reason in [Reason::Other, Reason::Compacted, Reason::TooLong, Reason::PermissionDenied] {
+        let (mut sync, action) = play(&[LISTED, CREATED, events(15), Input::Reread, failed(reason)]);
+        assert_eq!((action, sync.state()), (Action::Read, State::Watching { next: 16 }));
+        assert_eq!(sync.on(FAILED), short(1, Link::Renew), "it is no failure of the watch");
+        assert_eq!(sync.on(Input::Elapsed), Action::Open { from: 16 });
+    }
 }
 
 #[test]
@@ -240,7 +243,9 @@ proptest! {
             }
             let may_list = matches!(input, Input::Elapsed | Input::Reread);
             prop_assert!(action != Action::List || may_list, "a list without a wait");
-            if matches!(input, Input::Failed { .. } | Input::Differs) {
+            if let (State::Rereading { next }, Input::Failed { .. }) = (before, input) {
+                prop_assert_eq!(after, State::Watching { next });
+            } else if matches!(input, Input::Failed { .. } | Input::Differs) {
                 let waits = matches!(action, Action::Wait {
                     pause: Pause::Short { failures: 1.. } | Pause::Long { refusals: 1.. }, ..
                 });
