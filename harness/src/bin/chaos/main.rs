@@ -143,7 +143,7 @@ impl Case {
             Self::Registrars => ("many registrars, etcd restarted empty", "all back within 15 s"),
             Self::Hostile => (
                 "hostile records of every kind, by a user with names of its own",
-                "at most 64 MB more resident; services of others unharmed; p99 beside the same load without them",
+                "at most 64 MB more resident; services of others unharmed; p99 unchanged",
             ),
             Self::Rolling => ("rolling restart of all goods with SIGTERM, GET and POST", "0 failed"),
             Self::Killed => (
