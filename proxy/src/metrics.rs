@@ -353,9 +353,11 @@ impl Metrics {
         self.services_without_route.set(services);
         self.endpoints_without_lease.set(as_gauge(without_lease));
         let left_out = directory.left_out();
-        for (bound, count) in
-            [("max_instances", left_out.by_instances), ("max_services", left_out.by_services)]
-        {
+        for (bound, count) in [
+            ("max_instances", left_out.by_instances),
+            ("max_services", left_out.by_services),
+            ("max_registrations", left_out.by_registrations),
+        ] {
             self.left_out.with_label_values(&[bound]).set(as_gauge(count as u64));
         }
         endpoints.show(|state| self.endpoints_without_route.with_label_values(&[state]));

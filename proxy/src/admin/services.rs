@@ -128,7 +128,7 @@ impl<'a> LeftOut<'a> {
     fn describe(summary: &'a Summary) -> Option<Self> {
         let Excluded { service, instance, bound, revision } = summary.last.as_ref()?;
         let last = Last { service, instance, revision: *revision, reason: bound.to_string() };
-        Some(Self { count: summary.by_instances + summary.by_services, last })
+        Some(Self { count: summary.count(), last })
     }
 }
 

@@ -20,6 +20,7 @@ use super::reader::{Section, Value};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const AUDIT: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const COUNT: RangeInclusive<usize> = 1..=1_000_000;
+const REGISTRATIONS: RangeInclusive<usize> = 1..=10_000_000;
 const WINDOW: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 
@@ -49,11 +50,14 @@ pub struct Bounds {
     pub instances: usize,
     /// Services in all, 1 to 1,000,000. Those that a route names have their place, whatever it is.
     pub services: usize,
+    /// Instances in all, 1 to 10,000,000. Those of services that a route names come first: they may be as many, however
+    /// many others there are.
+    pub registrations: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { instances: 10_000, services: 100_000 }
+        Self { instances: 10_000, services: 100_000, registrations: 200_000 }
     }
 }
 
@@ -111,6 +115,7 @@ pub(super) fn read(
     let mut bounds = Bounds::default();
     section.set("max_instances", &mut bounds.instances, |value| value.number(COUNT));
     section.set("max_services", &mut bounds.services, |value| value.number(COUNT));
+    section.set("max_registrations", &mut bounds.registrations, |value| value.number(REGISTRATIONS));
     let mut guard_section = section.section("guard");
     let guard = guard(&mut guard_section);
     if section.has("embedded") && guard.share >= 1.0 {

@@ -16,6 +16,8 @@ pub enum Bound {
     Instances(usize),
     /// There are so many services already, and no route names this one.
     Services(usize),
+    /// There are so many instances in all already; of services that routes name, if a route names this one's.
+    Registrations(usize),
 }
 
 impl fmt::Display for Bound {
@@ -24,6 +26,9 @@ impl fmt::Display for Bound {
             Self::Instances(most) => write!(f, "its service has {most} endpoints (registry.max_instances)"),
             Self::Services(most) => {
                 write!(f, "there are {most} services, and no route names this one (registry.max_services)")
+            }
+            Self::Registrations(most) => {
+                write!(f, "there are {most} instances that come before it (registry.max_registrations)")
             }
         }
     }
@@ -49,8 +54,17 @@ pub struct Summary {
     pub by_instances: usize,
     /// By the bound of services.
     pub by_services: usize,
+    /// By the bound of instances in all.
+    pub by_registrations: usize,
     /// The last that was left out; none while nobody is.
     pub last: Option<Excluded>,
+}
+
+impl Summary {
+    /// How many are left out.
+    pub fn count(&self) -> usize {
+        self.by_instances + self.by_services + self.by_registrations
+    }
 }
 
 /// Those that are left out now.
@@ -60,6 +74,8 @@ pub(super) struct LeftOut {
     excluded: HashMap<u64, Bound>,
     /// How many of each service that is full.
     waiting: HashMap<Arc<str>, usize>,
+    /// How many are beyond the bound of instances in all.
+    by_registrations: usize,
     last: Option<Excluded>,
     news: Vec<Excluded>,
 }
@@ -81,8 +97,10 @@ impl LeftOut {
 
     fn exclude(&mut self, name: u64, service: &Arc<str>, bound: Bound) {
         self.excluded.insert(name, bound);
-        if let Bound::Instances(_) = bound {
-            *self.waiting.entry(service.clone()).or_default() += 1;
+        match bound {
+            Bound::Instances(_) => *self.waiting.entry(service.clone()).or_default() += 1,
+            Bound::Registrations(_) => self.by_registrations += 1,
+            Bound::Services(_) => {}
         }
     }
 
@@ -93,6 +111,7 @@ impl LeftOut {
             return false;
         }
         let Some(bound) = self.excluded.remove(&self.name(service, instance)) else { return false };
+        self.by_registrations -= usize::from(matches!(bound, Bound::Registrations(_)));
         if let Bound::Instances(_) = bound
             && let Some(waiting) = self.waiting.get_mut(service)
         {
@@ -111,6 +130,7 @@ impl LeftOut {
         }
         let former = std::mem::take(&mut self.excluded);
         self.waiting.clear();
+        self.by_registrations = 0;
         for (service, instance) in listed {
             let name = self.name(service, instance);
             if let Some(bound) = former.get(&name) {
@@ -119,14 +139,14 @@ impl LeftOut {
         }
     }
 
-    /// Whether somebody waits for a place in this service.
+    /// Whether somebody waits for the place of an instance of this service.
     pub fn waits_for(&self, service: &str) -> bool {
-        self.waiting.contains_key(service)
+        self.by_registrations > 0 || self.waiting.contains_key(service)
     }
 
     /// How many wait for a place for their services.
     pub fn by_services(&self) -> usize {
-        self.excluded.len() - self.by_instances()
+        self.excluded.len() - self.by_instances() - self.by_registrations
     }
 
     fn by_instances(&self) -> usize {
@@ -141,7 +161,8 @@ impl LeftOut {
     /// What readers see of it.
     pub fn summary(&self) -> Summary {
         let last = self.last.clone().filter(|_| !self.excluded.is_empty());
-        Summary { by_instances: self.by_instances(), by_services: self.by_services(), last }
+        let (by_instances, by_services) = (self.by_instances(), self.by_services());
+        Summary { by_instances, by_services, by_registrations: self.by_registrations, last }
     }
 
     fn name(&self, service: &str, instance: &str) -> u64 {
@@ -179,6 +200,17 @@ mod tests {
         assert!(left_out.remove("goods", "a"));
         assert_eq!(left_out.summary(), Summary::default());
         assert!(!left_out.waits_for("goods"));
+    }
+
+    #[test]
+    fn who_is_beyond_the_bound_of_all_waits_for_any_place() {
+        let mut left_out = LeftOut::default();
+        left_out.add(&instance("goods", "a"), Bound::Registrations(1));
+        assert!(left_out.waits_for("other"));
+        assert_eq!((left_out.summary().by_registrations, counts(&left_out)), (1, (0, 0)));
+        let listed: (Arc<str>, Arc<str>) = ("goods".into(), "a".into());
+        left_out.keep([(&listed.0, &listed.1)].into_iter());
+        assert!(left_out.waits_for("other") && left_out.remove("goods", "a") && !left_out.waits_for("other"));
     }
 
     #[test]

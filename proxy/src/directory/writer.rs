@@ -83,6 +83,8 @@ pub struct Writer {
     unrouted: Unrouted,
     /// When services may enter and leave the map again: it is copied for that.
     map_not_before: Option<Instant>,
+    /// Instances of services that routes name, and of the others.
+    taken: Taken,
     left_out: LeftOut,
     /// Whether there is room for somebody who was left out.
     has_room_again: bool,
@@ -95,6 +97,24 @@ pub struct Writer {
     synced: bool,
     next_id: u64,
     builder: Builder,
+}
+
+/// How many places are taken.
+#[derive(Debug, Default)]
+struct Taken {
+    routed: usize,
+    others: usize,
+}
+
+impl Taken {
+    fn by(&mut self, is_routed: bool) -> &mut usize {
+        if is_routed { &mut self.routed } else { &mut self.others }
+    }
+
+    /// Whether there are as many as there may be. Those that requests go to ask nothing of the others.
+    fn is_full(&self, is_routed: bool, most: usize) -> bool {
+        self.routed + if is_routed { 0 } else { self.others } >= most
+    }
 }
 
 /// What all services have in common that no route names: there may be very many, and to none of their endpoints is
@@ -114,6 +134,7 @@ impl Writer {
             staged: services.keys().map(|name| (name.clone(), Staged::routed())).collect(),
             unrouted: Unrouted { settings: Arc::default(), traffic: Arc::default() },
             map_not_before: None,
+            taken: Taken::default(),
             left_out: LeftOut::default(),
             has_room_again: false,
             dirty: BTreeSet::new(),
@@ -158,6 +179,7 @@ impl Writer {
     pub fn stage_stale(&mut self, instances: Vec<Instance>, revision: i64) -> Vec<Arc<Endpoint>> {
         self.revision = revision;
         self.stale = true;
+        let instances = self.in_order(instances);
         let stage = |instance| {
             let instance = self.admit(instance)?;
             Some(self.insert(instance, Standing::Stale(Probe::Pending)).1)
@@ -178,8 +200,18 @@ impl Writer {
         let gone: Vec<_> = known.filter(|name| !listed.contains(name)).collect();
 
         changed.extend(gone.into_iter().filter_map(|(service, id)| self.delete(service, id, revision)));
-        changed.extend(instances.into_iter().filter_map(|i| self.list(i)));
+        changed.extend(self.in_order(instances).into_iter().filter_map(|i| self.list(i)));
         changed
+    }
+
+    /// Where not all may find a place, those come first that requests go to, and then the oldest. So every gateway
+    /// takes the same ones after its start, and nobody comes before others by his name.
+    fn in_order(&self, mut listed: Vec<Instance>) -> Vec<Instance> {
+        let config::Bounds { instances, services, registrations } = self.bounds;
+        if listed.len() > instances.min(services).min(registrations) {
+            listed.sort_by_cached_key(|instance| (!self.is_routed(&instance.service), instance.revision));
+        }
+        listed
     }
 
     fn list(&mut self, instance: Instance) -> Option<Changed> {
@@ -267,14 +299,15 @@ impl Writer {
 
     /// The bound that an instance is beyond.
     fn bound(&self, instance: &Instance) -> Option<Bound> {
-        let config::Bounds { instances, services } = self.bounds;
-        match self.staged.get(&instance.service) {
-            Some(staged) => {
-                let is_full = staged.entries.len() >= instances && !staged.entries.contains_key(&instance.id);
-                is_full.then_some(Bound::Instances(instances))
-            }
-            None => (self.staged.len() >= services).then_some(Bound::Services(services)),
-        }
+        let config::Bounds { instances, services, registrations } = self.bounds;
+        let is_routed = match self.staged.get(&instance.service) {
+            Some(staged) if staged.entries.contains_key(&instance.id) => return None,
+            Some(staged) if staged.entries.len() >= instances => return Some(Bound::Instances(instances)),
+            Some(staged) => staged.is_routed,
+            None if self.staged.len() >= services => return Some(Bound::Services(services)),
+            None => false,
+        };
+        self.taken.is_full(is_routed, registrations).then_some(Bound::Registrations(registrations))
     }
 
     /// Those that were left out since the last call.
@@ -321,6 +354,7 @@ impl Writer {
             usable_since,
             metadata,
         };
+        *self.taken.by(is_routed) += usize::from(before.is_none());
         self.staged.entry(service.clone()).or_default().insert(entry);
         self.dirty.insert(service);
         (before, endpoint)
@@ -347,8 +381,7 @@ impl Writer {
             Standing::Suspect(_) => return None,
         };
         let (kind, after) = if entry.weight == 0 {
-            staged.remove(&instance);
-            self.has_room_again |= self.left_out.waits_for(&service);
+            self.take_out(&service, &instance);
             (Kind::Deleted, None)
         } else {
             staged.vanish(&instance, probe);
@@ -361,9 +394,7 @@ impl Writer {
     /// Takes out an endpoint whose key holds something that is refused, however it stands. None: there is none.
     fn refuse(&mut self, Name { service, id }: &Name, revision: i64) -> Option<Changed> {
         self.left_out.remove(service, id);
-        let removed = self.staged.get_mut(service)?.remove(id)?;
-        self.has_room_again |= self.left_out.waits_for(service);
-        self.dirty.insert(service.clone());
+        let removed = self.take_out(service, id)?;
         let (service, instance, before) = (service.clone(), id.clone(), Some(removed.endpoint));
         Some(Changed { kind: Kind::Refused, service, instance, before, after: None, revision })
     }
@@ -372,7 +403,13 @@ impl Writer {
     pub fn remove(&mut self, service: &Arc<str>, instance: &str) -> Option<Entry> {
         let is_suspect = |entry: &&Entry| matches!(entry.standing, Standing::Suspect(_));
         self.entry(service, instance).filter(is_suspect)?;
-        let removed = self.staged.get_mut(service)?.remove(instance)?;
+        self.take_out(service, instance)
+    }
+
+    fn take_out(&mut self, service: &Arc<str>, instance: &str) -> Option<Entry> {
+        let staged = self.staged.get_mut(service)?;
+        let removed = staged.remove(instance)?;
+        *self.taken.by(staged.is_routed) -= 1;
         self.has_room_again |= self.left_out.waits_for(service);
         self.dirty.insert(service.clone());
         Some(removed)

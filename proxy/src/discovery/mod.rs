@@ -115,8 +115,9 @@ impl<S: Source> Discovery<S> {
             saves,
             ..
         } = self;
-        let loader =
-            Loader::new(settings.snapshot.clone().map(File::new), turn, admission, status, metrics.clone());
+        let most = settings.bounds.registrations;
+        let file = settings.snapshot.clone().map(|path| File::new(path).within(most));
+        let loader = Loader::new(file, turn, admission, status, metrics.clone());
         let feed = Feed::new(writer, settings, loader, connect, metrics, ready).asking(reread);
         tokio::join!(driver.run(), feed.run(updates, verdicts, saves));
     }

@@ -62,6 +62,8 @@ const MODE: u32 = 0o600;
 #[derive(Debug, Clone)]
 pub struct File {
     path: PathBuf,
+    /// So many instances are read.
+    most: usize,
 }
 
 /// Why there is no snapshot to start with.
@@ -128,7 +130,13 @@ impl File {
     /// `path`: absolute. The directory must be there; the file need not.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, most: usize::MAX }
+    }
+
+    /// The same, of which no more instances are read. The first ones count: what matters most is written first.
+    #[must_use]
+    pub fn within(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// Reads the snapshot; none if there is no file. The networks of its addresses are not looked at.
@@ -138,7 +146,7 @@ impl File {
     /// aside as `{name}.corrupt`.
     pub fn load(&self) -> Result<Option<Snapshot>, LoadError> {
         let path = self.path.clone();
-        match read(&self.path) {
+        match read(&self.path, self.most) {
             Ok(snapshot) => Ok(Some(snapshot)),
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(ReadError::Io(source)) => Err(LoadError::Read { path, source }),
@@ -255,7 +263,7 @@ enum ReadError {
     Fault(#[from] Fault),
 }
 
-fn read(path: &Path) -> Result<Snapshot, ReadError> {
+fn read(path: &Path, most: usize) -> Result<Snapshot, ReadError> {
     // A FIFO would keep us waiting for its writer.
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let found = file.metadata()?;
@@ -268,7 +276,7 @@ fn read(path: &Path) -> Result<Snapshot, ReadError> {
     if found.len() > MAX_SIZE {
         return Err(Fault::TooLarge(found.len()).into());
     }
-    decode(BufReader::new(file.take(MAX_SIZE)))
+    decode(BufReader::new(file.take(MAX_SIZE)), most)
 }
 
 /// Whether nobody but root and `us` can have written a file. Its group may: Kubernetes gives a volume's files

@@ -115,6 +115,10 @@ fn audit_guard_and_snapshot_state_their_bounds() {
         ("max_instances: 0", "max_instances: found 0, expected a whole number from 1 to 1000000"),
         ("max_instances: off", "max_instances: found off, expected a whole number from 1 to 1000000"),
         ("max_services: 1000001", "max_services: found 1000001, expected a whole number from 1 to 1000000"),
+        (
+            "max_registrations: 10000001",
+            "max_registrations: found 10000001, expected a whole number from 1 to 10000000",
+        ),
         ("guard: off", "guard: found off, expected a section: keys and values, indented by two spaces"),
         ("guard: { span: 3s }", "guard.span: is an unknown key: expected one of window, share, hold"),
         ("guard: { window: 99ms }", "guard.window: found 99ms, expected a duration from 100ms to 1h"),

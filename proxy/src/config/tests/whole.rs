@@ -21,7 +21,7 @@ fn what_is_left_out_has_its_default() {
     assert!(!gateway.registry.watch.require_lease);
     let guard = Guard { window: Duration::from_secs(3), share: 0.5, hold: Duration::from_secs(300) };
     assert_eq!(gateway.registry.guard, guard);
-    assert_eq!(gateway.registry.bounds, Bounds { instances: 10_000, services: 100_000 });
+    assert_eq!(gateway.registry.bounds, Bounds::default());
     assert_eq!(gateway.registry.snapshot, None);
     let timeouts = RouteTimeouts::from(&Timeouts::default());
     let retry = Retry { attempts: 3, statuses: Vec::new() };
@@ -65,6 +65,7 @@ gateway:
     audit: 90s
     max_instances: 1000000
     max_services: 1
+    max_registrations: 7
     guard: { window: 100ms, share: 0.25, hold: 24h }
     snapshot: /var/lib/x
   routes: [{ path: /, service: Süß }, { path: /a/b, service: b }]
@@ -94,7 +95,7 @@ gateway:
     assert!(watch.require_lease);
     let guard = Guard { window: Duration::from_millis(100), share: 0.25, hold: Duration::from_secs(86_400) };
     assert_eq!(gateway.registry.guard, guard);
-    assert_eq!(gateway.registry.bounds, Bounds { instances: 1_000_000, services: 1 });
+    assert_eq!(gateway.registry.bounds, Bounds { instances: 1_000_000, services: 1, registrations: 7 });
     assert_eq!(gateway.registry.snapshot, Some("/var/lib/x".into()));
     let routes: Vec<_> = gateway.routes.iter().map(|r| (&*r.path, &*r.service)).collect();
     assert_eq!(routes, [("/", "Süß"), ("/a/b", "b")]);
@@ -234,7 +235,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_registry("nothing_like_it: a"),
-            "6: gateway.registry.nothing_like_it: is an unknown key: expected one of embedded, endpoints, username, password_file, tls, prefix, allow, deny, require_lease, audit, max_instances, max_services, guard, snapshot",
+            "6: gateway.registry.nothing_like_it: is an unknown key: expected one of embedded, endpoints, username, password_file, tls, prefix, allow, deny, require_lease, audit, max_instances, max_services, max_registrations, guard, snapshot",
         ),
         (
             with_gateway("\"a\\nb\": 1"),

@@ -159,7 +159,7 @@ fn first_line(lines: &Hasher, revision: i64, count: usize) -> Vec<u8> {
     format!("{NAME} version={VERSION} crc32={:08x}{counts}", checksum.finalize()).into()
 }
 
-pub(super) fn decode(input: impl BufRead) -> Result<Snapshot, ReadError> {
+pub(super) fn decode(input: impl BufRead, most: usize) -> Result<Snapshot, ReadError> {
     let mut lines = Lines { input, line: Vec::new(), number: 0 };
     let first = FirstLine::decode(lines.next()?.unwrap_or_default())?;
     let mut checksum = first.checksum;
@@ -168,6 +168,9 @@ pub(super) fn decode(input: impl BufRead) -> Result<Snapshot, ReadError> {
     while let Some(line) = lines.next()? {
         count += 1;
         checksum.update(line);
+        if instances.len() == most {
+            continue;
+        }
         match decode_line(line, instances.last()) {
             Ok(instance) => instances.push(instance),
             Err(reason) => {

@@ -74,6 +74,11 @@ fn encoded(snapshot: &Snapshot) -> Vec<u8> {
     text.into_inner()
 }
 
+/// However many there are.
+fn decode(input: impl io::BufRead) -> Result<Snapshot, ReadError> {
+    super::decode(input, usize::MAX)
+}
+
 fn small() -> Snapshot {
     let instances = vec![
         instance("goods", "goods-1", "10.0.0.5:80"),
@@ -135,6 +140,8 @@ mod a_file_that_is_whole {
         let place = Place::new();
         store(&place.file, &small()).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(small()));
+        let first = place.file.clone().within(1).load().unwrap().unwrap();
+        assert_eq!(first.instances, small().instances[..1]);
         assert_eq!(place.names(), ["snapshot"]);
     }
 

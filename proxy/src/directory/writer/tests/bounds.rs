@@ -14,8 +14,15 @@ struct Bench {
 impl Bench {
     fn new(instances: usize, services: usize) -> Self {
         let (directory, writer) = crate::directory::new(["goods"]);
-        let writer = writer.within(config::Bounds { instances, services });
+        let writer = writer.within(config::Bounds { instances, services, ..config::Bounds::default() });
         Self { directory, writer, now: Instant::now() }
+    }
+
+    /// One that takes so many instances in all.
+    fn of_registrations(registrations: usize) -> Self {
+        let mut bench = Self::new(9, 9);
+        bench.writer.bounds.registrations = registrations;
+        bench
     }
 
     /// Takes an update, drops at once what vanishes by it, as a guard that is off does, and shows it.
@@ -128,6 +135,45 @@ fn a_service_that_a_route_names_has_its_place_however_many_others_there_are() {
     bench.take(reset(listed.to_vec()));
     assert_eq!(bench.endpoints(), ["b/1", "goods/1"]);
     assert_eq!(bench.left_out(), (0, 1));
+}
+
+#[test]
+fn instances_in_all_are_bounded_and_those_that_requests_go_to_ask_nothing_of_the_others() {
+    let mut bench = Bench::of_registrations(2);
+    let names = [("a", "1"), ("b", "1"), ("c", "1"), ("goods", "1"), ("goods", "2"), ("goods", "3")];
+    bench.take(apply(names.map(|(service, id)| Change::Put(registered(service, id))).to_vec()));
+    assert_eq!(bench.endpoints(), ["a/1", "b/1", "goods/1", "goods/2"]);
+    assert_eq!(bench.directory.left_out().by_registrations, 2);
+    assert_eq!(bench.writer.news_of_left_out()[0].bound, Bound::Registrations(2));
+    bench.take(apply(vec![Change::Put(instance("a", "1", "10.0.0.9:80", 9))]));
+    assert_eq!(bench.endpoints().len(), 4, "whoever is in may change");
+    bench.take(apply(vec![deleted("a", "1"), deleted("b", "1"), deleted("goods", "1")]));
+    assert!(bench.writer.has_room_again());
+    bench.take(reset(["2", "3"].map(|id| registered("goods", id)).to_vec()));
+    assert_eq!(bench.endpoints(), ["goods/2", "goods/3"]);
+    assert_eq!(*bench.directory.left_out(), Summary::default());
+}
+
+#[test]
+fn of_a_list_that_has_no_room_those_come_first_that_requests_go_to_and_then_the_oldest() {
+    let listed = || {
+        let names = [("a", "1", 2), ("b", "1", 1), ("goods", "!", 9), ("goods", "x", 4), ("goods", "y", 5)];
+        names.map(|(service, id, revision)| instance(service, id, "10.0.0.1:80", revision)).to_vec()
+    };
+    for (registrations, expected) in
+        [(2, &["goods/x", "goods/y"][..]), (4, &["b/1", "goods/!", "goods/x", "goods/y"])]
+    {
+        let mut bench = Bench::of_registrations(registrations);
+        bench.take(reset(listed()));
+        assert_eq!(bench.endpoints(), expected);
+        let mut bench = Bench::of_registrations(registrations);
+        bench.writer.stage_stale(listed(), 9);
+        bench.publish();
+        assert_eq!(bench.endpoints(), expected, "of the snapshot");
+    }
+    let mut bench = Bench::new(2, 9);
+    bench.take(reset(listed()));
+    assert_eq!(bench.endpoints(), ["a/1", "b/1", "goods/x", "goods/y"]);
 }
 
 #[test]
