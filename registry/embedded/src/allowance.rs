@@ -55,9 +55,12 @@ impl Allowance {
         self.step(STEPS_OF_A_WRITE)
     }
 
-    /// So many keys are sorted.
-    pub fn sort(&mut self, keys: usize) -> Result<(), Refusal> {
-        self.step(keys.saturating_mul(STEPS_OF_A_WRITE))
+    /// So many keys are sorted, by what has so many bytes in all: each is compared about as often as the keys can be
+    /// halved.
+    pub fn sort(&mut self, keys: usize, bytes: usize) -> Result<(), Refusal> {
+        self.step(keys.saturating_mul(STEPS_OF_A_WRITE))?;
+        let times = keys.checked_ilog2().map_or(0, |halvings| halvings as usize + 1);
+        self.compare(bytes.saturating_mul(times))
     }
 
     /// The answer has this key and value.

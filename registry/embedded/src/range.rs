@@ -127,12 +127,21 @@ fn order(request: &PbRangeRequest) -> Option<Order> {
 impl Order {
     fn sort(self, records: &mut [Record], allowance: &mut Allowance) -> Result<(), Refusal> {
         let Self::By(target, order) = self else { return Ok(()) };
-        allowance.sort(records.len())?;
+        allowance.sort(records.len(), records.iter().map(|record| compared(record, target)).sum())?;
         match order {
             SortOrder::Descend => records.sort_by(|a, b| compare(b, a, target)),
             _ => records.sort_by(|a, b| compare(a, b, target)),
         }
         Ok(())
+    }
+}
+
+/// How many bytes of a record one comparison may look at.
+fn compared(record: &PbKeyValue, target: SortTarget) -> usize {
+    match target {
+        SortTarget::Key => record.key.len(),
+        SortTarget::Value => record.value.len(),
+        SortTarget::Version | SortTarget::Create | SortTarget::Mod => 0,
     }
 }
 

@@ -164,8 +164,9 @@ async fn accept(
             // Nobody else's arrival makes the gateway wait.
             biased;
             Some(visitor) = visitors.queue.recv() => connections.serve(visitor, Client::gateway()),
-            guest = places.next(&listener) => connections.serve(guest, Client::guest()),
+            // Before more come: those who are gone would else be kept for as long as guests arrive without a pause.
             Some(_) = connections.all.join_next(), if !connections.all.is_empty() => {}
+            guest = places.next(&listener) => connections.serve(guest, Client::guest()),
         }
     }
 }

@@ -193,6 +193,19 @@ fn a_call_looks_at_so_many_keys_and_no_more() {
 }
 
 #[test]
+fn long_values_are_sorted_by_what_they_hold_and_no_more() {
+    let mut registry = registry();
+    for n in 0..2_000 {
+        put(&mut registry, &format!("key{n}"), &[b'x'; 64 * 1024]);
+    }
+    let sorted = |sort_target| PbRangeRequest { sort_order: 2, sort_target, limit: 1, ..everything() };
+    // 2,000 values of 64 KiB, each compared 11 times.
+    let (by_version, by_value) = (sorted(1), sorted(4));
+    registry.range(&by_version).unwrap();
+    assert_eq!(registry.range(&by_value).unwrap_err(), Refusal::TooMuchAtOnce);
+}
+
+#[test]
 fn long_values_are_compared_so_often_and_no_more() {
     let mut registry = with_mebibytes(20);
     let compare = PbCompare {

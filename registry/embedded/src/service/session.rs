@@ -156,10 +156,10 @@ impl Session {
     /// memory.
     async fn fetch_news(&mut self) -> bool {
         self.paid.put(None);
-        let mut room = SMALL;
+        let mut room = if self.client.is_gateway() { usize::MAX } else { SMALL };
         loop {
             let next = || self.shared.locked().next_news(self.stream);
-            let Some(news) = self.shared.turns.amid_others(next).await else { return false };
+            let Some(news) = self.shared.turns.amid_others(&self.client, next).await else { return false };
             match &news {
                 News::Batch(batch) if batch.size() > room => {
                     room = batch.size();
@@ -180,6 +180,8 @@ impl Session {
     /// Waits for room in a task of its own: it must not be given to a stream that is driven no further. Says whether
     /// the server serves on.
     async fn wait_for_room(&mut self, bytes: usize) -> bool {
+        // It may have some, which was too little: nobody waits who holds some.
+        self.paid.put(None);
         let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
         // It ends with the set.
         let mut waiting = JoinSet::new();
