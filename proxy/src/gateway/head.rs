@@ -22,6 +22,8 @@ pub(super) struct Names {
     traceparent: bool,
     tracestate: bool,
     pub cdn_loop: bool,
+    /// A `Connection` that speaks of nothing but whether the connection stays, as each browser's does.
+    stays_or_closes: bool,
     /// Those of one connection that are none of the above.
     hop_by_hop: bool,
     /// Those that must not go on.
@@ -40,6 +42,7 @@ impl Names {
                 "traceparent" => names.traceparent = true,
                 "tracestate" => names.tracestate = true,
                 "cdn-loop" => names.cdn_loop = true,
+                "connection" if stays_or_closes(head) => names.stays_or_closes = true,
                 "connection"
                 | "keep-alive"
                 | "te"
@@ -54,10 +57,15 @@ impl Names {
         names
     }
 
-    /// What Pingora is to remove before a request goes on: what is of one connection, and what `Connection` names.
-    /// Most requests have none of it, and to search for each of these names costs more than this one look at all.
+    /// Whether Pingora is to remove what is of one connection, and what `Connection` names. Most requests have
+    /// none of it, and to search for each of these names costs more than this one look at all.
+    fn are_hop_by_hop(self) -> bool {
+        self.hop_by_hop || self.upgrade || self.encoding
+    }
+
+    /// What Pingora is to do with a request before [`prepare`] does the rest.
     pub fn policy(self) -> HttpUpstreamRequestPolicy {
-        if self.hop_by_hop || self.upgrade || self.encoding {
+        if self.are_hop_by_hop() {
             HttpUpstreamRequestPolicy::standard()
         } else {
             HttpUpstreamRequestPolicy::preserve()
@@ -79,6 +87,11 @@ impl Names {
             _ => None,
         }
     }
+}
+
+fn stays_or_closes(head: &RequestHeader) -> bool {
+    let mut lines = head.headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    lines.all(|line| line.eq_ignore_ascii_case(b"keep-alive") || line.eq_ignore_ascii_case(b"close"))
 }
 
 /// Finds what Pingora lets pass but two servers in a row may read differently, which is how requests are
@@ -148,18 +161,23 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 }
 
 /// Adds the trace and the gateway's mark, and says who asked; what a client says of that is not believed.
-/// (Hop-by-hop headers are Pingora's to strip, and it has: `HttpUpstreamRequestPolicy`.)
+/// (Hop-by-hop headers are Pingora's to strip, and it has: [`Names::policy`].)
 pub(super) fn prepare(
     head: &mut RequestHeader,
     request: &Request,
     trace_header: &Bytes,
 ) -> pingora::Result<()> {
-    if request.names.forged {
+    let names = request.names;
+    if names.forged {
         strip_forged(head, trace_header);
+    }
+    // Where Pingora was to remove it, what stands there now is Pingora's own.
+    if names.stays_or_closes && !names.are_hop_by_hop() {
+        head.remove_header(&header::CONNECTION);
     }
     head.insert_header(trace_header.clone(), request.trace.id_value())?;
     head.insert_header("traceparent", request.trace.traceparent())?;
-    if request.names.tracestate && !request.trace.continued {
+    if names.tracestate && !request.trace.continued {
         head.remove_header(&TRACESTATE);
     }
     head.insert_header("CDN-Loop", request.hops.marker())?;
