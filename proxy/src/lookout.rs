@@ -18,7 +18,8 @@ use nix::ifaddrs::getifaddrs;
 use registry::connect::host_and_port;
 use registry::networks::Reserved;
 use registry::watch::Reservations;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config;
@@ -27,6 +28,8 @@ use crate::config;
 const REST: Duration = Duration::from_secs(10);
 /// How long resolving a name may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the registry's first list waits for what its names stand for.
+const HEAD_START: Duration = Duration::from_secs(1);
 /// How long an address of a name is remembered that its resolver does not tell any more. Of many addresses a resolver
 /// may tell some at a time.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -35,6 +38,11 @@ const LISTEN: &str = "is where this gateway serves clients (gateway.listen)";
 const ADMIN: &str = "is this gateway's admin port (gateway.admin)";
 const EMBEDDED: &str = "is this gateway's registry (gateway.registry.embedded.listen)";
 const REGISTRY: &str = "is the registry (gateway.registry.endpoints)";
+const PEERS: &str = "is where etcd's members speak with each other, on a host of gateway.registry.endpoints";
+
+/// Where etcd's members listen for each other, unless they are told otherwise. They tell there who they are, and more,
+/// whoever asks.
+const PEER_PORT: u16 = 2380;
 
 /// Who has which address, as the configuration says.
 #[derive(Debug)]
@@ -52,9 +60,12 @@ impl Claims {
         let listen = config.listen.iter().map(|address| (*address, LISTEN));
         let admin = config.admin.iter().map(|address| (*address, ADMIN));
         let embedded = config.registry.embedded.iter().map(|embedded| (embedded.listen, EMBEDDED));
+        // An embedded registry is a listener, and has no members that speak with each other.
+        let is_elsewhere = config.registry.embedded.is_none();
+        let endpoints = config.registry.connection.endpoints.iter().filter(|_| is_elsewhere);
         Self {
             listeners: listen.chain(admin).chain(embedded).collect(),
-            endpoints: config.registry.connection.endpoints.iter().filter_map(|e| host_and_port(e)).collect(),
+            endpoints: endpoints.filter_map(|e| host_and_port(e)).collect(),
         }
     }
 
@@ -70,15 +81,20 @@ impl Claims {
             }
         }
         for address in registry {
-            // A registry on this machine likely listens on more of its addresses than the one that is named.
-            let ip = address.ip().to_canonical();
-            if ip.is_unspecified() || ip.is_loopback() || machine.contains(&ip) {
-                reserve_machine(&mut reserved, machine, address.port(), REGISTRY);
-            } else {
-                reserved.add(address, REGISTRY);
-            }
+            reserve_registry(&mut reserved, machine, address, REGISTRY);
+            reserve_registry(&mut reserved, machine, (address.ip(), PEER_PORT).into(), PEERS);
         }
         reserved
+    }
+}
+
+/// A registry on this machine likely listens on more of its addresses than the one that is named.
+fn reserve_registry(reserved: &mut Reserved, machine: &[IpAddr], address: SocketAddr, why: &'static str) {
+    let ip = address.ip().to_canonical();
+    if ip.is_unspecified() || ip.is_loopback() || machine.contains(&ip) {
+        reserve_machine(reserved, machine, address.port(), why);
+    } else {
+        reserved.add(address, why);
     }
 }
 
@@ -106,7 +122,7 @@ impl Names {
 
 /// What is asked of the machine.
 #[async_trait]
-pub trait Machine: Send + Sync + 'static {
+pub trait Machine: Clone + Send + Sync + 'static {
     /// The addresses of its interfaces.
     fn addresses(&self) -> io::Result<Vec<IpAddr>>;
     /// What a name stands for.
@@ -142,15 +158,35 @@ pub struct Lookout<M> {
     addresses: Vec<IpAddr>,
     names: Names,
     reserved: watch::Sender<Arc<Reserved>>,
+    /// Dropped after the first look.
+    first_look: Option<oneshot::Sender<()>>,
+}
+
+/// The end of the lookout's first look: what the registry's names stand for is reserved then, if they were resolved at
+/// once.
+#[derive(Debug)]
+pub struct FirstLook(oneshot::Receiver<()>);
+
+impl FirstLook {
+    /// Waits until then, some time at most.
+    pub async fn over(self) {
+        // Nothing is ever sent: the sender is dropped.
+        let _ = self.0.await;
+    }
 }
 
 impl<M: Machine> Lookout<M> {
     /// A lookout that has looked at the machine's interfaces, and knows those of the registry's endpoints that are no
     /// names; and what is reserved, now and later.
-    pub fn new(config: &config::Gateway, machine: M) -> (Self, Reservations) {
+    pub fn new(config: &config::Gateway, machine: M) -> (Self, Reservations, FirstLook) {
+        Self::over(Claims::of(config), machine)
+    }
+
+    fn over(claims: Claims, machine: M) -> (Self, Reservations, FirstLook) {
         let (reserved, reservations) = watch::channel(Arc::default());
-        let (claims, names) = (Claims::of(config), Names::default());
-        let mut lookout = Self { claims, machine, addresses: Vec::new(), names, reserved };
+        let (first_look, over) = oneshot::channel();
+        let (addresses, names, first_look) = (Vec::new(), Names::default(), Some(first_look));
+        let mut lookout = Self { claims, machine, addresses, names, reserved, first_look };
         let now = Instant::now();
         for endpoint in &lookout.claims.endpoints {
             let (host, port) = endpoint;
@@ -159,34 +195,40 @@ impl<M: Machine> Lookout<M> {
             }
         }
         lookout.look();
-        (lookout, reservations)
+        (lookout, reservations, FirstLook(over))
     }
 
-    /// Looks again and again; calls `changed` when something else is reserved than before. (So it does where the
-    /// registry is listed before its names are resolved here, which the list does not wait for.)
+    /// Looks again and again; calls `changed` when something else is reserved than before. Not after the first look,
+    /// which the registry's first list waits for.
     pub async fn run(mut self, changed: impl Fn()) {
+        let changed = || {
+            tracing::info!("the addresses that no instance may have are others: reading all records again");
+            changed();
+        };
+        let was_resolved = timeout(HEAD_START, self.resolve(|| ())).await.is_ok();
+        self.first_look = None;
+        if was_resolved {
+            sleep(REST).await;
+        }
         loop {
-            self.resolve().await;
+            self.resolve(changed).await;
             if self.look() {
-                tracing::info!(
-                    "the addresses that no instance may have are others: reading all records again"
-                );
                 changed();
             }
             sleep(REST).await;
         }
     }
 
-    async fn resolve(&mut self) {
-        for endpoint in self.claims.endpoints.iter().filter(|(host, _)| literal(host).is_none()) {
-            let (host, port) = endpoint;
-            match timeout(PATIENCE, self.machine.resolve(host, *port)).await {
-                Ok(Ok(addresses)) => self.names.resolved(endpoint, addresses, Instant::now()),
-                // Whoever connects there tells it.
-                Ok(Err(error)) => tracing::debug!(host, %error, "cannot resolve an endpoint of the registry"),
-                Err(_) => {
-                    tracing::debug!(host, "an endpoint of the registry was not resolved in {PATIENCE:?}")
-                }
+    /// Resolves all names at once, and reserves each one's addresses as they come.
+    async fn resolve(&mut self, changed: impl Fn()) {
+        let names = self.claims.endpoints.iter().filter(|(host, _)| literal(host).is_none());
+        let mut answers: JoinSet<_> =
+            names.cloned().map(|endpoint| resolve(self.machine.clone(), endpoint)).collect();
+        while let Some(answer) = answers.join_next().await {
+            let Ok(Some((endpoint, addresses))) = answer else { continue };
+            self.names.resolved(&endpoint, addresses, Instant::now());
+            if self.reserve() {
+                changed();
             }
         }
     }
@@ -200,12 +242,32 @@ impl<M: Machine> Lookout<M> {
             }
             Err(error) => tracing::warn!(%error, "cannot read the addresses of this machine's interfaces"),
         }
+        self.reserve()
+    }
+
+    fn reserve(&self) -> bool {
         let now = Arc::new(self.claims.reserved(&self.addresses, self.names.addresses()));
         self.reserved.send_if_modified(|reserved| {
             let is_other = *reserved != now;
             *reserved = now;
             is_other
         })
+    }
+}
+
+/// None: it cannot be resolved now. Whoever connects there tells it.
+async fn resolve(machine: impl Machine, endpoint: Endpoint) -> Option<(Endpoint, Vec<SocketAddr>)> {
+    let (host, port) = &endpoint;
+    match timeout(PATIENCE, machine.resolve(host, *port)).await {
+        Ok(Ok(addresses)) => Some((endpoint, addresses)),
+        Ok(Err(error)) => {
+            tracing::debug!(host, %error, "cannot resolve an endpoint of the registry");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(host, "an endpoint of the registry was not resolved in {PATIENCE:?}");
+            None
+        }
     }
 }
 

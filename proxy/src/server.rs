@@ -160,7 +160,7 @@ fn build(
         registry.connection.in_process = Some(InProcess::new(move || door.enter()));
     }
     let setting = admin::Setting { guard: registry.guard };
-    let (lookout, reserved) = Lookout::new(&config, ThisMachine);
+    let (lookout, reserved, first_look) = Lookout::new(&config, ThisMachine);
     let watch = watch(registry.connection.clone(), registry.watch.clone(), reserved);
     let lookout = LookingOut::new(lookout, watch.0.reread.clone(), output.clone());
     let connect = config.timeouts.connect;
@@ -170,7 +170,7 @@ fn build(
         discovery = discovery.from_an_empty_registry();
     }
     let (verdicts, found) = verdict::channel();
-    let discovery = discovery.with_verdicts(found);
+    let discovery = discovery.with_verdicts(found).after(first_look);
     let watch = Arc::new(Watch::default());
     let checks = Checks::new(&directory, &verdicts, &metrics)
         .map_err(|(service, error)| StartError::Check { service, why: plain(&error) })?;

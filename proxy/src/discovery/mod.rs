@@ -29,6 +29,7 @@ use tokio::task::JoinError;
 use crate::config;
 use crate::directory::Writer;
 use crate::health::verdict::{self, Verdict};
+use crate::lookout::FirstLook;
 use crate::metrics::Metrics;
 use feed::Feed;
 pub use keeper::Saver;
@@ -43,6 +44,7 @@ pub struct Discovery<S: Source> {
     status: watch::Receiver<Status>,
     reread: Reread,
     admission: Admission,
+    first_look: Option<FirstLook>,
     writer: Writer,
     settings: config::Registry,
     connect: Duration,
@@ -71,6 +73,7 @@ impl<S: Source> Discovery<S> {
             status: status.clone(),
             reread,
             admission,
+            first_look: None,
             writer,
             settings,
             connect,
@@ -85,6 +88,11 @@ impl<S: Source> Discovery<S> {
     /// Takes the verdicts of health too.
     pub fn with_verdicts(self, verdicts: mpsc::UnboundedReceiver<Verdict>) -> Self {
         Self { verdicts, ..self }
+    }
+
+    /// Reads nothing before it is known which addresses are the gateway's and the registry's own.
+    pub fn after(self, first_look: FirstLook) -> Self {
+        Self { first_look: Some(first_look), ..self }
     }
 
     /// Of a registry that starts with this process, and empty: what the snapshot has comes before its first
@@ -107,6 +115,7 @@ impl<S: Source> Discovery<S> {
             status,
             reread,
             admission,
+            first_look,
             writer,
             settings,
             connect,
@@ -119,7 +128,13 @@ impl<S: Source> Discovery<S> {
         let file = settings.snapshot.clone().map(|path| File::new(path).within(most));
         let loader = Loader::new(file, turn, admission, status, metrics.clone());
         let feed = Feed::new(writer, settings, loader, connect, metrics, ready).asking(reread);
-        tokio::join!(driver.run(), feed.run(updates, verdicts, saves));
+        let watching = async {
+            if let Some(first_look) = first_look {
+                first_look.over().await;
+            }
+            driver.run().await;
+        };
+        tokio::join!(watching, feed.run(updates, verdicts, saves));
     }
 }
 

@@ -66,8 +66,21 @@ fn a_registry_elsewhere_reserves_its_addresses_and_one_that_is_here_each_of_the_
             assert!(why(&reserved, other).is_some(), "{other} beside {address}");
         }
         assert_eq!(why(&reserved, "10.0.0.6:2379"), None);
-        assert_eq!(why(&reserved, "10.0.0.5:2380"), None);
+        assert_eq!(why(&reserved, "10.0.0.5:2381"), None);
     }
+}
+
+#[test]
+fn etcds_members_are_not_open_to_clients_either() {
+    let here = machine(&["10.0.0.5"]);
+    let registry = ["10.0.0.9:2379", "127.0.0.1:12379"].map(|address| address.parse().unwrap());
+    let reserved = claims(&[], &[]).reserved(&here, registry);
+    for address in ["10.0.0.9:2380", "127.0.0.1:2380", "10.0.0.5:2380"] {
+        assert_eq!(why(&reserved, address), Some(format!("it {PEERS}")), "{address}");
+    }
+    assert_eq!(why(&reserved, "10.0.0.6:2380"), None);
+    let embedded = claims(&[("127.0.0.1:2379", EMBEDDED)], &[]).reserved(&here, []);
+    assert_eq!(why(&embedded, "127.0.0.1:2380"), None);
 }
 
 #[test]
@@ -102,8 +115,8 @@ impl Machine for Fake {
         self.0.lock().unwrap().addresses.clone().ok_or_else(|| io::ErrorKind::Other.into())
     }
 
-    async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
-        if self.0.lock().unwrap().hangs {
+    async fn resolve(&self, host: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        if host == "nowhere" || self.0.lock().unwrap().hangs {
             std::future::pending::<()>().await;
         }
         let etcd = self.0.lock().unwrap().etcd;
@@ -112,24 +125,60 @@ impl Machine for Fake {
 }
 
 /// A lookout that runs on such a machine, and how often it said that something has changed.
-fn start(claims: Claims, fake: &Fake) -> (Reservations, Arc<AtomicUsize>) {
-    let (reserved, reservations) = watch::channel(Arc::default());
-    let names = Names::default();
-    let mut lookout = Lookout { claims, machine: fake.clone(), addresses: Vec::new(), names, reserved };
-    lookout.look();
+fn start(claims: Claims, fake: &Fake) -> (Reservations, FirstLook, Arc<AtomicUsize>) {
+    let (lookout, reservations, first_look) = Lookout::over(claims, fake.clone());
     let changes = Arc::new(AtomicUsize::new(0));
     let counted = changes.clone();
     tokio::spawn(lookout.run(move || {
         counted.fetch_add(1, Ordering::Relaxed);
     }));
-    (reservations, changes)
+    (reservations, first_look, changes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_name_stands_for_is_known_after_the_first_look_and_is_no_change() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().etcd = Some("10.0.0.9:2379".parse().unwrap());
+    let begun = Instant::now();
+    let (reserved, first_look, changes) = start(claims(&[], &["http://etcd:2379"]), &fake);
+    first_look.over().await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert!(why(&reserved.borrow(), "10.0.0.9:2379").is_some());
+    sleep(3 * REST).await;
+    assert_eq!(changes.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_nobody_resolves_keeps_no_other_from_being_known_and_no_list_waiting() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().etcd = Some("10.0.0.9:2379".parse().unwrap());
+    let endpoints = ["http://nowhere:2379", "http://etcd:2379"];
+    let (reserved, first_look, changes) = start(claims(&[], &endpoints), &fake);
+    sleep(Duration::from_millis(1)).await;
+    assert!(why(&reserved.borrow(), "10.0.0.9:2379").is_some());
+    timeout(2 * HEAD_START, first_look.over()).await.unwrap();
+    fake.0.lock().unwrap().etcd = Some("10.0.0.8:2379".parse().unwrap());
+    sleep(2 * REST).await;
+    assert!(why(&reserved.borrow(), "10.0.0.8:2379").is_some());
+    assert_eq!(changes.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_link_local_addresses_of_containers_are_no_change() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().addresses = Some(machine(&["10.0.0.5"]));
+    let (_reserved, _, changes) = start(claims(&[("0.0.0.0:8080", LISTEN)], &[]), &fake);
+    sleep(REST / 2).await;
+    fake.0.lock().unwrap().addresses = Some(machine(&["10.0.0.5", "fe80::1", "169.254.7.7"]));
+    sleep(2 * REST).await;
+    assert_eq!(changes.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_reserved_follows_the_interfaces_and_stays_where_they_cannot_be_read() {
     let fake = Fake::default();
     fake.0.lock().unwrap().addresses = Some(machine(&["10.0.0.5"]));
-    let (reserved, changes) = start(claims(&[("0.0.0.0:8080", LISTEN)], &[]), &fake);
+    let (reserved, _, changes) = start(claims(&[("0.0.0.0:8080", LISTEN)], &[]), &fake);
     let is_reserved = |address: &str| why(&reserved.borrow(), address).is_some();
     assert!(is_reserved("10.0.0.5:8080") && !is_reserved("10.0.0.6:8080"));
     fake.0.lock().unwrap().addresses = Some(machine(&["10.0.0.6"]));
@@ -144,7 +193,7 @@ async fn what_is_reserved_follows_the_interfaces_and_stays_where_they_cannot_be_
 #[tokio::test(start_paused = true)]
 async fn what_is_reserved_follows_the_registrys_name_and_stays_where_nobody_resolves_it() {
     let fake = Fake::default();
-    let (reserved, changes) = start(claims(&[], &["http://etcd:2379"]), &fake);
+    let (reserved, _, changes) = start(claims(&[], &["http://etcd:2379"]), &fake);
     let is_reserved = || why(&reserved.borrow(), "10.0.0.9:2379").is_some();
     sleep(REST).await;
     assert!(!is_reserved());
@@ -170,7 +219,7 @@ gateway:
 "#;
     let environment = config::Environment::of_this_process();
     let config = config::Config::parse(text, "test.yaml", &environment).unwrap();
-    let (_lookout, reserved) = Lookout::new(&config.gateway, Fake::default());
+    let (_lookout, reserved, _) = Lookout::new(&config.gateway, Fake::default());
     for address in
         ["10.0.0.9:2379", "[2001:db8::9]:2379", "127.0.0.1:2380", "127.0.0.1:8080", "127.0.0.1:9090"]
     {

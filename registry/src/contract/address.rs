@@ -12,7 +12,7 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, RecordError> {
     if address.port() == 0 {
         return Err(RecordError::PortZero { address });
     }
-    match refused(address.ip(), never) {
+    match refused(address.ip(), never_a_backend) {
         Some(why) => Err(RecordError::NeverABackend { address, why: why.into() }),
         None => Ok(SocketAddr::new(address.ip().to_canonical(), address.port())),
     }
@@ -22,7 +22,7 @@ const METADATA: &str = "is a cloud's metadata service";
 
 /// Addresses where no service of anybody's can be, or where a cloud tells an instance its secrets: a request that a
 /// registration led there would bring them to whoever wrote it. Of the latter, most are link-local.
-fn never(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn never_a_backend(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => never_ipv4(address.octets()),
         IpAddr::V6(address) => never_ipv6(address),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Refusal, refused};
+use crate::contract::never_a_backend;
 
 /// The socket addresses that no instance may have. By default there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,8 +17,14 @@ pub struct Reserved {
 
 impl Reserved {
     /// Reserves an address. `why` reads on after it: "is the registry". Of two reasons the first one counts.
+    ///
+    /// One that can never be a backend's is left out: nobody can have it anyway, and a machine that runs containers gets
+    /// and loses a link-local address with each of them.
     pub fn add(&mut self, address: SocketAddr, why: &'static str) {
-        self.addresses.entry((address.port(), address.ip().to_canonical())).or_insert(why);
+        let ip = address.ip().to_canonical();
+        if never_a_backend(ip).is_none() {
+            self.addresses.entry((address.port(), ip)).or_insert(why);
+        }
     }
 
     /// Reserves a port of every loopback address.
@@ -67,6 +74,15 @@ mod tests {
             let refusal = reserved().refusal(address.parse().unwrap()).map(|refusal| refusal.to_string());
             assert_eq!(refusal.as_deref(), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn what_can_never_be_a_backend_is_no_change() {
+        let mut reserved = reserved();
+        for address in ["[fe80::1]:8080", "169.254.1.1:8080", "0.0.0.0:8080"] {
+            reserved.add(address.parse().unwrap(), WHY);
+        }
+        assert_eq!(reserved, self::reserved());
     }
 
     #[test]
