@@ -1,6 +1,10 @@
 //! Who is at the other end of a connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, watch},
@@ -8,30 +12,44 @@ use tokio::{
 };
 use tonic::codegen::http::Extensions;
 
+use crate::hosts::{Hosts, OfHost};
+
 /// A client, by its connection. Each of its requests carries it.
 #[derive(Debug)]
 pub(crate) struct Client {
     is_gateway: bool,
+    host: IpAddr,
     calls: watch::Sender<usize>,
+    /// Places that are its own: for a call that goes on, and for one that does not.
+    own_stream: Arc<Semaphore>,
+    own_call: Arc<Semaphore>,
     overdue: Notify,
     /// Held by the one of its calls that waits for its turn among other clients' calls.
     pub turn: Mutex<()>,
 }
 
 impl Client {
+    /// One of this machine.
     pub fn guest() -> Arc<Self> {
-        Self::new(false)
+        Self::of_host(Ipv6Addr::LOCALHOST.into())
+    }
+
+    pub fn of_host(host: IpAddr) -> Arc<Self> {
+        Self::new(false, host)
     }
 
     /// The gateway in whose process the registry is. What bounds guests does not bound it, for without it
     /// the registry is of no use to them.
     pub fn gateway() -> Arc<Self> {
-        Self::new(true)
+        Self::new(true, Ipv6Addr::LOCALHOST.into())
     }
 
-    fn new(is_gateway: bool) -> Arc<Self> {
+    fn new(is_gateway: bool, host: IpAddr) -> Arc<Self> {
         let (calls, _) = watch::channel(0);
-        Arc::new(Self { is_gateway, calls, overdue: Notify::new(), turn: Mutex::new(()) })
+        let own = || Arc::new(Semaphore::new(1));
+        let (own_stream, own_call) = (own(), own());
+        let (overdue, turn) = (Notify::new(), Mutex::new(()));
+        Arc::new(Self { is_gateway, host, calls, own_stream, own_call, overdue, turn })
     }
 
     /// Whose request this is. One that came on no connection is a guest's.
@@ -65,23 +83,54 @@ impl Client {
     }
 }
 
+/// How many calls guests may have under way: each a stream and another call in any case, so that whoever is connected
+/// can keep a lease alive and write, and so many further ones together. Of these a host may have half, and all calls
+/// of one connection may be an eighth as many.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls {
+    further: Arc<Semaphore>,
+    by_host: Hosts,
+    most_of_a_client: usize,
+}
+
+impl Calls {
+    pub fn new(further: usize) -> Self {
+        let places = Arc::new(Semaphore::new(further.min(Semaphore::MAX_PERMITS)));
+        Self {
+            further: places,
+            by_host: Hosts::new(further.div_ceil(2)),
+            most_of_a_client: further.div_ceil(8),
+        }
+    }
+
+    /// None if a guest finds no place.
+    pub fn begin(&self, client: &Arc<Client>, is_stream: bool) -> Option<Call> {
+        let place = if client.is_gateway { None } else { Some(self.place(client, is_stream)?) };
+        client.calls.send_modify(|calls| *calls += 1);
+        Some(Call { client: Arc::clone(client), _place: place })
+    }
+
+    fn place(&self, client: &Client, is_stream: bool) -> Option<Place> {
+        let own = if is_stream { &client.own_stream } else { &client.own_call };
+        if let Ok(place) = Arc::clone(own).try_acquire_owned() {
+            return Some((place, None));
+        }
+        if *client.calls.borrow() >= self.most_of_a_client {
+            return None;
+        }
+        let of_host = self.by_host.place(client.host)?;
+        Some((Arc::clone(&self.further).try_acquire_owned().ok()?, Some(of_host)))
+    }
+}
+
+/// A place, and for a further one that among its host's.
+type Place = (OwnedSemaphorePermit, Option<OfHost>);
+
 /// A call that is under way until its answer is sent.
 #[derive(Debug)]
 pub(crate) struct Call {
     client: Arc<Client>,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Call {
-    /// None if a guest finds every place taken.
-    pub fn begin(client: &Arc<Client>, places: &Arc<Semaphore>) -> Option<Self> {
-        let place = match client.is_gateway {
-            true => None,
-            false => Some(Arc::clone(places).try_acquire_owned().ok()?),
-        };
-        client.calls.send_modify(|calls| *calls += 1);
-        Some(Self { client: Arc::clone(client), _place: place })
-    }
+    _place: Option<Place>,
 }
 
 impl Drop for Call {
@@ -98,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_is_idle_once_nothing_was_under_way_for_so_long() {
-        let (client, places) = (Client::guest(), Arc::new(Semaphore::new(1)));
+        let (client, calls) = (Client::guest(), Calls::new(1));
         let start = Instant::now();
         let waiting = tokio::spawn({
             let client = Arc::clone(&client);
@@ -106,7 +155,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         advance(Duration::from_secs(9)).await;
-        let call = Call::begin(&client, &places).unwrap();
+        let call = calls.begin(&client, false).unwrap();
         tokio::task::yield_now().await;
         advance(Duration::from_secs(100)).await;
         assert!(!waiting.is_finished());
@@ -115,13 +164,37 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 119);
     }
 
-    #[tokio::test]
-    async fn a_guest_finds_no_place_where_the_gateway_needs_none() {
-        let places = Arc::new(Semaphore::new(1));
-        let call = Call::begin(&Client::guest(), &places).unwrap();
-        assert!(Call::begin(&Client::guest(), &places).is_none());
-        assert!(Call::begin(&Client::gateway(), &places).is_some());
-        drop(call);
-        assert!(Call::begin(&Client::guest(), &places).is_some());
+    #[test]
+    fn whoever_is_connected_has_a_stream_and_another_call_whatever_others_hold() {
+        let calls = Calls::new(16);
+        let mut held = Vec::new();
+        // Connections of this machine, which is one host without a share.
+        for _ in 0..20 {
+            let greedy = Client::guest();
+            held.extend((0..100).map_while(|_| calls.begin(&greedy, true)));
+        }
+        assert_eq!(held.len(), 20 + 16, "one each, and all further ones");
+        let registrar = Client::guest();
+        let _stream = calls.begin(&registrar, true).unwrap();
+        for _ in 0..3 {
+            let _call = calls.begin(&registrar, false).unwrap();
+            assert!(calls.begin(&registrar, false).is_none());
+        }
+        assert!((0..3).all(|_| calls.begin(&Client::gateway(), true).is_some()));
+        drop(held);
+        assert!(calls.begin(&registrar, true).is_some());
+    }
+
+    #[test]
+    fn a_connection_has_a_share_of_all_calls_and_a_host_has_one() {
+        let calls = Calls::new(80);
+        let take =
+            |client: &Arc<Client>| (0..100).map_while(|_| calls.begin(client, true)).collect::<Vec<_>>();
+        let connection = |host: &str| Client::of_host(host.parse().unwrap());
+        let one = take(&connection("192.0.2.1"));
+        assert_eq!(one.len(), 10);
+        let of_host: Vec<_> = (0..10).flat_map(|_| take(&connection("192.0.2.1"))).collect();
+        assert_eq!(one.len() + of_host.len(), 40 + 11, "half of the further ones, and one each");
+        assert_eq!(take(&connection("192.0.2.2")).len(), 10);
     }
 }

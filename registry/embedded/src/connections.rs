@@ -2,11 +2,10 @@
 //! says nothing, or is gone, and no more than half of which are one host's.
 
 use std::{
-    collections::HashMap,
     io::{self, IoSlice},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,6 +18,11 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tracing::{debug, warn};
+
+use crate::{
+    client::Client,
+    hosts::{Hosts, OfHost},
+};
 
 /// How long nothing is accepted after a failure to accept: it is most often a lack of file descriptors, which
 /// asking again at once would not end.
@@ -41,14 +45,13 @@ const KEEPALIVE_TRIES: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Places {
     all: Arc<Semaphore>,
-    by_host: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    most_of_a_host: usize,
+    by_host: Hosts,
 }
 
 impl Places {
     pub fn new(max: usize) -> Self {
         let all = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        Self { all, by_host: Arc::default(), most_of_a_host: max.div_ceil(2) }
+        Self { all, by_host: Hosts::new(max.div_ceil(2)) }
     }
 
     /// The next connection that has a place. As long as there is none, who connects waits in the listener's queue.
@@ -57,53 +60,12 @@ impl Places {
             // The semaphore is never closed.
             let Ok(place) = Arc::clone(&self.all).acquire_owned().await else { continue };
             let (socket, ip) = next(listener).await;
-            match self.of_host(ip) {
+            match self.by_host.place(ip) {
                 Some(of_host) => {
                     let greeting = Some(Greeting::new());
-                    return Connection { socket, greeting, _places: (place, of_host) };
+                    return Connection { socket, greeting, places: (place, of_host) };
                 }
                 None => debug!(%ip, "a connection of a host that has half of all places is closed"),
-            }
-        }
-    }
-
-    /// A place among those of a host; none if it has too many. This machine's users are one host, and may have all.
-    fn of_host(&self, ip: IpAddr) -> Option<OfHost> {
-        let host = host(ip);
-        let mut by_host = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
-        let places = by_host.entry(host).or_default();
-        if *places >= self.most_of_a_host && !host.is_loopback() {
-            return None;
-        }
-        *places += 1;
-        Some(OfHost { host, by_host: Arc::clone(&self.by_host) })
-    }
-}
-
-/// Whose address this is: a host has all of its /64 with IPv6.
-fn host(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) if !ip.is_loopback() => {
-            Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into()
-        }
-        ip => ip,
-    }
-}
-
-/// One of the places that a host has.
-#[derive(Debug)]
-struct OfHost {
-    host: IpAddr,
-    by_host: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Drop for OfHost {
-    fn drop(&mut self) {
-        let mut by_host = self.by_host.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(places) = by_host.get_mut(&self.host) {
-            *places -= 1;
-            if *places == 0 {
-                by_host.remove(&self.host);
             }
         }
     }
@@ -144,7 +106,7 @@ pub(crate) struct Connection {
     socket: TcpStream,
     /// None once it came.
     greeting: Option<Greeting>,
-    _places: (OwnedSemaphorePermit, OfHost),
+    places: (OwnedSemaphorePermit, OfHost),
 }
 
 /// What a client says first, as far as it came.
@@ -178,6 +140,11 @@ impl Greeting {
 }
 
 impl Connection {
+    /// Whose it is.
+    pub fn client(&self) -> Arc<Client> {
+        Client::of_host(self.places.1.host())
+    }
+
     fn socket(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
         Pin::new(&mut self.get_mut().socket)
     }
@@ -245,26 +212,6 @@ mod tests {
         let tries = getsockopt(&connection.socket, sockopt::TcpKeepCount).unwrap();
         let between = getsockopt(&connection.socket, sockopt::TcpKeepInterval).unwrap();
         assert_eq!(waits + tries * between, 120, "seconds until it is given up");
-    }
-
-    #[test]
-    fn a_host_has_half_of_all_places_and_this_machine_any_number() {
-        let places = Places::new(5);
-        for (one, same, other) in [
-            ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
-            ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
-        ] {
-            let (one, same, other) = (one.parse().unwrap(), same.parse().unwrap(), other.parse().unwrap());
-            let held = [places.of_host(one), places.of_host(same), places.of_host(one)];
-            assert!(held.iter().all(Option::is_some));
-            assert!(places.of_host(one).is_none() && places.of_host(same).is_none());
-            assert!(places.of_host(other).is_some());
-            drop(held);
-            assert!(places.of_host(one).is_some());
-        }
-        let held: Vec<_> = (0..10).map(|_| places.of_host(Ipv6Addr::LOCALHOST.into()).unwrap()).collect();
-        drop(held);
-        assert!(places.by_host.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

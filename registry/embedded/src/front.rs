@@ -15,7 +15,7 @@ use hyper::{
     body::{Body as HttpBody, Frame, Incoming, SizeHint},
     service,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tonic::{
     Status,
     body::Body,
@@ -26,7 +26,7 @@ use tonic::{
 };
 
 use crate::{
-    client::{Call, Client},
+    client::{Call, Calls, Client},
     json::JsonGateway,
     observer::Memory,
     refusal::Refusal,
@@ -44,8 +44,7 @@ pub(crate) struct Front {
     pub json: JsonGateway,
     pub memory: Arc<Memory>,
     pub room: Arc<Room>,
-    /// How many calls guests may have under way.
-    pub calls: Arc<Semaphore>,
+    pub calls: Calls,
 }
 
 /// One connection.
@@ -68,9 +67,10 @@ impl service::Service<Request<Incoming>> for Served {
 
 impl Served {
     async fn answer(self, mut request: Request<Incoming>) -> Response<Sent> {
-        let call = Call::begin(&self.client, &self.front.calls);
-        request.extensions_mut().insert(Arc::clone(&self.client));
         let is_grpc = request.version() == Version::HTTP_2;
+        // Over HTTP/1 there is one call at a time, whether it goes on or not.
+        let call = self.front.calls.begin(&self.client, is_grpc && is_stream(request.uri().path()));
+        request.extensions_mut().insert(Arc::clone(&self.client));
         let answer = match &call {
             None if is_grpc => self.refuse(Refusal::TooManyRequests),
             None => self.front.json.refuse(Refusal::TooManyRequests),

@@ -57,6 +57,7 @@ mod connections;
 mod counts;
 mod door;
 mod front;
+mod hosts;
 mod json;
 mod lease;
 mod observer;

@@ -11,13 +11,13 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     select,
-    sync::{Semaphore, watch as signal},
+    sync::watch as signal,
     task::JoinSet,
     time::{sleep, timeout},
 };
 
 use crate::{
-    client::Client,
+    client::{Calls, Client},
     connections::Places,
     door::{Visitors, door},
     front::{Front, Served},
@@ -115,8 +115,7 @@ impl Server {
         let api = Api::new(&shared);
         let json =
             JsonGateway::new(api.clone(), Arc::clone(&self.memory), Arc::clone(&room), &self.settings.hosts);
-        let calls = self.settings.max_connections.saturating_add(self.settings.max_watch_streams);
-        let calls = Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
+        let calls = Calls::new(self.settings.max_watch_streams);
         let front = Front { api, json, memory: self.memory, room, calls };
         let places = Places::new(self.settings.max_connections);
         let mut connections = Connections { all: JoinSet::new(), front, stopping };
@@ -166,7 +165,10 @@ async fn accept(
             Some(visitor) = visitors.queue.recv() => connections.serve(visitor, Client::gateway()),
             // Before more come: those who are gone would else be kept for as long as guests arrive without a pause.
             Some(_) = connections.all.join_next(), if !connections.all.is_empty() => {}
-            guest = places.next(&listener) => connections.serve(guest, Client::guest()),
+            guest = places.next(&listener) => {
+                let client = guest.client();
+                connections.serve(guest, client);
+            }
         }
     }
 }

@@ -20,8 +20,8 @@ pub struct Settings {
     /// How many watch streams there may be at a time. 10,000 by default.
     pub max_watch_streams: usize,
     /// How many connections there may be at a time; more wait to be accepted. A host other than this one may have
-    /// half of them. 10,000 by default. With as many calls under way as there may be connections and watch streams,
-    /// further ones are refused.
+    /// half of them. 10,000 by default. Each may have one call under way that goes on
+    /// and another one; all further ones together are as many as there may be watch streams, and more are refused.
     pub max_connections: usize,
     /// How often a quiet watch is told its progress if it wants to be; a random part of up to a tenth is
     /// added. 10 minutes by default, and 100 ms at least, as in etcd.
