@@ -31,6 +31,8 @@ EXPECTED = {
     "ProtectHome": "yes",
     "PrivateTmp": "yes",
     "PrivateDevices": "yes",
+    # Without AF_NETLINK getifaddrs(3) fails, and an instance may have the address of the gateway.
+    "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
 }
 # systemd's own measure, in tenths: 10.0 is no protection at all.
 EXPOSURE = 15
