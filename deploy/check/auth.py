@@ -62,6 +62,15 @@ exec {etcdctl} "$@"
 """
 
 
+# Does what etcdctl does; but a stranger acts just before authentication is turned on.
+BETWEEN = """\
+#!/bin/sh
+if [ "$1.$2" = auth.enable ]; then
+  ({stranger}) >&2 || exit
+fi
+exec {etcdctl} "$@"
+"""
+
 class Script:
     """The script, with a folder of passwords."""
 
@@ -79,6 +88,15 @@ class Script:
         return subprocess.run(["sh", self._script, self.passwords], capture_output=True, text=True, timeout=60, check=False,
                               start_new_session=True,
                               env={"PATH": os.environ["PATH"], "ETCDCTL_ENDPOINTS": endpoint, "WAIT_SECONDS": "2", **environment})
+
+    def run_beside(self, stranger, endpoint):
+        """Somebody else gives etcdctl these commands just before the script turns authentication on."""
+        etcdctl = self._place / "beside/etcdctl"
+        etcdctl.parent.mkdir(exist_ok=True)
+        commands = " && ".join(f"{_which('etcdctl')} {command}" for command in stranger)
+        etcdctl.write_text(BETWEEN.format(etcdctl=_which("etcdctl"), stranger=commands))
+        etcdctl.chmod(0o755)
+        return self.run(endpoint, PATH=f"{etcdctl.parent}:{os.environ['PATH']}")
 
     def run_until(self, write, endpoint):
         """Breaks it off before the write of that number; whether it came so far."""
@@ -109,6 +127,9 @@ def checks(script):
             yield from _taken(run, etcd)
         with _etcd(place) as etcd:
             yield from _known(run, etcd)
+        for role in ("root", "all"):
+            with _etcd(place) as etcd:
+                yield from _beside(run, etcd, role)
         yield from _broken_off(run, place)
 
 
@@ -146,6 +167,21 @@ def _taken(run, etcd):
     """A stranger has turned authentication on."""
     _do(etcd, [*ROOT_OF_A_STRANGER, "auth enable"])
     yield _refusal("an etcd that a stranger has locked is refused at once", run.run(etcd.url, WAIT_SECONDS="1000"), TAKE_NO_ROOT)
+
+
+def _beside(run, etcd, role):
+    """A stranger makes himself a user after the script has looked for such, and then hides what tells it to look again."""
+    made = ["user add evil:theirs", "user grant-role evil root"]
+    if role == "all":
+        made = ["user add evil:theirs", "role add all", "role grant-permission all readwrite --prefix=true /",
+                "user grant-role evil all"]
+    yield _refusal(f"a user with the role {role} that a stranger makes meanwhile is refused", run.run_beside(made, etcd.url), "evil")
+    evil = ("evil", "theirs")
+    etcd.error("del / --prefix", evil)
+    for mark in etcd.read("role list", ("root", PASSWORDS["root"])).split():
+        if mark.startswith("leaseway-auth-"):
+            etcd.error(f"role delete {mark}", evil)
+    yield _refusal(f"and still when all that he can delete is gone ({role})", run.run(etcd.url), "evil")
 
 
 def _known(run, etcd):

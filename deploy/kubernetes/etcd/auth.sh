@@ -89,24 +89,45 @@ listed() {
 }
 
 refuse_strangers() {
+  refuse_odd_names
   there=$(etcdctl user list)
   known=$(names; printf '%s\n' "${KNOWN_USERS:-}" | tr ' ' '\n')
   for user in $there; do
     listed "$user" "$known" || fail "etcd has a user $user, whom this script does not make. Before authentication is on \
 anybody can make a user. Delete it (etcdctl user delete $user) or, if you made it, name it in KNOWN_USERS."
   done
-  # A name of two lines would look like two users. JSON escapes what is no plain character.
+}
+
+# A name of two lines would look like two users. JSON escapes what is no plain character.
+refuse_odd_names() {
   case $(etcdctl user list --write-out=json) in
     *\\*) fail "etcd has a user whose name is no plain word, whom this script does not make: delete it" ;;
   esac
 }
 
-# Until all is set up, this key says that it is this script that sets it up: nobody else can know the value.
-mark=/leaseway/auth.sh
+# Whoever has the role root can undo whatever this script does. KNOWN_USERS does not excuse it: the script can tell
+# nobody who was given it by root from somebody who took it before authentication was on.
+refuse_other_roots() {
+  there=$(etcdctl user list)
+  for user in $there; do
+    [ "$user" != root ] || continue
+    roles=$(etcdctl user get "$user" | sed -n 's/^Roles: *//p' | tr ' ' '\n')
+    ! listed root "$roles" || fail "the user $user has the role root, which this script gives to nobody but root: whoever \
+made it owns etcd. If it was you, take the role from it (etcdctl user revoke-role $user root) and run this again. If not,
+begin again with an empty etcd, which nobody else reaches."
+  done
+}
 
+# Until all is set up, a role of this name, which nobody has, says that it is this script that sets it up. Nobody else can
+# know the name before. Once authentication is on only root can delete a role: of a key, it takes no more than a right to
+# write.
 begun() {
-  found=$(etcdctl get --print-value-only "$mark") || fail "cannot read $mark"
-  [ "$found" = "$proof" ]
+  there=$(etcdctl role list) || fail "cannot list the roles"
+  listed "$mark" "$there"
+}
+
+begin() {
+  begun || etcdctl role add "$mark"
 }
 
 # What is there of that name may have been made, or changed, by anybody.
@@ -125,7 +146,7 @@ turn_on() {
 If it was you, delete it (etcdctl user delete root) and run this again. If not, begin again with an empty etcd, which
 nobody else reaches."
   fi
-  etcdctl put "$mark" "$proof"
+  begin
   remove root
   etcdctl user add root --interactive=false <"$passwords/root"
   etcdctl role add root
@@ -134,7 +155,7 @@ nobody else reaches."
   # A member may learn of it a moment later than another.
   wait_for_etcd
   # Now nobody else can delete it.
-  etcdctl put "$mark" "$proof"
+  begin
 }
 
 # set_user NAME PERMISSION KEYS: a user, a role of the same name, and what that role may do.
@@ -159,15 +180,17 @@ ETCDCTL_API=3
 ETCDCTL_USER=root
 ETCDCTL_PASSWORD=$(password_of root)
 export ETCDCTL_API ETCDCTL_USER ETCDCTL_PASSWORD
-proof=$(printf '%s' "$mark $ETCDCTL_PASSWORD" | sha256sum)
+mark=leaseway-auth-$(printf '%s' "leaseway $ETCDCTL_PASSWORD" | sha256sum | cut -d ' ' -f 1)
 
 wait_for_etcd
 authentication_is_on || turn_on
 # From here on etcd asks for a password, takes ours as root's, and lets nobody else change a user.
+refuse_odd_names
+refuse_other_roots
 if begun; then
   refuse_strangers
   users | while read -r name _; do remove "$name"; done
 fi
 users | while read -r name permission keys; do set_user "$name" "$permission" "$keys"; done
-etcdctl del "$mark"
+! begun || etcdctl role delete "$mark"
 echo "authentication is on"
