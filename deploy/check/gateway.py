@@ -39,8 +39,6 @@ class Gateway:
     def __enter__(self):
         # The gateway demands that nobody else can come to its upgrade socket.
         self._place.chmod(0o700)
-        # The directory of the upgrade socket is the gateway's alone.
-        self._place.chmod(0o700)
         (self._place / "pingora.yaml").write_text(yaml.safe_dump(self._configuration))
         with open(self._place / "log", "wb") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
