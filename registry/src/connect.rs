@@ -10,6 +10,7 @@ mod endpoint;
 mod exposed;
 mod in_process;
 mod obstacle;
+mod tls;
 
 use std::fmt;
 use std::future::Future;
@@ -19,22 +20,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Channel, Client, ConnectOptions, Error as EtcdError};
-use hyper_openssl::client::legacy::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVersion};
 use tokio::sync::Mutex;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
+use authorities::reason;
 pub use authorities::{AuthoritiesError, authorities};
-use authorities::{add_the_systems, reason};
 pub use endpoint::{EndpointError, host_and_port, parse_endpoint};
 pub use exposed::Exposed;
 pub use in_process::InProcess;
 use in_process::Nearest;
 use obstacle::Attempted;
 pub use obstacle::Obstacle;
+use tls::https;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -351,34 +351,6 @@ impl Opener {
     }
 }
 
-/// TCP with TLS on it.
-fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpConnector>, Cause> {
-    Ok(HttpsConnector::with_connector(tcp, client(tls)?)?)
-}
-
-/// Compares a server's name with its certificate, as any client of this builder does.
-fn client(tls: Option<&Tls>) -> Result<SslConnectorBuilder, Cause> {
-    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-    // HTTP/2 has no less (RFC 9113, 9.2).
-    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-    builder.set_alpn_protos(b"\x02h2")?;
-    match tls.and_then(|tls| tls.ca.as_deref()) {
-        // The whole store, into which the builder has put the system's: any of them could vouch for a server of
-        // this name, which would get the password.
-        Some(ca) => builder.set_cert_store(authorities(ca)?),
-        None => add_the_systems(&mut builder)?,
-    }
-    if let Some((cert, key)) = tls.and_then(|tls| tls.cert.as_ref().zip(tls.key.as_ref())) {
-        let of = |file: &PathBuf| {
-            let file = file.clone();
-            |error| Cause::Certificates(file, error)
-        };
-        builder.set_certificate_chain_file(cert).map_err(of(cert))?;
-        builder.set_private_key_file(key, SslFiletype::PEM).map_err(of(key))?;
-    }
-    Ok(builder)
-}
-
 fn attempted<'a>(endpoint: &str, tls: Option<&'a Tls>, answered: bool) -> Attempted<'a> {
     Attempted { encrypted: endpoint.starts_with("https:"), tls, connected: true, answered }
 }
@@ -487,26 +459,5 @@ mod tests {
             assert!(told.contains(&format!("cannot use {} for TLS: ", ca.display())), "{told}");
             assert!(told.contains(why), "{told}");
         }
-    }
-
-    #[test]
-    fn no_version_of_tls_before_1_2_is_spoken() {
-        assert_eq!(client(None).unwrap().min_proto_version(), Some(SslVersion::TLS1_2));
-    }
-
-    /// However OpenSSL was linked, and although nobody says where they are. (`make setup` has installed some.)
-    #[test]
-    fn without_a_file_the_systems_authorities_are_trusted() {
-        const SAID: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
-        if SAID.iter().any(|name| std::env::var_os(name).is_some()) {
-            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-            again.arg("without_a_file_the_systems_authorities_are_trusted");
-            for name in SAID {
-                again.env_remove(name);
-            }
-            return assert!(again.status().unwrap().success());
-        }
-        let trusted = client(None).unwrap().build();
-        assert!(!trusted.context().cert_store().all_certificates().is_empty());
     }
 }
