@@ -8,10 +8,13 @@
 //! Root is trusted everywhere: whoever is root needs no upgrade socket. `owner` is the user id that the gateway
 //! runs as, or will run as.
 
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
 
 const ROOT: u32 = 0;
 const PERMISSIONS: u32 = 0o7777;
@@ -21,6 +24,8 @@ const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 /// Where others may write, but rename and remove only what is theirs, as in /tmp.
 const STICKY: u32 = 0o1000;
+/// So many links of a path Linux follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
 
 /// Why a place is not one user's alone. Each names what was found, and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -130,10 +135,44 @@ pub(super) fn check_kept_file(file: &Path, owner: u32) -> Result<(), NotOurs> {
     check_way(parent(directory), owner)
 }
 
-/// Checks every directory on the way to what is in this one, as the path is written and as the links in it lead.
+/// Checks every directory on the way to what is in this one: those in which a name of the path is looked up, one after
+/// the other, as the system does it. Where a name is a link, whoever can change the directory that it is in, or any on
+/// the way to its target, chooses where the path leads.
 fn check_way(directory: &Path, owner: u32) -> Result<(), NotOurs> {
-    let target = look(fs::canonicalize(directory), directory)?;
-    directory.ancestors().chain(target.ancestors()).try_for_each(|step| check_kept(step, owner, STICKY))
+    let mut reached = PathBuf::from("/");
+    let mut rest = names(directory);
+    let mut links = 0;
+    check_kept(&reached, owner, STICKY)?;
+    while let Some(name) = rest.pop() {
+        if name == ".." {
+            // What is above has been checked on the way down.
+            reached.pop();
+            continue;
+        }
+        let next = reached.join(&name);
+        if look(fs::symlink_metadata(&next), &next)?.is_symlink() {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(NotOurs::Unseen { path: directory.to_owned(), source: Errno::ELOOP.into() });
+            }
+            let target = look(fs::read_link(&next), &next)?;
+            if target.is_absolute() {
+                reached = PathBuf::from("/");
+            }
+            rest.extend(names(&target));
+        } else {
+            check_kept(&next, owner, STICKY)?;
+            reached = next;
+        }
+    }
+    Ok(())
+}
+
+/// The names that a path consists of, the first one last.
+fn names(path: &Path) -> Vec<OsString> {
+    let is_name = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
+    let names = path.components().filter(is_name).map(|part| part.as_os_str().to_owned());
+    names.collect::<Vec<_>>().into_iter().rev().collect()
 }
 
 /// `excuse`: a permission that makes up for the right to write.
@@ -282,6 +321,30 @@ mod tests {
         ));
         symlink(outer.path(), closed.join("home")).unwrap();
         check_place(&closed.join("home").join("inner").join(socket.file_name().unwrap()), us()).unwrap();
+    }
+
+    #[test]
+    fn every_link_of_a_chain_counts_and_the_chain_ends() {
+        let (outer, _socket) = place();
+        let at = |name: &str| outer.path().join(name);
+        for (name, mode) in [("safe", 0o755), ("open", 0o777)] {
+            fs::create_dir(at(name)).unwrap();
+            allow(&at(name), mode);
+        }
+        // Somebody could make the second link lead elsewhere, although both ends are safe.
+        symlink(outer.path(), at("open/second")).unwrap();
+        symlink(at("open/second"), at("safe/absolute")).unwrap();
+        symlink("../open/second", at("safe/relative")).unwrap();
+        for link in ["safe/absolute", "safe/relative"] {
+            let checked = check_place(&at(link).join("inner/socket"), us());
+            assert!(matches!(checked, Err(NotOurs::Changeable { path, .. }) if path == at("open")), "{link}");
+        }
+        allow(&at("open"), 0o755);
+        for link in ["safe/absolute", "safe/relative"] {
+            check_place(&at(link).join("inner/socket"), us()).unwrap();
+        }
+        symlink(at("safe/round"), at("safe/round")).unwrap();
+        assert!(check_way(&at("safe/round"), us()).is_err());
     }
 
     #[test]
