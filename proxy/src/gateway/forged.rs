@@ -16,7 +16,7 @@ const FAMILY: &str = "x-forwarded";
 /// What tells a server whose request it is, over what it came, and for what. What Traefik, Envoy and oauth2-proxy
 /// remove, what large content delivery networks and clouds call the client's address, and what frameworks read
 /// without being told to.
-const FORGED: [&str; 38] = [
+const FORGED: [&str; 48] = [
     // RFC 7239.
     "forwarded",
     // Who asks.
@@ -44,6 +44,18 @@ const FORGED: [&str; 38] = [
     "x-azure-clientip",
     "x-azure-socketip",
     "x-nf-client-connection-ip",
+    "appengine-user-ip",
+    // Whom libraries of Java, Node and PHP believe: WebLogic's plug-in, and lists that are copied from one to the next.
+    // Some look for the names of CGI's variables among the headers.
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+    "forwarded-for",
+    "http-client-ip",
+    "http-forwarded",
+    "http-forwarded-for",
+    "http-x-cluster-client-ip",
+    "http-x-forwarded",
+    "http-x-forwarded-for",
     // For what: some frameworks route by it, past whoever has looked at the path or at Host.
     "x-original-url",
     "x-original-uri",
