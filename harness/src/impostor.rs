@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -45,11 +45,19 @@ impl Impostor {
     /// # Errors
     /// When the files cannot be used.
     pub fn start(certificate: &Path, key: &Path) -> Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), certificate, key)
+    }
+
+    /// Likewise, on this address.
+    ///
+    /// # Errors
+    /// When the files cannot be used, or the machine does not have the address.
+    pub fn start_at(address: IpAddr, certificate: &Path, key: &Path) -> Result<Self> {
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
         acceptor.set_certificate_chain_file(certificate).context("reading the impostor's certificate")?;
         acceptor.set_private_key_file(key, SslFiletype::PEM).context("reading the impostor's key")?;
         acceptor.set_alpn_select_callback(|_, _| Ok(b"h2"));
-        let (acceptor, listener) = (acceptor.build(), TcpListener::bind("127.0.0.1:0")?);
+        let (acceptor, listener) = (acceptor.build(), TcpListener::bind((address, 0))?);
         let (address, heard) = (listener.local_addr()?, Arc::<Mutex<Heard>>::default());
         let noted = heard.clone();
         thread::spawn(move || {

@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -110,6 +111,25 @@ async fn a_server_that_has_signed_its_own_certificate_is_trusted_where_the_file_
     assert_eq!(handshakes(&impostor, &shown).await?.refused, 0);
     let other = place.write("other.pem", &own(&KeyPair::generate()?)?)?;
     assert_eq!(handshakes(&impostor, &other).await?.accepted, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_is_named_by_an_ipv6_address_must_have_it_in_its_certificate() -> Result<()> {
+    for (case, names, is_taken) in [
+        ("its address", ["::1", "etcd.example"], true),
+        ("another address", ["::2", "127.0.0.1"], false),
+        ("names that only look like its address", ["[::1]", "::1.example"], false),
+    ] {
+        let (place, key) = (Place::new()?, KeyPair::generate()?);
+        let mut parameters = CertificateParams::new(names.map(str::to_owned))?;
+        parameters.distinguished_name.push(DnType::CommonName, "::1");
+        let shown = place.write("server.pem", &parameters.self_signed(&key)?.pem())?;
+        let key = place.write("server.key", &key.serialize_pem())?;
+        let impostor = Impostor::start_at(Ipv6Addr::LOCALHOST.into(), &shown, &key)?;
+        let heard = handshakes(&impostor, &shown).await?;
+        assert_eq!((heard.accepted > 0, heard.refused == 0), (is_taken, is_taken), "{case}: {heard:?}");
+    }
     Ok(())
 }
 

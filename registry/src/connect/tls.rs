@@ -1,17 +1,41 @@
 //! TLS to the registry: whom it trusts, and as whom it speaks.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use hyper_openssl::client::legacy::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVersion};
+use openssl::error::ErrorStack;
+use openssl::ssl::{
+    ConnectConfiguration, SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVersion,
+};
+use tonic::transport::Uri;
 
 use super::authorities::{add_the_systems, authorities};
 use super::{Cause, Tls};
 
 /// TCP with TLS on it.
 pub(super) fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpConnector>, Cause> {
-    Ok(HttpsConnector::with_connector(tcp, tls_client(tls)?)?)
+    let mut connector = HttpsConnector::with_connector(tcp, tls_client(tls)?)?;
+    connector.set_callback(|connection, uri| match ipv6(uri) {
+        Some(address) => expect_address(connection, address),
+        None => Ok(()),
+    });
+    Ok(connector)
+}
+
+/// The address that stands in brackets in the place of a name.
+fn ipv6(uri: &Uri) -> Option<IpAddr> {
+    let host = uri.host()?.strip_prefix('[')?.strip_suffix(']')?;
+    host.parse::<Ipv6Addr>().ok().map(IpAddr::from)
+}
+
+/// The connector takes an address in brackets for a name, which no certificate has. So the address is what the
+/// certificate is compared with, and nothing is told to the server of a name (RFC 6066, 3: no address is one).
+fn expect_address(connection: &mut ConnectConfiguration, address: IpAddr) -> Result<(), ErrorStack> {
+    connection.set_verify_hostname(false);
+    connection.set_use_server_name_indication(false);
+    connection.param_mut().set_ip(address)
 }
 
 /// Compares a server's name with its certificate, as any client of this builder does.
