@@ -30,6 +30,7 @@ pub mod connect;
 pub mod contract;
 pub mod line;
 pub mod networks;
+pub mod quota;
 pub mod register;
 pub mod status;
 pub mod watch;

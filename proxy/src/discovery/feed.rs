@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use registry::contract::Prefix;
+use registry::quota::{Line, Quota};
 use registry::watch::{Reread, Update};
 use tokio::sync::mpsc;
 
 use super::guard::{self, Guard};
 use super::keeper::{Loader, Save, Storer, Turn};
 use super::probes::{Outcome, Probes};
-use super::quota::{Line, Quota};
 use super::rivals::Rivals;
 use super::snapshot::{File, Snapshot};
 use super::{now, sleep_until};
@@ -35,8 +35,10 @@ pub(super) struct Feed<R> {
     guard: Guard,
     probes: Probes,
     rivals: Rivals,
-    /// Bounds the lines about those that are left out.
+    /// Bounds the lines about those that are left out,
     quota: Quota,
+    /// and about those whose metadata are.
+    metadata_quota: Quota,
     reread: Reread,
     loader: Loader,
     storer: Storer,
@@ -71,6 +73,7 @@ impl<R: FnOnce()> Feed<R> {
             probes: Probes::new(connect),
             rivals: Rivals::default(),
             quota: Quota::default(),
+            metadata_quota: Quota::default(),
             reread: Reread::default(),
             loader,
             storer: Storer::new(snapshot.map(File::new), writer.directory().clone(), metrics.clone()),
@@ -162,14 +165,14 @@ impl<R: FnOnce()> Feed<R> {
             }
             Kind::Put | Kind::TakenOver | Kind::Confirmed => {
                 self.guard.registered(service, instance);
-                if *kind == Kind::TakenOver && self.rivals.took(service, instance, now) {
-                    self.warn_of_rivals(changed);
+                if *kind == Kind::TakenOver {
+                    self.warn_of_rivals(changed, now);
                 }
                 before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
                 self.storer.changed();
                 let is_news = *kind != Kind::Confirmed;
                 self.log(if is_news { "endpoint put" } else { "endpoint confirmed" }, changed);
-                self.warn_of_metadata(changed);
+                self.warn_of_metadata(changed, now);
             }
         }
     }
@@ -296,8 +299,19 @@ impl<R: FnOnce()> Feed<R> {
         );
     }
 
-    fn warn_of_rivals(&self, changed: &Changed) {
+    fn warn_of_rivals(&mut self, changed: &Changed, now: Instant) {
         let Changed { service, instance, before, after, revision, .. } = changed;
+        match self.rivals.took(service, instance, now) {
+            Line::Full => {}
+            Line::Last => {
+                tracing::warn!(
+                    "other addresses took the keys of more instances than are named in a minute: see the lines \
+                     \"endpoint put\""
+                );
+                return;
+            }
+            Line::None => return,
+        }
         tracing::warn!(
             service = &**service,
             instance = &**instance,
@@ -310,12 +324,18 @@ impl<R: FnOnce()> Feed<R> {
         );
     }
 
-    fn warn_of_metadata(&self, changed: &Changed) {
+    fn warn_of_metadata(&mut self, changed: &Changed, now: Instant) {
         let Changed { service, instance, revision, .. } = changed;
         let Some(why) = self.writer.left_out(service, instance) else { return };
         let key = self.prefix.key(service, instance);
         let (service, instance) = (&**service, &**instance);
-        tracing::warn!(service, instance, key, revision, %why, "the endpoint is used without its metadata");
+        match self.metadata_quota.next(now) {
+            Line::Full => {
+                tracing::warn!(service, instance, key, revision, %why, "the endpoint is used without its metadata");
+            }
+            Line::Last => tracing::warn!("more endpoints are used without their metadata"),
+            Line::None => {}
+        }
     }
 
     fn tell_left_out(&mut self, now: Instant) {

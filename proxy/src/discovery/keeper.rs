@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{timeout, timeout_at};
 
-use super::snapshot::{File, LoadError, Refused, Snapshot, StoreError, Stored};
+use super::snapshot::{File, LoadError, Skipped, Snapshot, StoreError, Stored};
 use super::{joined, now, sleep_until};
 use crate::directory::{Directory, Entry};
 use crate::metrics::Metrics;
@@ -155,7 +155,7 @@ impl Loader {
                 return None;
             }
         };
-        if let Some(Refused { count, first }) = &snapshot.refused {
+        if let Some(Skipped { count, first }) = &snapshot.skipped {
             tracing::warn!(count, %first, "skipped lines of the snapshot that are no instances to this gateway");
         }
         self.leave_out_refused(&mut snapshot.instances);
@@ -220,7 +220,14 @@ pub(super) struct Storer {
     storing: Option<(Instant, JoinHandle<Result<Stored, StoreError>>)>,
     /// The process is about to end.
     save: Option<Save>,
-    complained: Option<Instant>,
+    complained: Complained,
+}
+
+/// When a line was last written about it: what one is about must not silence the other.
+#[derive(Debug, Default)]
+struct Complained {
+    of_room: Option<Instant>,
+    of_disk: Option<Instant>,
 }
 
 impl Storer {
@@ -233,7 +240,7 @@ impl Storer {
             not_before: None,
             storing: None,
             save: None,
-            complained: None,
+            complained: Complained::default(),
         }
     }
 
@@ -285,11 +292,11 @@ impl Storer {
         self.storing = None;
         self.not_before = Some(now + STORE_INTERVAL.max(took * STORE_SHARE));
         match stored {
-            Some(Ok(Stored { left_out })) => {
+            Some(Ok(Stored { without_room })) => {
                 self.metrics.snapshot_stored(SystemTime::now());
-                if left_out > 0 && self.may_complain(now) {
+                if without_room > 0 && may_complain(&mut self.complained.of_room, now) {
                     tracing::warn!(
-                        left_out,
+                        without_room,
                         "the snapshot is full: it lacks instances, of services without a route first"
                     );
                 }
@@ -309,18 +316,18 @@ impl Storer {
             return;
         }
         self.metrics.snapshot_failed();
-        if self.may_complain(now) {
+        if may_complain(&mut self.complained.of_disk, now) {
             tracing::warn!(%error, "the snapshot was not written: trying again, the former one stays");
         }
     }
+}
 
-    fn may_complain(&mut self, now: Instant) -> bool {
-        let may = self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_INTERVAL);
-        if may {
-            self.complained = Some(now);
-        }
-        may
+fn may_complain(last: &mut Option<Instant>, now: Instant) -> bool {
+    let may = last.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_INTERVAL);
+    if may {
+        *last = Some(now);
     }
+    may
 }
 
 /// Writes what readers see, of which the endpoints in doubt are a part. First the services that routes lead to: if

@@ -4,7 +4,6 @@
 //! feed      the loop: takes updates and outcomes, publishes the directory
 //! guard     what becomes of an endpoint whose registration vanishes; pure
 //! probes    whether endpoints in doubt can be connected to
-//! quota     how many lines are written about the same thing; pure
 //! rivals    whether processes seem to share an instance's id; pure
 //! keeper    when the snapshot is read and written
 //! snapshot  the snapshot's file
@@ -14,7 +13,6 @@ mod feed;
 mod guard;
 mod keeper;
 mod probes;
-mod quota;
 mod rivals;
 pub mod snapshot;
 

@@ -8,6 +8,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use registry::quota::Line;
+
 /// At most one line about a key in this time,
 const INTERVAL: Duration = Duration::from_secs(60);
 /// and about so many keys: they are remembered until then, with names that others choose.
@@ -22,25 +24,30 @@ pub struct Rivals {
     told: HashSet<Key>,
     /// In the order in which they were.
     recent: VecDeque<(Instant, Key)>,
+    /// Whether it was said that there are more.
+    said_more: bool,
 }
 
 impl Rivals {
-    /// A registration took a key from another one. Whether that is to be told.
-    pub fn took(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) -> bool {
+    /// A registration took a key from another one. How that is to be told.
+    pub fn took(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) -> Line {
         while self.recent.front().is_some_and(|(at, _)| *at + INTERVAL <= now)
             && let Some((_, key)) = self.recent.pop_front()
         {
             self.told.remove(&key);
         }
-        if self.recent.len() == MOST {
-            return false;
-        }
         let key = (service.clone(), instance.clone());
-        let is_new = self.told.insert(key.clone());
-        if is_new {
-            self.recent.push_back((now, key));
+        if self.told.contains(&key) {
+            return Line::None;
         }
-        is_new
+        if self.recent.len() == MOST {
+            let said_more = std::mem::replace(&mut self.said_more, true);
+            return if said_more { Line::None } else { Line::Last };
+        }
+        self.said_more = false;
+        self.told.insert(key.clone());
+        self.recent.push_back((now, key));
+        Line::Full
     }
 }
 
@@ -52,7 +59,7 @@ mod tests {
     fn a_key_is_told_once_a_minute_and_each_for_itself() {
         let (mut rivals, start) = (Rivals::default(), Instant::now());
         let mut took = |instance: &str, after: u64| {
-            rivals.took(&"goods".into(), &instance.into(), start + Duration::from_secs(after))
+            rivals.took(&"goods".into(), &instance.into(), start + Duration::from_secs(after)) == Line::Full
         };
         assert!(took("a", 0));
         assert!(took("b", 30));
@@ -67,9 +74,10 @@ mod tests {
     fn so_many_keys_are_told_in_a_minute_and_no_more_are_remembered() {
         let (mut rivals, start) = (Rivals::default(), Instant::now());
         let mut took = |n: usize, after| rivals.took(&"goods".into(), &n.to_string().into(), start + after);
-        let told = (0..10 * MOST).filter(|n| took(*n, Duration::ZERO)).count();
-        assert_eq!(told, MOST);
-        assert!(took(10 * MOST, INTERVAL));
+        let lines: Vec<_> = (0..10 * MOST).map(|n| took(n, Duration::ZERO)).collect();
+        let count = |line| lines.iter().filter(|found| **found == line).count();
+        assert_eq!((count(Line::Full), count(Line::Last)), (MOST, 1), "that there are more is said once");
+        assert_eq!(took(10 * MOST, INTERVAL), Line::Full);
         assert_eq!((rivals.told.len(), rivals.recent.len()), (1, 1));
     }
 

@@ -49,7 +49,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::geteuid;
 use registry::contract::Instance;
 
-pub use format::{Fault, Refused, Snapshot, Stored};
+pub use format::{Fault, Skipped, Snapshot, Stored};
 use format::{decode, encode};
 
 /// The largest file that is read or written, in bytes: more than two million instances.

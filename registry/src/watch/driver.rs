@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::admission::Admission;
 use super::audit::{Auditor, Step, Verdict};
 use super::picture::Difference;
-use super::records::{Decoder, Listing, WARNINGS, shown};
+use super::records::{Decoder, Listing, shown};
 use super::reread::{Reread, Wish};
 use super::source::{Cursor, Event, Key, Message, Page, Reason, Source, Stream, Written};
 use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
@@ -27,6 +27,9 @@ const QUIET: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(5);
 /// At most one line about a registry that cannot be reached in this time.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Keys that an audit names; it counts the others.
+const WARNINGS: u64 = 20;
 
 /// Runs a watch until its reader is gone.
 pub struct Driver<S: Source> {

@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::admission::Admission;
 use super::picture::Picture;
 use super::source::{Event, Key, Raw, Value};
@@ -11,10 +13,8 @@ use super::told::{Mark, Told};
 use super::unknown::Unknown;
 use super::{Change, Name};
 use crate::contract::{Instance, Prefix, Record, RecordError, shorten};
+use crate::quota::{Line, Quota};
 use crate::status::Skipped;
-
-/// Warnings in a row before the rest of a batch is only counted.
-pub(super) const WARNINGS: u64 = 20;
 
 /// Decodes records, and remembers how each key was last written.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Decoder {
     picture: Picture,
     told: Told,
     unknown: Unknown,
+    /// Bounds the lines about bad records, which each put may be.
+    quota: Quota,
 }
 
 /// What came of a batch of records.
@@ -56,7 +58,14 @@ impl Listing {
 impl Decoder {
     pub fn new(prefix: Prefix, admission: Admission) -> Self {
         let picture = Picture::new(&prefix);
-        Self { prefix, admission, picture, told: Told::default(), unknown: Unknown::default() }
+        Self {
+            prefix,
+            admission,
+            picture,
+            told: Told::default(),
+            unknown: Unknown::default(),
+            quota: Quota::default(),
+        }
     }
 
     pub fn prefix(&self) -> &Prefix {
@@ -74,7 +83,7 @@ impl Decoder {
                 Ok(instance) => {
                     // What was there before was told before.
                     if self.picture.written(&raw.key) != Some(raw.written()) {
-                        listing.decoded.tell_unknown(&raw, &self.unknown.news(&raw));
+                        listing.decoded.tell_unknown(&raw, &self.unknown.news(&raw), &mut self.quota);
                     }
                     listing.decoded.items.push(instance);
                 }
@@ -82,7 +91,7 @@ impl Decoder {
                     // It may be there since before it was refused, so the picture says nothing.
                     let mark = self.told.mark(&raw.key, raw.written());
                     if !self.told.contains(mark) {
-                        listing.decoded.skip(&raw, &reason);
+                        listing.decoded.skip(&raw, &reason, &mut self.quota);
                     }
                     listing.refused.extend(self.name(&raw.key).filter(|_| reason.is_refusal()));
                     listing.told.insert(mark);
@@ -122,11 +131,11 @@ impl Decoder {
         self.told.remove(&raw.key, self.picture.written(&raw.key));
         let change = match self.decode(&raw) {
             Ok(instance) => {
-                batch.tell_unknown(&raw, &self.unknown.news(&raw));
+                batch.tell_unknown(&raw, &self.unknown.news(&raw), &mut self.quota);
                 Some(Change::Put(instance))
             }
             Err(reason) => {
-                batch.skip(&raw, &reason);
+                batch.skip(&raw, &reason, &mut self.quota);
                 if raw.key.len() <= self.prefix.longest_key() {
                     self.told.insert(&raw.key, written);
                 }
@@ -184,19 +193,19 @@ impl<T> Decoded<T> {
         Self { items: Vec::new(), skipped: 0, last_skipped: None, unknown: 0 }
     }
 
-    fn skip(&mut self, raw: &Raw, reason: &RecordError) {
+    fn skip(&mut self, raw: &Raw, reason: &RecordError, quota: &mut Quota) {
         self.skipped += 1;
         let (key, revision) = (shown(&raw.key), raw.revision);
         self.last_skipped = Some(Skipped { key: key.clone(), revision, reason: reason.to_string() });
-        if self.skipped <= WARNINGS {
+        if may_tell(quota) {
             tracing::warn!(%key, revision, %reason, "skipped a record that is no registration");
         }
     }
 
-    fn tell_unknown(&mut self, raw: &Raw, names: &[String]) {
+    fn tell_unknown(&mut self, raw: &Raw, names: &[String], quota: &mut Quota) {
         for unknown in names {
             self.unknown += 1;
-            if self.unknown > WARNINGS {
+            if !may_tell(quota) {
                 continue;
             }
             let (key, revision) = (shown(&raw.key), raw.revision);
@@ -213,19 +222,26 @@ impl<T> Decoded<T> {
     }
 
     fn finish(self) -> Self {
-        if self.unknown > WARNINGS {
-            tracing::warn!(
-                unknown = self.unknown - WARNINGS,
-                "more records have unknown keys, which are ignored"
-            );
-        }
-        if self.skipped > WARNINGS {
-            tracing::warn!(
-                skipped = self.skipped - WARNINGS,
-                "skipped more records that are no registrations"
-            );
+        let (skipped, unknown) = (self.skipped, self.unknown);
+        if skipped + unknown > 0 {
+            tracing::debug!(skipped, unknown, "there were bad records, or such with unknown keys");
         }
         self
+    }
+}
+
+/// Whether a record is to be told in full.
+fn may_tell(quota: &mut Quota) -> bool {
+    match quota.next(Instant::now().into_std()) {
+        Line::Full => true,
+        Line::Last => {
+            tracing::warn!(
+                "more records than are told in a minute are no registrations, or have unknown keys: the former are \
+                 counted"
+            );
+            false
+        }
+        Line::None => false,
     }
 }
 
@@ -301,6 +317,15 @@ mod tests {
         reserve.send_replace(Arc::default());
         let (listed, refused) = list_all(&mut decoder, records());
         assert_eq!((listed.items.len(), listed.skipped, refused), (2, 0, Vec::new()));
+    }
+
+    #[test]
+    fn however_many_bad_records_come_one_by_one_each_is_counted_and_a_few_are_told() {
+        let mut decoder = decoder();
+        for revision in 1..100 {
+            assert_eq!(decoder.events(vec![Event::Put(raw("a", "nonsense", revision))]).skipped, 1);
+        }
+        assert_eq!(decoder.quota.next(Instant::now().into_std()), Line::None);
     }
 
     #[test]

@@ -344,3 +344,11 @@ async fn a_directory_that_was_never_confirmed_is_not_written() -> Result<()> {
     assert!(storer.storing.is_none());
     Ok(())
 }
+
+#[test]
+fn what_one_line_is_about_silences_no_other() {
+    let (mut complained, start) = (Complained::default(), now());
+    assert!(may_complain(&mut complained.of_room, start) && !may_complain(&mut complained.of_room, start));
+    assert!(may_complain(&mut complained.of_disk, start));
+    assert!(may_complain(&mut complained.of_room, start + COMPLAINT_INTERVAL));
+}

@@ -26,12 +26,12 @@ pub struct Snapshot {
     /// The instances of all services.
     pub instances: Vec<Instance>,
     /// Lines that were skipped, if any were.
-    pub refused: Option<Refused>,
+    pub skipped: Option<Skipped>,
 }
 
 /// Lines that are no instances to this gateway, although they are what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct Skipped {
     /// How many there are.
     pub count: usize,
     /// Which is the first, and what is wrong with it.
@@ -42,7 +42,7 @@ pub struct Refused {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// Instances that are not in the file, for want of room.
-    pub left_out: usize,
+    pub without_room: usize,
 }
 
 /// What is wrong with a snapshot's file. Each reads on after the file's name.
@@ -118,13 +118,13 @@ pub(super) fn encode(
     let first = first_line(&Hasher::new(), revision, 0);
     output.write_all(&first)?;
     let mut room = most.saturating_sub(first.len() as u64);
-    let (mut count, mut left_out) = (0, 0);
+    let (mut count, mut without_room) = (0, 0);
     let (mut checksum, mut line) = (Hasher::new(), Vec::new());
     for instance in instances {
         line.clear();
         encode_line(&instance, &mut line)?;
         let Some(rest) = room.checked_sub(line.len() as u64) else {
-            left_out += 1;
+            without_room += 1;
             continue;
         };
         (room, count) = (rest, count + 1);
@@ -134,7 +134,7 @@ pub(super) fn encode(
     output.seek(SeekFrom::Start(0))?;
     output.write_all(&first_line(&checksum, revision, count))?;
     output.flush()?;
-    Ok(Stored { left_out })
+    Ok(Stored { without_room })
 }
 
 fn encode_line(instance: &Instance, line: &mut Vec<u8>) -> io::Result<()> {
@@ -163,7 +163,7 @@ pub(super) fn decode(input: impl BufRead, most: usize) -> Result<Snapshot, ReadE
     let mut lines = Lines { input, line: Vec::new(), number: 0 };
     let first = FirstLine::decode(lines.next()?.unwrap_or_default())?;
     let mut checksum = first.checksum;
-    let (mut count, mut refused) = (0, None::<Refused>);
+    let (mut count, mut skipped) = (0, None::<Skipped>);
     let mut instances: Vec<Instance> = Vec::new();
     while let Some(line) = lines.next()? {
         count += 1;
@@ -174,8 +174,8 @@ pub(super) fn decode(input: impl BufRead, most: usize) -> Result<Snapshot, ReadE
         match decode_line(line, instances.last()) {
             Ok(instance) => instances.push(instance),
             Err(reason) => {
-                let first = || Refused { count: 0, first: format!("line {}: {reason}", count + 1) };
-                refused.get_or_insert_with(first).count += 1;
+                let first = || Skipped { count: 0, first: format!("line {}: {reason}", count + 1) };
+                skipped.get_or_insert_with(first).count += 1;
             }
         }
     }
@@ -187,7 +187,7 @@ pub(super) fn decode(input: impl BufRead, most: usize) -> Result<Snapshot, ReadE
     if format!("{found:08x}") != first.expected {
         return Err(Fault::Checksum { expected: first.expected, found }.into());
     }
-    Ok(Snapshot { revision: first.revision, instances, refused })
+    Ok(Snapshot { revision: first.revision, instances, skipped })
 }
 
 /// `former`: of the line before. Instances of one service share its name.

@@ -84,14 +84,14 @@ fn small() -> Snapshot {
         instance("goods", "goods-1", "10.0.0.5:80"),
         instance("süß", "a\"b", r#"{"address":"[2001:db8::1]:80","weight":0,"metadata":{"zone":"\n\"a"}}"#),
     ];
-    Snapshot { revision: 812, instances, refused: None }
+    Snapshot { revision: 812, instances, skipped: None }
 }
 
 /// As many instances as the number of the revision.
 fn times(revision: i64) -> Snapshot {
     let ids = 0..revision;
     let instances = ids.map(|id| instance("goods", &id.to_string(), "10.0.0.5:80")).collect();
-    Snapshot { revision, instances, refused: None }
+    Snapshot { revision, instances, skipped: None }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -148,7 +148,7 @@ mod a_file_that_is_whole {
     #[test]
     fn may_have_no_instance() {
         let place = Place::new();
-        let empty = Snapshot { revision: 1, instances: Vec::new(), refused: None };
+        let empty = Snapshot { revision: 1, instances: Vec::new(), skipped: None };
         store(&place.file, &empty).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(empty));
     }
@@ -178,7 +178,7 @@ mod a_file_that_is_whole {
         #[test]
         fn holds_whatever_the_contract_takes(revision: i64, instances in vec(any_instance(), 0..20)) {
             let place = Place::new();
-            let snapshot = Snapshot { revision, instances, refused: None };
+            let snapshot = Snapshot { revision, instances, skipped: None };
             store(&place.file, &snapshot).unwrap();
             prop_assert_eq!(place.file.load().unwrap(), Some(snapshot));
         }
@@ -206,7 +206,7 @@ mod a_file_that_is_whole {
         let place = Place::new();
         let value = r#"{"address":"10.0.0.5:80","weight":10,"metadata":{"zone":"a"}}"#;
         let instances = (0..100_000).map(|n| instance("goods", &format!("goods-{n}"), value)).collect();
-        let snapshot = Snapshot { revision: 812, instances, refused: None };
+        let snapshot = Snapshot { revision: 812, instances, skipped: None };
         store(&place.file, &snapshot).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(snapshot));
     }
@@ -226,7 +226,7 @@ mod a_line {
     #[test]
     fn of_the_greatest_length_fits() {
         let place = Place::new();
-        let snapshot = Snapshot { revision: i64::MIN, instances: vec![longest()], refused: None };
+        let snapshot = Snapshot { revision: i64::MIN, instances: vec![longest()], skipped: None };
         store(&place.file, &snapshot).unwrap();
         assert_eq!(place.file.load().unwrap(), Some(snapshot));
     }
@@ -251,7 +251,7 @@ mod a_line {
             fs::write(place.path("snapshot"), text).unwrap();
             let snapshot = place.file.load().unwrap().unwrap();
             assert_eq!(snapshot.instances.len(), 2, "{bad}");
-            let Refused { count, first } = snapshot.refused.unwrap();
+            let Skipped { count, first } = snapshot.skipped.unwrap();
             assert!(count == 2 && first.starts_with("line 3: ") && first.contains(reason), "{first}");
             assert_eq!(place.names(), ["snapshot"], "it is not set aside");
         }
@@ -273,7 +273,7 @@ mod a_line {
         for (most, kept) in [(whole, 9), (whole - 1, 8), (whole - line, 8), (whole - line - 1, 7), (0, 0)] {
             let mut text = Cursor::new(Vec::new());
             let stored = encode(&mut text, 9, snapshot.instances.clone(), most).unwrap();
-            assert_eq!(stored, Stored { left_out: 9 - kept }, "{most} of {whole} bytes");
+            assert_eq!(stored, Stored { without_room: 9 - kept }, "{most} of {whole} bytes");
             let read = decode(&*text.into_inner()).unwrap();
             assert_eq!(read.instances, snapshot.instances[..kept]);
         }
@@ -391,7 +391,7 @@ mod a_file_that_is_not_whole {
         fn never_makes_it_panic(bytes in vec(any::<u8>(), 0..200), counts in ".{0,40}", lines in "(?s).{0,80}") {
             for bytes in [bytes, sealed(&counts, &lines), sealed("revision=1 instances=1", &lines)] {
                 match decode(&bytes[..]) {
-                    Ok(read) => prop_assert!(read.instances.is_empty() && read.refused.is_some()),
+                    Ok(read) => prop_assert!(read.instances.is_empty() && read.skipped.is_some()),
                     Err(error) => prop_assert!(matches!(error, ReadError::Fault(_)), "{error}"),
                 }
             }
