@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,6 +23,8 @@ pub(crate) struct Client {
     is_gateway: bool,
     host: IpAddr,
     calls: watch::Sender<usize>,
+    /// How many bytes its connection has taken; it may wrap.
+    taken: AtomicUsize,
     /// Places that are its own: for a call that goes on, and for one that does not.
     own_stream: Arc<Semaphore>,
     own_call: Arc<Semaphore>,
@@ -48,8 +53,8 @@ impl Client {
         let (calls, _) = watch::channel(0);
         let own = || Arc::new(Semaphore::new(1));
         let (own_stream, own_call) = (own(), own());
-        let (overdue, turn) = (Notify::new(), Mutex::new(()));
-        Arc::new(Self { is_gateway, host, calls, own_stream, own_call, overdue, turn })
+        let (taken, overdue, turn) = (AtomicUsize::new(0), Notify::new(), Mutex::new(()));
+        Arc::new(Self { is_gateway, host, calls, taken, own_stream, own_call, overdue, turn })
     }
 
     /// Whose request this is. One that came on no connection is a guest's.
@@ -59,6 +64,16 @@ impl Client {
 
     pub fn is_gateway(&self) -> bool {
         self.is_gateway
+    }
+
+    /// Its connection has taken so many bytes more.
+    pub fn take_bytes(&self, bytes: usize) {
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Changes with each byte that its connection takes.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Its connection is to be closed, whatever is under way: it does not take what it asked for.

@@ -62,8 +62,8 @@ impl Places {
             let (socket, ip) = next(listener).await;
             match self.by_host.place(ip) {
                 Some(of_host) => {
-                    let greeting = Some(Greeting::new());
-                    return Connection { socket, greeting, places: (place, of_host) };
+                    let (greeting, client) = (Some(Greeting::new()), Client::of_host(of_host.host()));
+                    return Connection { socket, greeting, client, _places: (place, of_host) };
                 }
                 None => debug!(%ip, "a connection of a host that has half of all places is closed"),
             }
@@ -106,7 +106,8 @@ pub(crate) struct Connection {
     socket: TcpStream,
     /// None once it came.
     greeting: Option<Greeting>,
-    places: (OwnedSemaphorePermit, OfHost),
+    client: Arc<Client>,
+    _places: (OwnedSemaphorePermit, OfHost),
 }
 
 /// What a client says first, as far as it came.
@@ -142,7 +143,14 @@ impl Greeting {
 impl Connection {
     /// Whose it is.
     pub fn client(&self) -> Arc<Client> {
-        Client::of_host(self.places.1.host())
+        Arc::clone(&self.client)
+    }
+
+    fn taken(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.client.take_bytes(*bytes);
+        }
+        polled
     }
 
     fn socket(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
@@ -172,7 +180,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket().poll_write(context, bytes)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.socket).poll_write(context, bytes);
+        this.taken(polled)
     }
 
     fn poll_write_vectored(
@@ -180,7 +190,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.socket().poll_write_vectored(context, parts)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.socket).poll_write_vectored(context, parts);
+        this.taken(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -34,8 +34,11 @@ const COPIES: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a call over gRPC may take from its head until it is carried out, and the body of one over HTTP/1 to come.
 pub(crate) const CALL_TIME: Duration = Duration::from_secs(30);
-/// How long a client may take to take an answer that is not small; then its connection is closed.
+/// A client that has an answer to take which is not small, and for so long takes not a byte of anything, is closed.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// So is one that takes fewer bytes of that answer in a second than this, once [`ANSWER_TIME`] is over besides: other
+/// bytes may move while it leaves the answer where it is.
+const LEAST_RATE: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -69,7 +72,7 @@ impl Room {
     pub async fn for_answer(&self, client: &Arc<Client>, bytes: usize) -> Option<Held> {
         let bytes = counted(client, bytes)?;
         let permit = Arc::clone(&self.answers).acquire_many_owned(bytes).await.ok()?;
-        Some(Held::new(permit, Arc::clone(client)))
+        Some(Held { permit, client: Arc::clone(client), _overdue: Overdue::default() })
     }
 }
 
@@ -83,16 +86,22 @@ fn counted(client: &Client, bytes: usize) -> Option<u32> {
 #[derive(Debug)]
 pub(crate) struct Held {
     permit: OwnedSemaphorePermit,
-    overdue: JoinHandle<()>,
+    client: Arc<Client>,
+    /// Closes the connection in the end. None before the answer can be sent.
+    _overdue: Overdue,
 }
 
 impl Held {
-    fn new(permit: OwnedSemaphorePermit, client: Arc<Client>) -> Self {
+    /// From now on the client can take the answer.
+    fn start(self) -> Self {
+        let client = Arc::clone(&self.client);
+        let seconds = self.permit.num_permits() / COPIES / LEAST_RATE;
+        let most = ANSWER_TIME + Duration::from_secs(seconds.try_into().unwrap_or(u64::MAX));
         let overdue = tokio::spawn(async move {
-            sleep(ANSWER_TIME).await;
+            let _ = timeout(most, stalled(&client)).await;
             client.close();
         });
-        Self { permit, overdue }
+        Self { _overdue: Overdue(Some(overdue)), ..self }
     }
 
     /// Gives back what an answer of so many bytes does not need.
@@ -102,9 +111,24 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+/// What closes the connection; it is not, once the answer is gone.
+#[derive(Debug, Default)]
+struct Overdue(Option<JoinHandle<()>>);
+
+impl Drop for Overdue {
     fn drop(&mut self) {
-        self.overdue.abort();
+        if let Some(overdue) = &self.0 {
+            overdue.abort();
+        }
+    }
+}
+
+/// Ends when a client has taken nothing for a while.
+async fn stalled(client: &Client) {
+    let mut before = None;
+    while before != Some(client.taken()) {
+        before = Some(client.taken());
+        sleep(ANSWER_TIME).await;
     }
 }
 
@@ -115,7 +139,7 @@ pub(crate) struct Paid(Arc<Mutex<Option<Arc<Held>>>>);
 
 impl Paid {
     pub fn put(&self, held: Option<Held>) {
-        let held = held.map(Arc::new);
+        let held = held.map(Held::start).map(Arc::new);
         let before = mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), held);
         drop(before);
     }
@@ -190,15 +214,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_does_not_take_an_answer_is_closed() {
-        let (room, guest) = (Room::default(), Client::guest());
-        let held = room.for_answer(&guest, LARGE).await;
+        let (room, guest, paid) = (Room::default(), Client::guest(), Paid::default());
+        paid.put(room.for_answer(&guest, LARGE).await);
         sleep(ANSWER_TIME / 2).await;
         assert!(guest.closed().now_or_never().is_none());
         timeout(ANSWER_TIME, guest.closed()).await.unwrap();
-        drop(held);
-        let held = room.for_answer(&guest, LARGE).await;
-        drop(held);
+        paid.put(None);
+        paid.put(room.for_answer(&guest, LARGE).await);
+        paid.put(None);
         sleep(2 * ANSWER_TIME).await;
         assert!(guest.closed().now_or_never().is_none(), "it took this one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_an_answer_slowly_and_steadily_is_served_and_who_takes_others_in_its_place_is_not() {
+        let (room, guest, paid) = (Room::default(), Client::guest(), Paid::default());
+        // 10 MiB take 640 s at the least rate.
+        paid.put(room.for_answer(&guest, 10 * 1024 * 1024).await);
+        for _ in 0..60 {
+            sleep(Duration::from_secs(11)).await;
+            guest.take_bytes(1);
+        }
+        assert!(guest.closed().now_or_never().is_none(), "after 660 s");
+        sleep(Duration::from_secs(11)).await;
+        guest.take_bytes(1);
+        timeout(Duration::from_secs(1), guest.closed()).await.unwrap();
     }
 }
