@@ -29,10 +29,9 @@ const SEND_BUFFER: usize = 16 * 1024;
 const MAX_HEAD: u32 = 8 * 1024;
 /// What of a request over HTTP/1 is read at a time, in bytes, and how long its head may be.
 const READ_BUFFER: usize = 16 * 1024;
-/// How long the head of a request over HTTP/1 may take, and the pause before it.
-const HEAD_TIME: Duration = Duration::from_secs(30);
 /// A guest on whose connection nothing is under way for so long is asked to go; a client of etcd then opens another
-/// one at its next call. After as long as a ping may take it is closed.
+/// one at its next call. After as long as a ping may take it is closed. Over HTTP/1 it is closed, also if the head of a
+/// request has begun by then: a registrar's keep-alives may come every 30 s or later.
 const IDLE: Duration = Duration::from_secs(120);
 
 pub(crate) fn builder() -> Builder<TokioExecutor> {
@@ -44,7 +43,7 @@ pub(crate) fn builder() -> Builder<TokioExecutor> {
     http2.max_concurrent_streams(MAX_STREAMS).max_send_buf_size(SEND_BUFFER);
     http2.max_header_list_size(MAX_HEAD);
     let mut http1 = builder.http1();
-    http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(READ_BUFFER);
+    http1.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(READ_BUFFER);
     builder
 }
 

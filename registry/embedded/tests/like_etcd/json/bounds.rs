@@ -138,3 +138,18 @@ async fn raw_for_an_hour(address: SocketAddr, bytes: &str) -> Result<String> {
     let _ = timeout(PATIENCE * 120, stream.read_to_end(&mut answer)).await.context("it is not closed")?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_kept_between_requests_for_two_minutes() -> Result<()> {
+    let registry = Embedded::start(Settings::default())?;
+    let mut stream = TcpStream::connect(registry.address).await?;
+    let mut answer = [0; 1024];
+    for _ in 0..3 {
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+        ensure!(stream.read(&mut answer).await? > 0, "it is closed");
+        tokio::time::sleep(std::time::Duration::from_secs(100)).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    assert_eq!(stream.read(&mut answer).await?, 0, "it is kept");
+    Ok(())
+}
