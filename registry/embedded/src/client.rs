@@ -98,6 +98,9 @@ impl Client {
     }
 }
 
+/// One connection may have as many calls in any case, as far as there are places.
+const LEAST_SHARE: usize = 16;
+
 /// How many calls guests may have under way: each a stream and another call in any case, so that whoever is connected
 /// can keep a lease alive and write, and so many further ones together. Of these a host may have half, and all calls
 /// of one connection may be an eighth as many.
@@ -114,7 +117,7 @@ impl Calls {
         Self {
             further: places,
             by_host: Hosts::new(further.div_ceil(2)),
-            most_of_a_client: further.div_ceil(8),
+            most_of_a_client: further.div_ceil(8).max(LEAST_SHARE),
         }
     }
 
@@ -202,14 +205,14 @@ mod tests {
 
     #[test]
     fn a_connection_has_a_share_of_all_calls_and_a_host_has_one() {
-        let calls = Calls::new(80);
+        let calls = Calls::new(160);
         let take =
             |client: &Arc<Client>| (0..100).map_while(|_| calls.begin(client, true)).collect::<Vec<_>>();
         let connection = |host: &str| Client::of_host(host.parse().unwrap());
         let one = take(&connection("192.0.2.1"));
-        assert_eq!(one.len(), 10);
+        assert_eq!(one.len(), 20);
         let of_host: Vec<_> = (0..10).flat_map(|_| take(&connection("192.0.2.1"))).collect();
-        assert_eq!(one.len() + of_host.len(), 40 + 11, "half of the further ones, and one each");
-        assert_eq!(take(&connection("192.0.2.2")).len(), 10);
+        assert_eq!(one.len() + of_host.len(), 80 + 11, "half of the further ones, and one each");
+        assert_eq!(take(&connection("192.0.2.2")).len(), 20);
     }
 }
