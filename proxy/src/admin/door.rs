@@ -5,6 +5,7 @@
 //!
 //! - that names another host than an IP address, `localhost` or a configured name: a page of `evil.example` may let
 //!   that name lead here (DNS rebinding), and is then of the same origin as what it asks;
+//! - that a gateway has sent on: one with a route for everything, in whose registry somebody wrote this port's address;
 //! - that has an `Origin`, as a page's requests to another origin have;
 //! - that a browser marks as a page's of another site (`Sec-Fetch-Site`), unless its user has followed a link.
 //!
@@ -13,6 +14,7 @@
 
 use std::net::IpAddr;
 
+use embedded_registry::is_from_gateway;
 use http::uri::Authority;
 use http::{HeaderValue, Version, header};
 use pingora::http::RequestHeader;
@@ -23,6 +25,10 @@ pub(super) type Refused = (u16, String);
 
 /// Whether a request may come in. `hosts`: names by which the port is known, in small letters.
 pub(super) fn admit(request: &RequestHeader, hosts: &[String]) -> Result<(), Refused> {
+    if is_from_gateway(&request.headers) {
+        let text = "this request came through a gateway (CDN-Loop): the admin port is not for its clients";
+        return Err((403, text.to_owned()));
+    }
     check_host(request, hosts)?;
     let values = |name| request.headers.get_all(name).iter();
     if request.headers.contains_key(header::ORIGIN) {
@@ -141,6 +147,16 @@ mod tests {
     fn the_text_names_the_key() {
         let (_, text) = admit(&request("/livez", &[("host", "gw:9090")]), &[]).unwrap_err();
         assert!(text.starts_with("gw is not known") && text.ends_with("gateway.admin_hosts"), "{text}");
+    }
+
+    #[test]
+    fn what_came_through_a_gateway_is_refused() {
+        for (passed, expected) in
+            [("leaseway", 403), ("edge.example, Leaseway;hops=1", 403), ("edge.example", 200)]
+        {
+            let headers = [("host", "127.0.0.1"), ("cdn-loop", passed)];
+            assert_eq!(status("/services", &headers), expected, "{passed}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! between commas without asking whether the list is a valid one.
 
 use bytes::Bytes;
+use embedded_registry::is_gateway;
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
@@ -67,12 +68,6 @@ impl Hops {
     pub fn marker(&self) -> HeaderValue {
         self.marker.clone()
     }
-}
-
-/// Whether a member of the list is a gateway, whatever parameters it has.
-fn is_gateway(member: &[u8]) -> bool {
-    let name = member.split(|byte| *byte == b';').next().unwrap_or_default();
-    name.trim_ascii().eq_ignore_ascii_case(NAME)
 }
 
 #[cfg(test)]

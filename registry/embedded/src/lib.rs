@@ -57,6 +57,7 @@ mod connections;
 mod counts;
 mod door;
 mod front;
+mod hop;
 mod hosts;
 mod json;
 mod lease;
@@ -78,6 +79,7 @@ mod wire;
 
 pub use counts::Counts;
 pub use door::{Door, Visitors, door};
+pub use hop::{is_from_gateway, is_gateway};
 pub use observer::Observer;
 pub use server::{ServeError, Server, first_revision};
 pub use settings::Settings;

@@ -5,6 +5,7 @@
 //!
 //! - that names another host than an IP address, `localhost` or a configured name: a page of `evil.example` may
 //!   let that name lead here (DNS rebinding), and is then of the same origin as what it asks;
+//! - that a gateway has sent on: somebody has registered this registry's address as an instance's;
 //! - that has an `Origin`, as a page's requests to another origin have, and all but reads to its own;
 //! - that a browser marks as anything but typed in by its user (`Sec-Fetch-Site`): pictures, scripts, forms;
 //! - that has a body of another type than `application/json`: the types that a form or a script can send to
@@ -19,12 +20,19 @@ use tonic::{
     codegen::http::{StatusCode, Version, header, request::Parts, uri::Authority},
 };
 
+use crate::hop::is_from_gateway;
+
 /// Why somebody is not let in, and what to do about it.
 pub(super) type Refused = (StatusCode, Status);
 
 /// Whether a request may come in at all. `hosts`: names by which the registry is known, in small letters.
 pub(super) fn admit(request: &Parts, hosts: &[String]) -> Result<(), Refused> {
     let denied = |text: &str| (StatusCode::FORBIDDEN, Status::permission_denied(text));
+    if is_from_gateway(&request.headers) {
+        return Err(denied(
+            "this request came through a gateway (CDN-Loop): the registry is not for its clients",
+        ));
+    }
     check_host(request, hosts)?;
     if request.headers.contains_key(header::ORIGIN) {
         return Err(denied("a request with an Origin is a web page's: no page may use this registry"));

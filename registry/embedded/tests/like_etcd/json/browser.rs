@@ -80,6 +80,17 @@ async fn no_page_reads_anything() -> Result<()> {
 }
 
 #[tokio::test]
+async fn nothing_that_came_through_a_gateway_is_let_in() -> Result<()> {
+    let door = Door::start()?;
+    for passed in ["leaseway", "edge.example, Leaseway;hops=1"] {
+        assert_eq!(door.send("POST", PUT, &[JSON, ("cdn-loop", passed)]).await?.status, 403, "{passed}");
+    }
+    assert!(door.is_empty().await?);
+    assert_ne!(door.send("POST", PUT, &[JSON, ("cdn-loop", "edge.example")]).await?.status, 403);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_name_that_leads_here_is_not_ours_unless_it_is_configured() -> Result<()> {
     let door = Door::start()?;
     for ours in [
