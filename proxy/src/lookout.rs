@@ -156,6 +156,8 @@ pub struct Lookout<M> {
     machine: M,
     /// The interfaces' addresses, when they could last be read.
     addresses: Vec<IpAddr>,
+    /// Why they cannot be read at present, as it was told.
+    unread: Option<String>,
     names: Names,
     reserved: watch::Sender<Arc<Reserved>>,
     /// Dropped after the first look.
@@ -186,7 +188,7 @@ impl<M: Machine> Lookout<M> {
         let (reserved, reservations) = watch::channel(Arc::default());
         let (first_look, over) = oneshot::channel();
         let (addresses, names, first_look) = (Vec::new(), Names::default(), Some(first_look));
-        let mut lookout = Self { claims, machine, addresses, names, reserved, first_look };
+        let mut lookout = Self { claims, machine, addresses, unread: None, names, reserved, first_look };
         let now = Instant::now();
         for endpoint in &lookout.claims.endpoints {
             let (host, port) = endpoint;
@@ -233,14 +235,36 @@ impl<M: Machine> Lookout<M> {
         }
     }
 
+    /// Tells whether the interfaces can be read when that is no longer as before. It matters only to what the addresses
+    /// of the whole machine are reserved for.
+    fn tell(&mut self, unread: Option<String>) {
+        if unread == self.unread {
+            return;
+        }
+        match &unread {
+            None => tracing::info!("the addresses of this machine's interfaces can be read again"),
+            Some(error) if self.addresses.is_empty() => tracing::warn!(
+                %error,
+                "cannot read the addresses of this machine's interfaces: an instance may have one of them at a port where \
+                 this gateway or its registry listens on all (0.0.0.0 or [::]), so that a client reaches what is not for \
+                 clients. Let the gateway read them (under systemd: AF_NETLINK in RestrictAddressFamilies), or name the \
+                 addresses in gateway.listen, gateway.admin and registry.embedded.listen"
+            ),
+            Some(error) => tracing::warn!(
+                %error,
+                "cannot read the addresses of this machine's interfaces: those that it had before stay refused as instances"
+            ),
+        }
+        self.unread = unread;
+    }
+
     /// Whether something else is reserved now.
     fn look(&mut self) -> bool {
-        match self.machine.addresses() {
-            Ok(mut addresses) => {
-                addresses.sort_unstable();
-                self.addresses = addresses;
-            }
-            Err(error) => tracing::warn!(%error, "cannot read the addresses of this machine's interfaces"),
+        let read = self.machine.addresses();
+        self.tell(read.as_ref().err().map(ToString::to_string));
+        if let Ok(mut addresses) = read {
+            addresses.sort_unstable();
+            self.addresses = addresses;
         }
         self.reserve()
     }

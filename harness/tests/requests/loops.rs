@@ -49,6 +49,21 @@ async fn two_gateways_that_are_each_others_instances_end_a_request_after_a_few_r
 }
 
 #[tokio::test]
+async fn the_pages_of_one_gateway_are_not_open_to_the_clients_of_another() -> Result<()> {
+    let inner = Fixture::start(GatewayOptions::default()).await?;
+    let outer = Fixture::start(GatewayOptions::without_routes().route("/", "all")).await?;
+    outer.etcd.put(&key("all", "pages"), inner.gateway.admin_address().to_string()).await?;
+    outer.gateway.wait_instances("all", &["pages"]).await?;
+    for page in ["/services", "/metrics", "/readyz", "/livez"] {
+        assert_eq!(inner.gateway.admin(page).await?.status, 200, "{page}");
+        let answer = outer.gateway.get(page).await?;
+        assert_eq!(answer.status, 403, "{page}: {}", answer.text());
+        assert!(answer.text().contains("CDN-Loop"), "{}", answer.text());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_chain_of_gateways_is_counted_and_its_end_reached() -> Result<()> {
     let (fixture, backend) = Fixture::with_goods().await?;
     assert_eq!(fixture.gateway.get("/goods").await?.status, 200);

@@ -115,11 +115,13 @@ fn unit(nodes: &[Node]) -> u32 {
     let mut weights: Vec<_> = nodes.iter().map(|node| u32::from(node.weight)).collect();
     let middle = weights.len() / 2;
     let count = u32::try_from(weights.len()).unwrap_or(u32::MAX);
-    let Some(mean) = weights.iter().copied().fold(0, u32::saturating_add).checked_div(count) else {
+    if weights.is_empty() {
         return 1;
-    };
+    }
+    // Rounded up: the units of all would otherwise be a few more than so many times as many as they are.
+    let mean = weights.iter().copied().fold(0, u32::saturating_add).div_ceil(count);
     let (_, median, _) = weights.select_nth_unstable(middle);
-    (*median).max((mean / HEAVY).next_power_of_two())
+    (*median).max(mean.div_ceil(HEAVY).next_power_of_two())
 }
 
 fn shard(hash: u64, count: usize) -> usize {
@@ -290,6 +292,12 @@ mod tests {
     #[test]
     fn an_empty_ring_has_nobody() {
         assert_eq!(Ring::new(&[], 1).names(42).next(), None);
+    }
+
+    #[test]
+    fn a_mean_between_two_units_is_rounded_up() {
+        // 262.1 on the mean: 8.2 units of 32.
+        assert_eq!(unit(&nodes(&[1, 1, 1000, 1, 1, 353, 1, 1000, 1])), 64);
     }
 
     proptest! {

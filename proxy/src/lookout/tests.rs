@@ -234,3 +234,15 @@ async fn this_machine_has_addresses_and_knows_itself_by_name() {
     assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 80), "{found:?}");
     assert!(!found.is_empty());
 }
+
+#[test]
+fn what_cannot_be_read_stays_refused_and_is_told_when_that_changes() {
+    let fake = Fake::default();
+    let told = |lookout: &Lookout<Fake>| lookout.unread.is_some();
+    let (mut lookout, ..) = Lookout::over(claims(&[("0.0.0.0:80", LISTEN)], &[]), fake.clone());
+    assert!(told(&lookout));
+    fake.0.lock().unwrap().addresses = Some(vec!["10.0.0.7".parse().unwrap()]);
+    assert!(lookout.look() && !told(&lookout));
+    fake.0.lock().unwrap().addresses = None;
+    assert!(!lookout.look() && told(&lookout), "the address stays refused");
+}
