@@ -147,12 +147,12 @@ async fn a_batch_and_a_page_larger_than_grpc_s_default_limit_are_taken() -> Resu
     let value = |n| format!(r#"{{"address":"10.0.0.1:{n}","metadata":{{"note":"{:>15000}"}}}}"#, "x");
     let instance = |n| format!("goods/{n:04}");
     let fake = Fake::start().await?;
-    let half = 1..=600;
-    fake.ranges.next(listed(10, half.clone().map(|n| say::kv(&instance(n), value(n), 9))));
-    let more = (601..=1_200).map(|n| say::put(&instance(n), value(n), 11));
+    let listed_at_first = 1..=300;
+    fake.ranges.next(listed(10, listed_at_first.map(|n| say::kv(&instance(n), value(n), 9))));
+    let more = (301..=900).map(|n| say::put(&instance(n), value(n), 11));
     fake.watches.always([created(10), events(11, more)]);
     let mut picture = follow(&fake);
-    picture.until("all", |p| p.shown().len() == 1_200).await?;
+    picture.until("all", |p| p.shown().len() == 900).await?;
     assert_eq!(picture.status().failures, 0);
     Ok(())
 }
