@@ -12,11 +12,8 @@
 //! The embedded registry's port is under almost the same rules (`json/door.rs` there). It is written to, and has no
 //! pages that a link could lead to.
 
-use std::net::IpAddr;
-
-use embedded_registry::is_from_gateway;
-use http::uri::Authority;
-use http::{HeaderValue, Version, header};
+use embedded_registry::{Misaddressed, check_host, is_from_gateway};
+use http::{HeaderValue, header};
 use pingora::http::RequestHeader;
 use pingora::http::authority::raw_target_authority;
 
@@ -29,7 +26,8 @@ pub(super) fn admit(request: &RequestHeader, hosts: &[String]) -> Result<(), Ref
         let text = "this request came through a gateway (CDN-Loop): the admin port is not for its clients";
         return Err((403, text.to_owned()));
     }
-    check_host(request, hosts)?;
+    let target = raw_target_authority(request.raw_path()).authority();
+    check_host(request.version, &request.headers, target, hosts).map_err(misaddressed)?;
     let values = |name| request.headers.get_all(name).iter();
     if request.headers.contains_key(header::ORIGIN) {
         return Err((403, "a request with an Origin is a web page's: no page may read this".to_owned()));
@@ -43,39 +41,15 @@ pub(super) fn admit(request: &RequestHeader, hosts: &[String]) -> Result<(), Ref
     Ok(())
 }
 
-/// Every host that a request names must be this port's: the one in its first line, too.
-fn check_host(request: &RequestHeader, hosts: &[String]) -> Result<(), Refused> {
-    let mut named: Vec<_> = request.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes).collect();
-    match named.len() {
-        // A browser always names one. HTTP/1.0, which some health checks speak, need not.
-        0 if request.version != Version::HTTP_10 => return Err((400, "there is no Host header".to_owned())),
-        0 | 1 => {}
-        _ => return Err((400, "there is more than one Host header".to_owned())),
-    }
-    named.extend(raw_target_authority(request.raw_path()).authority());
-    for host in named {
-        let authority = Authority::try_from(host).map_err(|_| (400, "the Host is not a host".to_owned()))?;
-        if !is_ours(&authority, hosts) {
-            return Err(misdirected(&authority));
-        }
-    }
-    Ok(())
-}
-
-fn is_ours(authority: &Authority, hosts: &[String]) -> bool {
-    let host = authority.host();
-    let ip = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    ip.parse::<IpAddr>().is_ok() || name == "localhost" || hosts.contains(&name)
-}
-
-fn misdirected(authority: &Authority) -> Refused {
-    let text = format!(
-        "{} is not known to be this gateway's admin port: name it by IP address or localhost, or add the name to \
-         gateway.admin_hosts",
-        authority.host()
-    );
-    (421, text)
+fn misaddressed(why: Misaddressed) -> Refused {
+    let text = match &why {
+        Misaddressed::Elsewhere(host) => format!(
+            "{host} is not known to be this gateway's admin port: name it by IP address or localhost, or add the name \
+             to gateway.admin_hosts"
+        ),
+        other => other.to_string(),
+    };
+    (why.status(), text)
 }
 
 #[cfg(test)]
@@ -162,7 +136,7 @@ mod tests {
     #[test]
     fn http_1_0_needs_no_host() {
         let mut request = request("/livez", &[]);
-        request.set_version(Version::HTTP_10);
+        request.set_version(http::Version::HTTP_10);
         assert_eq!(admit(&request, &[]), Ok(()));
     }
 

@@ -13,7 +13,7 @@
 //! between commas without asking whether the list is a valid one.
 
 use bytes::Bytes;
-use embedded_registry::is_gateway;
+use embedded_registry::{GATEWAY, is_gateway};
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 
@@ -22,8 +22,6 @@ use pingora::http::RequestHeader;
 pub(super) const MOST: usize = 8;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-/// The name of each gateway: which one it is does not matter.
-const NAME: &[u8] = b"leaseway";
 
 /// The gateways that a request has come through.
 #[derive(Debug, Clone)]
@@ -36,7 +34,7 @@ pub(super) struct Hops {
 impl Hops {
     /// A request that comes from a client.
     pub fn none() -> Self {
-        Self { passed: 0, marker: HeaderValue::from_static("leaseway") }
+        Self { passed: 0, marker: HeaderValue::from_static(GATEWAY) }
     }
 
     /// What a request says.
@@ -51,7 +49,7 @@ impl Hops {
             return Self::none();
         }
         let passed = list.split(|byte| *byte == b',').filter(|member| is_gateway(member)).count();
-        list.extend_from_slice(NAME);
+        list.extend_from_slice(GATEWAY.as_bytes());
         match HeaderValue::from_maybe_shared(Bytes::from(list)) {
             Ok(marker) => Self { passed, marker },
             // It is made of values that were valid.

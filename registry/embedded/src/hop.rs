@@ -2,8 +2,8 @@
 
 use tonic::codegen::http::HeaderMap;
 
-/// The name of each gateway: which one it is does not matter.
-const NAME: &[u8] = b"leaseway";
+/// The name of each gateway in `CDN-Loop`: which one it is does not matter.
+pub const GATEWAY: &str = "leaseway";
 
 /// Whether a gateway has sent a request on. Such a one comes from a client, whom neither a gateway's registry nor its
 /// admin port is for: somebody has registered their address as an instance's.
@@ -15,5 +15,5 @@ pub fn is_from_gateway(headers: &HeaderMap) -> bool {
 /// Whether a member of the list in `CDN-Loop` is a gateway, whatever parameters it has.
 pub fn is_gateway(member: &[u8]) -> bool {
     let name = member.split(|byte| *byte == b';').next().unwrap_or_default();
-    name.trim_ascii().eq_ignore_ascii_case(NAME)
+    name.trim_ascii().eq_ignore_ascii_case(GATEWAY.as_bytes())
 }

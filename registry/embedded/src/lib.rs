@@ -49,6 +49,7 @@
 //! LEASEWAY_CHURN_SECONDS=60 cargo test --release -p embedded-registry a_hundred_thousand -- --nocapture
 //! ```
 
+mod addressed;
 mod allowance;
 mod answer;
 mod check;
@@ -77,9 +78,10 @@ mod txn;
 mod watch;
 mod wire;
 
+pub use addressed::{Misaddressed, check_host};
 pub use counts::Counts;
 pub use door::{Door, Visitors, door};
-pub use hop::{is_from_gateway, is_gateway};
+pub use hop::{GATEWAY, is_from_gateway, is_gateway};
 pub use observer::Observer;
 pub use server::{ServeError, Server, first_revision};
 pub use settings::Settings;

@@ -13,14 +13,15 @@
 //!
 //! HTTP/2 needs none of this: without TLS no browser speaks it.
 
-use std::net::IpAddr;
-
 use tonic::{
     Status,
-    codegen::http::{StatusCode, Version, header, request::Parts, uri::Authority},
+    codegen::http::{StatusCode, header, request::Parts},
 };
 
-use crate::hop::is_from_gateway;
+use crate::{
+    addressed::{Misaddressed, check_host},
+    hop::is_from_gateway,
+};
 
 /// Why somebody is not let in, and what to do about it.
 pub(super) type Refused = (StatusCode, Status);
@@ -33,7 +34,8 @@ pub(super) fn admit(request: &Parts, hosts: &[String]) -> Result<(), Refused> {
             "this request came through a gateway (CDN-Loop): the registry is not for its clients",
         ));
     }
-    check_host(request, hosts)?;
+    let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    check_host(request.version, &request.headers, target, hosts).map_err(misaddressed)?;
     if request.headers.contains_key(header::ORIGIN) {
         return Err(denied("a request with an Origin is a web page's: no page may use this registry"));
     }
@@ -60,41 +62,15 @@ pub(super) fn check_type(request: &Parts) -> Result<(), Refused> {
     }
 }
 
-/// Every host that a request names must be one of ours: the one in its first line, too.
-fn check_host(request: &Parts, hosts: &[String]) -> Result<(), Refused> {
-    let bad = |text: &str| (StatusCode::BAD_REQUEST, Status::invalid_argument(text));
-    let mut named = request.headers.get_all(header::HOST).iter();
-    let host = named.next();
-    if named.next().is_some() {
-        return Err(bad("there is more than one Host header"));
-    }
-    // A browser always names one. HTTP/1.0, which some health checks speak, need not.
-    if host.is_none() && request.version != Version::HTTP_10 {
-        return Err(bad("there is no Host header"));
-    }
-    let host = host.map(|host| host.to_str().ok().and_then(|host| host.parse().ok()));
-    let authority = request.uri.authority().cloned().map(Some);
-    for authority in [host, authority].into_iter().flatten() {
-        let authority = authority.ok_or_else(|| bad("the Host header is not a host"))?;
-        if !is_ours(&authority, hosts) {
-            return Err(misdirected(&authority));
+fn misaddressed(why: Misaddressed) -> Refused {
+    match why {
+        Misaddressed::Elsewhere(host) => {
+            let text = format!(
+                "{host} is not known to be this registry: name it by IP address or localhost, or add the name to \
+                 registry.embedded.hosts"
+            );
+            (StatusCode::MISDIRECTED_REQUEST, Status::permission_denied(text))
         }
+        other => (StatusCode::BAD_REQUEST, Status::invalid_argument(other.to_string())),
     }
-    Ok(())
-}
-
-fn is_ours(authority: &Authority, hosts: &[String]) -> bool {
-    let host = authority.host();
-    let ip = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    ip.parse::<IpAddr>().is_ok() || name == "localhost" || hosts.contains(&name)
-}
-
-fn misdirected(authority: &Authority) -> Refused {
-    let text = format!(
-        "{} is not known to be this registry: name it by IP address or localhost, or add the name to \
-         registry.embedded.hosts",
-        authority.host()
-    );
-    (StatusCode::MISDIRECTED_REQUEST, Status::permission_denied(text))
 }
