@@ -26,11 +26,13 @@ pub struct Model {
     world: Arc<Mutex<World>>,
     /// Restarts before the list that is being read.
     restarts: u32,
+    /// The cluster that gave its first page.
+    cluster: u64,
 }
 
 impl Model {
     pub fn new() -> Self {
-        Self { world: Arc::new(Mutex::new(World::new())), restarts: 0 }
+        Self { world: Arc::new(Mutex::new(World::new())), restarts: 0, cluster: 0 }
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {
@@ -97,14 +99,17 @@ impl Source for Model {
             if cursor.revision > 0 && restarts != world.restarts {
                 return Err(error(Cause::Closed));
             }
-            let page = page(world, cursor)?;
-            if page.next.is_none() {
-                world.witness.listed = Some(page.revision);
-            }
-            Ok((page, world.restarts))
+            Ok((page(world, cursor)?, world.restarts))
         });
         let (page, restarts) = page.await?;
         self.restarts = restarts;
+        if cursor.revision == 0 {
+            self.cluster = page.cluster;
+        }
+        // Pages of two clusters are no list: a watch beside it goes on from where it was.
+        if page.next.is_none() && page.cluster == self.cluster {
+            self.world().witness.listed = Some(page.revision);
+        }
         Ok(page)
     }
 
