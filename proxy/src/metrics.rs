@@ -1,12 +1,13 @@
 //! Every metric's name and labels.
 
+mod embedded;
+
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use embedded_registry::{Counts, Observer};
+use embedded_registry::Observer;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -16,6 +17,7 @@ use registry::status::Status;
 use crate::directory::{Directory, Entry, State};
 use crate::health::active;
 use crate::health::passive::Reason;
+use embedded::EmbeddedMetrics;
 
 /// From 0.5 ms, a proxied request on one machine, to 30 s, the longest wait for a first byte.
 const DURATION_BUCKETS: [f64; 14] =
@@ -425,61 +427,6 @@ fn register<C: Collector + Clone + 'static>(
     let metric = metric?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
-}
-
-/// What the embedded registry holds and has refused. Where the registry is elsewhere they are not shown.
-#[derive(Debug)]
-struct EmbeddedMetrics {
-    all: Registry,
-    keys: IntGauge,
-    bytes: IntGauge,
-    live_bytes: IntGauge,
-    max_bytes: IntGauge,
-    leases: IntGauge,
-    watches: IntGauge,
-    watch_streams: IntGauge,
-    revision: IntGauge,
-    compacted_revision: IntGauge,
-    refused: IntCounterVec,
-}
-
-impl EmbeddedMetrics {
-    fn new() -> Result<Self, prometheus::Error> {
-        let all = Registry::new();
-        let opts = |name: &str, help: &str| Opts::new(format!("leaseway_embedded_registry_{name}"), help);
-        let gauge = |name, help| register(&all, IntGauge::with_opts(opts(name, help)));
-        let refused = opts("refused_total", "Requests refused, by reason.");
-        Ok(Self {
-            keys: gauge("keys", "Keys that there are now.")?,
-            bytes: gauge("bytes", "Bytes that keys, values and history take, by the registry's own count.")?,
-            live_bytes: gauge("live_bytes", "The part of them that the keys take as they are now.")?,
-            max_bytes: gauge("max_bytes", "The bound on them.")?,
-            leases: gauge("leases", "Leases that there are now.")?,
-            watches: gauge("watches", "Watches that there are now, the gateway's included.")?,
-            watch_streams: gauge("watch_streams", "Streams that carry watches, or may.")?,
-            revision: gauge("revision", "The newest revision.")?,
-            compacted_revision: gauge("compacted_revision", "The oldest revision that can be read.")?,
-            refused: register(&all, IntCounterVec::new(refused, &["reason"]))?,
-            all,
-        })
-    }
-
-    fn gather(&self, counts: &Counts) -> Vec<MetricFamily> {
-        let size = |size: usize| as_gauge(size as u64);
-        self.keys.set(size(counts.keys));
-        self.bytes.set(size(counts.bytes));
-        self.live_bytes.set(size(counts.live_bytes));
-        self.max_bytes.set(size(counts.max_bytes));
-        self.leases.set(size(counts.leases));
-        self.watches.set(size(counts.watches));
-        self.watch_streams.set(size(counts.watch_streams));
-        self.revision.set(counts.revision);
-        self.compacted_revision.set(counts.compacted_revision);
-        for (reason, count) in &counts.refused {
-            mirror(&self.refused.with_label_values(&[reason]), *count);
-        }
-        self.all.gather()
-    }
 }
 
 /// What is counted per request, without a look-up by label.
