@@ -150,7 +150,9 @@ fn check_way(directory: &Path, owner: u32) -> Result<(), NotOurs> {
             continue;
         }
         let next = reached.join(&name);
-        if look(fs::symlink_metadata(&next), &next)?.is_symlink() {
+        let found = look(fs::symlink_metadata(&next), &next)?;
+        if found.is_symlink() {
+            check_link(&found, &next, owner)?;
             links += 1;
             if links > MOST_LINKS {
                 return Err(NotOurs::Unseen { path: directory.to_owned(), source: Errno::ELOOP.into() });
@@ -186,6 +188,14 @@ fn check_kept(directory: &Path, owner: u32, excuse: u32) -> Result<(), NotOurs> 
     Err(NotOurs::Changeable { path: directory.to_owned(), owner: of, mode })
 }
 
+/// In a directory such as /tmp everybody may change what is his: where his links lead, too.
+fn check_link(found: &Metadata, link: &Path, owner: u32) -> Result<(), NotOurs> {
+    match found.uid() {
+        of if [owner, ROOT].contains(&of) => Ok(()),
+        of => Err(NotOurs::Foreign { path: link.to_owned(), owner: of, expected: owner }),
+    }
+}
+
 fn check_owner(found: &Metadata, path: &Path, expected: u32) -> Result<(), NotOurs> {
     match found.uid() {
         owner if owner == expected => Ok(()),
@@ -206,7 +216,7 @@ fn parent(path: &Path) -> &Path {
 mod tests {
     use super::*;
     use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
     use std::os::unix::net::UnixListener;
 
     use nix::unistd::geteuid;
@@ -293,6 +303,26 @@ mod tests {
             let is_named = |e: NotOurs| matches!(e, NotOurs::Changeable { path, .. } if path == outer.path());
             assert!(checked.err().is_none_or(is_named), "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_link_of_another_user_leads_where_he_wants() {
+        let (outer, socket) = place();
+        allow(outer.path(), 0o1777);
+        let link = outer.path().join("link");
+        symlink(outer.path(), &link).unwrap();
+        let by_link = link.join("inner").join(socket.file_name().unwrap());
+        check_place(&by_link, us()).unwrap();
+        let found = fs::symlink_metadata(&link).unwrap();
+        if us() == ROOT {
+            // Whom root trusts is root: so it has to be somebody else's.
+            lchown(&link, Some(ROOT + 1), None).unwrap();
+            let error = check_place(&by_link, us()).unwrap_err();
+            assert!(matches!(error, NotOurs::Foreign { path, owner: 1, .. } if path == link));
+        } else {
+            assert!(matches!(check_link(&found, &link, us() + 1), Err(NotOurs::Foreign { .. })));
+        }
+        assert!(check_link(&found, &link, us()).is_ok());
     }
 
     #[test]
