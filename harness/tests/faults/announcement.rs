@@ -6,14 +6,13 @@ use anyhow::{Context, Result, ensure};
 use harness::{
     etcd::{Etcd, key},
     ports::free_address,
-    process::{Process, Signal},
+    process::Process,
     stack::{Gateway, GatewayOptions, private_directory, write_configuration},
     wait::eventually,
 };
-use nix::{sys::signal::kill, unistd::Pid};
 use serde_json::{Value, json};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, daemon::Daemon};
 
 /// The log's lines with this message.
 fn said(lines: &[String], message: &str) -> Vec<Value> {
@@ -113,15 +112,6 @@ async fn a_start_from_the_snapshot_says_so() -> Result<()> {
     assert_eq!(line["source"], "snapshot");
     assert_eq!((&line["services"], &line["endpoints"]), (&json!(2), &json!(3)));
     Ok(())
-}
-
-/// Ends a daemon whatever becomes of the test.
-struct Daemon(i32);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.0), Signal::SIGKILL);
-    }
 }
 
 #[tokio::test]

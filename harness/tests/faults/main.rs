@@ -3,6 +3,7 @@
 mod announcement;
 mod backends;
 mod complaints;
+mod daemon;
 mod departures;
 mod embedded;
 mod registry;

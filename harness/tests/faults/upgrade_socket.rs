@@ -22,7 +22,7 @@ use nix::{sys::signal::kill, unistd::Pid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, daemon::Daemon};
 
 /// A user who is not the test's; as root one can make him the owner of something.
 const ANOTHER: u32 = 65534;
@@ -197,15 +197,6 @@ async fn a_daemons_pid_file_where_others_can_put_one_is_refused() -> Result<()> 
     allow(&place, 0o755)?;
     assert_eq!(machine.run(&["-t", "-d"]).await?.0, Some(0));
     Ok(())
-}
-
-/// Ends a daemon whatever becomes of the test.
-struct Daemon(i32);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.0), Signal::SIGKILL);
-    }
 }
 
 /// As root this is a daemon that becomes another user; whoever else runs the test stays who he is.

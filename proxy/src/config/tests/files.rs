@@ -150,19 +150,34 @@ fn mistakes_in_the_text_and_missing_files_are_listed_together() {
     assert_eq!(told.lines().count(), 2, "{told}");
 }
 
+/// Files of a user and his certificate, and a configuration that names them.
+struct Secrets {
+    cert: PathBuf,
+    key: PathBuf,
+    password: PathBuf,
+    text: String,
+}
+
+impl Secrets {
+    fn write(directory: &Path) -> Self {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a".to_owned()]).unwrap();
+        let cert = write(directory, "cert.pem", cert.pem());
+        let key = write(directory, "key.pem", signing_key.serialize_pem());
+        let password = write(directory, "password", "secret\n");
+        let text = with_endpoints(&format!(
+            "[\"https://a:1\"]\n    username: a\n    password_file: {}\n    tls: {{ ca: {2}, cert: {2}, key: {1} }}",
+            password.display(),
+            key.display(),
+            cert.display(),
+        ));
+        Self { cert, key, password, text }
+    }
+}
+
 #[test]
 fn certificates_and_keys_that_are_there_are_taken() {
     let directory = tempfile::tempdir().unwrap();
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a".to_owned()]).unwrap();
-    let cert = write(directory.path(), "cert.pem", cert.pem());
-    let key = write(directory.path(), "key.pem", signing_key.serialize_pem());
-    let password = write(directory.path(), "password", "secret\n");
-    let text = with_endpoints(&format!(
-        "[\"https://a:1\"]\n    username: a\n    password_file: {}\n    tls: {{ ca: {2}, cert: {2}, key: {1} }}",
-        password.display(),
-        key.display(),
-        cert.display(),
-    ));
+    let Secrets { cert, key, text, .. } = Secrets::write(directory.path());
     let text = format!("{text}user: root\ngroup: root\nca_file: {}\n", cert.display());
     let config = load(&write(directory.path(), "a.yaml", text)).unwrap();
     assert_eq!(config.gateway.registry.connection.tls.unwrap().key, Some(key));
@@ -262,16 +277,7 @@ fn a_password_or_a_key_that_everybody_may_read_is_remarked_by_a_test_and_a_start
     let directory = tempfile::tempdir().unwrap();
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(directory.path(), 0o755);
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["a".to_owned()]).unwrap();
-    let cert = write(directory.path(), "cert.pem", cert.pem());
-    let key = write(directory.path(), "key.pem", signing_key.serialize_pem());
-    let password = write(directory.path(), "password", "secret\n");
-    let text = with_endpoints(&format!(
-        "[\"https://a:1\"]\n    username: a\n    password_file: {}\n    tls: {{ ca: {2}, cert: {2}, key: {1} }}",
-        password.display(),
-        key.display(),
-        cert.display(),
-    ));
+    let Secrets { cert, key, password, text } = Secrets::write(directory.path());
     let file = write(directory.path(), "a.yaml", text);
     for purpose in [Purpose::Test, Purpose::Start] {
         let told = || -> Vec<String> {
