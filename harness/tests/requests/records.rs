@@ -13,7 +13,7 @@ use harness::{
 };
 use serde_json::json;
 
-use super::{Fixture, assert_own_answer, threaded};
+use super::{Fixture, assert_own_answer, malformed::PATIENCE, threaded};
 
 async fn put_weight(fixture: &Fixture, instance: &str, backend: &Backend, weight: u32) -> Result<()> {
     let value =
@@ -175,5 +175,26 @@ async fn a_put_that_changes_nothing_is_no_line_and_its_lease_and_revision_are_sh
     })
     .await?;
     assert_eq!(puts(), before + 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_writes_much_that_is_no_registration_does_not_fill_the_log() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default()).await?;
+    for number in 0..60 {
+        fixture.etcd.put(&key("goods", &format!("bad-{number}")), "nonsense").await?;
+    }
+    let skipped = "leaseway_registry_skipped_records_total";
+    eventually("each is counted", PATIENCE, async || {
+        let count = fixture.gateway.metric(skipped, &[]).await?;
+        ensure!(count >= 60.0, "{count} are");
+        Ok(())
+    })
+    .await?;
+    let process = fixture.gateway.process();
+    process.wait_for_line(|line| line.contains("more records than are told"), PATIENCE).await?;
+    let lines = process.lines();
+    let told = |text| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((told("bad-"), told("more records than are told")), (20, 1), "{}", process.tail());
     Ok(())
 }
