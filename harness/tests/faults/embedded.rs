@@ -7,19 +7,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use etcd_client::{Txn, TxnOp};
 use harness::{
     backend::{Backend, Reply},
-    etcd::{PREFIX, key},
-    http::{self, Request},
+    etcd::{self, PREFIX, key},
+    http::{self, Connection, Request},
     load::Load,
     ports::free_address,
     process::{Process, Signal},
-    stack::{EmbeddedStack, Gateway, GatewayOptions, Goods, write_configuration},
+    stack::{EmbeddedStack, Gateway, GatewayOptions, Goods, Services, write_configuration},
     wait::eventually,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::{PATIENCE, assert_none_failed};
@@ -58,6 +61,52 @@ async fn etcdctl_works_on_it() -> Result<()> {
     stack.gateway.wait_services(|services| services.instances("goods").contains(&"by-hand")).await?;
     stack.etcdctl(&["del", &by_hand]).await?;
     stack.gateway.wait_services(|services| !services.instances("goods").contains(&"by-hand")).await?;
+    Ok(())
+}
+
+/// Each of their calls takes as long as a turn, and the line of them never ends. (All is written over JSON: who
+/// comes over gRPC gives the watch its turn.)
+#[tokio::test]
+async fn the_gateway_hears_of_registrations_while_others_keep_its_registry_busy() -> Result<()> {
+    let gateway = Gateway::start_with_registry(GatewayOptions::default()).await?;
+    let registry = gateway.registry_address()?;
+    let mut client = etcd::client(&format!("http://{registry}")).await?;
+    for first in (0..4_000).step_by(100) {
+        let puts: Vec<_> = (first..first + 100).map(|n| TxnOp::put(format!("busy{n}"), "", None)).collect();
+        client.txn(Txn::new().and_then(puts)).await?;
+    }
+    let [from, end] = ["busy", "busz"].map(|key| BASE64_STANDARD.encode(key));
+    let count = json!({ "requestRange": { "key": from, "range_end": end, "count_only": true } });
+    let body = Bytes::from(json!({ "success": vec![count; 60] }).to_string());
+    let mut busy = JoinSet::new();
+    for _ in 0..8 {
+        let mut connection = Connection::open(registry).await?;
+        let body = body.clone();
+        busy.spawn(async move {
+            loop {
+                let call = Request::post("/v3/kv/txn").header("host", "localhost");
+                let call = call.header("content-type", "application/json").body(body.clone())?;
+                let answer = connection.send(call).await?;
+                ensure!(answer.status == 200, "{}", answer.text());
+            }
+        });
+    }
+    let mut registrar = Connection::open(registry).await?;
+    for round in 1..=10 {
+        let address = format!("127.0.0.1:{round}");
+        let [key, value] = [key("goods", "moving"), address.clone()].map(|text| BASE64_STANDARD.encode(text));
+        let put = Request::post("/v3/kv/put").header("host", "localhost");
+        let put = put.header("content-type", "application/json");
+        let body = json!({ "key": key, "value": value }).to_string();
+        ensure!(registrar.send(put.body(body.into())?).await?.status == 200);
+        let has_moved =
+            |services: &Services| services.endpoints("goods").iter().any(|e| e.address == address);
+        gateway.wait_services(has_moved).await?;
+    }
+    let idle: Option<Result<Result<()>, _>> = busy.try_join_next();
+    ensure!(idle.is_none(), "nobody kept it busy: {idle:?}");
+    let lost = gateway.process().lines().into_iter().find(|line| line.contains("lost touch"));
+    ensure!(lost.is_none(), "{lost:?}");
     Ok(())
 }
 
