@@ -18,6 +18,10 @@ use crate::client::Client;
 
 /// For how long the thread is used before everything else goes first.
 const ENOUGH: Duration = Duration::from_millis(5);
+/// Who comes back sooner from letting others go first has found nobody.
+const IDLE: Duration = Duration::from_micros(100);
+/// For how long a call lets others go first, at most: there may be no end of them.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
@@ -40,7 +44,7 @@ impl Turns {
         }
         let _in_line = (client.turn.lock().await, self.line.lock().await);
         if self.used().time >= ENOUGH {
-            self.let_others_go_first().await;
+            self.let_others_go_first(PATIENCE).await;
         }
         self.work(work)
     }
@@ -50,16 +54,27 @@ impl Turns {
     /// that is most often the next in line, and after his call there was enough again.
     pub async fn amid_others<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
         if !client.is_gateway() && self.used().time >= ENOUGH {
-            self.let_others_go_first().await;
+            self.let_others_go_first(Duration::ZERO).await;
         }
         self.work(work)
     }
 
-    /// Ends when everything that is ready has run. Whoever is then the first to go on begins a round, for all who
-    /// waited for it.
-    async fn let_others_go_first(&self) {
+    /// Ends when everything that is ready has run, and what that made ready; or once so much time is over. Whoever is
+    /// then the first to go on begins a round, for all who waited for it.
+    async fn let_others_go_first(&self, patience: Duration) {
         let round = self.used().rounds;
-        yield_now().await;
+        let start = Instant::now();
+        let mut yielded = start;
+        loop {
+            yield_now().await;
+            // tokio lets who has yielded go on after some sixty others, though more are ready: of the ten thousand
+            // that a flood makes ready at once, most would wait for one call after the other.
+            let now = Instant::now();
+            if now - yielded < IDLE || now - start >= patience {
+                break;
+            }
+            yielded = now;
+        }
         let mut used = self.used();
         if used.rounds == round {
             *used = Used { time: Duration::ZERO, rounds: round.wrapping_add(1) };
@@ -117,6 +132,48 @@ mod tests {
         let done = done.lock().unwrap();
         assert_eq!(done[..2], ["call", "keep-alive"], "{done:?}");
         assert_ne!(done[2..4], ["call", "call"], "{done:?}");
+    }
+
+    /// A task that has so often to be woken by others until it is done, as a keep-alive's is on its way.
+    async fn hop(times: usize) {
+        for _ in 0..times {
+            tokio::spawn(async { sleep(2 * IDLE) }).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_made_ready_by_others_goes_first_too() {
+        let (turns, done) = (Arc::new(Turns::default()), Done::default());
+        turns.take(&Client::guest(), || sleep(ENOUGH)).await;
+        // More than tokio runs before it lets go on who has yielded.
+        let keep_alives = (0..100).map(|_| {
+            let done = done.clone();
+            tokio::spawn(async move {
+                hop(2).await;
+                done.lock().unwrap().push("keep-alive");
+            })
+        });
+        let keep_alives: Vec<_> = keep_alives.collect();
+        work(turns, Client::guest(), "call", done.clone()).await;
+        let before = done.lock().unwrap().iter().position(|done| *done == "call").unwrap();
+        // All of them, but on a machine that is very busy.
+        assert!(before >= 50, "only {before} went first");
+        join_all(keep_alives).await;
+    }
+
+    #[tokio::test]
+    async fn who_is_never_idle_does_not_keep_calls_for_ever() {
+        let turns = Arc::new(Turns::default());
+        let guest = Client::guest();
+        turns.take(&guest, || sleep(ENOUGH)).await;
+        let busy = tokio::spawn(async {
+            loop {
+                sleep(2 * IDLE);
+                yield_now().await;
+            }
+        });
+        turns.take(&guest, || {}).await;
+        busy.abort();
     }
 
     #[tokio::test]
