@@ -15,7 +15,7 @@ test: lint
 	ONCE=1 tools/demo.sh target/debug
 	deploy/check.sh target/debug/proxy
 	cargo run --package harness --bin figures -- --short
-	cargo build --package registry --examples
+	cargo build --package leaseway-registry --examples
 	cargo run --package harness --bin chaos -- --short
 
 lint:
@@ -35,7 +35,7 @@ figures: release
 # An hour of random faults: make chaos CASES='storm --minutes 60'.
 chaos: release
 	@tools/setup.sh test
-	cargo build --release --package registry --examples
+	cargo build --release --package leaseway-registry --examples
 	cargo run --release --package harness --bin chaos -- $(CASES)
 
 release:

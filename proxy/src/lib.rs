@@ -14,7 +14,7 @@
 //!           +-> config, logging, metrics, lifecycle, signals, causes
 //! ```
 //!
-//! Arrows run down only; the registry itself is the crate `registry`.
+//! Arrows run down only; the registry itself is the crate `leaseway-registry`.
 
 pub mod admin;
 pub mod announcement;

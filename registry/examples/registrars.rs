@@ -4,9 +4,9 @@
 //! until it is killed. Nobody listens at their addresses.
 
 use anyhow::{Context, Result, bail};
-use registry::connect::Connection;
-use registry::contract::Prefix;
-use registry::register::{Registrar, Registration};
+use leaseway_registry::connect::Connection;
+use leaseway_registry::contract::Prefix;
+use leaseway_registry::register::{Registrar, Registration};
 
 #[tokio::main]
 async fn main() -> Result<()> {

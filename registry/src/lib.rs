@@ -7,8 +7,8 @@
 //! # A backend that registers itself
 //!
 //! ```no_run
-//! use registry::connect::{Connection, Tls, User};
-//! use registry::{contract::Prefix, register::{Registrar, Registration}};
+//! use leaseway_registry::connect::{Connection, Tls, User};
+//! use leaseway_registry::{contract::Prefix, register::{Registrar, Registration}};
 //!
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 //! let connection = Connection {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use harness::impostor::{Heard, Impostor};
 use harness::wait::eventually;
+use leaseway_registry::connect::{Connection, Tls, authorities};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use registry::connect::{Connection, Tls, authorities};
 use support::{PATIENCE, Picture};
 use tempfile::TempDir;
 

@@ -13,11 +13,11 @@ use harness::etcd::{Etcd, key};
 use harness::fake::say::{self, alive, created, events, listed};
 use harness::fake::{Fake, Line, Reply, Request, Status};
 use harness::wait::eventually;
-use registry::connect::Connection;
-use registry::contract::Prefix;
-use registry::register::{Registrar, Registration};
-use registry::watch::source::{EtcdSource, Message, Source, Stream};
-use registry::watch::{Settings, Update};
+use leaseway_registry::connect::Connection;
+use leaseway_registry::contract::Prefix;
+use leaseway_registry::register::{Registrar, Registration};
+use leaseway_registry::watch::source::{EtcdSource, Message, Source, Stream};
+use leaseway_registry::watch::{Settings, Update};
 use support::scripted::{
     A_WHILE, connection, follow, keeps_trying_without_a_spin, kv, put, reopened, resumed_after,
 };
@@ -104,7 +104,7 @@ async fn apisix_12167_a_compaction_disturbs_no_watch_and_a_list_after_it_changes
         panic!("{:?}", picture.updates);
     };
     // The same revisions: whoever applies it as a difference finds none.
-    let registry::watch::Change::Put(b) = &changes[0] else { panic!("{changes:?}") };
+    let leaseway_registry::watch::Change::Put(b) = &changes[0] else { panic!("{changes:?}") };
     assert_eq!(instances.iter().find(|i| &*i.id == "b"), Some(b));
     assert_eq!(instances.len(), 2);
     picture.until_status("live", |s| s.live).await?;

@@ -9,14 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use harness::etcd::Etcd;
 use harness::ports::free_address;
+use leaseway_registry::connect::{Connection, Tls, User};
+use leaseway_registry::contract::Prefix;
+use leaseway_registry::register::{Registrar, Registration, RegistrationError};
+use leaseway_registry::status::Status;
 use openssl::pkey::PKey;
 use openssl::ssl::{SslAcceptor, SslMethod};
 use openssl::x509::X509;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use registry::connect::{Connection, Tls, User};
-use registry::contract::Prefix;
-use registry::register::{Registrar, Registration, RegistrationError};
-use registry::status::Status;
 use support::{Picture, as_reader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

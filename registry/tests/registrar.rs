@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use etcd_client::{GetOptions, PutOptions};
 use harness::etcd::{Etcd, key};
-use registry::contract::{Prefix, Record};
-use registry::register::{Registrar, Registration};
+use leaseway_registry::contract::{Prefix, Record};
+use leaseway_registry::register::{Registrar, Registration};
 use support::{PATIENCE, Picture, as_writer};
 
 const NAME: &str = "goods/a";
@@ -235,7 +235,7 @@ async fn a_registration_that_no_gateway_would_take_is_refused_at_the_start() {
     let refuse = |change: fn(&mut Registration)| {
         let mut registration = registration();
         change(&mut registration);
-        let connection = registry::connect::Connection::to(["http://127.0.0.1:1"]);
+        let connection = leaseway_registry::connect::Connection::to(["http://127.0.0.1:1"]);
         match Registrar::start(connection, Prefix::default(), registration) {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),

@@ -10,14 +10,14 @@ use async_trait::async_trait;
 use etcd_client::{Permission, RoleRevokePermissionOptions, Txn, TxnOp};
 use futures_util::future::BoxFuture;
 use harness::etcd::{AuthToken, Etcd, PREFIX, key};
-use registry::connect::{CallError, Connection};
-use registry::contract::{Instance, Prefix};
-use registry::networks::Reserved;
-use registry::status::Status;
-use registry::watch::source::{
+use leaseway_registry::connect::{CallError, Connection};
+use leaseway_registry::contract::{Instance, Prefix};
+use leaseway_registry::networks::Reserved;
+use leaseway_registry::status::Status;
+use leaseway_registry::watch::source::{
     Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Reason, Source, Stream,
 };
-use registry::watch::{Settings, Update, Watch, nothing_reserved, watch_source};
+use leaseway_registry::watch::{Settings, Update, Watch, nothing_reserved, watch_source};
 use support::{PATIENCE, Picture, as_reader};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -225,8 +225,10 @@ async fn a_user_against_an_etcd_without_users_carries_on() -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), "secret")?;
     let mut connection = plain(&etcd);
-    connection.user =
-        Some(registry::connect::User { name: "gateway".into(), password_file: file.path().to_owned() });
+    connection.user = Some(leaseway_registry::connect::User {
+        name: "gateway".into(),
+        password_file: file.path().to_owned(),
+    });
     Picture::follow(connection).until_shown(&["goods/a=10.0.0.1:80"]).await
 }
 
@@ -295,7 +297,7 @@ async fn what_is_reserved_since_it_was_taken_is_refused_when_the_list_is_read_ag
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
     etcd.put(&key("goods", "b"), "10.0.0.2:80").await?;
     let (reserve, reserved) = watch::channel(Arc::default());
-    let (mut watch, driver) = registry::watch::watch(plain(&etcd), Settings::default(), reserved);
+    let (mut watch, driver) = leaseway_registry::watch::watch(plain(&etcd), Settings::default(), reserved);
     tokio::spawn(driver.run());
     let mut next = async || match timeout(PATIENCE, watch.updates.recv()).await?.context("the watch ended")? {
         Update::Reset { instances, refused, .. } => {

@@ -7,8 +7,8 @@ use etcd_client::proto::{PbKeyValue, PbTxnOpRequest, PbTxnRequest};
 use harness::fake::say::{self, listed};
 use harness::fake::{Fake, Reply, Request, Status};
 use harness::wait::eventually;
-use registry::contract::Prefix;
-use registry::register::{Registrar, Registration};
+use leaseway_registry::contract::Prefix;
+use leaseway_registry::register::{Registrar, Registration};
 use tokio::time::timeout;
 
 use crate::support::PATIENCE;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use etcd_client::proto::{PbEvent, PbWatchResponse};
 use harness::fake::say::{self, created, events, fragment, listed, progress};
 use harness::fake::{Fake, Request};
-use registry::watch::Settings;
+use leaseway_registry::watch::Settings;
 
 use crate::support::Picture;
 use crate::support::scripted::{connection, delete, follow, kv, put, reopened, resumed_after};

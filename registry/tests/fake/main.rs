@@ -11,8 +11,8 @@ mod support;
 use anyhow::Result;
 use harness::fake::say::{created, events, listed};
 use harness::fake::{Fake, Script};
-use registry::status::Status;
-use registry::watch::Update;
+use leaseway_registry::status::Status;
+use leaseway_registry::watch::Update;
 use support::Picture;
 use support::scripted::{follow, is_list, kv, put, resumed_after};
 

@@ -15,10 +15,10 @@ mod world;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use leaseway_registry::watch::source::Reason;
+use leaseway_registry::watch::{Change, Reread, Settings, Update, Watch, nothing_reserved, watch_source};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use registry::watch::source::Reason;
-use registry::watch::{Change, Reread, Settings, Update, Watch, nothing_reserved, watch_source};
 use tokio::time::{Instant, advance, sleep};
 
 use source::Model;
@@ -89,7 +89,7 @@ fn any_act() -> impl Strategy<Value = Act> {
 }
 
 fn any_value() -> impl Strategy<Value = &'static [u8]> {
-    const LONG: &[u8] = &[b'1'; registry::contract::MAX_VALUE + 1];
+    const LONG: &[u8] = &[b'1'; leaseway_registry::contract::MAX_VALUE + 1];
     prop_oneof![
         4 => Just(&b"10.0.0.1:80"[..]),
         4 => Just(&b"10.0.0.2:80"[..]),

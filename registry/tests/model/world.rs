@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use registry::contract::{Instance, Prefix};
-use registry::watch::source::{Event, Raw, Reason, Value};
-use registry::watch::{Change, Update};
+use leaseway_registry::contract::{Instance, Prefix};
+use leaseway_registry::watch::source::{Event, Raw, Reason, Value};
+use leaseway_registry::watch::{Change, Update};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

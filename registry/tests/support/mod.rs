@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use harness::etcd::Etcd;
-use registry::connect::{Connection, Tls, User};
-use registry::contract::Instance;
-use registry::status::Status;
-use registry::watch::{Change, Settings, Update, Watch, nothing_reserved, watch};
+use leaseway_registry::connect::{Connection, Tls, User};
+use leaseway_registry::contract::Instance;
+use leaseway_registry::status::Status;
+use leaseway_registry::watch::{Change, Settings, Update, Watch, nothing_reserved, watch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};

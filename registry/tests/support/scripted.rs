@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use etcd_client::proto::{PbEvent, PbKeyValue};
 use harness::fake::{Fake, Request, say};
 use harness::wait::eventually;
-use registry::connect::Connection;
-use registry::watch::Settings;
+use leaseway_registry::connect::Connection;
+use leaseway_registry::watch::Settings;
 use tokio::time::sleep;
 
 use super::{PATIENCE, Picture};

@@ -47,8 +47,9 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
 
 /// With as many open files as it may have: each registrar has connections of its own.
 fn start(etcd: &Etcd, count: usize) -> Result<Process> {
-    let program = binary("examples/registrars")
-        .context("the registrars are an example: `cargo build --package registry --examples` builds it")?;
+    let program = binary("examples/registrars").context(
+        "the registrars are an example: `cargo build --package leaseway-registry --examples` builds it",
+    )?;
     let mut command = Command::new("sh");
     command.args(["-c", r#"ulimit -n "$(ulimit -H -n)" && exec "$0" "$@""#]).arg(program);
     command.args([etcd.endpoint(), SERVICE.to_owned(), count.to_string()]);
