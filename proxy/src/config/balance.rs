@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::reader::Value;
+use super::Value;
 
 const POLICIES: &str = "random, round_robin, least_request, ewma, or a hash such as {hash: client}";
 const KEYS: &str = "path, client, {header: NAME} or {cookie: NAME}";

@@ -15,7 +15,7 @@ use super::address::Taken;
 use super::embedded::{self, Embedded};
 use super::machine::Need;
 use super::pattern;
-use super::reader::{Section, Value};
+use super::{Section, Value};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const AUDIT: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
@@ -243,7 +243,7 @@ fn read_tls(mut section: Section<'_>) -> Tls {
     section.set("key", &mut tls.key, |value| value.path(Need::PrivateKey).map(PathBuf::from));
     section.require_both(["cert", "key"]);
     if let (Some(cert), Some(key)) = (tls.cert.clone(), tls.key.clone()) {
-        section.need("key", Need::Pair { cert, key });
+        section.note("key", Need::Pair { cert, key });
     }
     section.close(None);
     tls

@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 
 use embedded_registry::Settings;
 
+use super::Section;
 use super::address::Taken;
 use super::host;
-use super::reader::Section;
 
 /// etcd's port, for this machine alone: the registry has no users.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379);

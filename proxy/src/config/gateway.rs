@@ -11,10 +11,10 @@ use super::address::Taken;
 use super::connection::{self, Registry};
 use super::embedded::Embedded;
 use super::host;
-use super::reader::{Section, Value};
 use super::route::{self, Route};
 use super::service::{self, Services};
 use super::timeouts::{self, Timeouts};
+use super::{Section, Value};
 
 /// Where the admin interface listens if nothing else is said: it is for this machine alone.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);

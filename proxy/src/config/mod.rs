@@ -9,7 +9,6 @@ mod address;
 mod balance;
 mod check;
 mod connection;
-mod duration;
 mod embedded;
 mod environment;
 mod error;
@@ -18,13 +17,11 @@ mod host;
 mod machine;
 pub mod ours;
 mod pattern;
-mod reader;
 mod route;
 mod run_directory;
 mod server;
 mod service;
 mod timeouts;
-mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +30,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use config_reader::Reader;
 use pingora::server::configuration::ServerConf;
 
 pub use self::access::{AccessError, Denied};
@@ -41,7 +39,7 @@ pub use self::check::{Check, Initially, Probe};
 pub use self::connection::{Bounds, Guard, Registry};
 pub use self::embedded::Embedded;
 pub use self::environment::Environment;
-pub use self::error::{ConfigError, Problem};
+pub use self::error::ConfigError;
 pub use self::gateway::{Gateway, LogFormat};
 pub use self::route::{Retry, Route};
 pub use self::run_directory::{RunDirectory, RunDirectoryError};
@@ -50,7 +48,13 @@ pub use self::service::{Budget, Ejection, Limits, Service, Services, Stall};
 pub use self::timeouts::{RouteTimeouts, Timeouts};
 
 use self::access::{Who, Wish};
-use self::reader::{Reader, Section};
+use self::machine::Need;
+
+pub use config_reader::Problem;
+
+/// What the readers of the sections note beside mistakes: what must be there on this machine.
+type Section<'a> = config_reader::Section<'a, Need>;
+type Value<'a> = config_reader::Value<'a, Need>;
 
 /// The largest file taken, in bytes: ten thousand routes, and no more than a blink to read.
 const SIZE: usize = 1 << 20;
@@ -108,7 +112,7 @@ impl Config {
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
             ConfigError::Encoding { file: file.clone(), line }
         })?;
-        read_text(text, &file, environment, |reader| check_needs(reader, purpose))
+        read_text(text, &file, environment, Some(purpose))
     }
 
     /// Reads a text. `file` is its name in errors. Nothing but the text is looked at.
@@ -117,7 +121,7 @@ impl Config {
     /// When the text is no YAML, or holds mistakes: all of them at once.
     pub fn parse(text: &str, file: &str, environment: &Environment) -> Result<Self, ConfigError> {
         check_size(text.len(), file)?;
-        read_text(text, file, environment, |_| {})
+        read_text(text, file, environment, None)
     }
 }
 
@@ -146,24 +150,35 @@ fn read_text(
     text: &str,
     file: &str,
     environment: &Environment,
-    check: impl FnOnce(&Reader),
+    purpose: Option<Purpose>,
 ) -> Result<Config, ConfigError> {
-    let document = tree::parse(text).map_err(|error| ConfigError::Syntax {
+    let document = config_reader::parse(text).map_err(|error| ConfigError::Syntax {
         file: file.to_owned(),
         line: error.line,
         message: error.message.into_owned(),
     })?;
     let reader = Reader::new(file);
-    let config = read(reader.root(document.as_ref()), environment);
-    check(&reader);
+    let parts = read(reader.root(document.as_ref()), environment);
+    if let Some(purpose) = purpose {
+        check_needs(&reader, &server::user(&parts.server, environment), purpose);
+    }
     let (problems, remarks) = reader.into_problems_and_remarks();
-    match config {
-        Some(config) if problems.is_empty() => Ok(Config { remarks, ..config }),
+    match parts {
+        Parts { server, gateway: Some(gateway), run_directory } if problems.is_empty() => {
+            Ok(Config { server, gateway, run_directory, remarks })
+        }
         _ => Err(ConfigError::Invalid(problems)),
     }
 }
 
-fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
+/// What was read, whatever mistakes there were.
+struct Parts {
+    server: ServerConf,
+    gateway: Option<Gateway>,
+    run_directory: Option<RunDirectory>,
+}
+
+fn read(mut root: Section<'_>, environment: &Environment) -> Parts {
     let expected = format!("our own section. The smallest valid configuration is:\n{SMALLEST}\n");
     let mut section = root.required_section("gateway", &expected);
     let (mut server, run_directory) = server::read(&mut root, environment);
@@ -176,22 +191,18 @@ fn read(mut root: Section<'_>, environment: &Environment) -> Option<Config> {
     });
     section.close(Some((root.known(), "belongs to the top level, without indentation")));
     root.close(Some((section.known(), "belongs under gateway:, indented by two spaces")));
-    let gateway = gateway?;
-    let drain = gateway.timeouts.drain;
-    server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0) + LAST_SAVE);
-    Some(Config { server, gateway, run_directory, remarks: Vec::new() })
+    if let Some(drain) = gateway.as_ref().map(|gateway| gateway.timeouts.drain) {
+        server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0) + LAST_SAVE);
+    }
+    Parts { server, gateway, run_directory }
 }
 
-fn check_needs(reader: &Reader, purpose: Purpose) {
-    let who = match reader.daemon() {
-        Some(daemon) => Who::of_daemon(&daemon.user, daemon.group.as_deref()),
-        None => Who::of_this_process(),
-    };
-    for (place, need) in reader.needs() {
+fn check_needs(reader: &Reader<Need>, who: &Who, purpose: Purpose) {
+    for (place, need) in reader.notes() {
         if let Some(exposed) = need.exposed() {
             reader.remark(&place, exposed);
         }
-        match need.check(&who) {
+        match need.check(who) {
             Ok(()) => {}
             Err(error) if purpose == Purpose::Start && error.spares_the_start(&need) => {
                 reader.remark(&place, format_args!("{error}. Until then no snapshot is kept"));

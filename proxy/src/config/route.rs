@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use registry::contract::check_segment;
 
 use super::pattern::{self, Pattern};
-use super::reader::{Section, Value};
 use super::server::ATTEMPTS;
 use super::timeouts::{self, RouteTimeouts, Timeouts};
+use super::{Section, Value};
 
 /// The longest path of a route, in bytes.
 const LENGTH: usize = 1024;

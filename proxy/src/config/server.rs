@@ -12,10 +12,11 @@ use std::str::FromStr;
 
 use pingora::server::configuration::ServerConf;
 
+use super::access::Who;
 use super::environment::Environment;
 use super::machine::Need;
-use super::reader::{Daemon, Section, Value};
 use super::run_directory::RunDirectory;
+use super::{Section, Value};
 
 /// How many endpoints one request is tried on at most.
 pub const ATTEMPTS: usize = 3;
@@ -48,14 +49,26 @@ pub(super) fn read(root: &mut Section<'_>, environment: &Environment) -> (Server
     };
     root.required("version", "1", |value| value.number(1..=1));
     root.set("daemon", &mut conf.daemon, |value| value.boolean());
-    let is_daemon = conf.daemon || environment.daemon;
+    let is_daemon = is_daemon(&conf, environment);
     read_process(root, &mut conf, is_daemon);
-    read_daemon(root, &conf, is_daemon);
+    remark_user(root, is_daemon);
     read_threads(root, &mut conf);
     read_connections(root, &mut conf);
     let run_directory = read_run_files(root, &mut conf, is_daemon, environment);
     refuse_others(root);
     (conf, run_directory)
+}
+
+fn is_daemon(conf: &ServerConf, environment: &Environment) -> bool {
+    conf.daemon || environment.daemon
+}
+
+/// Who needs all that the gateway needs while it runs: whom a daemon becomes, else who starts it.
+pub(super) fn user(conf: &ServerConf, environment: &Environment) -> Who {
+    match &conf.user {
+        Some(user) if is_daemon(conf, environment) => Who::of_daemon(user, conf.group.as_deref()),
+        _ => Who::of_this_process(),
+    }
 }
 
 fn read_process(root: &mut Section<'_>, conf: &mut ServerConf, is_daemon: bool) {
@@ -77,10 +90,7 @@ fn read_process(root: &mut Section<'_>, conf: &mut ServerConf, is_daemon: bool) 
 }
 
 /// Of a process that stays in the foreground Pingora changes no user and no group.
-fn read_daemon(root: &Section<'_>, conf: &ServerConf, is_daemon: bool) {
-    if let (true, Some(user)) = (is_daemon, conf.user.clone()) {
-        root.set_daemon(Daemon { user, group: conf.group.clone() });
-    }
+fn remark_user(root: &Section<'_>, is_daemon: bool) {
     for key in ["user", "group"] {
         if !is_daemon && root.is_set(key) {
             root.remark(key, "is of a daemon only: it does nothing without `daemon: true` or `proxy -d`");
@@ -171,7 +181,7 @@ fn read_pid_file(
     if is_daemon && environment.uid == ROOT && conf.user.is_some() {
         conf.pid_file = directory.beside("pid");
         if !root.has("pid_file") {
-            root.need("pid_file", Need::DaemonFile(PathBuf::from(&conf.pid_file)));
+            root.note("pid_file", Need::DaemonFile(PathBuf::from(&conf.pid_file)));
         }
     }
     root.set("pid_file", &mut conf.pid_file, |value| value.path(daemon_file(is_daemon)));

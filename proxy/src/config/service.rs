@@ -5,12 +5,13 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use config_reader::closest;
 use registry::contract::check_segment;
 
 use super::balance::{self, Balance};
 use super::check::{self, Check};
-use super::reader::{Section, Value, closest};
 use super::route::Route;
+use super::{Section, Value};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SLOW_START: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;

@@ -3,8 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::duration;
-use super::reader::{Section, Value};
+use config_reader::duration;
+
+use super::{Section, Value};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Pingora's timers tick every 10 ms.

@@ -13,49 +13,59 @@ const DEPTH: usize = 16;
 
 /// One value and where it stands.
 #[derive(Debug)]
-pub(super) struct Node<'t> {
+pub struct Node<'t> {
     /// From 1.
-    pub(super) line: usize,
-    pub(super) content: Content<'t>,
+    pub line: usize,
+    /// What stands there.
+    pub content: Content<'t>,
 }
 
+/// What a node holds.
 #[derive(Debug)]
-pub(super) enum Content<'t> {
+pub enum Content<'t> {
+    /// A single value.
     Scalar(Scalar<'t>),
+    /// Values, one after another.
     List(Vec<Node<'t>>),
+    /// Keys and their values.
     Mapping(Vec<Entry<'t>>),
 }
 
 /// A scalar as it was written: what it means is decided by who asks.
 #[derive(Debug)]
-pub(super) struct Scalar<'t> {
-    pub(super) text: Cow<'t, str>,
+pub struct Scalar<'t> {
+    /// Without its quotes, and with what was escaped.
+    pub text: Cow<'t, str>,
     /// Without quotes: it may mean a number, a boolean or nothing.
-    pub(super) plain: bool,
+    pub plain: bool,
 }
 
 impl Scalar<'_> {
     /// Whether it is YAML's null.
-    pub(super) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         self.plain && matches!(&*self.text, "" | "~" | "null" | "Null" | "NULL")
     }
 }
 
 /// A key of a mapping, in the order of the text. The same key may come again.
 #[derive(Debug)]
-pub(super) struct Entry<'t> {
-    pub(super) key: Cow<'t, str>,
+pub struct Entry<'t> {
+    /// What stands before the colon.
+    pub key: Cow<'t, str>,
     /// Of the key, from 1.
-    pub(super) line: usize,
-    pub(super) value: Node<'t>,
+    pub line: usize,
+    /// What stands after it.
+    pub value: Node<'t>,
 }
 
 /// Where and why reading stopped.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
-pub(super) struct SyntaxError {
-    pub(super) line: usize,
-    pub(super) message: Cow<'static, str>,
+pub struct SyntaxError {
+    /// From 1.
+    pub line: usize,
+    /// What stands there, and what was expected.
+    pub message: Cow<'static, str>,
 }
 
 impl SyntaxError {
@@ -93,7 +103,10 @@ impl From<ScanError> for SyntaxError {
 }
 
 /// Reads the one document of `text`; `None` if there is none.
-pub(super) fn parse(text: &str) -> Result<Option<Node<'_>>, SyntaxError> {
+///
+/// # Errors
+/// When it is no YAML, has a second document, aliases or tags, or is nested too deep.
+pub fn parse(text: &str) -> Result<Option<Node<'_>>, SyntaxError> {
     document(text).map_err(|error| indenting_tab(text, error.line).unwrap_or(error))
 }
 

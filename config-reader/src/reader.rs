@@ -12,53 +12,47 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::duration;
-use super::error::Problem;
-use super::machine::Need;
-use super::tree::{Content, Entry, Node, Scalar};
+use crate::duration;
+use crate::problem::Problem;
+use crate::tree::{Content, Entry, Node, Scalar};
 
 /// How much of a value an error repeats, in characters.
 const SHOWN: usize = 60;
 /// From here on (Jaro-Winkler, 1 is equal) a key is taken for a misspelt one.
 const ALIKE: f64 = 0.85;
 
-/// Collects what the walk finds.
+/// Collects what the walk finds. `N` is what its user wants noted beside mistakes, such as files that must be there; it is
+/// handed back with the place of its key.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub struct Reader<N> {
     file: Arc<str>,
     problems: RefCell<Vec<Problem>>,
-    needs: RefCell<Vec<(Place, Need)>>,
     remarks: RefCell<Vec<Problem>>,
-    daemon: RefCell<Option<Daemon>>,
-}
-
-/// Whom a daemon becomes.
-#[derive(Debug, Clone)]
-pub(super) struct Daemon {
-    pub(super) user: String,
-    pub(super) group: Option<String>,
+    notes: RefCell<Vec<(Place, N)>>,
 }
 
 /// A key and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) key: String,
-    pub(super) line: usize,
+pub struct Place {
+    /// The key with its sections: `gateway.routes[0].path`.
+    pub key: String,
+    /// From 1.
+    pub line: usize,
 }
 
-impl Reader {
-    pub(super) fn new(file: &str) -> Self {
+impl<N> Reader<N> {
+    /// `file`: its name in what is told.
+    pub fn new(file: &str) -> Self {
         Self {
             file: file.into(),
             problems: RefCell::default(),
-            needs: RefCell::default(),
             remarks: RefCell::default(),
-            daemon: RefCell::default(),
+            notes: RefCell::default(),
         }
     }
 
     /// The whole document, which has keys or is empty.
-    pub(super) fn root<'a>(&'a self, node: Option<&'a Node<'a>>) -> Section<'a> {
+    pub fn root<'a>(&'a self, node: Option<&'a Node<'a>>) -> Section<'a, N> {
         let place = Place { key: String::new(), line: 1 };
         match node {
             Some(node) => Value::new(node, place, self).section(),
@@ -67,12 +61,12 @@ impl Reader {
     }
 
     /// Notes a mistake.
-    pub(super) fn reject(&self, place: &Place, message: impl Display) {
+    pub fn reject(&self, place: &Place, message: impl Display) {
         self.problems.borrow_mut().push(self.problem(place, message));
     }
 
     /// Notes what is to be told, but keeps nobody from a start.
-    pub(super) fn remark(&self, place: &Place, message: impl Display) {
+    pub fn remark(&self, place: &Place, message: impl Display) {
         self.remarks.borrow_mut().push(self.problem(place, message));
     }
 
@@ -86,25 +80,23 @@ impl Reader {
     }
 
     /// A value that could not be read and was not reported would silently leave the default.
-    fn read<'a, T>(&self, value: Value<'a>, read: impl FnOnce(Value<'a>) -> Option<T>) -> Option<T> {
+    fn read<'a, T>(&self, value: Value<'a, N>, read: impl FnOnce(Value<'a, N>) -> Option<T>) -> Option<T> {
         let before = self.problems.borrow().len();
         let read = read(value);
         debug_assert!(read.is_some() || self.problems.borrow().len() > before);
         read
     }
 
-    /// What the configuration relies on outside of its own text.
-    pub(super) fn needs(&self) -> Vec<(Place, Need)> {
-        self.needs.borrow().clone()
-    }
-
-    /// Whom a daemon becomes, and who needs all that is needed while it runs; none: nobody else.
-    pub(super) fn daemon(&self) -> Option<Daemon> {
-        self.daemon.borrow().clone()
+    /// What was noted so far, each with its place.
+    pub fn notes(&self) -> Vec<(Place, N)>
+    where
+        N: Clone,
+    {
+        self.notes.borrow().clone()
     }
 
     /// All mistakes and all remarks, each in the order of their lines.
-    pub(super) fn into_problems_and_remarks(self) -> (Vec<Problem>, Vec<Problem>) {
+    pub fn into_problems_and_remarks(self) -> (Vec<Problem>, Vec<Problem>) {
         let (mut problems, mut remarks) = (self.problems.into_inner(), self.remarks.into_inner());
         problems.sort_by_key(|problem| problem.line);
         remarks.sort_by_key(|remark| remark.line);
@@ -114,8 +106,8 @@ impl Reader {
 
 /// Keys and values at one level.
 #[derive(Debug)]
-pub(super) struct Section<'a> {
-    reader: &'a Reader,
+pub struct Section<'a, N> {
+    reader: &'a Reader<N>,
     place: Place,
     /// `None`: there is no such section, or no readable one. It is not asked for required keys.
     entries: Option<&'a [Entry<'a>]>,
@@ -125,8 +117,8 @@ pub(super) struct Section<'a> {
     unreadable: Vec<&'static str>,
 }
 
-impl<'a> Section<'a> {
-    fn new(reader: &'a Reader, place: Place, entries: Option<&'a [Entry<'a>]>) -> Self {
+impl<'a, N> Section<'a, N> {
+    fn new(reader: &'a Reader<N>, place: Place, entries: Option<&'a [Entry<'a>]>) -> Self {
         let (known, refused, unreadable) = Default::default();
         let section = Self { reader, place, entries, known, refused, unreadable };
         section.reject_repeated_keys();
@@ -134,11 +126,11 @@ impl<'a> Section<'a> {
     }
 
     /// A key that may be left out: `slot` holds its default.
-    pub(super) fn set<T: Into<S>, S>(
+    pub fn set<T: Into<S>, S>(
         &mut self,
         key: &'static str,
         slot: &mut S,
-        read: impl FnOnce(Value<'a>) -> Option<T>,
+        read: impl FnOnce(Value<'a, N>) -> Option<T>,
     ) {
         let Some(value) = self.value(key) else { return };
         match self.reader.read(value, read) {
@@ -148,11 +140,11 @@ impl<'a> Section<'a> {
     }
 
     /// A key that must be there.
-    pub(super) fn required<T>(
+    pub fn required<T>(
         &mut self,
         key: &'static str,
         expected: &str,
-        read: impl FnOnce(Value<'a>) -> Option<T>,
+        read: impl FnOnce(Value<'a, N>) -> Option<T>,
     ) -> Option<T> {
         let value = self.value(key);
         if value.is_none() && self.entries.is_some() {
@@ -162,12 +154,12 @@ impl<'a> Section<'a> {
     }
 
     /// A key that must be there, unless it was said elsewhere.
-    pub(super) fn required_unless<T>(
+    pub fn required_unless<T>(
         &mut self,
         key: &'static str,
         elsewhere: Option<T>,
         expected: &str,
-        read: impl FnOnce(Value<'a>) -> Option<T>,
+        read: impl FnOnce(Value<'a, N>) -> Option<T>,
     ) -> Option<T> {
         match elsewhere {
             Some(said) if !self.has(key) => {
@@ -179,7 +171,7 @@ impl<'a> Section<'a> {
     }
 
     /// A section below this one that may be left out.
-    pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
+    pub fn section(&mut self, key: &'static str) -> Section<'a, N> {
         match self.value(key) {
             Some(value) => value.section(),
             None => Section::new(self.reader, self.place_of(key), None),
@@ -187,7 +179,7 @@ impl<'a> Section<'a> {
     }
 
     /// A section below this one that must be there.
-    pub(super) fn required_section(&mut self, key: &'static str, expected: &str) -> Section<'a> {
+    pub fn required_section(&mut self, key: &'static str, expected: &str) -> Section<'a, N> {
         if !self.has(key) && self.entries.is_some() {
             self.reject(key, format_args!("is missing: expected {expected}"));
         }
@@ -195,7 +187,7 @@ impl<'a> Section<'a> {
     }
 
     /// A key that people may expect, and that is not taken.
-    pub(super) fn refuse(&mut self, key: &'static str, reason: impl Display) {
+    pub fn refuse(&mut self, key: &'static str, reason: impl Display) {
         if self.has(key) {
             self.reject(key, reason);
         }
@@ -203,7 +195,7 @@ impl<'a> Section<'a> {
     }
 
     /// Two keys of which one says nothing without the other.
-    pub(super) fn require_both(&self, keys: [&str; 2]) {
+    pub fn require_both(&self, keys: [&str; 2]) {
         for (key, other) in [(keys[0], keys[1]), (keys[1], keys[0])] {
             if self.has(key) && !self.has(other) {
                 self.reject(key, format_args!("needs {other} beside it"));
@@ -212,7 +204,7 @@ impl<'a> Section<'a> {
     }
 
     /// Two durations of which the first is never longer. One that is not set here gives way to the other.
-    pub(super) fn in_order(&self, shorter: (&str, &mut Duration), longer: (&str, &mut Duration)) {
+    pub fn in_order(&self, shorter: (&str, &mut Duration), longer: (&str, &mut Duration)) {
         if *shorter.1 <= *longer.1 {
             return;
         }
@@ -226,53 +218,49 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// What two keys of this section rely on together, told at one of them.
-    pub(super) fn need(&self, key: &str, need: Need) {
-        self.reader.needs.borrow_mut().push((self.place_of(key), need));
+    /// Notes something at a key, for whoever reads on.
+    pub fn note(&self, key: &str, note: N) {
+        self.reader.notes.borrow_mut().push((self.place_of(key), note));
     }
 
-    /// Says whom the daemon becomes.
-    pub(super) fn set_daemon(&self, daemon: Daemon) {
-        self.reader.daemon.replace(Some(daemon));
-    }
-
-    pub(super) fn has(&self, key: &str) -> bool {
+    /// Whether the key stands here, with whatever value.
+    pub fn has(&self, key: &str) -> bool {
         self.entry(key).is_some()
     }
 
     /// Whether the key stands here with a value that could be read. A value that could not says nothing
     /// about others.
-    pub(super) fn is_set(&self, key: &str) -> bool {
+    pub fn is_set(&self, key: &str) -> bool {
         self.has(key) && self.is_sound(key)
     }
 
     /// Whether nothing was wrong with the key's own value.
-    pub(super) fn is_sound(&self, key: &str) -> bool {
+    pub fn is_sound(&self, key: &str) -> bool {
         !self.unreadable.contains(&key)
     }
 
     /// Whether the section is there, without a key.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.entries.is_some_and(<[_]>::is_empty)
     }
 
     /// Notes what is to be told of a key, but keeps nobody from a start.
-    pub(super) fn remark(&self, key: &str, message: impl Display) {
+    pub fn remark(&self, key: &str, message: impl Display) {
         self.reader.remark(&self.place_of(key), message);
     }
 
     /// Notes a mistake that involves more than the key's own value.
-    pub(super) fn reject(&self, key: &str, message: impl Display) {
+    pub fn reject(&self, key: &str, message: impl Display) {
         self.reader.reject(&self.place_of(key), message);
     }
 
     /// The keys that were asked for so far.
-    pub(super) fn known(&self) -> &[&'static str] {
+    pub fn known(&self) -> &[&'static str] {
         &self.known
     }
 
     /// Reports all keys that nobody asked for. `elsewhere`: keys of another section, and where they belong.
-    pub(super) fn close(&self, elsewhere: Option<(&[&'static str], &str)>) {
+    pub fn close(&self, elsewhere: Option<(&[&'static str], &str)>) {
         for entry in self.entries.unwrap_or_default() {
             let key = &*entry.key;
             if !self.known.contains(&key) && !self.refused.contains(&key) {
@@ -294,7 +282,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
+    fn value(&mut self, key: &'static str) -> Option<Value<'a, N>> {
         self.known.push(key);
         let place = self.place_of(key);
         self.entry(key).map(|entry| Value::new(&entry.value, place, self.reader))
@@ -327,36 +315,37 @@ impl<'a> Section<'a> {
 }
 
 /// A value and its place.
-#[derive(Debug, Clone)]
-pub(super) struct Value<'a> {
+#[derive(Debug)]
+pub struct Value<'a, N> {
     node: &'a Node<'a>,
     place: Place,
-    reader: &'a Reader,
+    reader: &'a Reader<N>,
     /// What ends the list of what was expected.
     or: &'static str,
 }
 
-impl<'a> Value<'a> {
-    fn new(node: &'a Node<'a>, place: Place, reader: &'a Reader) -> Self {
+impl<'a, N> Value<'a, N> {
+    fn new(node: &'a Node<'a>, place: Place, reader: &'a Reader<N>) -> Self {
         Self { node, place, reader, or: "" }
     }
 
-    pub(super) fn place(&self) -> &Place {
+    /// Where it stands.
+    pub fn place(&self) -> &Place {
         &self.place
     }
 
     /// Notes a mistake in this value.
-    pub(super) fn reject(&self, message: impl Display) {
+    pub fn reject(&self, message: impl Display) {
         self.reader.reject(&self.place, message);
     }
 
     /// Takes a result whose error says by itself what was found.
-    pub(super) fn accept<T, E: Display>(&self, result: Result<T, E>) -> Option<T> {
+    pub fn accept<T, E: Display>(&self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.reject(error)).ok()
     }
 
     /// Text as it was written: `010` and `off` are text to who asks for text.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub fn text(&self) -> Option<&'a str> {
         match self.scalar() {
             Some(scalar) if scalar.is_null() => {
                 self.reject("has no value: give it one, or remove the key");
@@ -372,13 +361,13 @@ impl<'a> Value<'a> {
     }
 
     /// Text that is read further; the error goes on after the text that was found.
-    pub(super) fn parse<T, E: Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    pub fn parse<T, E: Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text()?;
         self.accept(read(text).map_err(|error| format!("{} {error}{}", quoted(text), variables(text))))
     }
 
     /// `true` or `false`, as YAML 1.2 has them.
-    pub(super) fn boolean(&self) -> Option<bool> {
+    pub fn boolean(&self) -> Option<bool> {
         match self.plain() {
             Some("true" | "True" | "TRUE") => Some(true),
             Some("false" | "False" | "FALSE") => Some(false),
@@ -387,7 +376,7 @@ impl<'a> Value<'a> {
     }
 
     /// A decimal number in a range.
-    pub(super) fn number<T>(&self, range: RangeInclusive<T>) -> Option<T>
+    pub fn number<T>(&self, range: RangeInclusive<T>) -> Option<T>
     where
         T: FromStr + PartialOrd + Display,
     {
@@ -407,7 +396,7 @@ impl<'a> Value<'a> {
     }
 
     /// A decimal number from 0 to 1.
-    pub(super) fn fraction(&self) -> Option<f64> {
+    pub fn fraction(&self) -> Option<f64> {
         let decimal = |text: &&str| text.chars().all(|c| c.is_ascii_digit() || c == '.');
         let number = self.plain().filter(decimal).and_then(|text| text.parse().ok());
         match number {
@@ -417,7 +406,7 @@ impl<'a> Value<'a> {
     }
 
     /// A duration in a range.
-    pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
+    pub fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
         let parse = |text: &str| duration::parse(text).map_err(|error| format!("{error}{}", self.or));
         let duration = self.parse(parse)?;
         if range.contains(&duration) {
@@ -427,31 +416,30 @@ impl<'a> Value<'a> {
         self.mismatch(format_args!("a duration from {} to {}", bounds[0], bounds[1]))
     }
 
-    /// An absolute path. What it must lead to is looked at when all else has been read.
-    pub(super) fn path(&self, need: impl FnOnce(PathBuf) -> Need) -> Option<String> {
+    /// An absolute path. What it must lead to is noted: it is looked at when all else has been read.
+    pub fn path(&self, note: impl FnOnce(PathBuf) -> N) -> Option<String> {
         let path = self.text()?;
         if !Path::new(path).is_absolute() {
             // A daemon changes its directory, and files are read again later.
             return self.mismatch("an absolute path");
         }
-        self.need(need(path.into()));
+        self.note(note(path.into()));
         Some(path.to_owned())
     }
 
-    /// The name of something that must exist on this machine.
-    pub(super) fn name(&self, need: impl FnOnce(String) -> Need) -> Option<String> {
+    /// The name of something, which is noted.
+    pub fn name(&self, note: impl FnOnce(String) -> N) -> Option<String> {
         let name = self.text()?;
-        self.need(need(name.to_owned()));
+        self.note(note(name.to_owned()));
         Some(name.to_owned())
     }
 
-    fn need(&self, need: Need) {
-        let mut needs = self.reader.needs.borrow_mut();
-        needs.push((self.place.clone(), need));
+    fn note(&self, note: N) {
+        self.reader.notes.borrow_mut().push((self.place.clone(), note));
     }
 
     /// Reads every item, also after one that cannot be read.
-    pub(super) fn list<T>(&self, mut read: impl FnMut(Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub fn list<T>(&self, mut read: impl FnMut(Value<'a, N>) -> Option<T>) -> Option<Vec<T>> {
         let Content::List(items) = &self.node.content else {
             return match self.scalar() {
                 Some(scalar) if !scalar.is_null() => {
@@ -469,7 +457,7 @@ impl<'a> Value<'a> {
     }
 
     /// Reads every key and its value, where keys are names. Also after one that cannot be read.
-    pub(super) fn entries<T>(&self, mut read: impl FnMut(&'a str, Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub fn entries<T>(&self, mut read: impl FnMut(&'a str, Value<'a, N>) -> Option<T>) -> Option<Vec<T>> {
         // The section reports names that come twice.
         let entries = self.section().entries?;
         let values = entries.iter().map(|entry| {
@@ -481,17 +469,17 @@ impl<'a> Value<'a> {
     }
 
     /// `off`, or what is read.
-    pub(super) fn or_off<T>(self, read: impl FnOnce(Value<'a>) -> Option<T>) -> Option<Option<T>> {
+    pub fn or_off<T>(self, read: impl FnOnce(Value<'a, N>) -> Option<T>) -> Option<Option<T>> {
         if self.is_word("off") { Some(None) } else { read(Value { or: ", or off", ..self }).map(Some) }
     }
 
     /// Whether keys stand below this value.
-    pub(super) fn is_section(&self) -> bool {
+    pub fn is_section(&self) -> bool {
         matches!(self.node.content, Content::Mapping(_))
     }
 
     /// The keys below this value.
-    pub(super) fn section(&self) -> Section<'a> {
+    pub fn section(&self) -> Section<'a, N> {
         let entries = match &self.node.content {
             Content::Mapping(entries) => Some(entries.as_slice()),
             _ => self.mismatch("a section: keys and values, indented by two spaces"),
@@ -500,12 +488,12 @@ impl<'a> Value<'a> {
     }
 
     /// Whether the key stands there without a value.
-    pub(super) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         self.scalar().is_some_and(Scalar::is_null)
     }
 
     /// Notes that something else stands here.
-    pub(super) fn mismatch<T>(&self, expected: impl Display) -> Option<T> {
+    pub fn mismatch<T>(&self, expected: impl Display) -> Option<T> {
         let found = match &self.node.content {
             Content::List(_) => "a list".to_owned(),
             Content::Mapping(_) => "a section".to_owned(),
@@ -578,7 +566,7 @@ fn join(section: &str, key: &str) -> String {
 }
 
 /// The name that a misspelt one was likely meant to be.
-pub(super) fn closest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn closest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if name.len() > SHOWN {
         return None;
     }

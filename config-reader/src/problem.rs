@@ -1,0 +1,86 @@
+//! One mistake, and many of them, said so that the author of the file can mend them.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// More mistakes than this are counted, not listed: whoever has so many gave us the wrong file.
+const LISTED: usize = 100;
+
+/// One mistake, at one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file as it was named.
+    pub file: Arc<str>,
+    /// The line of the key, or of the section that lacks it, from 1.
+    pub line: usize,
+    /// The key with its sections: `gateway.routes[0].path`.
+    pub key: String,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, key, message } = self;
+        write!(f, "{file}:{line}: ")?;
+        if !key.is_empty() {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(message)
+    }
+}
+
+/// Shows problems, each on a line of its own.
+#[derive(Debug)]
+pub struct Listing<'a>(pub &'a [Problem]);
+
+impl fmt::Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().take(LISTED).enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        match self.0.len().saturating_sub(LISTED) {
+            0 => Ok(()),
+            more => write!(f, "\n... and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(line: usize) -> Problem {
+        Problem {
+            file: "conf/pingora.yaml".into(),
+            line,
+            key: "gateway.routes[0].path".into(),
+            message: "\"goods\" must start with \"/\"".into(),
+        }
+    }
+
+    #[test]
+    fn a_problem_is_one_line_with_file_line_key_and_message() {
+        assert_eq!(
+            problem(12).to_string(),
+            r#"conf/pingora.yaml:12: gateway.routes[0].path: "goods" must start with "/""#
+        );
+    }
+
+    #[test]
+    fn every_problem_stands_on_a_line_of_its_own() {
+        let text = Listing(&[problem(1), problem(2)]).to_string();
+        assert_eq!(text, format!("{}\n{}", problem(1), problem(2)));
+    }
+
+    #[test]
+    fn a_flood_of_problems_is_cut_and_counted() {
+        let problems: Vec<_> = (1..=LISTED + 7).map(problem).collect();
+        let text = Listing(&problems).to_string();
+        assert_eq!(text.lines().count(), LISTED + 1);
+        assert!(text.ends_with("... and 7 more"), "{text}");
+    }
+}
