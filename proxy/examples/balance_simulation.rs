@@ -17,7 +17,7 @@ use harness::quantile::quantile;
 use proxy::balance::{self, Choice};
 use proxy::config::{self, Balance, HashKey};
 use proxy::directory::{self, Service};
-use proxy::health::limits::Permit;
+use proxy::traffic::in_flight::Permit;
 use registry::contract::{Instance, Record};
 use registry::watch::Update;
 

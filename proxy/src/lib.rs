@@ -35,3 +35,4 @@ pub mod run_files;
 pub mod server;
 pub mod signals;
 pub mod sockets;
+pub mod traffic;

@@ -16,7 +16,7 @@ use registry::status::Status;
 
 use crate::directory::{Directory, Entry, State};
 use crate::health::active;
-use crate::health::passive::Reason;
+use crate::traffic::ejection::Reason;
 use embedded::EmbeddedMetrics;
 
 /// From 0.5 ms, a proxied request on one machine, to 30 s, the longest wait for a first byte.

@@ -12,8 +12,8 @@ use crate::config::Guard;
 use crate::directory::{
     Directory, Endpoints, Entry, Excluded, Probe, Service, Standing, State, Summary, Tenure,
 };
-use crate::health::passive::NextTrial;
-use crate::health::traffic::LastFailure;
+use crate::traffic::LastFailure;
+use crate::traffic::ejection::NextTrial;
 
 /// What the page shows beside the directory.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use registry::watch::{Change, Update};
 
 use super::*;
 use crate::config::{self, Balance, HashKey};
+use crate::directory::Finding;
 use crate::directory::{self, Directory, Service, Writer};
-use crate::health::limits::Permit;
-use crate::health::verdict::Finding;
+use crate::traffic::in_flight::Permit;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

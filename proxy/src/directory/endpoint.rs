@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use registry::contract::{Instance, Metadata, Record};
 
-use crate::health::passive::Reason;
-use crate::health::traffic::Traffic;
+use crate::traffic::Traffic;
+use crate::traffic::ejection::Reason;
 
 /// The gateway's live target for an instance. It keeps its identity (service, instance, address) and with
 /// it its connections through a new lease, another weight and a resync.
@@ -116,6 +116,19 @@ impl Health {
     pub fn is_out(self) -> bool {
         self.ejected.is_some() || self.unhealthy
     }
+}
+
+/// What traffic or probes have found of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Traffic says that it fails.
+    Ejected(Reason),
+    /// Traffic says that it works again.
+    Returned,
+    /// Its probes fail.
+    Unhealthy,
+    /// Its probes pass.
+    Healthy,
 }
 
 /// Whether an endpoint can be connected to.

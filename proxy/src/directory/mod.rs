@@ -20,12 +20,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::config;
-use crate::health::limits::InFlight;
+use crate::traffic::in_flight::InFlight;
 
 use plan::Policy;
 use ring::Builder;
 
-pub use endpoint::{Endpoint, Entry, Health, Probe, Rank, Standing, State, Tenure, TenureCell};
+pub use endpoint::{Endpoint, Entry, Finding, Health, Probe, Rank, Standing, State, Tenure, TenureCell};
 pub use endpoints::Endpoints;
 pub use left_out::{Bound, Excluded, Summary};
 pub use plan::{Hashing, Plan, Schedule};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::config::{Balance, Service};
-use crate::health::limits::InFlight;
+use crate::traffic::in_flight::InFlight;
 
 use super::Endpoints;
 use super::ring::{self, Builder, Ring, Slot};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Entry, Probe, Rank, Standing};
-use crate::health::passive::panics;
+use crate::traffic::ejection::panics;
 
 /// The endpoints of a service as they will be published next.
 #[derive(Debug, Default)]

@@ -12,12 +12,11 @@ use super::left_out::LeftOut;
 use super::ring::Builder;
 use super::staged::Staged;
 use super::{
-    Bound, Directory, Endpoint, Entry, Excluded, Health, Probe, Service, Services, Standing, Tenure,
+    Bound, Directory, Endpoint, Entry, Excluded, Finding, Health, Probe, Service, Services, Standing, Tenure,
     TenureCell,
 };
 use crate::config::{self, Initially};
-use crate::health::traffic::Traffic;
-use crate::health::verdict::Finding;
+use crate::traffic::Traffic;
 
 /// Under a storm of changes a service is published at most once in this time; a change after a quiet
 /// time is published at once.

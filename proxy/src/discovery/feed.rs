@@ -18,8 +18,8 @@ use super::rivals::Rivals;
 use super::snapshot::{File, Snapshot};
 use super::{now, sleep_until};
 use crate::config;
-use crate::directory::{Changed, Endpoint, Excluded, Kind, Novelty, Probe, Standing, Writer};
-use crate::health::verdict::{Finding, Verdict};
+use crate::directory::{Changed, Endpoint, Excluded, Finding, Kind, Novelty, Probe, Standing, Writer};
+use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
 
 /// How long the endpoints of the snapshot have for their first probes before readers see them: the gateway

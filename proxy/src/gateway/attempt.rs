@@ -8,9 +8,9 @@ use super::cause::Cause;
 use super::connection::Connection;
 use super::route::Route;
 use crate::directory::{Endpoint, Entry};
-use crate::health::limits::Permit;
-use crate::health::passive::{Failure, Outcome, Trial};
-use crate::health::waiting::{self, Broken, Place};
+use crate::traffic::ejection::{Failure, Outcome, Trial};
+use crate::traffic::in_flight::Permit;
+use crate::traffic::waiting::{self, Broken, Place};
 
 /// An answer that has come for so long says enough, whatever its end: a stream may have none.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
@@ -230,10 +230,11 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::directory;
-    use crate::health::passive::Reason;
+    use crate::directory::Finding;
     use crate::health::service::services;
-    use crate::health::verdict::{self, Finding};
+    use crate::health::verdict;
     use crate::metrics::Metrics;
+    use crate::traffic::ejection::Reason;
     use tokio::sync::mpsc::UnboundedReceiver;
 
     const MS: Duration = Duration::from_millis(1);

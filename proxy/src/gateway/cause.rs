@@ -3,8 +3,8 @@
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::attempt::Attempt;
-use crate::health::passive::Failure;
-use crate::health::waiting::Broken;
+use crate::traffic::ejection::Failure;
+use crate::traffic::waiting::Broken;
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::hash_key;
 use super::request::Request;
 use super::route::Route;
 use crate::balance::{self, Choice};
-use crate::health::passive::Repeatable;
+use crate::traffic::ejection::Repeatable;
 
 /// How often another endpoint is drawn when one has filled up since it was seen.
 const DRAWS: usize = 16;

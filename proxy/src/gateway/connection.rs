@@ -61,8 +61,8 @@ impl Tracing for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::stall::Standing;
-    use crate::health::waiting::{Broken, Request};
+    use crate::traffic::stall::Standing;
+    use crate::traffic::waiting::{Broken, Request};
     use nix::sys::socket::{SockaddrStorage, getpeername};
     use pingora::connectors::TransportConnector;
     use std::time::{Duration, Instant};

@@ -21,9 +21,9 @@ use super::trace::Trace;
 use crate::causes::plain;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
-use crate::health::limits::Permit;
 use crate::lifecycle::InFlight;
 use crate::metrics::Metrics;
+use crate::traffic::in_flight::Permit;
 
 /// A request's state.
 #[derive(Debug)]

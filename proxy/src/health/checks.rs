@@ -17,10 +17,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::active::{Active, Outcome, Thresholds, Verdict};
-use super::verdict::{Finding, Verdicts};
+use super::verdict::Verdicts;
 use crate::causes::plain;
 use crate::config::{Check, Initially, Probe};
-use crate::directory::{self, Directory, Endpoint, Endpoints, Entry, ServiceEndpoints, entries};
+use crate::directory::{self, Directory, Endpoint, Endpoints, Entry, Finding, ServiceEndpoints, entries};
 use crate::metrics::Metrics;
 
 /// Checks in flight at once, of all services. The others wait for their turn, the longest waiting first.

@@ -6,15 +6,15 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::budget::{self, Budget};
-use super::passive::{self, Failure, Outcome, Passive, Repeatable, Rules, Trial};
-use super::stall::{self, Standing};
 use super::trials::Trials;
-use super::verdict::{Finding, Verdicts};
-use super::waiting::{self, Place};
+use super::verdict::Verdicts;
 use super::watch::Watch;
 use crate::config;
-use crate::directory::{self, Directory, Endpoint};
+use crate::directory::{self, Directory, Endpoint, Finding};
+use crate::traffic::budget::{self, Budget};
+use crate::traffic::ejection::{self, Failure, Outcome, Passive, Repeatable, Rules, Trial};
+use crate::traffic::stall::{self, Standing};
+use crate::traffic::waiting::{self, Place};
 
 /// The services that routes lead to, by name.
 pub type Services = BTreeMap<Arc<str>, Arc<Service>>;
@@ -157,7 +157,7 @@ impl Service {
 
     /// The endpoint has stalled.
     fn stalled(&self, endpoint: &Arc<Endpoint>, now: Instant) {
-        endpoint.traffic.last_failure.note(passive::Reason::Stalled.as_str(), now);
+        endpoint.traffic.last_failure.note(ejection::Reason::Stalled.as_str(), now);
         let Some(rules) = &self.rules else { return };
         let mut passive = lock(endpoint);
         let verdict = passive.stalled(rules, &endpoint.traffic.streak, now, fastrand::f64());
@@ -203,13 +203,13 @@ impl Service {
     }
 
     /// Under the endpoint's lock, so that its verdicts are sent in the order in which they were found.
-    fn tell(&self, endpoint: &Arc<Endpoint>, verdict: Option<passive::Verdict>) {
+    fn tell(&self, endpoint: &Arc<Endpoint>, verdict: Option<ejection::Verdict>) {
         match verdict {
-            Some(passive::Verdict::Eject { until, why }) => {
+            Some(ejection::Verdict::Eject { until, why }) => {
                 self.trials.add(endpoint, until);
                 self.verdicts.tell(endpoint, Finding::Ejected(why));
             }
-            Some(passive::Verdict::Return) => {
+            Some(ejection::Verdict::Return) => {
                 self.trials.remove(endpoint);
                 self.verdicts.tell(endpoint, Finding::Returned);
             }

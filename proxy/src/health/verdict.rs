@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::passive::Reason;
-use crate::directory::Endpoint;
+use crate::directory::{Endpoint, Finding};
 
 /// What was found of an endpoint. One that is gone by now is nobody's concern.
 #[derive(Debug)]
@@ -14,19 +13,6 @@ pub struct Verdict {
     pub endpoint: Arc<Endpoint>,
     /// What was found.
     pub finding: Finding,
-}
-
-/// What was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
-    /// Traffic says that it fails.
-    Ejected(Reason),
-    /// Traffic says that it works again.
-    Returned,
-    /// Its probes fail.
-    Unhealthy,
-    /// Its probes pass.
-    Healthy,
 }
 
 /// Sends verdicts. Nobody waits: an endpoint has at most a few a second, whatever the traffic.

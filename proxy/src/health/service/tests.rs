@@ -5,10 +5,10 @@ use registry::contract::{Instance, Record};
 use registry::watch::Update;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::super::limits::Permit;
 use super::super::verdict::{self, Verdict};
-use super::super::waiting::Broken;
 use super::*;
+use crate::traffic::in_flight::Permit;
+use crate::traffic::waiting::Broken;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,13 +1,32 @@
-//! What requests and checks leave behind at an endpoint: all that balance and health know of it.
+//! What requests and checks leave behind at one endpoint: all that balance and health know of it. And beside it,
+//! what bounds the load.
+//!
+//! All of it decides and remembers, and nothing acts: time and chance are passed in, nothing sleeps or sends.
+//!
+//! | module | it knows |
+//! |---|---|
+//! | [`ejection`] | whether an endpoint is ejected because its requests fail, and how it comes back |
+//! | [`stall`] | which requests wait at an endpoint that has fallen silent |
+//! | [`latency`] | how long an endpoint takes to its first byte, usually and at its worst of late |
+//! | [`waiting`] | the requests that wait at an endpoint for their first byte |
+//! | [`in_flight`] | whether one more request may be in flight |
+//! | [`budget`] | of one service, whether one more retry is allowed |
+
+pub mod budget;
+pub mod ejection;
+pub mod in_flight;
+pub mod latency;
+pub mod stall;
+pub mod waiting;
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::latency::Latency;
-use super::limits::InFlight;
-use super::passive::{Passive, Streak};
-use super::waiting::Waiting;
+use ejection::{Passive, Streak};
+use in_flight::InFlight;
+use latency::Latency;
+use waiting::Waiting;
 
 /// The traffic of one endpoint. It stays with the endpoint's identity, through a new lease and a resync.
 #[derive(Debug)]
@@ -65,3 +84,6 @@ impl Traffic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

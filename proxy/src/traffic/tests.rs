@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::ejection::{Outcome, Passive, Repeatable, Rules, Streak, Trial, Verdict};
 use super::latency::Latency;
-use super::passive::{Outcome, Passive, Repeatable, Rules, Streak, Trial, Verdict};
 use super::stall::{Rule, Seen, Standing};
 
 const MS: Duration = Duration::from_millis(1);
