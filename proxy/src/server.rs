@@ -38,7 +38,7 @@ use crate::causes::plain;
 use crate::cli::Arguments;
 use crate::config::{Config, Registry, RunDirectoryError};
 use crate::directory;
-use crate::discovery::{Discovery, Saver};
+use crate::discovery::Discovery;
 use crate::embedded::{EmbeddedRegistry, Socket};
 use crate::gateway::Gateway;
 use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
@@ -47,6 +47,7 @@ use crate::logging::Output;
 use crate::lookout::{Lookout, ThisMachine};
 use crate::metrics::Metrics;
 use crate::run_files;
+use crate::snapshot::Saver;
 use crate::sockets::{self, Handover, ListenError, Sockets};
 
 /// Why the gateway could not start.

@@ -12,15 +12,14 @@ use registry::watch::{Reread, Update};
 use tokio::sync::mpsc;
 
 use super::guard::{self, Guard};
-use super::keeper::{Loader, Save, Storer, Turn};
 use super::probes::{Outcome, Probes};
 use super::rivals::Rivals;
-use super::snapshot::{File, Snapshot};
-use super::{now, sleep_until};
 use crate::config;
 use crate::directory::{Changed, Endpoint, Excluded, Finding, Kind, Novelty, Probe, Standing, Writer};
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
+use crate::snapshot::{File, Loader, Save, Snapshot, Storer, Turn};
+use crate::tasks::{self, now, sleep_until};
 
 /// How long the endpoints of the snapshot have for their first probes before readers see them: the gateway
 /// is ready then, and what is not yet probed gets no request.
@@ -232,7 +231,7 @@ impl<R: FnOnce()> Feed<R> {
             }
             _ => self.opening = None,
         }
-        let publish_at = self.writer.publish(super::now);
+        let publish_at = self.writer.publish(tasks::now);
         self.tell_left_out(now);
         if self.writer.has_room_again() {
             self.reread.ask();

@@ -5,34 +5,27 @@
 //! guard     what becomes of an endpoint whose registration vanishes; pure
 //! probes    whether endpoints in doubt can be connected to
 //! rivals    whether processes seem to share an instance's id; pure
-//! keeper    when the snapshot is read and written
-//! snapshot  the snapshot's file
 //! ```
 
 mod feed;
 mod guard;
-mod keeper;
 mod probes;
 mod rivals;
-pub mod snapshot;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use registry::status::Status;
 use registry::watch::{Admission, Driver, Reread, Update, Watch, source::Source};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinError;
 
 use crate::config;
 use crate::directory::Writer;
 use crate::health::verdict::{self, Verdict};
 use crate::lookout::FirstLook;
 use crate::metrics::Metrics;
+use crate::snapshot::{File, Loader, Save, Saver, Turn};
 use feed::Feed;
-pub use keeper::Saver;
-use keeper::{Loader, Save, Turn};
-use snapshot::File;
 
 /// Feeds a directory from a watch.
 pub struct Discovery<S: Source> {
@@ -133,26 +126,5 @@ impl<S: Source> Discovery<S> {
             driver.run().await;
         };
         tokio::join!(watching, feed.run(updates, verdicts, saves));
-    }
-}
-
-/// The time by tokio's clock, which tests may stop.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// What a task came to; none if it was cancelled. Its panic is ours.
-fn joined<T>(outcome: Result<T, JoinError>) -> Option<T> {
-    match outcome {
-        Ok(value) => Some(value),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => None,
     }
 }

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use super::{joined, sleep_until};
 use crate::directory::{Endpoint, Probe};
+use crate::tasks::{joined, sleep_until};
 
 /// From the start of an endpoint's probe to that of its next.
 const INTERVAL: Duration = Duration::from_secs(1);

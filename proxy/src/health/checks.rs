@@ -14,7 +14,7 @@ use pingora_load_balancing::Backend;
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::active::{Active, Outcome, Thresholds, Verdict};
 use super::verdict::Verdicts;
@@ -22,6 +22,7 @@ use crate::causes::plain;
 use crate::config::{Check, Initially, Probe};
 use crate::directory::{self, Directory, Endpoint, Endpoints, Entry, Finding, ServiceEndpoints, entries};
 use crate::metrics::Metrics;
+use crate::tasks::{joined, sleep_until};
 
 /// Checks in flight at once, of all services. The others wait for their turn, the longest waiting first.
 const MAX_RUNNING: usize = 64;
@@ -115,7 +116,7 @@ impl Checks {
             tokio::select! {
                 now = looks.tick() => self.look(now).await,
                 Some(ended) = self.running.join_next() => self.end(ended),
-                () = until(next) => {}
+                () = sleep_until(next.map(Instant::into_std)) => {}
             }
         }
     }
@@ -178,12 +179,8 @@ impl Checks {
     /// Takes a check's end, schedules the next, and tells what has turned. Of an endpoint that has gone
     /// meanwhile, nothing.
     fn end(&mut self, ended: Result<Ended, JoinError>) {
-        let Ended { service: place, endpoint: id, begun, outcome } = match ended {
-            Ok(ended) => ended,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Nobody cancels them but the end of the process.
-            Err(_) => return,
-        };
+        // Nobody cancels them but the end of the process.
+        let Some(Ended { service: place, endpoint: id, begun, outcome }) = joined(ended) else { return };
         let Some(service) = self.services.get_mut(place) else { return };
         self.metrics.checked(service.service.name(), outcome);
         let Some(asked) = service.asked.get_mut(&id) else { return };
@@ -221,13 +218,6 @@ fn first_after(check: &Check, chance: f64) -> Duration {
     match check.initially {
         Initially::Up => check.interval.mul_f64(chance),
         Initially::Unhealthy => Duration::ZERO,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::directory::{self, Directory, Entry, Rank, State};
-use crate::discovery::keeper::Saver;
 use crate::health::verdict::{self, Verdicts};
+use crate::snapshot::Saver;
 use crate::traffic::ejection::Reason;
 use anyhow::{Context, Result, ensure};
 use harness::{ports::free_address, wait::eventually};

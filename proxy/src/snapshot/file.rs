@@ -1,30 +1,4 @@
-//! The snapshot: the directory on disk, for a start while the registry cannot be reached.
-//!
-//! # The file
-//!
-//! Text, one instance per line; a value is what [`Record::encode`] writes into the registry.
-//!
-//! ```text
-//! leaseway-snapshot version=1 crc32=4490c103 revision=812 instances=0000000002
-//! {"service":"goods","id":"goods-1","value":"10.0.0.5:80","lease":7587,"revision":811}
-//! {"service":"goods","id":"goods-2","value":"10.0.0.6:80","lease":7588,"revision":812}
-//! ```
-//!
-//! The services that routes lead to come first: if the file would be larger than what is read, it is theirs that
-//! are in it. The instances are written as they are looked up, so their number and the checksum are known at the
-//! end; their place in the first line has a fixed width. (Any number of digits is read.)
-//!
-//! A line that the contract does not take is skipped when the file is read, once the checksum says that it is what
-//! was written: a gateway with a stricter contract must not lose all that the former one knew.
-//!
-//! Whatever the version, the first line starts with the name and `version=`. The checksum is that of all
-//! bytes after it, the rest of the first line included: CRC-32 as in RFC 1952, eight digits. It is there
-//! for torn writes and bad sectors, and finds each that is at most 32 bits long. A digest such as SHA-256
-//! would find no more of them, and is no guard against intent either: who can write the file can write
-//! its digest. That guard is the file's owner: a file that is neither root's nor the gateway's user's, or
-//! that everybody may write to, is not read ([`LoadError::Foreign`]).
-//!
-//! # Writing it
+//! Where the snapshot is kept, and how it is written there.
 //!
 //! As rename(2) and fsync(2) ask for: the text goes into `{name}.tmp` beside the file and, once it is whole, to the
 //! disk, that is renamed to the file's name, and then the directory goes to the disk. A reader finds the
@@ -35,8 +9,6 @@
 //! The temporary file is locked while it is written, so that it is never the work of two; who finds it
 //! locked leaves the file to the other ([`StoreError::Busy`]). Each of them puts a whole picture in place
 //! with one rename, and the last one stays. Both pictures are of the same registry, so that needs no more.
-
-mod format;
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
@@ -49,11 +21,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::geteuid;
 use registry::contract::Instance;
 
-pub use format::{Fault, Skipped, Snapshot, Stored};
-use format::{decode, encode};
-
-/// The largest file that is read or written, in bytes: more than two million instances.
-const MAX_SIZE: u64 = 256 << 20;
+use super::format::{Fault, MAX_SIZE, ReadError, Snapshot, Stored, decode, encode};
 
 /// The gateway's user alone: addresses and metadata are nobody else's business.
 const MODE: u32 = 0o600;
@@ -248,19 +216,6 @@ fn write(
     let stored = encode(BufWriter::new(file), revision, instances, MAX_SIZE)?;
     file.sync_all()?;
     Ok(stored)
-}
-
-/// Why a file gave no snapshot.
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("is not a file")]
-    NotAFile,
-    #[error("is another user's")]
-    Foreign,
-    #[error(transparent)]
-    Fault(#[from] Fault),
 }
 
 fn read(path: &Path, most: usize) -> Result<Snapshot, ReadError> {

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{timeout, timeout_at};
 
-use super::snapshot::{File, LoadError, Skipped, Snapshot, StoreError, Stored};
-use super::{joined, now, sleep_until};
+use super::file::{File, LoadError, StoreError};
+use super::format::{Skipped, Snapshot, Stored};
 use crate::directory::{Directory, Entry};
 use crate::metrics::Metrics;
+use crate::tasks::{joined, now, sleep_until};
 
 /// How long the registry has for its first list before the snapshot is read.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -31,7 +32,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// When the snapshot is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// Before the registry is heard.
     First,
     /// If the registry is late.
@@ -40,7 +41,7 @@ pub(super) enum Turn {
 
 /// Reads the snapshot, at most once, when it is its turn.
 #[derive(Debug)]
-pub(super) struct Loader {
+pub(crate) struct Loader {
     turn: Turn,
     stage: Stage,
     admission: Admission,
@@ -182,10 +183,10 @@ impl Loader {
 pub struct Saver(mpsc::Sender<Save>);
 
 /// Dropped when all is written.
-pub(super) type Save = oneshot::Sender<()>;
+pub(crate) type Save = oneshot::Sender<()>;
 
 impl Saver {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Save>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Save>) {
         let (asking, asked) = mpsc::channel(1);
         (Self(asking), asked)
     }
@@ -209,7 +210,7 @@ impl Saver {
 
 /// Writes the snapshot after the directory has changed.
 #[derive(Debug)]
-pub(super) struct Storer {
+pub(crate) struct Storer {
     /// None: it is written nowhere.
     file: Option<File>,
     directory: Arc<Directory>,

@@ -1,4 +1,4 @@
-use super::format::NAME;
+use super::super::format::{NAME, Skipped};
 use super::*;
 
 use std::io::Cursor;
@@ -120,7 +120,7 @@ mod a_file_that_is_whole {
 
     #[test]
     fn is_what_the_documentation_shows() {
-        let module = include_str!("../snapshot.rs");
+        let module = include_str!("../format.rs");
         let shown = module.split("```").nth(1).unwrap().lines().filter_map(|line| line.strip_prefix("//! "));
         let text: String = shown.filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
         let snapshot = decode(text.as_bytes()).unwrap();

@@ -1,5 +1,26 @@
-//! The snapshot's text. Pure but for the reader and the writer that are passed in; how it looks stands in
-//! [`super`].
+//! The snapshot's text. Pure but for the reader and the writer that are passed in.
+//!
+//! Text, one instance per line; a value is what [`Record::encode`] writes into the registry.
+//!
+//! ```text
+//! leaseway-snapshot version=1 crc32=4490c103 revision=812 instances=0000000002
+//! {"service":"goods","id":"goods-1","value":"10.0.0.5:80","lease":7587,"revision":811}
+//! {"service":"goods","id":"goods-2","value":"10.0.0.6:80","lease":7588,"revision":812}
+//! ```
+//!
+//! The services that routes lead to come first: if the file would be larger than what is read, it is theirs that
+//! are in it. The instances are written as they are looked up, so their number and the checksum are known at the
+//! end; their place in the first line has a fixed width. (Any number of digits is read.)
+//!
+//! A line that the contract does not take is skipped when the file is read, once the checksum says that it is what
+//! was written: a gateway with a stricter contract must not lose all that the former one knew.
+//!
+//! Whatever the version, the first line starts with the name and `version=`. The checksum is that of all
+//! bytes after it, the rest of the first line included: CRC-32 as in RFC 1952, eight digits. It is there
+//! for torn writes and bad sectors, and finds each that is at most 32 bits long. A digest such as SHA-256
+//! would find no more of them, and is no guard against intent either: who can write the file can write
+//! its digest. That guard is the file's owner: a file that is neither root's nor the gateway's user's, or
+//! that everybody may write to, is not read ([`LoadError::Foreign`]).
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
@@ -9,14 +30,28 @@ use crc32fast::Hasher;
 use registry::contract::{Instance, MAX_SEGMENT, MAX_VALUE, Record, RecordError, check_segment};
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_SIZE, ReadError};
-
 pub(super) const NAME: &str = "leaseway-snapshot";
 const VERSION: u32 = 1;
 
 /// The longest line, in bytes with its line feed. JSON doubles quotes and backslashes; control characters
 /// are in neither names nor values. 128 bytes hold the keys and the two numbers.
 const MAX_LINE: usize = 2 * (2 * MAX_SEGMENT + MAX_VALUE) + 128;
+
+/// The largest file that is read or written, in bytes: more than two million instances.
+pub(super) const MAX_SIZE: u64 = 256 << 20;
+
+/// Why a file gave no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("is not a file")]
+    NotAFile,
+    #[error("is another user's")]
+    Foreign,
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
 
 /// The directory as the registry had it at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,16 @@
+//! The snapshot: the directory on disk, for a start while the registry cannot be reached.
+//!
+//! ```text
+//! keep    when it is read and written
+//! file    the file: how it is replaced, and whose it must be
+//! format  its text; pure
+//! ```
+
+mod file;
+mod format;
+mod keep;
+
+pub use file::{File, LoadError, StoreError};
+pub use format::{Fault, Skipped, Snapshot, Stored};
+pub use keep::Saver;
+pub(crate) use keep::{Loader, Save, Storer, Turn};
