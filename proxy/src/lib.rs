@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod run_files;
 pub mod server;
 pub mod signals;
+pub mod site;
 pub mod snapshot;
 pub mod sockets;
 mod tasks;

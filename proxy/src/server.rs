@@ -47,6 +47,7 @@ use crate::logging::Output;
 use crate::lookout::{Lookout, ThisMachine};
 use crate::metrics::Metrics;
 use crate::run_files;
+use crate::site::{self, Site};
 use crate::snapshot::Saver;
 use crate::sockets::{self, Handover, ListenError, Sockets};
 
@@ -176,8 +177,8 @@ fn build(
     let checks = Checks::new(&directory, &verdicts, &metrics)
         .map_err(|(service, error)| StartError::Check { service, why: plain(&error) })?;
     let health = health::services(&directory, &config.services, &verdicts, &watch);
-    let gateway =
-        Gateway::new(&config, directory.clone(), &health, metrics.clone(), lifecycle.clone(), output.clone());
+    let site = Arc::new(site::Current::new(Site::new(&config, &directory, &health, &metrics)));
+    let gateway = Gateway::new(site, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());
     let stop = Stop {
         lifecycle: lifecycle.clone(),
         drain: config.timeouts.drain,

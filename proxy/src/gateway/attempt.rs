@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::cause::Cause;
 use super::connection::Connection;
-use super::route::Route;
 use crate::directory::{Endpoint, Entry};
+use crate::site::Route;
 use crate::traffic::ejection::{Failure, Outcome, Trial};
 use crate::traffic::in_flight::Permit;
 use crate::traffic::waiting::{self, Broken, Place};

@@ -10,8 +10,8 @@ use super::attempt::Attempt;
 use super::failure::is_idempotent;
 use super::hash_key;
 use super::request::Request;
-use super::route::Route;
 use crate::balance::{self, Choice};
+use crate::site::Route;
 use crate::traffic::ejection::Repeatable;
 
 /// How often another endpoint is drawn when one has filled up since it was seen.

@@ -110,13 +110,13 @@ impl Answer {
     }
 
     /// Sends the answer as the whole response.
-    pub async fn send(self, session: &mut Session, request: &Request, trace_header: &Bytes) -> Result<()> {
+    pub async fn send(self, session: &mut Session, request: &Request) -> Result<()> {
         let message = self.message(request);
         let body = json!({"code": -1, "message": message, "trace_id": request.trace.id()}).to_string();
         let mut head = ResponseHeader::build(self.status, Some(5))?;
         head.insert_header(header::CONTENT_TYPE, "application/json")?;
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        head.insert_header(trace_header.clone(), request.trace.id_value())?;
+        head.insert_header(request.site.trace_header.clone(), request.trace.id_value())?;
         if self.status == 503 {
             head.insert_header(header::RETRY_AFTER, "1")?;
         }

@@ -1,6 +1,5 @@
 //! What a request's head must and must not say before it goes on.
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -162,12 +161,8 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 
 /// Adds the trace and the gateway's mark, and says who asked; what a client says of that is not believed.
 /// (Hop-by-hop headers are Pingora's to strip, and it has: [`Names::policy`].)
-pub(super) fn prepare(
-    head: &mut RequestHeader,
-    request: &Request,
-    trace_header: &Bytes,
-) -> pingora::Result<()> {
-    let names = request.names;
+pub(super) fn prepare(head: &mut RequestHeader, request: &Request) -> pingora::Result<()> {
+    let (names, trace_header) = (request.names, &request.site.trace_header);
     if names.forged {
         strip_forged(head, trace_header);
     }

@@ -16,7 +16,6 @@ mod head;
 mod hops;
 mod path;
 mod request;
-mod route;
 mod text;
 mod trace;
 
@@ -35,12 +34,12 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
-use crate::config::{self, RouteTimeouts, Timeouts};
+use crate::config::{RouteTimeouts, Timeouts};
 use crate::directory::Directory;
-use crate::health::service::Services;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
+use crate::site::{self, Route};
 use crate::traffic::waiting;
 use attempt::Attempt;
 use cause::Cause;
@@ -48,7 +47,6 @@ use choose::Nobody;
 use cork::Cork;
 use failure::Answer;
 pub use request::Request;
-use route::{Route, Routes};
 
 /// The answer of the gateway itself at `/`: the readiness probe of the article's manifests.
 const SELF: &str = "gateway";
@@ -63,52 +61,37 @@ const REST: Duration = Duration::from_millis(100);
 /// What serves requests.
 #[derive(Debug)]
 pub struct Gateway {
-    routes: Routes,
+    site: Arc<site::Current>,
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
     /// Of requests that no route takes.
     unrouted: ServiceMetrics,
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
-    /// The name, ready to be shared by many heads.
-    trace_header: Bytes,
-    timeouts: Timeouts,
-    /// Requests in flight, at most.
-    max_requests: usize,
 }
 
 impl Gateway {
-    /// A gateway over a directory and the health of services that were made with the routes' services.
-    pub fn new(
-        config: &config::Gateway,
+    /// A gateway that serves by the site as it is, and answers for itself by the directory.
+    pub(crate) fn new(
+        site: Arc<site::Current>,
         directory: Arc<Directory>,
-        health: &Services,
         metrics: Arc<Metrics>,
         lifecycle: Arc<Lifecycle>,
         output: Arc<Output>,
     ) -> Self {
-        Self {
-            routes: Routes::new(&config.routes, &directory, health, &metrics),
-            directory,
-            unrouted: metrics.service(""),
-            metrics,
-            lifecycle,
-            output,
-            trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
-            timeouts: config.timeouts,
-            max_requests: config.max_requests.get().try_into().unwrap_or(usize::MAX),
-        }
+        Self { site, directory, unrouted: metrics.service(""), metrics, lifecycle, output }
     }
 
     /// Pingora lets a client's connection live for ever from its first request on, so this is said at each.
-    fn set_client_timeouts(&self, session: &mut Session) {
+    fn set_client_timeouts(&self, session: &mut Session, request: &Request) {
+        let timeouts = &request.site.timeouts;
         if self.lifecycle.is_closing() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.timeouts.keepalive.as_secs()));
+            session.set_keepalive(Some(timeouts.keepalive.as_secs()));
         }
-        session.set_read_timeout(Some(self.timeouts.body));
-        session.set_write_timeout(Some(self.timeouts.write));
+        session.set_read_timeout(Some(timeouts.body));
+        session.set_write_timeout(Some(timeouts.write));
         // Without it, a client that sends its next request early loses the one in flight.
         session.as_mut().set_pipelining_enabled(true);
     }
@@ -128,10 +111,10 @@ impl Gateway {
     async fn send(&self, session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
         // The service is done with the request, however long its client takes.
         request.permit = None;
-        answer.send(session, request, &self.trace_header).await?;
+        answer.send(session, request).await?;
         request.ended = Some(Instant::now());
         if answer.leaves_body(session) {
-            has_ended(session, self.timeouts.body).await;
+            has_ended(session, request.site.timeouts.body).await;
         }
         Ok(())
     }
@@ -141,7 +124,7 @@ impl Gateway {
         let mut head = ResponseHeader::build(if ready { 200 } else { 503 }, Some(4))?;
         head.insert_header(header::CONTENT_TYPE, "text/plain")?;
         head.insert_header(header::CONTENT_LENGTH, SELF.len())?;
-        head.insert_header(self.trace_header.clone(), request.trace.id_value())?;
+        head.insert_header(request.site.trace_header.clone(), request.trace.id_value())?;
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from_static(SELF.as_bytes())), true).await?;
         Ok(true)
@@ -154,7 +137,7 @@ impl Gateway {
             route.metrics.looped();
             return Err(Answer::LOOP);
         }
-        if self.lifecycle.requests_in_flight() > self.max_requests {
+        if self.lifecycle.requests_in_flight() > request.site.max_requests as usize {
             route.metrics.limited("gateway");
             return Err(Answer::FULL_GATEWAY);
         }
@@ -184,7 +167,7 @@ impl Gateway {
     /// All of its times end with the request's own, but for those within the tunnel that it may become: `tunnel`
     /// is how long that may be silent. (Until then, who waits for the first byte is broken off in time.)
     fn peer(
-        &self,
+        whole: &Timeouts,
         attempt: &Attempt,
         timeouts: &RouteTimeouts,
         left: Option<Duration>,
@@ -194,7 +177,7 @@ impl Gateway {
         // Pingora's timers tick every 10 ms, and take none for "at once".
         let clamp = |time: Duration| left.map_or(time, |left| time.min(left).max(TICK));
         let mut peer = attempt.connection.peer();
-        let write = self.timeouts.write;
+        let write = whole.write;
         let (read, write) = match tunnel {
             Some(silence) => (silence, write),
             None => (clamp(timeouts.idle), clamp(write)),
@@ -202,7 +185,7 @@ impl Gateway {
         peer.options.connection_timeout = Some(clamp(timeouts.connect));
         peer.options.read_timeout = Some(read);
         peer.options.write_timeout = Some(write);
-        peer.options.idle_timeout = Some(self.timeouts.pool);
+        peer.options.idle_timeout = Some(whole.pool);
         peer.options.http_upstream_request_policy = policy;
         peer
     }
@@ -272,15 +255,15 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Request>;
 
     fn new_ctx(&self) -> Box<Request> {
-        Box::new(Request::new(self.lifecycle.in_flight(), self.metrics.clone()))
+        Box::new(Request::new(self.site.get(), self.lifecycle.in_flight(), self.metrics.clone()))
     }
 
     /// None: the default is a compression module, which costs every request and is off.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, request: &mut Box<Request>) -> Result<bool> {
-        self.set_client_timeouts(session);
-        request.begin(session, &self.trace_header);
+        self.set_client_timeouts(session, request);
+        request.begin(session);
         if let Err(what) = head::check(session, request.names) {
             return self.answer(session, request, Answer::bad_request(what)).await;
         }
@@ -289,11 +272,11 @@ impl ProxyHttp for Gateway {
             let answer = Answer::bad_request("the path climbs above the root or is malformed");
             return self.answer(session, request, answer).await;
         };
-        match self.routes.find(&path) {
+        match request.site.route(&path).cloned() {
             Some(route) => {
                 // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
                 session.set_read_timeout(Some(route.timeouts.body));
-                request.route = Some(route.clone());
+                request.route = Some(route);
             }
             None if path == "/" && matches!(head.method, Method::GET | Method::HEAD) => {
                 return self.answer_as_itself(session, request).await;
@@ -316,10 +299,14 @@ impl ProxyHttp for Gateway {
         let Some(timeouts) = request.route.as_ref().map(|route| route.timeouts) else {
             return Error::e_explain(ErrorType::InternalError, "a request without a route");
         };
-        let tunnel = request.names.ask_for_tunnel(session.req_header()).then_some(self.timeouts.tunnel);
+        let tunnel =
+            request.names.ask_for_tunnel(session.req_header()).then_some(request.site.timeouts.tunnel);
         let is_distrustful = request.last_cause() == Some(Cause::Closed);
         let policy = request.names.policy();
-        let peer = request.begin_attempt().map(|attempt| self.peer(attempt, &timeouts, left, tunnel, policy));
+        let whole = request.site.timeouts;
+        let peer = request
+            .begin_attempt()
+            .map(|attempt| Self::peer(&whole, attempt, &timeouts, left, tunnel, policy));
         match peer {
             Some(peer) if is_distrustful => Ok(on_new_connection(peer)),
             Some(peer) => Ok(peer),
@@ -366,7 +353,7 @@ impl ProxyHttp for Gateway {
         head: &mut RequestHeader,
         request: &mut Box<Request>,
     ) -> Result<()> {
-        head::prepare(head, request, &self.trace_header)
+        head::prepare(head, request)
     }
 
     async fn request_body_filter(
@@ -483,7 +470,7 @@ impl ProxyHttp for Gateway {
         }
         head::strip_hop_by_hop(answer);
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
-            session.set_read_timeout(Some(self.timeouts.tunnel));
+            session.set_read_timeout(Some(request.site.timeouts.tunnel));
         }
         if session.req_header().version == Version::HTTP_10
             && answer.remove_header(&header::TRANSFER_ENCODING).is_some()
@@ -491,7 +478,7 @@ impl ProxyHttp for Gateway {
             // HTTP/1.0 knows no chunks: the answer ends with the connection.
             session.set_keepalive(None);
         }
-        answer.insert_header(self.trace_header.clone(), request.trace.id_value())?;
+        answer.insert_header(request.site.trace_header.clone(), request.trace.id_value())?;
         Ok(())
     }
 

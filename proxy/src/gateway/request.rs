@@ -15,7 +15,6 @@ use super::cork::Cork;
 use super::failure::Answer;
 use super::head::Names;
 use super::hops::Hops;
-use super::route::Route;
 use super::text::push_ip;
 use super::trace::Trace;
 use crate::causes::plain;
@@ -23,11 +22,14 @@ use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
 use crate::lifecycle::InFlight;
 use crate::metrics::Metrics;
+use crate::site::{Route, Site};
 use crate::traffic::in_flight::Permit;
 
 /// A request's state.
 #[derive(Debug)]
 pub struct Request {
+    /// The site that there was when it began.
+    pub(super) site: Arc<Site>,
     pub(super) started: Instant,
     /// When an answer of the gateway's own was sent.
     pub(super) ended: Option<Instant>,
@@ -69,8 +71,9 @@ pub(super) struct Failed {
 }
 
 impl Request {
-    pub(super) fn new(in_flight: InFlight, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(site: Arc<Site>, in_flight: InFlight, metrics: Arc<Metrics>) -> Self {
         Self {
+            site,
             started: Instant::now(),
             ended: None,
             names: Names::default(),
@@ -95,9 +98,9 @@ impl Request {
     }
 
     /// Goes on with the client's trace, or begins one.
-    pub(super) fn begin(&mut self, session: &Session, trace_header: &[u8]) {
+    pub(super) fn begin(&mut self, session: &Session) {
         let head = session.req_header();
-        self.names = Names::of(head, trace_header);
+        self.names = Names::of(head, &self.site.trace_header);
         self.trace = Trace::begin(self.names.traceparent(head), || fastrand::u128(..));
         if self.names.cdn_loop {
             self.hops = Hops::of(head);
@@ -245,7 +248,7 @@ mod tests {
     fn a_panic_counts_against_its_request_and_leaves_nothing_in_flight() {
         let metrics = Arc::new(Metrics::new().unwrap());
         let lifecycle = Lifecycle::default();
-        let request = Request::new(lifecycle.in_flight(), metrics.clone());
+        let request = Request::new(Arc::default(), lifecycle.in_flight(), metrics.clone());
         let serving = std::thread::spawn(move || {
             let _request = request;
             panic!("while serving");

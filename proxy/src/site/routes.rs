@@ -10,25 +10,25 @@ use crate::metrics::{Metrics, ServiceMetrics};
 
 /// A route that holds on to its service.
 #[derive(Debug)]
-pub(super) struct Route {
-    pub service: Arc<Service>,
-    pub health: Arc<health::Service>,
-    pub timeouts: config::RouteTimeouts,
-    pub retry: config::Retry,
-    pub metrics: Arc<ServiceMetrics>,
+pub(crate) struct Route {
+    pub(crate) service: Arc<Service>,
+    pub(crate) health: Arc<health::Service>,
+    pub(crate) timeouts: config::RouteTimeouts,
+    pub(crate) retry: config::Retry,
+    pub(crate) metrics: Arc<ServiceMetrics>,
     /// What of a request is hashed, where the service hashes.
-    pub hash_key: Option<config::HashKey>,
+    pub(crate) hash_key: Option<config::HashKey>,
     /// Whether the service's requests in flight have to be known: for a limit, or for bounded loads.
-    pub counts_requests: bool,
+    pub(crate) counts_requests: bool,
 }
 
 /// All routes, sorted by their paths: most gateways have a handful, which a search finds sooner than a hash.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Routes(Vec<(String, Arc<Route>)>);
 
 impl Routes {
     /// The directory and the services' health must have been made with the routes' services.
-    pub fn new(
+    pub(super) fn new(
         routes: &[config::Route],
         directory: &Directory,
         health: &health::Services,
@@ -61,7 +61,7 @@ impl Routes {
 
     /// The route of a normalised path: its own, else that of the nearest path above it. `/goods` takes
     /// `/goods` and `/goods/...`, not `/goods2`; `/` takes everything.
-    pub fn find(&self, path: &str) -> Option<&Arc<Route>> {
+    pub(super) fn find(&self, path: &str) -> Option<&Arc<Route>> {
         let mut prefix = path;
         while !prefix.is_empty() {
             if let Some(route) = self.of(prefix) {
