@@ -48,6 +48,8 @@ pub struct Gateway {
     pub max_requests: NonZeroU32,
     /// The header that carries the trace id to instances and back to clients.
     pub trace_header: HeaderName,
+    /// Whether the file is watched, and a change of it applied by itself. A SIGHUP applies it in any case.
+    pub reload: bool,
     /// How log lines are written.
     pub log: LogFormat,
     /// How long things may take.
@@ -86,7 +88,7 @@ pub(super) fn read(
     });
     let services = service::read_all(section, routes.as_deref());
     let max_requests = max_requests(section);
-    let (trace_header, log) = (trace_header(section), log(section));
+    let (trace_header, reload, log) = (trace_header(section), reload(section), log(section));
     let (listen, registry, routes) = (listen?, registry?, routes?);
     Some(Gateway {
         listen,
@@ -97,6 +99,7 @@ pub(super) fn read(
         services,
         max_requests,
         trace_header,
+        reload,
         log,
         timeouts,
     })
@@ -143,6 +146,16 @@ fn max_requests(section: &mut Section<'_>) -> NonZeroU32 {
     let mut max_requests = MAX_REQUESTS;
     section.set("max_requests", &mut max_requests, |value| value.number(REQUESTS));
     max_requests
+}
+
+fn reload(section: &mut Section<'_>) -> bool {
+    let mut reload = true;
+    section.set("reload", &mut reload, |value| match value.text()? {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => value.mismatch("on or off"),
+    });
+    reload
 }
 
 fn log(section: &mut Section<'_>) -> LogFormat {

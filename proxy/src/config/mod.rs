@@ -76,8 +76,7 @@ const LAST_SAVE: u64 = 1;
 /// A checked configuration: what it holds can be used without another check.
 #[derive(Debug, PartialEq)]
 pub struct Config {
-    /// Pingora's part. Paths are absolute, `max_retries` is [`ATTEMPTS`], and `grace_period_seconds` is
-    /// `gateway.timeouts.drain`, rounded up, and a second for the snapshot.
+    /// Pingora's part. Paths are absolute, and `max_retries` is [`ATTEMPTS`].
     pub server: ServerConf,
     /// Our part.
     pub gateway: Gateway,
@@ -103,11 +102,23 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, is no YAML, or holds mistakes: all of them at once.
     pub fn load(path: &Path, environment: &Environment, purpose: Purpose) -> Result<Self, ConfigError> {
+        Self::of_bytes(&read_file(path)?, path, environment, purpose)
+    }
+
+    /// Reads what a file had in it, and checks that what it names is there. `path` is its name in errors.
+    ///
+    /// # Errors
+    /// When it is no YAML, or holds mistakes: all of them at once.
+    pub fn of_bytes(
+        bytes: &[u8],
+        path: &Path,
+        environment: &Environment,
+        purpose: Purpose,
+    ) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
-        let bytes = read_file(path).map_err(|source| unread(path, source))?;
         // Before it is text: it may have been cut within a character.
         check_size(bytes.len(), &file)?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
             let before = &bytes[..error.valid_up_to()];
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
             ConfigError::Encoding { file: file.clone(), line }
@@ -123,12 +134,34 @@ impl Config {
         check_size(text.len(), file)?;
         read_text(text, file, environment, None)
     }
+
+    /// The keys, with their sections, that a running process cannot take over, and whose values differ. They need an
+    /// upgrade or a restart.
+    #[must_use]
+    pub fn fixed_differences(&self, other: &Self) -> Vec<String> {
+        let mut differing = server::differences(&self.server, &other.server);
+        let (a, b) = (&self.gateway, &other.gateway);
+        for (key, differs) in [
+            ("listen", a.listen != b.listen),
+            ("admin", a.admin != b.admin),
+            ("admin_hosts", a.admin_hosts != b.admin_hosts),
+            ("registry", a.registry != b.registry),
+            ("log", a.log != b.log),
+        ] {
+            if differs {
+                differing.push(format!("gateway.{key}"));
+            }
+        }
+        differing
+    }
 }
 
-/// Reads one byte more than is taken, so that a file that is too large is known as such.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads the bytes of a configuration's file, without a look at what they mean. Of a file that is too large it reads one
+/// byte more than is taken, by which [`Config::of_bytes`] knows it.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(SIZE as u64 + 1).read_to_end(&mut bytes)?;
+    let file = File::open(path).and_then(|file| file.take(SIZE as u64 + 1).read_to_end(&mut bytes));
+    file.map_err(|source| unread(path, source))?;
     Ok(bytes)
 }
 
@@ -191,9 +224,10 @@ fn read(mut root: Section<'_>, environment: &Environment) -> Parts {
     });
     section.close(Some((root.known(), "belongs to the top level, without indentation")));
     root.close(Some((section.known(), "belongs under gateway:, indented by two spaces")));
-    if let Some(drain) = gateway.as_ref().map(|gateway| gateway.timeouts.drain) {
-        server.grace_period_seconds = Some(drain.as_secs() + u64::from(drain.subsec_nanos() > 0) + LAST_SAVE);
-    }
+    // Pingora is told the longest time that a file may allow, because it asks at the start only, and the drain time may
+    // change in a running process. It waits no longer for it: when nothing is in flight, or the drain time is over, our
+    // own stop ends the process.
+    server.grace_period_seconds = Some(timeouts::LONGEST_DRAIN.as_secs() + LAST_SAVE);
     Parts { server, gateway, run_directory }
 }
 

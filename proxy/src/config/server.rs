@@ -89,6 +89,16 @@ fn read_process(root: &mut Section<'_>, conf: &mut ServerConf, is_daemon: bool) 
     root.set("graceful_shutdown_timeout_seconds", slot, |value| value.number(SECONDS_OR_NONE));
 }
 
+/// The keys whose values differ.
+pub(super) fn differences(a: &ServerConf, b: &ServerConf) -> Vec<String> {
+    let fields = |conf| match serde_json::to_value(conf) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (a, b) = (fields(a), fields(b));
+    a.into_iter().filter(|(key, value)| b.get(key) != Some(value)).map(|(key, _)| key).collect()
+}
+
 /// Of a process that stays in the foreground Pingora changes no user and no group.
 fn remark_user(root: &Section<'_>, is_daemon: bool) {
     for key in ["user", "group"] {

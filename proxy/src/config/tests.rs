@@ -6,6 +6,7 @@ mod embedded;
 mod examples;
 mod files;
 mod gateway;
+mod reload;
 mod routes;
 mod server;
 mod services;

@@ -8,6 +8,8 @@ use config_reader::duration;
 use super::{Section, Value};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The longest time to drain that a file may have.
+pub(super) const LONGEST_DRAIN: Duration = DAY;
 /// Pingora's timers tick every 10 ms.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 const LAME_DUCK: RangeInclusive<Duration> = Duration::ZERO..=DAY;

