@@ -15,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod quantile;
 pub mod relay;
+pub mod rooms;
 pub mod stack;
 pub mod tls;
 pub mod users;
