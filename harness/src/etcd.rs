@@ -24,13 +24,7 @@ pub use builder::{AuthToken, Builder};
 pub use cluster::Cluster;
 pub use member::Member;
 
-/// Where services register, by default.
-pub const PREFIX: &str = "/service_registry_discovery/";
-
-/// The key of an instance under [`PREFIX`].
-pub fn key(service: &str, instance: &str) -> String {
-    format!("{PREFIX}{service}/{instance}")
-}
+pub use crate::keys::{PREFIX, key};
 
 /// Runs `etcdctl` on a registry without users; returns what it printed.
 ///

@@ -9,6 +9,7 @@ pub mod etcd;
 pub mod fake;
 pub mod http;
 pub mod impostor;
+mod keys;
 pub mod load;
 mod output;
 pub mod ports;
@@ -20,3 +21,20 @@ pub mod stack;
 pub mod tls;
 pub mod users;
 pub mod wait;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// The topmost first.
+    const ORDER: &[&str] = &[
+        "stack", "fake", "etcd", "tls", "users", "keys", "relay", "impostor", "load", "backend", "http",
+        "ports", "process", "output", "quantile", "rooms", "wait",
+    ];
+
+    #[test]
+    fn a_module_uses_only_those_that_come_after_it_in_the_order() {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        assert_eq!(crate::rooms::check(&src, ORDER), [""; 0]);
+    }
+}

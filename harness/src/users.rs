@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use etcd_client::{Client, Permission};
 
-use crate::etcd::PREFIX;
+use crate::keys::PREFIX;
 
 /// An etcd user.
 #[derive(Clone, Debug)]

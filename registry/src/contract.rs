@@ -20,7 +20,6 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::networks::Refusal;
-pub(crate) use address::never_a_backend;
 pub use address::parse_address;
 pub use metadata::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES, Metadata, TooMuch};
 

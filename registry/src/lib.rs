@@ -34,3 +34,18 @@ pub mod quota;
 pub mod register;
 pub mod status;
 pub mod watch;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// The topmost first.
+    const ORDER: &[&str] =
+        &["register", "watch", "connect", "contract", "networks", "status", "quota", "backoff", "line"];
+
+    #[test]
+    fn a_module_uses_only_those_that_come_after_it_in_the_order() {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        assert_eq!(harness::rooms::check(&src, ORDER), [""; 0]);
+    }
+}

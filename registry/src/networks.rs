@@ -4,6 +4,7 @@
 //! the address and for every IPv4 address that it [carries](carried()).
 
 mod carried;
+mod never;
 mod reserved;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 pub use carried::{Carried, carried};
+pub(crate) use never::never_a_backend;
 pub use reserved::Reserved;
 
 /// The networks that instances may and must not be in. By default any address is permitted.

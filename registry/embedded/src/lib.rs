@@ -85,3 +85,46 @@ pub use hop::{GATEWAY, is_from_gateway, is_gateway};
 pub use observer::Observer;
 pub use server::{ServeError, Server, first_revision};
 pub use settings::Settings;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// The topmost first.
+    const ORDER: &[&str] = &[
+        "server",
+        "serving",
+        "front",
+        "json",
+        "service",
+        "connections",
+        "turns",
+        "room",
+        "client",
+        "hosts",
+        "observer",
+        "registry",
+        "answer",
+        "check",
+        "txn",
+        "range",
+        "watch",
+        "lease",
+        "store",
+        "allowance",
+        "span",
+        "counts",
+        "settings",
+        "refusal",
+        "addressed",
+        "door",
+        "hop",
+        "wire",
+    ];
+
+    #[test]
+    fn a_module_uses_only_those_that_come_after_it_in_the_order() {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        assert_eq!(harness::rooms::check(&src, ORDER), [""; 0]);
+    }
+}

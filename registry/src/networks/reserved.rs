@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Refusal, refused};
-use crate::contract::never_a_backend;
+use super::{Refusal, never_a_backend, refused};
 
 /// The socket addresses that no instance may have. By default there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

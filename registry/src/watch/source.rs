@@ -1,6 +1,7 @@
 //! The seam to the network: what a watch needs of a registry.
 
 mod etcd;
+mod link;
 mod pages;
 mod reason;
 

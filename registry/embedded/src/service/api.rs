@@ -16,13 +16,11 @@ use tonic::{
 };
 
 use super::{
-    Shared, auth::Auth, cluster::Cluster, grpc_with, head, health::Health, kv::Kv, lease::Lease,
+    MAX_MESSAGE, Shared, auth::Auth, cluster::Cluster, grpc_with, head, health::Health, kv::Kv, lease::Lease,
     maintenance::Maintenance, txn::Counted, watch::Watch,
 };
 use crate::refusal::Refusal;
 
-/// The largest message that etcd's transport takes by default: the largest write, and half a mebibyte.
-pub(crate) const MAX_MESSAGE: usize = 2 * 1024 * 1024;
 /// The largest request of a watch or a keep-alive: these go on for ever, and a client may have many of them.
 const MAX_STREAMED: usize = 16 * 1024;
 
@@ -137,21 +135,4 @@ fn in_etcds_words(shared: &Shared, answer: Answer, path: &str) -> Answer {
         }
         _ => answer,
     }
-}
-
-/// What etcd says of a message that its transport does not take, if that is what tonic says here.
-pub(super) fn too_large(status: &Status) -> Option<Status> {
-    let text = if let Some(sizes) =
-        status.message().strip_prefix("Error, decoded message length too large: found ")
-    {
-        let (found, rest) = sizes.split_once(' ')?;
-        let max = rest.strip_prefix("bytes, the limit is: ")?.strip_suffix(" bytes")?;
-        format!("grpc: received message larger than max ({found} vs. {max})")
-    } else if status.message().starts_with("Error decompressing: size limit") {
-        // How much larger is not known: it was not decompressed any further.
-        format!("grpc: received message larger than max ({} vs. {MAX_MESSAGE})", MAX_MESSAGE + 1)
-    } else {
-        return None;
-    };
-    Some(Status::resource_exhausted(text))
 }

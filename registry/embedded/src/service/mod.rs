@@ -9,6 +9,7 @@ mod health;
 mod kv;
 mod lease;
 mod maintenance;
+mod message;
 mod news;
 mod session;
 mod txn;
@@ -29,8 +30,9 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-pub(crate) use api::{Api, MAX_MESSAGE, is_stream};
+pub(crate) use api::{Api, is_stream};
 pub(crate) use maintenance::VERSION;
+pub(crate) use message::MAX_MESSAGE;
 
 use crate::{
     allowance::{Allowance, MOST_BYTES},
@@ -161,7 +163,7 @@ impl Shared {
 
     /// What etcd says of a message that its transport does not take, if that is what tonic says here. Counted.
     fn too_large(&self, status: &Status) -> Option<Status> {
-        let refused = api::too_large(status)?;
+        let refused = message::too_large(status)?;
         self.memory.count_refusal("message too large".to_owned());
         Some(refused)
     }

@@ -17,7 +17,11 @@ use crate::{
 };
 
 pub(crate) use batch::Batch;
-pub(crate) use streams::{Bounds, News, StreamId, Watches};
+pub(crate) use streams::{Bounds, News, Watches};
+
+/// A client's stream of watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamId(u64);
 
 /// What a client asks of a watch.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Batch, Place, Position, Wanted, Watch,
+    Batch, Place, Position, StreamId, Wanted, Watch,
     waiting::{Waiting, Who},
 };
 use crate::{
@@ -25,9 +25,6 @@ pub(crate) struct Bounds {
     /// What the keys and range ends of all watches may take, in bytes.
     pub bytes: usize,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct StreamId(u64);
 
 #[derive(Debug)]
 pub(crate) struct Watches {

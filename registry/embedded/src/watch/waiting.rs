@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Wanted, index::Index, streams::StreamId};
+use super::{StreamId, Wanted, index::Index};
 use crate::{
     span::Span,
     store::{Change, is_deletion},

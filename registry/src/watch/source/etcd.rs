@@ -1,12 +1,11 @@
 //! etcd as a source.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use async_trait::async_trait;
 use etcd_client::proto::{PbEvent, PbKeyValue, PbWatchResponse};
 use etcd_client::{GetOptions, WatchOptions, WatchStream};
 use futures_util::future::BoxFuture;
 
+use super::link::SharedLink;
 use super::pages::{Content, Limit, MOST_BYTES, Pages, is_too_long};
 use super::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream, Value, Written};
 use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connection, Connector, Link};
@@ -20,7 +19,7 @@ const MOST_OF_WATCH: usize = 64 * 1024 * 1024;
 /// etcd, or anything that speaks its v3 API.
 #[derive(Debug)]
 pub struct EtcdSource {
-    session: Session,
+    link: SharedLink,
     range: KeyRange,
     records: Pages,
     keys: Pages,
@@ -38,46 +37,15 @@ impl EtcdSource {
     }
 
     fn with_pages_of(most_bytes: usize, connector: Connector, range: KeyRange) -> Self {
-        let session = Session { connector, link: Arc::default() };
+        let link = SharedLink::new(connector);
         let pages = |content| Pages {
-            session: session.clone(),
+            link: link.clone(),
             range: range.clone(),
             content,
             limit: Limit::default(),
             most_bytes,
         };
-        Self { records: pages(Content::Records), keys: pages(Content::Keys), session, range }
-    }
-}
-
-/// The connection of a watch and of the lists beside it.
-#[derive(Debug, Clone)]
-pub(super) struct Session {
-    connector: Connector,
-    /// The one that was used last.
-    link: Arc<Mutex<Option<Link>>>,
-}
-
-impl Session {
-    pub async fn link(&self) -> Result<Link, CallError> {
-        let link = self.connector.link(CALL_TIMEOUT).await?;
-        *self.last() = Some(link.clone());
-        Ok(link)
-    }
-
-    /// The endpoint that was used last, for errors.
-    pub fn endpoint(&self) -> String {
-        self.last().as_ref().map(|link| link.endpoint.clone()).unwrap_or_default()
-    }
-
-    fn discard(&self) {
-        if let Some(link) = self.last().take() {
-            link.discard();
-        }
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<Link>> {
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { records: pages(Content::Records), keys: pages(Content::Keys), link, range }
     }
 }
 
@@ -103,7 +71,7 @@ impl Source for EtcdSource {
     }
 
     async fn revision(&mut self) -> Result<i64, CallError> {
-        let link = self.session.link().await?;
+        let link = self.link.link().await?;
         let mut kv = link.client.kv_client();
         let get = kv.get(self.range.start.clone(), Some(GetOptions::new().with_count_only()));
         let answer = link.call("read the current revision", CALL_TIMEOUT, get).await?;
@@ -116,7 +84,7 @@ impl Source for EtcdSource {
             .with_start_revision(last_seen(from))
             .with_progress_notify()
             .with_fragment();
-        let link = self.session.link().await?;
+        let link = self.link.link().await?;
         let mut client = link.client.watch_client().max_decoding_message_size(MOST_OF_WATCH);
         let watch = client.watch(self.range.start.clone(), Some(options));
         let stream = link.call("watch the registrations", CALL_TIMEOUT, watch).await?;
@@ -124,7 +92,7 @@ impl Source for EtcdSource {
     }
 
     fn disconnect(&mut self) {
-        self.session.discard();
+        self.link.discard();
     }
 }
 

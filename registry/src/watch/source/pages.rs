@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use etcd_client::proto::PbKeyValue;
 use etcd_client::{GetOptions, GetResponse};
 
-use super::etcd::Session;
+use super::link::SharedLink;
 use super::{Cursor, Page, Reason};
 use crate::connect::{CALL_TIMEOUT, CallError, Cause};
 use crate::contract::KeyRange;
@@ -24,7 +24,7 @@ pub(super) const MOST_BYTES: usize = 6 * 1024 * 1024;
 /// Reads a range of keys page by page.
 #[derive(Debug, Clone)]
 pub(super) struct Pages {
-    pub session: Session,
+    pub link: SharedLink,
     pub range: KeyRange,
     pub content: Content,
     pub limit: Limit,
@@ -75,7 +75,7 @@ impl Pages {
         if content == Content::Keys {
             options = options.with_keys_only();
         }
-        let link = self.session.link().await?;
+        let link = self.link.link().await?;
         let mut kv = link.client.kv_client().max_decoding_message_size(self.most_bytes);
         let get = kv.get(self.start(cursor), Some(options));
         link.call(LIST, CALL_TIMEOUT, get).await
@@ -84,7 +84,7 @@ impl Pages {
     fn page(&self, answer: GetResponse, cursor: &Cursor) -> Result<Page<PbKeyValue>, CallError> {
         let answer = answer.0;
         if let Some(nonsense) = nonsense(&answer.kvs, answer.more, cursor) {
-            let endpoint = self.session.endpoint();
+            let endpoint = self.link.endpoint();
             return Err(CallError { attempt: LIST, endpoint, cause: Cause::Answer(nonsense) });
         }
         let (newest, cluster) = answer.header.map_or((0, 0), |h| (h.revision, h.cluster_id));
