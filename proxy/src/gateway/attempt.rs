@@ -4,8 +4,8 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::carry::Connection;
 use super::cause::Cause;
-use super::connection::Connection;
 use crate::directory::{Endpoint, Entry};
 use crate::site::Route;
 use crate::traffic::ejection::{Failure, Outcome, Trial};

@@ -6,8 +6,8 @@ use std::time::Instant;
 use http::header;
 use pingora::proxy::Session;
 
+use super::answer::is_idempotent;
 use super::attempt::Attempt;
-use super::failure::is_idempotent;
 use super::hash_key;
 use super::request::Request;
 use crate::balance::{self, Choice};

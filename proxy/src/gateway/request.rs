@@ -9,11 +9,11 @@ use pingora::Error;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::Session;
 
+use super::answer::Answer;
 use super::attempt::Attempt;
+use super::carry::Cork;
 use super::cause::Cause;
-use super::cork::Cork;
-use super::failure::Answer;
-use super::head::Names;
+use super::door::Names;
 use super::hops::Hops;
 use super::text::push_ip;
 use super::trace::Trace;

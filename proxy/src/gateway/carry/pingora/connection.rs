@@ -18,7 +18,7 @@ const NONE: RawFd = -1;
 
 /// A connection to an endpoint.
 #[derive(Debug, Clone)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     endpoint: Arc<Endpoint>,
     descriptor: Arc<AtomicI32>,
 }

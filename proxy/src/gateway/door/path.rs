@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// Resolves dot segments and decodes what needs no escape (so that `/%67oods` is `/goods` and `/%2e%2e` is
 /// `/..`). An encoded slash stays encoded: it never splits a segment. None: the path climbs above the
 /// root, is relative, or has a `%` without two hex digits.
-pub(super) fn normalise(path: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn normalise(path: &str) -> Option<Cow<'_, str>> {
     if !path.starts_with('/') {
         return None;
     }

@@ -108,7 +108,7 @@ const fn letter(byte: u8) -> usize {
 }
 
 /// Whether what came under this name must not go on. The name that the trace id is sent under is the gateway's, too.
-pub(super) fn is_forged(name: &HeaderName, trace_header: &[u8]) -> bool {
+pub(crate) fn is_forged(name: &HeaderName, trace_header: &[u8]) -> bool {
     let name = name.as_str().as_bytes();
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return false };
     let lengths = LENGTHS.0[letter(*first)] & LENGTHS.1[letter(*last)];

@@ -1,0 +1,5 @@
+//! What moves a request's and an answer's bytes: the carriers.
+
+mod pingora;
+
+pub(crate) use pingora::{Connection, Cork};

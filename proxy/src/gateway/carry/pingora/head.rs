@@ -1,0 +1,85 @@
+//! What Pingora changes in a head before it goes on, and what of it is ours to change.
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
+
+use crate::gateway::door::Names;
+use crate::gateway::door::forged;
+use crate::gateway::request::Request;
+
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What Pingora is to do with a request before [`prepare`] does the rest.
+pub(super) fn policy(names: Names) -> HttpUpstreamRequestPolicy {
+    if names.are_hop_by_hop() {
+        HttpUpstreamRequestPolicy::standard()
+    } else {
+        HttpUpstreamRequestPolicy::preserve()
+    }
+}
+
+/// Adds the trace and the gateway's mark, and says who asked; what a client says of that is not believed.
+/// (Hop-by-hop headers are Pingora's to strip, and it has: [`policy`].)
+pub(super) fn prepare(head: &mut RequestHeader, request: &Request) -> pingora::Result<()> {
+    let (names, trace_header) = (request.names, &request.site.trace_header);
+    if names.forged {
+        strip_forged(head, trace_header);
+    }
+    // Where Pingora was to remove it, what stands there now is Pingora's own.
+    if names.stays_or_closes && !names.are_hop_by_hop() {
+        head.remove_header(&header::CONNECTION);
+    }
+    head.insert_header(trace_header.clone(), request.trace.id_value())?;
+    head.insert_header("traceparent", request.trace.traceparent())?;
+    if names.tracestate && !request.trace.continued {
+        head.remove_header(&TRACESTATE);
+    }
+    head.insert_header("CDN-Loop", request.hops.marker())?;
+    head.insert_header("X-Forwarded-For", request.client.clone())?;
+    head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
+    let endpoint = request.attempt.as_ref().map(|attempt| &attempt.endpoint);
+    match (head.headers.get(header::HOST).cloned(), endpoint) {
+        (Some(host), _) => head.insert_header("X-Forwarded-Host", host)?,
+        // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
+        (None, Some(endpoint)) => head.insert_header(header::HOST, endpoint.address.to_string())?,
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+fn strip_forged(head: &mut RequestHeader, trace_header: &[u8]) {
+    let is_forged = |name: &&HeaderName| forged::is_forged(name, trace_header);
+    let forged: Vec<_> = head.headers.keys().filter(is_forged).cloned().collect();
+    for name in forged {
+        head.remove_header(&name);
+    }
+}
+
+/// Removes what an answer says of the connection that it came on. What frames its body is Pingora's.
+pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    // Most answers have none of them, which is cheaper to see than to remove.
+    if !answer.headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+    let lines = answer.headers.get_all(header::CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let named: Vec<_> = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
+    for name in named {
+        if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
+            answer.remove_header(&name);
+        }
+    }
+    for name in ["connection", "keep-alive", "proxy-connection", "upgrade"] {
+        answer.remove_header(name);
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::UPGRADE
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
