@@ -260,7 +260,7 @@ mod tests {
                 health: health["goods"].clone(),
                 timeouts,
                 retry: config::Retry::default(),
-                metrics: Arc::new(Metrics::new().unwrap().service("goods")),
+                metrics: Metrics::new().unwrap().service("goods"),
                 hash_key: None,
                 counts_requests: false,
             };

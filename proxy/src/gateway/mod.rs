@@ -31,7 +31,7 @@ pub struct Gateway {
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
     /// Of requests that no route takes.
-    unrouted: ServiceMetrics,
+    unrouted: Arc<ServiceMetrics>,
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
 }

@@ -21,7 +21,7 @@ use super::verdict::Verdicts;
 use crate::causes::plain;
 use crate::config::{Check, Initially, Probe};
 use crate::directory::{self, Directory, Endpoint, Endpoints, Entry, Finding, ServiceEndpoints, entries};
-use crate::metrics::Metrics;
+use crate::metrics::{Checked, Metrics};
 use crate::tasks::{joined, sleep_until};
 
 /// Checks in flight at once, of all services. The others wait for their turn, the longest waiting first.
@@ -182,7 +182,12 @@ impl Checks {
         // Nobody cancels them but the end of the process.
         let Some(Ended { service: place, endpoint: id, begun, outcome }) = joined(ended) else { return };
         let Some(service) = self.services.get_mut(place) else { return };
-        self.metrics.checked(service.service.name(), outcome);
+        let checked = match outcome {
+            Some(Outcome::Passed) => Checked::Passed,
+            Some(Outcome::Failed) => Checked::Failed,
+            None => Checked::Unknown,
+        };
+        self.metrics.checked(service.service.name(), checked);
         let Some(asked) = service.asked.get_mut(&id) else { return };
         let next = begun + service.check.interval;
         asked.next = Some(next);

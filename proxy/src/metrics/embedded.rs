@@ -2,9 +2,9 @@
 
 use embedded_registry::Counts;
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, Registry};
 
-use super::{as_gauge, mirror, register};
+use super::maker::{Maker, as_gauge, mirror};
 
 /// The metrics of the embedded registry, in a registry of their own: where services register elsewhere, they are not
 /// shown.
@@ -24,11 +24,10 @@ pub(super) struct EmbeddedMetrics {
 }
 
 impl EmbeddedMetrics {
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub(super) fn new() -> Result<Self, prometheus::Error> {
         let all = Registry::new();
-        let opts = |name: &str, help: &str| Opts::new(format!("leaseway_embedded_registry_{name}"), help);
-        let gauge = |name, help| register(&all, IntGauge::with_opts(opts(name, help)));
-        let refused = opts("refused_total", "Requests refused, by reason.");
+        let make = Maker { registry: &all, prefix: "leaseway_embedded_registry_" };
+        let gauge = |name, help| make.gauge(name, help);
         Ok(Self {
             keys: gauge("keys", "Keys that there are now.")?,
             bytes: gauge("bytes", "Bytes that keys, values and history take, by the registry's own count.")?,
@@ -39,12 +38,12 @@ impl EmbeddedMetrics {
             watch_streams: gauge("watch_streams", "Streams that carry watches, or may.")?,
             revision: gauge("revision", "The newest revision.")?,
             compacted_revision: gauge("compacted_revision", "The oldest revision that can be read.")?,
-            refused: register(&all, IntCounterVec::new(refused, &["reason"]))?,
+            refused: make.counters("refused_total", "Requests refused, by reason.", &["reason"])?,
             all,
         })
     }
 
-    pub fn gather(&self, counts: &Counts) -> Vec<MetricFamily> {
+    pub(super) fn gather(&self, counts: &Counts) -> Vec<MetricFamily> {
         let size = |size: usize| as_gauge(size as u64);
         self.keys.set(size(counts.keys));
         self.bytes.set(size(counts.bytes));

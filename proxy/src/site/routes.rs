@@ -1,6 +1,5 @@
 //! From a path to its service: the longest prefix wins, by segment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config;
@@ -34,10 +33,8 @@ impl Routes {
         health: &health::Services,
         metrics: &Metrics,
     ) -> Self {
-        let mut counted = HashMap::new();
-        let mut hold = |config::Route { path, service, timeouts, retry }: &config::Route| {
-            let metrics =
-                counted.entry(service.clone()).or_insert_with(|| Arc::new(metrics.service(service)));
+        let hold = |config::Route { path, service, timeouts, retry }: &config::Route| {
+            let metrics = metrics.service(service);
             let (service, health) = (directory.service(service)?, health.get(service.as_str())?.clone());
             let hash_key = match &service.settings().balance {
                 config::Balance::Hash(key) => Some(key.clone()),
@@ -50,11 +47,11 @@ impl Routes {
                 health,
                 timeouts: *timeouts,
                 retry: retry.clone(),
-                metrics: metrics.clone(),
+                metrics,
             };
             Some((path.clone(), Arc::new(route)))
         };
-        let mut routes: Vec<_> = routes.iter().filter_map(&mut hold).collect();
+        let mut routes: Vec<_> = routes.iter().filter_map(hold).collect();
         routes.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self(routes)
     }

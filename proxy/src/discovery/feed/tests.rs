@@ -544,6 +544,7 @@ fn three() -> [Instance; 3] {
 async fn an_ejected_endpoint_ranks_last_survives_a_list_and_returns() -> Result<()> {
     let instances = three();
     let mut fixture = Fixture::with(config::Guard::default(), &instances).await?;
+    let _counted = fixture.metrics.service("goods");
     let endpoint = fixture.entry("a").context("it is there")?.endpoint;
     fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Refused));
     let is_ejected = |entries: &[Entry]| {

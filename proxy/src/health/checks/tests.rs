@@ -272,6 +272,7 @@ async fn no_more_than_so_many_are_asked_at_once_and_all_get_their_turn() -> Resu
 async fn an_answer_that_is_late_is_a_bad_one() -> Result<()> {
     let script = Arc::new(Script { takes: 201 * MS, ..Script::default() });
     let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    let _counted = world.metrics.service("goods");
     world.port(1, 1);
     assert_eq!(world.next().await?, (1, Finding::Unhealthy));
     assert!(world.shows("failed", 3)?);
