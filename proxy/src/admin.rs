@@ -70,7 +70,7 @@ impl Admin {
 
     fn metrics(&self) -> Response<Vec<u8>> {
         let status = self.status.borrow().clone();
-        self.metrics.in_flight().set(self.lifecycle.requests_in_flight().try_into().unwrap_or(i64::MAX));
+        self.metrics.in_flight().set(self.lifecycle.requests_in_flight().into());
         match self.metrics.render(&self.directory, &status, self.output.dropped()) {
             Ok(text) => answer(200, "text/plain; version=0.0.4", text),
             Err(error) => answer(500, "text/plain", format!("could not write the metrics: {error}\n").into()),

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::ours;
 use crate::directory::Directory;
+use crate::traffic::in_flight::{InFlight, Permit};
 
 /// How long a new process has to open its upgrade socket after the old one was told to hand over.
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ pub struct Lifecycle {
     stopping: AtomicBool,
     /// Clients are asked to leave: `Connection: close`.
     closing: AtomicBool,
-    in_flight: Arc<AtomicUsize>,
+    in_flight: Arc<InFlight>,
 }
 
 impl Lifecycle {
@@ -47,19 +48,18 @@ impl Lifecycle {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// Counts a request until the guard is dropped.
-    pub fn in_flight(&self) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.in_flight.clone())
+    /// Counts a request until its permit is dropped: one that is to be declined, too, which takes its time.
+    pub fn in_flight(&self) -> Permit {
+        self.in_flight.acquire()
     }
 
     /// Requests being served.
-    pub fn requests_in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+    pub fn requests_in_flight(&self) -> u32 {
+        self.in_flight.count()
     }
 
     /// Waits until no request is in flight, at most for `limit`. Returns how many are left.
-    pub async fn drained(&self, limit: Duration) -> usize {
+    pub async fn drained(&self, limit: Duration) -> u32 {
         let deadline = Instant::now() + limit;
         let mut idle = false;
         loop {
@@ -80,16 +80,6 @@ impl Lifecycle {
 
     fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A request in flight.
-#[derive(Debug)]
-pub struct InFlight(Arc<AtomicUsize>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

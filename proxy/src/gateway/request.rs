@@ -20,7 +20,6 @@ use super::trace::Trace;
 use crate::causes::plain;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
-use crate::lifecycle::InFlight;
 use crate::metrics::Metrics;
 use crate::site::{Route, Site};
 use crate::traffic::in_flight::Permit;
@@ -60,7 +59,7 @@ pub struct Request {
     failed: Vec<Failed>,
     last_error: Option<String>,
     metrics: Arc<Metrics>,
-    _in_flight: InFlight,
+    _in_flight: Permit,
 }
 
 /// An attempt that failed.
@@ -71,7 +70,7 @@ pub(super) struct Failed {
 }
 
 impl Request {
-    pub(super) fn new(site: Arc<Site>, in_flight: InFlight, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(site: Arc<Site>, in_flight: Permit, metrics: Arc<Metrics>) -> Self {
         Self {
             site,
             started: Instant::now(),

@@ -19,6 +19,12 @@ impl InFlight {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Takes a place, however many are taken.
+    pub fn acquire(self: &Arc<Self>) -> Permit {
+        self.0.fetch_add(1, Ordering::Acquire);
+        Permit { of: Arc::clone(self) }
+    }
+
     /// Takes a place, if fewer than `limit` are taken; without a limit, always. None: it is full.
     ///
     /// The limit may change from call to call. One that is lowered takes no permit away: it declines until
@@ -76,6 +82,16 @@ mod tests {
         let permits: Vec<_> = (0..10_000).map(|_| in_flight.try_acquire(None)).collect();
         assert!(permits.iter().all(Option::is_some));
         assert_eq!(in_flight.count(), 10_000);
+        drop(permits);
+        assert_eq!(in_flight.count(), 0);
+    }
+
+    #[test]
+    fn whoever_has_to_get_in_takes_a_place_from_those_who_ask() {
+        let in_flight = Arc::new(InFlight::default());
+        let permits = [in_flight.acquire(), in_flight.acquire()];
+        assert_eq!(in_flight.count(), 2);
+        assert!(in_flight.try_acquire(limit(2)).is_none());
         drop(permits);
         assert_eq!(in_flight.count(), 0);
     }

@@ -375,7 +375,7 @@ impl Gateway {
             route.metrics.looped();
             return Err(Answer::LOOP);
         }
-        if self.lifecycle.requests_in_flight() > request.site.max_requests as usize {
+        if self.lifecycle.requests_in_flight() > request.site.max_requests {
             route.metrics.limited("gateway");
             return Err(Answer::FULL_GATEWAY);
         }
