@@ -6,10 +6,12 @@
 //! dead members fail k/n of all calls.)
 
 mod authorities;
+mod cause;
 mod endpoint;
 mod exposed;
 mod in_process;
 mod obstacle;
+mod reason;
 mod tls;
 
 use std::fmt;
@@ -21,19 +23,18 @@ use std::time::Duration;
 
 use etcd_client::{Channel, Client, ConnectOptions, Error as EtcdError};
 use hyper_util::client::legacy::connect::HttpConnector;
-use openssl::error::ErrorStack;
 use tokio::sync::Mutex;
-use tonic::Code;
 use tonic::transport::Endpoint;
 
-use authorities::reason;
 pub use authorities::{AuthoritiesError, authorities};
+pub use cause::{CallError, Cause};
 pub use endpoint::{EndpointError, host_and_port, parse_endpoint};
 pub use exposed::Exposed;
 pub use in_process::InProcess;
 use in_process::Nearest;
 use obstacle::Attempted;
 pub use obstacle::Obstacle;
+pub use reason::Reason;
 use tls::https;
 
 /// How long opening a connection may take.
@@ -83,135 +84,6 @@ impl Connection {
     pub fn to<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Self {
         let endpoints = endpoints.into_iter().map(Into::into).collect();
         Self { endpoints, user: None, tls: None, in_process: None }
-    }
-}
-
-/// A call to the registry that failed: what was attempted, where, and why.
-#[derive(Debug, thiserror::Error)]
-#[error("could not {attempt} at {endpoint}: {cause}")]
-pub struct CallError {
-    /// What was attempted: "list the registrations".
-    pub attempt: &'static str,
-    /// The endpoint that it was attempted at.
-    pub endpoint: String,
-    /// What went wrong.
-    pub cause: Cause,
-}
-
-/// Why a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Cause {
-    /// The registry answered with an error, or the connection to it broke.
-    #[error("{}", Described(.0))]
-    Etcd(EtcdError),
-    /// No answer came in time.
-    #[error("no answer within {0:?}")]
-    Deadline(Duration),
-    /// What is written as the endpoint's URL is none.
-    #[error("this is not the URL of an endpoint")]
-    Url,
-    /// Nobody can be trusted.
-    #[error(transparent)]
-    Authorities(#[from] AuthoritiesError),
-    /// Our own certificate or its key cannot be used.
-    #[error("cannot use {} for TLS: {}", .0.display(), reason(.1))]
-    Certificates(PathBuf, ErrorStack),
-    /// TLS cannot be used at all.
-    #[error("cannot use TLS: {0}")]
-    Tls(#[from] ErrorStack),
-    /// The password file cannot be read.
-    #[error("cannot read the password file {0}: {1}")]
-    Password(PathBuf, std::io::Error),
-    /// The password file has nothing in it.
-    #[error("the password file {} is empty: write the user's password into it", .0.display())]
-    NoPassword(PathBuf),
-    /// There was no way to the registry, or not to a registry; and the words in which that was told.
-    #[error("{0} ({1})")]
-    Obstacle(Obstacle, String),
-    /// The answer is none that the call can have.
-    #[error("the answer makes no sense: {0}")]
-    Answer(&'static str),
-    /// The peer ended the stream.
-    #[error("the stream was closed")]
-    Closed,
-}
-
-impl Cause {
-    /// Whether the registry said that the lease does not exist (any more).
-    pub(crate) fn is_lease_gone(&self) -> bool {
-        match self {
-            Cause::Etcd(EtcdError::GRpcStatus(s)) => s.message() == "etcdserver: requested lease not found",
-            // etcd-client's own words for an answered TTL of 0.
-            Cause::Etcd(EtcdError::LeaseKeepAliveError(text)) => text == "lease not found",
-            _ => false,
-        }
-    }
-
-    /// Whether the registry said that the key does not exist.
-    pub(crate) fn is_key_missing(&self) -> bool {
-        matches!(self, Cause::Etcd(EtcdError::GRpcStatus(s)) if s.message() == "etcdserver: key not found")
-    }
-
-    /// Whether the registry may be well but has more to do than it can: it is then asked less often.
-    pub(crate) fn is_overload(&self) -> bool {
-        match self {
-            Cause::Deadline(_) => true,
-            Cause::Etcd(EtcdError::GRpcStatus(s)) => s.code() == Code::ResourceExhausted,
-            _ => false,
-        }
-    }
-
-    /// Whether another connection may fare better: not where the registry's answer was a clear no.
-    pub(crate) fn is_of_the_link(&self) -> bool {
-        let Cause::Etcd(EtcdError::GRpcStatus(status)) = self else { return true };
-        let refused = [Code::PermissionDenied, Code::ResourceExhausted, Code::NotFound, Code::OutOfRange];
-        !refused.contains(&status.code())
-    }
-
-    fn is_authentication_off(&self) -> bool {
-        matches!(self, Cause::Etcd(EtcdError::GRpcStatus(s))
-            if s.message() == "etcdserver: authentication is not enabled")
-    }
-}
-
-/// An etcd-client error in a person's words: the status's message and the innermost cause, without
-/// the dump of codes and metadata that its own `Display` gives.
-struct Described<'a>(&'a EtcdError);
-
-impl fmt::Display for Described<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EtcdError::GRpcStatus(status) = self.0 else {
-            return self.0.fmt(f);
-        };
-        f.write_str(status.message())?;
-        match causes(status).last().map(ToString::to_string) {
-            Some(text) if !status.message().contains(&*text) => write!(f, ": {text}"),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What led to a status, the innermost last; nothing if the registry itself gave it.
-fn causes(status: &tonic::Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(std::error::Error::source(status), |error| error.source())
-}
-
-impl Cause {
-    /// What an etcd-client error means on this connection.
-    fn of(error: EtcdError, attempted: Attempted<'_>) -> Self {
-        let EtcdError::GRpcStatus(status) = &error else { return Self::Etcd(error) };
-        let mut texts: Vec<_> = causes(status).map(ToString::to_string).collect();
-        let connected = !causes(status).any(|cause| cause.is::<tonic::ConnectError>());
-        let attempted = Attempted { connected, ..attempted };
-        let is_answer = texts.is_empty() && !status.message().contains("grpc-status header missing");
-        if is_answer {
-            return Self::Etcd(error);
-        }
-        texts.push(status.message().to_owned());
-        match Obstacle::find(&texts, attempted) {
-            Some(obstacle) => Self::Obstacle(obstacle, Described(&error).to_string()),
-            None => Self::Etcd(error),
-        }
     }
 }
 
@@ -281,7 +153,7 @@ impl Opener {
         let user = self.read_user()?;
         match self.client(endpoint, user, deadline).await {
             // As Go's client does: carry on without a token.
-            Err(cause) if cause.is_authentication_off() => {
+            Err(cause) if cause.reason() == Reason::AuthenticationOff => {
                 if !std::mem::replace(&mut self.warned_authentication_off, true) {
                     tracing::warn!(
                         endpoint,

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use leaseway_registry::connect::{CallError, Cause};
+use leaseway_registry::connect::{CallError, Cause, Reason};
 use leaseway_registry::contract::Prefix;
-use leaseway_registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream};
+use leaseway_registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Source, Stream};
 use leaseway_registry::watch::{Change, Reread, Settings, Update, Watch, nothing_reserved, watch_source};
 use tokio::time::Instant;
 

@@ -10,12 +10,12 @@ use async_trait::async_trait;
 use etcd_client::{Permission, RoleRevokePermissionOptions, Txn, TxnOp};
 use futures_util::future::BoxFuture;
 use harness::etcd::{AuthToken, Etcd, PREFIX, key};
-use leaseway_registry::connect::{CallError, Connection};
+use leaseway_registry::connect::{CallError, Connection, Reason};
 use leaseway_registry::contract::{Instance, Prefix};
 use leaseway_registry::networks::Reserved;
 use leaseway_registry::status::Status;
 use leaseway_registry::watch::source::{
-    Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Reason, Source, Stream,
+    Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Source, Stream,
 };
 use leaseway_registry::watch::{Settings, Update, Watch, nothing_reserved, watch_source};
 use support::{PATIENCE, Picture, as_reader};

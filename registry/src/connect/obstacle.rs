@@ -98,6 +98,8 @@ pub(super) struct Attempted<'a> {
     pub answered: bool,
 }
 
+/// What tonic says of an answer over HTTP that is none of gRPC.
+pub(super) const NO_STATUS: &str = "grpc-status header missing";
 /// What h2 says of bytes that are none of HTTP/2's frames.
 const NO_FRAMES: &str = "connection error detected";
 /// How a connection ends that the other side does not want any more.
@@ -113,7 +115,7 @@ impl Obstacle {
             Some(Self::NoNameServer)
         } else if says(&["Name or service not known", "No address associated with hostname"]) {
             Some(Self::NoSuchHost)
-        } else if says(&["grpc-status header missing"]) {
+        } else if says(&[NO_STATUS]) {
             Some(Self::NotEtcd)
         } else if attempted.answered {
             // Pings that stay without an answer are "timed out" too: nothing is wrong with the way there.

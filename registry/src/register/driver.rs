@@ -10,9 +10,9 @@ use tokio::sync::{oneshot, watch};
 use super::Registration;
 use super::upkeep::{Notice, Put, Step, Upkeep};
 use crate::backoff::Backoff;
-use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connector, Link};
+use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connector, Link, Reason};
 use crate::contract::{Instance, Prefix};
-use crate::watch::source::{Raw, Reason};
+use crate::watch::source::Raw;
 use crate::watch::{Change, Update, Watch, decode};
 
 /// Many registrars that lost the same registry come back spread over this. With the connect, the grant and
@@ -184,18 +184,17 @@ impl Driver {
         if !quiet {
             self.complained = Some(Instant::now());
             let keys = self.key.trim_end_matches(|c| c != '/');
-            let advice = Reason::of(&error.cause).advice("readwrite", keys);
+            let advice = error.cause.reason().advice("readwrite", keys);
             let error = advice.map_or_else(|| error.to_string(), |advice| format!("{error}: {advice}"));
             tracing::warn!(key = self.key, error, "the registration is in trouble: trying again");
         }
-        if error.cause.is_lease_gone() {
-            self.upkeep.lose_lease();
-        } else if error.cause.is_key_missing() {
-            self.upkeep.seen(None, 0);
-        } else if error.cause.is_of_the_link()
-            && let Some(link) = self.link.take()
-        {
-            link.discard();
+        match error.cause.reason() {
+            Reason::LeaseGone => self.upkeep.lose_lease(),
+            Reason::KeyMissing => {
+                self.upkeep.seen(None, 0);
+            }
+            _ if error.cause.is_of_the_link() => self.link.take().iter().for_each(Link::discard),
+            _ => {}
         }
         let wait = backoff(&error.cause).delay(self.upkeep.failures() + 1, fastrand::f64());
         self.upkeep.failed(Instant::now(), wait);
@@ -280,7 +279,9 @@ impl Driver {
             let link = self.link(deadline).await?;
             let mut client = link.client.lease_client();
             let revoked = link.call("revoke the lease", deadline, client.revoke(lease)).await;
-            revoked.map(drop).or_else(|e| if e.cause.is_lease_gone() { Ok(()) } else { Err(e) })?;
+            revoked
+                .map(drop)
+                .or_else(|e| if e.cause.reason() == Reason::LeaseGone { Ok(()) } else { Err(e) })?;
         }
         let link = self.link(deadline).await?;
         let mut client = link.client.kv_client();
@@ -300,7 +301,7 @@ impl Driver {
 /// How long to wait after a failure.
 fn backoff(cause: &Cause) -> Backoff {
     match cause {
-        cause if cause.is_lease_gone() => BACK,
+        cause if cause.reason() == Reason::LeaseGone => BACK,
         cause if cause.is_overload() => OVERLOAD,
         _ => BACKOFF,
     }

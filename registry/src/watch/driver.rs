@@ -11,11 +11,11 @@ use super::audit::{Auditor, Step, Verdict};
 use super::picture::Difference;
 use super::records::{Decoder, Listing, shown};
 use super::reread::{Reread, Wish};
-use super::source::{Cursor, Event, Key, Message, Page, Reason, Source, Stream, Written};
+use super::source::{Cursor, Event, Key, Message, Page, Source, Stream, Written};
 use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
 use super::{Settings, Update};
 use crate::backoff::Backoff;
-use crate::connect::{CALL_TIMEOUT, CallError};
+use crate::connect::{CALL_TIMEOUT, CallError, Reason};
 use crate::status::Status;
 
 /// While the registry refuses us, until somebody changes a password or a role. Each login costs it some
@@ -80,7 +80,7 @@ struct Failure {
 
 impl Failure {
     fn of(error: &CallError) -> Self {
-        Self { reason: Reason::of(&error.cause), trouble: error.to_string() }
+        Self { reason: error.cause.reason(), trouble: error.to_string() }
     }
 }
 
@@ -398,7 +398,7 @@ impl<S: Source> Driver<S> {
                 tracing::debug!(%error, "could not audit: trying again later, the watch goes on");
                 self.status.send_modify(|s| s.audits_failed += 1);
                 self.auditor.failed(now, chance);
-                self.renew_login(Reason::of(&error.cause));
+                self.renew_login(error.cause.reason());
                 None
             }
         }

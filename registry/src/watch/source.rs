@@ -3,15 +3,13 @@
 mod etcd;
 mod link;
 mod pages;
-mod reason;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use crate::connect::CallError;
+use crate::connect::{CallError, Reason};
 use crate::contract::MAX_VALUE;
 pub use etcd::{EtcdSource, EtcdStream};
-pub use reason::Reason;
 
 /// A key and its value as the registry holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 //!   and who asks waits before he asks again;
 //! - nothing here empties a picture: it is replaced by a list or changed by events.
 
-use super::source::Reason;
+use crate::connect::Reason;
 
 /// Where a watch stands. `next` is the first revision whose events have not been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,9 +264,13 @@ impl Machine {
             // in a loop.
             Reason::Compacted | Reason::TooLong => self.wait(None, Link::Keep),
             Reason::PermissionDenied | Reason::UserMissing | Reason::LoginFailed => self.refuse(next),
-            Reason::TokenRejected | Reason::NoLeader | Reason::Stopped | Reason::Other => {
-                self.wait(next, Link::Renew)
-            }
+            Reason::TokenRejected
+            | Reason::AuthenticationOff
+            | Reason::LeaseGone
+            | Reason::KeyMissing
+            | Reason::NoLeader
+            | Reason::Stopped
+            | Reason::Other => self.wait(next, Link::Renew),
         }
     }
 

@@ -15,7 +15,7 @@ mod world;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use leaseway_registry::watch::source::Reason;
+use leaseway_registry::connect::Reason;
 use leaseway_registry::watch::{Change, Reread, Settings, Update, Watch, nothing_reserved, watch_source};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;

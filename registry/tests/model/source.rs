@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use harness::fake::Status;
-use leaseway_registry::connect::{CALL_TIMEOUT, CallError, Cause};
-use leaseway_registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream};
+use leaseway_registry::connect::{CALL_TIMEOUT, CallError, Cause, Reason};
+use leaseway_registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Source, Stream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::world::{Refusal, World};

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use leaseway_registry::connect::Reason;
 use leaseway_registry::contract::{Instance, Prefix};
-use leaseway_registry::watch::source::{Event, Raw, Reason, Value};
+use leaseway_registry::watch::source::{Event, Raw, Value};
 use leaseway_registry::watch::{Change, Update};
 use tokio::sync::Notify;
 use tokio::time::Instant;

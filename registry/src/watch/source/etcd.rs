@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::link::SharedLink;
 use super::pages::{Content, Limit, MOST_BYTES, Pages, is_too_long};
-use super::{Cursor, Event, Key, Message, Page, Raw, Reason, Source, Stream, Value, Written};
-use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connection, Connector, Link};
+use super::{Cursor, Event, Key, Message, Page, Raw, Source, Stream, Value, Written};
+use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connection, Connector, Link, Reason};
 use crate::contract::KeyRange;
 
 /// The largest message of a watch that is taken, in bytes. etcd splits what is longer than its

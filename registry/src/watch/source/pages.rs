@@ -7,8 +7,8 @@ use etcd_client::proto::PbKeyValue;
 use etcd_client::{GetOptions, GetResponse};
 
 use super::link::SharedLink;
-use super::{Cursor, Page, Reason};
-use crate::connect::{CALL_TIMEOUT, CallError, Cause};
+use super::{Cursor, Page};
+use crate::connect::{CALL_TIMEOUT, CallError, Cause, Reason};
 use crate::contract::KeyRange;
 
 const LIST: &str = "list the registrations";
@@ -105,7 +105,7 @@ impl Pages {
 
 /// Whether a page was longer than what is taken.
 pub(super) fn is_too_long(error: &CallError) -> bool {
-    Reason::of(&error.cause) == Reason::TooLong
+    error.cause.reason() == Reason::TooLong
 }
 
 /// What is wrong with a page. A list that does not move on would never end, and one that ends early would

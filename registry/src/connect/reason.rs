@@ -1,13 +1,10 @@
-//! Why the registry refused a call or cancelled a watch, as far as it decides what comes next.
+//! Why the registry refused a call or cancelled a watch, as far as it decides what comes next. Nowhere else is etcd known
+//! by its words: it has one status for several reasons, so that nothing but the text tells them apart.
 //!
-//! The texts are etcd's own, the same in 3.4, 3.5 and 3.6: `api/v3rpc/rpctypes/error.go`, and
+//! `tests/reasons.rs` has a real etcd say each of them. The texts are etcd's own, the same in 3.4, 3.5 and 3.6: `api/v3rpc/rpctypes/error.go`, and
 //! `server/etcdserver/api/v3rpc/watch.go` for those that cancel a watch. There they are wrapped, as in
 //! `rpc error: code = PermissionDenied desc = etcdserver: permission denied`, so that they are looked for
 //! within the text. A compacted watch has no text at all, but a compact revision.
-
-use etcd_client::Error as EtcdError;
-
-use crate::connect::Cause;
 
 /// Why the registry refused a call or cancelled a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +19,12 @@ pub enum Reason {
     UserMissing,
     /// The user's name or password is wrong.
     LoginFailed,
+    /// The registry has no users, so that none can log in.
+    AuthenticationOff,
+    /// The lease has ended, or never was.
+    LeaseGone,
+    /// The key that was to be written again is not there.
+    KeyMissing,
     /// The member has lost its leader: another may have one.
     NoLeader,
     /// The answer is longer than what is taken.
@@ -33,16 +36,21 @@ pub enum Reason {
 }
 
 /// Each text, and what it means.
-const TEXTS: [(&str, Reason); 10] = [
+const TEXTS: [(&str, Reason); 14] = [
     ("etcdserver: mvcc: required revision has been compacted", Reason::Compacted),
     ("etcdserver: invalid auth token", Reason::TokenRejected),
     ("etcdserver: revision of auth store is old", Reason::TokenRejected),
     ("etcdserver: permission denied", Reason::PermissionDenied),
     ("etcdserver: user name is empty", Reason::UserMissing),
     ("etcdserver: authentication failed, invalid user ID or password", Reason::LoginFailed),
+    ("etcdserver: authentication is not enabled", Reason::AuthenticationOff),
+    ("etcdserver: requested lease not found", Reason::LeaseGone),
+    ("etcdserver: key not found", Reason::KeyMissing),
     ("etcdserver: no leader", Reason::NoLeader),
     ("etcdserver: server stopped", Reason::Stopped),
-    // Not etcd's, but of the gRPC library here (tonic's codec/decode.rs) and there (grpc-go's stream.go).
+    // etcd-client's, where a keep-alive is answered with a TTL of 0.
+    ("lease not found", Reason::LeaseGone),
+    // Of the gRPC library here (tonic's codec/decode.rs) and there (grpc-go's stream.go).
     ("decoded message length too large", Reason::TooLong),
     ("trying to send message larger than max", Reason::TooLong),
 ];
@@ -75,14 +83,6 @@ impl Reason {
             _ => None,
         }
     }
-
-    /// The reason of a failed call.
-    pub fn of(cause: &Cause) -> Self {
-        match cause {
-            Cause::Etcd(EtcdError::GRpcStatus(status)) => Self::in_text(status.message()),
-            _ => Self::Other,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -110,6 +110,5 @@ mod tests {
         ] {
             assert_eq!(Reason::in_text(text), Reason::Other, "{text}");
         }
-        assert_eq!(Reason::of(&Cause::Closed), Reason::Other);
     }
 }
