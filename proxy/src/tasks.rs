@@ -2,19 +2,12 @@
 
 use std::time::Instant;
 
+pub(crate) use registry::timing::sleep_until;
 use tokio::task::JoinError;
 
 /// The time by tokio's clock, which tests may stop.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// Waits until a moment; none: for ever.
-pub(crate) async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// What a task came to; none if it was cancelled. If it panicked, so does who asks.

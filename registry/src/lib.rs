@@ -33,6 +33,7 @@ pub mod networks;
 pub mod quota;
 pub mod register;
 pub mod status;
+pub mod timing;
 pub mod watch;
 
 #[cfg(test)]
@@ -40,8 +41,10 @@ mod tests {
     use std::path::Path;
 
     /// The topmost first.
-    const ORDER: &[&str] =
-        &["register", "watch", "connect", "contract", "networks", "status", "quota", "backoff", "line"];
+    const ORDER: &[&str] = &[
+        "register", "watch", "connect", "contract", "networks", "status", "quota", "backoff", "timing",
+        "line",
+    ];
 
     #[test]
     fn a_module_uses_only_those_that_come_after_it_in_the_order() {

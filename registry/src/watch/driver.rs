@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::Admission;
 use super::audit::{Auditor, Step, Verdict};
@@ -17,6 +17,7 @@ use super::{Settings, Update};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError, Reason};
 use crate::status::Status;
+use crate::timing::sleep_until;
 
 /// While the registry refuses us, until somebody changes a password or a role. Each login costs it some
 /// 100 ms of hashing.
@@ -288,8 +289,8 @@ impl<S: Source> Driver<S> {
             let happening = tokio::select! {
                 message = stream.message() => Happening::Message(message),
                 page = finish(&mut self.audit_call) => Happening::AuditPage(page),
-                () = sleep_until(self.deadline.at()) => Happening::Silence,
-                () = sleep_if(self.auditor.due()) => Happening::AuditDue,
+                () = sleep_until(Some(self.deadline.at().into_std())) => Happening::Silence,
+                () = sleep_until(self.auditor.due().map(Instant::into_std)) => Happening::AuditDue,
                 () = self.wish.due() => Happening::Wished,
             };
             let input = match happening {
@@ -551,11 +552,4 @@ async fn finish(call: &mut Option<AuditCall>) -> Result<Page<Key>, CallError> {
     let page = running.await;
     *call = None;
     page
-}
-
-async fn sleep_if(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

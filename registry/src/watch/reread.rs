@@ -8,11 +8,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::audit::RETRY;
+use crate::timing::Pace;
 
-/// From the end of a list to the next one that is asked for, at least.
-const INTERVAL: Duration = Duration::from_secs(5);
-/// And this many times what the list took: whoever can make somebody ask must not keep the registry busy.
-const SHARE: u32 = 10;
+/// From the end of a list to the next one that is asked for.
+const PACE: Pace = Pace { interval: Duration::from_secs(5), times: 10 };
 
 /// Asks a watch for a complete list. All its clones ask the same one.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +67,7 @@ impl Wish {
     }
 
     fn rest(&mut self, begun: Instant, now: Instant, delay: Duration) {
-        self.not_before = Some(now + INTERVAL.max((now - begun) * SHARE) + delay);
+        self.not_before = Some(now + PACE.rest(now - begun) + delay);
     }
 }
 
@@ -83,8 +82,8 @@ mod tests {
         wish.failed(begun, begun, 1.0);
         let first = rest(&wish, begun);
         wish.failed(begun, begun, 1.0);
-        assert_eq!(first, Some(INTERVAL + RETRY.base));
-        assert_eq!(rest(&wish, begun), Some(INTERVAL + RETRY.base * 2));
+        assert_eq!(first, Some(PACE.interval + RETRY.base));
+        assert_eq!(rest(&wish, begun), Some(PACE.interval + RETRY.base * 2));
         assert!(wish.handle().0.notified().now_or_never().is_some(), "still wished for");
         let ended = begun + Duration::from_secs(3);
         wish.ended(begun, ended);
