@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use registry::contract::Record;
-use registry::line::{Form, printable};
+use registry::log_line::{Form, printable};
 use registry::register::{Registrar, Registration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};

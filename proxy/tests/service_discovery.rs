@@ -14,7 +14,7 @@ use proxy::directory::{self, ServiceEndpoints};
 use proxy::discovery::Discovery;
 use proxy::metrics::Metrics;
 use registry::connect::Connection;
-use registry::watch::{Settings, nothing_reserved, watch};
+use registry::watch::{WatchSettings, nothing_reserved, watch};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,7 +47,7 @@ async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
     let settings = Registry {
         embedded: None,
         connection: Connection::to([etcd.endpoint()]),
-        watch: Settings::default(),
+        watch: WatchSettings::default(),
         bounds: Bounds::default(),
         guard: Guard::default(),
         snapshot: None,

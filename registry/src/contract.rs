@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::networks::Refusal;
+use crate::networks::AddressRefusal;
 pub use address::parse_address;
 pub use metadata::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES, Metadata, TooMuch};
 
@@ -267,7 +267,7 @@ pub enum RecordError {
         /// The address as it was written.
         address: SocketAddr,
         /// What is wrong with it.
-        why: Box<Refusal>,
+        why: Box<AddressRefusal>,
     },
     /// The address is one that instances must not have.
     #[error("{address} is refused: {why}")]
@@ -275,7 +275,7 @@ pub enum RecordError {
         /// The address.
         address: SocketAddr,
         /// Which rule it breaks.
-        why: Box<Refusal>,
+        why: Box<AddressRefusal>,
     },
     /// The key has no lease, and must have one.
     #[error(

@@ -28,9 +28,8 @@
 pub mod backoff;
 pub mod connect;
 pub mod contract;
-pub mod line;
+pub mod log_line;
 pub mod networks;
-pub mod quota;
 pub mod register;
 pub mod status;
 pub mod timing;
@@ -41,10 +40,8 @@ mod tests {
     use std::path::Path;
 
     /// The topmost first.
-    const ORDER: &[&str] = &[
-        "register", "watch", "connect", "contract", "networks", "status", "quota", "backoff", "timing",
-        "line",
-    ];
+    const ORDER: &[&str] =
+        &["register", "watch", "connect", "contract", "networks", "status", "backoff", "timing", "log_line"];
 
     #[test]
     fn a_module_uses_only_those_that_come_after_it_in_the_order() {

@@ -41,12 +41,12 @@ pub enum Loopback {
 
 /// Why an address is refused. Reads on after the address: "it is ...", or "it carries 10.0.0.1, which is ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AddressRefusal {
     carried: Option<Ipv4Addr>,
     why: &'static str,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for AddressRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.carried {
             Some(address) => write!(f, "it carries {address}, which {}", self.why),
@@ -56,23 +56,26 @@ impl fmt::Display for Refusal {
 }
 
 /// Asks a rule for an address and for all that it carries. A rule's answer reads on after the address: "is ...".
-pub(crate) fn refused(address: IpAddr, rule: impl Fn(IpAddr) -> Option<&'static str>) -> Option<Refusal> {
+pub(crate) fn refused(
+    address: IpAddr,
+    rule: impl Fn(IpAddr) -> Option<&'static str>,
+) -> Option<AddressRefusal> {
     let address = address.to_canonical();
     if let Some(why) = rule(address) {
-        return Some(Refusal { carried: None, why });
+        return Some(AddressRefusal { carried: None, why });
     }
     // Most instances have IPv4 addresses, which carry none; and there are many instances.
     if address.is_ipv4() {
         return None;
     }
     carried(address).find_map(|Carried { address, .. }| {
-        rule(address.into()).map(|why| Refusal { carried: Some(address), why })
+        rule(address.into()).map(|why| AddressRefusal { carried: Some(address), why })
     })
 }
 
 impl Networks {
     /// Why an address is not permitted; none if it is.
-    pub fn refusal(&self, address: IpAddr) -> Option<Refusal> {
+    pub fn refusal(&self, address: IpAddr) -> Option<AddressRefusal> {
         let denied = |address| is_in(&self.deny, address).then_some("is in a network that is denied");
         refused(address, denied)
             .or_else(|| refused(address, |address| self.unnamed_loopback(address)))
@@ -95,7 +98,7 @@ impl Networks {
         })
     }
 
-    fn not_allowed(&self, address: IpAddr) -> Option<Refusal> {
+    fn not_allowed(&self, address: IpAddr) -> Option<AddressRefusal> {
         const WHY: &str = "is in none of the networks that are allowed";
         if self.allow.is_empty() {
             return None;
@@ -103,11 +106,13 @@ impl Networks {
         let address = address.to_canonical();
         let holding = self.allow.iter().filter(|network| network.contains(&address));
         let Some(length) = holding.map(IpNet::prefix_len).max() else {
-            return Some(Refusal { carried: None, why: WHY });
+            return Some(AddressRefusal { carried: None, why: WHY });
         };
         let is_outside =
             |carried: &Carried| length < carried.prefix && !is_in(&self.allow, carried.address.into());
-        carried(address).find(is_outside).map(|found| Refusal { carried: Some(found.address), why: WHY })
+        carried(address)
+            .find(is_outside)
+            .map(|found| AddressRefusal { carried: Some(found.address), why: WHY })
     }
 }
 

@@ -17,7 +17,7 @@ use leaseway_registry::connect::Connection;
 use leaseway_registry::contract::Prefix;
 use leaseway_registry::register::{Registrar, Registration};
 use leaseway_registry::watch::source::{EtcdSource, Message, Source, Stream};
-use leaseway_registry::watch::{Settings, Update};
+use leaseway_registry::watch::{Update, WatchSettings};
 use support::scripted::{
     A_WHILE, connection, follow, keeps_trying_without_a_spin, kv, put, reopened, resumed_after,
 };
@@ -26,8 +26,8 @@ use tokio::time::{sleep, timeout};
 
 const SHOWN: &str = "goods/a=10.0.0.1:80";
 
-fn without_audits() -> Settings {
-    Settings { audit: None, ..Settings::default() }
+fn without_audits() -> WatchSettings {
+    WatchSettings { audit: None, ..WatchSettings::default() }
 }
 
 fn start(connection: Connection, instance: &str, address: &str) -> Result<Registrar> {
@@ -402,7 +402,8 @@ async fn is_repaired(records: &[PbKeyValue], shown: &[&str]) -> Result<()> {
     watch.say(events(13, [put("c", 13)]));
     fake.watches.always([created(13)]);
     let audit = Some(Duration::from_secs(1));
-    let mut picture = Picture::follow_as(connection(&fake), Settings { audit, ..Settings::default() });
+    let mut picture =
+        Picture::follow_as(connection(&fake), WatchSettings { audit, ..WatchSettings::default() });
     picture.until("the event after it", |p| p.instance("goods/c").is_some()).await?;
     picture.until_shown(shown).await?;
     picture.until_status("one repaired", |s| s.repaired == 1).await?;

@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use leaseway_registry::connect::{CallError, Cause, Reason};
 use leaseway_registry::contract::Prefix;
 use leaseway_registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Source, Stream};
-use leaseway_registry::watch::{Change, Reread, Settings, Update, Watch, nothing_reserved, watch_source};
+use leaseway_registry::watch::{
+    Change, Reread, Update, Watch, WatchSettings, nothing_reserved, watch_source,
+};
 use tokio::time::Instant;
 
 /// What the registry does next; each call takes one.
@@ -126,8 +128,11 @@ impl Stream for Played {
 /// Runs the script to its end and returns the updates and what was asked until then.
 async fn play(plays: impl IntoIterator<Item = Play>) -> (Vec<Update>, Vec<String>) {
     let script = Script::new(plays);
-    let (Watch { mut updates, status, .. }, driver) =
-        watch_source(script.clone(), Settings { audit: None, ..Settings::default() }, nothing_reserved());
+    let (Watch { mut updates, status, .. }, driver) = watch_source(
+        script.clone(),
+        WatchSettings { audit: None, ..WatchSettings::default() },
+        nothing_reserved(),
+    );
     let driver = tokio::spawn(driver.run());
     let mut seen = Vec::new();
     let started = Instant::now();
@@ -282,8 +287,11 @@ async fn a_registry_that_compacts_in_a_loop_is_not_listed_in_a_loop() {
 /// A watch that is live, with its handle to have it read again.
 async fn live(plays: impl IntoIterator<Item = Play>) -> (Script, Watch) {
     let script = Script::new(plays);
-    let (watch, driver) =
-        watch_source(script.clone(), Settings { audit: None, ..Settings::default() }, nothing_reserved());
+    let (watch, driver) = watch_source(
+        script.clone(),
+        WatchSettings { audit: None, ..WatchSettings::default() },
+        nothing_reserved(),
+    );
     tokio::spawn(driver.run());
     let mut status = watch.status.clone();
     status.wait_for(|status| status.live).await.unwrap();
@@ -346,8 +354,11 @@ async fn a_list_that_was_asked_for_and_fails_is_read_again_later_and_later_besid
 #[tokio::test(start_paused = true)]
 async fn what_was_asked_before_a_list_begins_is_answered_by_it() {
     let script = Script::new([Play::List(10), Play::Open(vec![created(10)])]);
-    let (mut watch, driver) =
-        watch_source(script.clone(), Settings { audit: None, ..Settings::default() }, nothing_reserved());
+    let (mut watch, driver) = watch_source(
+        script.clone(),
+        WatchSettings { audit: None, ..WatchSettings::default() },
+        nothing_reserved(),
+    );
     watch.reread.ask();
     tokio::spawn(driver.run());
     assert_eq!(resets(&mut watch, Duration::from_secs(9)).await, 1);

@@ -17,7 +17,7 @@ use leaseway_registry::status::Status;
 use leaseway_registry::watch::source::{
     Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Source, Stream,
 };
-use leaseway_registry::watch::{Settings, Update, Watch, nothing_reserved, watch_source};
+use leaseway_registry::watch::{Update, Watch, WatchSettings, nothing_reserved, watch_source};
 use support::{PATIENCE, Picture, as_reader};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -297,7 +297,8 @@ async fn what_is_reserved_since_it_was_taken_is_refused_when_the_list_is_read_ag
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
     etcd.put(&key("goods", "b"), "10.0.0.2:80").await?;
     let (reserve, reserved) = watch::channel(Arc::default());
-    let (mut watch, driver) = leaseway_registry::watch::watch(plain(&etcd), Settings::default(), reserved);
+    let (mut watch, driver) =
+        leaseway_registry::watch::watch(plain(&etcd), WatchSettings::default(), reserved);
     tokio::spawn(driver.run());
     let mut next = async || match timeout(PATIENCE, watch.updates.recv()).await?.context("the watch ended")? {
         Update::Reset { instances, refused, .. } => {
@@ -322,7 +323,7 @@ async fn what_is_reserved_since_it_was_taken_is_refused_when_the_list_is_read_ag
 
 /// A watch that is audited every second.
 fn audited<S: Source>(source: S) -> (mpsc::Receiver<Update>, watch::Receiver<Status>) {
-    let settings = Settings { audit: Some(Duration::from_secs(1)), ..Settings::default() };
+    let settings = WatchSettings { audit: Some(Duration::from_secs(1)), ..WatchSettings::default() };
     let (Watch { updates, status, .. }, driver) = watch_source(source, settings, nothing_reserved());
     tokio::spawn(driver.run());
     (updates, status)

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use registry::connect::{Connection, Exposed, Tls, User, host_and_port, parse_endpoint};
 use registry::contract::Prefix;
 use registry::networks::Loopback;
-use registry::watch::Settings;
+use registry::watch::WatchSettings;
 
 use super::address::Taken;
 use super::embedded::{self, Embedded};
@@ -32,7 +32,7 @@ pub struct Registry {
     /// How to reach it.
     pub connection: Connection,
     /// What is watched there.
-    pub watch: Settings,
+    pub watch: WatchSettings,
     /// How many registrations are taken.
     pub bounds: Bounds,
     /// What becomes of an endpoint whose registration vanishes.
@@ -98,7 +98,7 @@ pub(super) fn read(
     } else {
         read_connection(&mut section)
     };
-    let mut watch = Settings::default();
+    let mut watch = WatchSettings::default();
     section.set("prefix", &mut watch.prefix, |value| {
         value.parse(pattern::refuse)?;
         value.accept(Prefix::parse(value.text()?))

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use registry::contract::{Instance, Record, TooMuch};
-use registry::watch::{Change, Name, Update};
+use registry::watch::{Change, InstanceName, Update};
 
 use super::left_out::LeftOut;
 use super::ring::Builder;
@@ -187,7 +187,7 @@ impl Writer {
     }
 
     /// Replaces the picture by the difference: what is unchanged keeps its endpoint.
-    fn reset(&mut self, instances: Vec<Instance>, refused: Vec<Name>, revision: i64) -> Vec<Changed> {
+    fn reset(&mut self, instances: Vec<Instance>, refused: Vec<InstanceName>, revision: i64) -> Vec<Changed> {
         let mut changed: Vec<_> =
             refused.into_iter().filter_map(|name| self.refuse(&name, revision)).collect();
         let listed: BTreeSet<_> = instances.iter().map(|i| (i.service.clone(), i.id.clone())).collect();
@@ -391,7 +391,7 @@ impl Writer {
     }
 
     /// Takes out an endpoint whose key holds something that is refused, however it stands. None: there is none.
-    fn refuse(&mut self, Name { service, id }: &Name, revision: i64) -> Option<Changed> {
+    fn refuse(&mut self, InstanceName { service, id }: &InstanceName, revision: i64) -> Option<Changed> {
         self.left_out.remove(service, id);
         let removed = self.take_out(service, id)?;
         let (service, instance, before) = (service.clone(), id.clone(), Some(removed.endpoint));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use registry::contract::Prefix;
-use registry::quota::{Line, Quota};
+use registry::log_line::{Quota, Say};
 use registry::watch::{Reread, Update};
 use tokio::sync::mpsc;
 
@@ -301,15 +301,15 @@ impl<R: FnOnce()> Feed<R> {
     fn warn_of_rivals(&mut self, changed: &Changed, now: Instant) {
         let Changed { service, instance, before, after, revision, .. } = changed;
         match self.rivals.took(service, instance, now) {
-            Line::Full => {}
-            Line::Last => {
+            Say::All => {}
+            Say::ThatThereIsMore => {
                 tracing::warn!(
                     "other addresses took the keys of more instances than are named in a minute: see the lines \
                      \"endpoint put\""
                 );
                 return;
             }
-            Line::None => return,
+            Say::Nothing => return,
         }
         tracing::warn!(
             service = &**service,
@@ -329,11 +329,11 @@ impl<R: FnOnce()> Feed<R> {
         let key = self.prefix.key(service, instance);
         let (service, instance) = (&**service, &**instance);
         match self.metadata_quota.next(now) {
-            Line::Full => {
+            Say::All => {
                 tracing::warn!(service, instance, key, revision, %why, "the endpoint is used without its metadata");
             }
-            Line::Last => tracing::warn!("more endpoints are used without their metadata"),
-            Line::None => {}
+            Say::ThatThereIsMore => tracing::warn!("more endpoints are used without their metadata"),
+            Say::Nothing => {}
         }
     }
 
@@ -342,13 +342,13 @@ impl<R: FnOnce()> Feed<R> {
             let key = self.prefix.key(&service, &instance);
             let (service, instance) = (&*service, &*instance);
             match self.quota.next(now) {
-                Line::Full => {
+                Say::All => {
                     tracing::warn!(service, instance, key, revision, reason = %bound, "left out an instance");
                 }
-                Line::Last => {
+                Say::ThatThereIsMore => {
                     tracing::warn!("left out more instances: leaseway_instances_left_out has their number");
                 }
-                Line::None => {}
+                Say::Nothing => {}
             }
         }
     }

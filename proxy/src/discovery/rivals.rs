@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::quota::Line;
+use registry::log_line::Say;
 
 /// At most one line about a key in this time,
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub struct Rivals {
 
 impl Rivals {
     /// A registration took a key from another one. How that is to be told.
-    pub fn took(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) -> Line {
+    pub fn took(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) -> Say {
         while self.recent.front().is_some_and(|(at, _)| *at + INTERVAL <= now)
             && let Some((_, key)) = self.recent.pop_front()
         {
@@ -38,16 +38,16 @@ impl Rivals {
         }
         let key = (service.clone(), instance.clone());
         if self.told.contains(&key) {
-            return Line::None;
+            return Say::Nothing;
         }
         if self.recent.len() == MOST {
             let said_more = std::mem::replace(&mut self.said_more, true);
-            return if said_more { Line::None } else { Line::Last };
+            return if said_more { Say::Nothing } else { Say::ThatThereIsMore };
         }
         self.said_more = false;
         self.told.insert(key.clone());
         self.recent.push_back((now, key));
-        Line::Full
+        Say::All
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     fn a_key_is_told_once_a_minute_and_each_for_itself() {
         let (mut rivals, start) = (Rivals::default(), Instant::now());
         let mut took = |instance: &str, after: u64| {
-            rivals.took(&"goods".into(), &instance.into(), start + Duration::from_secs(after)) == Line::Full
+            rivals.took(&"goods".into(), &instance.into(), start + Duration::from_secs(after)) == Say::All
         };
         assert!(took("a", 0));
         assert!(took("b", 30));
@@ -76,8 +76,12 @@ mod tests {
         let mut took = |n: usize, after| rivals.took(&"goods".into(), &n.to_string().into(), start + after);
         let lines: Vec<_> = (0..10 * MOST).map(|n| took(n, Duration::ZERO)).collect();
         let count = |line| lines.iter().filter(|found| **found == line).count();
-        assert_eq!((count(Line::Full), count(Line::Last)), (MOST, 1), "that there are more is said once");
-        assert_eq!(took(10 * MOST, INTERVAL), Line::Full);
+        assert_eq!(
+            (count(Say::All), count(Say::ThatThereIsMore)),
+            (MOST, 1),
+            "that there are more is said once"
+        );
+        assert_eq!(took(10 * MOST, INTERVAL), Say::All);
         assert_eq!((rivals.told.len(), rivals.recent.len()), (1, 1));
     }
 

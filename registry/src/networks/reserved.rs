@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Refusal, never_a_backend, refused};
+use super::{AddressRefusal, never_a_backend, refused};
 
 /// The socket addresses that no instance may have. By default there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Reserved {
     }
 
     /// Why no instance may have this address, or one that it carries; none if it may.
-    pub fn refusal(&self, address: SocketAddr) -> Option<Refusal> {
+    pub fn refusal(&self, address: SocketAddr) -> Option<AddressRefusal> {
         let port = address.port();
         refused(address.ip(), |address| match address.is_loopback() {
             true => self.loopback.get(&port).or_else(|| self.addresses.get(&(port, address))).copied(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::Settings;
+use super::WatchSettings;
 use crate::contract::{Instance, RecordError};
 use crate::networks::{Networks, Reserved};
 
@@ -27,8 +27,8 @@ pub struct Admission {
 
 impl Admission {
     /// The settings' rules, and what is reserved.
-    pub fn new(settings: &Settings, reserved: Reservations) -> Self {
-        let Settings { networks, require_lease, .. } = settings;
+    pub fn new(settings: &WatchSettings, reserved: Reservations) -> Self {
+        let WatchSettings { networks, require_lease, .. } = settings;
         Self { networks: networks.clone(), require_lease: *require_lease, reserved }
     }
 

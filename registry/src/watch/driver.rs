@@ -13,7 +13,7 @@ use super::records::{Decoder, Listing, shown};
 use super::reread::{Reread, Wish};
 use super::source::{Cursor, Event, Key, Message, Page, Source, Stream, Written};
 use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
-use super::{Settings, Update};
+use super::{Update, WatchSettings};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError, Reason};
 use crate::status::Status;
@@ -97,7 +97,7 @@ enum Happening {
 impl<S: Source> Driver<S> {
     pub(super) fn new(
         source: S,
-        settings: Settings,
+        settings: WatchSettings,
         admission: Admission,
         updates: mpsc::Sender<Update>,
         status: watch::Sender<Status>,

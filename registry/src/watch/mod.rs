@@ -56,7 +56,7 @@ pub enum Update {
         /// Every instance.
         instances: Vec<Instance>,
         /// The keys that hold something that is refused, as [`Change::Refused`] does.
-        refused: Vec<Name>,
+        refused: Vec<InstanceName>,
         /// The revision that they show.
         revision: i64,
     },
@@ -71,7 +71,7 @@ pub enum Update {
 
 /// Which instance a key is of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Name {
+pub struct InstanceName {
     /// The service.
     pub service: Arc<str>,
     /// The id.
@@ -96,7 +96,7 @@ pub enum Change {
     /// by accident, so what it was before has no more to say.
     Refused {
         /// Which one.
-        name: Name,
+        name: InstanceName,
         /// The revision at which its record was written.
         revision: i64,
     },
@@ -104,7 +104,7 @@ pub enum Change {
 
 /// What is watched, and how closely.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct WatchSettings {
     /// The part of the key space that holds the registrations.
     pub prefix: Prefix,
     /// Which addresses they may have.
@@ -117,7 +117,7 @@ pub struct Settings {
     pub backoff: Backoff,
 }
 
-impl Default for Settings {
+impl Default for WatchSettings {
     /// The default prefix, any address, with or without a lease, an audit every minute.
     fn default() -> Self {
         Self {
@@ -146,7 +146,7 @@ pub struct Watch {
 /// Watches every registration below the prefix. Nothing happens until the driver runs.
 pub fn watch(
     connection: Connection,
-    settings: Settings,
+    settings: WatchSettings,
     reserved: Reservations,
 ) -> (Watch, Driver<EtcdSource>) {
     let range = settings.prefix.range();
@@ -155,14 +155,15 @@ pub fn watch(
 
 /// Watches one key, as it is: whatever its address, and without audits.
 pub(crate) fn watch_key(connector: Connector, prefix: Prefix, key: &str) -> (Watch, Driver<EtcdSource>) {
-    let settings = Settings { prefix, audit: None, backoff: OWN_KEY_BACKOFF, ..Settings::default() };
+    let settings =
+        WatchSettings { prefix, audit: None, backoff: OWN_KEY_BACKOFF, ..WatchSettings::default() };
     watch_source(EtcdSource::over(connector, KeyRange::one(key)), settings, nothing_reserved())
 }
 
 /// Watches any source.
 pub fn watch_source<S: source::Source>(
     source: S,
-    settings: Settings,
+    settings: WatchSettings,
     reserved: Reservations,
 ) -> (Watch, Driver<S>) {
     let (update_sender, updates) = mpsc::channel(UPDATES_WAITING);

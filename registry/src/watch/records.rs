@@ -11,9 +11,9 @@ use super::picture::Picture;
 use super::source::{Event, Key, Raw, Value};
 use super::told::{Mark, Told};
 use super::unknown::Unknown;
-use super::{Change, Name};
+use super::{Change, InstanceName};
 use crate::contract::{Instance, Prefix, Record, RecordError, shorten};
-use crate::quota::{Line, Quota};
+use crate::log_line::{Quota, Say};
 use crate::status::Skipped;
 
 /// Decodes records, and remembers how each key was last written.
@@ -46,7 +46,7 @@ pub(super) struct Listing {
     decoded: Decoded<Instance>,
     keys: Vec<Key>,
     told: HashSet<Mark>,
-    refused: Vec<Name>,
+    refused: Vec<InstanceName>,
 }
 
 impl Listing {
@@ -102,7 +102,7 @@ impl Decoder {
     }
 
     /// Takes a complete list for the picture. Returns the instances that are refused, too.
-    pub fn complete(&mut self, listing: Listing) -> (Decoded<Instance>, Vec<Name>) {
+    pub fn complete(&mut self, listing: Listing) -> (Decoded<Instance>, Vec<InstanceName>) {
         self.picture.replace(listing.keys);
         self.told.replace(listing.told);
         (listing.decoded.finish(), listing.refused)
@@ -156,13 +156,13 @@ impl Decoder {
         Ok(instance)
     }
 
-    fn name(&self, key: &[u8]) -> Option<Name> {
+    fn name(&self, key: &[u8]) -> Option<InstanceName> {
         let (service, id) = self.prefix.split(key).ok()?;
-        Some(Name { service: service.into(), id: id.into() })
+        Some(InstanceName { service: service.into(), id: id.into() })
     }
 
     fn end(&self, key: &[u8], revision: i64) -> Option<Change> {
-        let Name { service, id } = self.name(key)?;
+        let InstanceName { service, id } = self.name(key)?;
         Some(Change::Delete { service, id, revision })
     }
 }
@@ -233,15 +233,15 @@ impl<T> Decoded<T> {
 /// Whether a record is to be told in full.
 fn may_tell(quota: &mut Quota) -> bool {
     match quota.next(Instant::now().into_std()) {
-        Line::Full => true,
-        Line::Last => {
+        Say::All => true,
+        Say::ThatThereIsMore => {
             tracing::warn!(
                 "more records than are told in a minute are no registrations, or have unknown keys: the former are \
                  counted"
             );
             false
         }
-        Line::None => false,
+        Say::Nothing => false,
     }
 }
 
@@ -249,7 +249,7 @@ fn may_tell(quota: &mut Quota) -> bool {
 mod tests {
     use super::*;
     use crate::networks::{Networks, Reserved};
-    use crate::watch::Settings;
+    use crate::watch::WatchSettings;
     use crate::watch::source::Written;
     use tokio::sync::watch;
 
@@ -266,29 +266,29 @@ mod tests {
         list_all(decoder, records).0
     }
 
-    fn list_all(decoder: &mut Decoder, records: Vec<Raw>) -> (Decoded<Instance>, Vec<Name>) {
+    fn list_all(decoder: &mut Decoder, records: Vec<Raw>) -> (Decoded<Instance>, Vec<InstanceName>) {
         let mut listing = Listing::new();
         records.into_iter().for_each(|raw| decoder.page(vec![raw], &mut listing));
         decoder.complete(listing)
     }
 
     fn decoder() -> Decoder {
-        decoder_of(Settings::default()).0
+        decoder_of(WatchSettings::default()).0
     }
 
-    fn decoder_of(settings: Settings) -> (Decoder, watch::Sender<Arc<Reserved>>) {
+    fn decoder_of(settings: WatchSettings) -> (Decoder, watch::Sender<Arc<Reserved>>) {
         let (reserve, reserved) = watch::channel(Arc::default());
         (Decoder::new(Prefix::default(), Admission::new(&settings, reserved)), reserve)
     }
 
-    fn name(id: &str) -> Name {
-        Name { service: "goods".into(), id: id.into() }
+    fn name(id: &str) -> InstanceName {
+        InstanceName { service: "goods".into(), id: id.into() }
     }
 
     #[test]
     fn an_address_that_is_not_permitted_is_skipped() {
         let networks = Networks { deny: vec!["10.0.0.0/8".parse().unwrap()], ..Networks::default() };
-        let (mut decoder, _) = decoder_of(Settings { networks, ..Settings::default() });
+        let (mut decoder, _) = decoder_of(WatchSettings { networks, ..WatchSettings::default() });
         let (listed, refused) =
             list_all(&mut decoder, vec![raw("a", "10.0.0.1:80", 1), raw("b", "192.168.0.1:80", 2)]);
         assert_eq!((listed.items.len(), listed.skipped, refused), (1, 1, vec![name("a")]));
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_and_is_refused_since_is_told_once_and_what_is_free_again_is_taken() {
-        let (mut decoder, reserve) = decoder_of(Settings::default());
+        let (mut decoder, reserve) = decoder_of(WatchSettings::default());
         let records = || vec![raw("a", "10.0.0.1:80", 1), raw("b", "10.0.0.2:80", 2)];
         assert_eq!(list(&mut decoder, records()).items.len(), 2);
         let mut reserved = Reserved::default();
@@ -325,7 +325,7 @@ mod tests {
         for revision in 1..100 {
             assert_eq!(decoder.events(vec![Event::Put(raw("a", "nonsense", revision))]).skipped, 1);
         }
-        assert_eq!(decoder.quota.next(Instant::now().into_std()), Line::None);
+        assert_eq!(decoder.quota.next(Instant::now().into_std()), Say::Nothing);
     }
 
     #[test]
@@ -355,12 +355,12 @@ mod tests {
     #[test]
     fn a_record_without_a_lease_is_refused_where_one_is_required() {
         let unleased = || Raw { lease: 0, ..raw("a", "10.0.0.1:80", 1) };
-        let (mut decoder, _) = decoder_of(Settings { require_lease: true, ..Settings::default() });
+        let (mut decoder, _) = decoder_of(WatchSettings { require_lease: true, ..WatchSettings::default() });
         let (listed, refused) = list_all(&mut decoder, vec![unleased(), raw("b", "10.0.0.2:80", 2)]);
         assert_eq!((listed.items.len(), refused), (1, vec![name("a")]));
         let reason = listed.last_skipped.unwrap().reason;
         assert!(reason.starts_with("it has no lease"), "{reason}");
-        assert_eq!(list(&mut decoder_of(Settings::default()).0, vec![unleased()]).items.len(), 1);
+        assert_eq!(list(&mut decoder_of(WatchSettings::default()).0, vec![unleased()]).items.len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use etcd_client::proto::{PbEvent, PbWatchResponse};
 use harness::fake::say::{self, created, events, fragment, listed, progress};
 use harness::fake::{Fake, Request};
-use leaseway_registry::watch::Settings;
+use leaseway_registry::watch::WatchSettings;
 
 use crate::support::Picture;
 use crate::support::scripted::{connection, delete, follow, kv, put, reopened, resumed_after};
@@ -75,7 +75,8 @@ async fn fragments_that_change_places_are_all_shown_after_the_next_audit() -> Re
     watch.say(fragment(11, [delete("a", 11)]));
     fake.watches.always([created(11)]);
     let audit = Some(Duration::from_secs(1));
-    let mut picture = Picture::follow_as(connection(&fake), Settings { audit, ..Settings::default() });
+    let mut picture =
+        Picture::follow_as(connection(&fake), WatchSettings { audit, ..WatchSettings::default() });
     picture.until_shown(&["goods/b=10.0.0.1:11", "goods/c=10.0.0.1:11"]).await
 }
 

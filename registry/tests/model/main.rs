@@ -16,7 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use leaseway_registry::connect::Reason;
-use leaseway_registry::watch::{Change, Reread, Settings, Update, Watch, nothing_reserved, watch_source};
+use leaseway_registry::watch::{
+    Change, Reread, Update, Watch, WatchSettings, nothing_reserved, watch_source,
+};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use tokio::time::{Instant, advance, sleep};
@@ -211,7 +213,7 @@ impl Reader {
 async fn play(acts: Vec<Act>) -> Result<(), TestCaseError> {
     let model = Model::new();
     let (Watch { mut updates, status, reread, .. }, driver) =
-        watch_source(model.clone(), Settings::default(), nothing_reserved());
+        watch_source(model.clone(), WatchSettings::default(), nothing_reserved());
     let driver = tokio::spawn(driver.run());
     let reader = Reader::default();
     let (apply, witness) = (reader.clone(), model.clone());

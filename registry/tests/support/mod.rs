@@ -11,7 +11,7 @@ use harness::etcd::Etcd;
 use leaseway_registry::connect::{Connection, Tls, User};
 use leaseway_registry::contract::Instance;
 use leaseway_registry::status::Status;
-use leaseway_registry::watch::{Change, Settings, Update, Watch, nothing_reserved, watch};
+use leaseway_registry::watch::{Change, Update, Watch, WatchSettings, nothing_reserved, watch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -31,11 +31,11 @@ pub struct Picture {
 impl Picture {
     /// Follows the default prefix.
     pub fn follow(connection: Connection) -> Self {
-        Self::follow_as(connection, Settings::default())
+        Self::follow_as(connection, WatchSettings::default())
     }
 
     /// Follows what the settings say.
-    pub fn follow_as(connection: Connection, settings: Settings) -> Self {
+    pub fn follow_as(connection: Connection, settings: WatchSettings) -> Self {
         let (watch, driver) = watch(connection, settings, nothing_reserved());
         Self { watch, driver: tokio::spawn(driver.run()), instances: BTreeMap::new(), updates: Vec::new() }
     }

@@ -7,7 +7,7 @@ use etcd_client::proto::{PbEvent, PbKeyValue};
 use harness::fake::{Fake, Request, say};
 use harness::wait::eventually;
 use leaseway_registry::connect::Connection;
-use leaseway_registry::watch::Settings;
+use leaseway_registry::watch::WatchSettings;
 use tokio::time::sleep;
 
 use super::{PATIENCE, Picture};
@@ -27,7 +27,7 @@ pub fn connection(fake: &Fake) -> Connection {
 
 /// Without audits: the watch alone has to be right.
 pub fn follow(fake: &Fake) -> Picture {
-    Picture::follow_as(connection(fake), Settings { audit: None, ..Settings::default() })
+    Picture::follow_as(connection(fake), WatchSettings { audit: None, ..WatchSettings::default() })
 }
 
 /// An address that tells the revision.

@@ -502,7 +502,7 @@ fn only_another_registrar_at_another_address_takes_a_key_over() {
 }
 
 fn refused(id: &str, revision: i64) -> Change {
-    Change::Refused { name: Name { service: "goods".into(), id: id.into() }, revision }
+    Change::Refused { name: InstanceName { service: "goods".into(), id: id.into() }, revision }
 }
 
 #[test]
@@ -525,7 +525,7 @@ fn what_a_list_shows_as_refused_does_not_vanish() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let instances = ["a", "b"].map(|id| instance("goods", id, "10.0.0.1:80", 3));
     writer.stage(reset(instances.to_vec()));
-    let refused = vec![Name { service: "goods".into(), id: "a".into() }];
+    let refused = vec![InstanceName { service: "goods".into(), id: "a".into() }];
     let changed = writer.stage(Update::Reset { instances: Vec::new(), refused, revision: 12 });
     assert_eq!(kinds(&changed), [(Kind::Refused, "a"), (Kind::Vanished, "b")]);
     publish(&mut writer);

@@ -11,7 +11,7 @@ use harness::{ports::free_address, wait::eventually};
 use registry::connect::Connection;
 use registry::contract::{Instance, Record};
 use registry::status::Status;
-use registry::watch::{Admission, Change, Name, Settings, nothing_reserved};
+use registry::watch::{Admission, Change, InstanceName, WatchSettings, nothing_reserved};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -47,7 +47,7 @@ impl Fixture {
     fn start_in_turn(guard: config::Guard, snapshot: Option<PathBuf>, turn: Turn) -> Result<Self> {
         let (directory, writer) = directory::new(["goods"]);
         let connection = Connection::to(["http://127.0.0.1:1"]);
-        let (watch, bounds) = (Settings::default(), config::Bounds::default());
+        let (watch, bounds) = (WatchSettings::default(), config::Bounds::default());
         let settings = config::Registry { embedded: None, connection, watch, bounds, guard, snapshot };
         let (updates, to_take) = mpsc::channel(16);
         let (status, followed) = watch::channel(Status::default());
@@ -188,7 +188,7 @@ async fn the_last_one_is_held_while_it_lives_and_is_up_again_when_it_returns() -
 async fn what_is_refused_is_gone_at_once_although_it_lives_and_was_the_last() -> Result<()> {
     let (_a, a) = alive("a")?;
     let mut fixture = Fixture::with(guard(SHORT, HOUR), std::slice::from_ref(&a)).await?;
-    let name = Name { service: "goods".into(), id: "a".into() };
+    let name = InstanceName { service: "goods".into(), id: "a".into() };
     fixture.apply(vec![Change::Refused { name: name.clone(), revision: 11 }]).await?;
     fixture.until_gone("a").await?;
 

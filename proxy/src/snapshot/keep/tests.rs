@@ -5,7 +5,7 @@ use crate::directory::{self, Writer};
 use anyhow::{Context, Result};
 use registry::contract::{Instance, Record};
 use registry::networks::{Networks, Reserved};
-use registry::watch::{Change, Settings, Update, nothing_reserved};
+use registry::watch::{Change, Update, WatchSettings, nothing_reserved};
 use tokio::sync::oneshot::error::TryRecvError;
 
 fn instance(id: &str, address: &str) -> Result<Instance> {
@@ -60,7 +60,7 @@ impl Fixture {
 
     fn loader_in_turn(&self, turn: Turn, networks: Networks) -> Loader {
         let file = File::new(self.path());
-        let settings = Settings { networks, ..Settings::default() };
+        let settings = WatchSettings { networks, ..WatchSettings::default() };
         let admission = Admission::new(&settings, nothing_reserved());
         Loader::new(Some(file), turn, admission, self.status.subscribe(), self.metrics.clone())
     }
@@ -182,7 +182,7 @@ async fn addresses_that_are_reserved_by_now_are_left_out() -> Result<()> {
     let mut reserved = Reserved::default();
     reserved.add("10.0.0.1:80".parse()?, "is the registry");
     let mut loader = fixture.loader(Networks::default());
-    loader.admission = Admission::new(&Settings::default(), watch::channel(Arc::new(reserved)).1);
+    loader.admission = Admission::new(&WatchSettings::default(), watch::channel(Arc::new(reserved)).1);
     let snapshot = loader.snapshot().await.context("no snapshot")?;
     let ids: Vec<_> = snapshot.instances.iter().map(|i| &*i.id).collect();
     assert_eq!(ids, ["b"]);

@@ -7,9 +7,12 @@
 //! through [`printable`] when it writes it, whatever it was made from: no field can be forgotten then.
 
 mod cut;
+mod quota;
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+
+pub use quota::{Quota, Say};
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
