@@ -40,7 +40,7 @@ pub struct Arguments {
 
 impl Arguments {
     /// What Pingora wants to know. Its own reading of a configuration file stays off: ours is checked. So
-    /// does its taking over of sockets: [`Sockets`](crate::sockets::Sockets) does that.
+    /// does its taking over of sockets: the server does that itself.
     #[must_use]
     pub fn pingora_options(&self) -> Opt {
         Opt { upgrade: false, daemon: self.daemon, nocapture: false, test: self.test, conf: None }

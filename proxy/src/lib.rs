@@ -17,25 +17,20 @@
 //! Arrows run down only; the registry itself is the crate `leaseway-registry`.
 
 pub mod admin;
-pub mod announcement;
 pub mod balance;
 pub mod causes;
 pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod discovery;
-pub mod embedded;
 pub mod gateway;
 pub mod health;
 pub mod lifecycle;
 pub mod logging;
 pub mod lookout;
 pub mod metrics;
-pub mod run_files;
 pub mod server;
-pub mod signals;
 pub mod site;
 pub mod snapshot;
-pub mod sockets;
 mod tasks;
 pub mod traffic;

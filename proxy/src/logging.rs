@@ -15,8 +15,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Ours from `info` on, the libraries' from `warn` on. What Pingora says of an upgrade is left out: it calls
-/// each second of waiting for the old process an error, and what it comes to is said by
-/// [`sockets`](crate::sockets).
+/// each second of waiting for the old process an error, and what it comes to is said by the server's sockets.
 const FILTER: &str = "warn,pingora_core::server::transfer_fd=off,proxy=info,leaseway_registry=info";
 /// Lines wait at most this long.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);

@@ -9,9 +9,7 @@ use clap::Parser;
 use proxy::cli::Arguments;
 use proxy::config::{Config, Environment, LogFormat, Purpose};
 use proxy::logging::{Form, Output};
-use proxy::run_files;
-use proxy::server;
-use proxy::signals;
+use proxy::server::{self, run_files, unheeded};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    signals::block().context("cannot block signals")?;
+    unheeded::block().context("cannot block signals")?;
     let environment = Environment { daemon: arguments.daemon, ..Environment::of_this_process() };
     let purpose = if arguments.test { Purpose::Test } else { Purpose::Start };
     let config = Config::load(&arguments.conf, &environment, purpose)?;
@@ -41,7 +39,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let is_daemon = arguments.daemon || config.server.daemon;
     if is_daemon && config.server.daemon_wait_for_ready {
-        signals::leave_to_daemon().context("cannot unblock a signal")?;
+        unheeded::leave_to_daemon().context("cannot unblock a signal")?;
     }
     let output = output(&config, is_daemon);
     output.install().map_err(|error| anyhow!("cannot set up the log: {error}"))?;

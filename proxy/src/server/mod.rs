@@ -15,6 +15,13 @@
 //! stop        when told to: waits until nothing is in flight and the snapshot is written, then ends the process
 //! ```
 
+mod announcement;
+mod embedded;
+pub mod run_files;
+mod signals;
+mod sockets;
+pub mod unheeded;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,24 +39,25 @@ use pingora::services::{ServiceHandle, ServiceReadyNotifier};
 use registry::connect::InProcess;
 use registry::watch::{Reread, source::EtcdSource, watch};
 
+use announcement::{Facts, Late, Ready};
+use embedded::{EmbeddedRegistry, Socket};
+use signals::{EndSignals, Signals};
+use sockets::{Handover, ListenError, Sockets};
+
 use crate::admin::{self, Admin};
-use crate::announcement::{Facts, Late, Ready};
 use crate::causes::plain;
 use crate::cli::Arguments;
 use crate::config::{Config, Registry, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
-use crate::embedded::{EmbeddedRegistry, Socket};
 use crate::gateway::Gateway;
 use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
-use crate::lifecycle::{EndSignals, Lifecycle, Signals};
+use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::lookout::{Lookout, ThisMachine};
 use crate::metrics::Metrics;
-use crate::run_files;
 use crate::site::{self, Site};
 use crate::snapshot::Saver;
-use crate::sockets::{self, Handover, ListenError, Sockets};
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]

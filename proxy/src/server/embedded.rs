@@ -17,10 +17,10 @@ use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::sleep;
 
+use super::sockets;
 use crate::config::Embedded;
 use crate::logging::Output;
 use crate::metrics::Metrics;
-use crate::sockets;
 
 /// How often an address is tried that somebody else has.
 const RETRY: Duration = Duration::from_secs(1);

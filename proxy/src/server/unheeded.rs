@@ -12,7 +12,7 @@ use tokio::signal::unix::SignalKind;
 
 /// Signals that do what they always do.
 const LEFT: [Signal; 21] = [
-    // They end the process in order: the lifecycle has them.
+    // They end the process in order: the `signals` has them.
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGQUIT,
