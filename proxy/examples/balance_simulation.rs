@@ -15,8 +15,8 @@ use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use harness::quantile::quantile;
 use proxy::balance::{self, Choice};
-use proxy::config::{self, Balance, HashKey};
-use proxy::directory::{self, Service};
+use proxy::config::{Balance, HashKey};
+use proxy::directory::{self, Policy, Service};
 use proxy::traffic::in_flight::Permit;
 use registry::contract::{Instance, Record};
 use registry::watch::Update;
@@ -141,8 +141,8 @@ struct Simulation {
 
 impl Simulation {
     fn new(balance: Balance, load: Load, slowness: u32) -> Result<Self> {
-        let settings = config::Service { balance, ..config::Service::default() };
-        let (directory, mut writer) = directory::with_settings([("goods", settings)]);
+        let policy = Policy { balance, ..Policy::default() };
+        let (directory, mut writer) = directory::with_routed([("goods", policy)]);
         let instances = (0..ENDPOINTS).map(instance).collect();
         writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 1 });
         writer.publish(Instant::now);

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use proxy::balance::{self, Choice};
-use proxy::config::{self, Balance, HashKey};
-use proxy::directory::{self, Endpoints, Plan};
+use proxy::config::{Balance, HashKey};
+use proxy::directory::{self, Endpoints, Plan, Policy};
 use registry::contract::{Instance, Record};
 use registry::watch::Update;
 
@@ -79,8 +79,8 @@ fn choose(endpoints: &Endpoints, choices: u64) {
 
 /// A service with so many endpoints, each of which has answered.
 fn publish(policy: &str, endpoints: u32) -> Result<Arc<Endpoints>> {
-    let settings = config::Service { balance: policy_named(policy)?, ..config::Service::default() };
-    let (directory, mut writer) = directory::with_settings([("goods", settings)]);
+    let policy = Policy { balance: policy_named(policy)?, ..Policy::default() };
+    let (directory, mut writer) = directory::with_routed([("goods", policy)]);
     writer.stage(Update::Reset {
         instances: (0..endpoints).map(instance).collect(),
         refused: Vec::new(),

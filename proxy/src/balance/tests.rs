@@ -7,9 +7,9 @@ use registry::contract::{Instance, Record};
 use registry::watch::{Change, Update};
 
 use super::*;
-use crate::config::{self, Balance, HashKey};
+use crate::config::{Balance, HashKey, Initially};
 use crate::directory::Finding;
-use crate::directory::{self, Directory, Service, Writer};
+use crate::directory::{self, Policy, Service, Writer};
 use crate::traffic::in_flight::Permit;
 
 const MS: Duration = Duration::from_millis(1);
@@ -28,7 +28,6 @@ fn every_policy() -> [Balance; 5] {
 /// A service `goods`, its writer, a source of chance and a clock.
 struct Bench {
     service: Arc<Service>,
-    directory: Arc<Directory>,
     writer: Writer,
     chance: fastrand::Rng,
     published: Instant,
@@ -58,15 +57,15 @@ fn address(n: u16) -> [u8; 4] {
 
 impl Bench {
     fn new(balance: Balance, weights: &[u16]) -> Self {
-        Self::with(config::Service { balance, ..config::Service::default() }, weights)
+        Self::with(Policy { balance, ..Policy::default() }, weights)
     }
 
     /// The endpoints were there before the gateway.
-    fn with(settings: config::Service, weights: &[u16]) -> Self {
-        let (directory, writer) = directory::with_settings([("goods", settings)]);
+    fn with(policy: Policy, weights: &[u16]) -> Self {
+        let (directory, writer) = directory::with_routed([("goods", policy)]);
         let service = directory.service("goods").unwrap();
         let (chance, now) = (fastrand::Rng::with_seed(7), Instant::now());
-        let mut bench = Self { service, directory, writer, chance, published: now, now, key: None };
+        let mut bench = Self { service, writer, chance, published: now, now, key: None };
         bench.stage(Update::Reset { instances: instances(weights), refused: Vec::new(), revision: 1 });
         bench
     }
@@ -474,7 +473,7 @@ fn a_large_ring_is_built_aside_while_the_last_one_serves() {
 }
 
 fn slow_start(balance: Balance, weights: &[u16]) -> Bench {
-    Bench::with(config::Service { balance, slow_start: 10 * SECOND, ..Default::default() }, weights)
+    Bench::with(Policy { balance, slow_start: 10 * SECOND, ..Default::default() }, weights)
 }
 
 #[test]
@@ -546,16 +545,8 @@ fn a_slow_start_belongs_to_new_identities_alone() {
 
 #[test]
 fn a_slow_start_begins_when_the_first_check_has_passed() {
-    let check = config::Check {
-        probe: config::Probe::Tcp,
-        interval: SECOND,
-        timeout: SECOND,
-        healthy: NonZeroU32::MIN,
-        unhealthy: NonZeroU32::MIN,
-        initially: config::Initially::Unhealthy,
-    };
-    let settings = config::Service { slow_start: 10 * SECOND, check: Some(check), ..Default::default() };
-    let mut bench = Bench::with(settings, &[1]);
+    let policy = Policy { slow_start: 10 * SECOND, initially: Initially::Unhealthy, ..Policy::default() };
+    let mut bench = Bench::with(policy, &[1]);
     bench.judge(0, Finding::Healthy);
     assert_eq!(bench.entry(0).usable_since, None, "it was there before the gateway");
     bench.put(instance(&id(1), 1, address(1)));
@@ -566,19 +557,6 @@ fn a_slow_start_begins_when_the_first_check_has_passed() {
     bench.judge(1, Finding::Unhealthy);
     bench.judge(1, Finding::Healthy);
     assert_eq!(bench.entry(1).usable_since, usable, "it is new once");
-}
-
-#[test]
-fn the_pinned_have_their_settings_and_all_others_the_default() {
-    let bench = slow_start(Balance::Ewma, &[]);
-    assert_eq!(bench.service.settings().balance, Balance::Ewma);
-    let (directory, mut writer) = directory::new([]);
-    let changes = vec![Change::Put(instance(&id(0), 1, address(0)))];
-    writer.stage(Update::Apply { changes, revision: 2 });
-    writer.publish(Instant::now);
-    let service = directory.service("goods").unwrap();
-    assert_eq!(service.settings(), &config::Service::default());
-    assert!(bench.directory.service("goods").is_some());
 }
 
 proptest! {

@@ -213,6 +213,11 @@ impl Standing {
         }
     }
 
+    /// Whether it vanished unannounced.
+    pub fn is_suspect(self) -> bool {
+        matches!(self, Standing::Suspect(_))
+    }
+
     /// As it is after a probe. A registered endpoint is not probed.
     pub(super) fn probed(self, probe: Probe) -> Self {
         match self {

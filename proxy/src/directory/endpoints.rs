@@ -1,6 +1,10 @@
 //! The endpoints of a service at one moment, and what balance needs of them, computed once.
 
-use super::plan::{Plan, Policy};
+use std::sync::Arc;
+
+use crate::traffic::in_flight::InFlight;
+
+use super::plan::{Plan, Planner};
 use super::ring::Builder;
 use super::slow_start::Ramp;
 use super::{Entry, Rank};
@@ -16,13 +20,19 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn new(entries: Vec<Entry>, policy: &Policy, builder: &mut Builder) -> Self {
+    /// `in_flight` are the service's requests.
+    pub(super) fn new(
+        entries: Vec<Entry>,
+        planner: &Planner,
+        in_flight: &Arc<InFlight>,
+        builder: &mut Builder,
+    ) -> Self {
         let mut endpoints = Self { entries: entries.into(), ..Self::default() };
         endpoints.best = endpoints.entries.iter().filter_map(|entry| endpoints.rank(entry)).min();
         endpoints.cumulative = endpoints.sum();
         let best = endpoints.entries.iter().filter(|entry| endpoints.is_best(entry));
-        endpoints.ramp = Ramp::new(best.map(|entry| entry.usable_since), policy.slow_start);
-        endpoints.plan = policy.plan(&endpoints, builder);
+        endpoints.ramp = Ramp::new(best.map(|entry| entry.usable_since), planner.policy().slow_start);
+        endpoints.plan = planner.plan(&endpoints, in_flight, builder);
         endpoints
     }
 

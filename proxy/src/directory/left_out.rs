@@ -144,6 +144,11 @@ impl LeftOut {
         self.by_registrations > 0 || self.waiting.contains_key(service)
     }
 
+    /// Whether somebody waits for more than a place in his own service.
+    pub fn waits_for_any(&self) -> bool {
+        self.excluded.len() > self.by_instances()
+    }
+
     /// How many wait for a place for their services.
     pub fn by_services(&self) -> usize {
         self.excluded.len() - self.by_instances() - self.by_registrations

@@ -6,7 +6,9 @@
 mod endpoint;
 mod endpoints;
 mod left_out;
+mod mint;
 mod plan;
+mod policy;
 mod ring;
 mod service_discovery;
 mod slow_start;
@@ -19,20 +21,20 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::config;
 use crate::traffic::in_flight::InFlight;
 
-use plan::Policy;
+use plan::Planner;
 use ring::Builder;
 
 pub use endpoint::{Endpoint, Entry, Finding, Health, Probe, Rank, Standing, State, Tenure, TenureCell};
 pub use endpoints::Endpoints;
 pub use left_out::{Bound, Excluded, Summary};
 pub use plan::{Hashing, Plan, Schedule};
+pub use policy::Policy;
 pub use ring::{Ring, hash, mix};
 pub use service_discovery::{ServiceEndpoints, entries};
 pub use slow_start::Ramp;
-pub use writer::{Changed, Kind, Novelty, Writer};
+pub use writer::{Changed, Kind, Novelty, Routed, Writer};
 
 /// Every service by its name.
 pub type Services = BTreeMap<Arc<str>, Arc<Service>>;
@@ -47,25 +49,17 @@ pub struct Directory {
     left_out: ArcSwap<Summary>,
 }
 
-/// A directory whose `routed` services exist from the start and for ever, so that a route may hold on to
-/// its service and needs no look-up. The others come and go with their endpoints, and have default settings:
-/// no request goes to them.
-pub fn with_settings<'n>(
-    routed: impl IntoIterator<Item = (&'n str, config::Service)>,
-) -> (Arc<Directory>, Writer) {
-    let services: Services = routed
-        .into_iter()
-        .map(|(name, settings)| (Arc::from(name), Arc::new(Service::routed(name, settings))))
-        .collect();
+/// A directory in which these services are routed from the start.
+pub fn with_routed<'n>(services: impl IntoIterator<Item = (&'n str, Policy)>) -> (Arc<Directory>, Writer) {
     let directory = Arc::new(Directory::default());
-    directory.services.store(Arc::new(services));
-    let writer = Writer::new(directory.clone());
+    let mut writer = Writer::new(directory.clone());
+    writer.route(services.into_iter().map(|(name, policy)| (name.into(), policy)));
     (directory, writer)
 }
 
-/// The same, all with default settings.
-pub fn new<'n>(routed: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
-    with_settings(routed.into_iter().map(|name| (name, config::Service::default())))
+/// The same, all by the policy of a service of which the configuration says nothing.
+pub fn new<'n>(services: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, Writer) {
+    with_routed(services.into_iter().map(|name| (name, Policy::default())))
 }
 
 impl Directory {
@@ -106,25 +100,21 @@ impl Directory {
 }
 
 /// A service and its endpoints.
+///
+/// Whether a route names it never changes. When one does for the first time, or does no more, another object takes its
+/// place in the directory. Requests that still hold this one go on with the endpoints that it had, and with what they
+/// know of them.
 #[derive(Debug)]
 pub struct Service {
     name: Arc<str>,
     is_routed: bool,
-    settings: Arc<config::Service>,
     in_flight: Arc<InFlight>,
-    policy: Policy,
     endpoints: ArcSwap<Endpoints>,
 }
 
 impl Service {
-    fn routed(name: &str, settings: config::Service) -> Self {
-        Self { is_routed: true, ..Self::new(name.into(), Arc::new(settings)) }
-    }
-
-    fn new(name: Arc<str>, settings: Arc<config::Service>) -> Self {
-        let in_flight = Arc::default();
-        let policy = Policy::new(&settings, &in_flight);
-        Self { name, is_routed: false, settings, in_flight, policy, endpoints: ArcSwap::default() }
+    fn new(name: Arc<str>, is_routed: bool) -> Self {
+        Self { name, is_routed, in_flight: Arc::default(), endpoints: ArcSwap::default() }
     }
 
     /// Its name.
@@ -138,11 +128,6 @@ impl Service {
         self.is_routed
     }
 
-    /// What is particular to it.
-    pub fn settings(&self) -> &config::Service {
-        &self.settings
-    }
-
     /// The requests in flight at all its endpoints. A request holds a permit from before the first endpoint
     /// is chosen for it, whether there is a limit or not: bounded load is measured against the sum.
     pub fn in_flight(&self) -> &Arc<InFlight> {
@@ -154,7 +139,7 @@ impl Service {
         self.endpoints.load()
     }
 
-    fn publish(&self, entries: Vec<Entry>, builder: &mut Builder) {
-        self.endpoints.store(Arc::new(Endpoints::new(entries, &self.policy, builder)));
+    fn publish(&self, entries: Vec<Entry>, planner: &Planner, builder: &mut Builder) {
+        self.endpoints.store(Arc::new(Endpoints::new(entries, planner, &self.in_flight, builder)));
     }
 }

@@ -1,52 +1,73 @@
-//! How a service's endpoints are chosen from: its policy, and what of it depends on the endpoints.
+//! How a service's endpoints are chosen from, by its policy: what has to be computed from them once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use crate::config::{Balance, Service};
+use crate::config::{Balance, HashKey};
 use crate::traffic::in_flight::InFlight;
 
-use super::Endpoints;
 use super::ring::{self, Builder, Ring, Slot};
+use super::{Endpoints, Policy};
 
-/// A service's policy, with what of it outlives a change of the endpoints.
-#[derive(Debug)]
-pub(super) struct Policy {
-    pub(super) slow_start: Duration,
-    kind: Kind,
+/// Makes a service's plans by its policy. Holds what of a plan goes on when the endpoints change, or the policy.
+#[derive(Debug, Default)]
+pub(super) struct Planner {
+    policy: Policy,
+    method: Method,
 }
 
-#[derive(Debug)]
-enum Kind {
+/// A policy's [`Balance`], with what it works with.
+#[derive(Debug, Default)]
+enum Method {
+    #[default]
     Random,
-    RoundRobin { turns: Arc<AtomicU64> },
+    RoundRobin(Arc<AtomicU64>),
     LeastRequest,
     Ewma,
-    Hash { ring: Arc<Slot>, in_flight: Arc<InFlight> },
+    Hash(Arc<HashKey>, Arc<Slot>),
 }
 
-impl Policy {
-    /// `in_flight` are the service's requests.
-    pub(super) fn new(settings: &Service, in_flight: &Arc<InFlight>) -> Self {
-        let kind = match settings.balance {
-            Balance::Random => Kind::Random,
-            Balance::RoundRobin => Kind::RoundRobin { turns: Arc::default() },
-            Balance::LeastRequest => Kind::LeastRequest,
-            Balance::Ewma => Kind::Ewma,
-            Balance::Hash(_) => Kind::Hash { ring: Arc::default(), in_flight: in_flight.clone() },
-        };
-        Self { slow_start: settings.slow_start, kind }
+impl Planner {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self::default().with(policy)
     }
 
-    pub(super) fn plan(&self, endpoints: &Endpoints, builder: &mut Builder) -> Plan {
-        match &self.kind {
-            Kind::Random => Plan::Random,
-            Kind::RoundRobin { turns } => Plan::RoundRobin(Schedule::new(endpoints, turns.clone())),
-            Kind::LeastRequest => Plan::LeastRequest,
-            Kind::Ewma => Plan::Ewma,
-            Kind::Hash { ring, in_flight } => {
-                Plan::Hash(Hashing::new(endpoints, ring, in_flight.clone(), builder))
+    /// The planner of another policy. Turns go on where both have them; so does a ring, which is of the endpoints,
+    /// whatever of a request is hashed.
+    pub(super) fn with(&self, policy: Policy) -> Self {
+        let method = match (&policy.balance, &self.method) {
+            (Balance::Random, _) => Method::Random,
+            (Balance::RoundRobin, Method::RoundRobin(turns)) => Method::RoundRobin(turns.clone()),
+            (Balance::RoundRobin, _) => Method::RoundRobin(Arc::default()),
+            (Balance::LeastRequest, _) => Method::LeastRequest,
+            (Balance::Ewma, _) => Method::Ewma,
+            (Balance::Hash(key), Method::Hash(_, slot)) => Method::Hash(key.clone().into(), slot.clone()),
+            (Balance::Hash(key), _) => Method::Hash(key.clone().into(), Arc::default()),
+        };
+        Self { policy, method }
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// `in_flight` are the service's requests.
+    pub(super) fn plan(
+        &self,
+        endpoints: &Endpoints,
+        in_flight: &Arc<InFlight>,
+        builder: &mut Builder,
+    ) -> Plan {
+        match &self.method {
+            Method::Random => Plan::Random,
+            Method::RoundRobin(turns) => Plan::RoundRobin(Schedule::new(endpoints, turns.clone())),
+            Method::LeastRequest => Plan::LeastRequest,
+            Method::Ewma => Plan::Ewma,
+            Method::Hash(key, slot) => {
+                // Whatever their rank: who comes back finds his keys where they were, and no ring is built for it.
+                let nodes = endpoints.entries().iter().filter(|entry| entry.weight > 0).map(ring::Node::of);
+                builder.build(slot, nodes.collect());
+                Plan::Hash(Hashing::new(endpoints, key.clone(), slot.clone(), in_flight.clone()))
             }
         }
     }
@@ -66,6 +87,16 @@ pub enum Plan {
     Ewma,
     /// By a key.
     Hash(Hashing),
+}
+
+impl Plan {
+    /// What of a request is hashed; none: nothing is.
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        match self {
+            Plan::Hash(hashing) => Some(&hashing.key),
+            Plan::Random | Plan::RoundRobin(_) | Plan::LeastRequest | Plan::Ewma => None,
+        }
+    }
 }
 
 /// The order in which endpoints have their turns.
@@ -121,6 +152,7 @@ fn divisor(a: u32, b: u32) -> u32 {
 /// What it takes to find a key's endpoint.
 #[derive(Debug)]
 pub struct Hashing {
+    key: Arc<HashKey>,
     ring: Arc<Slot>,
     /// Where the endpoints stand among the entries, by the names that the ring knows them by.
     places: Box<[(u64, u32)]>,
@@ -128,15 +160,12 @@ pub struct Hashing {
 }
 
 impl Hashing {
-    fn new(endpoints: &Endpoints, ring: &Arc<Slot>, in_flight: Arc<InFlight>, builder: &mut Builder) -> Self {
-        let entries = endpoints.entries();
-        // Whatever their rank: who comes back finds his keys where they were, and no ring is built for it.
-        let nodes = entries.iter().filter(|entry| entry.weight > 0).map(ring::Node::of).collect();
-        builder.build(ring, nodes);
+    fn new(endpoints: &Endpoints, key: Arc<HashKey>, ring: Arc<Slot>, in_flight: Arc<InFlight>) -> Self {
+        let entries = endpoints.entries().iter();
         let mut places: Box<_> =
             (0..).zip(entries).map(|(place, entry)| (ring::name(&entry.endpoint.instance), place)).collect();
         places.sort_unstable();
-        Self { ring: ring.clone(), places, in_flight }
+        Self { key, ring, places, in_flight }
     }
 
     /// The ring that was built last: of these endpoints, or for a moment after a change of those before.

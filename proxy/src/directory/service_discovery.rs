@@ -1,4 +1,4 @@
-//! Pingora's `ServiceDiscovery` over the directory, for its load balancers and for [checks](crate::health::checks).
+//! Pingora's `ServiceDiscovery` over the directory: active checks run over it, and its load balancers may.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Entry, Probe, Rank, Standing};
+use super::mint::Mint;
+use super::plan::Planner;
+use super::{Endpoint, Entry, Health, Probe, Rank, Standing};
 use crate::traffic::ejection::panics;
 
 /// The endpoints of a service as they will be published next.
 #[derive(Debug, Default)]
 pub(super) struct Staged {
-    /// Whether a route names the service.
-    pub is_routed: bool,
+    /// Makes the service's plans; none: no route names it. Boxed: of those there may be very many.
+    pub planner: Option<Box<Planner>>,
     /// By instance id. Boxed: a map has room for eleven at once, and many services have but one.
     pub entries: BTreeMap<Arc<str>, Box<Entry>>,
     /// How many of them are registered, and not draining.
@@ -21,9 +23,9 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Of a service that a route names; nobody is registered.
-    pub fn routed() -> Self {
-        Self { is_routed: true, ..Self::default() }
+    /// Whether a route names the service.
+    pub fn is_routed(&self) -> bool {
+        self.planner.is_some()
     }
 
     pub fn insert(&mut self, entry: Entry) {
@@ -51,6 +53,18 @@ impl Staged {
         self.set_standing(instance, Standing::Suspect(probe));
         if let Some(entry) = self.entries.get_mut(instance) {
             entry.vanished = Some(Instant::now());
+        }
+    }
+
+    /// Gives each instance a new endpoint, of which no more is known than this.
+    pub fn renew(&mut self, mint: &mut Mint, is_routed: bool, health: Health) {
+        for entry in self.entries.values_mut() {
+            let Endpoint { service, instance, address, .. } = &*entry.endpoint;
+            entry.endpoint = mint.endpoint(service.clone(), instance.clone(), *address, is_routed);
+            entry.health = health;
+            if let Standing::Stale(probe) = &mut entry.standing {
+                *probe = Probe::Pending;
+            }
         }
     }
 

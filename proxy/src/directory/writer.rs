@@ -1,5 +1,7 @@
 //! The only hand that changes the directory.
 
+mod route;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +11,8 @@ use registry::contract::{Instance, Record, TooMuch};
 use registry::watch::{Change, InstanceName, Update};
 
 use super::left_out::LeftOut;
+use super::mint::Mint;
+use super::plan::Planner;
 use super::ring::Builder;
 use super::staged::Staged;
 use super::{
@@ -16,7 +20,8 @@ use super::{
     TenureCell,
 };
 use crate::config::{self, Initially};
-use crate::traffic::Traffic;
+
+pub use route::Routed;
 
 /// Under a storm of changes a service is published at most once in this time; a change after a quiet
 /// time is published at once.
@@ -77,9 +82,10 @@ pub enum Novelty {
 pub struct Writer {
     directory: Arc<Directory>,
     bounds: config::Bounds,
-    /// Services that a route names are there from the start.
+    /// Those that routes name are there, whether anybody is registered or not.
     staged: HashMap<Arc<str>, Staged>,
-    unrouted: Unrouted,
+    /// Makes the plans of all services that no route names.
+    unrouted: Planner,
     /// When services may enter and leave the map again: it is copied for that.
     map_not_before: Option<Instant>,
     /// Instances of services that routes name, and of the others.
@@ -94,7 +100,7 @@ pub struct Writer {
     revision: i64,
     stale: bool,
     synced: bool,
-    next_id: u64,
+    mint: Mint,
     builder: Builder,
 }
 
@@ -116,22 +122,13 @@ impl Taken {
     }
 }
 
-/// What all services have in common that no route names: there may be very many, and to none of their endpoints is
-/// anything sent.
-#[derive(Debug)]
-struct Unrouted {
-    settings: Arc<config::Service>,
-    traffic: Arc<Traffic>,
-}
-
 impl Writer {
     pub(super) fn new(directory: Arc<Directory>) -> Self {
-        let services = directory.services();
         Self {
             directory,
             bounds: config::Bounds::default(),
-            staged: services.keys().map(|name| (name.clone(), Staged::routed())).collect(),
-            unrouted: Unrouted { settings: Arc::default(), traffic: Arc::default() },
+            staged: HashMap::new(),
+            unrouted: Planner::default(),
             map_not_before: None,
             taken: Taken::default(),
             left_out: LeftOut::default(),
@@ -141,7 +138,7 @@ impl Writer {
             revision: 0,
             stale: false,
             synced: false,
-            next_id: 0,
+            mint: Mint::default(),
             builder: Builder::default(),
         }
     }
@@ -302,7 +299,7 @@ impl Writer {
         let is_routed = match self.staged.get(&instance.service) {
             Some(staged) if staged.entries.contains_key(&instance.id) => return None,
             Some(staged) if staged.entries.len() >= instances => return Some(Bound::Instances(instances)),
-            Some(staged) => staged.is_routed,
+            Some(staged) => staged.is_routed(),
             None if self.staged.len() >= services => return Some(Bound::Services(services)),
             None => false,
         };
@@ -323,26 +320,22 @@ impl Writer {
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved.
     fn insert(&mut self, instance: Instance, standing: Standing) -> (Option<Arc<Endpoint>>, Arc<Endpoint>) {
         let Instance { service, id, record, lease, revision } = instance;
-        let (service, known, is_routed) = match self.staged.get_key_value(&service) {
+        let Record { address, weight, metadata } = record;
+        let (service, planner, known) = match self.staged.get_key_value(&service) {
             // One name for all its instances: each came with its own.
-            Some((name, staged)) => (name.clone(), staged.entries.get(&id), staged.is_routed),
-            None => (service, None, false),
+            Some((name, staged)) => (name.clone(), staged.planner.as_deref(), staged.entries.get(&id)),
+            None => (service, None, None),
         };
+        let is_routed = planner.is_some();
         let before = known.map(|entry| entry.endpoint.clone());
-        let same = known.filter(|entry| entry.endpoint.address == record.address);
+        let same = known.filter(|entry| entry.endpoint.address == address);
         let same = same.map(|entry| (entry.endpoint.clone(), entry.health, entry.usable_since));
         let (endpoint, health, usable_since) = same.unwrap_or_else(|| {
-            let id = before.as_ref().map_or(id, |before| before.instance.clone());
+            let instance = before.as_ref().map_or(id, |before| before.instance.clone());
+            let endpoint = self.mint.endpoint(service.clone(), instance, address, is_routed);
             // What the first list shows was there before the gateway looked.
-            let usable_since = self.synced.then(Instant::now);
-            let health = if is_routed { self.initial_health(&service) } else { Health::default() };
-            let traffic = if is_routed { Arc::default() } else { self.unrouted.traffic.clone() };
-            self.next_id += 1;
-            let (service, instance, address) = (service.clone(), id, record.address);
-            let endpoint = Endpoint { id: self.next_id, service, instance, address, traffic };
-            (Arc::new(endpoint), health, usable_since)
+            (endpoint, initial_health(planner), self.synced.then(Instant::now))
         });
-        let Record { weight, metadata, .. } = record;
         let entry = Entry {
             endpoint: endpoint.clone(),
             weight,
@@ -357,14 +350,6 @@ impl Writer {
         self.staged.entry(service.clone()).or_default().insert(entry);
         self.dirty.insert(service);
         (before, endpoint)
-    }
-
-    /// What is known of an endpoint that nothing was heard of yet.
-    fn initial_health(&self, service: &str) -> Health {
-        let services = self.directory.services.load();
-        let check = services.get(service).and_then(|service| service.settings().check.as_ref());
-        let unproven = check.is_some_and(|check| check.initially == Initially::Unhealthy);
-        Health { unhealthy: unproven, unproven, ..Health::default() }
     }
 
     fn delete(&mut self, service: Arc<str>, instance: Arc<str>, revision: i64) -> Option<Changed> {
@@ -400,15 +385,14 @@ impl Writer {
 
     /// Takes out a suspect endpoint. None: it is not there, or no longer suspect.
     pub fn remove(&mut self, service: &Arc<str>, instance: &str) -> Option<Entry> {
-        let is_suspect = |entry: &&Entry| matches!(entry.standing, Standing::Suspect(_));
-        self.entry(service, instance).filter(is_suspect)?;
+        self.entry(service, instance).filter(|entry| entry.standing.is_suspect())?;
         self.take_out(service, instance)
     }
 
     fn take_out(&mut self, service: &Arc<str>, instance: &str) -> Option<Entry> {
         let staged = self.staged.get_mut(service)?;
         let removed = staged.remove(instance)?;
-        *self.taken.by(staged.is_routed) -= 1;
+        *self.taken.by(staged.is_routed()) -= 1;
         self.has_room_again |= self.left_out.waits_for(service);
         self.dirty.insert(service.clone());
         Some(removed)
@@ -456,7 +440,7 @@ impl Writer {
 
     /// Whether a route names a service.
     pub fn is_routed(&self, service: &str) -> bool {
-        self.staged.get(service).is_some_and(|staged| staged.is_routed)
+        self.staged.get(service).is_some_and(Staged::is_routed)
     }
 
     /// How many endpoints of a service are registered and not draining.
@@ -515,11 +499,12 @@ impl Writer {
         };
         let begun = clock();
         if let Some(service) = self.directory.services.load().get(name) {
-            service.publish(staged.shown(), &mut self.builder);
+            let planner = staged.planner.as_deref().unwrap_or(&self.unrouted);
+            service.publish(staged.shown(), planner, &mut self.builder);
         }
         let took = clock().saturating_duration_since(begun);
         staged.not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
-        if staged.entries.is_empty() && !staged.is_routed {
+        if staged.entries.is_empty() && !staged.is_routed() {
             self.emptied.insert(name.clone());
         }
     }
@@ -530,22 +515,26 @@ impl Writer {
         if names.iter().all(|name| known.contains_key(name)) {
             return;
         }
-        let settings = self.unrouted.settings.clone();
-        self.change_map(clock, |services| {
+        self.change_map_in_time(clock, |services| {
             for name in names {
-                let new = || Arc::new(Service::new(name.clone(), settings.clone()));
+                // Those that routes name are there already.
+                let new = || Arc::new(Service::new(name.clone(), false));
                 services.entry(name.clone()).or_insert_with(new);
             }
         });
     }
 
-    fn change_map(&mut self, clock: &impl Fn() -> Instant, change: impl FnOnce(&mut Services)) {
+    fn change_map_in_time(&mut self, clock: &impl Fn() -> Instant, change: impl FnOnce(&mut Services)) {
         let begun = clock();
+        self.change_map(change);
+        let took = clock().saturating_duration_since(begun);
+        self.map_not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
+    }
+
+    fn change_map(&self, change: impl FnOnce(&mut Services)) {
         let mut services = (**self.directory.services.load()).clone();
         change(&mut services);
         self.directory.services.store(Arc::new(services));
-        let took = clock().saturating_duration_since(begun);
-        self.map_not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
     }
 
     /// A service without endpoints leaves the map, unless a route holds it: names that come and go must
@@ -569,11 +558,19 @@ impl Writer {
         });
         if !gone.is_empty() {
             gone.iter().for_each(|name| drop(self.staged.remove(name)));
-            self.change_map(clock, |services| gone.iter().for_each(|name| drop(services.remove(name))));
+            self.change_map_in_time(clock, |services| {
+                gone.iter().for_each(|name| drop(services.remove(name)))
+            });
             self.has_room_again |= self.left_out.by_services() > 0;
         }
         next
     }
+}
+
+/// What is known of an endpoint that nothing was heard of yet. `planner`: its service's, if a route names that.
+fn initial_health(planner: Option<&Planner>) -> Health {
+    let unproven = planner.is_some_and(|planner| planner.policy().initially == Initially::Unhealthy);
+    Health { unhealthy: unproven, unproven, ..Health::default() }
 }
 
 /// Whether an entry says what the instance does, be it by another put.

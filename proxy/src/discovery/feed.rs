@@ -14,8 +14,11 @@ use tokio::sync::mpsc;
 use super::guard::{self, Guard};
 use super::probes::{Outcome, Probes};
 use super::rivals::Rivals;
+use super::routing::Asked;
 use crate::config;
-use crate::directory::{Changed, Endpoint, Excluded, Finding, Kind, Novelty, Probe, Standing, Writer};
+use crate::directory::{
+    Changed, Endpoint, Entry, Excluded, Finding, Kind, Novelty, Probe, Routed, Standing, Writer,
+};
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
 use crate::snapshot::{File, Loader, Save, Snapshot, Storer, Turn};
@@ -46,6 +49,16 @@ pub(super) struct Feed<R> {
     opening: Option<Opening>,
     /// Called once, when there is something to serve from.
     ready: Option<R>,
+}
+
+/// What the loop hears, beside what it began itself.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub updates: mpsc::Receiver<Update>,
+    pub verdicts: mpsc::UnboundedReceiver<Verdict>,
+    pub asked: mpsc::Receiver<Asked>,
+    /// They come when the process ends: what is not in the snapshot yet is written then.
+    pub saves: mpsc::Receiver<Save>,
 }
 
 /// The snapshot was read, but is not shown yet.
@@ -88,14 +101,9 @@ impl<R: FnOnce()> Feed<R> {
         Self { reread, ..self }
     }
 
-    /// Runs until there are no more updates. `saves` come when the process ends: what is not in the snapshot
-    /// yet is written then.
-    pub async fn run(
-        mut self,
-        mut updates: mpsc::Receiver<Update>,
-        mut verdicts: mpsc::UnboundedReceiver<Verdict>,
-        mut saves: mpsc::Receiver<Save>,
-    ) {
+    /// Runs until there are no more updates.
+    pub async fn run(mut self, inputs: Inputs) {
+        let Inputs { mut updates, mut verdicts, mut saves, mut asked } = inputs;
         let mut wake_at = None;
         loop {
             tokio::select! {
@@ -112,6 +120,7 @@ impl<R: FnOnce()> Feed<R> {
                 outcomes = self.probes.outcomes() => self.probed(outcomes),
                 snapshot = self.loader.snapshot() => snapshot.into_iter().for_each(|s| self.open(s)),
                 () = self.storer.stored() => {}
+                Some(asked) = asked.recv() => self.asked(asked),
                 Some(save) = saves.recv() => self.storer.hurry(save),
                 () = sleep_until(wake_at) => {}
             }
@@ -212,14 +221,49 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
+    /// Another configuration names other services. (Who asked may be gone by the time of the answer.)
+    fn asked(&mut self, asked: Asked) {
+        match asked {
+            Asked::Route { services, answer } => {
+                let Routed { services, stale } = self.writer.route(services);
+                self.probe_stale(&stale);
+                let _ = answer.send(services);
+            }
+            Asked::Unroute { names, answer } => {
+                self.unroute(&names);
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn unroute(&mut self, names: &[Arc<str>]) {
+        for entry in self.writer.unroute(names) {
+            self.probes.stop(entry.endpoint.id);
+            if let Some(opening) = &mut self.opening {
+                opening.unprobed.remove(&entry.endpoint.id);
+            }
+            if entry.standing.is_suspect() {
+                self.dropped(&entry, "no route names its service any more");
+            }
+        }
+        names.iter().filter(|name| !self.writer.is_routed(name)).for_each(|name| self.guard.forget(name));
+    }
+
     /// The registry is late, or starts empty: what it once held will do until it answers.
     fn open(&mut self, snapshot: Snapshot) {
         let Snapshot { revision, instances, .. } = snapshot;
         let mut endpoints = self.writer.stage_stale(instances, revision);
         endpoints.retain(|endpoint| self.writer.is_routed(&endpoint.service));
+        self.opening = Some(Opening { until: now() + OPENING, unprobed: HashSet::new() });
+        self.probe_stale(&endpoints);
+    }
+
+    /// What the registry does not vouch for gets no request before its first probe.
+    fn probe_stale(&mut self, endpoints: &[Arc<Endpoint>]) {
         endpoints.iter().for_each(|endpoint| self.probes.start(endpoint));
-        let unprobed = endpoints.iter().map(|endpoint| endpoint.id).collect();
-        self.opening = Some(Opening { until: now() + OPENING, unprobed });
+        if let Some(opening) = &mut self.opening {
+            opening.unprobed.extend(endpoints.iter().map(|endpoint| endpoint.id));
+        }
     }
 
     /// After each event: decides, shows and stores what is due. Returns when the next is.
@@ -283,19 +327,16 @@ impl<R: FnOnce()> Feed<R> {
     fn drop(&mut self, service: &Arc<str>, instance: &str, reason: guard::Reason) {
         let Some(entry) = self.writer.remove(service, instance) else { return };
         self.probes.stop(entry.endpoint.id);
+        self.dropped(&entry, reason.as_str());
+    }
+
+    fn dropped(&mut self, entry: &Entry, reason: &str) {
         self.storer.changed();
+        let Endpoint { service, instance, address, .. } = &*entry.endpoint;
         let key = self.prefix.key(service, instance);
-        let (address, revision) = (entry.endpoint.address.to_string(), entry.tenure.get().revision);
-        let service = &**service;
-        tracing::info!(
-            service,
-            instance,
-            key,
-            before = address,
-            revision,
-            reason = reason.as_str(),
-            "endpoint dropped"
-        );
+        let (service, instance) = (&**service, &**instance);
+        let (before, revision) = (address.to_string(), entry.tenure.get().revision);
+        tracing::info!(service, instance, key, before, revision, reason, "endpoint dropped");
     }
 
     fn warn_of_rivals(&mut self, changed: &Changed, now: Instant) {

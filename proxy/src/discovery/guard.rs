@@ -194,6 +194,17 @@ impl Guard {
         }
     }
 
+    /// No request goes to a service any more: nothing of it is in doubt, and nothing of it is remembered.
+    pub fn forget(&mut self, service: &Arc<str>) {
+        let Some(wave) = self.waves.get(service) else { return };
+        let known: Vec<_> =
+            wave.instances.iter().map(|(instance, doubt)| (instance.clone(), *doubt)).collect();
+        for (instance, doubt) in known {
+            self.recent.remove(&(doubt.since, service.clone(), instance.clone()));
+            self.end(service, &instance, Phase::Dropped);
+        }
+    }
+
     /// The endpoint of an instance cannot be connected to. One that is in doubt goes at once.
     pub fn probe_failed(&mut self, service: &Arc<str>, instance: &Arc<str>) {
         if self.phase(service, instance).is_some_and(Phase::is_doubt) {

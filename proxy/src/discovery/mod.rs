@@ -4,6 +4,7 @@
 //! feed      the loop: takes updates and outcomes, publishes the directory
 //! guard     what becomes of an endpoint whose registration vanishes; pure
 //! probes    whether endpoints in doubt can be connected to
+//! routing   which services are routed, as whoever replaces the configuration tells
 //! rivals    whether processes seem to share an instance's id; pure
 //! ```
 
@@ -11,6 +12,7 @@ mod feed;
 mod guard;
 mod probes;
 mod rivals;
+mod routing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,10 @@ use crate::health::verdict::{self, Verdict};
 use crate::lookout::FirstLook;
 use crate::metrics::Metrics;
 use crate::snapshot::{File, Loader, Save, Saver, Turn};
-use feed::Feed;
+use feed::{Feed, Inputs};
+use routing::Asked;
+
+pub use routing::Routing;
 
 /// Feeds a directory from a watch.
 pub struct Discovery<S: Source> {
@@ -43,6 +48,8 @@ pub struct Discovery<S: Source> {
     turn: Turn,
     saver: Saver,
     saves: mpsc::Receiver<Save>,
+    routing: Routing,
+    asked: mpsc::Receiver<Asked>,
 }
 
 impl<S: Source> Discovery<S> {
@@ -57,6 +64,7 @@ impl<S: Source> Discovery<S> {
         let Watch { updates, status, reread, admission } = watch;
         let (_, verdicts) = verdict::channel();
         let (saver, saves) = Saver::new();
+        let (routing, asked) = Routing::new();
         let discovery = Self {
             driver,
             updates,
@@ -72,6 +80,8 @@ impl<S: Source> Discovery<S> {
             turn: Turn::IfLate,
             saver,
             saves,
+            routing,
+            asked,
         };
         (discovery, status)
     }
@@ -97,6 +107,11 @@ impl<S: Source> Discovery<S> {
         self.saver.clone()
     }
 
+    /// For who replaces the configuration: has services routed, and routed no more.
+    pub fn routing(&self) -> Routing {
+        self.routing.clone()
+    }
+
     /// Runs until the process ends; calls `ready` once, when there is a directory to serve from.
     pub async fn run(self, ready: impl FnOnce() + Send) {
         let Self {
@@ -113,6 +128,7 @@ impl<S: Source> Discovery<S> {
             metrics,
             turn,
             saves,
+            asked,
             ..
         } = self;
         let most = settings.bounds.registrations;
@@ -125,6 +141,6 @@ impl<S: Source> Discovery<S> {
             }
             driver.run().await;
         };
-        tokio::join!(watching, feed.run(updates, verdicts, saves));
+        tokio::join!(watching, feed.run(Inputs { updates, verdicts, saves, asked }));
     }
 }

@@ -261,7 +261,6 @@ mod tests {
                 timeouts,
                 retry: config::Retry::default(),
                 metrics: Metrics::new().unwrap().service("goods"),
-                hash_key: None,
                 counts_requests: false,
             };
             let endpoint = Endpoint::new(1, "goods".into(), "1".into(), ([10, 0, 0, 1], 80).into());

@@ -44,8 +44,8 @@ pub(super) fn attempt(
     }
     let limit = route.health.limits.endpoint;
     let endpoints = route.service.endpoints();
-    let key =
-        route.hash_key.as_ref().map_or(0, |key| hash_key::of(key, session.req_header(), &request.client));
+    let hash_key = endpoints.plan().hash_key();
+    let key = hash_key.map_or(0, |key| hash_key::of(key, session.req_header(), &request.client));
     let pick = |tried: &[u64], limit| {
         balance::pick(&endpoints, &Choice { tried, chance: fastrand::u64(..), now, key, limit })
     };

@@ -79,19 +79,20 @@ struct Ended {
 }
 
 impl Checks {
-    /// Of all services of the directory that have a check, as they are now.
+    /// Of all services of the directory, as they are now, for whose name there is a check.
     ///
     /// # Errors
     /// The service whose check cannot be made into a request, and why.
-    pub fn new(
+    pub fn new<'c>(
         directory: &Arc<Directory>,
+        check_of: impl Fn(&str) -> Option<&'c Check>,
         verdicts: &Verdicts,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, (Arc<str>, Box<Error>)> {
         let mut services = Vec::new();
         for service in directory.services().values() {
-            if let Some(check) = &service.settings().check {
-                let name = service.name();
+            let name = service.name();
+            if let Some(check) = check_of(name) {
                 let prober = prober(name, check).map_err(|error| (name.clone(), error))?;
                 let discovery = Box::new(ServiceEndpoints::new(directory.clone(), &**name));
                 services.push(Service::new(service.clone(), check.clone(), prober, discovery));

@@ -160,8 +160,8 @@ fn build(
 ) -> Result<Server, StartError> {
     let Config { server: conf, gateway: config, .. } = config;
     let services = config.routes.iter().map(|route| route.service.as_str());
-    let settings = |name| (name, config.services.get(name).clone());
-    let (directory, writer) = directory::with_settings(services.map(settings));
+    let policy = |name| (name, directory::Policy::from(config.services.get(name)));
+    let (directory, writer) = directory::with_routed(services.map(policy));
     let writer = writer.within(config.registry.bounds);
     let metrics = Arc::new(Metrics::new()?);
     let mut registry = config.registry.clone();
@@ -182,8 +182,9 @@ fn build(
     let (verdicts, found) = verdict::channel();
     let discovery = discovery.with_verdicts(found).after(first_look);
     let watch = Arc::new(Watch::default());
-    let checks = Checks::new(&directory, &verdicts, &metrics)
-        .map_err(|(service, error)| StartError::Check { service, why: plain(&error) })?;
+    let checks =
+        Checks::new(&directory, |name| config.services.get(name).check.as_ref(), &verdicts, &metrics)
+            .map_err(|(service, error)| StartError::Check { service, why: plain(&error) })?;
     let health = health::services(&directory, &config.services, &verdicts, &watch);
     let site = Arc::new(site::Current::new(Site::new(&config, &directory, &health, &metrics)));
     let gateway = Gateway::new(site, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());

@@ -39,7 +39,7 @@ impl Site {
         metrics: &Metrics,
     ) -> Self {
         Self {
-            routes: Routes::new(&config.routes, directory, health, metrics),
+            routes: Routes::new(&config.routes, &config.services, directory, health, metrics),
             timeouts: config.timeouts,
             trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
             max_requests: config.max_requests.get(),

@@ -15,8 +15,6 @@ pub(crate) struct Route {
     pub(crate) timeouts: config::RouteTimeouts,
     pub(crate) retry: config::Retry,
     pub(crate) metrics: Arc<ServiceMetrics>,
-    /// What of a request is hashed, where the service hashes.
-    pub(crate) hash_key: Option<config::HashKey>,
     /// Whether the service's requests in flight have to be known: for a limit, or for bounded loads.
     pub(crate) counts_requests: bool,
 }
@@ -29,20 +27,17 @@ impl Routes {
     /// The directory and the services' health must have been made with the routes' services.
     pub(super) fn new(
         routes: &[config::Route],
+        services: &config::Services,
         directory: &Directory,
         health: &health::Services,
         metrics: &Metrics,
     ) -> Self {
         let hold = |config::Route { path, service, timeouts, retry }: &config::Route| {
             let metrics = metrics.service(service);
+            let hashes = matches!(services.get(service).balance, config::Balance::Hash(_));
             let (service, health) = (directory.service(service)?, health.get(service.as_str())?.clone());
-            let hash_key = match &service.settings().balance {
-                config::Balance::Hash(key) => Some(key.clone()),
-                _ => None,
-            };
             let route = Route {
-                counts_requests: hash_key.is_some() || health.limits.service.is_some(),
-                hash_key,
+                counts_requests: hashes || health.limits.service.is_some(),
                 service,
                 health,
                 timeouts: *timeouts,
@@ -83,8 +78,9 @@ mod tests {
 
     fn made(routes: &[config::Route], directory: &Directory) -> Routes {
         let (verdicts, _) = verdict::channel();
-        let health = health::services(directory, &config::Services::default(), &verdicts, &Arc::default());
-        Routes::new(routes, directory, &health, &Metrics::new().unwrap())
+        let services = config::Services::default();
+        let health = health::services(directory, &services, &verdicts, &Arc::default());
+        Routes::new(routes, &services, directory, &health, &Metrics::new().unwrap())
     }
 
     fn route(path: &str, service: &str) -> config::Route {

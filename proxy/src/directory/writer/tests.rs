@@ -1,8 +1,9 @@
 mod bounds;
+mod route;
 
 use std::cell::Cell;
 
-use super::super::{Endpoints, Rank, State};
+use super::super::{Endpoints, Policy, Rank, State};
 use super::*;
 use registry::contract::Metadata;
 
@@ -364,15 +365,8 @@ fn a_delete_of_what_is_not_there_is_no_change() {
 
 /// `goods`, whose endpoints start unhealthy.
 fn to_be_proven() -> (Arc<Directory>, Writer) {
-    let check = config::Check {
-        probe: config::Probe::Tcp,
-        interval: Duration::from_secs(5),
-        timeout: Duration::from_secs(1),
-        healthy: std::num::NonZeroU32::MIN,
-        unhealthy: std::num::NonZeroU32::MIN,
-        initially: Initially::Unhealthy,
-    };
-    super::super::with_settings([("goods", config::Service { check: Some(check), ..Default::default() })])
+    let policy = Policy { initially: Initially::Unhealthy, ..Policy::default() };
+    super::super::with_routed([("goods", policy)])
 }
 
 fn ranks(directory: &Directory) -> Vec<(State, Option<Rank>)> {

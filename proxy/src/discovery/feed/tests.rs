@@ -2,7 +2,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use super::*;
-use crate::directory::{self, Directory, Entry, Rank, State};
+use crate::directory::{self, Directory, Entry, Policy, Rank, State};
+use crate::discovery::Routing;
 use crate::health::verdict::{self, Verdicts};
 use crate::snapshot::Saver;
 use crate::traffic::ejection::Reason;
@@ -29,6 +30,7 @@ struct Fixture {
     metrics: Arc<Metrics>,
     ready: oneshot::Receiver<()>,
     saver: Saver,
+    routing: Routing,
     running: JoinHandle<()>,
     revision: i64,
 }
@@ -53,6 +55,7 @@ impl Fixture {
         let (status, followed) = watch::channel(Status::default());
         let (is_ready, ready) = oneshot::channel();
         let (saver, saves) = Saver::new();
+        let (routing, asked) = Routing::new();
         let metrics = Arc::new(Metrics::new()?);
         let connect = Duration::from_secs(5);
         let when_ready = move || is_ready.send(()).unwrap_or_default();
@@ -61,8 +64,19 @@ impl Fixture {
         let loader = Loader::new(file, turn, admission, followed, metrics.clone());
         let feed = Feed::new(writer, settings, loader, connect, metrics.clone(), when_ready);
         let (verdicts, found) = verdict::channel();
-        let running = tokio::spawn(feed.run(to_take, found, saves));
-        Ok(Self { directory, updates, verdicts, status, metrics, ready, saver, running, revision: 10 })
+        let running = tokio::spawn(feed.run(Inputs { updates: to_take, verdicts: found, saves, asked }));
+        Ok(Self {
+            directory,
+            updates,
+            verdicts,
+            status,
+            metrics,
+            ready,
+            saver,
+            routing,
+            running,
+            revision: 10,
+        })
     }
 
     /// A feed whose registry has these instances of `goods`.
@@ -596,4 +610,99 @@ async fn a_verdict_on_an_endpoint_that_was_replaced_changes_nothing() -> Result<
     fixture.verdicts.tell(&current, Finding::Unhealthy);
     let is_unhealthy = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Unhealthy);
     fixture.eventually("the second verdict is in", is_unhealthy).await
+}
+
+/// A policy for a service that no route named before.
+fn policy_of(service: &str) -> Vec<(Arc<str>, Policy)> {
+    vec![(service.into(), Policy::default())]
+}
+
+#[tokio::test]
+async fn who_is_registered_can_be_sent_to_when_his_service_is_routed() -> Result<()> {
+    let [a, b, c] = three();
+    let mut fixture = Fixture::with(config::Guard::default(), &[a]).await?;
+    let other = |instance: Instance| Instance { service: "other".into(), ..instance };
+    fixture.put(&other(b)).await?;
+    fixture.put(&other(c)).await?;
+    eventually("both are known", PATIENCE, async || {
+        let known = fixture.directory.service("other").context("no service")?.endpoints().entries().len();
+        ensure!(known == 2, "{known}");
+        Ok(())
+    })
+    .await?;
+    let routed = fixture.routing.route(policy_of("other")).await.context("it has ended")?;
+    let service = routed.get("other").context("it is routed")?;
+    assert!(service.is_routed() && service.endpoints().total() == 2);
+    let found = fixture.directory.service("other").context("it is there")?;
+    assert!(Arc::ptr_eq(service, &found));
+    let again = fixture.routing.route(policy_of("other")).await.context("it has ended")?;
+    assert!(again.get("other").is_some_and(|again| Arc::ptr_eq(again, service)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn services_are_routed_before_the_registry_is_heard_and_not_after_the_end() -> Result<()> {
+    let (_listener, mut other) = alive("a")?;
+    other.service = "other".into();
+    let (_directory, path) = stored(&[other, dead("b")?])?;
+    // The first: nothing is read, the second: the snapshot is, the third: it is not shown yet.
+    let mut fixtures = vec![Fixture::start(guard(SHORT, HOUR), None)?];
+    fixtures.push(Fixture::start_in_turn(guard(SHORT, HOUR), Some(path.clone()), Turn::IfLate)?);
+    fixtures.push(Fixture::start_in_turn(guard(SHORT, HOUR), Some(path), Turn::First)?);
+    for fixture in &mut fixtures {
+        let routed = tokio::time::timeout(PATIENCE, fixture.routing.route(policy_of("other"))).await?;
+        assert!(routed.context("it has ended")?.contains_key("other"));
+        fixture.running.abort();
+        let ended = (&mut fixture.running).await;
+        assert!(ended.is_err() && fixture.routing.route(policy_of("other")).await.is_none());
+        tokio::time::timeout(PATIENCE, fixture.routing.unroute(vec!["other".into()])).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_stale_is_probed_when_its_service_is_routed() -> Result<()> {
+    let (listener, mut other) = alive("a")?;
+    other.service = "other".into();
+    let (_directory, path) = stored(&[other])?;
+    let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path))?;
+    tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
+    assert!(!was_connected(&listener)?);
+    let service = |fixture: &Fixture| fixture.directory.service("other").context("it is shown");
+    for _ in 0..2 {
+        fixture.routing.route(policy_of("other")).await.context("it has ended")?;
+        eventually("its probe has passed", PATIENCE, async || {
+            let entries = service(&fixture)?.endpoints().entries().to_vec();
+            ensure!(entries.iter().all(|e| e.standing == Standing::Stale(Probe::Passed)), "{entries:?}");
+            Ok(())
+        })
+        .await?;
+        fixture.routing.unroute(vec!["other".into()]).await;
+        let entries = service(&fixture)?.endpoints().entries().to_vec();
+        assert!(entries.iter().all(|e| e.standing == Standing::Stale(Probe::Pending)), "{entries:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_held_leaves_with_the_last_route_of_its_service() -> Result<()> {
+    let (listener, a) = alive("a")?;
+    let (_b, b) = alive("b")?;
+    let mut fixture = Fixture::with(guard(SHORT, HOUR), &[a, b.clone()]).await?;
+    fixture.delete(&["a", "b"]).await?;
+    fixture.until_held(2).await?;
+    fixture.put(&b).await?;
+    fixture.until_held(1).await?;
+    let held = fixture.directory.service("goods").context("it is there")?;
+    fixture.routing.unroute(vec!["goods".into(), "unknown".into()]).await;
+    fixture.until_held(0).await?;
+    let entries = fixture.entries();
+    assert_eq!(entries.iter().map(|e| &*e.endpoint.instance).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(held.endpoints().entries().len(), 2, "who holds it goes on with what it had");
+    // A probe may be on its way; none comes after it.
+    tokio::time::sleep(2 * SHORT).await;
+    while was_connected(&listener)? {}
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(!was_connected(&listener)?);
+    Ok(())
 }

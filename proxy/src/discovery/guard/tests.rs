@@ -525,3 +525,21 @@ proptest! {
         prop_assert_eq!(verdicts(&order), verdicts(&shuffled));
     }
 }
+
+#[test]
+fn what_is_forgotten_leaves_nothing_behind_and_ends_its_alarm() {
+    let mut play = Play::new(0.5, 4);
+    let list: Arc<str> = "list".into();
+    play.vanish([0, 1, 2]);
+    assert_eq!(play.probe_until(0, 7.0), [alarm(3, 3, 4)]);
+    play.vanish([3]);
+    play.register([2]);
+    play.guard.vanished(&list, &name(0), play.now());
+    let goods = play.goods.clone();
+    play.guard.forget(&goods);
+    play.guard.forget(&"unknown".into());
+    assert_eq!(play.decide(), [Verdict::Settled { service: goods, returned: 1, dropped: 2 }]);
+    assert_eq!((play.guard.held(), play.guard.waves.len()), (0, 1));
+    assert!(play.guard.due.iter().chain(&play.guard.recent).all(|(_, service, _)| *service == list));
+    assert_eq!((play.guard.due.len(), play.guard.recent.len()), (1, 1));
+}

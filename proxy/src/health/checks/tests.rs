@@ -85,9 +85,8 @@ impl Drop for World {
 
 impl World {
     fn new(check: Check, script: Option<&Arc<Script>>) -> Result<Self> {
-        let settings = crate::config::Service { check: Some(check.clone()), ..Default::default() };
-        let (directory, writer) =
-            directory::with_settings([("goods", settings), ("other", Default::default())]);
+        let policy = directory::Policy { initially: check.initially, ..Default::default() };
+        let (directory, writer) = directory::with_routed([("goods", policy), ("other", Default::default())]);
         let (verdicts, found) = verdict::channel();
         let metrics = Arc::new(Metrics::new()?);
         let checks = match script {
@@ -97,7 +96,10 @@ impl World {
                 let service = Service::new(service, check, script.clone(), discovery);
                 Checks::of(vec![service], verdicts, metrics.clone())
             }
-            None => Checks::new(&directory, &verdicts, &metrics).map_err(|(_, error)| error)?,
+            None => {
+                let check_of = |name: &str| (name == "goods").then_some(&check);
+                Checks::new(&directory, check_of, &verdicts, &metrics).map_err(|(_, error)| error)?
+            }
         };
         assert_eq!(checks.services.len(), 1, "a service without a check is not asked");
         let checks = tokio::spawn(checks.run()).abort_handle();

@@ -26,7 +26,7 @@ impl Bench {
     fn new() -> Self {
         let start = Instant::now();
         let settings = config::Service::default();
-        let (directory, mut writer) = directory::with_settings([("goods", settings.clone())]);
+        let (directory, mut writer) = directory::new(["goods"]);
         let instance = |number: u8| {
             let (service, id) = ("goods".into(), number.to_string().into());
             Instance {

@@ -1,0 +1,30 @@
+//! New endpoints.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Endpoint;
+use crate::traffic::Traffic;
+
+/// Makes endpoints, no two with one id.
+#[derive(Debug, Default)]
+pub(super) struct Mint {
+    last_id: u64,
+    /// What all endpoints have in common to which nothing is sent: there may be very many.
+    unrouted: Arc<Traffic>,
+}
+
+impl Mint {
+    /// An endpoint that nothing was sent to yet. `is_routed`: whether anything ever will be.
+    pub fn endpoint(
+        &mut self,
+        service: Arc<str>,
+        instance: Arc<str>,
+        address: SocketAddr,
+        is_routed: bool,
+    ) -> Arc<Endpoint> {
+        self.last_id += 1;
+        let traffic = if is_routed { Arc::default() } else { self.unrouted.clone() };
+        Arc::new(Endpoint { id: self.last_id, service, instance, address, traffic })
+    }
+}

@@ -1,0 +1,31 @@
+//! What a configuration says of a service's endpoints.
+
+use std::time::Duration;
+
+use crate::config::{self, Balance, Initially};
+
+/// What a configuration says of the endpoints of a service that a route names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Which of them a request goes to.
+    pub balance: Balance,
+    /// How long a new one's share grows to what its weight says; zero: it has it at once.
+    pub slow_start: Duration,
+    /// Whether a new one is used before it has passed a check.
+    pub initially: Initially,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::from(&config::Service::default())
+    }
+}
+
+impl From<&config::Service> for Policy {
+    fn from(service: &config::Service) -> Self {
+        let config::Service { balance, slow_start, check, .. } = service;
+        // Where nothing is ever checked, nobody could pass.
+        let initially = check.as_ref().map_or(Initially::Up, |check| check.initially);
+        Self { balance: balance.clone(), slow_start: *slow_start, initially }
+    }
+}

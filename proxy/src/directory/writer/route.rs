@@ -1,0 +1,128 @@
+//! Services that routes begin to name, and those that they name no more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Writer, initial_health};
+use crate::directory::plan::Planner;
+use crate::directory::{Endpoint, Entry, Health, Policy, Service, Services, Standing};
+
+/// Services that routes name.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// The services, as readers find them.
+    pub services: Services,
+    /// Endpoints of those that no route named before, if the registry does not vouch for them: requests may go there
+    /// once a probe has passed.
+    pub stale: Vec<Arc<Endpoint>>,
+}
+
+impl Writer {
+    /// Has services routed by these policies, whether anybody is registered or not, and shows them to readers at once:
+    /// a request may come for them next. One that is routed already stays the object that it is. Its plan alone is made
+    /// again, and only if its policy is another; its endpoints have `initially` behind them.
+    pub fn route(&mut self, services: impl IntoIterator<Item = (Arc<str>, Policy)>) -> Routed {
+        let services: BTreeMap<_, _> = services.into_iter().collect();
+        let known = self.directory.services();
+        let mut routed = Routed::default();
+        let mut new = Services::new();
+        for (name, policy) in services {
+            if let Some(service) = known.get(&name).filter(|service| service.is_routed()) {
+                self.change_policy(service, policy);
+                routed.services.insert(name, service.clone());
+            } else {
+                let (service, stale) = self.begin_routing(name.clone(), policy);
+                routed.stale.extend(stale);
+                new.insert(name, service);
+            }
+        }
+        if !new.is_empty() {
+            routed.services.extend(new.clone());
+            self.change_map(|services| services.extend(new));
+            self.has_room_again |= self.left_out.waits_for_any();
+        }
+        routed
+    }
+
+    /// Has services routed no more, and shows that to readers. Those without endpoints are forgotten. What was suspect
+    /// leaves: nothing is sent there any more that would be lost with it. Returns all that the registry did not vouch
+    /// for, as it was: these endpoints need no probes any more.
+    pub fn unroute<'n>(&mut self, names: impl IntoIterator<Item = &'n Arc<str>>) -> Vec<Entry> {
+        let mut doubted = Vec::new();
+        let mut left = BTreeMap::new();
+        for name in names.into_iter().filter(|name| self.is_routed(name)).collect::<BTreeSet<_>>() {
+            doubted.extend(self.drop_suspects(name));
+            left.insert(name, self.end_routing(name, &mut doubted));
+        }
+        if !left.is_empty() {
+            self.change_map(|services| {
+                for (name, service) in left {
+                    match service {
+                        Some(service) => drop(services.insert(name.clone(), service)),
+                        None => drop(services.remove(name)),
+                    }
+                }
+            });
+            self.has_room_again |= self.left_out.waits_for_any();
+        }
+        doubted
+    }
+
+    fn change_policy(&mut self, service: &Service, policy: Policy) {
+        let Some(staged) = self.staged.get_mut(service.name()) else { return };
+        let Some(former) = staged.planner.as_deref().filter(|former| *former.policy() != policy) else {
+            return;
+        };
+        let planner = former.with(policy);
+        service.publish(staged.shown(), &planner, &mut self.builder);
+        staged.planner = Some(Box::new(planner));
+        self.dirty.remove(service.name());
+    }
+
+    /// Of a service that no route names all endpoints are known, though nothing was sent to them. Now each becomes one
+    /// with traffic of its own. Returns those that are stale, too.
+    fn begin_routing(&mut self, name: Arc<str>, policy: Policy) -> (Arc<Service>, Vec<Arc<Endpoint>>) {
+        let planner = Planner::new(policy);
+        let mut staged = self.staged.remove(&name).unwrap_or_default();
+        staged.renew(&mut self.mint, true, initial_health(Some(&planner)));
+        self.taken.others -= staged.entries.len();
+        self.taken.routed += staged.entries.len();
+        let stale = staged.entries.values().filter(|entry| entry.standing != Standing::Registered);
+        let stale = stale.map(|entry| entry.endpoint.clone()).collect();
+        let service = Service::new(name.clone(), true);
+        service.publish(staged.shown(), &planner, &mut self.builder);
+        staged.planner = Some(Box::new(planner));
+        self.dirty.remove(&name);
+        self.emptied.remove(&name);
+        self.staged.insert(name, staged);
+        (Arc::new(service), stale)
+    }
+
+    fn drop_suspects(&mut self, service: &Arc<str>) -> Vec<Entry> {
+        let staged = self.staged.get(service).into_iter();
+        let suspects =
+            staged.flat_map(|staged| staged.entries.values()).filter(|entry| entry.standing.is_suspect());
+        let suspects: Vec<_> = suspects.map(|entry| entry.endpoint.instance.clone()).collect();
+        suspects.iter().filter_map(|instance| self.take_out(service, instance)).collect()
+    }
+
+    /// Adds those endpoints to `doubted` that are stale. None: nobody is registered, and the service is forgotten.
+    fn end_routing(&mut self, name: &Arc<str>, doubted: &mut Vec<Entry>) -> Option<Arc<Service>> {
+        self.dirty.remove(name);
+        let mut staged = self.staged.remove(name)?;
+        if staged.entries.is_empty() {
+            return None;
+        }
+        staged.planner = None;
+        let entries = staged.entries.values();
+        doubted
+            .extend(entries.filter(|entry| entry.standing != Standing::Registered).map(|e| Entry::clone(e)));
+        staged.renew(&mut self.mint, false, Health::default());
+        self.taken.routed -= staged.entries.len();
+        self.taken.others += staged.entries.len();
+        let service = Service::new(name.clone(), false);
+        service.publish(staged.shown(), &self.unrouted, &mut self.builder);
+        self.staged.insert(name.clone(), staged);
+        Some(Arc::new(service))
+    }
+}
