@@ -1,6 +1,6 @@
 # What there is to do with this repository. CI runs `make test`.
 
-.PHONY: demo test lint figures chaos release setup clean
+.PHONY: demo test lint package figures chaos release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -17,12 +17,18 @@ test: lint
 	cargo run --package harness --bin figures -- --short
 	cargo build --package leaseway-registry --examples
 	cargo run --package harness --bin chaos -- --short
+	$(MAKE) package
 
 lint:
 	@tools/setup.sh test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	tools/deny.sh
+
+# Packs the crate that can be published, and builds what was packed. Without debug information, as the workspace builds
+# its dependencies: most of them serve both.
+package:
+	CARGO_PROFILE_DEV_DEBUG=0 cargo package --quiet --package leaseway-registry --allow-dirty --offline
 
 # The figures of docs/figures.md, with release builds.
 figures: release

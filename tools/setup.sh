@@ -32,6 +32,9 @@ for_test() {
     need update-ca-certificates ca-certificates
     need git git                  # tools/deny.sh, for the advisories
     need openssl openssl          # deploy/check.sh
+    # The crate that can be published is built by itself, and so takes the system's OpenSSL.
+    need pkg-config pkg-config
+    pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
     need etcd etcd-server
     need etcdctl etcd-client
     need haproxy haproxy          # harness: in front of two gateways

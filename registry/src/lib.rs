@@ -49,3 +49,8 @@ mod tests {
         assert_eq!(harness::rooms::check(&src, ORDER), [""; 0]);
     }
 }
+
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
