@@ -12,14 +12,14 @@ use registry::watch::{Reread, Update};
 use tokio::sync::mpsc;
 
 use super::guard::{self, Guard};
-use super::probes::{Outcome, Probes};
+use super::probes::{Probed, Probes};
 use super::rivals::Rivals;
 use super::routing::Asked;
 use crate::config;
 use crate::directory::{
     Changed, Endpoint, Entry, Excluded, Finding, Kind, Novelty, Probe, Routed, Standing, Writer,
 };
-use crate::health::verdict::Verdict;
+use crate::health::findings::Found;
 use crate::metrics::Metrics;
 use crate::snapshot::{File, Loader, Save, Snapshot, Storer, Turn};
 use crate::tasks::{self, now, sleep_until};
@@ -55,7 +55,7 @@ pub(super) struct Feed<R> {
 #[derive(Debug)]
 pub(super) struct Inputs {
     pub updates: mpsc::Receiver<Update>,
-    pub verdicts: mpsc::UnboundedReceiver<Verdict>,
+    pub findings: mpsc::UnboundedReceiver<Found>,
     pub asked: mpsc::Receiver<Asked>,
     /// They come when the process ends: what is not in the snapshot yet is written then.
     pub saves: mpsc::Receiver<Save>,
@@ -103,7 +103,7 @@ impl<R: FnOnce()> Feed<R> {
 
     /// Runs until there are no more updates.
     pub async fn run(mut self, inputs: Inputs) {
-        let Inputs { mut updates, mut verdicts, mut saves, mut asked } = inputs;
+        let Inputs { mut updates, mut findings, mut saves, mut asked } = inputs;
         let mut wake_at = None;
         loop {
             tokio::select! {
@@ -111,10 +111,10 @@ impl<R: FnOnce()> Feed<R> {
                     Some(update) => self.update(update),
                     None => return,
                 },
-                Some(verdict) = verdicts.recv() => {
-                    self.judged(verdict);
-                    while let Ok(verdict) = verdicts.try_recv() {
-                        self.judged(verdict);
+                Some(found) = findings.recv() => {
+                    self.judged(found);
+                    while let Ok(found) = findings.try_recv() {
+                        self.judged(found);
                     }
                 }
                 outcomes = self.probes.outcomes() => self.probed(outcomes),
@@ -185,8 +185,8 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    fn probed(&mut self, outcomes: Vec<Outcome>) {
-        for Outcome { endpoint, probe, .. } in outcomes {
+    fn probed(&mut self, outcomes: Vec<Probed>) {
+        for Probed { endpoint, probe } in outcomes {
             if let Some(opening) = &mut self.opening {
                 opening.unprobed.remove(&endpoint.id);
             }
@@ -200,7 +200,7 @@ impl<R: FnOnce()> Feed<R> {
     }
 
     /// Health has found something. Of an endpoint that is gone or was replaced, nobody wants to know.
-    fn judged(&mut self, Verdict { endpoint, finding }: Verdict) {
+    fn judged(&mut self, Found { endpoint, finding }: Found) {
         let Some(novelty) = self.writer.judged(&endpoint, finding) else { return };
         let (service, instance) = (&*endpoint.service, &*endpoint.instance);
         if let Finding::Ejected(why) = finding {

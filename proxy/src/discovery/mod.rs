@@ -1,4 +1,4 @@
-//! The registry's updates and health's verdicts -> the directory. The only holder of its writer.
+//! The registry's updates and health's findings -> the directory. The only holder of its writer.
 //!
 //! ```text
 //! feed      the loop: takes updates and outcomes, publishes the directory
@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config;
 use crate::directory::Writer;
-use crate::health::verdict::{self, Verdict};
+use crate::health::findings::{self, Found};
 use crate::lookout::FirstLook;
 use crate::metrics::Metrics;
 use crate::snapshot::{File, Loader, Save, Saver, Turn};
@@ -36,7 +36,7 @@ pub use routing::Routing;
 pub struct Discovery<S: Source> {
     driver: Driver<S>,
     updates: mpsc::Receiver<Update>,
-    verdicts: mpsc::UnboundedReceiver<Verdict>,
+    findings: mpsc::UnboundedReceiver<Found>,
     status: watch::Receiver<Status>,
     reread: Reread,
     admission: Admission,
@@ -62,13 +62,13 @@ impl<S: Source> Discovery<S> {
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
         let Watch { updates, status, reread, admission } = watch;
-        let (_, verdicts) = verdict::channel();
+        let (_, findings) = findings::channel();
         let (saver, saves) = Saver::new();
         let (routing, asked) = Routing::new();
         let discovery = Self {
             driver,
             updates,
-            verdicts,
+            findings,
             status: status.clone(),
             reread,
             admission,
@@ -86,9 +86,9 @@ impl<S: Source> Discovery<S> {
         (discovery, status)
     }
 
-    /// Takes the verdicts of health too.
-    pub fn with_verdicts(self, verdicts: mpsc::UnboundedReceiver<Verdict>) -> Self {
-        Self { verdicts, ..self }
+    /// Takes what health finds, too.
+    pub fn with_findings(self, findings: mpsc::UnboundedReceiver<Found>) -> Self {
+        Self { findings, ..self }
     }
 
     /// Reads nothing before it is known which addresses are the gateway's and the registry's own.
@@ -117,7 +117,7 @@ impl<S: Source> Discovery<S> {
         let Self {
             driver,
             updates,
-            verdicts,
+            findings,
             status,
             reread,
             admission,
@@ -141,6 +141,6 @@ impl<S: Source> Discovery<S> {
             }
             driver.run().await;
         };
-        tokio::join!(watching, feed.run(Inputs { updates, verdicts, saves, asked }));
+        tokio::join!(watching, feed.run(Inputs { updates, findings, saves, asked }));
     }
 }

@@ -1,17 +1,19 @@
 //! Probes: whether endpoints that the registry does not vouch for can be connected to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::directory::{Endpoint, Probe};
-use crate::tasks::{joined, sleep_until};
+use crate::health::rounds::{Question, Rounds};
+use crate::tasks::now;
 
 /// From the start of an endpoint's probe to that of its next.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -23,115 +25,66 @@ const MAX_RUNNING: usize = 256;
 pub(super) struct Probes {
     /// How long a connect may take.
     timeout: Duration,
-    wanted: HashMap<u64, Stage>,
-    /// By when it is due, and then by age.
-    waiting: BTreeMap<(Instant, u64), Arc<Endpoint>>,
-    running: JoinSet<Ended>,
-}
-
-/// How far an endpoint's current probe is.
-#[derive(Debug)]
-enum Stage {
-    Waiting(Instant),
-    Running(AbortHandle),
+    wanted: HashMap<u64, Arc<Endpoint>>,
+    rounds: Rounds<Connect>,
 }
 
 /// What a probe found.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct Probed {
     pub endpoint: Arc<Endpoint>,
     pub probe: Probe,
 }
 
-/// A probe that has ended.
-#[derive(Debug)]
-struct Ended {
-    endpoint: Arc<Endpoint>,
-    begun: Instant,
-    /// None: it says nothing about the endpoint.
-    probe: Option<Probe>,
-}
-
 impl Probes {
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, wanted: HashMap::new(), waiting: BTreeMap::new(), running: JoinSet::new() }
+        Self { timeout, wanted: HashMap::new(), rounds: Rounds::new(MAX_RUNNING) }
     }
 
     /// Probes an endpoint from now on. Nothing new if it already is.
     pub fn start(&mut self, endpoint: &Arc<Endpoint>) {
-        if !self.wanted.contains_key(&endpoint.id) {
-            self.schedule(endpoint.clone(), Instant::now());
-        }
+        let Entry::Vacant(wanted) = self.wanted.entry(endpoint.id) else { return };
+        wanted.insert(endpoint.clone());
+        let connect = Connect { address: endpoint.address, limit: self.timeout };
+        self.rounds.start(endpoint.id, connect, INTERVAL, now());
     }
 
     /// Probes an endpoint no more. The outcome of a probe that runs is not told.
     pub fn stop(&mut self, endpoint: u64) {
-        match self.wanted.remove(&endpoint) {
-            Some(Stage::Waiting(at)) => drop(self.waiting.remove(&(at, endpoint))),
-            Some(Stage::Running(probe)) => probe.abort(),
-            None => {}
-        }
+        self.wanted.remove(&endpoint);
+        self.rounds.stop(endpoint);
     }
 
-    /// Waits until probes have ended, and returns their outcomes. May be dropped while it waits without
-    /// losing one.
-    pub async fn outcomes(&mut self) -> Vec<Outcome> {
+    /// Waits until probes have ended, and returns what they found. May be dropped while it waits without losing one.
+    pub async fn outcomes(&mut self) -> Vec<Probed> {
         loop {
-            let next = self.run_due(Instant::now());
-            let mut ended = tokio::select! {
-                Some(ended) = self.running.join_next_with_id() => Some(ended),
-                () = sleep_until(next.map(Instant::into_std)) => None,
-            };
-            let mut outcomes = Vec::new();
-            while let Some(probe) = ended {
-                outcomes.extend(self.end(probe));
-                ended = self.running.try_join_next_with_id();
-            }
-            if !outcomes.is_empty() {
-                return outcomes;
+            let answers = self.rounds.answers().await;
+            // A probe that says nothing of the endpoint is not told.
+            let told = answers.into_iter().filter_map(|(id, probe)| Some((self.wanted.get(&id)?, probe?)));
+            let probed: Vec<_> =
+                told.map(|(endpoint, probe)| Probed { endpoint: endpoint.clone(), probe }).collect();
+            if !probed.is_empty() {
+                return probed;
             }
         }
-    }
-
-    /// Begins the probes that are due, as many as may run. Returns when the next one is due; none if none
-    /// waits, or if one has to end first.
-    fn run_due(&mut self, now: Instant) -> Option<Instant> {
-        while self.running.len() < MAX_RUNNING {
-            let (at, _) = *self.waiting.first_key_value()?.0;
-            if at > now {
-                return Some(at);
-            }
-            let (_, endpoint) = self.waiting.pop_first()?;
-            let id = endpoint.id;
-            let probe = self.running.spawn(probe(endpoint, self.timeout, now));
-            self.wanted.insert(id, Stage::Running(probe));
-        }
-        None
-    }
-
-    /// Takes a probe's end and schedules the next. None: nobody wants to know any more, or it says nothing.
-    fn end(&mut self, ended: Result<(Id, Ended), JoinError>) -> Option<Outcome> {
-        let (task, Ended { endpoint, begun, probe }) = joined(ended)?;
-        // An endpoint may have been given up and taken up again while its former probe was ending.
-        match self.wanted.get(&endpoint.id) {
-            Some(Stage::Running(probe)) if probe.id() == task => {}
-            _ => return None,
-        }
-        self.schedule(endpoint.clone(), begun + INTERVAL);
-        probe.map(|probe| Outcome { endpoint, probe })
-    }
-
-    fn schedule(&mut self, endpoint: Arc<Endpoint>, at: Instant) {
-        self.wanted.insert(endpoint.id, Stage::Waiting(at));
-        self.waiting.insert((at, endpoint.id), endpoint);
     }
 }
 
-async fn probe(endpoint: Arc<Endpoint>, limit: Duration, begun: Instant) -> Ended {
-    let connected = timeout(limit, TcpStream::connect(endpoint.address)).await;
-    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    // A connection that was opened is closed at once.
-    Ended { probe: judge(connected.map(drop)), endpoint, begun }
+/// Opens a connection, and closes it at once.
+#[derive(Debug, Clone)]
+struct Connect {
+    address: SocketAddr,
+    limit: Duration,
+}
+
+impl Question for Connect {
+    /// None: it says nothing about the endpoint.
+    type Answer = Option<Probe>;
+
+    async fn ask(self) -> Option<Probe> {
+        let connected = timeout(self.limit, TcpStream::connect(self.address)).await;
+        judge(connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(drop))
+    }
 }
 
 /// What a connect says about the endpoint. That we ourselves lack files, memory or ports says nothing.

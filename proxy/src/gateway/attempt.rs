@@ -231,8 +231,8 @@ mod tests {
     use crate::config;
     use crate::directory;
     use crate::directory::Finding;
-    use crate::health::service::services;
-    use crate::health::verdict;
+    use crate::health::findings::{self, Found};
+    use crate::health::service_health::of_services;
     use crate::metrics::Metrics;
     use crate::traffic::ejection::Reason;
     use tokio::sync::mpsc::UnboundedReceiver;
@@ -243,7 +243,7 @@ mod tests {
     struct Bench {
         endpoint: Arc<Endpoint>,
         route: Arc<Route>,
-        verdicts: UnboundedReceiver<verdict::Verdict>,
+        found: UnboundedReceiver<Found>,
         now: Instant,
     }
 
@@ -251,8 +251,8 @@ mod tests {
         fn new(total: Option<Duration>) -> Self {
             let now = Instant::now();
             let (directory, _writer) = directory::new(["goods"]);
-            let (sender, verdicts) = verdict::channel();
-            let health = services(&directory, &config::Services::default(), &sender, &Arc::default());
+            let (sender, found) = findings::channel();
+            let health = of_services(&directory, &config::Services::default(), &sender, &Arc::default());
             let mut timeouts: config::RouteTimeouts = (&config::Timeouts::default()).into();
             timeouts.total = total;
             let route = Route {
@@ -260,11 +260,13 @@ mod tests {
                 health: health["goods"].clone(),
                 timeouts,
                 retry: config::Retry::default(),
+                limits: config::Limits::default(),
+                budget: config::Budget::default(),
                 metrics: Metrics::new().unwrap().service("goods"),
                 counts_requests: false,
             };
             let endpoint = Endpoint::new(1, "goods".into(), "1".into(), ([10, 0, 0, 1], 80).into());
-            Self { endpoint: Arc::new(endpoint), route: Arc::new(route), verdicts, now }
+            Self { endpoint: Arc::new(endpoint), route: Arc::new(route), found, now }
         }
 
         /// An attempt that has a connection, and waits for nobody to break it off.
@@ -289,7 +291,7 @@ mod tests {
         }
 
         fn ejections(&mut self) -> Vec<Finding> {
-            std::iter::from_fn(|| self.verdicts.try_recv().ok()).map(|verdict| verdict.finding).collect()
+            std::iter::from_fn(|| self.found.try_recv().ok()).map(|found| found.finding).collect()
         }
     }
 

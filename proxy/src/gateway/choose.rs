@@ -42,7 +42,7 @@ pub(super) fn attempt(
     {
         return Ok(attempt);
     }
-    let limit = route.health.limits.endpoint;
+    let limit = route.limits.endpoint;
     let endpoints = route.service.endpoints();
     let hash_key = endpoints.plan().hash_key();
     let key = hash_key.map_or(0, |key| hash_key::of(key, session.req_header(), &request.client));

@@ -1,65 +1,40 @@
-//! What a run of probes tells of one endpoint: when enough of them agree.
+//! What a row of checks tells of one endpoint: when enough of them agree.
 
 use std::num::NonZeroU32;
 
-use crate::config::Initially;
+use crate::config::Check;
+use crate::directory::Finding;
 
-/// How many probes in a row turn an endpoint's health.
+/// What the checks of one endpoint have told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thresholds {
-    /// Passed probes that make an unhealthy endpoint healthy.
-    pub healthy: NonZeroU32,
-    /// Failed probes that make a healthy endpoint unhealthy.
-    pub unhealthy: NonZeroU32,
-}
-
-/// A probe's outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// As expected, in time.
-    Passed,
-    /// Anything else.
-    Failed,
-}
-
-/// What an endpoint counts as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Its probes pass.
-    Healthy,
-    /// Its probes fail.
-    Unhealthy,
-}
-
-/// What the probes of one endpoint have told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Active {
-    verdict: Verdict,
-    /// The latest outcomes, all the same, that speak against the verdict.
+pub(super) struct Active {
+    is_healthy: bool,
+    /// How many of the latest answers, all the same, speak against that.
     against: u32,
-    probed: bool,
+    was_checked: bool,
 }
 
 impl Active {
-    /// An endpoint that was not probed yet.
-    pub fn new(initially: Initially) -> Self {
-        let verdict = match initially {
-            Initially::Up => Verdict::Healthy,
-            Initially::Unhealthy => Verdict::Unhealthy,
-        };
-        Self { verdict, against: 0, probed: false }
+    /// Of an endpoint that was not checked yet.
+    pub(super) fn new(is_healthy: bool) -> Self {
+        Self { is_healthy, against: 0, was_checked: false }
     }
 
-    /// Takes the outcome of a probe; says what it turned, if it turned anything. If the very first one
-    /// passes, it is enough: there is no failure that a run would have to make up for.
-    pub fn probed(&mut self, thresholds: Thresholds, outcome: Outcome) -> Option<Verdict> {
-        let (told, needed) = match outcome {
-            Outcome::Passed if !self.probed => (Verdict::Healthy, NonZeroU32::MIN),
-            Outcome::Passed => (Verdict::Healthy, thresholds.healthy),
-            Outcome::Failed => (Verdict::Unhealthy, thresholds.unhealthy),
+    /// What the endpoint counts as.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.is_healthy
+    }
+
+    /// Takes the outcome of a check; says what it turned, if it turned anything. If the very first one passes, it is
+    /// enough: there is no failure that a row would have to make up for.
+    pub(super) fn checked(&mut self, rules: &Check, passed: bool) -> Option<Finding> {
+        let needed = match passed {
+            true if !self.was_checked => NonZeroU32::MIN,
+            true => rules.healthy,
+            false => rules.unhealthy,
         };
-        self.probed = true;
-        if told == self.verdict {
+        self.was_checked = true;
+        if passed == self.is_healthy {
             self.against = 0;
             return None;
         }
@@ -67,75 +42,77 @@ impl Active {
         if self.against < needed.get() {
             return None;
         }
-        (self.verdict, self.against) = (told, 0);
-        Some(told)
+        (self.is_healthy, self.against) = (passed, 0);
+        Some(if passed { Finding::Healthy } else { Finding::Unhealthy })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Initially, Probe};
     use proptest::prelude::*;
+    use std::time::Duration;
 
-    fn thresholds(healthy: u32, unhealthy: u32) -> Thresholds {
-        let run = |length| NonZeroU32::new(length).expect("not 0");
-        Thresholds { healthy: run(healthy), unhealthy: run(unhealthy) }
+    /// So many good answers make an endpoint healthy, so many bad ones unhealthy.
+    fn rules(healthy: u32, unhealthy: u32) -> Check {
+        let row = |length| NonZeroU32::new(length).expect("not 0");
+        Check {
+            probe: Probe::Tcp,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            healthy: row(healthy),
+            unhealthy: row(unhealthy),
+            initially: Initially::Up,
+        }
     }
 
-    /// What each probe of a row turned: `+` passes, `-` fails; `U` and `H` are verdicts, `.` is none.
-    fn turns(initially: Initially, thresholds: Thresholds, probes: &str) -> String {
-        let mut active = Active::new(initially);
-        let probe = |probe| match active
-            .probed(thresholds, if probe == '+' { Outcome::Passed } else { Outcome::Failed })
-        {
-            Some(Verdict::Healthy) => 'H',
-            Some(Verdict::Unhealthy) => 'U',
+    /// What each check of a row turned: `+` passes, `-` fails; `U` and `H` are findings, `.` is none.
+    fn turns(is_healthy: bool, rules: &Check, checks: &str) -> String {
+        let mut active = Active::new(is_healthy);
+        let turn = |check| match active.checked(rules, check == '+') {
+            Some(Finding::Healthy) => 'H',
+            Some(Finding::Unhealthy) => 'U',
+            Some(_) => '?',
             None => '.',
         };
-        probes.chars().map(probe).collect()
+        checks.chars().map(turn).collect()
     }
 
     #[test]
     fn three_failures_in_a_row_make_it_unhealthy_and_one_success_healthy() {
-        assert_eq!(turns(Initially::Up, thresholds(1, 3), "+--+---+"), "......UH");
+        assert_eq!(turns(true, &rules(1, 3), "+--+---+"), "......UH");
     }
 
     #[test]
-    fn a_run_is_as_long_as_configured_and_starts_again_after_an_exception() {
-        assert_eq!(turns(Initially::Up, thresholds(2, 2), "-+--+-++"), "...U...H");
+    fn a_row_is_as_long_as_configured_and_starts_again_after_an_exception() {
+        assert_eq!(turns(true, &rules(2, 2), "-+--+-++"), "...U...H");
     }
 
     #[test]
     fn one_that_starts_unhealthy_needs_a_single_success_if_it_is_the_first() {
-        assert_eq!(turns(Initially::Unhealthy, thresholds(3, 1), "+"), "H");
-        assert_eq!(turns(Initially::Unhealthy, thresholds(3, 1), "-+++"), "...H");
+        assert_eq!(turns(false, &rules(3, 1), "+"), "H");
+        assert_eq!(turns(false, &rules(3, 1), "-+++"), "...H");
     }
 
     proptest! {
         #[test]
-        fn verdicts_alternate_and_each_ends_a_run_of_its_length(
+        fn findings_alternate_and_each_ends_a_row_of_its_length(
             healthy in 1_u32..5,
             unhealthy in 1_u32..5,
             outcomes in prop::collection::vec(any::<bool>(), 0..100),
         ) {
-            let mut active = Active::new(Initially::Up);
-            for n in 0..outcomes.len() {
-                let before = active.verdict;
-                let outcome = if outcomes[n] { Outcome::Passed } else { Outcome::Failed };
-                let run = outcomes[..=n].iter().rev().take_while(|other| **other == outcomes[n]).count() as u32;
-                match active.probed(thresholds(healthy, unhealthy), outcome) {
-                    Some(Verdict::Healthy) => {
-                        prop_assert!(before == Verdict::Unhealthy && outcomes[n] && run == healthy);
-                    }
-                    Some(Verdict::Unhealthy) => {
-                        prop_assert!(before == Verdict::Healthy && !outcomes[n] && run == unhealthy);
-                    }
+            let mut active = Active::new(true);
+            for (n, passed) in outcomes.iter().copied().enumerate() {
+                let before = active.is_healthy();
+                let row = outcomes[..=n].iter().rev().take_while(|other| **other == passed).count() as u32;
+                match active.checked(&rules(healthy, unhealthy), passed) {
+                    Some(Finding::Healthy) => prop_assert!(!before && passed && row == healthy),
+                    Some(Finding::Unhealthy) => prop_assert!(before && !passed && row == unhealthy),
+                    Some(other) => prop_assert!(false, "{other:?}"),
                     None => {
-                        let (told, needed) = match outcome {
-                            Outcome::Passed => (Verdict::Healthy, healthy),
-                            Outcome::Failed => (Verdict::Unhealthy, unhealthy),
-                        };
-                        prop_assert!(told == before || run < needed);
+                        let needed = if passed { healthy } else { unhealthy };
+                        prop_assert!(passed == before || row < needed);
                     }
                 }
             }

@@ -1,9 +1,9 @@
 //! Checks: asks the endpoints of services whether they are well, where the configuration says so, and tells
 //! what their answers come to. Which endpoints there are comes through Pingora's `ServiceDiscovery`, and its
-//! checks are the probes; when each is asked and what a run of answers means is decided here, by the identity
-//! of the endpoint.
+//! checks do the asking; when each is asked and what a row of answers means is decided here, by the identity
+//! of the endpoint. Which services are asked, and how, may change at any time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +13,17 @@ use pingora::{Error, ErrorType};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::active::{Active, Outcome, Thresholds, Verdict};
-use super::verdict::Verdicts;
+use super::active::Active;
+use super::findings::Findings;
+use super::rounds::{Question, Rounds};
 use crate::causes::plain;
-use crate::config::{Check, Initially, Probe};
-use crate::directory::{self, Directory, Endpoint, Endpoints, Entry, Finding, ServiceEndpoints, entries};
+use crate::config::{self, Check, Probe};
+use crate::directory::{Directory, Endpoint, Endpoints, Finding, Service, ServiceEndpoints, entries};
 use crate::metrics::{Checked, Metrics};
-use crate::tasks::{joined, sleep_until};
+use crate::tasks::now;
 
 /// Checks in flight at once, of all services. The others wait for their turn, the longest waiting first.
 const MAX_RUNNING: usize = 64;
@@ -32,230 +33,253 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What asks an endpoint.
 type Prober = Arc<dyn HealthCheck + Send + Sync>;
 /// What tells whom to ask.
-type Discovery = Box<dyn ServiceDiscovery + Send + Sync>;
+type Discovery = Arc<dyn ServiceDiscovery + Send + Sync>;
 
-/// Asks the endpoints of services whether they are well.
-pub struct Checks {
-    services: Vec<Service>,
-    /// When an endpoint is asked next: the time, the service's place, the endpoint's id.
-    waiting: BTreeSet<(Instant, usize, u64)>,
-    running: JoinSet<Ended>,
-    verdicts: Verdicts,
-    metrics: Arc<Metrics>,
+/// A check cannot be made into a request.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot check the endpoints of {service}: {why}: use another probe in gateway.services.{service}.check"
+)]
+pub struct CheckError {
+    service: Arc<str>,
+    why: String,
 }
 
-/// A service whose endpoints are asked.
-struct Service {
-    service: Arc<directory::Service>,
+/// A service whose endpoints are to be asked, and how.
+#[derive(Clone)]
+pub struct CheckedService {
+    service: Arc<Service>,
     check: Check,
     prober: Prober,
     discovery: Discovery,
+}
+
+impl CheckedService {
+    /// `directory` is the one that the service is of.
+    ///
+    /// # Errors
+    /// The check cannot be made into a request.
+    pub fn new(service: Arc<Service>, check: &Check, directory: &Arc<Directory>) -> Result<Self, CheckError> {
+        let name = service.name();
+        let prober =
+            prober(name, check).map_err(|error| CheckError { service: name.clone(), why: plain(&error) })?;
+        let discovery = Arc::new(ServiceEndpoints::new(directory.clone(), &**name));
+        Ok(Self { service, check: check.clone(), prober, discovery })
+    }
+
+    /// The services of the directory that are routed, as they are now, and have a check.
+    ///
+    /// # Errors
+    /// A check cannot be made into a request.
+    pub fn all_of(directory: &Arc<Directory>, config: &config::Services) -> Result<Vec<Self>, CheckError> {
+        let services = directory.services();
+        let checked = services.values().filter(|service| service.is_routed()).filter_map(|service| {
+            let check = config.get(service.name()).check.as_ref()?;
+            Some(Self::new(service.clone(), check, directory))
+        });
+        checked.collect()
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.service, &other.service) && self.check == other.check
+    }
+
+    fn ask(&self, endpoint: &Arc<Endpoint>, backend: &Backend) -> Ask {
+        // Without what it stands for now: that would outlive the others at its address.
+        let backend = Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
+        let (prober, limit) = (self.prober.clone(), self.check.timeout);
+        Ask { prober, backend: Arc::new(backend), endpoint: endpoint.clone(), limit }
+    }
+}
+
+/// Asks the endpoints of services whether they are well.
+pub struct Checks {
+    wanted: watch::Receiver<Arc<Vec<CheckedService>>>,
+    /// By name.
+    services: BTreeMap<Arc<str>, Course>,
+    rounds: Rounds<Ask>,
+    findings: Findings,
+    metrics: Arc<Metrics>,
+}
+
+/// How far the checks of one service have come.
+struct Course {
+    of: CheckedService,
     /// Its endpoints before they were last discovered: while these are the directory's, there is nothing new.
     /// While they are held, no others have their address.
     seen: Option<Arc<Endpoints>>,
-    /// By id.
-    asked: HashMap<u64, Asked>,
-}
-
-/// What is known of an endpoint that is asked.
-struct Asked {
-    endpoint: Arc<Endpoint>,
-    /// What it is to a prober.
-    backend: Backend,
-    active: Active,
-    /// It gets no requests, so it need not be asked. What is known of it stays: it may come back.
-    is_draining: bool,
-    /// None: it is being asked now.
-    next: Option<Instant>,
-}
-
-/// A check that has ended.
-struct Ended {
-    service: usize,
-    endpoint: u64,
-    begun: Instant,
-    /// None: it says nothing about the endpoint.
-    outcome: Option<Outcome>,
+    /// What is known of each endpoint, by its id. One that is draining gets no requests, so it is not asked; what is
+    /// known of it stays, as it may come back.
+    known: HashMap<u64, (Arc<Endpoint>, Active)>,
 }
 
 impl Checks {
-    /// Of all services of the directory, as they are now, for whose name there is a check.
-    ///
-    /// # Errors
-    /// The service whose check cannot be made into a request, and why.
-    pub fn new<'c>(
-        directory: &Arc<Directory>,
-        check_of: impl Fn(&str) -> Option<&'c Check>,
-        verdicts: &Verdicts,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, (Arc<str>, Box<Error>)> {
-        let mut services = Vec::new();
-        for service in directory.services().values() {
-            let name = service.name();
-            if let Some(check) = check_of(name) {
-                let prober = prober(name, check).map_err(|error| (name.clone(), error))?;
-                let discovery = Box::new(ServiceEndpoints::new(directory.clone(), &**name));
-                services.push(Service::new(service.clone(), check.clone(), prober, discovery));
-            }
-        }
-        Ok(Self::of(services, verdicts.clone(), metrics.clone()))
+    /// Asks the services that are wanted; whoever else is wanted later is asked then.
+    pub fn new(
+        wanted: watch::Receiver<Arc<Vec<CheckedService>>>,
+        findings: Findings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { wanted, services: BTreeMap::new(), rounds: Rounds::new(MAX_RUNNING), findings, metrics }
     }
 
-    fn of(services: Vec<Service>, verdicts: Verdicts, metrics: Arc<Metrics>) -> Self {
-        Self { services, waiting: BTreeSet::new(), running: JoinSet::new(), verdicts, metrics }
-    }
-
-    /// Asks until the process ends; returns at once if there is nobody to ask.
+    /// Asks until the process ends.
     pub async fn run(mut self) {
-        if self.services.is_empty() {
-            return;
-        }
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.wanted.mark_changed();
         loop {
-            let next = self.ask_due(Instant::now());
             tokio::select! {
-                now = looks.tick() => self.look(now).await,
-                Some(ended) = self.running.join_next() => self.end(ended),
-                () = sleep_until(next.map(Instant::into_std)) => {}
+                Ok(()) = self.wanted.changed() => {
+                    let wanted = self.wanted.borrow_and_update().clone();
+                    self.follow(&wanted);
+                }
+                _ = looks.tick(), if !self.services.is_empty() => self.look().await,
+                answers = self.rounds.answers() => {
+                    answers.into_iter().for_each(|(endpoint, answer)| self.answered(endpoint, &answer));
+                }
             }
         }
+    }
+
+    /// These services are to be asked from now on, and no others. What is known of endpoints stays with them, also
+    /// where the check is another; it is for the next look to ask them by that.
+    fn follow(&mut self, wanted: &[CheckedService]) {
+        let mut former = std::mem::take(&mut self.services);
+        for checked in wanted {
+            let name = checked.service.name();
+            let course = match former.remove(name) {
+                Some(course) if course.of.is_like(checked) => course,
+                Some(Course { known, .. }) => {
+                    known.keys().for_each(|endpoint| self.rounds.stop(*endpoint));
+                    Course { known, ..Course::new(checked.clone()) }
+                }
+                None => Course::new(checked.clone()),
+            };
+            self.services.insert(name.clone(), course);
+        }
+        former.into_values().for_each(|course| self.forget(course));
+    }
+
+    /// Nobody asks these endpoints any more. So none of them can pass a check: those that failed, or had yet to pass
+    /// their first, are told to be healthy, or they would stay out for ever.
+    fn forget(&mut self, Course { of, known, .. }: Course) {
+        for (id, (endpoint, active)) in &known {
+            self.rounds.stop(*id);
+            if !active.is_healthy() {
+                self.findings.tell(endpoint, Finding::Healthy);
+            }
+        }
+        // Those that came since the last look.
+        let endpoints = of.service.endpoints();
+        let new = endpoints.entries().iter().filter(|entry| !known.contains_key(&entry.endpoint.id));
+        new.filter(|entry| entry.health.unhealthy)
+            .for_each(|entry| self.findings.tell(&entry.endpoint, Finding::Healthy));
     }
 
     /// Takes up the endpoints that have come and gives up those that have gone.
-    async fn look(&mut self, now: Instant) {
-        for (place, service) in self.services.iter_mut().enumerate() {
-            let endpoints = Arc::clone(&service.service.endpoints());
-            if service.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &endpoints)) {
-                continue;
-            }
-            // The directory's never fails. If another did, it would be asked again at the next look.
-            let Ok((backends, _)) = service.discovery.discover().await else { continue };
-            let mut former = std::mem::take(&mut service.asked);
-            for (backend, entry) in backends.iter().flat_map(|b| entries(b).map(move |e| (b, e))) {
-                let id = entry.endpoint.id;
-                let asked = former.remove(&id).unwrap_or_else(|| {
-                    let next = now + first_after(&service.check, fastrand::f64());
-                    self.waiting.insert((next, place, id));
-                    Asked::new(backend, entry, service.check.initially, next)
-                });
-                let is_draining = entry.weight == 0;
-                service.asked.insert(id, Asked { is_draining, ..asked });
-            }
-            for (id, gone) in former {
-                gone.next.map(|next| self.waiting.remove(&(next, place, id)));
-            }
-            service.seen = Some(endpoints);
+    async fn look(&mut self) {
+        for course in self.services.values_mut() {
+            course.look(&mut self.rounds).await;
         }
     }
 
-    /// Asks the endpoints that are due, as many as may be asked at once. Returns when the next one is due;
-    /// none if none waits, or if a check has to end first.
-    fn ask_due(&mut self, now: Instant) -> Option<Instant> {
-        while self.running.len() < MAX_RUNNING {
-            let (at, place, id) = *self.waiting.first()?;
-            if at > now {
-                return Some(at);
-            }
-            self.waiting.pop_first();
-            let Some(service) = self.services.get_mut(place) else { continue };
-            let Some(asked) = service.asked.get_mut(&id) else { continue };
-            if asked.is_draining {
-                let next = now + service.check.interval;
-                asked.next = Some(next);
-                self.waiting.insert((next, place, id));
-                continue;
-            }
-            asked.next = None;
-            let (prober, limit) = (service.prober.clone(), service.check.timeout);
-            let (endpoint, backend) = (asked.endpoint.clone(), asked.backend.clone());
-            self.running.spawn(async move {
-                let outcome = ask(&*prober, &backend, &endpoint, limit).await;
-                Ended { service: place, endpoint: id, begun: now, outcome }
-            });
-        }
-        None
-    }
-
-    /// Takes a check's end, schedules the next, and tells what has turned. Of an endpoint that has gone
-    /// meanwhile, nothing.
-    fn end(&mut self, ended: Result<Ended, JoinError>) {
-        // Nobody cancels them but the end of the process.
-        let Some(Ended { service: place, endpoint: id, begun, outcome }) = joined(ended) else { return };
-        let Some(service) = self.services.get_mut(place) else { return };
-        let checked = match outcome {
-            Some(Outcome::Passed) => Checked::Passed,
-            Some(Outcome::Failed) => Checked::Failed,
-            None => Checked::Unknown,
+    /// Takes the answer of an endpoint, and tells what has turned by it.
+    fn answered(&mut self, endpoint: u64, answer: &Answer) {
+        self.metrics.checked(&answer.service, answer.outcome);
+        let Some(course) = self.services.get_mut(&answer.service) else { return };
+        let Some((endpoint, active)) = course.known.get_mut(&endpoint) else { return };
+        let turned = match answer.outcome {
+            Checked::Passed => active.checked(&course.of.check, true),
+            Checked::Failed => active.checked(&course.of.check, false),
+            Checked::Unknown => None,
         };
-        self.metrics.checked(service.service.name(), checked);
-        let Some(asked) = service.asked.get_mut(&id) else { return };
-        let next = begun + service.check.interval;
-        asked.next = Some(next);
-        self.waiting.insert((next, place, id));
-        let Check { healthy, unhealthy, .. } = service.check;
-        let turned = |outcome| asked.active.probed(Thresholds { healthy, unhealthy }, outcome);
-        match outcome.and_then(turned) {
-            Some(Verdict::Healthy) => self.verdicts.tell(&asked.endpoint, Finding::Healthy),
-            Some(Verdict::Unhealthy) => self.verdicts.tell(&asked.endpoint, Finding::Unhealthy),
-            None => {}
+        if let Some(finding) = turned {
+            self.findings.tell(endpoint, finding);
         }
     }
 }
 
-impl Service {
-    fn new(service: Arc<directory::Service>, check: Check, prober: Prober, discovery: Discovery) -> Self {
-        Self { service, check, prober, discovery, seen: None, asked: HashMap::new() }
+impl Course {
+    fn new(of: CheckedService) -> Self {
+        Self { of, seen: None, known: HashMap::new() }
     }
-}
 
-impl Asked {
-    fn new(backend: &Backend, entry: &Entry, initially: Initially, next: Instant) -> Self {
-        let (endpoint, active) = (entry.endpoint.clone(), Active::new(initially));
-        // Without what it stands for now: that would outlive the others at its address.
-        let backend = Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
-        Self { endpoint, backend, active, is_draining: false, next: Some(next) }
+    async fn look(&mut self, rounds: &mut Rounds<Ask>) {
+        let endpoints = Arc::clone(&self.of.service.endpoints());
+        if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &endpoints)) {
+            return;
+        }
+        // The directory's never fails. If another did, it would be asked again at the next look.
+        let Ok((backends, _)) = self.of.discovery.discover().await else { return };
+        let mut former = std::mem::take(&mut self.known);
+        for (backend, entry) in backends.iter().flat_map(|b| entries(b).map(move |e| (b, e))) {
+            let (id, endpoint) = (entry.endpoint.id, &entry.endpoint);
+            let new = || (endpoint.clone(), Active::new(!entry.health.unproven));
+            let known = former.remove(&id).unwrap_or_else(new);
+            if entry.weight == 0 {
+                rounds.stop(id);
+            } else if !rounds.has(id) {
+                let first = now() + first_after(self.of.check.interval, &known.1, fastrand::f64());
+                rounds.start(id, self.of.ask(endpoint, backend), self.of.check.interval, first);
+            }
+            self.known.insert(id, known);
+        }
+        former.into_keys().for_each(|gone| rounds.stop(gone));
+        self.seen = Some(endpoints);
     }
 }
 
 /// How long after it has come an endpoint is first asked. `chance` is in [0, 1): those that come together
 /// are spread over the interval, and so they stay. One that has to pass before it is used is not kept waiting.
-fn first_after(check: &Check, chance: f64) -> Duration {
-    match check.initially {
-        Initially::Up => check.interval.mul_f64(chance),
-        Initially::Unhealthy => Duration::ZERO,
-    }
+fn first_after(interval: Duration, active: &Active, chance: f64) -> Duration {
+    if active.is_healthy() { interval.mul_f64(chance) } else { Duration::ZERO }
 }
 
-async fn ask(
-    prober: &(dyn HealthCheck + Send + Sync),
-    backend: &Backend,
-    endpoint: &Endpoint,
+/// What is asked of one endpoint.
+#[derive(Clone)]
+struct Ask {
+    prober: Prober,
+    backend: Arc<Backend>,
+    endpoint: Arc<Endpoint>,
     limit: Duration,
-) -> Option<Outcome> {
-    let answer = match timeout(limit, prober.check(backend)).await {
-        Ok(answer) => answer,
-        Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no whole answer in time"),
-    };
-    let failure = answer.as_ref().err().map(|error| plain(error));
-    let outcome = judge(answer);
-    if let Some(error) = failure {
-        let (service, instance) = (&*endpoint.service, &*endpoint.instance);
-        tracing::debug!(service, instance, error, "check failed");
-        if outcome == Some(Outcome::Failed) {
-            endpoint.traffic.last_check_failure.note(error, Instant::now().into_std());
+}
+
+/// What came of it.
+struct Answer {
+    service: Arc<str>,
+    outcome: Checked,
+}
+
+impl Question for Ask {
+    type Answer = Answer;
+
+    async fn ask(self) -> Answer {
+        let Self { prober, backend, endpoint, limit } = self;
+        let answer = match timeout(limit, prober.check(&backend)).await {
+            Ok(answer) => answer,
+            Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no whole answer in time"),
+        };
+        let failure = answer.as_ref().err().map(|error| plain(error));
+        let outcome = judge(answer);
+        if let Some(error) = failure {
+            let (service, instance) = (&*endpoint.service, &*endpoint.instance);
+            tracing::debug!(service, instance, error, "check failed");
+            if outcome == Checked::Failed {
+                endpoint.traffic.last_check_failure.note(error, now());
+            }
         }
+        Answer { service: endpoint.service.clone(), outcome }
     }
-    outcome
 }
 
 /// What an answer says about the endpoint. That we ourselves lack files or ports says nothing: these are
 /// Pingora's names for it.
-fn judge(answer: pingora::Result<()>) -> Option<Outcome> {
+fn judge(answer: pingora::Result<()>) -> Checked {
     match answer.map_err(|error| error.etype().clone()) {
-        Ok(()) => Some(Outcome::Passed),
-        Err(ErrorType::InternalError | ErrorType::SocketError | ErrorType::BindError) => None,
-        Err(_) => Some(Outcome::Failed),
+        Ok(()) => Checked::Passed,
+        Err(ErrorType::InternalError | ErrorType::SocketError | ErrorType::BindError) => Checked::Unknown,
+        Err(_) => Checked::Failed,
     }
 }
 

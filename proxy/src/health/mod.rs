@@ -2,16 +2,20 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`service`] | takes the outcomes of a service's requests, under its rules |
+//! | [`service_health`] | takes the outcomes of a service's requests, under its rules |
 //! | [`trials`] | knows when an ejected endpoint is to be tried |
-//! | [`watch`] | looks at the requests that wait, and breaks off those that wait too long |
+//! | [`stall_watch`] | looks at the requests that wait, and breaks off those that wait too long |
 //! | [`checks`] | asks endpoints whether they are well |
-//! | [`active`] | decides what a run of checks tells |
-//! | [`verdict`] | tells the directory's writer what was found |
+//! | [`active`] | decides what a row of checks tells |
+//! | [`rounds`] | asks many, each again and again, and so many at once |
+//! | [`findings`] | tells the directory's writer what was found |
 
-pub mod active;
+mod active;
 pub mod checks;
-pub mod service;
-pub mod trials;
-pub mod verdict;
-pub mod watch;
+pub mod findings;
+pub(crate) mod rounds;
+pub mod service_health;
+pub mod stall_watch;
+mod trials;
+
+pub use service_health::ServiceHealth;

@@ -48,6 +48,11 @@ impl Trials {
         self.list().retain(|other| other.id != endpoint.id);
     }
 
+    /// None is ejected any more.
+    pub fn clear(&self) {
+        self.list().clear();
+    }
+
     /// A trial is due at this time, too.
     pub fn due_at(&self, due: Instant) {
         self.due.fetch_min(self.nanos(due), Ordering::SeqCst);

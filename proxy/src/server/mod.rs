@@ -37,7 +37,8 @@ use pingora::services::background::{BackgroundService, GenBackgroundService};
 use pingora::services::listening::Service;
 use pingora::services::{ServiceHandle, ServiceReadyNotifier};
 use registry::connect::InProcess;
-use registry::watch::{Reread, source::EtcdSource, watch};
+use registry::watch::{self as registrations, Reread, source::EtcdSource};
+use tokio::sync::watch;
 
 use announcement::{Facts, Late, Ready};
 use embedded::{EmbeddedRegistry, Socket};
@@ -45,13 +46,13 @@ use signals::{EndSignals, Signals};
 use sockets::{Handover, ListenError, Sockets};
 
 use crate::admin::{self, Admin};
-use crate::causes::plain;
 use crate::cli::Arguments;
 use crate::config::{Config, Registry, RunDirectoryError};
 use crate::directory;
 use crate::discovery::Discovery;
 use crate::gateway::Gateway;
-use crate::health::{checks::Checks, service as health, verdict, watch::Watch};
+use crate::health::checks::{CheckError, CheckedService, Checks};
+use crate::health::{findings, service_health, stall_watch::StallWatch};
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::lookout::{Lookout, ThisMachine};
@@ -81,15 +82,8 @@ pub enum StartError {
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
     /// The check of a service cannot be made into a request.
-    #[error(
-        "cannot check the endpoints of {service}: {why}: use another probe in gateway.services.{service}.check"
-    )]
-    Check {
-        /// The service.
-        service: Arc<str>,
-        /// Why.
-        why: String,
-    },
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// Two metrics of one name.
     #[error("cannot set up the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -171,7 +165,7 @@ fn build(
     }
     let setting = admin::Setting { guard: registry.guard };
     let (lookout, reserved, first_look) = Lookout::new(&config, ThisMachine);
-    let watch = watch(registry.connection.clone(), registry.watch.clone(), reserved);
+    let watch = registrations::watch(registry.connection.clone(), registry.watch.clone(), reserved);
     let lookout = LookingOut::new(lookout, watch.0.reread.clone(), output.clone());
     let connect = config.timeouts.connect;
     let embedded = registry.embedded.clone().zip(socket);
@@ -179,13 +173,12 @@ fn build(
     if let Some((_, Socket::Bound(_))) = &embedded {
         discovery = discovery.from_an_empty_registry();
     }
-    let (verdicts, found) = verdict::channel();
-    let discovery = discovery.with_verdicts(found).after(first_look);
-    let watch = Arc::new(Watch::default());
-    let checks =
-        Checks::new(&directory, |name| config.services.get(name).check.as_ref(), &verdicts, &metrics)
-            .map_err(|(service, error)| StartError::Check { service, why: plain(&error) })?;
-    let health = health::services(&directory, &config.services, &verdicts, &watch);
+    let (findings, found) = findings::channel();
+    let discovery = discovery.with_findings(found).after(first_look);
+    let watch = Arc::new(StallWatch::default());
+    let (_, checked) = watch::channel(Arc::new(CheckedService::all_of(&directory, &config.services)?));
+    let checks = Checks::new(checked, findings.clone(), metrics.clone());
+    let health = service_health::of_services(&directory, &config.services, &findings, &watch);
     let site = Arc::new(site::Current::new(Site::new(&config, &directory, &health, &metrics)));
     let gateway = Gateway::new(site, directory.clone(), metrics.clone(), lifecycle.clone(), output.clone());
     let stop = Stop {
@@ -319,7 +312,7 @@ impl BackgroundService for LookingOut {
 
 /// Watches over waiting requests for as long as the process lives.
 struct Watching {
-    watch: Arc<Watch>,
+    watch: Arc<StallWatch>,
     output: Arc<Output>,
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::config;
 use crate::config::Timeouts;
 use crate::directory::Directory;
-use crate::health::service as health;
+use crate::health::service_health::ServicesHealth;
 use crate::metrics::Metrics;
 
 pub(crate) use routes::Route;
@@ -35,7 +35,7 @@ impl Site {
     pub(crate) fn new(
         config: &config::Gateway,
         directory: &Directory,
-        health: &health::Services,
+        health: &ServicesHealth,
         metrics: &Metrics,
     ) -> Self {
         Self {

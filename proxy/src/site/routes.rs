@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::directory::{Directory, Service};
-use crate::health::service as health;
+use crate::health::{ServiceHealth, service_health::ServicesHealth};
 use crate::metrics::{Metrics, ServiceMetrics};
 
 /// A route that holds on to its service.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) service: Arc<Service>,
-    pub(crate) health: Arc<health::Service>,
+    pub(crate) health: Arc<ServiceHealth>,
     pub(crate) timeouts: config::RouteTimeouts,
     pub(crate) retry: config::Retry,
+    /// How many requests may be in flight.
+    pub(crate) limits: config::Limits,
+    /// How many retries there may be.
+    pub(crate) budget: config::Budget,
     pub(crate) metrics: Arc<ServiceMetrics>,
     /// Whether the service's requests in flight have to be known: for a limit, or for bounded loads.
     pub(crate) counts_requests: bool,
@@ -29,19 +33,22 @@ impl Routes {
         routes: &[config::Route],
         services: &config::Services,
         directory: &Directory,
-        health: &health::Services,
+        health: &ServicesHealth,
         metrics: &Metrics,
     ) -> Self {
         let hold = |config::Route { path, service, timeouts, retry }: &config::Route| {
             let metrics = metrics.service(service);
-            let hashes = matches!(services.get(service).balance, config::Balance::Hash(_));
+            let config::Service { balance, limits, budget, .. } = services.get(service);
+            let hashes = matches!(balance, config::Balance::Hash(_));
             let (service, health) = (directory.service(service)?, health.get(service.as_str())?.clone());
             let route = Route {
-                counts_requests: hashes || health.limits.service.is_some(),
+                counts_requests: hashes || limits.service.is_some(),
                 service,
                 health,
                 timeouts: *timeouts,
                 retry: retry.clone(),
+                limits: *limits,
+                budget: *budget,
                 metrics,
             };
             Some((path.clone(), Arc::new(route)))
@@ -74,12 +81,12 @@ impl Routes {
 mod tests {
     use super::*;
     use crate::directory;
-    use crate::health::verdict;
+    use crate::health::{findings, service_health};
 
     fn made(routes: &[config::Route], directory: &Directory) -> Routes {
-        let (verdicts, _) = verdict::channel();
+        let (findings, _) = findings::channel();
         let services = config::Services::default();
-        let health = health::services(directory, &services, &verdicts, &Arc::default());
+        let health = service_health::of_services(directory, &services, &findings, &Arc::default());
         Routes::new(routes, &services, directory, &health, &Metrics::new().unwrap())
     }
 

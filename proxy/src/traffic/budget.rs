@@ -8,48 +8,32 @@ use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::config;
+
 /// Seconds that are remembered, the current one included.
 const WINDOW: u32 = 10;
 
-/// The bounds. The ranges are for the configuration to keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Retries for every hundred requests: 0 to 1,000, by default 20.
-    pub percent: u32,
-    /// Retries a second on top of that, for services of few requests: 0 to 100,000, by default 10.
-    pub per_second: u32,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self { percent: 20, per_second: 10 }
-    }
-}
-
-impl Rules {
-    /// How many retries so many requests of the window allow in it.
-    fn allowance(&self, requests: u64) -> u64 {
-        requests * u64::from(self.percent) / 100 + u64::from(self.per_second) * u64::from(WINDOW)
-    }
+/// How many retries so many requests of the window allow in it.
+fn allowance(rules: &config::Budget, requests: u64) -> u64 {
+    requests * u64::from(rules.percent) / 100 + u64::from(rules.per_second) * u64::from(WINDOW)
 }
 
 /// The retry budget of one service.
 ///
-/// Never more retries are granted than [`Rules`] allow for the requests counted in the last ten seconds,
-/// between any number of threads; of several that ask for the last one at the same moment, all may be
+/// It counts; the rules come with each question, and may be others each time. Never more retries are granted than
+/// they allow for the requests counted in the last ten seconds, between any number of threads; of several that ask for the last one at the same moment, all may be
 /// declined. Lock-free: a request costs one atomic write, a retry one or two and twenty reads.
 #[derive(Debug)]
 pub struct Budget {
-    rules: Rules,
     origin: Instant,
     requests: Window,
     retries: Window,
 }
 
 impl Budget {
-    /// A budget without requests or retries. `origin` is any moment before the first.
-    pub fn new(rules: Rules, origin: Instant) -> Self {
-        Self { rules, origin, requests: Window::default(), retries: Window::default() }
+    /// One without requests or retries. `origin` is any moment before the first.
+    pub fn new(origin: Instant) -> Self {
+        Self { origin, requests: Window::default(), retries: Window::default() }
     }
 
     /// Counts a request: its first attempt, no retries.
@@ -59,14 +43,14 @@ impl Budget {
 
     /// Asks for a retry, and counts it if it is granted.
     #[must_use = "what is granted is counted"]
-    pub fn retry(&self, now: Instant) -> bool {
+    pub fn retry(&self, rules: &config::Budget, now: Instant) -> bool {
         let second = self.second(now);
         // Counted first and looked at then: between two that do so, the later in the slot's order sees the
         // earlier. The other way round, both could find the last one free.
         if !self.retries.add(second) {
             return false;
         }
-        let granted = self.retries.sum(second) <= self.rules.allowance(self.requests.sum(second));
+        let granted = self.retries.sum(second) <= allowance(rules, self.requests.sum(second));
         if !granted {
             self.retries.take_back(second);
         }
@@ -74,9 +58,9 @@ impl Budget {
     }
 
     /// How many retries are left at the moment.
-    pub fn left(&self, now: Instant) -> u64 {
+    pub fn left(&self, rules: &config::Budget, now: Instant) -> u64 {
         let second = self.second(now);
-        self.rules.allowance(self.requests.sum(second)).saturating_sub(self.retries.sum(second))
+        allowance(rules, self.requests.sum(second)).saturating_sub(self.retries.sum(second))
     }
 
     /// Seconds since the origin, from [`WINDOW`] on: second 0 stands for "never".
@@ -155,19 +139,43 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn requests(budget: &Budget, now: Instant, count: u32) {
+    /// A budget and its rules.
+    struct Bench {
+        rules: config::Budget,
+        budget: Budget,
+    }
+
+    impl Bench {
+        fn new(percent: u32, per_second: u32, origin: Instant) -> Self {
+            Self { rules: config::Budget { percent, per_second }, budget: Budget::new(origin) }
+        }
+
+        fn retry(&self, now: Instant) -> bool {
+            self.budget.retry(&self.rules, now)
+        }
+
+        fn left(&self, now: Instant) -> u64 {
+            self.budget.left(&self.rules, now)
+        }
+
+        fn request(&self, now: Instant) {
+            self.budget.request(now);
+        }
+    }
+
+    fn requests(budget: &Bench, now: Instant, count: u32) {
         (0..count).for_each(|_| budget.request(now));
     }
 
     /// How many of so many retries are granted.
-    fn retries(budget: &Budget, now: Instant, count: u32) -> usize {
+    fn retries(budget: &Bench, now: Instant, count: u32) -> usize {
         (0..count).filter(|_| budget.retry(now)).count()
     }
 
     #[test]
     fn an_idle_service_has_ten_a_second() {
         let now = Instant::now();
-        let budget = Budget::new(Rules::default(), now);
+        let budget = Bench::new(20, 10, now);
         assert_eq!(budget.left(now), 100);
         assert_eq!(retries(&budget, now, 1_000), 100);
         assert_eq!(budget.left(now), 0);
@@ -176,7 +184,7 @@ mod tests {
     #[test]
     fn a_fifth_of_the_requests_may_be_retried() {
         let now = Instant::now();
-        let budget = Budget::new(Rules { per_second: 0, ..Rules::default() }, now);
+        let budget = Bench::new(20, 0, now);
         assert_eq!(retries(&budget, now, 1), 0);
         requests(&budget, now, 1_004);
         assert_eq!(retries(&budget, now, 1_000), 200);
@@ -187,7 +195,7 @@ mod tests {
     #[test]
     fn a_declined_retry_does_not_count() {
         let now = Instant::now();
-        let budget = Budget::new(Rules { percent: 100, per_second: 0 }, now);
+        let budget = Bench::new(100, 0, now);
         assert_eq!(retries(&budget, now, 50), 0);
         requests(&budget, now, 50);
         assert_eq!(budget.left(now), 50);
@@ -197,7 +205,7 @@ mod tests {
     #[test]
     fn what_is_ten_seconds_old_is_forgotten() {
         let start = Instant::now();
-        let budget = Budget::new(Rules { per_second: 0, ..Rules::default() }, start);
+        let budget = Bench::new(20, 0, start);
         requests(&budget, start, 500);
         assert_eq!(budget.left(start + 9 * SECOND), 100);
         assert_eq!(budget.left(start + 10 * SECOND), 0);
@@ -208,7 +216,7 @@ mod tests {
     #[test]
     fn old_retries_free_the_budget_again() {
         let start = Instant::now();
-        let budget = Budget::new(Rules::default(), start);
+        let budget = Bench::new(20, 10, start);
         assert_eq!(retries(&budget, start, 200), 100);
         assert_eq!(retries(&budget, start + 9 * SECOND, 1), 0);
         assert_eq!(retries(&budget, start + 10 * SECOND, 200), 100);
@@ -217,7 +225,7 @@ mod tests {
     #[test]
     fn a_time_that_the_window_has_left_behind_counts_for_nothing() {
         let start = Instant::now();
-        let budget = Budget::new(Rules { percent: 100, per_second: 0 }, start);
+        let budget = Bench::new(100, 0, start);
         requests(&budget, start + 30 * SECOND, 5);
         requests(&budget, start + 20 * SECOND, 5);
         assert_eq!(budget.left(start + 30 * SECOND), 5);
@@ -226,7 +234,7 @@ mod tests {
     #[test]
     fn who_comes_late_gets_nothing_that_was_granted_meanwhile() {
         let start = Instant::now();
-        let budget = Budget::new(Rules { percent: 0, per_second: 1 }, start);
+        let budget = Bench::new(0, 1, start);
         assert_eq!(retries(&budget, start + SECOND, 10), 10);
         assert!(!budget.retry(start));
     }
@@ -234,9 +242,25 @@ mod tests {
     #[test]
     fn the_first_seconds_remember_nothing_that_never_was() {
         let origin = Instant::now();
-        let budget = Budget::new(Rules { percent: 0, per_second: 1 }, origin);
+        let budget = Bench::new(0, 1, origin);
         assert_eq!(budget.left(origin), 10);
         assert_eq!(budget.left(origin - SECOND), 10, "before its origin is its origin");
+    }
+
+    #[test]
+    fn other_rules_hold_at_once_for_what_was_counted_before() {
+        let now = Instant::now();
+        let mut budget = Bench::new(20, 0, now);
+        requests(&budget, now, 100);
+        assert_eq!(retries(&budget, now, 100), 20);
+        budget.rules.percent = 50;
+        assert_eq!(retries(&budget, now, 100), 30);
+        budget.rules.percent = 20;
+        assert_eq!(
+            (budget.left(now), budget.retry(now)),
+            (0, false),
+            "more than it allows was granted before"
+        );
     }
 
     #[test]
@@ -244,7 +268,7 @@ mod tests {
         const THREADS: usize = 4;
         for round in 0..50 {
             let origin = Instant::now();
-            let budget = Budget::new(Rules { percent: 20, per_second: 1 }, origin);
+            let budget = Bench::new(20, 1, origin);
             let barrier = Barrier::new(THREADS);
             // The threads cross the border of a second, each at its own pace.
             let granted: usize = std::thread::scope(|scope| {
@@ -276,7 +300,7 @@ mod tests {
     }
 
     impl Model {
-        fn left(&self, rules: &Rules, second: u64) -> u64 {
+        fn left(&self, rules: &config::Budget, second: u64) -> u64 {
             let recent = |all: &[u64]| all.iter().filter(|then| **then + 10 > second).count() as u64;
             let allowed =
                 recent(&self.requests) * u64::from(rules.percent) / 100 + u64::from(rules.per_second) * 10;
@@ -291,9 +315,8 @@ mod tests {
             per_second in 0_u32..3,
             steps in prop::collection::vec((0_u64..4_000, 0_u32..40, 0_u32..20), 1..60),
         ) {
-            let rules = Rules { percent, per_second };
             let origin = Instant::now();
-            let budget = Budget::new(rules, origin);
+            let budget = Bench::new(percent, per_second, origin);
             let mut model = Model::default();
             let mut millis = 0;
             for (pause, asked, tried) in steps {
@@ -302,7 +325,7 @@ mod tests {
                 requests(&budget, now, asked);
                 model.requests.extend((0..asked).map(|_| second));
                 for _ in 0..tried {
-                    let left = model.left(&rules, second);
+                    let left = model.left(&budget.rules, second);
                     prop_assert_eq!(budget.left(now), left);
                     prop_assert_eq!(budget.retry(now), left > 0);
                     if left > 0 {

@@ -4,7 +4,7 @@
 //!              refused, connect timeout, a run of failures, stalled -> Eject
 //!    Healthy ------------------------------------------------------------> Ejected{until}
 //!       ^                                                                    |  ^   ^
-//!       | success -> Return                       claimed, at `until` or later |  |   |
+//!       | success -> Returned                     claimed, at `until` or later |  |   |
 //!       |                                                                    v  |   |
 //!       +------------------------------------------------------------ OnTrial ---+   |
 //!                                                       failure, stalled -> Eject, longer
@@ -24,60 +24,34 @@
 //!   where the endpoint's silence is not the better part of it;
 //! - a re-used connection that closes before any byte of an answer: it was idle, and anybody may close it.
 
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::config::Ejection;
 
 /// Of an ejection's length, the most that jitter takes off. So endpoints that failed together, and several
 /// gateways, do not try again together; and as it takes less than half, each ejection of a run is longer
 /// than the one before until the longest is reached.
 const JITTER: f64 = 0.25;
 
-/// When an endpoint is ejected and for how long. The ranges are for the configuration to keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Failures in a row that eject: 1 to 1,000, by default 5. Refused and timed-out connects eject at once.
-    pub failures: NonZeroU32,
-    /// The first ejection's length, before jitter: 50 ms to 1 min, by default 500 ms. It doubles each time.
-    pub base: Duration,
-    /// The longest ejection: `base` to 1 h, by default 4 s. A return costs one request that can move
-    /// elsewhere, so there is little to be won by waiting longer.
-    pub longest: Duration,
-    /// The healthy time that forgives one doubling: 1 s to 1 h, by default 10 s.
-    pub forgive: Duration,
-    /// How much longer the trial is kept for a request that can be repeated: 0 s to 1 min, by default
-    /// 500 ms. After that any request may be it, or a service of POSTs alone would never come back.
-    pub reserve: Duration,
-    /// When another trial may start beside one that has not ended: 1 s to 1 h, by default 60 s. A request
-    /// may take as long as its route allows, and an upload as long as its client; a trial that takes for
-    /// ever must not keep an endpoint out. One that succeeds after all still counts: see [`Passive::finish`].
-    pub trial: Duration,
+/// How much longer a trial is kept for a request that can be repeated. After that any request may be it, or a
+/// service of POSTs alone would never come back.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// When another trial may start beside one that has not ended. A request may take as long as its route allows, and
+/// an upload as long as its client; a trial that takes for ever must not keep an endpoint out. One that succeeds
+/// after all still counts: see [`Passive::finish`].
+pub(crate) const TRIAL: Duration = Duration::from_secs(60);
+
+/// The length of an ejection after so many doublings. `chance` is drawn from 0 to 1.
+fn length(rules: &Ejection, doublings: u32, chance: f64) -> Duration {
+    let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    rules.base.saturating_mul(factor).min(rules.longest).mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0))
 }
 
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            failures: NonZeroU32::MIN.saturating_add(4),
-            base: Duration::from_millis(500),
-            longest: Duration::from_secs(4),
-            forgive: Duration::from_secs(10),
-            reserve: Duration::from_millis(500),
-            trial: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Rules {
-    /// The length of the ejection after `doublings` before it. `chance` is drawn from 0 to 1.
-    fn length(&self, doublings: u32, chance: f64) -> Duration {
-        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-        self.base.saturating_mul(factor).min(self.longest).mul_f64(1.0 - JITTER * chance.clamp(0.0, 1.0))
-    }
-
-    /// Doublings that make a difference. What is beyond them need not be forgiven either.
-    fn most_doublings(&self) -> u32 {
-        (0..u32::BITS - 1).find(|n| self.base.saturating_mul(1 << n) >= self.longest).unwrap_or(u32::BITS - 1)
-    }
+/// Doublings that make a difference. What is beyond them need not be forgiven either.
+fn most_doublings(rules: &Ejection) -> u32 {
+    (0..u32::BITS - 1).find(|n| rules.base.saturating_mul(1 << n) >= rules.longest).unwrap_or(u32::BITS - 1)
 }
 
 /// How an attempt on an endpoint failed. What is nobody's failure, or not the endpoint's, has no place here.
@@ -155,18 +129,18 @@ impl From<Failure> for Reason {
     }
 }
 
-/// What is to be published of an endpoint.
+/// What has become of an endpoint, for all to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Transition {
     /// It is ejected, anew or again. From `until` on it stays ejected, but one request may try it.
-    Eject {
+    Ejected {
         /// When a trial is due.
         until: Instant,
         /// Why.
         why: Reason,
     },
     /// It is healthy again.
-    Return,
+    Returned,
 }
 
 /// Whether a request can be sent again if its trial does not end well.
@@ -228,7 +202,7 @@ pub enum NextTrial {
 /// What traffic has told of one endpoint.
 #[derive(Debug)]
 pub struct Passive {
-    state: State,
+    condition: Condition,
     /// Doublings that the next ejection would have.
     doublings: u32,
     /// How many trials there have been: the failure of one that another has replaced is told apart by it.
@@ -236,7 +210,7 @@ pub struct Passive {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Condition {
     Healthy { since: Instant },
     Ejected { until: Instant },
     OnTrial { since: Instant, number: u64 },
@@ -245,31 +219,31 @@ enum State {
 impl Passive {
     /// A new endpoint is healthy.
     pub fn new(now: Instant) -> Self {
-        Self { state: State::Healthy { since: now }, doublings: 0, trials: 0 }
+        Self { condition: Condition::Healthy { since: now }, doublings: 0, trials: 0 }
     }
 
     /// Whether nothing is held against it.
     pub fn is_healthy(&self) -> bool {
-        matches!(self.state, State::Healthy { .. })
+        matches!(self.condition, Condition::Healthy { .. })
     }
 
     /// When a trial may be claimed, if nothing happens before. None: it is healthy.
     ///
     /// While a trial is under way, this is when another may start beside it.
-    pub fn trial_due(&self, rules: &Rules) -> Option<Instant> {
-        match self.state {
-            State::Healthy { .. } => None,
-            State::Ejected { until } => Some(until),
-            State::OnTrial { since, .. } => Some(since + rules.trial),
+    pub fn trial_due(&self) -> Option<Instant> {
+        match self.condition {
+            Condition::Healthy { .. } => None,
+            Condition::Ejected { until } => Some(until),
+            Condition::OnTrial { since, .. } => Some(since + TRIAL),
         }
     }
 
     /// How it comes back, for people. None: it is healthy.
     pub fn next_trial(&self) -> Option<NextTrial> {
-        match self.state {
-            State::Healthy { .. } => None,
-            State::Ejected { until } => Some(NextTrial::At(until)),
-            State::OnTrial { since, .. } => Some(NextTrial::Running { since }),
+        match self.condition {
+            Condition::Healthy { .. } => None,
+            Condition::Ejected { until } => Some(NextTrial::At(until)),
+            Condition::OnTrial { since, .. } => Some(NextTrial::Running { since }),
         }
     }
 
@@ -279,13 +253,13 @@ impl Passive {
     /// used (see [`panics`]), and only its trial decides.
     pub fn failed(
         &mut self,
-        rules: &Rules,
+        rules: &Ejection,
         streak: &Streak,
         failure: Failure,
         now: Instant,
         chance: f64,
-    ) -> Option<Verdict> {
-        let State::Healthy { since } = self.state else { return None };
+    ) -> Option<Transition> {
+        let Condition::Healthy { since } = self.condition else { return None };
         let at_once = matches!(failure, Failure::Refused | Failure::ConnectTimeout);
         if streak.failed() < rules.failures.get() && !at_once {
             return None;
@@ -297,11 +271,17 @@ impl Passive {
 
     /// The endpoint has stalled: see [`stall`](super::stall). `chance` is drawn from 0 to 1. If a trial is
     /// under way it has failed by this; its own outcome will then count for nothing.
-    pub fn stalled(&mut self, rules: &Rules, streak: &Streak, now: Instant, chance: f64) -> Option<Verdict> {
-        match self.state {
-            State::Healthy { since } => self.forgive(rules, now.saturating_duration_since(since)),
-            State::OnTrial { .. } => {}
-            State::Ejected { .. } => return None,
+    pub fn stalled(
+        &mut self,
+        rules: &Ejection,
+        streak: &Streak,
+        now: Instant,
+        chance: f64,
+    ) -> Option<Transition> {
+        match self.condition {
+            Condition::Healthy { since } => self.forgive(rules, now.saturating_duration_since(since)),
+            Condition::OnTrial { .. } => {}
+            Condition::Ejected { .. } => return None,
         }
         streak.succeeded();
         Some(self.eject(rules, Reason::Stalled, now, chance))
@@ -309,58 +289,67 @@ impl Passive {
 
     /// Asks to be the request that tries the endpoint. None: it is healthy, its ejection is not over, the
     /// trial is reserved for a request that can be repeated, or another one is it.
-    pub fn claim(&mut self, rules: &Rules, request: Repeatable, now: Instant) -> Option<Trial> {
-        let due = self.trial_due(rules)?;
+    pub fn claim(&mut self, request: Repeatable, now: Instant) -> Option<Trial> {
+        let due = self.trial_due()?;
         let open = match request {
             Repeatable::Yes => due,
-            Repeatable::No => due + rules.reserve,
+            Repeatable::No => due + RESERVE,
         };
         if now < open {
             return None;
         }
         self.trials += 1;
-        self.state = State::OnTrial { since: now, number: self.trials };
+        self.condition = Condition::OnTrial { since: now, number: self.trials };
         Some(Trial(self.trials))
     }
 
     /// Answers for a trial. `chance` is drawn from 0 to 1.
     ///
     /// A trial that another has replaced can only succeed: otherwise an endpoint whose every answer takes
-    /// longer than [`Rules::trial`] would never come back. One that was already found stalled changes nothing.
+    /// longer than [`TRIAL`] would never come back. One that was already found stalled changes nothing.
     pub fn finish(
         &mut self,
-        rules: &Rules,
+        rules: &Ejection,
         trial: Trial,
         outcome: Outcome,
         now: Instant,
         chance: f64,
-    ) -> Option<Verdict> {
-        let State::OnTrial { number, .. } = self.state else { return None };
+    ) -> Option<Transition> {
+        let Condition::OnTrial { number, .. } = self.condition else { return None };
         if number != trial.0 && outcome != Outcome::Succeeded {
             return None;
         }
         match outcome {
             Outcome::Succeeded => {
-                self.state = State::Healthy { since: now };
-                Some(Verdict::Return)
+                self.condition = Condition::Healthy { since: now };
+                Some(Transition::Returned)
             }
             Outcome::Failed(failure) => Some(self.eject(rules, failure.into(), now, chance)),
             Outcome::GivenBack => {
-                self.state = State::Ejected { until: now };
+                self.condition = Condition::Ejected { until: now };
                 None
             }
         }
     }
 
-    fn eject(&mut self, rules: &Rules, why: Reason, now: Instant, chance: f64) -> Verdict {
-        let until = now + rules.length(self.doublings, chance);
-        self.doublings = (self.doublings + 1).min(rules.most_doublings());
-        self.state = State::Ejected { until };
-        Verdict::Eject { until, why }
+    /// Nothing is ejected any more by whatever it does: what was held against it is forgotten, and so is a trial
+    /// that is under way.
+    pub fn pardon(&mut self, streak: &Streak, now: Instant) -> Option<Transition> {
+        let was_healthy = self.is_healthy();
+        streak.succeeded();
+        *self = Self { trials: self.trials, ..Self::new(now) };
+        (!was_healthy).then_some(Transition::Returned)
+    }
+
+    fn eject(&mut self, rules: &Ejection, why: Reason, now: Instant, chance: f64) -> Transition {
+        let until = now + length(rules, self.doublings, chance);
+        self.doublings = (self.doublings + 1).min(most_doublings(rules));
+        self.condition = Condition::Ejected { until };
+        Transition::Ejected { until, why }
     }
 
     /// Takes back one doubling for each step of healthy time.
-    fn forgive(&mut self, rules: &Rules, healthy: Duration) {
+    fn forgive(&mut self, rules: &Ejection, healthy: Duration) {
         let step = rules.forgive.as_nanos().max(1);
         let steps = u32::try_from(healthy.as_nanos() / step).unwrap_or(u32::MAX);
         self.doublings = self.doublings.saturating_sub(steps);

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::ejection::{Outcome, Passive, Repeatable, Rules, Streak, Trial, Verdict};
+use super::ejection::{Outcome, Passive, Repeatable, Streak, Transition, Trial};
 use super::latency::Latency;
-use super::stall::{Rule, Seen, Standing};
+use super::stall::{self, Seen};
+use crate::config::{Ejection, Stall};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -107,14 +108,14 @@ impl World {
             self.streak.succeeded();
             if let Some(trial) = self.trial.take() {
                 let chance = self.chance();
-                self.passive.finish(&Rules::default(), trial, Outcome::Succeeded, self.now, chance);
+                self.passive.finish(&Ejection::default(), trial, Outcome::Succeeded, self.now, chance);
             }
         }
     }
 
     fn arrive(&mut self) {
         if !self.passive.is_healthy() {
-            let claimed = self.passive.claim(&Rules::default(), Repeatable::Yes, self.now);
+            let claimed = self.passive.claim(Repeatable::Yes, self.now);
             if claimed.is_none() {
                 return;
             }
@@ -124,18 +125,18 @@ impl World {
     }
 
     fn watch(&mut self) {
-        let standing = if self.passive.is_healthy() { Standing::Up } else { Standing::Doubted };
+        let doubted = !self.passive.is_healthy();
         let (waiting, last_byte, usual) = (&self.waiting[..], self.last_byte, self.latency.usual());
-        let seen = Seen { standing, waiting, last_byte, usual };
-        let stalled = Rule::default().stalled(seen, self.now);
+        let seen = Seen { doubted, waiting, last_byte, usual };
+        let stalled = stall::stalled(&Stall::default(), seen, self.now);
         if stalled == 0 {
             return;
         }
         let now = self.now;
         self.moved.extend(self.waiting.drain(..stalled).map(|since| now - since));
         self.trial = None;
-        let verdict = self.passive.stalled(&Rules::default(), &self.streak, now, self.chance());
-        assert!(matches!(verdict, Some(Verdict::Eject { .. })), "stalled, but not ejected");
+        let transition = self.passive.stalled(&Ejection::default(), &self.streak, now, self.chance());
+        assert!(matches!(transition, Some(Transition::Ejected { .. })), "stalled, but not ejected");
     }
 
     fn chance(&self) -> f64 {

@@ -6,8 +6,8 @@
 //! A place is left before the connection goes back to the pool. But when an exchange fails or is cancelled,
 //! Pingora closes the connection first and tells us then (`HttpProxy::proxy_to_upstream` drops the session before
 //! it calls `error_while_proxy`): in between, its descriptor may be another connection's already. So whoever
-//! closes a connection says so before ([`Waiting::closing`]), and the list's lock is held while one is shut down:
-//! what is shut down is open, and what it was. (A second descriptor of the connection would do as well. It costs
+//! closes a connection says so before ([`Waiting::closing`]), and the list's lock is held while one is shut down, which
+//! is the caller's to do: what is shut down is open, and what it was. (A second descriptor of the connection would do as well. It costs
 //! two calls of the system a request, and there is none when the process has as many as it may.)
 
 use std::os::fd::RawFd;
@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{Shutdown, shutdown};
 use slab::Slab;
 
-use super::stall::{Rule, Seen, Standing};
+use super::stall::{self, Seen};
+use crate::config::Stall;
 
 /// Why a request was broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +46,11 @@ struct Wait {
 }
 
 impl Wait {
-    fn break_off(&mut self, why: Broken) {
-        if self.broken.is_none()
-            && let Some(connection) = self.connection
-        {
-            self.broken = Some(why);
-            // It fails only where the other side was first.
-            let _ = shutdown(connection, Shutdown::Both);
-        }
+    /// What to shut down for it; none: it was broken off before, or will hear of its end anyway.
+    fn break_off(&mut self, why: Broken) -> Option<RawFd> {
+        let connection = self.connection.filter(|_| self.broken.is_none())?;
+        self.broken = Some(why);
+        Some(connection)
     }
 }
 
@@ -135,45 +132,51 @@ impl Waiting {
         self.last_byte.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Breaks off what has waited too long, and if the endpoint has stalled, what can go elsewhere; calls
-    /// `stalled` before. False: nobody waits here, and the next who does has to tell the watch.
-    pub fn look(
-        &self,
-        rule: Option<&Rule>,
-        standing: Standing,
-        usual: Option<Duration>,
-        now: Instant,
-        stalled: impl FnOnce(),
-    ) -> bool {
+    /// Breaks off what has waited too long for its first byte. False: nobody waits here, and the next who does has to
+    /// tell the watch.
+    ///
+    /// `break_off` shuts a connection down. It is called while the list is locked, so that the connection is still
+    /// what it was.
+    pub fn break_off_overdue(&self, now: Instant, break_off: impl FnMut(RawFd)) -> bool {
         let mut list = self.list();
         if list.waits.is_empty() {
             list.watched = false;
             return false;
         }
-        for (_, wait) in &mut list.waits {
-            if wait.since.is_some_and(|since| now.saturating_duration_since(since) >= wait.patience) {
-                wait.break_off(Broken::FirstByte);
-            }
-        }
-        let Some(rule) = rule else { return true };
+        let is_overdue = |wait: &Wait| {
+            wait.since.is_some_and(|since| now.saturating_duration_since(since) >= wait.patience)
+        };
+        let overdue = list.waits.iter_mut().map(|(_, wait)| wait).filter(|wait| is_overdue(wait));
+        overdue.filter_map(|wait| wait.break_off(Broken::FirstByte)).for_each(break_off);
+        true
+    }
+
+    /// If the endpoint has stalled, breaks off what can go elsewhere, and calls `stalled` before: who moves on finds
+    /// it ejected. `doubted`, `usual`: see [`Seen`]; `break_off` as above.
+    pub fn break_off_stalled(
+        &self,
+        rules: &Stall,
+        doubted: bool,
+        usual: Option<Duration>,
+        now: Instant,
+        stalled: impl FnOnce(),
+        break_off: impl FnMut(RawFd),
+    ) {
+        let mut list = self.list();
         let counts = |wait: &Wait| wait.since.filter(|_| !wait.counted && wait.broken.is_none());
         let mut waiting: Vec<_> = list.waits.iter().filter_map(|(_, wait)| counts(wait)).collect();
         waiting.sort_unstable();
-        let seen = Seen { standing, waiting: &waiting, last_byte: self.last_byte(), usual };
-        let oldest = rule.stalled(seen, now);
-        let Some(youngest) = oldest.checked_sub(1).and_then(|last| waiting.get(last)) else {
-            return true;
-        };
+        let seen = Seen { doubted, waiting: &waiting, last_byte: self.last_byte(), usual };
+        let oldest = stall::stalled(rules, seen, now);
+        let Some(youngest) = oldest.checked_sub(1).and_then(|last| waiting.get(last)) else { return };
         stalled();
-        for (_, wait) in &mut list.waits {
-            if wait.since.is_some_and(|since| since <= *youngest) {
-                wait.counted = true;
-                if wait.repeatable {
-                    wait.break_off(Broken::Stalled);
-                }
-            }
-        }
-        true
+        let has_stalled = |wait: &Wait| wait.since.is_some_and(|since| since <= *youngest);
+        let found = list.waits.iter_mut().map(|(_, wait)| wait).filter(|wait| has_stalled(wait));
+        let broken = found.filter_map(|wait| {
+            wait.counted = true;
+            if wait.repeatable { wait.break_off(Broken::Stalled) } else { None }
+        });
+        broken.for_each(break_off);
     }
 
     fn last_byte(&self) -> Option<Instant> {
@@ -189,12 +192,18 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::{Shutdown, shutdown};
     use std::cell::Cell;
     use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    /// As the watch does.
+    fn shut_down(connection: RawFd) {
+        shutdown(connection, Shutdown::Both).expect("it is open");
+    }
 
     fn request(since: Instant, repeatable: bool) -> Request {
         Request { since: Some(since), patience: 30 * SECOND, repeatable }
@@ -203,7 +212,9 @@ mod tests {
     fn look(waiting: &Waiting, now: Instant) -> bool {
         let stalled = Cell::new(false);
         let usual = Some(Duration::from_millis(20));
-        waiting.look(Some(&Rule::default()), Standing::Up, usual, now, || stalled.set(true));
+        let rules = Stall::default();
+        waiting.break_off_overdue(now, shut_down);
+        waiting.break_off_stalled(&rules, false, usual, now, || stalled.set(true), shut_down);
         stalled.get()
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::directory::{self, Directory, Entry, Policy, Rank, State};
 use crate::discovery::Routing;
-use crate::health::verdict::{self, Verdicts};
+use crate::health::findings::{self, Findings};
 use crate::snapshot::Saver;
 use crate::traffic::ejection::Reason;
 use anyhow::{Context, Result, ensure};
@@ -25,7 +25,7 @@ const SHORT: Duration = Duration::from_millis(100);
 struct Fixture {
     directory: Arc<Directory>,
     updates: mpsc::Sender<Update>,
-    verdicts: Verdicts,
+    findings: Findings,
     status: watch::Sender<Status>,
     metrics: Arc<Metrics>,
     ready: oneshot::Receiver<()>,
@@ -63,12 +63,12 @@ impl Fixture {
         let file = settings.snapshot.clone().map(File::new);
         let loader = Loader::new(file, turn, admission, followed, metrics.clone());
         let feed = Feed::new(writer, settings, loader, connect, metrics.clone(), when_ready);
-        let (verdicts, found) = verdict::channel();
-        let running = tokio::spawn(feed.run(Inputs { updates: to_take, verdicts: found, saves, asked }));
+        let (findings, found) = findings::channel();
+        let running = tokio::spawn(feed.run(Inputs { updates: to_take, findings: found, saves, asked }));
         Ok(Self {
             directory,
             updates,
-            verdicts,
+            findings,
             status,
             metrics,
             ready,
@@ -560,13 +560,13 @@ async fn an_ejected_endpoint_ranks_last_survives_a_list_and_returns() -> Result<
     let mut fixture = Fixture::with(config::Guard::default(), &instances).await?;
     let _counted = fixture.metrics.service("goods");
     let endpoint = fixture.entry("a").context("it is there")?.endpoint;
-    fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Refused));
+    fixture.findings.tell(&endpoint, Finding::Ejected(Reason::Refused));
     let is_ejected = |entries: &[Entry]| {
         entries.iter().any(|e| e.state() == State::Ejected && e.rank() == Some(Rank::Third))
     };
     fixture.eventually("it is ejected", is_ejected).await?;
     assert!(fixture.shows_metric("leaseway_ejections_total{reason=\"refused\",service=\"goods\"} 1")?);
-    fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Refused));
+    fixture.findings.tell(&endpoint, Finding::Ejected(Reason::Refused));
     let mut renewed = instances.clone();
     renewed.iter_mut().for_each(|instance| (instance.lease, instance.revision) = (8, 12));
     fixture.list(&renewed).await?;
@@ -576,7 +576,7 @@ async fn an_ejected_endpoint_ranks_last_survives_a_list_and_returns() -> Result<
     assert!(is_ejected(&fixture.entries()));
     let twice = "leaseway_ejections_total{reason=\"refused\",service=\"goods\"} 2";
     assert!(fixture.shows_metric(twice)?, "a trial failed");
-    fixture.verdicts.tell(&endpoint, Finding::Returned);
+    fixture.findings.tell(&endpoint, Finding::Returned);
     let all_up = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Up);
     fixture.eventually("it is back", all_up).await
 }
@@ -586,7 +586,7 @@ async fn more_than_half_out_means_that_all_are_used() -> Result<()> {
     let fixture = Fixture::with(config::Guard::default(), &three()).await?;
     for id in ["a", "b"] {
         let endpoint = fixture.entry(id).context("it is there")?.endpoint;
-        fixture.verdicts.tell(&endpoint, Finding::Ejected(Reason::Failures));
+        fixture.findings.tell(&endpoint, Finding::Ejected(Reason::Failures));
     }
     let panics = |entries: &[Entry]| {
         let ejected = entries.iter().filter(|e| e.state() == State::Ejected).count();
@@ -598,18 +598,18 @@ async fn more_than_half_out_means_that_all_are_used() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_verdict_on_an_endpoint_that_was_replaced_changes_nothing() -> Result<()> {
+async fn a_finding_of_an_endpoint_that_was_replaced_changes_nothing() -> Result<()> {
     let [a, ..] = three();
     let mut fixture = Fixture::with(config::Guard::default(), std::slice::from_ref(&a)).await?;
     let replaced = fixture.entry("a").context("it is there")?.endpoint;
     let record = Record::new(([127, 0, 0, 1], 9).into());
     fixture.put(&Instance { record, revision: 11, ..a }).await?;
     fixture.eventually("it has moved", |e| e.iter().any(|e| e.endpoint.address.port() == 9)).await?;
-    fixture.verdicts.tell(&replaced, Finding::Ejected(Reason::Refused));
+    fixture.findings.tell(&replaced, Finding::Ejected(Reason::Refused));
     let current = fixture.entry("a").context("it is there")?.endpoint;
-    fixture.verdicts.tell(&current, Finding::Unhealthy);
+    fixture.findings.tell(&current, Finding::Unhealthy);
     let is_unhealthy = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Unhealthy);
-    fixture.eventually("the second verdict is in", is_unhealthy).await
+    fixture.eventually("the second finding is in", is_unhealthy).await
 }
 
 /// A policy for a service that no route named before.

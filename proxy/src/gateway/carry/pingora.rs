@@ -380,7 +380,7 @@ impl Gateway {
             return Err(Answer::FULL_GATEWAY);
         }
         if route.counts_requests {
-            request.permit = route.service.in_flight().try_acquire(route.health.limits.service);
+            request.permit = route.service.in_flight().try_acquire(route.limits.service);
             if request.permit.is_none() {
                 route.metrics.limited("service");
                 return Err(Answer::FULL_SERVICE);
@@ -439,7 +439,7 @@ impl Gateway {
         // or with all of them dead each request would knock at three doors. A connect that timed out is not
         // free: it has cost time, and a full queue of connections is what overload looks like.
         let is_free = cause == Cause::Refused && !next.doubted;
-        if !is_free && !route.health.budget.retry(now) {
+        if !is_free && !route.health.budget.retry(&route.budget, now) {
             route.metrics.retry_denied();
             return false;
         }

@@ -1,7 +1,8 @@
-use std::collections::HashMap as Map;
+use std::collections::{BTreeSet, HashMap as Map};
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -14,8 +15,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::AbortHandle;
 
 use super::*;
-use crate::directory::Writer;
-use crate::health::verdict;
+use crate::config::Initially;
+use crate::directory::{self, Writer};
+use crate::health::findings::{self, Found};
 
 const MS: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +56,7 @@ impl Script {
 impl HealthCheck for Script {
     async fn check(&self, backend: &Backend) -> pingora::Result<()> {
         let port = backend.addr.as_inet().map_or(0, |address| address.port());
-        self.asked.lock().unwrap().push((port, Instant::now()));
+        self.asked.lock().unwrap().push((port, now()));
         self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         tokio::time::sleep(self.takes).await;
         self.running.fetch_sub(1, Ordering::SeqCst);
@@ -69,10 +71,12 @@ impl HealthCheck for Script {
 
 /// A directory with the service `goods`, and checks that run over it.
 struct World {
+    directory: Arc<Directory>,
     writer: Writer,
     revision: i64,
-    published: std::time::Instant,
-    found: UnboundedReceiver<verdict::Verdict>,
+    published: Instant,
+    wanted: watch::Sender<Arc<Vec<CheckedService>>>,
+    found: UnboundedReceiver<Found>,
     metrics: Arc<Metrics>,
     checks: AbortHandle,
 }
@@ -84,26 +88,34 @@ impl Drop for World {
 }
 
 impl World {
+    /// Without a script, the endpoints are asked in earnest.
     fn new(check: Check, script: Option<&Arc<Script>>) -> Result<Self> {
         let policy = directory::Policy { initially: check.initially, ..Default::default() };
         let (directory, writer) = directory::with_routed([("goods", policy), ("other", Default::default())]);
-        let (verdicts, found) = verdict::channel();
+        let (findings, found) = findings::channel();
         let metrics = Arc::new(Metrics::new()?);
-        let checks = match script {
-            Some(script) => {
-                let service = directory.service("goods").context("pinned")?;
-                let discovery = Box::new(ServiceEndpoints::new(directory.clone(), "goods"));
-                let service = Service::new(service, check, script.clone(), discovery);
-                Checks::of(vec![service], verdicts, metrics.clone())
-            }
-            None => {
-                let check_of = |name: &str| (name == "goods").then_some(&check);
-                Checks::new(&directory, check_of, &verdicts, &metrics).map_err(|(_, error)| error)?
-            }
-        };
-        assert_eq!(checks.services.len(), 1, "a service without a check is not asked");
+        let goods = directory.service("goods").context("it is routed")?;
+        let checked = CheckedService::new(goods, &check, &directory)?;
+        let (wanted, followed) = watch::channel(Arc::new(vec![checked]));
+        let checks = Checks::new(followed, findings, metrics.clone());
+        let published = Instant::now();
         let checks = tokio::spawn(checks.run()).abort_handle();
-        Ok(Self { writer, revision: 0, published: std::time::Instant::now(), found, metrics, checks })
+        let world = Self { directory, writer, revision: 0, published, wanted, found, metrics, checks };
+        if let Some(script) = script {
+            world.want(Some((&check, script)))?;
+        }
+        Ok(world)
+    }
+
+    /// From now on `goods` is asked so; none: not at all.
+    fn want(&self, how: Option<(&Check, &Arc<Script>)>) -> Result<()> {
+        let service = self.directory.service("goods").context("it is routed")?;
+        let checked = |(check, script): (&Check, &Arc<Script>)| {
+            let checked = CheckedService::new(service, check, &self.directory)?;
+            anyhow::Ok(CheckedService { prober: script.clone(), ..checked })
+        };
+        self.wanted.send_replace(Arc::new(how.map(checked).transpose()?.into_iter().collect()));
+        Ok(())
     }
 
     fn apply(&mut self, change: impl FnOnce(i64) -> Change) {
@@ -138,6 +150,17 @@ impl World {
         self.apply(|revision| Change::Delete { service: "goods".into(), id, revision });
         self.writer.remove(&service, &instance);
         self.publish();
+    }
+
+    /// What is found is published, as discovery does.
+    fn judge(&mut self, (port, finding): (u16, Finding)) -> Result<()> {
+        let goods = self.directory.service("goods").context("it is routed")?;
+        let endpoints = Arc::clone(&goods.endpoints());
+        let mut entries = endpoints.entries().iter();
+        let entry = entries.find(|entry| entry.endpoint.address.port() == port).context("it is there")?;
+        self.writer.judged(&entry.endpoint, finding);
+        self.publish();
+        Ok(())
     }
 
     /// Whether the metrics show so many checks with this outcome.
@@ -212,11 +235,12 @@ async fn who_is_asked_is_what_the_discovery_names() -> Result<()> {
 
     let script = Arc::new(Script::default());
     let (directory, mut writer) = directory::new(["goods"]);
-    let (verdicts, _found) = verdict::channel();
-    let discovery = Box::new(Without(ServiceEndpoints::new(directory.clone(), "goods"), 2));
-    let service = directory.service("goods").context("pinned")?;
-    let service = Service::new(service, check(Probe::Tcp), script.clone(), discovery);
-    let checks = Checks::of(vec![service], verdicts, Arc::new(Metrics::new()?));
+    let service = directory.service("goods").context("it is routed")?;
+    let discovery = Arc::new(Without(ServiceEndpoints::new(directory.clone(), "goods"), 2));
+    let checked = CheckedService::new(service, &check(Probe::Tcp), &directory)?;
+    let checked = CheckedService { prober: script.clone(), discovery, ..checked };
+    let (_wanted, followed) = watch::channel(Arc::new(vec![checked]));
+    let checks = Checks::new(followed, findings::channel().0, Arc::new(Metrics::new()?));
     let instance = |port: u16| {
         let (id, record) = (port.to_string().into(), Record::new(([127, 0, 0, 1], port).into()));
         Instance { service: "goods".into(), id, record, lease: 7, revision: 1 }
@@ -226,7 +250,7 @@ async fn who_is_asked_is_what_the_discovery_names() -> Result<()> {
         refused: Vec::new(),
         revision: 1,
     });
-    writer.publish(std::time::Instant::now);
+    writer.publish(Instant::now);
     let checks = tokio::spawn(checks.run());
     tokio::time::sleep(5000 * MS).await;
     checks.abort();
@@ -283,22 +307,139 @@ async fn an_answer_that_is_late_is_a_bad_one() -> Result<()> {
 
 #[test]
 fn those_that_come_together_are_spread_over_the_interval() {
-    let mut check = check(Probe::Tcp);
-    let after = |check: &Check| [0.0, 0.25, 0.999].map(|chance| first_after(check, chance));
-    assert_eq!(after(&check), [Duration::ZERO, 250 * MS, 999 * MS]);
-    check.initially = Initially::Unhealthy;
-    assert_eq!(after(&check), [Duration::ZERO; 3], "it gets no request before");
+    let after = |is_healthy| {
+        [0.0, 0.25, 0.999].map(|chance| first_after(1000 * MS, &Active::new(is_healthy), chance))
+    };
+    assert_eq!(after(true), [Duration::ZERO, 250 * MS, 999 * MS]);
+    assert_eq!(after(false), [Duration::ZERO; 3], "it gets no request before");
 }
 
 #[test]
 fn what_we_lack_says_nothing_of_the_endpoint() {
     let judged = |etype| judge(Error::e_explain(etype, ""));
-    assert_eq!(judge(Ok(())), Some(Outcome::Passed));
-    assert_eq!(judged(ErrorType::ConnectRefused), Some(Outcome::Failed));
-    assert_eq!(judged(ErrorType::CustomCode("unexpected status", 500)), Some(Outcome::Failed));
+    assert_eq!(judge(Ok(())), Checked::Passed);
+    assert_eq!(judged(ErrorType::ConnectRefused), Checked::Failed);
+    assert_eq!(judged(ErrorType::CustomCode("unexpected status", 500)), Checked::Failed);
     for ours in [ErrorType::InternalError, ErrorType::SocketError, ErrorType::BindError] {
-        assert_eq!(judged(ours), None);
+        assert_eq!(judged(ours), Checked::Unknown);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_check_stays_the_same_is_asked_as_if_nothing_had_happened() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    script.set(1, true);
+    world.port(1, 1);
+    while world.found.is_empty() {
+        tokio::time::sleep(70 * MS).await;
+        world.want(Some((&check(Probe::Tcp), &script)))?;
+    }
+    assert_eq!(world.next().await?, (1, Finding::Unhealthy));
+    let times = script.times(1);
+    assert_eq!(times.len(), 3, "no answer was forgotten");
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| (1000 * MS..1010 * MS).contains(gap)), "{gaps:?}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_check_asks_anew_and_what_is_known_of_endpoints_stays() -> Result<()> {
+    let (former, new) = (Arc::new(Script::default()), Arc::new(Script::default()));
+    let mut world = World::new(check(Probe::Tcp), Some(&former))?;
+    former.set(1, true);
+    world.port(1, 1);
+    world.port(2, 1);
+    assert_eq!(world.next().await?, (1, Finding::Unhealthy));
+    let check = Check { interval: 10_000 * MS, ..check(get("/new")) };
+    world.want(Some((&check, &new)))?;
+    tokio::time::sleep(2 * LOOK).await;
+    let before = (former.times(1).len(), former.times(2).len());
+    assert_eq!(new.times(1).len(), 1, "one that is out is asked at once");
+    assert_eq!(world.next().await?, (1, Finding::Healthy));
+    assert_eq!((former.times(1).len(), former.times(2).len()), before, "by the new one alone");
+    assert_eq!(new.times(1).len(), 2, "it needs two good answers, as it was known to be out");
+    let gap = new.times(1)[1] - new.times(1)[0];
+    assert!(gap >= check.interval, "{gap:?}");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_of_the_former_check_is_not_taken_for_one_of_the_new() -> Result<()> {
+    let former = Arc::new(Script { takes: 150 * MS, ..Script::default() });
+    let new = Arc::new(Script::default());
+    let check = Check { unhealthy: NonZeroU32::MIN, ..check(Probe::Tcp) };
+    let mut world = World::new(check.clone(), Some(&former))?;
+    former.set(1, true);
+    world.port(1, 1);
+    while former.times(1).is_empty() {
+        tokio::time::sleep(MS).await;
+    }
+    world.want(Some((&Check { timeout: 100 * MS, ..check }, &new)))?;
+    tokio::time::sleep(10_000 * MS).await;
+    assert!(world.found.try_recv().is_err(), "it was being asked the former question");
+    assert!(!new.times(1).is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_a_check_kept_out_is_let_in_when_there_is_none_any_more() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let check = Check { initially: Initially::Unhealthy, ..check(Probe::Tcp) };
+    let mut world = World::new(check.clone(), Some(&script))?;
+    script.set(1, true);
+    // The first is never proven, the second becomes unhealthy, the third is well.
+    (1..=3).for_each(|port| world.port(port, 1));
+    let mut healthy = vec![world.next().await?, world.next().await?];
+    healthy.sort_by_key(|(port, _)| *port);
+    assert_eq!(healthy, [(2, Finding::Healthy), (3, Finding::Healthy)]);
+    healthy.into_iter().try_for_each(|found| world.judge(found))?;
+    script.set(2, true);
+    let unhealthy = world.next().await?;
+    assert_eq!(unhealthy, (2, Finding::Unhealthy));
+    world.judge(unhealthy)?;
+    world.want(None)?;
+    // Nobody had a look at this one yet.
+    world.port(4, 1);
+    let mut let_in = vec![world.next().await?, world.next().await?, world.next().await?];
+    let_in.sort_by_key(|(port, _)| *port);
+    assert_eq!(let_in, [(1, Finding::Healthy), (2, Finding::Healthy), (4, Finding::Healthy)]);
+    tokio::time::sleep(2 * LOOK).await;
+    let asked = script.asked.lock().unwrap().len();
+    tokio::time::sleep(10_000 * MS).await;
+    assert_eq!(script.asked.lock().unwrap().len(), asked, "nobody is asked any more");
+    assert!(world.found.try_recv().is_err());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_were_there_before_their_first_check_are_not_out_until_it_fails() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    world.want(None)?;
+    world.port(1, 1);
+    tokio::time::sleep(2 * LOOK).await;
+    script.set(1, true);
+    world.want(Some((&Check { initially: Initially::Unhealthy, ..check(Probe::Tcp) }, &script)))?;
+    assert_eq!(world.next().await?, (1, Finding::Unhealthy));
+    assert_eq!(script.times(1).len(), 3);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_is_no_longer_asked_nothing_is_left() -> Result<()> {
+    let script = Arc::new(Script { takes: 50 * MS, ..Script::default() });
+    let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    (1..=20).for_each(|port| world.port(port, 1));
+    tokio::time::sleep(1_020 * MS).await;
+    let goods = world.directory.service("goods").context("it is routed")?;
+    let endpoint = goods.endpoints().entries()[0].endpoint.clone();
+    world.want(None)?;
+    (1..=20).for_each(|port| world.remove(port));
+    tokio::time::sleep(2 * LOOK).await;
+    assert_eq!(Arc::strong_count(&endpoint), 1, "only the test knows it");
+    assert_eq!(Arc::strong_count(&script), 1);
+    Ok(())
 }
 
 fn fast(probe: Probe) -> Check {

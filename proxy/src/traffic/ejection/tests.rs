@@ -6,7 +6,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// An endpoint, its rules and its clock.
 struct Bench {
-    rules: Rules,
+    rules: Ejection,
     streak: Streak,
     passive: Passive,
     now: Instant,
@@ -17,28 +17,28 @@ impl Bench {
     fn new() -> Self {
         let now = Instant::now();
         let (streak, passive) = (Streak::default(), Passive::new(now));
-        Self { rules: Rules::default(), streak, passive, now, chance: 0.0 }
+        Self { rules: Ejection::default(), streak, passive, now, chance: 0.0 }
     }
 
-    fn fail(&mut self, failure: Failure) -> Option<Verdict> {
+    fn fail(&mut self, failure: Failure) -> Option<Transition> {
         self.passive.failed(&self.rules, &self.streak, failure, self.now, self.chance)
     }
 
-    fn stall(&mut self) -> Option<Verdict> {
+    fn stall(&mut self) -> Option<Transition> {
         self.passive.stalled(&self.rules, &self.streak, self.now, self.chance)
     }
 
     fn claim(&mut self, request: Repeatable) -> Option<Trial> {
-        self.passive.claim(&self.rules, request, self.now)
+        self.passive.claim(request, self.now)
     }
 
-    fn finish(&mut self, trial: Trial, outcome: Outcome) -> Option<Verdict> {
+    fn finish(&mut self, trial: Trial, outcome: Outcome) -> Option<Transition> {
         self.passive.finish(&self.rules, trial, outcome, self.now, self.chance)
     }
 
     /// Waits for the trial and lets it end so.
-    fn try_once(&mut self, outcome: Outcome) -> Option<Verdict> {
-        self.now = self.passive.trial_due(&self.rules).expect("a trial will be due");
+    fn try_once(&mut self, outcome: Outcome) -> Option<Transition> {
+        self.now = self.passive.trial_due().expect("a trial will be due");
         let trial = self.claim(Repeatable::Yes).expect("the trial is due");
         self.finish(trial, outcome)
     }
@@ -48,25 +48,25 @@ impl Bench {
         let ejected = self.fail(Failure::Refused);
         self.now += self.length(ejected);
         let first = self.claim(Repeatable::Yes).expect("it is due");
-        self.now += self.rules.trial - MS;
+        self.now += TRIAL - MS;
         assert_eq!(self.claim(Repeatable::Yes), None);
         self.now += MS;
         (first, self.claim(Repeatable::Yes).expect("the first takes too long"))
     }
 
-    /// The length of the ejection that this verdict begins.
-    fn length(&self, verdict: Option<Verdict>) -> Duration {
-        match verdict {
-            Some(Verdict::Eject { until, .. }) => until - self.now,
+    /// The length of the ejection that this transition begins.
+    fn length(&self, transition: Option<Transition>) -> Duration {
+        match transition {
+            Some(Transition::Ejected { until, .. }) => until - self.now,
             other => panic!("not ejected: {other:?}"),
         }
     }
 }
 
-fn why(verdict: Option<Verdict>) -> Option<&'static str> {
-    match verdict? {
-        Verdict::Eject { why, .. } => Some(why.as_str()),
-        Verdict::Return => Some("return"),
+fn why(transition: Option<Transition>) -> Option<&'static str> {
+    match transition? {
+        Transition::Ejected { why, .. } => Some(why.as_str()),
+        Transition::Returned => Some("return"),
     }
 }
 
@@ -107,7 +107,7 @@ fn one_that_came_back_starts_without_a_row() {
         bench.fail(Failure::Status);
     }
     bench.stall();
-    assert_eq!(bench.try_once(Outcome::Succeeded), Some(Verdict::Return));
+    assert_eq!(bench.try_once(Outcome::Succeeded), Some(Transition::Returned));
     for _ in 0..4 {
         assert_eq!(bench.fail(Failure::Status), None);
     }
@@ -124,7 +124,7 @@ fn nobody_tries_before_the_ejection_is_over_and_then_one_does() {
     let trial = bench.claim(Repeatable::Yes).expect("it is due");
     assert_eq!(bench.claim(Repeatable::Yes), None);
     assert!(!bench.passive.is_healthy());
-    assert_eq!(bench.finish(trial, Outcome::Succeeded), Some(Verdict::Return));
+    assert_eq!(bench.finish(trial, Outcome::Succeeded), Some(Transition::Returned));
     assert!(bench.passive.is_healthy());
     assert_eq!(bench.claim(Repeatable::Yes), None);
 }
@@ -145,7 +145,7 @@ fn a_trial_that_is_given_back_is_free_for_the_next() {
     bench.fail(Failure::Refused);
     assert_eq!(bench.try_once(Outcome::GivenBack), None);
     assert!(!bench.passive.is_healthy());
-    assert_eq!(bench.passive.trial_due(&bench.rules), Some(bench.now));
+    assert_eq!(bench.passive.trial_due(), Some(bench.now));
     assert!(bench.claim(Repeatable::Yes).is_some());
 }
 
@@ -154,15 +154,15 @@ fn a_trial_nobody_answers_for_is_replaced_and_its_failure_then_counts_for_nothin
     let mut bench = Bench::new();
     let (first, second) = bench.claim_two();
     assert_eq!(bench.finish(first, Outcome::Failed(Failure::Refused)), None);
-    assert_eq!(bench.finish(second, Outcome::Succeeded), Some(Verdict::Return));
+    assert_eq!(bench.finish(second, Outcome::Succeeded), Some(Transition::Returned));
 }
 
 #[test]
 fn a_trial_that_was_replaced_and_succeeds_after_all_brings_the_endpoint_back() {
     let mut bench = Bench::new();
     let (first, second) = bench.claim_two();
-    bench.now += bench.rules.trial / 2;
-    assert_eq!(bench.finish(first, Outcome::Succeeded), Some(Verdict::Return));
+    bench.now += TRIAL / 2;
+    assert_eq!(bench.finish(first, Outcome::Succeeded), Some(Transition::Returned));
     assert!(bench.passive.is_healthy());
     assert_eq!(bench.finish(second, Outcome::Failed(Failure::Timeout)), None, "it is on trial no more");
 }
@@ -186,37 +186,60 @@ fn a_stall_ends_a_trial_whose_own_outcome_then_counts_for_nothing() {
 fn attempts_from_before_an_ejection_neither_lengthen_nor_end_it() {
     let mut bench = Bench::new();
     bench.fail(Failure::Refused);
-    let due = bench.passive.trial_due(&bench.rules);
+    let due = bench.passive.trial_due();
     bench.now += 100 * MS;
     bench.streak.succeeded();
     assert_eq!(bench.fail(Failure::Refused), None);
     assert_eq!(bench.stall(), None);
-    assert_eq!(bench.passive.trial_due(&bench.rules), due);
+    assert_eq!(bench.passive.trial_due(), due);
     bench.now = due.expect("ejected");
     assert!(bench.claim(Repeatable::Yes).is_some());
     assert_eq!(bench.fail(Failure::Refused), None, "its trial decides");
 }
 
 #[test]
+fn one_that_is_pardoned_is_as_new_and_the_outcome_of_its_trial_counts_for_nothing() {
+    let mut bench = Bench::new();
+    let (_, trial) = bench.claim_two();
+    bench.stall();
+    bench.fail(Failure::Status);
+    assert_eq!(bench.passive.pardon(&bench.streak, bench.now), Some(Transition::Returned));
+    assert!(bench.passive.is_healthy());
+    assert_eq!(bench.passive.pardon(&bench.streak, bench.now), None, "it is known");
+    assert_eq!(bench.finish(trial, Outcome::Failed(Failure::Refused)), None);
+    let ejected = bench.fail(Failure::Refused);
+    assert_eq!(bench.length(ejected), bench.rules.base, "no doubling is left");
+}
+
+#[test]
+fn who_is_pardoned_begins_without_a_row_of_failures() {
+    let mut bench = Bench::new();
+    (0..4).for_each(|_| assert_eq!(bench.fail(Failure::Status), None));
+    assert_eq!(bench.passive.pardon(&bench.streak, bench.now), None);
+    (0..4).for_each(|_| assert_eq!(bench.fail(Failure::Status), None));
+    assert!(bench.fail(Failure::Status).is_some());
+}
+
+#[test]
 fn ejections_double_up_to_the_longest() {
     let mut bench = Bench::new();
-    let mut verdict = bench.fail(Failure::Refused);
+    let mut transition = bench.fail(Failure::Refused);
     let mut lengths = Vec::new();
     for _ in 0..6 {
-        lengths.push(bench.length(verdict).as_millis());
-        verdict = bench.try_once(Outcome::Failed(Failure::Status));
+        lengths.push(bench.length(transition).as_millis());
+        transition = bench.try_once(Outcome::Failed(Failure::Status));
     }
     assert_eq!(lengths, [500, 1000, 2000, 4000, 4000, 4000]);
-    assert_eq!(why(verdict), Some("failures"));
+    assert_eq!(why(transition), Some("failures"));
 }
 
 #[test]
 fn jitter_takes_off_at_most_a_quarter() {
-    let rules = Rules::default();
-    assert_eq!(rules.length(0, 1.0), 375 * MS);
-    assert_eq!(rules.length(40, 1.0), 3 * SECOND);
-    assert_eq!(rules.length(40, 0.0), 4 * SECOND);
-    assert_eq!(rules.length(0, -7.0), 500 * MS, "chance out of its range does no harm");
+    let rules = Ejection::default();
+    assert_eq!(length(&rules, 0, 1.0), 375 * MS);
+    assert_eq!(length(&rules, 40, 1.0), 3 * SECOND);
+    assert_eq!(length(&rules, 40, 0.0), 4 * SECOND);
+    assert_eq!(length(&rules, 0, -7.0), 500 * MS, "chance out of its range does no harm");
 }
 
 /// Ejects it until it is out for the longest time, brings it back, and leaves it alone for `healthy`.
@@ -228,8 +251,8 @@ fn length_after(healthy: Duration) -> u128 {
     }
     bench.try_once(Outcome::Succeeded);
     bench.now += healthy;
-    let verdict = bench.fail(Failure::Refused);
-    bench.length(verdict).as_millis()
+    let transition = bench.fail(Failure::Refused);
+    bench.length(transition).as_millis()
 }
 
 #[test]
@@ -295,7 +318,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 proptest! {
     #[test]
-    fn whatever_happens_verdicts_alternate_trials_are_single_and_ejections_end(
+    fn whatever_happens_transitions_alternate_trials_are_single_and_ejections_end(
         events in events(),
         chances in prop::collection::vec(0.0..=1.0, 1..20),
     ) {
@@ -304,7 +327,7 @@ proptest! {
         let mut held: Vec<(Instant, Trial)> = Vec::new();
         for (n, event) in events.into_iter().enumerate() {
             bench.chance = chances[n % chances.len()];
-            let verdict = match event {
+            let transition = match event {
                 Event::Pass(millis) => {
                     bench.now += Duration::from_millis(millis);
                     None
@@ -314,13 +337,13 @@ proptest! {
                     None
                 }
                 Event::Fail(failure) => {
-                    let verdict = bench.fail(failure);
-                    prop_assert!(verdict.is_none() || !ejected, "ejected twice by {failure:?}");
-                    verdict
+                    let transition = bench.fail(failure);
+                    prop_assert!(transition.is_none() || !ejected, "ejected twice by {failure:?}");
+                    transition
                 }
                 Event::Stall => bench.stall(),
                 Event::Claim(request) => {
-                    let due = bench.passive.trial_due(&bench.rules);
+                    let due = bench.passive.trial_due();
                     if let Some(trial) = bench.claim(request) {
                         prop_assert!(ejected && due.is_some_and(|due| due <= bench.now));
                         held.push((bench.now, trial));
@@ -337,14 +360,14 @@ proptest! {
                 }
                 Event::Finish(..) | Event::Forget(_) => None,
             };
-            match verdict {
-                Some(Verdict::Eject { until, .. }) => {
+            match transition {
+                Some(Transition::Ejected { until, .. }) => {
                     let length = until - bench.now;
                     prop_assert!(length >= bench.rules.base.mul_f64(1.0 - JITTER), "{length:?}");
                     prop_assert!(length <= bench.rules.longest, "{length:?}");
                     ejected = true;
                 }
-                Some(Verdict::Return) => {
+                Some(Transition::Returned) => {
                     prop_assert!(ejected, "returned, but was not out");
                     ejected = false;
                 }
@@ -352,16 +375,16 @@ proptest! {
             }
             prop_assert_eq!(bench.passive.is_healthy(), !ejected);
             let current = |trial: &Trial| matches!(
-                bench.passive.state, State::OnTrial { number, .. } if number == trial.0
+                bench.passive.condition, Condition::OnTrial { number, .. } if number == trial.0
             );
             prop_assert!(held.iter().filter(|(_, trial)| current(trial)).count() <= 1);
         }
         if ejected {
-            let due = bench.passive.trial_due(&bench.rules).expect("an ejection ends");
-            prop_assert!(due <= bench.now + bench.rules.trial.max(bench.rules.longest));
-            bench.now = bench.now.max(due) + bench.rules.reserve;
+            let due = bench.passive.trial_due().expect("an ejection ends");
+            prop_assert!(due <= bench.now + TRIAL.max(bench.rules.longest));
+            bench.now = bench.now.max(due) + RESERVE;
             let trial = bench.claim(Repeatable::No).expect("any request may be the trial by now");
-            prop_assert_eq!(bench.finish(trial, Outcome::Succeeded), Some(Verdict::Return));
+            prop_assert_eq!(bench.finish(trial, Outcome::Succeeded), Some(Transition::Returned));
         }
     }
 
@@ -378,7 +401,7 @@ proptest! {
                 claimed.push(bench.now);
             }
         }
-        let apart = claimed.windows(2).all(|pair| pair[1] - pair[0] >= bench.rules.trial);
+        let apart = claimed.windows(2).all(|pair| pair[1] - pair[0] >= TRIAL);
         prop_assert!(apart, "{claimed:?}");
     }
 
@@ -388,12 +411,12 @@ proptest! {
     ) {
         let mut bench = Bench::new();
         bench.chance = chances[0];
-        let mut verdict = bench.fail(Failure::Refused);
-        let mut last = bench.length(verdict);
+        let mut transition = bench.fail(Failure::Refused);
+        let mut last = bench.length(transition);
         for chance in &chances[1..] {
             bench.chance = *chance;
-            verdict = bench.try_once(Outcome::Failed(Failure::Timeout));
-            let length = bench.length(verdict);
+            transition = bench.try_once(Outcome::Failed(Failure::Timeout));
+            let length = bench.length(transition);
             let least = bench.rules.longest.mul_f64(1.0 - JITTER);
             prop_assert!(length > last || length >= least, "{last:?} {length:?}");
             last = length;

@@ -61,7 +61,6 @@ impl Tracing for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::stall::Standing;
     use crate::traffic::waiting::{Broken, Request};
     use nix::sys::socket::{SockaddrStorage, getpeername};
     use pingora::connectors::TransportConnector;
@@ -113,7 +112,7 @@ mod tests {
                 drop(stream);
                 assert_eq!(was_open.load(Ordering::Acquire), 1, "it was open, and Pingora told of its end");
             }
-            endpoint.traffic.waiting.look(None, Standing::Up, None, since + patience, || {});
+            endpoint.traffic.waiting.break_off_overdue(since + patience, |_| {});
             let expected = if closes { None } else { Some(Broken::FirstByte) };
             assert_eq!(endpoint.traffic.waiting.leave(place), expected);
         }

@@ -1,30 +1,33 @@
-//! The watch: looks ten times a second at the endpoints where requests wait, and at nothing else.
+//! The stall watch: looks ten times a second at the endpoints where requests wait, and at nothing else. What has
+//! waited too long it breaks off, by shutting down the connection that the request waits on.
 
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{Shutdown, shutdown};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::service::Service;
+use super::ServiceHealth;
 use crate::directory::Endpoint;
 
 /// From one look to the next: so late a stall or a timeout may be seen.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// An endpoint where requests wait, and the rules that it is under.
-type Watched = (Arc<Service>, Arc<Endpoint>);
+/// An endpoint where requests wait, and the health of its service.
+type Watched = (Arc<ServiceHealth>, Arc<Endpoint>);
 
 /// The endpoints that the watch has yet to hear of.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct StallWatch {
     new: Mutex<Vec<Watched>>,
     came: Notify,
 }
 
-impl Watch {
+impl StallWatch {
     /// Looks at this endpoint from now on, for as long as requests wait there.
-    pub fn add(&self, service: Arc<Service>, endpoint: Arc<Endpoint>) {
+    pub(super) fn add(&self, service: Arc<ServiceHealth>, endpoint: Arc<Endpoint>) {
         self.new.lock().unwrap_or_else(PoisonError::into_inner).push((service, endpoint));
         self.came.notify_one();
     }
@@ -39,7 +42,12 @@ impl Watch {
             sleep(INTERVAL).await;
             watched.append(&mut self.new.lock().unwrap_or_else(PoisonError::into_inner));
             let now = Instant::now();
-            watched.retain(|(service, endpoint)| service.look(endpoint, now));
+            watched.retain(|(service, endpoint)| service.look(endpoint, now, break_off));
         }
     }
+}
+
+fn break_off(connection: RawFd) {
+    // It fails only where the other side was first.
+    let _ = shutdown(connection, Shutdown::Both);
 }

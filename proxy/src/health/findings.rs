@@ -8,26 +8,26 @@ use crate::directory::{Endpoint, Finding};
 
 /// What was found of an endpoint. One that is gone by now is nobody's concern.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct Found {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     /// What was found.
     pub finding: Finding,
 }
 
-/// Sends verdicts. Nobody waits: an endpoint has at most a few a second, whatever the traffic.
+/// Sends what was found. Nobody waits: an endpoint has at most a few findings a second, whatever the traffic.
 #[derive(Debug, Clone)]
-pub struct Verdicts(mpsc::UnboundedSender<Verdict>);
+pub struct Findings(mpsc::UnboundedSender<Found>);
 
-/// Where verdicts go, and where they come out: in the order in which they were sent.
-pub fn channel() -> (Verdicts, mpsc::UnboundedReceiver<Verdict>) {
+/// Where findings go, and where they come out: in the order in which they were sent.
+pub fn channel() -> (Findings, mpsc::UnboundedReceiver<Found>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Verdicts(sender), receiver)
+    (Findings(sender), receiver)
 }
 
-impl Verdicts {
+impl Findings {
     /// Tells what was found. To nobody, if the process is ending.
     pub fn tell(&self, endpoint: &Arc<Endpoint>, finding: Finding) {
-        let _ = self.0.send(Verdict { endpoint: endpoint.clone(), finding });
+        let _ = self.0.send(Found { endpoint: endpoint.clone(), finding });
     }
 }

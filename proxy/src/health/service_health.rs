@@ -1,0 +1,297 @@
+//! The health of one service: what its requests report, and what follows from it under its rules.
+
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use super::findings::Findings;
+use super::stall_watch::StallWatch;
+use super::trials::Trials;
+use crate::config;
+use crate::directory::{Directory, Endpoint, Finding, Service};
+use crate::traffic::budget::Budget;
+use crate::traffic::ejection::{self, Failure, Outcome, Passive, Repeatable, Transition, Trial};
+use crate::traffic::stall;
+use crate::traffic::waiting::{self, Place};
+
+/// The services that routes lead to, by name.
+pub type ServicesHealth = BTreeMap<Arc<str>, Arc<ServiceHealth>>;
+
+/// Puts every service of the directory, as it is now, under the rules of the configuration.
+pub fn of_services(
+    directory: &Directory,
+    config: &config::Services,
+    findings: &Findings,
+    watch: &Arc<StallWatch>,
+) -> ServicesHealth {
+    let health = |(name, service): (&Arc<str>, &Arc<Service>)| {
+        let rules = Rules::of(config.get(name));
+        let (findings, watch) = (findings.clone(), watch.clone());
+        let health = ServiceHealth::new(service.clone(), rules, findings, watch, Instant::now());
+        (name.clone(), Arc::new(health))
+    };
+    directory.services().iter().map(health).collect()
+}
+
+/// What a configuration says of a service's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// None: nothing is ejected.
+    ejection: Option<config::Ejection>,
+    /// When silence is a stall; none: never.
+    stall: Option<config::Stall>,
+}
+
+impl Rules {
+    /// Those of a service.
+    pub fn of(service: &config::Service) -> Self {
+        let config::Service { ejection, stall, .. } = service;
+        // Where nothing is ejected, what is moved elsewhere might come back.
+        Self { ejection: *ejection, stall: ejection.and(*stall) }
+    }
+}
+
+/// How far a service's endpoints have come.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    seen: Instant,
+    /// When the youngest request was sent that an endpoint has answered, or could answer at once; none:
+    /// there is no such endpoint.
+    youngest: Option<Instant>,
+}
+
+/// The health of one service. What was counted and found stays when the rules change.
+#[derive(Debug)]
+pub struct ServiceHealth {
+    /// What retries are left.
+    pub budget: Budget,
+    /// Read where something fails, waits for long or is to be tried, and never for a request that goes well.
+    rules: ArcSwap<Rules>,
+    /// What the last look found of all endpoints.
+    pace: Mutex<Pace>,
+    watch: Arc<StallWatch>,
+    service: Arc<Service>,
+    trials: Trials,
+    findings: Findings,
+}
+
+impl ServiceHealth {
+    /// Of a service whose endpoints may have been ejected before: these are tried as if nothing had been between.
+    /// `origin` is any moment before the first request.
+    pub fn new(
+        service: Arc<Service>,
+        rules: Rules,
+        findings: Findings,
+        watch: Arc<StallWatch>,
+        origin: Instant,
+    ) -> Self {
+        let health = Self {
+            budget: Budget::new(origin),
+            rules: ArcSwap::from_pointee(rules),
+            pace: Mutex::new(Pace { seen: origin, youngest: None }),
+            watch,
+            service,
+            trials: Trials::new(origin),
+            findings,
+        };
+        health.take_up(origin);
+        health
+    }
+
+    /// Other rules hold from now on. What is ejected stays so for its time, unless nothing is to be ejected any
+    /// more: then it returns at once.
+    pub fn apply(&self, rules: Rules, now: Instant) {
+        let before = self.rules.swap(Arc::new(rules));
+        if before.ejection.is_some() != rules.ejection.is_some() {
+            self.take_up(now);
+        }
+    }
+
+    /// Sees to the endpoints that are ejected already: each is to have its trial, or to return.
+    fn take_up(&self, now: Instant) {
+        let is_on = self.rules.load().ejection.is_some();
+        for entry in self.service.endpoints().entries() {
+            let mut passive = lock(&entry.endpoint);
+            match passive.trial_due() {
+                Some(due) if is_on => self.trials.add(&entry.endpoint, due),
+                _ if is_on => {}
+                _ => {
+                    let transition = passive.pardon(&entry.endpoint.traffic.streak, now);
+                    self.tell(&entry.endpoint, transition);
+                }
+            }
+        }
+        if !is_on {
+            self.trials.clear();
+        }
+    }
+
+    /// An attempt that was not a trial came to a good end.
+    pub fn succeeded(&self, endpoint: &Endpoint) {
+        endpoint.traffic.streak.succeeded();
+    }
+
+    /// An attempt that was not a trial failed.
+    pub fn failed(&self, endpoint: &Arc<Endpoint>, failure: Failure, now: Instant) {
+        endpoint.traffic.last_failure.note(failure.as_str(), now);
+        self.decide(endpoint, |passive, rules| {
+            passive.failed(rules, &endpoint.traffic.streak, failure, now, fastrand::f64())
+        });
+    }
+
+    /// A request waits for the first byte of its answer.
+    pub fn wait(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        connection: RawFd,
+        request: waiting::Request,
+    ) -> Place {
+        let (place, is_first) = endpoint.traffic.waiting.enter(connection, request);
+        if is_first {
+            self.watch.add(self.clone(), endpoint.clone());
+        }
+        place
+    }
+
+    /// Looks at the requests that wait at an endpoint, and unless its whole service is silent, whether it has
+    /// stalled. `break_off` shuts a connection down. False: nobody waits there.
+    pub(super) fn look(&self, endpoint: &Arc<Endpoint>, now: Instant, break_off: fn(RawFd)) -> bool {
+        let waiting = &endpoint.traffic.waiting;
+        if !waiting.break_off_overdue(now, break_off) {
+            return false;
+        }
+        let Some(rules) = self.rules.load().stall else { return true };
+        let usual = endpoint.traffic.latency.usual();
+        if self.goes_on(&rules, stall::patience(&rules, usual), now) {
+            let is_doubted = !lock(endpoint).is_healthy();
+            let stalled = || self.stalled(endpoint, now);
+            waiting.break_off_stalled(&rules, is_doubted, usual, now, stalled, break_off);
+        }
+        true
+    }
+
+    /// Whether what has waited for this time would be better off elsewhere: requests sent well after it have
+    /// been answered, or somebody has nothing to do. Where a whole service stands still or has become slow
+    /// (its database has), none is. Each of its endpoints would be silent for long, and if that were a stall,
+    /// its requests would be broken off one after the other instead of being answered late.
+    fn goes_on(&self, rules: &config::Stall, patience: Duration, now: Instant) -> bool {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        // The watch looks at all endpoints at one time.
+        if pace.seen != now {
+            *pace = Pace { seen: now, youngest: self.youngest(rules.floor / 2, now) };
+        }
+        pace.youngest.is_some_and(|sent| now.saturating_duration_since(sent) <= patience / 2)
+    }
+
+    /// The youngest request that an endpoint with nothing against it has answered, or one of an age that is
+    /// young `enough`. (Usually that is the first endpoint's.) Who has nothing to do could answer at once.
+    fn youngest(&self, enough: Duration, now: Instant) -> Option<Instant> {
+        let endpoints = self.service.endpoints();
+        let usable = endpoints.entries().iter().filter(|e| e.rank().is_some() && !e.health.is_out());
+        let mut youngest = None;
+        for traffic in usable.map(|entry| &entry.endpoint.traffic) {
+            let is_idle = traffic.in_flight.count() == 0;
+            youngest = youngest.max(if is_idle { Some(now) } else { traffic.latency.youngest() });
+            if youngest.is_some_and(|sent| now.saturating_duration_since(sent) <= enough) {
+                break;
+            }
+        }
+        youngest
+    }
+
+    /// The endpoint has stalled.
+    fn stalled(&self, endpoint: &Arc<Endpoint>, now: Instant) {
+        endpoint.traffic.last_failure.note(ejection::Reason::Stalled.as_str(), now);
+        self.decide(endpoint, |passive, rules| {
+            passive.stalled(rules, &endpoint.traffic.streak, now, fastrand::f64())
+        });
+    }
+
+    /// Whether an endpoint may be due for its trial.
+    pub fn trial_may_be_due(&self, now: Instant) -> bool {
+        self.trials.may_be_due(now)
+    }
+
+    /// An ejected endpoint that this request is to try, if one is due.
+    pub fn trial(&self, tried: &[u64], request: Repeatable, now: Instant) -> Option<(Arc<Endpoint>, Trial)> {
+        self.trials.look(now, |endpoint| {
+            match self.takes_trials(endpoint) {
+                Some(true) if !tried.contains(&endpoint.id) => {}
+                Some(_) => return Err(None),
+                None => {
+                    self.trials.remove(endpoint);
+                    // For ever, as far as anybody can see.
+                    return Err(Some(now + ejection::TRIAL));
+                }
+            }
+            let mut passive = lock(endpoint);
+            let trial = passive.claim(request, now);
+            trial.map(|trial| (endpoint.clone(), trial)).ok_or_else(|| passive.trial_due())
+        })
+    }
+
+    /// A trial has ended.
+    pub fn finish(&self, endpoint: &Arc<Endpoint>, trial: Trial, outcome: Outcome, now: Instant) {
+        if let Outcome::Failed(failure) = outcome {
+            endpoint.traffic.last_failure.note(failure.as_str(), now);
+        }
+        self.decide(endpoint, |passive, rules| {
+            let transition = passive.finish(rules, trial, outcome, now, fastrand::f64());
+            if let Some(due) = passive.trial_due() {
+                self.trials.due_at(due);
+            }
+            transition
+        });
+    }
+
+    /// What traffic has told leads to what `what` says; to nothing where nothing is ejected.
+    ///
+    /// The rules are read under the endpoint's lock: whoever turns ejection off takes each lock after that, so
+    /// that nothing that was ejected by the former rules is left.
+    fn decide(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        what: impl FnOnce(&mut Passive, &config::Ejection) -> Option<Transition>,
+    ) {
+        let mut passive = lock(endpoint);
+        if let Some(rules) = &self.rules.load().ejection {
+            let transition = what(&mut passive, rules);
+            self.tell(endpoint, transition);
+        }
+    }
+
+    /// Under the endpoint's lock, so that its findings are sent in the order in which they were made.
+    fn tell(&self, endpoint: &Arc<Endpoint>, transition: Option<Transition>) {
+        match transition {
+            Some(Transition::Ejected { until, why }) => {
+                self.trials.add(endpoint, until);
+                self.findings.tell(endpoint, Finding::Ejected(why));
+            }
+            Some(Transition::Returned) => {
+                self.trials.remove(endpoint);
+                self.findings.tell(endpoint, Finding::Returned);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether requests may go to the endpoint as far as the registry and its probes are concerned: while
+    /// these fail, no request needs to find out. None: it is gone.
+    fn takes_trials(&self, endpoint: &Endpoint) -> Option<bool> {
+        let endpoints = self.service.endpoints();
+        let entries = endpoints.entries();
+        let at = entries.binary_search_by(|entry| entry.endpoint.instance.cmp(&endpoint.instance)).ok()?;
+        let entry = entries.get(at).filter(|entry| entry.endpoint.id == endpoint.id)?;
+        Some(entry.rank().is_some() && !entry.health.unhealthy)
+    }
+}
+
+fn lock(endpoint: &Endpoint) -> MutexGuard<'_, Passive> {
+    endpoint.traffic.passive.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
