@@ -50,6 +50,8 @@ def subjects(deploy, kubectl, proxy, goods):
     others = {**written.overlay, **written.other_namespace}
     yield "deploy/README.md, overlay with another namespace", _overlay(others, written.commands, kubectl,
                                                                        [*mine, *with_etcd, policies.other_namespace])
+    yield "deploy/README.md, overlay whose configuration changes in running pods", _overlay(
+        {**written.overlay, **written.in_place}, written.commands, kubectl, [*mine, *with_etcd, _in_place])
     for name, overlay in {"overlay with TLS": written.overlay, "overlay with another namespace and TLS": others}.items():
         yield f"deploy/README.md, {name}", _overlay(_with(overlay, written.tls), written.commands + written.tls_commands, kubectl,
                                                     [*mine, _etcd("https"), tls.rendered])
@@ -64,6 +66,7 @@ class Written:
         self._text = readme.read_text()
         self.overlay, self.my_etcd = self._yaml("apiVersion: kustomize")
         (self.other_namespace,) = self._yaml("patches:")
+        (self.in_place,) = self._yaml("configMapGenerator:")
         (self.tls,) = self._yaml("components:")
         # The folder is made by the check.
         (self.commands,) = [block.removeprefix("mkdir mine && cd mine && ") for block in self._blocks("sh", "mkdir mine")]
@@ -274,6 +277,8 @@ def _gateway(rendered, proxy):
         yield proxy.loads(f"{file} in ConfigMap gateway", text)
     mounted = mounts(container)
     yield equal("the gateway reads that file", container["args"], ["-c", f"{mounted['configuration']}/pingora.yaml"])
+    parts = [mount["name"] for mount in container["volumeMounts"] if "subPath" in mount]
+    yield equal("a changed ConfigMap reaches it: what is mounted by a subPath never changes", parts, [])
 
     whole = yaml.safe_load(data["pingora.yaml"])
     yield memory.fits(whole, _mebibytes(dig(container, "resources.limits.memory")) << 20)
@@ -417,6 +422,14 @@ def _my_images(rendered):
         image = template["spec"]["containers"][0]["image"]
         if not owner.startswith("StatefulSet"):
             yield holds(f"{owner}'s image is replaced", image.startswith("registry.example.com/"), image)
+
+
+def _in_place(rendered):
+    """The ConfigMap has the same name whatever is in it, so that a change starts no pods."""
+    yield equal("the ConfigMap has no hash in its name", [rendered.one("ConfigMap", "gateway")["metadata"]["name"]], ["gateway"])
+    volumes = dig(rendered.one("Deployment", "gateway"), "spec.template.spec.volumes")
+    mounted = [volume["configMap"]["name"] for volume in volumes if "configMap" in volume]
+    yield equal("the gateway has that one", mounted, ["gateway"])
 
 
 def _my_allow(rendered):

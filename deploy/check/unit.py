@@ -18,7 +18,8 @@ STATE = "/var/lib/leaseway"
 
 EXPECTED = {
     "ExecStart": f"{BINARY} -c {CONFIGURATION}",
-    "ExecReload": f"{UPGRADE} {BINARY} {CONFIGURATION} $MAINPID",
+    # The last one; it is checked below that the file is looked at before.
+    "ExecReload": "/bin/kill -HUP $MAINPID",
     "Restart": "always",
     "User": "leaseway",
     "RuntimeDirectory": "leaseway",
@@ -34,34 +35,51 @@ EXPECTED = {
     # Without AF_NETLINK getifaddrs(3) fails, and an instance may have the address of the gateway.
     "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
 }
+# What a reload is while leaseway-upgrade runs.
+EXPECTED_OF_AN_UPGRADE = {
+    "ExecReload": f"{UPGRADE} --within {BINARY} {CONFIGURATION} $MAINPID",
+    "PIDFile": f"{RUN}/leaseway.pid",
+}
 # systemd's own measure, in tenths: 10.0 is no protection at all.
 EXPOSURE = 15
 
 
 def checks(folder, proxy):
     file = folder / "leaseway.service"
-    service = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line and line[0] != "#")
+    service = _settings(file.read_text())
     for key, value in EXPECTED.items():
         yield equal(f"{key} is {value or 'empty'}", service.get(key), value)
-    yield from _analyzed(file, folder, proxy)
+    reloads = [line.split("=", 1)[1] for line in file.read_text().splitlines() if line.startswith("ExecReload=")]
+    yield equal("a reload looks at the file before the gateway does", reloads[0], f"{BINARY} -t -c {CONFIGURATION}")
+    script = (folder / "leaseway-upgrade").read_text()
+    upgrade = script.split("<<'UNIT'\n")[1].split("\nUNIT\n")[0] + "\n"
+    for key, value in EXPECTED_OF_AN_UPGRADE.items():
+        yield equal(f"{key} is {value} in an upgrade", _settings(upgrade).get(key), value)
+    yield equal("an upgrade takes the place of a reload", upgrade.count("\nExecReload=\n"), 1)
+    yield from _analyzed(file, folder, upgrade, proxy)
 
     text = (folder / "pingora.yaml").read_text()
     yield proxy.loads("its configuration", text)
     configuration = yaml.safe_load(text)
-    # While it is reloaded, the old process and the new one are both the unit's.
+    # While it is upgraded, the old process and the new one are both the unit's.
     yield memory.fits(configuration, bytes_in(service.get("MemoryMax")), processes=2)
     yield descriptors.fits(configuration, int(service["LimitNOFILE"]))
     yield holds("it is given time to drain",
                 seconds(service["TimeoutStopSec"]) > seconds(configuration["gateway"]["timeouts"]["drain"]),
                 "TimeoutStopSec is not above timeouts.drain")
     yield equal("it upgrades through the unit's own directory", configuration["upgrade_sock"], f"{RUN}/upgrade.sock")
-    yield equal("systemd finds the new process by the gateway's pid_file", service["PIDFile"], configuration["pid_file"])
+    yield equal("systemd finds the new process by the gateway's pid_file", EXPECTED_OF_AN_UPGRADE["PIDFile"],
+                configuration["pid_file"])
     yield equal("it keeps its snapshot in the unit's own directory", configuration["gateway"]["registry"].get("snapshot"),
                 f"{STATE}/snapshot")
     yield from _fits(folder, configuration)
-    script = (folder / "leaseway-upgrade").read_text()
     for name in (configuration["upgrade_sock"], configuration["pid_file"]):
         yield holds(f"leaseway-upgrade uses {name}", f"=$RUNTIME_DIRECTORY/{Path(name).name}\n" in script, "it does not")
+
+
+def _settings(text):
+    """Of a key that comes more than once, the last."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
 
 
 def _fits(folder, ours):
@@ -80,23 +98,30 @@ def _fits(folder, ours):
         yield holds(f"port-80.conf sets {line}", f"\n{line}\n" in added, "it does not")
 
 
-def _analyzed(file, folder, proxy):
+def _analyzed(file, folder, upgrade, proxy):
     """The unit as it would be installed, but for the places of the two programs, which have to exist."""
+    places = {BINARY: str(proxy.path), UPGRADE: str((folder / "leaseway-upgrade").resolve())}
+
+    def placed(text):
+        for usual, here in places.items():
+            text = text.replace(usual, here)
+        return text
+
     with tempfile.TemporaryDirectory() as place:
         unit = Path(place, file.name)
-        unit.write_text(file.read_text().replace(BINARY, str(proxy.path))
-                        .replace(UPGRADE, str((folder / "leaseway-upgrade").resolve())))
+        unit.write_text(placed(file.read_text()))
         said = _said("verify", unit)
         # An unknown key is a line on stderr, and exit code 0.
         found = said.returncode != 0 or file.name in said.stderr
         yield Check("systemd-analyze verify finds nothing", (said.stdout + said.stderr).strip() if found else "")
-        added = Path(place, f"{file.name}.d", "port-80.conf")
-        added.parent.mkdir()
-        added.write_text((folder / "port-80.conf").read_text())
-        said = _said("verify", unit)
-        yield Check("systemd-analyze verify finds nothing with port-80.conf",
-                    (said.stdout + said.stderr).strip() if said.returncode or "port-80.conf" in said.stderr else "")
-        shutil.rmtree(added.parent)
+        for name, text in (("port-80.conf", (folder / "port-80.conf").read_text()), ("upgrade.conf", upgrade)):
+            added = Path(place, f"{file.name}.d", name)
+            added.parent.mkdir()
+            added.write_text(placed(text))
+            said = _said("verify", unit)
+            yield Check(f"systemd-analyze verify finds nothing with {name}",
+                        (said.stdout + said.stderr).strip() if said.returncode or name in said.stderr else "")
+            shutil.rmtree(added.parent)
         said = _said("security", "--offline=yes", f"--threshold={EXPOSURE}", unit)
         yield holds(f"systemd-analyze security rates its exposure {EXPOSURE / 10} or less", said.returncode == 0,
                     (said.stdout + said.stderr).strip().splitlines()[-1])
