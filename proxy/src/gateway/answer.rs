@@ -1,37 +1,32 @@
-//! The gateway's own answers, and what may be tried again.
+//! The gateway's own answers.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Method, header};
-use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use http::{HeaderValue, header};
 use serde_json::json;
 
-use super::Request;
+use super::cause::Ending;
 use crate::directory::{Directory, Service};
 
-/// An answer of the gateway's own: `{"code":-1,"message":"...","trace_id":"..."}`. From 502 on, the message
-/// names the service before it says what is wrong there. It names no instance and no address: these are for the
-/// log.
+/// An answer of the gateway's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
     pub status: u16,
-    message: &'static str,
+    said: Said,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// This text, and no more.
+    Plain(&'static str),
+    /// `{"code":-1,"message":"...","trace_id":"..."}`. From 502 on, the message names the service before it says what
+    /// is wrong there. It names no instance and no address: these are for the log.
+    Message(&'static str),
 }
 
 impl Answer {
-    pub const fn bad_request(message: &'static str) -> Self {
-        Self { status: 400, message }
-    }
-
-    pub const NO_ROUTE: Self = Self { status: 404, message: "no route takes this path" };
-    const NOT_READ: Self = Self::unavailable("the registry has not been read yet, so no endpoint is known");
-    const NONE_REGISTERED: Self = Self::unavailable("no endpoint is registered");
-    const NONE_USABLE: Self = Self::unavailable(
-        "endpoints are registered, but none takes requests: each is draining or cannot be connected to",
-    );
+    pub const NO_ROUTE: Self = Self::message(404, "no route takes this path");
     pub const FULL_GATEWAY: Self =
         Self::unavailable("too many requests are in flight in the gateway at the moment");
     pub const FULL_SERVICE: Self =
@@ -39,19 +34,37 @@ impl Answer {
     pub const FULL_ENDPOINTS: Self =
         Self::unavailable("each endpoint that is well has too many requests in flight at the moment");
     pub const LOOP: Self =
-        Self { status: 508, message: "the request has gone through 8 gateways, so it goes round in circles" };
-    const NOT_REACHED: Self = Self { status: 502, message: "no endpoint could be reached" };
-    const BROKE_OFF: Self = Self { status: 502, message: "the endpoint broke off before it answered" };
-    const BAD_ANSWER: Self = Self { status: 502, message: "the endpoint's answer is not valid HTTP" };
-    const TIMED_OUT: Self = Self { status: 504, message: "the endpoint did not answer in time" };
-    const OVER: Self = Self { status: 504, message: "the time for the whole request is over" };
-    const CLIENT_TIMED_OUT: Self = Self { status: 408, message: "the request did not arrive in time" };
+        Self::message(508, "the request has gone through 8 gateways, so it goes round in circles");
+    const NOT_READ: Self = Self::unavailable("the registry has not been read yet, so no endpoint is known");
+    const NONE_REGISTERED: Self = Self::unavailable("no endpoint is registered");
+    const NONE_USABLE: Self = Self::unavailable(
+        "endpoints are registered, but none takes requests: each is draining or cannot be connected to",
+    );
+    const NOT_REACHED: Self = Self::message(502, "no endpoint could be reached");
+    const BROKE_OFF: Self = Self::message(502, "the endpoint broke off before it answered");
+    const BAD_ANSWER: Self = Self::message(502, "the endpoint's answer is not valid HTTP");
+    const TIMED_OUT: Self = Self::message(504, "the endpoint did not answer in time");
+    const OVER: Self = Self::message(504, "the time for the whole request is over");
+    const CLIENT_TIMED_OUT: Self = Self::message(408, "the request did not arrive in time");
     const BAD_NOMINATION: Self = Self::bad_request("the Connection header names what it must not");
     const BAD_BODY: Self = Self::bad_request("the request's body is not valid");
-    const INTERNAL: Self = Self { status: 500, message: "the gateway failed" };
+    const INTERNAL: Self = Self::message(500, "the gateway failed");
+
+    const fn message(status: u16, message: &'static str) -> Self {
+        Self { status, said: Said::Message(message) }
+    }
 
     const fn unavailable(message: &'static str) -> Self {
-        Self { status: 503, message }
+        Self::message(503, message)
+    }
+
+    pub const fn bad_request(message: &'static str) -> Self {
+        Self::message(400, message)
+    }
+
+    /// The gateway's answer for itself: the readiness probe of the article's manifests looks for this text.
+    pub const fn itself(is_ready: bool) -> Self {
+        Self { status: if is_ready { 200 } else { 503 }, said: Said::Plain("gateway") }
     }
 
     /// Why a service has no endpoint for a request.
@@ -66,77 +79,183 @@ impl Answer {
         }
     }
 
-    /// What a failed request gets. None: the client is gone.
-    pub fn to(error: &Error, request: &Request) -> Option<Self> {
-        use ErrorType::{
-            ConnectionClosed, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
+    /// What a request gets that ended so. None: its client is gone. `was_silent`: its last attempt was broken off because
+    /// nothing came; `is_over`: the time of the whole request is over.
+    pub fn to(ending: Ending, was_silent: bool, is_over: bool) -> Option<Self> {
+        let answer = match ending {
+            Ending::ClientLeft => return None,
+            Ending::ClientSilent => Self::CLIENT_TIMED_OUT,
+            Ending::BadNomination => Self::BAD_NOMINATION,
+            Ending::BadBody => Self::BAD_BODY,
+            _ if was_silent => Self::TIMED_OUT,
+            _ if is_over => Self::OVER,
+            Ending::Refused | Ending::ConnectTimeout | Ending::NoConnection => Self::NOT_REACHED,
+            Ending::Silent => Self::TIMED_OUT,
+            Ending::Broke | Ending::BrokeWithinHead => Self::BROKE_OFF,
+            Ending::NotHttp | Ending::Status => Self::BAD_ANSWER,
+            Ending::Fault => Self::INTERNAL,
         };
-        if let Some(answer) = request.answer {
-            return Some(answer);
-        }
-        match (error.esource(), error.etype()) {
-            (ErrorSource::Downstream, ConnectionClosed | ReadError | WriteError | WriteTimedout) => None,
-            (ErrorSource::Downstream, ReadTimedout) => Some(Self::CLIENT_TIMED_OUT),
-            (ErrorSource::Downstream, InvalidHTTPHeader) => Some(Self::BAD_NOMINATION),
-            (ErrorSource::Downstream, _) => Some(Self::BAD_BODY),
-            _ if request.was_silent() => Some(Self::TIMED_OUT),
-            _ if request.is_over() => Some(Self::OVER),
-            (ErrorSource::Upstream, _) if !request.is_connected() => Some(Self::NOT_REACHED),
-            (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Self::TIMED_OUT),
-            (ErrorSource::Upstream, ConnectionClosed | ReadError | WriteError) => Some(Self::BROKE_OFF),
-            (ErrorSource::Upstream, _) => Some(Self::BAD_ANSWER),
-            _ => Some(Self::INTERNAL),
-        }
+        Some(answer)
     }
 
     /// What the access log says went wrong: where it was not the client's request.
     pub fn fault(self) -> Option<&'static str> {
-        (self.status >= 500).then_some(self.message)
+        match self.said {
+            Said::Message(message) if self.status >= 500 => Some(message),
+            _ => None,
+        }
     }
 
-    fn message(self, request: &Request) -> Cow<'static, str> {
-        match &request.route {
-            Some(route) if self.status >= 502 => {
-                Cow::Owned(format!("service {}: {}", route.service.name(), self.message))
+    /// Whether what is left of the request's body is read beside the answer. Where a body that is not valid ends nobody
+    /// knows; who waits for `100 Continue` never sends it, and who stalls may never do.
+    pub fn leaves_body(self, expects_continue: bool) -> bool {
+        !matches!(self.status, 400 | 408) && !expects_continue
+    }
+
+    /// The whole response, to a request for this service with this trace id.
+    pub fn reply(self, service: Option<&str>, trace_id: &str) -> Reply {
+        let (content_type, body) = match self.said {
+            Said::Plain(text) => ("text/plain", Bytes::from_static(text.as_bytes())),
+            Said::Message(message) => {
+                let message = match service {
+                    Some(service) if self.status >= 502 => {
+                        Cow::Owned(format!("service {service}: {message}"))
+                    }
+                    _ => Cow::Borrowed(message),
+                };
+                let body = json!({"code": -1, "message": message, "trace_id": trace_id});
+                ("application/json", body.to_string().into())
             }
-            _ => Cow::Borrowed(self.message),
-        }
-    }
-
-    /// Whether what is left of the request's body is read beside the answer. Where a body that is not valid
-    /// ends nobody knows; who waits for `100 Continue` never sends it, and who stalls may never do.
-    pub fn leaves_body(self, session: &Session) -> bool {
-        !matches!(self.status, 400 | 408) && !session.req_header().headers.contains_key(header::EXPECT)
-    }
-
-    /// Sends the answer as the whole response.
-    pub async fn send(self, session: &mut Session, request: &Request) -> Result<()> {
-        let message = self.message(request);
-        let body = json!({"code": -1, "message": message, "trace_id": request.trace.id()}).to_string();
-        let mut head = ResponseHeader::build(self.status, Some(5))?;
-        head.insert_header(header::CONTENT_TYPE, "application/json")?;
-        head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        head.insert_header(request.site.trace_header.clone(), request.trace.id_value())?;
-        if self.status == 503 {
-            head.insert_header(header::RETRY_AFTER, "1")?;
-        }
-        session.write_response_header(Box::new(head), false).await?;
-        session.write_response_body(Some(Bytes::from(body)), true).await
+        };
+        let retry_after = (self.status == 503 && matches!(self.said, Said::Message(_))).then_some("1");
+        Reply { status: self.status, content_type, retry_after, body }
     }
 }
 
-/// Whether a request that was sent may be sent again: doing it twice is the same as doing it once, the
-/// client has seen nothing of the first answer, and the whole body is there to be replayed.
-pub(super) fn may_repeat(session: &Session) -> bool {
-    is_idempotent(&session.req_header().method)
-        && session.response_written().is_none()
-        && !session.as_ref().retry_buffer_truncated()
+/// An answer of the gateway's own as it is sent: with the trace's header, which every answer has, and its length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub status: u16,
+    content_type: &'static str,
+    /// When to come back, in seconds.
+    retry_after: Option<&'static str>,
+    pub body: Bytes,
 }
 
-/// RFC 9110, 9.2.2.
-pub(super) fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
+impl Reply {
+    /// Its header's fields, in their order; the trace's header goes behind them.
+    pub fn fields(&self) -> impl Iterator<Item = (http::HeaderName, HeaderValue)> {
+        let length = HeaderValue::from(self.body.len());
+        let fields = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
+            (header::CONTENT_LENGTH, length),
+        ];
+        let retry_after =
+            self.retry_after.map(|after| (header::RETRY_AFTER, HeaderValue::from_static(after)));
+        fields.into_iter().chain(retry_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory;
+    use serde_json::Value;
+
+    fn message(reply: &Reply) -> String {
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!((&body["code"], &body["trace_id"]), (&json!(-1), &json!("7")));
+        body["message"].as_str().unwrap().to_owned()
+    }
+
+    fn field(reply: &Reply, name: http::HeaderName) -> Option<String> {
+        let value = reply.fields().find(|(n, _)| *n == name)?.1;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn an_answer_names_the_service_only_where_the_fault_may_be_there() {
+        let said = |answer: Answer, service| message(&answer.reply(service, "7"));
+        assert_eq!(said(Answer::NONE_REGISTERED, Some("goods")), "service goods: no endpoint is registered");
+        assert_eq!(said(Answer::NO_ROUTE, None), "no route takes this path");
+        assert_eq!(said(Answer::BAD_BODY, Some("goods")), "the request's body is not valid");
+        assert_eq!(said(Answer::INTERNAL, Some("goods")), "the gateway failed");
+    }
+
+    #[test]
+    fn an_answer_has_its_length_and_says_when_to_come_back_if_that_helps() {
+        for (answer, retry_after) in
+            [(Answer::FULL_SERVICE, Some("1")), (Answer::TIMED_OUT, None), (Answer::NO_ROUTE, None)]
+        {
+            let reply = answer.reply(Some("goods"), "7");
+            assert_eq!(field(&reply, header::CONTENT_LENGTH), Some(reply.body.len().to_string()));
+            assert_eq!(field(&reply, header::CONTENT_TYPE).as_deref(), Some("application/json"));
+            assert_eq!(field(&reply, header::RETRY_AFTER).as_deref(), retry_after);
+        }
+    }
+
+    #[test]
+    fn the_gateway_says_of_itself_its_name_and_whether_it_is_ready() {
+        for (is_ready, status) in [(true, 200), (false, 503)] {
+            let answer = Answer::itself(is_ready);
+            let reply = answer.reply(None, "7");
+            assert_eq!((reply.status, &reply.body[..]), (status, &b"gateway"[..]));
+            assert_eq!(field(&reply, header::CONTENT_TYPE).as_deref(), Some("text/plain"));
+            assert_eq!(field(&reply, header::RETRY_AFTER), None);
+            assert_eq!(answer.fault(), None, "a probe that finds out is no failure");
+        }
+    }
+
+    #[test]
+    fn an_ending_has_its_answer() {
+        for (ending, status) in [
+            (Ending::ClientSilent, 408),
+            (Ending::BadNomination, 400),
+            (Ending::BadBody, 400),
+            (Ending::Refused, 502),
+            (Ending::ConnectTimeout, 502),
+            (Ending::NoConnection, 502),
+            (Ending::Silent, 504),
+            (Ending::Broke, 502),
+            (Ending::BrokeWithinHead, 502),
+            (Ending::NotHttp, 502),
+            (Ending::Fault, 500),
+        ] {
+            assert_eq!(Answer::to(ending, false, false).unwrap().status, status, "{ending:?}");
+            let is_clients = status < 500;
+            for (was_silent, is_over) in [(true, false), (false, true)] {
+                let expected = if is_clients { status } else { 504 };
+                let answer = Answer::to(ending, was_silent, is_over).unwrap();
+                assert_eq!(answer.status, expected, "{ending:?}");
+            }
+        }
+        assert_eq!(Answer::to(Ending::ClientLeft, true, true), None);
+    }
+
+    #[test]
+    fn whoever_was_broken_off_is_told_that_the_endpoint_was_silent_and_not_how_that_was_done() {
+        assert_eq!(Answer::to(Ending::Broke, true, true), Some(Answer::TIMED_OUT));
+        assert_eq!(Answer::to(Ending::Broke, false, true), Some(Answer::OVER));
+    }
+
+    #[test]
+    fn the_rest_of_a_body_is_read_where_it_will_come_to_an_end() {
+        assert!(Answer::NO_ROUTE.leaves_body(false));
+        assert!(!Answer::NO_ROUTE.leaves_body(true), "it waits for 100 Continue");
+        assert!(!Answer::BAD_BODY.leaves_body(false) && !Answer::CLIENT_TIMED_OUT.leaves_body(false));
+    }
+
+    #[test]
+    fn only_what_is_no_fault_of_the_request_is_told_in_the_log_as_one() {
+        assert_eq!(Answer::bad_request("no Host").fault(), None);
+        assert_eq!(Answer::NO_ROUTE.fault(), None);
+        assert!(Answer::LOOP.fault().is_some() && Answer::FULL_GATEWAY.fault().is_some());
+    }
+
+    #[test]
+    fn a_service_that_nobody_has_read_yet_is_not_said_to_be_empty() {
+        let (directory, _writer) = directory::new(["goods"]);
+        let service = directory.service("goods").unwrap();
+        assert_eq!(Answer::no_endpoint(&directory, &service), Answer::NOT_READ);
+    }
 }

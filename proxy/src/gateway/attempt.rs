@@ -4,126 +4,176 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::carry::Connection;
-use super::cause::Cause;
-use crate::directory::{Endpoint, Entry};
+use super::cause::{Cause, Circumstances, Ending};
+use super::retry::Reach;
+use crate::directory::Endpoint;
 use crate::site::Route;
 use crate::traffic::ejection::{Failure, Outcome, Trial};
 use crate::traffic::in_flight::Permit;
-use crate::traffic::waiting::{self, Broken, Place};
+use crate::traffic::waiting::{self, Place};
 
 /// An answer that has come for so long says enough, whatever its end: a stream may have none.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
 
+/// An endpoint for an attempt, and what the attempt holds there.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub endpoint: Arc<Endpoint>,
+    /// Its place among the requests in flight at the endpoint.
+    pub permit: Permit,
+    /// Whether something is known against the endpoint.
+    pub doubted: bool,
+    /// Where the endpoint is ejected, and this is to show whether it works again.
+    pub trial: Option<Trial>,
+}
+
 /// An attempt. It has one outcome at most; dropped without one, a trial is given back.
 #[derive(Debug)]
 pub(super) struct Attempt {
+    pub route: Arc<Route>,
     pub endpoint: Arc<Endpoint>,
-    /// The connection that it opens, if no other is free.
-    pub connection: Connection,
-    /// Whether there is a connection.
-    pub connected: bool,
-    /// Whether that connection had served before.
-    pub reused: bool,
-    /// Whether the request has a body, which is sent over it.
-    pub upload: bool,
-    /// Whether something was known against the endpoint when it was chosen.
-    pub doubted: bool,
-    route: Arc<Route>,
-    trial: Option<Trial>,
+    /// Whether it must not go over a connection that has served before.
+    pub on_new_connection: bool,
     begun: Instant,
-    /// When the request was sent whole.
-    sent: Option<Instant>,
-    /// When the head of the answer came.
-    answered: Option<Instant>,
-    /// Whether anything came: the head of the answer, or one of those that go before it (1xx).
-    heard: bool,
-    settled: bool,
-    /// Its place among those that wait for a first byte.
-    place: Option<Place>,
-    /// Its place among the requests in flight at the endpoint.
+    exchange: Exchange,
+    report: Report,
+    /// Its place among the requests in flight at the endpoint, until it fails.
     permit: Option<Permit>,
 }
 
+/// How far an attempt has come.
+///
+/// ```text
+/// Chosen -> Connecting -> Waiting -> Answered     (the answer's body may still come, or break off)
+///    |           |           |          |
+///    +-----------+-----------+----------+------> Failed
+/// ```
+#[derive(Debug)]
+enum Exchange {
+    /// Nothing has been done yet.
+    Chosen,
+    /// A connection is being opened, or taken from those that are free.
+    Connecting,
+    /// There is a connection, and no head of an answer yet.
+    Waiting(Pending),
+    /// The head of the answer is here.
+    Answered(Answered),
+    /// It came to nothing, or its answer broke off.
+    Failed { was_connected: bool, answered: Option<Answered> },
+}
+
+/// The head of an answer that came.
+#[derive(Debug, Clone, Copy)]
+struct Answered {
+    at: Instant,
+    /// Whether the exchange is a tunnel from then on.
+    is_tunnel: bool,
+}
+
+/// What waits for the head of its answer.
+#[derive(Debug)]
+struct Pending {
+    /// Its place among those that wait for a first byte.
+    place: Place,
+    /// Whether the connection had served before.
+    reused: bool,
+    /// Whether there is a body, which is sent over it.
+    is_upload: bool,
+    /// When the request was sent whole.
+    sent: Option<Instant>,
+    /// Whether a head came that goes before the answer's (1xx).
+    heard: bool,
+}
+
+/// What its endpoint's health is told of it.
+#[derive(Debug)]
+enum Report {
+    Due(Option<Trial>),
+    Made,
+}
+
 impl Attempt {
-    /// An attempt on an endpoint that balance has chosen.
-    pub fn new(entry: &Entry, route: Arc<Route>, permit: Permit, now: Instant) -> Self {
-        let mut attempt = Self::on(entry.endpoint.clone(), route, permit, now);
-        attempt.doubted = entry.health.is_out();
-        attempt
-    }
-
-    /// The trial of an ejected endpoint.
-    pub fn on_trial(
-        endpoint: Arc<Endpoint>,
-        route: Arc<Route>,
-        permit: Permit,
-        trial: Trial,
-        now: Instant,
-    ) -> Self {
-        let mut attempt = Self::on(endpoint, route, permit, now);
-        (attempt.doubted, attempt.trial) = (true, Some(trial));
-        attempt
-    }
-
-    fn on(endpoint: Arc<Endpoint>, route: Arc<Route>, permit: Permit, now: Instant) -> Self {
+    /// An attempt on an endpoint that was chosen.
+    pub fn new(chosen: Chosen, route: Arc<Route>, now: Instant) -> Self {
+        let Chosen { endpoint, permit, trial, doubted: _ } = chosen;
         Self {
-            connection: Connection::new(endpoint.clone()),
-            endpoint,
-            connected: false,
-            reused: false,
-            upload: false,
-            doubted: false,
             route,
-            trial: None,
+            endpoint,
+            on_new_connection: false,
             begun: now,
-            sent: None,
-            answered: None,
-            heard: false,
-            settled: false,
-            place: None,
+            exchange: Exchange::Chosen,
+            report: Report::Due(trial),
             permit: Some(permit),
         }
     }
 
+    /// Goes on from the choice to a connection. False: it has done so before.
+    pub fn begin(&mut self) -> bool {
+        let is_first = self.is_next();
+        if is_first {
+            self.exchange = Exchange::Connecting;
+        }
+        is_first
+    }
+
+    /// Whether it was not begun yet.
+    pub fn is_next(&self) -> bool {
+        matches!(self.exchange, Exchange::Chosen)
+    }
+
     /// There is a connection, on which the request waits from now on.
     pub fn connected(&mut self, reused: bool, connection: RawFd, request: waiting::Request) {
-        (self.connected, self.reused) = (true, reused);
-        if !reused {
-            self.connection.opened(connection);
+        let is_upload = request.since.is_none();
+        let place = self.route.health.wait(&self.endpoint, connection, request);
+        self.exchange = Exchange::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
+    }
+
+    /// Whether it has had a connection.
+    pub fn was_connected(&self) -> bool {
+        match self.exchange {
+            Exchange::Chosen | Exchange::Connecting => false,
+            Exchange::Waiting(_) | Exchange::Answered(_) => true,
+            Exchange::Failed { was_connected, .. } => was_connected,
         }
-        self.upload = request.since.is_none();
-        self.place = Some(self.route.health.wait(&self.endpoint, connection, request));
+    }
+
+    /// Whether it has a body to send and waits for an answer.
+    pub fn is_upload(&self) -> bool {
+        matches!(self.exchange, Exchange::Waiting(Pending { is_upload: true, .. }))
     }
 
     /// The request was sent whole. An upload waits otherwise from now on.
     pub fn sent(&mut self, request: Option<waiting::Request>, now: Instant) {
-        self.sent = Some(now);
-        if let Some((place, request)) = self.place.as_ref().zip(request) {
-            self.endpoint.traffic.waiting.sent(place, request);
+        // Otherwise it was answered before it was sent whole.
+        if let Exchange::Waiting(waiting) = &mut self.exchange {
+            waiting.sent = Some(now);
+            if let Some(request) = request {
+                self.endpoint.traffic.waiting.sent(&waiting.place, request);
+            }
         }
-    }
-
-    /// The request waits no more: before its connection is used for anything else. Says why, if it was
-    /// broken off.
-    pub fn stop_waiting(&mut self) -> Option<Broken> {
-        self.endpoint.traffic.waiting.leave(self.place.take()?)
     }
 
     /// A head that goes before the answer's (1xx) is here.
     pub fn heard(&mut self, now: Instant) {
-        self.heard = true;
+        if let Exchange::Waiting(waiting) = &mut self.exchange {
+            waiting.heard = true;
+        }
         self.endpoint.traffic.waiting.heard(now);
     }
 
     /// The head of the answer is here.
     pub fn answered(&mut self, status: u16, now: Instant) {
-        self.stop_waiting();
-        self.heard(now);
-        self.answered = Some(now);
+        let answered = Exchange::Answered(Answered { at: now, is_tunnel: status == 101 });
+        let before = std::mem::replace(&mut self.exchange, answered);
+        let mut sent = None;
+        if let Exchange::Waiting(waiting) = before {
+            sent = waiting.sent;
+            self.endpoint.traffic.waiting.leave(waiting.place);
+        }
+        self.endpoint.traffic.waiting.heard(now);
         let failure = Failure::of_status(status);
         // An answer that came before the request was sent whole waited for the client, too.
-        if let Some(waited) = self.sent.map(|sent| now.saturating_duration_since(sent)) {
+        if let Some(waited) = sent.map(|sent| now.saturating_duration_since(sent)) {
             if failure.is_some() || self.route.retry.statuses.contains(&status) {
                 self.was_not_faster(waited, now);
             } else {
@@ -131,8 +181,13 @@ impl Attempt {
             }
         }
         if let Some(failure) = failure {
-            self.fail(failure, now);
+            self.tell(Outcome::Failed(failure), now);
         }
+    }
+
+    /// Whether it has become a tunnel.
+    pub fn is_tunnel(&self) -> bool {
+        self.answer().is_some_and(|answer| answer.is_tunnel)
     }
 
     /// A failure may come fast, and says nothing of how long an answer would have taken: it counts as the
@@ -150,77 +205,98 @@ impl Attempt {
     /// A piece of the answer's body is here.
     pub fn went_on(&mut self, now: Instant) {
         self.endpoint.traffic.waiting.heard(now);
-        let long = self.answered.is_some_and(|at| now.saturating_duration_since(at) >= LONG_ENOUGH);
-        if long && self.trial.is_some() {
+        let is_on_trial = matches!(self.report, Report::Due(Some(_)));
+        if is_on_trial
+            && self.answer().is_some_and(|answer| now.saturating_duration_since(answer.at) >= LONG_ENOUGH)
+        {
             self.succeeded(now);
         }
     }
 
     /// The answer is complete.
     pub fn succeeded(&mut self, now: Instant) {
-        if std::mem::replace(&mut self.settled, true) {
-            return;
-        }
-        match self.trial.take() {
-            Some(trial) => self.route.health.finish(&self.endpoint, trial, Outcome::Succeeded, now),
-            None => self.route.health.succeeded(&self.endpoint),
-        }
+        self.tell(Outcome::Succeeded, now);
     }
 
-    /// The attempt has failed, be it by the endpoint's fault or not.
-    pub fn failed(&mut self, cause: Cause, now: Instant) {
-        // The next attempt may be on this endpoint again, and must find its place free. The answer of a
-        // status may yet be the one that the client gets.
-        if cause != Cause::Status {
-            self.permit = None;
+    /// It has come to such an end. Says why, and how far it had come.
+    pub fn failed(&mut self, ending: Ending, is_over: bool, now: Instant) -> (Cause, Reach) {
+        let failed = Exchange::Failed { was_connected: self.was_connected(), answered: self.answer() };
+        let before = std::mem::replace(&mut self.exchange, failed);
+        let has_answer = self.answer().is_some();
+        let silence = match &before {
+            Exchange::Chosen | Exchange::Connecting => Some(self.begun),
+            Exchange::Waiting(waiting) => waiting.sent,
+            Exchange::Answered(_) | Exchange::Failed { .. } => None,
+        };
+        let (mut reused, mut heard, mut broken_off) = (false, has_answer, None);
+        if let Exchange::Waiting(waiting) = before {
+            (reused, heard) = (waiting.reused, waiting.heard);
+            broken_off = self.endpoint.traffic.waiting.leave(waiting.place);
         }
+        let cause = Cause::of(ending, Circumstances { is_over, broken_off, reused, heard });
+        // The next attempt may be on this endpoint again, and must find its place free.
+        self.permit = None;
         let failure = match cause {
-            Cause::Total => self.spent_the_time(now).then_some(Failure::Timeout),
+            Cause::Total => self.spent_the_time(silence, now).then_some(Failure::Timeout),
             cause => cause.failure(),
         };
         if let Some(failure) = failure {
-            if self.answered.is_none() {
+            if !has_answer {
                 self.was_not_faster(Duration::ZERO, now);
             }
-            self.fail(failure, now);
+            self.tell(Outcome::Failed(failure), now);
+        }
+        (cause, self.reach(ending, heard))
+    }
+
+    fn reach(&self, ending: Ending, heard: bool) -> Reach {
+        match ending {
+            _ if !self.was_connected() => Reach::Unconnected,
+            Ending::Broke if !heard => Reach::Sent,
+            _ => Reach::Heard,
         }
     }
 
-    /// Whether silence of this endpoint took the better part of the request's whole time. Then it is to
+    /// Whether silence of this endpoint since then took the better part of the request's whole time. Then it is to
     /// blame that the time is over; otherwise a route of little time would never see who has fallen silent.
-    fn spent_the_time(&self, now: Instant) -> bool {
-        let since = if self.connected { self.sent } else { Some(self.begun) };
-        let silence =
-            since.filter(|_| self.answered.is_none()).map(|since| now.saturating_duration_since(since));
+    fn spent_the_time(&self, since: Option<Instant>, now: Instant) -> bool {
+        let silence = since.map(|since| now.saturating_duration_since(since));
         self.route.timeouts.total.zip(silence).is_some_and(|(total, silence)| silence >= total / 2)
     }
 
-    fn fail(&mut self, failure: Failure, now: Instant) {
-        if std::mem::replace(&mut self.settled, true) {
-            return;
-        }
-        match self.trial.take() {
-            Some(trial) => self.route.health.finish(&self.endpoint, trial, Outcome::Failed(failure), now),
-            None => self.route.health.failed(&self.endpoint, failure, now),
+    /// Tells the endpoint's health how this has ended, if that was not done before.
+    fn tell(&mut self, outcome: Outcome, now: Instant) {
+        let Report::Due(trial) = std::mem::replace(&mut self.report, Report::Made) else { return };
+        let health = &self.route.health;
+        match (trial, outcome) {
+            (Some(trial), outcome) => health.finish(&self.endpoint, trial, outcome, now),
+            (None, Outcome::Succeeded) => health.succeeded(&self.endpoint),
+            (None, Outcome::Failed(failure)) => health.failed(&self.endpoint, failure, now),
+            (None, Outcome::GivenBack) => {}
         }
     }
 
-    /// Whether the endpoint has said anything.
-    pub fn was_heard(&self) -> bool {
-        self.heard
+    fn answer(&self) -> Option<Answered> {
+        match self.exchange {
+            Exchange::Answered(answered) => Some(answered),
+            Exchange::Failed { answered, .. } => answered,
+            Exchange::Chosen | Exchange::Connecting | Exchange::Waiting(_) => None,
+        }
     }
 
     /// From the endpoint's choice to the head of its answer.
     pub fn took(&self) -> Option<Duration> {
-        self.answered.map(|at| at.saturating_duration_since(self.begun))
+        self.answer().map(|answer| answer.at.saturating_duration_since(self.begun))
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.stop_waiting();
-        if let Some(trial) = self.trial.take() {
-            self.route.health.finish(&self.endpoint, trial, Outcome::GivenBack, Instant::now());
+        if let Exchange::Waiting(waiting) = std::mem::replace(&mut self.exchange, Exchange::Chosen) {
+            self.endpoint.traffic.waiting.leave(waiting.place);
+        }
+        if matches!(self.report, Report::Due(Some(_))) {
+            self.tell(Outcome::GivenBack, Instant::now());
         }
     }
 }
@@ -269,11 +345,21 @@ mod tests {
             Self { endpoint: Arc::new(endpoint), route: Arc::new(route), found, now }
         }
 
+        /// An attempt that was not begun.
+        fn chosen(&self) -> Attempt {
+            let permit = self.endpoint.traffic.in_flight.try_acquire(None).unwrap();
+            let endpoint = self.endpoint.clone();
+            let chosen = Chosen { endpoint, permit, doubted: false, trial: None };
+            Attempt::new(chosen, self.route.clone(), self.now)
+        }
+
         /// An attempt that has a connection, and waits for nobody to break it off.
         fn attempt(&self) -> Attempt {
-            let permit = self.endpoint.traffic.in_flight.try_acquire(None).unwrap();
-            let mut attempt = Attempt::on(self.endpoint.clone(), self.route.clone(), permit, self.now);
-            attempt.connected = true;
+            let mut attempt = self.chosen();
+            assert!(attempt.begin());
+            let patience = Duration::MAX;
+            let wait = waiting::Request { since: Some(self.now), patience, repeatable: false };
+            attempt.connected(true, -1, wait);
             attempt
         }
 
@@ -302,7 +388,7 @@ mod tests {
         let before = bench.peak();
         for _ in 0..100 {
             bench.answer(503, MS / 10);
-            bench.attempt().failed(Cause::Refused, bench.now);
+            bench.attempt().failed(Ending::NotHttp, false, bench.now);
             bench.now += 10 * MS;
         }
         assert!(bench.peak() > 0.95 * before, "{} after {before}", bench.peak());
@@ -311,7 +397,7 @@ mod tests {
         bench.answer(500, 90 * MS);
         assert!(bench.peak() > 0.08, "slow as it failed: {}", bench.peak());
         bench.now += 600_000 * MS;
-        bench.attempt().failed(Cause::Refused, bench.now);
+        bench.attempt().failed(Ending::NotHttp, false, bench.now);
         assert!(bench.peak() > 0.019, "after a long pause: {}", bench.peak());
     }
 
@@ -340,7 +426,7 @@ mod tests {
                 let mut attempt = bench.attempt();
                 attempt.sent(None, bench.now);
                 bench.now += waited;
-                attempt.failed(Cause::Total, bench.now);
+                attempt.failed(Ending::Silent, true, bench.now);
             }
             let expected = if waited > 200 * MS { vec![Finding::Ejected(Reason::Failures)] } else { vec![] };
             assert_eq!(bench.ejections(), expected, "{waited:?}");
@@ -353,7 +439,7 @@ mod tests {
         for _ in 0..10 {
             let mut attempt = bench.attempt();
             bench.now += 400 * MS;
-            attempt.failed(Cause::Total, bench.now);
+            attempt.failed(Ending::Silent, true, bench.now);
         }
         assert_eq!(bench.ejections(), []);
     }
@@ -362,8 +448,67 @@ mod tests {
     fn a_failed_attempt_leaves_its_place_to_the_next_and_one_whose_answer_may_be_used_does_not() {
         let bench = Bench::new(None);
         let mut attempts = [bench.attempt(), bench.attempt()];
-        attempts[0].failed(Cause::Closed, bench.now);
-        attempts[1].failed(Cause::Status, bench.now);
+        attempts[0].failed(Ending::Broke, false, bench.now);
+        attempts[1].answered(503, bench.now);
         assert_eq!(bench.endpoint.traffic.in_flight.count(), 1);
+    }
+
+    #[test]
+    fn an_attempt_is_begun_once() {
+        let bench = Bench::new(None);
+        let mut attempt = bench.chosen();
+        assert!(attempt.is_next() && !attempt.was_connected());
+        assert!(attempt.begin());
+        assert!(!attempt.begin() && !attempt.is_next());
+    }
+
+    #[test]
+    fn how_far_an_attempt_had_come_is_known_from_what_was_seen_of_it() {
+        let bench = Bench::new(None);
+        let mut unconnected = bench.chosen();
+        unconnected.begin();
+        let refused = unconnected.failed(Ending::Refused, false, bench.now);
+        assert_eq!(refused, (Cause::Refused, Reach::Unconnected));
+        assert!(!unconnected.was_connected());
+        let closed = bench.attempt().failed(Ending::Broke, false, bench.now);
+        assert_eq!(closed, (Cause::Closed, Reach::Sent));
+        let half_a_head = bench.attempt().failed(Ending::BrokeWithinHead, false, bench.now);
+        assert_eq!(half_a_head, (Cause::Broken, Reach::Heard));
+        let mut early = bench.attempt();
+        early.heard(bench.now);
+        let after_a_103 = early.failed(Ending::Broke, false, bench.now);
+        assert_eq!(after_a_103, (Cause::Broken, Reach::Heard));
+        let mut answered = bench.attempt();
+        answered.answered(200, bench.now);
+        let within_its_body = answered.failed(Ending::Broke, false, bench.now);
+        assert_eq!(within_its_body, (Cause::Broken, Reach::Heard));
+        assert!(answered.was_connected() && answered.took().is_some());
+    }
+
+    #[test]
+    fn a_tunnel_is_one_to_its_end_however_it_ends() {
+        let bench = Bench::new(None);
+        let mut attempt = bench.attempt();
+        attempt.answered(101, bench.now);
+        assert!(attempt.is_tunnel());
+        attempt.failed(Ending::Broke, false, bench.now);
+        assert!(attempt.is_tunnel());
+    }
+
+    #[test]
+    fn an_upload_that_is_answered_early_waits_for_nothing_when_it_is_sent() {
+        let bench = Bench::new(None);
+        let mut attempt = bench.chosen();
+        attempt.begin();
+        attempt.connected(
+            false,
+            -1,
+            waiting::Request { since: None, patience: Duration::MAX, repeatable: false },
+        );
+        assert!(attempt.is_upload());
+        attempt.answered(413, bench.now);
+        assert!(!attempt.is_upload());
+        attempt.sent(None, bench.now);
+        assert!(attempt.was_connected() && attempt.took().is_some());
     }
 }

@@ -1,10 +1,51 @@
-//! Why an attempt failed.
+//! Why an attempt failed: what its carrier saw, and what that means.
 
-use pingora::{Error, ErrorSource, ErrorType};
-
-use super::attempt::Attempt;
 use crate::traffic::ejection::Failure;
 use crate::traffic::waiting::Broken;
+
+/// How an exchange ended that came to no good end, as its carrier saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The client left, or takes nothing any more.
+    ClientLeft,
+    /// The client was silent within its body, or still sent it when the time of the whole request was over.
+    ClientSilent,
+    /// The client's `Connection` names a header that must go on.
+    BadNomination,
+    /// What the client sent as its body is not valid.
+    BadBody,
+    /// The connect was refused, or there is no way to the address.
+    Refused,
+    /// The connect was not done in time.
+    ConnectTimeout,
+    /// The gateway could not open a connection: it lacks ports, files or memory.
+    NoConnection,
+    /// The endpoint was silent for too long.
+    Silent,
+    /// The connection broke or was closed.
+    Broke,
+    /// The connection broke or was closed when a part of a head had come over it.
+    BrokeWithinHead,
+    /// What came over the connection is not HTTP.
+    NotHttp,
+    /// The answer has a status that the route has tried elsewhere.
+    Status,
+    /// The gateway has a fault.
+    Fault,
+}
+
+/// What else is known of an attempt that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Circumstances {
+    /// Whether the time of the whole request is over.
+    pub is_over: bool,
+    /// Why the gateway broke the exchange off, if it did.
+    pub broken_off: Option<Broken>,
+    /// Whether the connection had served other requests before.
+    pub reused: bool,
+    /// Whether a whole head came over it, be it one that goes before the answer's (1xx).
+    pub heard: bool,
+}
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,35 +76,29 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    /// Why there is no connection.
-    pub fn of_connect(error: &Error) -> Self {
-        use ErrorType::{ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout};
-        match error.etype() {
-            ConnectRefused | ConnectNoRoute | ConnectError => Self::Refused,
-            ConnectTimedout => Self::ConnectTimeout,
-            _ => Self::Gateway,
+    /// Why an attempt failed that ended so. What the gateway itself broke off looks to a carrier as if the endpoint
+    /// had closed the connection.
+    pub fn of(ending: Ending, circumstances: Circumstances) -> Self {
+        let Circumstances { is_over, broken_off, reused, heard } = circumstances;
+        if is_over {
+            return Self::Total;
         }
-    }
-
-    /// Why a request that had a connection came to nothing.
-    pub fn of_exchange(error: &Error, attempt: &mut Attempt) -> Self {
-        use ErrorType::{ConnectionClosed, InternalError, ReadTimedout, WriteTimedout};
-        match attempt.stop_waiting() {
+        match broken_off {
             Some(Broken::Stalled) => return Self::Stalled,
             Some(Broken::FirstByte) => return Self::FirstByte,
             None => {}
         }
-        match (error.esource(), error.etype()) {
-            (ErrorSource::Downstream, _) => Self::Client,
-            (ErrorSource::Internal | ErrorSource::Unset, _) | (_, InternalError) => Self::Gateway,
-            (_, ErrorType::HTTPStatus(_)) => Self::Status,
-            (_, ReadTimedout | WriteTimedout) => Self::Timeout,
-            (_, ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError)
-                if attempt.reused && nothing_came(error, attempt) =>
-            {
-                Self::Closed
+        match ending {
+            Ending::ClientLeft | Ending::ClientSilent | Ending::BadNomination | Ending::BadBody => {
+                Self::Client
             }
-            _ => Self::Broken,
+            Ending::Refused => Self::Refused,
+            Ending::ConnectTimeout => Self::ConnectTimeout,
+            Ending::NoConnection | Ending::Fault => Self::Gateway,
+            Ending::Silent => Self::Timeout,
+            Ending::Broke if reused && !heard => Self::Closed,
+            Ending::Broke | Ending::BrokeWithinHead | Ending::NotHttp => Self::Broken,
+            Ending::Status => Self::Status,
         }
     }
 
@@ -99,12 +134,49 @@ impl Cause {
     }
 }
 
-/// Whether the exchange broke before a byte of an answer came. Where it broke within the answer's head,
-/// Pingora says so in words alone.
-pub(super) fn nothing_came(error: &Error, attempt: &Attempt) -> bool {
-    use ErrorType::{ConnectionClosed, ReadError, WriteError};
-    let read = error.context.as_ref().and_then(|context| context.as_str().rsplit_once("already read: "));
-    matches!(error.etype(), ConnectionClosed | ReadError | WriteError)
-        && !attempt.was_heard()
-        && read.is_none_or(|(_, bytes)| bytes == "0")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Circumstances =
+        Circumstances { is_over: false, broken_off: None, reused: false, heard: false };
+
+    #[test]
+    fn an_ending_has_its_cause() {
+        for (ending, expected) in [
+            (Ending::ClientLeft, Cause::Client),
+            (Ending::ClientSilent, Cause::Client),
+            (Ending::BadNomination, Cause::Client),
+            (Ending::BadBody, Cause::Client),
+            (Ending::Refused, Cause::Refused),
+            (Ending::ConnectTimeout, Cause::ConnectTimeout),
+            (Ending::NoConnection, Cause::Gateway),
+            (Ending::Silent, Cause::Timeout),
+            (Ending::Broke, Cause::Broken),
+            (Ending::BrokeWithinHead, Cause::Broken),
+            (Ending::NotHttp, Cause::Broken),
+            (Ending::Status, Cause::Status),
+            (Ending::Fault, Cause::Gateway),
+        ] {
+            assert_eq!(Cause::of(ending, PLAIN), expected, "{ending:?}");
+            assert_eq!(Cause::of(ending, Circumstances { is_over: true, ..PLAIN }), Cause::Total);
+        }
+    }
+
+    #[test]
+    fn what_the_gateway_broke_off_is_not_the_connections_end() {
+        for (why, expected) in [(Broken::Stalled, Cause::Stalled), (Broken::FirstByte, Cause::FirstByte)] {
+            let broken_off = Circumstances { broken_off: Some(why), reused: true, ..PLAIN };
+            assert_eq!(Cause::of(Ending::Broke, broken_off), expected);
+        }
+    }
+
+    #[test]
+    fn only_a_connection_that_had_served_and_said_nothing_may_have_been_closed_while_idle() {
+        let cause = |ending, reused, heard| Cause::of(ending, Circumstances { reused, heard, ..PLAIN });
+        assert_eq!(cause(Ending::Broke, true, false), Cause::Closed);
+        assert_eq!(cause(Ending::Broke, false, false), Cause::Broken, "a new connection");
+        assert_eq!(cause(Ending::Broke, true, true), Cause::Broken, "a 1xx came");
+        assert_eq!(cause(Ending::BrokeWithinHead, true, false), Cause::Broken, "half a head came");
+    }
 }

@@ -1,22 +1,20 @@
 //! Which endpoint a request goes to next.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use http::header;
-use pingora::proxy::Session;
+use http::{HeaderValue, Method, header};
 
-use super::answer::is_idempotent;
-use super::attempt::Attempt;
+use super::attempt::Chosen;
 use super::hash_key;
-use super::request::Request;
+use super::head::Head;
+use super::retry::{self, Replay, Tries};
 use crate::balance::{self, Choice};
 use crate::site::Route;
 use crate::traffic::ejection::Repeatable;
 
 /// How often another endpoint is drawn when one has filled up since it was seen.
 const DRAWS: usize = 16;
-/// What Pingora keeps of a request's body to send it again.
+/// What a carrier keeps at the least of a request's body to send it again.
 const REPLAY_BYTES: u64 = 64 * 1024;
 
 /// Why there is no endpoint.
@@ -28,58 +26,82 @@ pub(super) enum Nobody {
     Full,
 }
 
-/// The next attempt: an ejected endpoint whose trial is due, else the one that balance chooses. A request
-/// that has failed once tries nobody out.
-pub(super) fn attempt(
-    session: &Session,
-    request: &Request,
-    route: &Arc<Route>,
+/// The endpoint of a request's first attempt: an ejected one whose trial is due, else the one that balance chooses.
+pub(super) fn first(
+    route: &Route,
+    head: &impl Head,
+    client: &HeaderValue,
     now: Instant,
-) -> Result<Attempt, Nobody> {
-    if request.failures().is_empty()
-        && route.health.trial_may_be_due(now)
-        && let Some(attempt) = trial(session, request, route, now)
+) -> Result<Chosen, Nobody> {
+    if route.health.trial_may_be_due(now)
+        && let Some(chosen) = trial(route, head, now)
     {
-        return Ok(attempt);
+        return Ok(chosen);
     }
+    another(route, head, client, &[], now)
+}
+
+/// An endpoint that is not among those that were tried. (A request that has failed once tries nobody out.)
+pub(super) fn another(
+    route: &Route,
+    head: &impl Head,
+    client: &HeaderValue,
+    tried: &[u64],
+    now: Instant,
+) -> Result<Chosen, Nobody> {
     let limit = route.limits.endpoint;
     let endpoints = route.service.endpoints();
-    let hash_key = endpoints.plan().hash_key();
-    let key = hash_key.map_or(0, |key| hash_key::of(key, session.req_header(), &request.client));
+    let key = endpoints.plan().hash_key().map_or(0, |key| hash_key::of(key, head, client));
     let pick = |tried: &[u64], limit| {
         balance::pick(&endpoints, &Choice { tried, chance: fastrand::u64(..), now, key, limit })
     };
     let mut full = Vec::new();
     for _ in 0..DRAWS {
-        let excluded = if full.is_empty() { request.tried() } else { &full };
+        let excluded = if full.is_empty() { tried } else { &full };
         let Some(entry) = pick(excluded, limit) else { break };
         if let Some(permit) = entry.endpoint.traffic.in_flight.try_acquire(limit) {
-            return Ok(Attempt::new(entry, route.clone(), permit, now));
+            let (endpoint, doubted) = (entry.endpoint.clone(), entry.health.is_out());
+            return Ok(Chosen { endpoint, permit, doubted, trial: None });
         }
         if full.is_empty() {
-            full.extend(request.tried());
+            full.extend(tried);
         }
         full.push(entry.endpoint.id);
     }
-    let is_full = limit.is_some() && pick(request.tried(), None).is_some();
+    let is_full = limit.is_some() && pick(tried, None).is_some();
     Err(if is_full { Nobody::Full } else { Nobody::There })
 }
 
-fn trial(session: &Session, request: &Request, route: &Arc<Route>, now: Instant) -> Option<Attempt> {
-    let (endpoint, trial) = route.health.trial(request.tried(), repeatable(session, request), now)?;
+fn trial(route: &Route, head: &impl Head, now: Instant) -> Option<Chosen> {
+    let (endpoint, trial) = route.health.trial(&[], repeatable(route, head), now)?;
     // Beyond the limit, if need be: what fills it may be what has waited there since it stalled.
     let permit = endpoint.traffic.in_flight.try_acquire(None)?;
-    Some(Attempt::on_trial(endpoint, route.clone(), permit, trial, now))
+    Some(Chosen { endpoint, permit, doubted: true, trial: Some(trial) })
 }
 
 /// Whether a trial that fails costs the request nothing but time.
-fn repeatable(session: &Session, request: &Request) -> Repeatable {
-    let head = session.req_header();
-    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    let is_small = match length {
-        Some(length) => length.parse::<u64>().is_ok_and(|length| length <= REPLAY_BYTES),
-        None => !head.headers.contains_key(header::TRANSFER_ENCODING),
-    };
-    let again = usize::from(request.attempts()) + 1 < request.most_attempts();
-    if is_small && again && is_idempotent(&head.method) { Repeatable::Yes } else { Repeatable::No }
+fn repeatable(route: &Route, head: &impl Head) -> Repeatable {
+    let replay =
+        Replay { idempotent: is_idempotent(head.method()), whole: has_small_body(head), unanswered: true };
+    let tries = Tries { begun: 0, permitted: route.retry.attempts, is_over: false };
+    if retry::may_be_lost(replay, tries) { Repeatable::Yes } else { Repeatable::No }
+}
+
+/// Whether the body, by what the head says of it, can be kept whole.
+fn has_small_body(head: &impl Head) -> bool {
+    match head.value(&header::CONTENT_LENGTH) {
+        Some(length) => std::str::from_utf8(length)
+            .ok()
+            .and_then(|length| length.parse::<u64>().ok())
+            .is_some_and(|length| length <= REPLAY_BYTES),
+        None => head.value(&header::TRANSFER_ENCODING).is_none(),
+    }
+}
+
+/// Whether doing it twice is the same as doing it once: RFC 9110, 9.2.2.
+pub(super) fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
 }

@@ -1,26 +1,26 @@
 //! The key of a request whose service is balanced by hash.
 
 use http::{HeaderValue, header};
-use pingora::http::RequestHeader;
 
+use super::head::Head;
 use crate::config::HashKey;
 use crate::directory;
 
 /// The hash of a request's key. A request that lacks it is known by its client's address.
-pub(super) fn of(key: &HashKey, head: &RequestHeader, client: &HeaderValue) -> u64 {
+pub(super) fn of(key: &HashKey, head: &impl Head, client: &HeaderValue) -> u64 {
     let found = match key {
-        HashKey::Header(name) => head.headers.get(name).map(HeaderValue::as_bytes),
+        HashKey::Header(name) => head.value(name),
         HashKey::Cookie(name) => cookie(head, name),
-        HashKey::Path => Some(head.uri.path().as_bytes()),
+        HashKey::Path => Some(head.path().as_bytes()),
         HashKey::Client => None,
     };
     directory::hash(found.unwrap_or(client.as_bytes()))
 }
 
 /// The first cookie of this name, as RFC 6265 (4.2) has them: pairs that a semicolon and a space divide.
-fn cookie<'h>(head: &'h RequestHeader, name: &str) -> Option<&'h [u8]> {
-    let lines = head.headers.get_all(header::COOKIE).into_iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+fn cookie<'h>(head: &'h impl Head, name: &str) -> Option<&'h [u8]> {
+    let lines = head.values(&header::COOKIE);
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
     let mut values = pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     values.next()
 }
@@ -28,28 +28,27 @@ fn cookie<'h>(head: &'h RequestHeader, name: &str) -> Option<&'h [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::head::tests::{FakeHead, head};
+    use http::Method;
 
-    fn head(headers: &[(&'static str, &str)]) -> RequestHeader {
-        let mut head = RequestHeader::build("GET", b"/cart?item=7", None).unwrap();
-        for (name, value) in headers {
-            head.append_header(*name, *value).unwrap();
-        }
-        head
+    fn cart(headers: &[(&'static str, &'static str)]) -> FakeHead {
+        let fields: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        head(Method::GET, "/cart?item=7", &fields)
     }
 
-    fn key(key: &HashKey, head: &RequestHeader) -> u64 {
+    fn key(key: &HashKey, head: &FakeHead) -> u64 {
         of(key, head, &HeaderValue::from_static("192.0.2.1"))
     }
 
     #[test]
     fn a_key_is_what_the_request_says_and_else_its_client() {
         let by_header = HashKey::Header(http::HeaderName::from_static("x-user"));
-        let ann = key(&by_header, &head(&[("x-user", "ann")]));
+        let ann = key(&by_header, &cart(&[("x-user", "ann")]));
         assert_eq!(ann, directory::hash(b"ann"));
-        assert_ne!(ann, key(&by_header, &head(&[("x-user", "bob")])));
-        assert_eq!(key(&by_header, &head(&[])), directory::hash(b"192.0.2.1"));
-        assert_eq!(key(&HashKey::Client, &head(&[("x-user", "ann")])), directory::hash(b"192.0.2.1"));
-        assert_eq!(key(&HashKey::Path, &head(&[])), directory::hash(b"/cart"), "without its query");
+        assert_ne!(ann, key(&by_header, &cart(&[("x-user", "bob")])));
+        assert_eq!(key(&by_header, &cart(&[])), directory::hash(b"192.0.2.1"));
+        assert_eq!(key(&HashKey::Client, &cart(&[("x-user", "ann")])), directory::hash(b"192.0.2.1"));
+        assert_eq!(key(&HashKey::Path, &cart(&[])), directory::hash(b"/cart"), "without its query");
     }
 
     #[test]
@@ -61,10 +60,10 @@ mod tests {
             &[("cookie", "a=1"), ("cookie", "sid=7")],
             &[("cookie", "xsid=9; sid=7; sid=8")],
         ] {
-            assert_eq!(key(&by_cookie, &head(headers)), directory::hash(b"7"), "{headers:?}");
+            assert_eq!(key(&by_cookie, &cart(headers)), directory::hash(b"7"), "{headers:?}");
         }
         for headers in [&[("cookie", "sidx=7")][..], &[("cookie", "sid")], &[]] {
-            assert_eq!(key(&by_cookie, &head(headers)), directory::hash(b"192.0.2.1"), "{headers:?}");
+            assert_eq!(key(&by_cookie, &cart(headers)), directory::hash(b"192.0.2.1"), "{headers:?}");
         }
     }
 }

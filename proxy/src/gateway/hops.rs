@@ -15,7 +15,8 @@
 use bytes::Bytes;
 use embedded_registry::{GATEWAY, is_gateway};
 use http::{HeaderName, HeaderValue};
-use pingora::http::RequestHeader;
+
+use super::head::Head;
 
 /// So many gateways a request may pass through. Three in a row are usual (at the edge, in a region, before a team's
 /// services); what goes round in circles has cost so many requests when it is found out.
@@ -38,11 +39,10 @@ impl Hops {
     }
 
     /// What a request says.
-    pub fn of(head: &RequestHeader) -> Self {
-        let lines = head.headers.get_all(CDN_LOOP);
+    pub fn of(head: &impl Head) -> Self {
         let mut list = Vec::new();
-        for line in lines {
-            list.extend_from_slice(line.as_bytes());
+        for line in head.values(&CDN_LOOP) {
+            list.extend_from_slice(line);
             list.extend_from_slice(b", ");
         }
         if list.is_empty() {
@@ -71,14 +71,13 @@ impl Hops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::head::tests::head;
+    use http::Method;
     use proptest::prelude::*;
 
     fn hops(lines: &[&[u8]]) -> Hops {
-        let mut head = RequestHeader::build("GET", b"/", None).unwrap();
-        for line in lines {
-            head.append_header("CDN-Loop", HeaderValue::from_bytes(line).unwrap()).unwrap();
-        }
-        Hops::of(&head)
+        let fields: Vec<_> = lines.iter().map(|line| ("cdn-loop", *line)).collect();
+        Hops::of(&head(Method::GET, "/", &fields))
     }
 
     #[test]

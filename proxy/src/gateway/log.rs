@@ -4,7 +4,8 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use super::request::Failed;
+use super::head::Head;
+use super::request::{FailedAttempt, Request};
 use super::text::{push_address, push_millis, push_number};
 use serde_json::json;
 
@@ -20,7 +21,7 @@ macro_rules! key {
 
 /// What a line says.
 #[derive(Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct LogLine<'a> {
     pub trace_id: &'a str,
     pub client: &'a str,
     pub method: &'a str,
@@ -32,7 +33,7 @@ pub(super) struct Line<'a> {
     /// Endpoints tried.
     pub attempts: u8,
     /// Those of them that failed, in order.
-    pub failed: &'a [Failed],
+    pub failed: &'a [FailedAttempt],
     /// Body bytes to the client.
     pub sent: usize,
     /// From the request's head to the end of its answer.
@@ -43,7 +44,33 @@ pub(super) struct Line<'a> {
     pub error: Option<&'a str>,
 }
 
-impl Line<'_> {
+impl<'a> LogLine<'a> {
+    /// The line of a request that was answered so, or that ended in an error.
+    pub fn of(
+        request: &'a Request,
+        head: &'a impl Head,
+        (status, sent): (u16, usize),
+        took: Duration,
+        error: Option<&'a str>,
+    ) -> Self {
+        let attempt = request.attempt();
+        Self {
+            trace_id: request.trace.id(),
+            client: request.client.to_str().unwrap_or_default(),
+            method: head.method().as_str(),
+            path: head.path(),
+            status,
+            service: request.route().map(|route| &**route.service.name()),
+            endpoint: attempt.map(|attempt| &*attempt.endpoint),
+            attempts: request.attempts_begun(),
+            failed: request.failures(),
+            sent,
+            took,
+            endpoint_took: attempt.and_then(|attempt| attempt.took()),
+            error: error.or(request.error()),
+        }
+    }
+
     /// Writes the line. By hand: every request pays for it, and of its strings only three can hold
     /// anything that JSON must escape.
     pub fn write(&self, output: &Output) {
@@ -94,7 +121,7 @@ impl Line<'_> {
 
     /// Rare, so this need not be fast.
     fn write_failed(&self, line: &mut Vec<u8>) {
-        let describe = |Failed { endpoint, cause }: &Failed| {
+        let describe = |FailedAttempt { endpoint, cause }: &FailedAttempt| {
             let address = endpoint.address.to_string();
             json!({ "instance": &*endpoint.instance, "address": address, "reason": cause.as_str() })
         };
@@ -116,7 +143,7 @@ impl Line<'_> {
         if let Some(Endpoint { instance, address, .. }) = self.endpoint {
             show(line, format_args!(" instance={instance} address={address} attempts={attempts}"));
         }
-        for Failed { endpoint, cause } in self.failed {
+        for FailedAttempt { endpoint, cause } in self.failed {
             show(line, format_args!(" failed={}:{}", endpoint.instance, cause.as_str()));
         }
         if let Some(error) = self.error {
@@ -165,10 +192,10 @@ mod tests {
     fn line<'a>(
         path: &'a str,
         endpoint: Option<&'a Endpoint>,
-        failed: &'a [Failed],
+        failed: &'a [FailedAttempt],
         error: Option<&'a str>,
-    ) -> Line<'a> {
-        Line {
+    ) -> LogLine<'a> {
+        LogLine {
             trace_id: "0af7651916cd43dd8448eb211c80319c",
             client: "127.0.0.1",
             method: "GET",
@@ -192,7 +219,7 @@ mod tests {
     #[test]
     fn a_line_is_one_json_object_whatever_the_request_says() {
         let endpoint = endpoint("a\"b");
-        let failed = [Failed { endpoint: Arc::new(self::endpoint("c")), cause: Cause::Refused }];
+        let failed = [FailedAttempt { endpoint: Arc::new(self::endpoint("c")), cause: Cause::Refused }];
         let mut text = Vec::new();
         line("/\"\n\\\u{7f}", Some(&endpoint), &failed, Some("a \"b\"")).write_json(&mut text);
         let mut value: Value = serde_json::from_slice(&text).unwrap();

@@ -1,7 +1,21 @@
 //! The way of a request: door -> route -> admit -> (choose -> attempt)* -> answer -> log.
 //!
-//! All that a request carries along is in [`Request`].
+//! ```text
+//! carry       moves the bytes: asks what is to be done at each step, and does it
+//!   admit     whether a request is let in          log     its line
+//!   again     whether it is sent again             answer  what the gateway itself answers
+//!   request   what a request carries along: its stages, its attempts
+//!   choose    whom it is sent to
+//!   attempt   what is known of one try
+//!   retry     when a request is sent again: pure
+//!   cause     why an attempt failed: pure
+//!   door      which heads are declined, and the path that is routed: pure
+//! ```
+//!
+//! Nothing but `carry` knows how a connection is read and written, so that what decides serves any carrier.
 
+mod admit;
+mod again;
 mod answer;
 mod attempt;
 mod carry;
@@ -9,24 +23,34 @@ mod cause;
 mod choose;
 mod door;
 mod hash_key;
+mod head;
 mod hops;
 mod log;
 mod request;
+mod retry;
 mod text;
 mod trace;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
+
+use http::Method;
 
 use crate::directory::Directory;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
 use crate::site;
-pub use request::Request;
+use admit::{House, admit};
+use answer::Answer;
+use head::Head;
+use log::LogLine;
+use request::Request;
 
 /// What serves requests.
 #[derive(Debug)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     site: Arc<site::Current>,
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
@@ -46,5 +70,65 @@ impl Gateway {
         output: Arc<Output>,
     ) -> Self {
         Self { site, directory, unrouted: metrics.service(""), metrics, lifecycle, output }
+    }
+
+    /// A request begins, by the site as it is now.
+    fn request(&self) -> Request {
+        Request::new(self.site.get(), self.lifecycle.in_flight(), self.metrics.clone())
+    }
+
+    /// A request's head is here: the request has an attempt to begin, or this answer. `raw` is the head as it came in
+    /// HTTP/1.
+    fn receive(
+        &self,
+        request: &mut Request,
+        head: &impl Head,
+        raw: Option<&[u8]>,
+        client: Option<IpAddr>,
+    ) -> Result<(), Answer> {
+        request.begin(head, client);
+        let received = self.direct(request, head, raw);
+        if let Err(answer) = received {
+            request.declined(answer.fault());
+        }
+        received
+    }
+
+    /// door -> route -> admit.
+    fn direct(&self, request: &mut Request, head: &impl Head, raw: Option<&[u8]>) -> Result<(), Answer> {
+        door::check(head, request.fields, raw).map_err(Answer::bad_request)?;
+        let path = door::normalise(head.path())
+            .ok_or(Answer::bad_request("the path climbs above the root or is malformed"))?;
+        let Some(route) = request.site.route(&path).cloned() else {
+            let is_for_itself = path == "/" && matches!(*head.method(), Method::GET | Method::HEAD);
+            return Err(if is_for_itself { self.answer_as_itself() } else { Answer::NO_ROUTE });
+        };
+        let house = House { in_flight: self.lifecycle.requests_in_flight(), directory: &self.directory };
+        admit(request, route, head, house, Instant::now())
+    }
+
+    fn answer_as_itself(&self) -> Answer {
+        Answer::itself(self.lifecycle.is_ready(&self.directory))
+    }
+
+    /// A request was answered with this status and so many bytes of a body, or ended in an error. (Status 0: the client
+    /// left before it was answered.)
+    fn finish(
+        &self,
+        request: &mut Request,
+        head: &impl Head,
+        (status, sent): (u16, usize),
+        error: Option<&str>,
+    ) {
+        let now = Instant::now();
+        if error.is_none()
+            && let Some(attempt) = request.attempt_mut()
+        {
+            attempt.succeeded(now);
+        }
+        let took = request.took(now);
+        let metrics = request.route().map_or(&self.unrouted, |route| &route.metrics);
+        metrics.answered(status, took);
+        LogLine::of(request, head, (status, sent), took, error).write(&self.output);
     }
 }

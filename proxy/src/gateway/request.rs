@@ -1,232 +1,333 @@
-//! What a request carries from hook to hook.
+//! What a request carries along, from its head to its line in the log.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use pingora::Error;
-use pingora::protocols::l4::socket::SocketAddr;
-use pingora::proxy::Session;
 
-use super::answer::Answer;
-use super::attempt::Attempt;
-use super::carry::Cork;
-use super::cause::Cause;
-use super::door::Names;
+use super::attempt::{Attempt, Chosen};
+use super::cause::{Cause, Ending};
+use super::door::Fields;
+use super::head::Head;
 use super::hops::Hops;
+use super::retry::{self, Reach, Replay, Tries};
 use super::text::push_ip;
 use super::trace::Trace;
-use crate::causes::plain;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
 use crate::metrics::Metrics;
 use crate::site::{Route, Site};
 use crate::traffic::in_flight::Permit;
+use crate::traffic::waiting;
 
 /// A request's state.
 #[derive(Debug)]
-pub struct Request {
+pub(super) struct Request {
     /// The site that there was when it began.
-    pub(super) site: Arc<Site>,
-    pub(super) started: Instant,
-    /// When an answer of the gateway's own was sent.
-    pub(super) ended: Option<Instant>,
-    pub(super) names: Names,
-    pub(super) trace: Trace,
+    pub site: Arc<Site>,
+    pub fields: Fields,
+    pub trace: Trace,
     /// The gateways that it has come through.
-    pub(super) hops: Hops,
+    pub hops: Hops,
     /// The client's address, without its port.
-    pub(super) client: HeaderValue,
-    pub(super) route: Option<Arc<Route>>,
-    /// The current attempt, or the last one.
-    pub(super) attempt: Option<Attempt>,
-    /// Whether the attempt is one that was not begun yet.
-    pub(super) is_next: bool,
-    /// An answer that was decided on before it is sent.
-    pub(super) answer: Option<Answer>,
-    /// Whether it has become a tunnel: then its whole time no longer bounds it.
-    pub(super) is_tunnel: bool,
-    /// Holds back the head of one that may become a tunnel.
-    pub(super) cork: Option<Cork>,
-    /// Its place among the service's requests, where they are limited.
-    pub(super) permit: Option<Permit>,
-    /// The endpoints that failed, by id.
-    tried: [u64; ATTEMPTS],
-    failures: usize,
-    attempts: u8,
-    /// The attempts that failed, in order.
-    failed: Vec<Failed>,
-    last_error: Option<String>,
+    pub client: HeaderValue,
+    started: Instant,
+    /// When an answer of the gateway's own was sent.
+    ended: Option<Instant>,
+    progress: Progress,
+    /// What its last failed attempt died of, or why there was none.
+    error: Option<Cow<'static, str>>,
     metrics: Arc<Metrics>,
     _in_flight: Permit,
 }
 
+/// How far a request has come.
+#[derive(Debug)]
+enum Progress {
+    /// No route has taken it, or none will.
+    Begun,
+    /// A route took it, and it was not let in.
+    Declined(Arc<Route>),
+    /// It was let in.
+    Attempting(Attempts),
+}
+
+/// The attempts of a request.
+#[derive(Debug)]
+struct Attempts {
+    /// The current one, or the last one.
+    current: Attempt,
+    begun: u8,
+    /// Those that failed, in order.
+    failed: Vec<FailedAttempt>,
+    /// The endpoints that are not chosen again, by id.
+    tried: Tried,
+    /// The request's place among the service's, where they are limited.
+    permit: Option<Permit>,
+}
+
 /// An attempt that failed.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(super) struct FailedAttempt {
     pub endpoint: Arc<Endpoint>,
     pub cause: Cause,
 }
 
+/// Endpoints that are not chosen again, by id: as many as there can be attempts.
+#[derive(Debug, Default)]
+struct Tried {
+    ids: [u64; ATTEMPTS],
+    count: usize,
+}
+
+impl Tried {
+    fn add(&mut self, id: u64) {
+        if let Some(slot) = self.ids.get_mut(self.count) {
+            *slot = id;
+            self.count += 1;
+        }
+    }
+
+    fn forget_last(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
+
+    fn ids(&self) -> &[u64] {
+        self.ids.get(..self.count).unwrap_or_default()
+    }
+}
+
 impl Request {
-    pub(super) fn new(site: Arc<Site>, in_flight: Permit, metrics: Arc<Metrics>) -> Self {
+    pub fn new(site: Arc<Site>, in_flight: Permit, metrics: Arc<Metrics>) -> Self {
         Self {
             site,
-            started: Instant::now(),
-            ended: None,
-            names: Names::default(),
+            fields: Fields::default(),
             trace: Trace::none(),
             hops: Hops::none(),
             client: HeaderValue::from_static(""),
-            route: None,
-            attempt: None,
-            is_next: false,
-            answer: None,
-            is_tunnel: false,
-            cork: None,
-            permit: None,
-            tried: [0; ATTEMPTS],
-            failures: 0,
-            attempts: 0,
-            failed: Vec::new(),
-            last_error: None,
+            started: Instant::now(),
+            ended: None,
+            progress: Progress::Begun,
+            error: None,
             metrics,
             _in_flight: in_flight,
         }
     }
 
-    /// Goes on with the client's trace, or begins one.
-    pub(super) fn begin(&mut self, session: &Session) {
-        let head = session.req_header();
-        self.names = Names::of(head, &self.site.trace_header);
-        self.trace = Trace::begin(self.names.traceparent(head), || fastrand::u128(..));
-        if self.names.cdn_loop {
+    /// Its head is here: goes on with the client's trace, or begins one.
+    pub fn begin(&mut self, head: &impl Head, client: Option<IpAddr>) {
+        self.fields = Fields::of(head, &self.site.trace_header);
+        self.trace = Trace::begin(self.fields.traceparent(head), || fastrand::u128(..));
+        if self.fields.cdn_loop {
             self.hops = Hops::of(head);
         }
-        if let Some(SocketAddr::Inet(address)) = session.client_addr() {
-            let mut client = Vec::with_capacity(40);
-            push_ip(&mut client, address.ip().to_canonical());
+        if let Some(address) = client {
+            let mut text = Vec::with_capacity(40);
+            push_ip(&mut text, address.to_canonical());
             // An address holds nothing that a header may not.
             self.client =
-                HeaderValue::from_maybe_shared(Bytes::from(client)).unwrap_or(HeaderValue::from_static(""));
+                HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""));
         }
     }
 
-    /// The next attempt is to be this one.
-    pub(super) fn target(&mut self, attempt: Attempt) {
-        self.attempt = Some(attempt);
-        self.is_next = true;
+    /// This route took it, and it was not let in.
+    pub fn declined_by(&mut self, route: Arc<Route>) {
+        self.progress = Progress::Declined(route);
     }
 
-    /// Begins the next attempt. None: there is none.
-    pub(super) fn begin_attempt(&mut self) -> Option<&Attempt> {
-        if !std::mem::take(&mut self.is_next) {
+    /// It is let in on this route, and this is the endpoint of its first attempt. `permit` is its place among the
+    /// service's requests, where they are limited.
+    pub fn admitted(&mut self, route: Arc<Route>, chosen: Chosen, permit: Option<Permit>, now: Instant) {
+        self.progress = Progress::Attempting(Attempts {
+            current: Attempt::new(chosen, route, now),
+            begun: 0,
+            failed: Vec::new(),
+            tried: Tried::default(),
+            permit,
+        });
+    }
+
+    /// It is answered without an attempt; this is what the log says of that.
+    pub fn declined(&mut self, fault: Option<&'static str>) {
+        self.error = fault.map(Cow::Borrowed);
+    }
+
+    /// Begins the attempt that was chosen. None: there is none to begin.
+    pub fn begin_attempt(&mut self) -> Option<&Attempt> {
+        let attempts = self.attempts_mut()?;
+        if !attempts.current.begin() {
             return None;
         }
-        self.attempts = self.attempts.saturating_add(1);
-        self.attempt.as_ref()
+        attempts.begun = attempts.begun.saturating_add(1);
+        Some(&attempts.current)
     }
 
-    /// The current attempt failed; unless the client was to blame, its endpoint is not chosen again for
-    /// this request.
-    pub(super) fn failed(&mut self, error: &Error, cause: Cause) {
-        self.last_error = Some(plain(error));
-        let Some(attempt) = &mut self.attempt else { return };
-        attempt.failed(cause, Instant::now());
-        self.failed.push(Failed { endpoint: attempt.endpoint.clone(), cause });
-        if cause == Cause::Client {
-            return;
+    /// The current attempt came to such an end; unless the client was to blame, its endpoint is not chosen again for
+    /// this request. Says why, and how far it had come. None: there is no attempt.
+    pub fn failed(&mut self, ending: Ending, error: String, now: Instant) -> Option<(Cause, Reach)> {
+        let is_over = self.is_over(now);
+        let attempts = self.attempts_mut()?;
+        let (cause, reach) = attempts.current.failed(ending, is_over, now);
+        attempts.note(cause);
+        self.error = Some(Cow::Owned(error));
+        Some((cause, reach))
+    }
+
+    /// The current attempt was answered with a status that is tried elsewhere. Its answer may be used yet.
+    pub fn answered_with_failure(&mut self, error: String) {
+        if let Some(attempts) = self.attempts_mut() {
+            attempts.note(Cause::Status);
+            self.error = Some(Cow::Owned(error));
         }
-        if let Some(slot) = self.tried.get_mut(self.failures) {
-            *slot = attempt.endpoint.id;
-            self.failures += 1;
+    }
+
+    /// That answer is used.
+    pub fn keep_answer(&mut self) {
+        if let Some(attempts) = self.attempts_mut() {
+            attempts.tried.forget_last();
+            attempts.failed.pop();
+            self.error = attempts.failed.last().map(|failed| Cow::Borrowed(failed.cause.as_str()));
         }
     }
 
-    /// It is answered without an attempt.
-    pub(super) fn declined(&mut self, answer: Answer) {
-        self.last_error = answer.fault().map(str::to_owned);
+    /// The next attempt is to be on this endpoint.
+    pub fn goes_to(&mut self, chosen: Chosen, on_new_connection: bool, now: Instant) {
+        if let Some(attempts) = self.attempts_mut() {
+            let route = attempts.current.route.clone();
+            attempts.current = Attempt::new(chosen, route, now);
+            attempts.current.on_new_connection = on_new_connection;
+        }
     }
 
-    /// The next attempt may go to the same endpoint after all.
-    pub(super) fn forgive(&mut self) {
-        self.failures = self.failures.saturating_sub(1);
+    /// The endpoint of the attempt that failed may be chosen again after all.
+    pub fn forgive(&mut self) {
+        if let Some(attempts) = self.attempts_mut() {
+            attempts.tried.forget_last();
+        }
     }
 
-    /// The attempt that was said to have failed is the request's last, and its answer is the answer.
-    pub(super) fn keep_answer(&mut self) {
-        self.forgive();
-        self.failed.pop();
-        self.last_error = self.failed.last().map(|failed| failed.cause.as_str().to_owned());
+    /// An answer of the gateway's own begins to be sent: the service is done with the request, however long its client
+    /// takes.
+    pub fn leaves_service(&mut self) {
+        if let Some(attempts) = self.attempts_mut() {
+            attempts.permit = None;
+        }
     }
 
-    pub(super) fn tried(&self) -> &[u64] {
-        self.tried.get(..self.failures).unwrap_or_default()
+    /// An answer of the gateway's own was sent.
+    pub fn was_answered(&mut self, now: Instant) {
+        self.ended = Some(now);
     }
 
-    /// Whether it may be attempted again, by the route's count and the request's own time.
-    pub(super) fn has_attempts_left(&self) -> bool {
-        usize::from(self.attempts) < self.most_attempts() && !self.is_over()
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        match &self.progress {
+            Progress::Begun => None,
+            Progress::Declined(route) => Some(route),
+            Progress::Attempting(attempts) => Some(&attempts.current.route),
+        }
     }
 
-    /// How many attempts its route permits.
-    pub(super) fn most_attempts(&self) -> usize {
-        self.route.as_ref().map_or(ATTEMPTS, |route| route.retry.attempts)
+    /// The current attempt, or the last one.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempts().map(|attempts| &attempts.current)
+    }
+
+    pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        self.attempts_mut().map(|attempts| &mut attempts.current)
+    }
+
+    /// The endpoints that are not chosen again.
+    pub fn tried(&self) -> &[u64] {
+        self.attempts().map(|attempts| attempts.tried.ids()).unwrap_or_default()
+    }
+
+    /// What bounds its attempts.
+    pub fn tries(&self, now: Instant) -> Tries {
+        Tries {
+            begun: self.attempts_begun().into(),
+            permitted: self.route().map_or(0, |route| route.retry.attempts),
+            is_over: self.is_over(now),
+        }
+    }
+
+    /// How it waits for the head of its answer if it was sent whole at this time; none: it is still being sent.
+    pub fn waits(&self, since: Option<Instant>, replay: Replay, now: Instant) -> waiting::Request {
+        let patience = self.route().map_or(Duration::MAX, |route| route.timeouts.first_byte);
+        let patience = self.left(now).map_or(patience, |left| patience.min(left));
+        let asked = self.tried().len() + 1;
+        let has_another =
+            || self.route().is_some_and(|route| route.service.endpoints().entries().len() > asked);
+        let repeatable = since.is_some() && retry::may_move(replay, self.tries(now), has_another);
+        waiting::Request { since, patience, repeatable }
     }
 
     /// From its head to the end of its answer. (What the client sends after that may take longer.)
-    pub(super) fn took(&self) -> Duration {
-        self.ended.map_or_else(|| self.started.elapsed(), |end| end.saturating_duration_since(self.started))
+    pub fn took(&self, now: Instant) -> Duration {
+        self.ended.unwrap_or(now).saturating_duration_since(self.started)
     }
 
     /// How much of its whole time is left; none: it has as much as it takes.
-    pub(super) fn left(&self) -> Option<Duration> {
-        let total = self.route.as_ref().filter(|_| !self.is_tunnel)?.timeouts.total?;
-        Some(total.saturating_sub(self.started.elapsed()))
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        let total = self.route()?.timeouts.total?;
+        let is_tunnel = self.attempt().is_some_and(Attempt::is_tunnel);
+        (!is_tunnel).then(|| total.saturating_sub(now.saturating_duration_since(self.started)))
     }
 
     /// Whether its whole time is over.
-    pub(super) fn is_over(&self) -> bool {
-        self.left().is_some_and(|left| left.is_zero())
-    }
-
-    /// Why the last failed attempt did.
-    pub(super) fn last_cause(&self) -> Option<Cause> {
-        self.failed.last().map(|failed| failed.cause)
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.left(now).is_some_and(|left| left.is_zero())
     }
 
     /// Whether the last failed attempt was broken off because nothing came.
-    pub(super) fn was_silent(&self) -> bool {
-        matches!(self.last_cause(), Some(Cause::FirstByte | Cause::Stalled))
+    pub fn was_silent(&self) -> bool {
+        let last = self.failures().last();
+        last.is_some_and(|failed| matches!(failed.cause, Cause::FirstByte | Cause::Stalled))
     }
 
-    /// Whether the current attempt has a body to send.
-    pub(super) fn is_upload(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.upload)
-    }
-
-    /// Whether the current attempt has a connection.
-    pub(super) fn is_connected(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.connected)
-    }
-
-    pub(super) fn attempts(&self) -> u8 {
-        self.attempts
+    pub fn attempts_begun(&self) -> u8 {
+        self.attempts().map_or(0, |attempts| attempts.begun)
     }
 
     /// The attempts that failed, in order.
-    pub(super) fn failures(&self) -> &[Failed] {
-        &self.failed
+    pub fn failures(&self) -> &[FailedAttempt] {
+        self.attempts().map(|attempts| &attempts.failed[..]).unwrap_or_default()
     }
 
     /// What the last failed attempt died of, or why there was none.
-    pub(super) fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    fn attempts(&self) -> Option<&Attempts> {
+        match &self.progress {
+            Progress::Attempting(attempts) => Some(attempts),
+            Progress::Begun | Progress::Declined(_) => None,
+        }
+    }
+
+    fn attempts_mut(&mut self) -> Option<&mut Attempts> {
+        match &mut self.progress {
+            Progress::Attempting(attempts) => Some(attempts),
+            Progress::Begun | Progress::Declined(_) => None,
+        }
     }
 }
 
-/// A panic in a hook unwinds through here: it ends this request alone, and is told with its trace id.
+impl Attempts {
+    /// Notes that the current attempt has failed.
+    fn note(&mut self, cause: Cause) {
+        let endpoint = self.current.endpoint.clone();
+        if cause != Cause::Client {
+            self.tried.add(endpoint.id);
+        }
+        self.failed.push(FailedAttempt { endpoint, cause });
+    }
+}
+
+/// A panic while it is served unwinds through here: it ends this request alone, and is told with its trace id.
 impl Drop for Request {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -1,5 +1,3 @@
 //! What moves a request's and an answer's bytes: the carriers.
 
 mod pingora;
-
-pub(crate) use pingora::{Connection, Cork};

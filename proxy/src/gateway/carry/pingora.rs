@@ -2,122 +2,108 @@
 
 mod connection;
 mod cork;
+mod ending;
 mod head;
+mod peer;
 
+use std::net::IpAddr;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode, Version, header};
+use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
+use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
-use crate::config::{RouteTimeouts, Timeouts};
-use crate::gateway::answer::{self, Answer};
-use crate::gateway::attempt::Attempt;
-use crate::gateway::cause::{self, Cause};
-use crate::gateway::choose::{self, Nobody};
-use crate::gateway::door::{check, normalise};
+use crate::gateway::answer::Answer;
+use crate::gateway::cause::Cause;
+use crate::gateway::choose::is_idempotent;
 use crate::gateway::request::Request;
-use crate::gateway::{Gateway, log};
-use crate::site::Route;
-use crate::traffic::waiting;
-pub(crate) use connection::Connection;
-pub(crate) use cork::Cork;
-
-/// The answer of the gateway itself at `/`: the readiness probe of the article's manifests.
-const SELF: &str = "gateway";
-
-/// The least time that Pingora's timers know.
-const TICK: Duration = Duration::from_millis(10);
+use crate::gateway::retry::{Reach, Replay};
+use crate::gateway::{Gateway, again};
+use connection::Connection;
+use cork::Cork;
+use peer::Limits;
 
 /// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not
 /// know: a small one is here by then, and the client's connection can be kept.
 const REST: Duration = Duration::from_millis(100);
 
+/// A request, and what this carrier has in hand for it.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    request: Request,
+    /// The connection that the current attempt opens, if no other is free.
+    connection: Option<Connection>,
+    /// Holds back the head of a request that may become a tunnel.
+    cork: Option<Cork>,
+}
+
 #[async_trait]
 impl ProxyHttp for Gateway {
     /// Boxed: Pingora moves it through several nested futures.
-    type CTX = Box<Request>;
+    type CTX = Box<Carried>;
 
-    fn new_ctx(&self) -> Box<Request> {
-        Box::new(Request::new(self.site.get(), self.lifecycle.in_flight(), self.metrics.clone()))
+    fn new_ctx(&self) -> Box<Carried> {
+        Box::new(Carried { request: self.request(), connection: None, cork: None })
     }
 
     /// None: the default is a compression module, which costs every request and is off.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, request: &mut Box<Request>) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, carried: &mut Box<Carried>) -> Result<bool> {
+        let request = &mut carried.request;
         self.set_client_timeouts(session, request);
-        request.begin(session);
-        if let Err(what) = check(session, request.names) {
-            return self.answer(session, request, Answer::bad_request(what)).await;
+        let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+        let received = self.receive(request, session.req_header(), raw.as_deref(), client(session));
+        if let Some(route) = request.route() {
+            // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
+            session.set_read_timeout(Some(route.timeouts.body));
         }
-        let head = session.req_header();
-        let Some(path) = normalise(head.uri.path()) else {
-            let answer = Answer::bad_request("the path climbs above the root or is malformed");
-            return self.answer(session, request, answer).await;
-        };
-        match request.site.route(&path).cloned() {
-            Some(route) => {
-                // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
-                session.set_read_timeout(Some(route.timeouts.body));
-                request.route = Some(route);
-            }
-            None if path == "/" && matches!(head.method, Method::GET | Method::HEAD) => {
-                return self.answer_as_itself(session, request).await;
-            }
-            None => return self.answer(session, request, Answer::NO_ROUTE).await,
-        }
-        match self.admit(session, request) {
+        match received {
             Ok(()) => Ok(false),
             // Said here, where the client's connection can be kept.
-            Err(answer) => self.answer(session, request, answer).await,
+            Err(answer) => answer_at_once(session, request, answer).await.map(|()| true),
         }
     }
 
     async fn upstream_peer(
         &self,
         session: &mut Session,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
     ) -> Result<Box<HttpPeer>> {
-        let left = request.left();
-        let Some(timeouts) = request.route.as_ref().map(|route| route.timeouts) else {
-            return Error::e_explain(ErrorType::InternalError, "a request without a route");
+        let request = &mut carried.request;
+        let left = request.left(Instant::now());
+        let (site, fields) = (request.site.timeouts, request.fields);
+        let may_be_tunnel = fields.ask_for_tunnel(session.req_header());
+        let Some(attempt) = request.begin_attempt() else {
+            return Error::e_explain(ErrorType::InternalError, "a request has no attempt to begin");
         };
-        let tunnel =
-            request.names.ask_for_tunnel(session.req_header()).then_some(request.site.timeouts.tunnel);
-        let is_distrustful = request.last_cause() == Some(Cause::Closed);
-        let policy = head::policy(request.names);
-        let whole = request.site.timeouts;
-        let peer = request
-            .begin_attempt()
-            .map(|attempt| Self::peer(&whole, attempt, &timeouts, left, tunnel, policy));
-        match peer {
-            Some(peer) if is_distrustful => Ok(on_new_connection(peer)),
-            Some(peer) => Ok(peer),
-            None => Error::e_explain(ErrorType::InternalError, "a request without an endpoint"),
+        let limits = Limits { site: &site, route: &attempt.route.timeouts, left, may_be_tunnel };
+        let connection = carried.connection.insert(Connection::new(attempt.endpoint.clone()));
+        let mut peer = peer::peer(connection, limits, head::policy(fields));
+        if attempt.on_new_connection {
+            peer::on_new_connection(&mut peer);
         }
+        Ok(peer)
     }
 
     fn fail_to_connect(
         &self,
         session: &mut Session,
         _: &HttpPeer,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let cause = if request.is_over() { Cause::Total } else { Cause::of_connect(&error) };
-        request.failed(&error, cause);
-        // Nothing was sent: safe for any method.
-        error.set_retry(self.try_again(session, request, cause));
+        let again = goes_on(session, &mut carried.request, &error);
+        error.set_retry(again);
         error
     }
 
@@ -126,16 +112,21 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         reused: bool,
         _: &HttpPeer,
-        connection: RawFd,
+        descriptor: RawFd,
         _: Option<&Digest>,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
     ) -> Result<()> {
-        let since = session.as_mut().is_body_empty().then(Instant::now);
-        let may_be_torn = since.is_some() && request.names.ask_for_tunnel(session.req_header());
-        request.cork = may_be_torn.then(|| Cork::new(connection)).flatten();
-        let wait = wait(session, request, since);
-        if let Some(attempt) = &mut request.attempt {
-            attempt.connected(reused, connection, wait);
+        let request = &mut carried.request;
+        let now = Instant::now();
+        let since = session.as_mut().is_body_empty().then_some(now);
+        let may_be_torn = since.is_some() && request.fields.ask_for_tunnel(session.req_header());
+        carried.cork = may_be_torn.then(|| Cork::new(descriptor)).flatten();
+        if let Some(connection) = carried.connection.as_ref().filter(|_| !reused) {
+            connection.opened(descriptor);
+        }
+        let wait = request.waits(since, replay(session), now);
+        if let Some(attempt) = request.attempt_mut() {
+            attempt.connected(reused, descriptor, wait);
         }
         Ok(())
     }
@@ -144,9 +135,9 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         head: &mut RequestHeader,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
     ) -> Result<()> {
-        head::prepare(head, request)
+        head::prepare(head, &carried.request)
     }
 
     async fn request_body_filter(
@@ -154,16 +145,18 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         _: &mut Option<Bytes>,
         is_end: bool,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
     ) -> Result<()> {
-        if request.is_over() {
-            return Err(Error::explain(ErrorType::ReadTimedout, "the request's time is over").into_down());
+        let request = &mut carried.request;
+        let now = Instant::now();
+        if request.is_over(now) {
+            return Err(over().into_down());
         }
         if is_end {
-            request.cork.take().into_iter().for_each(Cork::release);
-            let now = Instant::now();
-            let wait = request.is_upload().then(|| wait(session, request, Some(now)));
-            if let Some(attempt) = &mut request.attempt {
+            carried.cork.take().into_iter().for_each(Cork::release);
+            let is_upload = request.attempt().is_some_and(|attempt| attempt.is_upload());
+            let wait = is_upload.then(|| request.waits(Some(now), replay(session), now));
+            if let Some(attempt) = request.attempt_mut() {
                 attempt.sent(wait, now);
             }
         }
@@ -174,29 +167,26 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         answer: &mut ResponseHeader,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
     ) -> Result<()> {
-        let status = answer.status;
-        let is_final = !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-        request.is_tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
-        if let Some(attempt) = &mut request.attempt {
-            let now = Instant::now();
-            if is_final { attempt.answered(status.as_u16(), now) } else { attempt.heard(now) }
-        }
-        if !is_final {
+        let request = &mut carried.request;
+        let (status, now) = (answer.status, Instant::now());
+        let Some(attempt) = request.attempt_mut() else { return Ok(()) };
+        if !is_final(status) {
+            attempt.heard(now);
             return Ok(());
         }
-        let is_tried_elsewhere =
-            request.route.as_ref().is_some_and(|route| route.retry.statuses.contains(&status.as_u16()));
-        if !is_tried_elsewhere || !answer::may_repeat(session) {
+        attempt.answered(status.as_u16(), now);
+        let replay = replay(session);
+        if !attempt.route.retry.statuses.contains(&status.as_u16()) || !replay.is_safe() {
             return Ok(());
         }
         let error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "tried elsewhere").into_up();
-        request.failed(&error, Cause::Status);
-        if self.try_again(session, request, Cause::Status) {
+        request.answered_with_failure(plain(&error));
+        let failure = (Cause::Status, Reach::Heard);
+        if again::goes_on(request, session.req_header(), failure, replay, now) {
             return Err(error);
         }
-        // Then this is the answer.
         request.keep_answer();
         Ok(())
     }
@@ -206,13 +196,15 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         _: &mut Option<Bytes>,
         _: bool,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
     ) -> Result<Option<Duration>> {
-        if request.is_over() {
-            return Err(Error::explain(ErrorType::ReadTimedout, "the request's time is over").into_up());
+        let request = &mut carried.request;
+        let now = Instant::now();
+        if request.is_over(now) {
+            return Err(over().into_up());
         }
-        if let Some(attempt) = &mut request.attempt {
-            attempt.went_on(Instant::now());
+        if let Some(attempt) = request.attempt_mut() {
+            attempt.went_on(now);
         }
         Ok(None)
     }
@@ -222,32 +214,13 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
         _reused: bool,
     ) -> Box<Error> {
-        if request.is_next {
-            // The next attempt was chosen when the status came.
-            error.set_retry(true);
-            return error;
-        }
-        let is_over = request.is_over();
-        let Some(attempt) = &mut request.attempt else { return error };
-        let cause = Cause::of_exchange(&error, attempt);
-        let cause = if is_over { Cause::Total } else { cause };
-        let is_lost = matches!(cause, Cause::Broken | Cause::Closed | Cause::Stalled)
-            && cause::nothing_came(&error, attempt)
-            && answer::may_repeat(session);
-        request.failed(&error, cause);
-        if !is_lost {
-            error.set_retry(false);
-            return error;
-        }
-        let mut again = self.try_again(session, request, cause);
-        if !again && cause == Cause::Closed {
-            // It says nothing against the endpoint, and there is no other.
-            request.forgive();
-            again = self.try_again(session, request, cause);
-        }
+        let request = &mut carried.request;
+        // Where a status is tried elsewhere, the next attempt was chosen when it came.
+        let is_decided = request.attempt().is_some_and(|attempt| attempt.is_next());
+        let again = is_decided || goes_on(session, request, &error);
         error.set_retry(again);
         error
     }
@@ -256,8 +229,9 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         answer: &mut ResponseHeader,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
     ) -> Result<()> {
+        let request = &carried.request;
         if self.lifecycle.is_closing() {
             session.set_keepalive(None);
         }
@@ -279,43 +253,38 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        request: &mut Box<Request>,
+        carried: &mut Box<Carried>,
     ) -> FailToProxy {
-        let answer = Answer::to(error, request);
+        let request = &mut carried.request;
+        let ending = ending::of(error, was_connected(request));
+        let answer = Answer::to(ending, request.was_silent(), request.is_over(Instant::now()));
         if let Some(answer) = answer.filter(|_| final_status(session).is_none()) {
             session.set_keepalive(None);
             // A client that is gone by now needs no answer.
-            let _ = self.send(session, request, answer).await;
+            let _ = send(session, request, answer).await;
         }
         FailToProxy { error_code: answer.map_or(0, |a| a.status), can_reuse_downstream: false }
     }
 
     /// Failures are told by the access log, once.
-    fn suppress_error_log(&self, _: &Session, _: &Box<Request>, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Carried>, _: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _: &Session,
-        _: &Box<Request>,
+        _: &Box<Carried>,
         _: &Error,
         _: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, request: &mut Box<Request>) {
-        let took = request.took();
-        if error.is_none()
-            && let Some(attempt) = &mut request.attempt
-        {
-            attempt.succeeded(Instant::now());
-        }
-        let status = final_status(session).unwrap_or(0);
-        let metrics = request.route.as_ref().map_or(&self.unrouted, |route| &route.metrics);
-        metrics.answered(status, took);
-        self.log(session, error, request, status, took);
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, carried: &mut Box<Carried>) {
+        let error = error.map(plain);
+        let answered = (final_status(session).unwrap_or(0), session.body_bytes_sent());
+        self.finish(&mut carried.request, session.req_header(), answered, error.as_deref());
     }
 }
 
@@ -333,143 +302,70 @@ impl Gateway {
         // Without it, a client that sends its next request early loses the one in flight.
         session.as_mut().set_pipelining_enabled(true);
     }
+}
 
-    /// Answers without an endpoint, at once: a body that takes its time is not waited for.
-    async fn answer(&self, session: &mut Session, request: &mut Request, answer: Answer) -> Result<bool> {
-        if !answer.leaves_body(session) || !has_ended(session, REST).await {
-            session.set_keepalive(None);
-        }
-        request.declined(answer);
-        self.send(session, request, answer).await?;
-        Ok(true)
-    }
-
-    /// Sends an answer of the gateway's own. A connection that is to be closed then is not while the client
-    /// still sends: that could undo the answer on its way.
-    async fn send(&self, session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
-        // The service is done with the request, however long its client takes.
-        request.permit = None;
-        answer.send(session, request).await?;
-        request.ended = Some(Instant::now());
-        if answer.leaves_body(session) {
-            has_ended(session, request.site.timeouts.body).await;
-        }
-        Ok(())
-    }
-
-    async fn answer_as_itself(&self, session: &mut Session, request: &Request) -> Result<bool> {
-        let ready = self.lifecycle.is_ready(&self.directory);
-        let mut head = ResponseHeader::build(if ready { 200 } else { 503 }, Some(4))?;
-        head.insert_header(header::CONTENT_TYPE, "text/plain")?;
-        head.insert_header(header::CONTENT_LENGTH, SELF.len())?;
-        head.insert_header(request.site.trace_header.clone(), request.trace.id_value())?;
-        session.write_response_header(Box::new(head), false).await?;
-        session.write_response_body(Some(Bytes::from_static(SELF.as_bytes())), true).await?;
-        Ok(true)
-    }
-
-    /// Lets a request in, and chooses its first endpoint.
-    fn admit(&self, session: &Session, request: &mut Request) -> std::result::Result<(), Answer> {
-        let Some(route) = request.route.clone() else { return Ok(()) };
-        if request.hops.are_too_many() {
-            route.metrics.looped();
-            return Err(Answer::LOOP);
-        }
-        if self.lifecycle.requests_in_flight() > request.site.max_requests {
-            route.metrics.limited("gateway");
-            return Err(Answer::FULL_GATEWAY);
-        }
-        if route.counts_requests {
-            request.permit = route.service.in_flight().try_acquire(route.limits.service);
-            if request.permit.is_none() {
-                route.metrics.limited("service");
-                return Err(Answer::FULL_SERVICE);
-            }
-        }
-        let now = Instant::now();
-        match choose::attempt(session, request, &route, now) {
-            Ok(attempt) => request.target(attempt),
-            Err(Nobody::Full) => {
-                route.metrics.limited("endpoint");
-                return Err(Answer::FULL_ENDPOINTS);
-            }
-            Err(Nobody::There) => {
-                return Err(Answer::no_endpoint(&self.directory, &route.service));
-            }
-        }
-        // What was declined is no load of which retries could be a part.
-        route.health.budget.request(now);
-        Ok(())
-    }
-
-    /// All of its times end with the request's own, but for those within the tunnel that it may become: `tunnel`
-    /// is how long that may be silent. (Until then, who waits for the first byte is broken off in time.)
-    fn peer(
-        whole: &Timeouts,
-        attempt: &Attempt,
-        timeouts: &RouteTimeouts,
-        left: Option<Duration>,
-        tunnel: Option<Duration>,
-        policy: HttpUpstreamRequestPolicy,
-    ) -> Box<HttpPeer> {
-        // Pingora's timers tick every 10 ms, and take none for "at once".
-        let clamp = |time: Duration| left.map_or(time, |left| time.min(left).max(TICK));
-        let mut peer = attempt.connection.peer();
-        let write = whole.write;
-        let (read, write) = match tunnel {
-            Some(silence) => (silence, write),
-            None => (clamp(timeouts.idle), clamp(write)),
-        };
-        peer.options.connection_timeout = Some(clamp(timeouts.connect));
-        peer.options.read_timeout = Some(read);
-        peer.options.write_timeout = Some(write);
-        peer.options.idle_timeout = Some(whole.pool);
-        peer.options.http_upstream_request_policy = policy;
-        peer
-    }
-
-    /// Goes on to another attempt, if there may be one; notes why.
-    fn try_again(&self, session: &Session, request: &mut Request, cause: Cause) -> bool {
-        let Some(route) = request.route.clone().filter(|_| request.has_attempts_left()) else { return false };
-        let now = Instant::now();
-        let Ok(next) = choose::attempt(session, request, &route, now) else { return false };
-        // The budget keeps retries from being load on top of load. A connect that was refused was no load:
-        // nobody has begun with the request, and who gets it next serves it once. That is free, so that the
-        // dead of a large restart cost nobody a request; but not where the next is known to fail as well,
-        // or with all of them dead each request would knock at three doors. A connect that timed out is not
-        // free: it has cost time, and a full queue of connections is what overload looks like.
-        let is_free = cause == Cause::Refused && !next.doubted;
-        if !is_free && !route.health.budget.retry(&route.budget, now) {
-            route.metrics.retry_denied();
-            return false;
-        }
-        route.metrics.retried(cause.as_str());
-        request.target(next);
-        true
+fn client(session: &Session) -> Option<IpAddr> {
+    match session.client_addr() {
+        Some(SocketAddr::Inet(address)) => Some(address.ip()),
+        _ => None,
     }
 }
 
-impl Gateway {
-    fn log(&self, session: &Session, error: Option<&Error>, request: &Request, status: u16, took: Duration) {
-        let head = session.req_header();
-        let error = error.map(plain);
-        let line = log::Line {
-            trace_id: request.trace.id(),
-            client: request.client.to_str().unwrap_or_default(),
-            method: head.method.as_str(),
-            path: head.uri.path(),
-            status,
-            service: request.route.as_ref().map(|r| &**r.service.name()),
-            endpoint: request.attempt.as_ref().map(|attempt| &*attempt.endpoint),
-            attempts: request.attempts(),
-            failed: request.failures(),
-            sent: session.body_bytes_sent(),
-            took,
-            endpoint_took: request.attempt.as_ref().and_then(|attempt| attempt.took()),
-            error: error.as_deref().or(request.last_error()),
-        };
-        line.write(&self.output);
+/// Tells the request that its attempt has failed. Whether it goes on to another.
+fn goes_on(session: &Session, request: &mut Request, error: &Error) -> bool {
+    let now = Instant::now();
+    let ending = ending::of(error, was_connected(request));
+    let failed = request.failed(ending, plain(error), now);
+    failed.is_some_and(|failure| again::goes_on(request, session.req_header(), failure, replay(session), now))
+}
+
+fn was_connected(request: &Request) -> bool {
+    request.attempt().is_some_and(|attempt| attempt.was_connected())
+}
+
+/// What decides whether the request may be sent twice.
+fn replay(session: &Session) -> Replay {
+    Replay {
+        idempotent: is_idempotent(&session.req_header().method),
+        whole: !session.as_ref().retry_buffer_truncated(),
+        unanswered: session.response_written().is_none(),
     }
+}
+
+fn over() -> Box<Error> {
+    Error::explain(ErrorType::ReadTimedout, "the request's time is over")
+}
+
+/// Answers without an endpoint, at once: a body that takes its time is not waited for.
+async fn answer_at_once(session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
+    if !leaves_body(session, answer) || !has_ended(session, REST).await {
+        session.set_keepalive(None);
+    }
+    send(session, request, answer).await
+}
+
+/// Sends an answer of the gateway's own. A connection that is to be closed then is not while the client
+/// still sends: that could undo the answer on its way.
+async fn send(session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
+    request.leaves_service();
+    let service = request.route().map(|route| &**route.service.name());
+    let reply = answer.reply(service, request.trace.id());
+    let mut head = ResponseHeader::build(reply.status, Some(5))?;
+    for (name, value) in reply.fields() {
+        head.insert_header(name, value)?;
+    }
+    head.insert_header(request.site.trace_header.clone(), request.trace.id_value())?;
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body(Some(reply.body), true).await?;
+    request.was_answered(Instant::now());
+    if leaves_body(session, answer) {
+        has_ended(session, request.site.timeouts.body).await;
+    }
+    Ok(())
+}
+
+fn leaves_body(session: &Session, answer: Answer) -> bool {
+    answer.leaves_body(session.req_header().headers.contains_key(header::EXPECT))
 }
 
 /// Reads the rest of the request's body, for so long at most. Whether that was all of it.
@@ -478,34 +374,12 @@ async fn has_ended(session: &mut Session, limit: Duration) -> bool {
     session.drain_request_body().await.is_ok()
 }
 
-/// How a request waits that was sent whole at this time; none: it is still being sent.
-fn wait(session: &Session, request: &Request, since: Option<Instant>) -> waiting::Request {
-    let patience = request.route.as_ref().map_or(Duration::MAX, |route| route.timeouts.first_byte);
-    let patience = request.left().map_or(patience, |left| patience.min(left));
-    waiting::Request { since, patience, repeatable: since.is_some() && can_move(session, request) }
-}
-
-/// Whether a request can go elsewhere if its endpoint stalls. Otherwise it is better off where it is: the
-/// answer may still come.
-fn can_move(session: &Session, request: &Request) -> bool {
-    let asked = request.tried().len() + 1;
-    let has_another = |route: &Arc<Route>| route.service.endpoints().entries().len() > asked;
-    answer::may_repeat(session)
-        && request.has_attempts_left()
-        && request.route.as_ref().is_some_and(has_another)
-}
-
-/// Where one kept connection was closed, others may be: a request must not spend its attempts on them. The
-/// key is in no pool, so the connection is a new one; nobody will look for it there, so it is not kept.
-fn on_new_connection(mut peer: Box<HttpPeer>) -> Box<HttpPeer> {
-    peer.group_key = fastrand::u64(..) | 1 << 63;
-    peer.options.idle_timeout = Some(Duration::ZERO);
-    peer
-}
-
 /// The status that the client was answered with; a 100 or 103 is no answer yet.
 fn final_status(session: &Session) -> Option<u16> {
     let head = session.response_written()?;
-    let is_final = !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS;
-    is_final.then(|| head.status.as_u16())
+    is_final(head.status).then(|| head.status.as_u16())
+}
+
+fn is_final(status: StatusCode) -> bool {
+    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
 }

@@ -1,51 +1,48 @@
 //! What a request's head must not say.
 
 use http::{Version, header};
-use pingora::http::RequestHeader;
-use pingora::proxy::Session;
 
-use super::names::Names;
+use super::fields::Fields;
+use crate::gateway::head::Head;
 
-/// Finds what Pingora lets pass but two servers in a row may read differently, which is how requests are
-/// smuggled. Pingora itself refuses what it cannot parse.
-pub(crate) fn check(session: &Session, names: Names) -> Result<(), &'static str> {
-    let head = session.req_header();
-    if !is_path_or_url(head.raw_path()) {
+/// Finds what a parser may let pass but two servers in a row may read differently, which is how requests are
+/// smuggled. `raw` is the head as it came in HTTP/1.
+pub(crate) fn check(head: &impl Head, fields: Fields, raw: Option<&[u8]>) -> Result<(), &'static str> {
+    if !is_path_or_url(head.target()) {
         return Err("the request's target is neither a path nor an http URL");
     }
     // (Pingora itself refuses two of them.)
-    if head.version == Version::HTTP_11 && !names.host {
+    if head.version() == Version::HTTP_11 && !fields.host {
         return Err("no Host");
     }
-    if names.length {
+    if fields.length {
         check_length(head)?;
     }
-    let Some(http1) = session.as_http1() else {
+    let Some(raw) = raw else {
         return Ok(());
     };
-    let raw = http1.get_headers_raw_bytes();
-    if has_bare_line_feed(&raw) {
+    if has_bare_line_feed(raw) {
         return Err("a line that does not end with CR LF");
     }
-    if names.encoding
-        && let Some(encoding) = head.headers.get(header::TRANSFER_ENCODING)
+    if fields.encoding
+        && let Some(encoding) = head.value(&header::TRANSFER_ENCODING)
     {
-        // Pingora has already removed the length that contradicts the encoding.
-        if has_field(&raw, b"content-length") {
+        // Pingora has already removed the length that contradicts the encoding from the fields.
+        if has_field(raw, b"content-length") {
             return Err("Content-Length and Transfer-Encoding");
         }
-        if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        if !encoding.eq_ignore_ascii_case(b"chunked") {
             return Err("a Transfer-Encoding that is not chunked alone");
         }
     }
     Ok(())
 }
 
-fn check_length(head: &RequestHeader) -> Result<(), &'static str> {
-    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+fn check_length(head: &impl Head) -> Result<(), &'static str> {
+    let mut lengths = head.values(&header::CONTENT_LENGTH);
     match (lengths.next(), lengths.next()) {
         (_, Some(_)) => Err("more than one Content-Length"),
-        (Some(length), None) if !is_number(length.as_bytes()) => Err("bad Content-Length"),
+        (Some(length), None) if !is_number(length) => Err("bad Content-Length"),
         _ => Ok(()),
     }
 }
@@ -75,6 +72,39 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::head::tests::head;
+    use http::Method;
+
+    fn checked(
+        target: &'static str,
+        fields: &[(&'static str, &[u8])],
+        raw: &[u8],
+    ) -> Result<(), &'static str> {
+        let head = head(Method::POST, target, fields);
+        check(&head, Fields::of(&head, b"trace_id"), Some(raw))
+    }
+
+    #[test]
+    fn a_head_that_two_servers_may_read_differently_is_declined() {
+        let host = ("host", &b"a"[..]);
+        assert_eq!(checked("/", &[host], b"GET / HTTP/1.1\r\n"), Ok(()));
+        assert_eq!(checked("/", &[], b""), Err("no Host"));
+        let chunked = ("transfer-encoding", &b"Chunked"[..]);
+        assert_eq!(checked("/", &[host, chunked], b"Transfer-Encoding: Chunked\r\n"), Ok(()));
+        assert_eq!(
+            checked("/", &[host, chunked], b"Content-Length: 1\r\n"),
+            Err("Content-Length and Transfer-Encoding"),
+            "though it is among the fields no more"
+        );
+        for (field, why) in [
+            (("transfer-encoding", &b"gzip, chunked"[..]), "a Transfer-Encoding that is not chunked alone"),
+            (("content-length", b"+1"), "bad Content-Length"),
+        ] {
+            assert_eq!(checked("/", &[host, field], b""), Err(why));
+        }
+        let twice = [host, ("content-length", b"1"), ("content-length", b"1")];
+        assert_eq!(checked("/", &twice, b""), Err("more than one Content-Length"));
+    }
 
     #[test]
     fn a_line_feed_without_its_carriage_return_is_found() {

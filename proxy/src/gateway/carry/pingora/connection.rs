@@ -18,7 +18,7 @@ const NONE: RawFd = -1;
 
 /// A connection to an endpoint.
 #[derive(Debug, Clone)]
-pub(crate) struct Connection {
+pub(super) struct Connection {
     endpoint: Arc<Endpoint>,
     descriptor: Arc<AtomicI32>,
 }

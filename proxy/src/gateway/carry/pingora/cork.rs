@@ -19,7 +19,7 @@ const TURN: Duration = Duration::from_millis(1);
 
 /// A connection on which nothing leaves while this lives. (The kernel has patience for 200 ms.)
 #[derive(Debug)]
-pub(crate) struct Cork(FileDescriptor);
+pub(super) struct Cork(FileDescriptor);
 
 impl Cork {
     /// Nothing leaves on this connection from now on. None: the process lacks descriptors, or it is no TCP.

@@ -1,18 +1,49 @@
 //! What Pingora changes in a head before it goes on, and what of it is ours to change.
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 
-use crate::gateway::door::Names;
-use crate::gateway::door::forged;
+use crate::gateway::door::{Fields, forged};
+use crate::gateway::head::Head;
 use crate::gateway::request::Request;
 
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// What Pingora is to do with a request before [`prepare`] does the rest.
-pub(super) fn policy(names: Names) -> HttpUpstreamRequestPolicy {
-    if names.are_hop_by_hop() {
+impl Head for RequestHeader {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn target(&self) -> &[u8] {
+        self.raw_path()
+    }
+
+    fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
+    fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+        self.headers.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+
+    fn value<'h>(&'h self, name: &HeaderName) -> Option<&'h [u8]> {
+        self.headers.get(name).map(HeaderValue::as_bytes)
+    }
+}
+
+/// What Pingora is to do with a request before [`prepare`] does the rest. Most requests have nothing of one connection,
+/// and to search for each of these names costs more than the one look at all that tells so.
+pub(super) fn policy(fields: Fields) -> HttpUpstreamRequestPolicy {
+    if fields.are_hop_by_hop() {
         HttpUpstreamRequestPolicy::standard()
     } else {
         HttpUpstreamRequestPolicy::preserve()
@@ -22,23 +53,23 @@ pub(super) fn policy(names: Names) -> HttpUpstreamRequestPolicy {
 /// Adds the trace and the gateway's mark, and says who asked; what a client says of that is not believed.
 /// (Hop-by-hop headers are Pingora's to strip, and it has: [`policy`].)
 pub(super) fn prepare(head: &mut RequestHeader, request: &Request) -> pingora::Result<()> {
-    let (names, trace_header) = (request.names, &request.site.trace_header);
-    if names.forged {
+    let (fields, trace_header) = (request.fields, &request.site.trace_header);
+    if fields.forged {
         strip_forged(head, trace_header);
     }
     // Where Pingora was to remove it, what stands there now is Pingora's own.
-    if names.stays_or_closes && !names.are_hop_by_hop() {
+    if fields.stays_or_closes && !fields.are_hop_by_hop() {
         head.remove_header(&header::CONNECTION);
     }
     head.insert_header(trace_header.clone(), request.trace.id_value())?;
     head.insert_header("traceparent", request.trace.traceparent())?;
-    if names.tracestate && !request.trace.continued {
+    if fields.tracestate && !request.trace.continued {
         head.remove_header(&TRACESTATE);
     }
     head.insert_header("CDN-Loop", request.hops.marker())?;
     head.insert_header("X-Forwarded-For", request.client.clone())?;
     head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
-    let endpoint = request.attempt.as_ref().map(|attempt| &attempt.endpoint);
+    let endpoint = request.attempt().map(|attempt| &attempt.endpoint);
     match (head.headers.get(header::HOST).cloned(), endpoint) {
         (Some(host), _) => head.insert_header("X-Forwarded-Host", host)?,
         // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
@@ -49,7 +80,7 @@ pub(super) fn prepare(head: &mut RequestHeader, request: &Request) -> pingora::R
 }
 
 fn strip_forged(head: &mut RequestHeader, trace_header: &[u8]) {
-    let is_forged = |name: &&HeaderName| forged::is_forged(name, trace_header);
+    let is_forged = |name: &&HeaderName| forged::is_forged(name.as_str(), trace_header);
     let forged: Vec<_> = head.headers.keys().filter(is_forged).cloned().collect();
     for name in forged {
         head.remove_header(&name);

@@ -1,0 +1,124 @@
+//! What an error of Pingora's says of how an exchange ended.
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+use crate::gateway::cause::Ending;
+
+/// How an exchange ended. `was_connected`: there was a connection to the endpoint.
+pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
+    use ErrorType::{
+        ConnectionClosed, InternalError, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError,
+        WriteTimedout,
+    };
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, ConnectionClosed | ReadError | WriteError | WriteTimedout) => {
+            Ending::ClientLeft
+        }
+        (ErrorSource::Downstream, ReadTimedout) => Ending::ClientSilent,
+        (ErrorSource::Downstream, InvalidHTTPHeader) => Ending::BadNomination,
+        (ErrorSource::Downstream, _) => Ending::BadBody,
+        (ErrorSource::Upstream, error) if !was_connected => of_connect(error),
+        (ErrorSource::Internal | ErrorSource::Unset, _) | (_, InternalError) => Ending::Fault,
+        (_, ErrorType::HTTPStatus(_)) => Ending::Status,
+        (_, ReadTimedout | WriteTimedout) => Ending::Silent,
+        (_, ConnectionClosed | ReadError | WriteError) if read_of_head(error) > 0 => Ending::BrokeWithinHead,
+        (_, ConnectionClosed | ReadError | WriteError) => Ending::Broke,
+        _ => Ending::NotHttp,
+    }
+}
+
+fn of_connect(error: &ErrorType) -> Ending {
+    use ErrorType::{ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout};
+    match error {
+        ConnectRefused | ConnectNoRoute | ConnectError => Ending::Refused,
+        ConnectTimedout => Ending::ConnectTimeout,
+        _ => Ending::NoConnection,
+    }
+}
+
+/// How many bytes of a head had come when the connection broke. Pingora says so in words alone: a test below notices when
+/// it changes them.
+fn read_of_head(error: &Error) -> usize {
+    let said = error.context.as_ref().and_then(|context| context.as_str().rsplit_once("already read: "));
+    said.map_or(0, |(_, bytes)| bytes.parse().unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pingora::connectors::http::Connector;
+    use pingora::http::RequestHeader;
+    use pingora::upstreams::peer::HttpPeer;
+    use socket2::SockRef;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// How an exchange ends whose endpoint says no more than this and closes the connection, or resets it.
+    async fn ended(said: &'static [u8], resets: bool) -> (Ending, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let endpoint = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            stream.write_all(said).await.unwrap();
+            if resets {
+                // What was said is to be read before the reset, which would undo it.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+        });
+        let peer = HttpPeer::new(address, false, String::new());
+        let connector: Connector = Connector::new(None);
+        let (mut session, _) = connector.get_http_session(&peer).await.unwrap();
+        let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+        head.insert_header("Host", "a").unwrap();
+        session.write_request_header(Box::new(head)).await.unwrap();
+        session.finish_request_body().await.unwrap();
+        let error = session.read_response_header().await.unwrap_err().into_up();
+        endpoint.await.unwrap();
+        (of(&error, true), error.to_string())
+    }
+
+    #[tokio::test]
+    async fn pingora_tells_a_head_of_which_nothing_came_from_one_that_broke_off() {
+        for resets in [false, true] {
+            let (nothing, error) = ended(b"", resets).await;
+            assert_eq!(nothing, Ending::Broke, "{error}");
+            assert!(error.contains("already read: 0"), "Pingora says it otherwise now: {error}");
+            let (a_part, error) = ended(b"HTTP/1.1 200 OK\r\nContent-", resets).await;
+            assert_eq!(a_part, Ending::BrokeWithinHead, "{error}");
+        }
+    }
+
+    #[test]
+    fn whose_connection_it_was_decides_what_an_error_means() {
+        let error = |kind: ErrorType| Error::explain(kind, "");
+        for (kind, by_client, by_endpoint) in [
+            (ErrorType::ConnectionClosed, Ending::ClientLeft, Ending::Broke),
+            (ErrorType::WriteTimedout, Ending::ClientLeft, Ending::Silent),
+            (ErrorType::ReadTimedout, Ending::ClientSilent, Ending::Silent),
+            (ErrorType::InvalidHTTPHeader, Ending::BadNomination, Ending::NotHttp),
+            (ErrorType::H1Error, Ending::BadBody, Ending::NotHttp),
+        ] {
+            assert_eq!(of(&error(kind.clone()).into_down(), true), by_client, "{kind:?}");
+            assert_eq!(of(&error(kind.clone()).into_up(), true), by_endpoint, "{kind:?}");
+            assert_eq!(of(&error(kind.clone()).into_in(), true), Ending::Fault, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_was_never_opened_says_why() {
+        for (kind, ending) in [
+            (ErrorType::ConnectRefused, Ending::Refused),
+            (ErrorType::ConnectNoRoute, Ending::Refused),
+            (ErrorType::ConnectTimedout, Ending::ConnectTimeout),
+            (ErrorType::BindError, Ending::NoConnection),
+            (ErrorType::SocketError, Ending::NoConnection),
+            (ErrorType::InternalError, Ending::NoConnection),
+        ] {
+            assert_eq!(of(&Error::explain(kind.clone(), "").into_up(), false), ending, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Which of the fields that the gateway looks at a request's head has.
+
+use http::{HeaderName, header};
+
+use super::forged;
+use crate::gateway::head::Head;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Which of the fields that the gateway looks at a request has: found in one look at all of them, as most requests
+/// have few, and each search costs more than this.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fields {
+    pub(super) host: bool,
+    pub(super) length: bool,
+    pub(super) encoding: bool,
+    upgrade: bool,
+    traceparent: bool,
+    pub(crate) tracestate: bool,
+    pub(crate) cdn_loop: bool,
+    /// A `Connection` that speaks of nothing but whether the connection stays, as each browser's does.
+    pub(crate) stays_or_closes: bool,
+    /// Those of one connection that are none of the above.
+    hop_by_hop: bool,
+    /// Those that must not go on.
+    pub(crate) forged: bool,
+}
+
+impl Fields {
+    pub(crate) fn of(head: &impl Head, trace_header: &[u8]) -> Self {
+        let mut found = Self::default();
+        for (name, value) in head.fields() {
+            match name {
+                "host" => found.host = true,
+                "content-length" => found.length = true,
+                "transfer-encoding" => found.encoding = true,
+                "upgrade" => found.upgrade = true,
+                "traceparent" => found.traceparent = true,
+                "tracestate" => found.tracestate = true,
+                "cdn-loop" => found.cdn_loop = true,
+                "connection" if stays_or_closes(value) => found.stays_or_closes = true,
+                "connection"
+                | "keep-alive"
+                | "te"
+                | "trailer"
+                | "http2-settings"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization" => found.hop_by_hop = true,
+                _ => found.forged |= forged::is_forged(name, trace_header),
+            }
+        }
+        found
+    }
+
+    /// Whether something has to be removed that is of one connection, or that `Connection` names. (A `Connection`
+    /// that speaks of itself alone is not meant.)
+    pub(crate) fn are_hop_by_hop(self) -> bool {
+        self.hop_by_hop || self.upgrade || self.encoding
+    }
+
+    /// Whether the endpoint may answer with a tunnel: the one upgrade that is passed on.
+    pub(crate) fn ask_for_tunnel(self, head: &impl Head) -> bool {
+        self.upgrade
+            && head
+                .value(&header::UPGRADE)
+                .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+    }
+
+    /// The `traceparent` of a request; of several none counts.
+    pub(crate) fn traceparent(self, head: &impl Head) -> Option<&[u8]> {
+        if !self.traceparent {
+            return None;
+        }
+        let name = TRACEPARENT;
+        let mut values = head.values(&name);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+}
+
+fn stays_or_closes(connection: &[u8]) -> bool {
+    connection.eq_ignore_ascii_case(b"keep-alive") || connection.eq_ignore_ascii_case(b"close")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::head::tests::head;
+    use http::Method;
+
+    fn fields(fields: &[(&'static str, &[u8])]) -> Fields {
+        Fields::of(&head(Method::GET, "/", fields), b"trace_id")
+    }
+
+    #[test]
+    fn a_connection_that_names_anything_is_of_one_hop() {
+        let plain = fields(&[("connection", b"Keep-Alive"), ("accept", b"*/*")]);
+        assert!(plain.stays_or_closes && !plain.are_hop_by_hop() && !plain.forged);
+        for lines in [
+            &[("connection", &b"keep-alive, x-a"[..])][..],
+            &[("connection", b"close"), ("connection", b"x-a")],
+            &[("te", b"trailers")],
+        ] {
+            assert!(fields(lines).are_hop_by_hop(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_one_upgrade_that_is_passed_on_is_to_a_websocket() {
+        let asks = |value| {
+            let head = head(Method::GET, "/", &[("upgrade", value)]);
+            Fields::of(&head, b"trace_id").ask_for_tunnel(&head)
+        };
+        assert!(asks(b"WebSocket"));
+        assert!(!asks(b"h2c"));
+    }
+
+    #[test]
+    fn of_several_traces_none_counts() {
+        let parent = |lines: &[(&'static str, &[u8])]| {
+            let head = head(Method::GET, "/", lines);
+            Fields::of(&head, b"trace_id").traceparent(&head).map(<[u8]>::to_vec)
+        };
+        assert_eq!(parent(&[("traceparent", b"00-a")]).as_deref(), Some(&b"00-a"[..]));
+        assert_eq!(parent(&[("traceparent", b"00-a"), ("traceparent", b"00-b")]), None);
+        assert_eq!(parent(&[]), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! When a request is sent again: nothing else decides it.
+//!
+//! ```text
+//! an attempt failed -> may it go again? -> choose another -> free, or the budget grants it -> again
+//!                            | no               | nobody            | declined
+//!                            +------------------+-------------------+-----------------------> answer
+//! ```
+//!
+//! To choose an endpoint takes a place there, and to ask the budget takes from it. So [`next`] says when that is to be
+//! done, and is asked again with what came of it.
+
+use super::cause::Cause;
+
+/// How far an attempt had come when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// There was no connection, so nothing was sent.
+    Unconnected,
+    /// The request may have been sent, and nothing came.
+    Sent,
+    /// Something of an answer came, or nobody can tell that nothing did.
+    Heard,
+}
+
+/// What decides whether a request that was sent may be sent a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Replay {
+    /// Whether doing it twice is the same as doing it once.
+    pub idempotent: bool,
+    /// Whether the body, as far as it was sent, is still there.
+    pub whole: bool,
+    /// Whether the client has seen nothing of an answer.
+    pub unanswered: bool,
+}
+
+impl Replay {
+    pub fn is_safe(self) -> bool {
+        self.idempotent && self.whole && self.unanswered
+    }
+}
+
+/// What bounds the attempts of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tries {
+    /// Attempts begun.
+    pub begun: usize,
+    /// Attempts that the route permits.
+    pub permitted: usize,
+    /// Whether the time of the whole request is over.
+    pub is_over: bool,
+}
+
+impl Tries {
+    pub fn are_left(self) -> bool {
+        self.begun < self.permitted && !self.is_over
+    }
+}
+
+/// Whom the next attempt may go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Whoever was not tried.
+    Others,
+    /// The endpoint of the attempt that failed, too.
+    OthersAndSame,
+}
+
+/// How far the search for the next endpoint has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    /// Nobody has looked yet.
+    NotBegun,
+    /// There is one.
+    Found {
+        /// Whether something is known against it.
+        doubted: bool,
+    },
+    /// There is none among these.
+    Nobody(Among),
+}
+
+/// An attempt that failed, and what is known for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Situation {
+    pub cause: Cause,
+    pub reach: Reach,
+    pub replay: Replay,
+    pub tries: Tries,
+    pub search: Search,
+    /// What the budget said; none: it was not asked.
+    pub budget: Option<bool>,
+}
+
+/// What happens next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// An endpoint is to be chosen.
+    Choose(Among),
+    /// The budget is to be asked.
+    AskBudget,
+    /// The request goes to the endpoint that was found.
+    Again,
+    /// The request is answered with what it has come to.
+    Answer(Why),
+}
+
+/// Why a request is not sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Another attempt would not help, or might do twice what is to be done once.
+    Unsafe,
+    /// Its attempts are used up, or its time is.
+    Spent,
+    /// There is nobody whom it could be sent to.
+    Nobody,
+    /// The budget has nothing left.
+    Budget,
+}
+
+/// What happens next to a request whose attempt has failed.
+pub(super) fn next(situation: &Situation) -> Next {
+    let Situation { cause, search, budget, .. } = *situation;
+    if !may_go_again(situation) {
+        return Next::Answer(Why::Unsafe);
+    }
+    if !situation.tries.are_left() {
+        return Next::Answer(Why::Spent);
+    }
+    match search {
+        Search::NotBegun => Next::Choose(Among::Others),
+        // An idle connection that was closed says nothing against its endpoint.
+        Search::Nobody(Among::Others) if cause == Cause::Closed => Next::Choose(Among::OthersAndSame),
+        Search::Nobody(_) => Next::Answer(Why::Nobody),
+        Search::Found { doubted } if is_free(cause, doubted) => Next::Again,
+        Search::Found { .. } => match budget {
+            None => Next::AskBudget,
+            Some(true) => Next::Again,
+            Some(false) => Next::Answer(Why::Budget),
+        },
+    }
+}
+
+fn may_go_again(situation: &Situation) -> bool {
+    match (situation.reach, situation.cause) {
+        // Nobody has begun with it.
+        (Reach::Unconnected, _) => true,
+        (Reach::Sent, Cause::Broken | Cause::Closed | Cause::Stalled) | (Reach::Heard, Cause::Status) => {
+            situation.replay.is_safe()
+        }
+        _ => false,
+    }
+}
+
+/// The budget keeps retries from being load on top of load. A connect that was refused was no load: nobody has begun
+/// with the request, and who gets it next serves it once. That is free, so that the dead of a large restart cost nobody
+/// a request; but not where the next is known to fail as well, or with all of them dead each request would knock at
+/// three doors. A connect that timed out is not free: it has cost time, and a full queue of connections is what
+/// overload looks like.
+fn is_free(cause: Cause, next_is_doubted: bool) -> bool {
+    cause == Cause::Refused && !next_is_doubted
+}
+
+/// Whether the next attempt needs a connection of its own. Where one kept connection was closed, others may be, and a
+/// request must not spend its attempts on them.
+pub(super) fn wants_new_connection(last: Cause) -> bool {
+    last == Cause::Closed
+}
+
+/// Whether a request that waits for its answer may be moved if its endpoint stalls. Otherwise it is better off where it
+/// is: the answer may still come. `has_another` says whether there is an endpoint that it was not sent to.
+pub(super) fn may_move(replay: Replay, tries: Tries, has_another: impl FnOnce() -> bool) -> bool {
+    replay.is_safe() && tries.are_left() && has_another()
+}
+
+/// Whether a request may be the trial of an ejected endpoint at no risk but that of time.
+pub(super) fn may_be_lost(replay: Replay, tries: Tries) -> bool {
+    replay.is_safe() && Tries { begun: tries.begun + 1, ..tries }.are_left()
+}
+
+#[cfg(test)]
+mod tests;
