@@ -144,7 +144,7 @@ impl Simulation {
         let policy = Policy { balance, ..Policy::default() };
         let (directory, mut writer) = directory::with_routed([("goods", policy)]);
         let instances = (0..ENDPOINTS).map(instance).collect();
-        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 1 });
+        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 1 }, Instant::now());
         writer.publish(Instant::now);
         Ok(Self {
             service: directory.service("goods").context("it is pinned")?,

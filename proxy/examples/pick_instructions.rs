@@ -81,11 +81,8 @@ fn choose(endpoints: &Endpoints, choices: u64) {
 fn publish(policy: &str, endpoints: u32) -> Result<Arc<Endpoints>> {
     let policy = Policy { balance: policy_named(policy)?, ..Policy::default() };
     let (directory, mut writer) = directory::with_routed([("goods", policy)]);
-    writer.stage(Update::Reset {
-        instances: (0..endpoints).map(instance).collect(),
-        refused: Vec::new(),
-        revision: 1,
-    });
+    let instances = (0..endpoints).map(instance).collect();
+    writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 1 }, Instant::now());
     let begun = Instant::now();
     writer.publish(Instant::now);
     println!("published in {:?}", begun.elapsed());

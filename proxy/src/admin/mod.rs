@@ -166,13 +166,13 @@ mod tests {
     #[test]
     fn what_the_guard_holds_is_told() {
         let (admin, mut writer) = admin();
-        writer.stage(Update::Reset { instances: vec![instance()], refused: Vec::new(), revision: 3 });
+        writer.hear(Update::Reset { instances: vec![instance()], refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let endpoint = &json(&admin.services())["services"]["goods"][0];
         assert_eq!((&endpoint["state"], &endpoint["probe"]), (&json!("up"), &Value::Null));
 
         let gone = Change::Delete { service: "goods".into(), id: "a".into(), revision: 4 };
-        writer.stage(Update::Apply { changes: vec![gone], revision: 4 });
+        writer.hear(Update::Apply { changes: vec![gone], revision: 4 });
         let later = Instant::now() + std::time::Duration::from_secs(60);
         writer.publish(|| later);
         admin.metrics.guard_held().set(1);

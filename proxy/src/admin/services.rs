@@ -273,7 +273,7 @@ mod tests {
     fn services_without_a_route_and_routes_without_an_endpoint_are_named() {
         let (directory, mut writer) = directory::new(["goods", "empty"]);
         let instances = vec![instance("goods", "a"), instance("nobodys", "a")];
-        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
+        writer.hear(Update::Reset { instances, refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let page = shown(&directory, Moment::now());
         assert_eq!(
@@ -288,7 +288,7 @@ mod tests {
     fn an_endpoint_that_stays_without_a_lease_is_marked() {
         let (directory, mut writer) = directory::new(["goods"]);
         let instances = vec![instance("goods", "a"), Instance { lease: 0, ..instance("goods", "b") }];
-        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
+        writer.hear(Update::Reset { instances, refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let endpoints = &shown(&directory, Moment::now())["services"]["goods"];
         let marks = [0, 1].map(|place| endpoints[place]["without_lease"].clone());
@@ -301,7 +301,7 @@ mod tests {
         let long = format!(r#"{{"address":"10.0.0.1:80","metadata":{{"a":"{}"}}}}"#, "x".repeat(1024));
         let record = Record::decode(long.as_bytes()).expect("a record without its metadata");
         let instances = vec![Instance { record, ..instance("goods", "a") }];
-        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
+        writer.hear(Update::Reset { instances, refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let endpoint = &shown(&directory, Moment::now())["services"]["goods"][0];
         let why = "the metadata has more than 1024 bytes, keys and values together";
@@ -311,13 +311,13 @@ mod tests {
     #[test]
     fn in_its_window_is_told_from_held_by_the_guard() {
         let (directory, mut writer) = directory::new(["goods", "empty"]);
-        writer.stage(Update::Reset {
+        writer.hear(Update::Reset {
             instances: vec![instance("goods", "a")],
             refused: Vec::new(),
             revision: 3,
         });
         let gone = Change::Delete { service: "goods".into(), id: "a".into(), revision: 4 };
-        writer.stage(Update::Apply { changes: vec![gone], revision: 4 });
+        writer.hear(Update::Apply { changes: vec![gone], revision: 4 });
         writer.publish(Instant::now);
         let Guard { window, hold, .. } = Guard::default();
         let vanished = directory.services()["goods"].endpoints().entries()[0].vanished.expect("it vanished");

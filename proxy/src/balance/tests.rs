@@ -71,7 +71,7 @@ impl Bench {
     }
 
     fn stage(&mut self, update: Update) {
-        self.writer.stage(update);
+        self.writer.hear(update);
         self.publish();
     }
 
@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn judge(&mut self, n: u16, finding: Finding) {
-        self.writer.judged(&self.entry(n).endpoint, finding);
+        self.writer.find(&self.entry(n).endpoint, finding);
         self.publish();
     }
 

@@ -95,7 +95,7 @@ mod tests {
             Instance { service: "goods".into(), id: id.into(), record, lease: 7, revision: 3 }
         };
         let instances = vec![instance("a", 80, 1), instance("b", 80, 2), instance("c", 81, 0)];
-        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
+        writer.hear(Update::Reset { instances, refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         let (backends, readiness) = ServiceEndpoints::new(directory, "goods").discover().await?;
         let shown = backends.iter().map(|backend| {

@@ -49,10 +49,10 @@ impl Staged {
         }
     }
 
-    pub fn vanish(&mut self, instance: &str, probe: Probe) {
+    pub fn vanish(&mut self, instance: &str, probe: Probe, now: Instant) {
         self.set_standing(instance, Standing::Suspect(probe));
         if let Some(entry) = self.entries.get_mut(instance) {
-            entry.vanished = Some(Instant::now());
+            entry.vanished = Some(now);
         }
     }
 

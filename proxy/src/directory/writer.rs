@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use registry::contract::{Instance, Record, TooMuch};
+use registry::timing::Pace;
 use registry::watch::{Change, InstanceName, Update};
 
 use super::left_out::LeftOut;
@@ -23,12 +24,9 @@ use crate::config::{self, Initially};
 
 pub use route::Routed;
 
-/// Under a storm of changes a service is published at most once in this time; a change after a quiet
-/// time is published at once.
-const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
-/// And not before this many times what its last publication took: a service with a million endpoints
-/// must not take the whole of a core.
-const PUBLISH_SHARE: u32 = 10;
+/// How often a service is published under a storm of changes; a change after a quiet time is published at once. One
+/// with a million endpoints must not take the whole of a core.
+const PACE: Pace = Pace { interval: Duration::from_millis(10), times: 10 };
 
 /// What became of a registration.
 #[derive(Debug, Clone)]
@@ -155,18 +153,18 @@ impl Writer {
     }
 
     /// Takes an update and says what changed. Readers see it after [`Writer::publish`].
-    pub fn stage(&mut self, update: Update) -> Vec<Changed> {
+    pub fn stage(&mut self, update: Update, now: Instant) -> Vec<Changed> {
         match update {
             Update::Reset { instances, refused, revision } => {
                 self.revision = revision;
                 self.stale = false;
-                let changed = self.reset(instances, refused, revision);
+                let changed = self.reset(instances, refused, revision, now);
                 self.synced = true;
                 changed
             }
             Update::Apply { changes, revision } => {
                 self.revision = revision;
-                changes.into_iter().filter_map(|c| self.apply(c)).collect()
+                changes.into_iter().filter_map(|change| self.apply(change, now)).collect()
             }
         }
     }
@@ -178,13 +176,19 @@ impl Writer {
         let instances = self.in_order(instances);
         let stage = |instance| {
             let instance = self.admit(instance)?;
-            Some(self.insert(instance, Standing::Stale(Probe::Pending)).1)
+            Some(self.insert(instance, Standing::Stale(Probe::Pending), None).1)
         };
         instances.into_iter().filter_map(stage).collect()
     }
 
     /// Replaces the picture by the difference: what is unchanged keeps its endpoint.
-    fn reset(&mut self, instances: Vec<Instance>, refused: Vec<InstanceName>, revision: i64) -> Vec<Changed> {
+    fn reset(
+        &mut self,
+        instances: Vec<Instance>,
+        refused: Vec<InstanceName>,
+        revision: i64,
+        now: Instant,
+    ) -> Vec<Changed> {
         let mut changed: Vec<_> =
             refused.into_iter().filter_map(|name| self.refuse(&name, revision)).collect();
         let listed: BTreeSet<_> = instances.iter().map(|i| (i.service.clone(), i.id.clone())).collect();
@@ -195,8 +199,8 @@ impl Writer {
             .flat_map(|(service, s)| s.entries.keys().map(move |id| (service.clone(), id.clone())));
         let gone: Vec<_> = known.filter(|name| !listed.contains(name)).collect();
 
-        changed.extend(gone.into_iter().filter_map(|(service, id)| self.delete(service, id, revision)));
-        changed.extend(self.in_order(instances).into_iter().filter_map(|i| self.list(i)));
+        changed.extend(gone.into_iter().filter_map(|(service, id)| self.delete(service, id, revision, now)));
+        changed.extend(self.in_order(instances).into_iter().filter_map(|i| self.list(i, now)));
         changed
     }
 
@@ -210,12 +214,12 @@ impl Writer {
         listed
     }
 
-    fn list(&mut self, instance: Instance) -> Option<Changed> {
+    fn list(&mut self, instance: Instance, now: Instant) -> Option<Changed> {
         let known = self.entry(&instance.service, &instance.id).filter(|entry| says(entry, &instance));
         match known.map(|entry| entry.standing) {
             Some(Standing::Registered) => self.renew(&instance),
-            Some(Standing::Suspect(_) | Standing::Stale(_)) => self.put(instance, Kind::Confirmed),
-            None => self.put(instance, Kind::Put),
+            Some(Standing::Suspect(_) | Standing::Stale(_)) => self.put(instance, Kind::Confirmed, now),
+            None => self.put(instance, Kind::Put, now),
         }
     }
 
@@ -240,7 +244,7 @@ impl Writer {
         })
     }
 
-    fn apply(&mut self, change: Change) -> Option<Changed> {
+    fn apply(&mut self, change: Change, now: Instant) -> Option<Changed> {
         match change {
             Change::Put(instance) => {
                 let known = self.entry(&instance.service, &instance.id);
@@ -250,11 +254,11 @@ impl Writer {
                     return self.renew(&instance);
                 }
                 let kind = if self.takes_over(&instance) { Kind::TakenOver } else { Kind::Put };
-                self.put(instance, kind)
+                self.put(instance, kind, now)
             }
             Change::Delete { service, id, revision } => {
                 self.left_out.remove(&service, &id);
-                self.delete(service, id, revision)
+                self.delete(service, id, revision, now)
             }
             Change::Refused { name, revision } => self.refuse(&name, revision),
         }
@@ -271,10 +275,12 @@ impl Writer {
     }
 
     /// None: it is left out.
-    fn put(&mut self, instance: Instance, kind: Kind) -> Option<Changed> {
+    fn put(&mut self, instance: Instance, kind: Kind, now: Instant) -> Option<Changed> {
         let instance = self.admit(instance)?;
         let (service, id, revision) = (instance.service.clone(), instance.id.clone(), instance.revision);
-        let (before, after) = self.insert(instance, Standing::Registered);
+        // What the first list shows was there before the gateway looked.
+        let usable_since = self.synced.then_some(now);
+        let (before, after) = self.insert(instance, Standing::Registered, usable_since);
         Some(Changed { kind, service, instance: id, before, after: Some(after), revision })
     }
 
@@ -317,8 +323,14 @@ impl Writer {
         std::mem::take(&mut self.has_room_again)
     }
 
-    /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved.
-    fn insert(&mut self, instance: Instance, standing: Standing) -> (Option<Arc<Endpoint>>, Arc<Endpoint>) {
+    /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved. Another one can
+    /// be used since then; none: before the gateway.
+    fn insert(
+        &mut self,
+        instance: Instance,
+        standing: Standing,
+        usable_since: Option<Instant>,
+    ) -> (Option<Arc<Endpoint>>, Arc<Endpoint>) {
         let Instance { service, id, record, lease, revision } = instance;
         let Record { address, weight, metadata } = record;
         let (service, planner, known) = match self.staged.get_key_value(&service) {
@@ -333,8 +345,7 @@ impl Writer {
         let (endpoint, health, usable_since) = same.unwrap_or_else(|| {
             let instance = before.as_ref().map_or(id, |before| before.instance.clone());
             let endpoint = self.mint.endpoint(service.clone(), instance, address, is_routed);
-            // What the first list shows was there before the gateway looked.
-            (endpoint, initial_health(planner), self.synced.then(Instant::now))
+            (endpoint, initial_health(planner), usable_since)
         });
         let entry = Entry {
             endpoint: endpoint.clone(),
@@ -352,7 +363,13 @@ impl Writer {
         (before, endpoint)
     }
 
-    fn delete(&mut self, service: Arc<str>, instance: Arc<str>, revision: i64) -> Option<Changed> {
+    fn delete(
+        &mut self,
+        service: Arc<str>,
+        instance: Arc<str>,
+        revision: i64,
+        now: Instant,
+    ) -> Option<Changed> {
         let staged = self.staged.get_mut(&service)?;
         let entry = staged.entries.get(&instance)?;
         let before = entry.endpoint.clone();
@@ -368,7 +385,7 @@ impl Writer {
             self.take_out(&service, &instance);
             (Kind::Deleted, None)
         } else {
-            staged.vanish(&instance, probe);
+            staged.vanish(&instance, probe, now);
             (Kind::Vanished, Some(before.clone()))
         };
         self.dirty.insert(service.clone());
@@ -414,7 +431,7 @@ impl Writer {
     }
 
     /// Notes what health found of an endpoint. None: it is gone or has been replaced.
-    pub fn judged(&mut self, endpoint: &Endpoint, finding: Finding) -> Option<Novelty> {
+    pub fn judged(&mut self, endpoint: &Endpoint, finding: Finding, now: Instant) -> Option<Novelty> {
         let staged = self.staged.get_mut(&endpoint.service)?;
         let entry = staged.entries.get_mut(&endpoint.instance)?;
         if entry.endpoint.id != endpoint.id {
@@ -423,7 +440,7 @@ impl Writer {
         let before = entry.health;
         if finding == Finding::Healthy && before.unproven {
             // What was there before the gateway is not new.
-            entry.usable_since = entry.usable_since.map(|_| Instant::now());
+            entry.usable_since = entry.usable_since.map(|_| now);
         }
         match finding {
             Finding::Ejected(why) => entry.health.ejected = Some(why),
@@ -503,7 +520,7 @@ impl Writer {
             service.publish(staged.shown(), planner, &mut self.builder);
         }
         let took = clock().saturating_duration_since(begun);
-        staged.not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
+        staged.not_before = Some(begun + PACE.rest(took));
         if staged.entries.is_empty() && !staged.is_routed() {
             self.emptied.insert(name.clone());
         }
@@ -528,7 +545,7 @@ impl Writer {
         let begun = clock();
         self.change_map(change);
         let took = clock().saturating_duration_since(begun);
-        self.map_not_before = Some(begun + PUBLISH_INTERVAL.max(took * PUBLISH_SHARE));
+        self.map_not_before = Some(begun + PACE.rest(took));
     }
 
     fn change_map(&self, change: impl FnOnce(&mut Services)) {

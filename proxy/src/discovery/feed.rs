@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use registry::contract::Prefix;
 use registry::log_line::{Quota, Say};
+use registry::timing::sleep_until;
 use registry::watch::{Reread, Update};
 use tokio::sync::mpsc;
 
@@ -22,7 +23,7 @@ use crate::directory::{
 use crate::health::findings::Found;
 use crate::metrics::Metrics;
 use crate::snapshot::{File, Loader, Save, Snapshot, Storer, Turn};
-use crate::tasks::{self, now, sleep_until};
+use crate::tasks::{self, now};
 
 /// How long the endpoints of the snapshot have for their first probes before readers see them: the gateway
 /// is ready then, and what is not yet probed gets no request.
@@ -139,7 +140,7 @@ impl<R: FnOnce()> Feed<R> {
             self.opening = None;
         }
         let now = now();
-        for changed in self.writer.stage(update) {
+        for changed in self.writer.stage(update, now) {
             self.follow(&changed, now);
         }
     }
@@ -201,7 +202,7 @@ impl<R: FnOnce()> Feed<R> {
 
     /// Health has found something. Of an endpoint that is gone or was replaced, nobody wants to know.
     fn judged(&mut self, Found { endpoint, finding }: Found) {
-        let Some(novelty) = self.writer.judged(&endpoint, finding) else { return };
+        let Some(novelty) = self.writer.judged(&endpoint, finding, now()) else { return };
         let (service, instance) = (&*endpoint.service, &*endpoint.instance);
         if let Finding::Ejected(why) = finding {
             // A trial that failed is one more: what goes on failing shows in the rate.

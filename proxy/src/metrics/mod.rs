@@ -220,7 +220,7 @@ mod tests {
 
     fn directory(routed: &[&str], instances: Vec<Instance>) -> Arc<Directory> {
         let (directory, mut writer) = directory::new(routed.iter().copied());
-        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 3 });
+        writer.hear(Update::Reset { instances, refused: Vec::new(), revision: 3 });
         writer.publish(Instant::now);
         directory
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use registry::contract::Instance;
 use registry::status::Status;
+use registry::timing::{Pace, sleep_until};
 use registry::watch::Admission;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,17 +15,15 @@ use super::file::{File, LoadError, StoreError};
 use super::format::{Skipped, Snapshot, Stored};
 use crate::directory::{Directory, Entry};
 use crate::metrics::Metrics;
-use crate::tasks::{joined, now, sleep_until};
+use crate::tasks::{joined, now};
 
 /// How long the registry has for its first list before the snapshot is read.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How long reading the snapshot may take: a disk that hangs must not keep the gateway from its start.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the end of writing the snapshot to the next begin, at least.
-const STORE_INTERVAL: Duration = Duration::from_millis(500);
-/// And not before this many times what the last one took: a hundred thousand endpoints must not keep the disk
-/// and a core busy.
-const STORE_SHARE: u32 = 10;
+/// From the end of writing the snapshot to the next begin: a hundred thousand endpoints must not keep the disk and a
+/// core busy.
+const PACE: Pace = Pace { interval: Duration::from_millis(500), times: 10 };
 /// How long the end of the process waits for the last changes to be written.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// At most one line about a snapshot that cannot be written in this time.
@@ -291,7 +290,7 @@ impl Storer {
         let now = now();
         let took = now.saturating_duration_since(*begun);
         self.storing = None;
-        self.not_before = Some(now + STORE_INTERVAL.max(took * STORE_SHARE));
+        self.not_before = Some(now + PACE.rest(took));
         match stored {
             Some(Ok(Stored { without_room })) => {
                 self.metrics.snapshot_stored(SystemTime::now());

@@ -7,6 +7,17 @@ use super::super::{Endpoints, Policy, Rank, State};
 use super::*;
 use registry::contract::Metadata;
 
+/// For the tests of all rooms, to which the time is nothing.
+impl Writer {
+    pub(crate) fn hear(&mut self, update: Update) -> Vec<Changed> {
+        self.stage(update, Instant::now())
+    }
+
+    pub(crate) fn find(&mut self, endpoint: &Endpoint, finding: Finding) -> Option<Novelty> {
+        self.judged(endpoint, finding, Instant::now())
+    }
+}
+
 fn instance(service: &str, id: &str, address: &str, revision: i64) -> Instance {
     Instance {
         service: service.into(),
@@ -57,7 +68,7 @@ fn kinds(changed: &[Changed]) -> Vec<(Kind, &str)> {
 
 /// Publishes all that is staged, however recently it was published before.
 fn publish(writer: &mut Writer) {
-    let later = Instant::now() + 2 * PUBLISH_INTERVAL;
+    let later = Instant::now() + 2 * PACE.interval;
     if let Some(at) = writer.publish(|| later) {
         assert_eq!(writer.publish(|| at), None);
     }
@@ -66,7 +77,7 @@ fn publish(writer: &mut Writer) {
 #[test]
 fn readers_see_a_change_when_it_is_published() {
     let (directory, mut writer) = super::super::new(["goods"]);
-    writer.stage(put("a", "10.0.0.1:80", 5));
+    writer.hear(put("a", "10.0.0.1:80", 5));
     assert!(shown(&directory).is_empty());
     assert_eq!(writer.publish(Instant::now), None);
     assert_eq!(shown(&directory), [("10.0.0.1:80".to_owned(), 1)]);
@@ -77,13 +88,13 @@ fn readers_see_a_change_when_it_is_published() {
 fn a_storm_is_published_once_an_interval_and_its_last_change_is_not_lost() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let now = Instant::now();
-    writer.stage(put("a", "10.0.0.1:80", 5));
+    writer.hear(put("a", "10.0.0.1:80", 5));
     assert_eq!(writer.publish(|| now), None);
-    writer.stage(put("b", "10.0.0.2:80", 6));
+    writer.hear(put("b", "10.0.0.2:80", 6));
     let next = writer.publish(|| now + Duration::from_millis(3));
-    assert_eq!(next, Some(now + PUBLISH_INTERVAL));
+    assert_eq!(next, Some(now + PACE.interval));
     assert_eq!(shown(&directory).len(), 1);
-    assert_eq!(writer.publish(|| now + PUBLISH_INTERVAL), None);
+    assert_eq!(writer.publish(|| now + PACE.interval), None);
     assert_eq!(shown(&directory).len(), 2);
 }
 
@@ -91,7 +102,7 @@ fn a_storm_is_published_once_an_interval_and_its_last_change_is_not_lost() {
 fn a_service_that_takes_long_to_publish_is_published_less_often() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let begin = Instant::now();
-    writer.stage(put("a", "10.0.0.1:80", 5));
+    writer.hear(put("a", "10.0.0.1:80", 5));
     // Each look at the clock is 7 ms after the former one.
     let looks = Cell::new(0);
     let slow = || {
@@ -102,7 +113,7 @@ fn a_service_that_takes_long_to_publish_is_published_less_often() {
     assert_eq!(shown(&directory).len(), 1);
     let begun = begin + Duration::from_millis(7);
     let interval = Duration::from_millis(70);
-    writer.stage(put("b", "10.0.0.2:80", 6));
+    writer.hear(put("b", "10.0.0.2:80", 6));
     let early = begun + interval - Duration::from_millis(1);
     assert_eq!(writer.publish(|| early), Some(begun + interval));
     assert_eq!(shown(&directory).len(), 1);
@@ -114,11 +125,11 @@ fn a_service_that_takes_long_to_publish_is_published_less_often() {
 fn a_storm_of_one_service_does_not_delay_another() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let now = Instant::now();
-    writer.stage(put("a", "10.0.0.1:80", 5));
+    writer.hear(put("a", "10.0.0.1:80", 5));
     writer.publish(|| now);
-    writer.stage(put("b", "10.0.0.2:80", 6));
+    writer.hear(put("b", "10.0.0.2:80", 6));
     let changes = vec![Change::Put(instance("other", "x", "10.0.0.3:80", 7))];
-    writer.stage(Update::Apply { changes, revision: 7 });
+    writer.hear(Update::Apply { changes, revision: 7 });
     assert!(writer.publish(|| now).is_some());
     assert_eq!(directory.service("other").unwrap().endpoints().entries().len(), 1);
 }
@@ -130,35 +141,35 @@ fn an_endpoint_keeps_its_identity_until_its_address_changes_or_it_goes() {
         publish(writer);
         shown(&directory).first().map(|(_, id)| *id)
     };
-    writer.stage(put("a", "10.0.0.1:80", 1));
+    writer.hear(put("a", "10.0.0.1:80", 1));
     assert_eq!(id(&mut writer), Some(1));
-    writer.stage(put("a", "10.0.0.1:80", 2));
+    writer.hear(put("a", "10.0.0.1:80", 2));
     assert_eq!(id(&mut writer), Some(1), "a new lease");
-    writer.stage(reset(vec![instance("goods", "a", "10.0.0.1:80", 9)]));
+    writer.hear(reset(vec![instance("goods", "a", "10.0.0.1:80", 9)]));
     assert_eq!(id(&mut writer), Some(1), "a resync");
-    writer.stage(put("a", "10.0.0.9:80", 10));
+    writer.hear(put("a", "10.0.0.9:80", 10));
     assert_eq!(id(&mut writer), Some(2));
-    writer.stage(delete("a", 11));
+    writer.hear(delete("a", 11));
     assert_eq!(id(&mut writer), Some(2), "in doubt");
-    writer.stage(put("a", "10.0.0.9:80", 12));
+    writer.hear(put("a", "10.0.0.9:80", 12));
     assert_eq!(id(&mut writer), Some(2), "back");
-    writer.stage(delete("a", 13));
+    writer.hear(delete("a", 13));
     writer.remove(&"goods".into(), "a").unwrap();
     assert_eq!(id(&mut writer), None);
-    writer.stage(put("a", "10.0.0.9:80", 14));
+    writer.hear(put("a", "10.0.0.9:80", 14));
     assert_eq!(id(&mut writer), Some(3), "no id twice");
 }
 
 #[test]
 fn a_registration_that_vanishes_leaves_its_endpoint_suspect() {
     let (directory, mut writer) = super::super::new(["goods"]);
-    writer.stage(put("a", "10.0.0.1:80", 1));
-    writer.stage(put("b", "10.0.0.2:80", 2));
+    writer.hear(put("a", "10.0.0.1:80", 1));
+    writer.hear(put("b", "10.0.0.2:80", 2));
     assert_eq!(writer.up("goods"), 2);
-    let changed = writer.stage(delete("a", 3));
+    let changed = writer.hear(delete("a", 3));
     assert_eq!(kinds(&changed), [(Kind::Vanished, "a")]);
     assert_eq!(writer.up("goods"), 1);
-    assert!(writer.stage(delete("a", 4)).is_empty(), "it vanished already");
+    assert!(writer.hear(delete("a", 4)).is_empty(), "it vanished already");
     publish(&mut writer);
     let expected = [("a", Standing::Suspect(Probe::Pending)), ("b", Standing::Registered)];
     assert_eq!(standings(&directory), expected.map(|(id, standing)| (id.to_owned(), standing)));
@@ -169,10 +180,10 @@ fn a_registration_that_vanishes_leaves_its_endpoint_suspect() {
 #[test]
 fn a_draining_endpoint_leaves_with_its_registration() {
     let (directory, mut writer) = super::super::new(["goods"]);
-    writer.stage(put("a", "10.0.0.1:80", 1));
-    writer.stage(drain("a", "10.0.0.1:80", 2));
+    writer.hear(put("a", "10.0.0.1:80", 1));
+    writer.hear(drain("a", "10.0.0.1:80", 2));
     assert_eq!(writer.up("goods"), 0);
-    let changed = writer.stage(delete("a", 3));
+    let changed = writer.hear(delete("a", 3));
     assert_eq!(kinds(&changed), [(Kind::Deleted, "a")]);
     publish(&mut writer);
     assert!(shown(&directory).is_empty());
@@ -182,27 +193,27 @@ fn a_draining_endpoint_leaves_with_its_registration() {
 fn only_a_suspect_can_be_removed() {
     let (_, mut writer) = super::super::new([]);
     let goods: Arc<str> = "goods".into();
-    writer.stage(put("a", "10.0.0.1:80", 1));
+    writer.hear(put("a", "10.0.0.1:80", 1));
     assert!(writer.remove(&goods, "a").is_none());
     assert!(writer.remove(&goods, "b").is_none());
-    writer.stage(delete("a", 2));
+    writer.hear(delete("a", 2));
     assert_eq!(writer.remove(&goods, "a").unwrap().state(), State::Suspect);
 }
 
 #[test]
 fn a_probe_speaks_for_the_endpoint_that_was_probed_and_no_other() {
     let (directory, mut writer) = super::super::new(["goods"]);
-    let endpoint = |writer: &mut Writer, update| writer.stage(update).remove(0).after.unwrap();
+    let endpoint = |writer: &mut Writer, update| writer.hear(update).remove(0).after.unwrap();
     let former = endpoint(&mut writer, put("a", "10.0.0.1:80", 1));
     assert_eq!(writer.probed(&former, Probe::Failed), None, "it is registered");
-    writer.stage(delete("a", 2));
+    writer.hear(delete("a", 2));
     let passed = Standing::Suspect(Probe::Passed);
     assert_eq!(writer.probed(&former, Probe::Passed), Some(passed));
     publish(&mut writer);
     assert_eq!(standings(&directory), [("a".to_owned(), passed)]);
 
     let later = endpoint(&mut writer, put("a", "10.0.0.2:80", 3));
-    writer.stage(delete("a", 4));
+    writer.hear(delete("a", 4));
     assert_eq!(writer.probed(&former, Probe::Failed), None, "it has been replaced");
     assert_eq!(writer.probed(&later, Probe::Failed), Some(Standing::Suspect(Probe::Failed)));
     writer.remove(&"goods".into(), "a");
@@ -212,8 +223,8 @@ fn a_probe_speaks_for_the_endpoint_that_was_probed_and_no_other() {
 #[test]
 fn an_outcome_that_changes_nothing_is_not_published() {
     let (_, mut writer) = super::super::new([]);
-    let endpoint = writer.stage(put("a", "10.0.0.1:80", 1)).remove(0).after.unwrap();
-    writer.stage(delete("a", 2));
+    let endpoint = writer.hear(put("a", "10.0.0.1:80", 1)).remove(0).after.unwrap();
+    writer.hear(delete("a", 2));
     writer.probed(&endpoint, Probe::Passed);
     publish(&mut writer);
     writer.probed(&endpoint, Probe::Passed);
@@ -224,11 +235,11 @@ fn an_outcome_that_changes_nothing_is_not_published() {
 fn a_reset_reports_only_what_differs() {
     let (_, mut writer) = super::super::new([]);
     let listed = |ids: &[&str]| reset(ids.iter().map(|id| instance("goods", id, "10.0.0.1:80", 3)).collect());
-    assert_eq!(writer.stage(listed(&["a", "b"])).len(), 2);
-    assert!(writer.stage(listed(&["a", "b"])).is_empty());
-    let changed = writer.stage(listed(&["b", "c"]));
+    assert_eq!(writer.hear(listed(&["a", "b"])).len(), 2);
+    assert!(writer.hear(listed(&["a", "b"])).is_empty());
+    let changed = writer.hear(listed(&["b", "c"]));
     assert_eq!(kinds(&changed), [(Kind::Vanished, "a"), (Kind::Put, "c")]);
-    let changed = writer.stage(listed(&["a", "b", "c"]));
+    let changed = writer.hear(listed(&["a", "b", "c"]));
     assert_eq!(kinds(&changed), [(Kind::Confirmed, "a")]);
 }
 
@@ -246,7 +257,7 @@ fn the_snapshot_is_stale_until_the_first_list_replaces_it_by_the_difference() {
     assert_eq!(directory.service("goods").unwrap().endpoints().best(), None, "not yet probed");
 
     assert_eq!(writer.probed(&endpoints[1], Probe::Failed), Some(Standing::Stale(Probe::Failed)));
-    let changed = writer.stage(reset(vec![
+    let changed = writer.hear(reset(vec![
         kept("a", "10.0.0.1:80"),
         instance("goods", "c", "10.0.0.9:80", 5),
         instance("goods", "d", "10.0.0.4:80", 6),
@@ -265,7 +276,7 @@ fn the_snapshot_is_stale_until_the_first_list_replaces_it_by_the_difference() {
 fn what_the_first_list_does_not_confirm_is_not_used_before_its_probe_passes() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let endpoints = writer.stage_stale(vec![instance("goods", "a", "10.0.0.1:80", 3)], 3);
-    assert_eq!(kinds(&writer.stage(reset(Vec::new()))), [(Kind::Vanished, "a")]);
+    assert_eq!(kinds(&writer.hear(reset(Vec::new()))), [(Kind::Vanished, "a")]);
     publish(&mut writer);
     let best = || directory.service("goods").unwrap().endpoints().best();
     assert_eq!(best(), None);
@@ -281,7 +292,7 @@ fn an_entry_gives_its_registration_back_whole() {
     plain.record.weight = 5;
     let mut rich = instance("goods", "b", "10.0.0.2:80", 4);
     rich.record.metadata = Metadata::new([("zone", "x")]).expect("within the bounds");
-    writer.stage(reset(vec![plain.clone(), rich.clone()]));
+    writer.hear(reset(vec![plain.clone(), rich.clone()]));
     publish(&mut writer);
     let endpoints = directory.service("goods").unwrap().endpoints();
     let instances: Vec<_> = endpoints.entries().iter().map(Entry::to_instance).collect();
@@ -298,12 +309,12 @@ fn new_services_enter_the_map_together_and_delay_none_that_a_route_names() {
         let changes = vec![Change::Put(instance(service, "x", "10.0.0.3:80", 7))];
         Update::Apply { changes, revision: 7 }
     };
-    writer.stage(put_service("first"));
+    writer.hear(put_service("first"));
     assert_eq!(writer.publish(|| now), None);
     for (n, service) in ["second", "third"].into_iter().enumerate() {
-        writer.stage(put_service(service));
-        writer.stage(put("a", &format!("10.0.0.{n}:80"), 8));
-        assert_eq!(writer.publish(|| now + 3 * ms), Some(now + PUBLISH_INTERVAL));
+        writer.hear(put_service(service));
+        writer.hear(put("a", &format!("10.0.0.{n}:80"), 8));
+        assert_eq!(writer.publish(|| now + 3 * ms), Some(now + PACE.interval));
         assert!(directory.service(service).is_none());
         assert_eq!(shown(&directory).len(), 1, "its first time, and then it waits for its own interval");
     }
@@ -311,12 +322,12 @@ fn new_services_enter_the_map_together_and_delay_none_that_a_route_names() {
     let looks = Cell::new(0);
     let slow = || {
         looks.set(looks.get() + 1);
-        now + PUBLISH_INTERVAL + 7 * ms * (looks.get() / 3)
+        now + PACE.interval + 7 * ms * (looks.get() / 3)
     };
     writer.publish(slow);
     assert!(["second", "third"].iter().all(|service| directory.service(service).is_some()));
-    writer.stage(put_service("fourth"));
-    assert_eq!(writer.publish(|| now + 7 * PUBLISH_INTERVAL), Some(now + 8 * PUBLISH_INTERVAL));
+    writer.hear(put_service("fourth"));
+    assert_eq!(writer.publish(|| now + 7 * PACE.interval), Some(now + 8 * PACE.interval));
 }
 
 #[test]
@@ -324,7 +335,7 @@ fn endpoints_share_their_traffic_only_where_none_is_sent() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let instances =
         ["goods", "other"].map(|service| ["a", "b"].map(|id| instance(service, id, "10.0.0.1:80", 3)));
-    writer.stage(reset(instances.concat()));
+    writer.hear(reset(instances.concat()));
     publish(&mut writer);
     let shares = |service: &str| {
         let service = directory.service(service).unwrap();
@@ -341,16 +352,16 @@ fn a_service_without_endpoints_is_forgotten_unless_a_route_holds_it() {
     let mut now = Instant::now();
     for (service, id) in [("goods", "a"), ("other", "b")] {
         let changes = vec![Change::Put(instance(service, id, "10.0.0.1:80", 1))];
-        writer.stage(Update::Apply { changes, revision: 1 });
+        writer.hear(Update::Apply { changes, revision: 1 });
     }
     writer.publish(|| now);
     assert_eq!(directory.services().len(), 2);
-    for changed in writer.stage(reset(Vec::new())) {
+    for changed in writer.hear(reset(Vec::new())) {
         writer.remove(&changed.service, &changed.instance);
     }
-    now += PUBLISH_INTERVAL;
-    assert_eq!(writer.publish(|| now), Some(now + PUBLISH_INTERVAL));
-    now += PUBLISH_INTERVAL;
+    now += PACE.interval;
+    assert_eq!(writer.publish(|| now), Some(now + PACE.interval));
+    now += PACE.interval;
     assert_eq!(writer.publish(|| now), None);
     assert_eq!(directory.services().keys().map(|n| &**n).collect::<Vec<_>>(), ["goods"]);
     assert_eq!(writer.staged.len(), 1);
@@ -359,7 +370,7 @@ fn a_service_without_endpoints_is_forgotten_unless_a_route_holds_it() {
 #[test]
 fn a_delete_of_what_is_not_there_is_no_change() {
     let (_, mut writer) = super::super::new([]);
-    assert!(writer.stage(delete("a", 4)).is_empty());
+    assert!(writer.hear(delete("a", 4)).is_empty());
     assert!(!writer.synced, "an event alone does not make a picture");
 }
 
@@ -377,7 +388,7 @@ fn ranks(directory: &Directory) -> Vec<(State, Option<Rank>)> {
 #[test]
 fn one_that_is_to_be_proven_is_unhealthy_from_the_first_list_on() {
     let (directory, mut writer) = to_be_proven();
-    writer.stage(reset(vec![
+    writer.hear(reset(vec![
         instance("goods", "a", "10.0.0.1:80", 5),
         instance("goods", "b", "10.0.0.2:80", 6),
         instance("goods", "c", "10.0.0.3:80", 7),
@@ -388,22 +399,22 @@ fn one_that_is_to_be_proven_is_unhealthy_from_the_first_list_on() {
 
     // The others are more than half, and yet they make no panic.
     let a = directory.service("goods").unwrap().endpoints().entries()[0].endpoint.clone();
-    assert_eq!(writer.judged(&a, Finding::Healthy), Some(Novelty::New));
+    assert_eq!(writer.find(&a, Finding::Healthy), Some(Novelty::New));
     publish(&mut writer);
     let up = (State::Up, Some(Rank::First));
     assert_eq!(ranks(&directory), [up, unproven, unproven]);
 
     // Nor do they take part in one.
-    assert_eq!(writer.judged(&a, Finding::Unhealthy), Some(Novelty::New));
+    assert_eq!(writer.find(&a, Finding::Unhealthy), Some(Novelty::New));
     publish(&mut writer);
     assert_eq!(ranks(&directory), [(State::Unhealthy, Some(Rank::First)), unproven, unproven]);
 
     // A new lease is the same endpoint; another address is one to be proven again.
-    assert_eq!(writer.judged(&a, Finding::Healthy), Some(Novelty::New));
-    writer.stage(put("a", "10.0.0.1:80", 8));
+    assert_eq!(writer.find(&a, Finding::Healthy), Some(Novelty::New));
+    writer.hear(put("a", "10.0.0.1:80", 8));
     publish(&mut writer);
     assert_eq!(ranks(&directory), [up, unproven, unproven]);
-    writer.stage(put("a", "10.0.0.4:80", 9));
+    writer.hear(put("a", "10.0.0.4:80", 9));
     publish(&mut writer);
     assert_eq!(ranks(&directory), [unproven; 3]);
 }
@@ -416,11 +427,11 @@ fn publication(directory: &Directory) -> Arc<Endpoints> {
 #[test]
 fn a_put_that_changes_nothing_is_not_published_and_its_lease_and_revision_are_shown() {
     let (directory, mut writer) = crate::directory::new(["goods"]);
-    writer.stage(reset(vec![instance("goods", "a", "10.0.0.1:80", 3)]));
+    writer.hear(reset(vec![instance("goods", "a", "10.0.0.1:80", 3)]));
     publish(&mut writer);
     let published = publication(&directory);
     let again = Instance { lease: 8, ..instance("goods", "a", "10.0.0.1:80", 12) };
-    let changed = writer.stage(Update::Apply { changes: vec![Change::Put(again.clone())], revision: 12 });
+    let changed = writer.hear(Update::Apply { changes: vec![Change::Put(again.clone())], revision: 12 });
     assert_eq!(kinds(&changed), [(Kind::Renewed, "a")]);
     publish(&mut writer);
     assert!(Arc::ptr_eq(&published, &publication(&directory)));
@@ -430,8 +441,8 @@ fn a_put_that_changes_nothing_is_not_published_and_its_lease_and_revision_are_sh
 
     let listed = Instance { revision: 20, ..again };
     let kinds_of = |changed: Vec<Changed>| changed.iter().map(|c| c.kind).collect::<Vec<_>>();
-    assert_eq!(kinds_of(writer.stage(reset(vec![listed.clone()]))), [Kind::Renewed]);
-    assert_eq!(kinds_of(writer.stage(reset(vec![listed]))), []);
+    assert_eq!(kinds_of(writer.hear(reset(vec![listed.clone()]))), [Kind::Renewed]);
+    assert_eq!(kinds_of(writer.hear(reset(vec![listed]))), []);
     publish(&mut writer);
     assert!(Arc::ptr_eq(&published, &publication(&directory)));
 }
@@ -448,13 +459,13 @@ fn a_put_that_changes_anything_is_published() {
         Record::new("10.0.0.2:80".parse().unwrap()),
     ];
     let (directory, mut writer) = crate::directory::new(["goods"]);
-    writer.stage(reset(vec![former.clone()]));
+    writer.hear(reset(vec![former.clone()]));
     publish(&mut writer);
     for (revision, record) in (4..).zip(records) {
         let published = publication(&directory);
         let changed = Instance { record: record.clone(), revision, ..former.clone() };
         let update = Update::Apply { changes: vec![Change::Put(changed.clone())], revision };
-        assert_eq!(kinds(&writer.stage(update)), [(Kind::Put, "a")], "{record:?}");
+        assert_eq!(kinds(&writer.hear(update)), [(Kind::Put, "a")], "{record:?}");
         // Not shown before it is published.
         assert_ne!(published.entries()[0].to_instance().revision, revision);
         publish(&mut writer);
@@ -465,10 +476,10 @@ fn a_put_that_changes_anything_is_published() {
 #[test]
 fn a_put_of_what_is_in_doubt_is_published_although_it_says_what_it_said() {
     let (directory, mut writer) = crate::directory::new(["goods"]);
-    writer.stage(put("a", "10.0.0.1:80", 3));
-    writer.stage(delete("a", 4));
+    writer.hear(put("a", "10.0.0.1:80", 3));
+    writer.hear(delete("a", 4));
     publish(&mut writer);
-    assert_eq!(kinds(&writer.stage(put("a", "10.0.0.1:80", 5))), [(Kind::Put, "a")]);
+    assert_eq!(kinds(&writer.hear(put("a", "10.0.0.1:80", 5))), [(Kind::Put, "a")]);
     publish(&mut writer);
     assert_eq!(standings(&directory), [("a".to_owned(), Standing::Registered)]);
 }
@@ -488,11 +499,11 @@ fn only_another_registrar_at_another_address_takes_a_key_over() {
         (0, "10.0.0.4:80", Kind::TakenOver),
         (0, "10.0.0.5:80", Kind::TakenOver),
     ] {
-        let changed = writer.stage(put_by(lease, address, 3 + lease));
+        let changed = writer.hear(put_by(lease, address, 3 + lease));
         assert_eq!(kinds(&changed), [(kind, "a")], "{lease} at {address}");
     }
-    writer.stage(delete("a", 20));
-    assert_eq!(kinds(&writer.stage(put_by(10, "10.0.0.6:80", 21))), [(Kind::Put, "a")], "it had left");
+    writer.hear(delete("a", 20));
+    assert_eq!(kinds(&writer.hear(put_by(10, "10.0.0.6:80", 21))), [(Kind::Put, "a")], "it had left");
 }
 
 fn refused(id: &str, revision: i64) -> Change {
@@ -503,11 +514,11 @@ fn refused(id: &str, revision: i64) -> Change {
 fn what_is_refused_is_gone_at_once_however_it_stood() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let instances = ["a", "b", "c"].map(|id| instance("goods", id, "10.0.0.1:80", 3));
-    writer.stage(reset(instances.to_vec()));
-    writer.stage(delete("b", 10));
+    writer.hear(reset(instances.to_vec()));
+    writer.hear(delete("b", 10));
     let update =
         Update::Apply { changes: ["a", "b", "nobody"].map(|id| refused(id, 11)).to_vec(), revision: 11 };
-    let changed = writer.stage(update);
+    let changed = writer.hear(update);
     assert_eq!(kinds(&changed), [(Kind::Refused, "a"), (Kind::Refused, "b")]);
     publish(&mut writer);
     assert_eq!(standings(&directory), [("c".to_owned(), Standing::Registered)]);
@@ -518,9 +529,9 @@ fn what_is_refused_is_gone_at_once_however_it_stood() {
 fn what_a_list_shows_as_refused_does_not_vanish() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let instances = ["a", "b"].map(|id| instance("goods", id, "10.0.0.1:80", 3));
-    writer.stage(reset(instances.to_vec()));
+    writer.hear(reset(instances.to_vec()));
     let refused = vec![InstanceName { service: "goods".into(), id: "a".into() }];
-    let changed = writer.stage(Update::Reset { instances: Vec::new(), refused, revision: 12 });
+    let changed = writer.hear(Update::Reset { instances: Vec::new(), refused, revision: 12 });
     assert_eq!(kinds(&changed), [(Kind::Refused, "a"), (Kind::Vanished, "b")]);
     publish(&mut writer);
     assert_eq!(standings(&directory), [("b".to_owned(), Standing::Suspect(Probe::Pending))]);

@@ -121,7 +121,7 @@ impl World {
     fn apply(&mut self, change: impl FnOnce(i64) -> Change) {
         self.revision += 1;
         let changes = vec![change(self.revision)];
-        self.writer.stage(Update::Apply { changes, revision: self.revision });
+        self.writer.hear(Update::Apply { changes, revision: self.revision });
         self.publish();
     }
 
@@ -158,7 +158,7 @@ impl World {
         let endpoints = Arc::clone(&goods.endpoints());
         let mut entries = endpoints.entries().iter();
         let entry = entries.find(|entry| entry.endpoint.address.port() == port).context("it is there")?;
-        self.writer.judged(&entry.endpoint, finding);
+        self.writer.find(&entry.endpoint, finding);
         self.publish();
         Ok(())
     }
@@ -245,7 +245,7 @@ async fn who_is_asked_is_what_the_discovery_names() -> Result<()> {
         let (id, record) = (port.to_string().into(), Record::new(([127, 0, 0, 1], port).into()));
         Instance { service: "goods".into(), id, record, lease: 7, revision: 1 }
     };
-    writer.stage(Update::Reset {
+    writer.hear(Update::Reset {
         instances: vec![instance(1), instance(2)],
         refused: Vec::new(),
         revision: 1,

@@ -38,7 +38,7 @@ impl Bench {
                 revision: 1,
             }
         };
-        writer.stage(Update::Reset {
+        writer.hear(Update::Reset {
             instances: (0..3).map(instance).collect(),
             refused: Vec::new(),
             revision: 1,
@@ -130,7 +130,7 @@ fn one_that_is_out_is_no_better_place_though_it_is_idle() {
     let mut bench = Bench::new();
     bench.wait(0, 22);
     bench.wait(1, 22);
-    bench.writer.judged(&bench.endpoint(2), Finding::Unhealthy);
+    bench.writer.find(&bench.endpoint(2), Finding::Unhealthy);
     bench.writer.publish(|| bench.start + SECOND);
     assert_eq!(bench.look(1_200), (vec![], 0));
 }

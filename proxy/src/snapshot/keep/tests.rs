@@ -71,7 +71,7 @@ impl Fixture {
     }
 
     fn show(&mut self, update: Update) {
-        self.writer.stage(update);
+        self.writer.hear(update);
         // Whatever was published when.
         let later = Instant::now() + Duration::from_secs(3600);
         self.writer.publish(|| later);
@@ -79,7 +79,7 @@ impl Fixture {
 
     fn put(&mut self, id: &str) -> Result<()> {
         let changes = vec![Change::Put(instance(id, "10.0.0.1:80")?)];
-        self.writer.stage(Update::Apply { changes, revision: 5 });
+        self.writer.hear(Update::Apply { changes, revision: 5 });
         let later = Instant::now() + Duration::from_secs(7200);
         self.writer.publish(|| later);
         Ok(())
@@ -202,8 +202,8 @@ async fn a_change_is_written_at_once_and_the_next_after_a_while() -> Result<()> 
     let written = now();
     fixture.put("b")?;
     storer.changed();
-    assert_eq!(storer.store(now(), None), Some(written + STORE_INTERVAL));
-    tokio::time::advance(STORE_INTERVAL).await;
+    assert_eq!(storer.store(now(), None), Some(written + PACE.interval));
+    tokio::time::advance(PACE.interval).await;
     assert_eq!(storer.store(now(), None), None);
     storer.stored().await;
     assert_eq!(fixture.kept()?.context("not written")?, ["a", "b"]);
@@ -270,7 +270,7 @@ async fn what_readers_do_not_see_yet_is_written_another_time() -> Result<()> {
     storer.changed();
     storer.store(now(), Some(now() + LONG));
     storer.stored().await;
-    assert_eq!(storer.store(now(), None), Some(now() + STORE_INTERVAL));
+    assert_eq!(storer.store(now(), None), Some(now() + PACE.interval));
     Ok(())
 }
 
@@ -304,7 +304,7 @@ async fn a_failure_at_the_end_is_not_tried_again_without_a_pause() -> Result<()>
     storer.hurry(save);
     storer.store(now(), None);
     storer.stored().await;
-    assert_eq!(storer.store(now(), None), Some(now() + STORE_INTERVAL));
+    assert_eq!(storer.store(now(), None), Some(now() + PACE.interval));
     assert_eq!(saved.try_recv(), Err(TryRecvError::Empty), "it has not been written");
     Ok(())
 }
@@ -326,7 +326,7 @@ async fn what_was_not_written_is_counted_and_tried_again() -> Result<()> {
     storer.stored().await;
     assert_eq!(fixture.failures()?, "leaseway_snapshot_failures_total 1");
     std::fs::remove_dir(fixture.path())?;
-    tokio::time::advance(STORE_INTERVAL).await;
+    tokio::time::advance(PACE.interval).await;
     storer.store(now(), None);
     storer.stored().await;
     assert_eq!(fixture.kept()?.context("not written")?, ["a"]);

@@ -27,7 +27,7 @@ impl Bench {
 
     /// Takes an update, drops at once what vanishes by it, as a guard that is off does, and shows it.
     fn take(&mut self, update: Update) {
-        for changed in self.writer.stage(update) {
+        for changed in self.writer.hear(update) {
             if changed.kind == Kind::Vanished {
                 self.writer.remove(&changed.service, &changed.instance);
             }
@@ -36,7 +36,7 @@ impl Bench {
     }
 
     fn publish(&mut self) {
-        self.now += PUBLISH_INTERVAL;
+        self.now += PACE.interval;
         while let Some(at) = self.writer.publish(|| self.now) {
             self.now = at;
         }
@@ -117,7 +117,7 @@ fn whoever_drained_makes_room_too() {
     let mut bench = Bench::new(1, 9);
     bench.take(drain("a", "10.0.0.1:80", 3));
     bench.take(put("b", "10.0.0.1:80", 4));
-    bench.writer.stage(delete("a", 5));
+    bench.writer.hear(delete("a", 5));
     assert!(bench.writer.has_room_again());
 }
 

@@ -25,7 +25,7 @@ fn unroute(writer: &mut Writer) -> Vec<Entry> {
 /// `goods` with these instances, routed by this policy or, if there is none, by no route.
 fn with(ids: &[&str], policy: Option<Policy>) -> (Arc<Directory>, Writer) {
     let (directory, mut writer) = super::super::super::with_routed(policy.map(|policy| ("goods", policy)));
-    writer.stage(reset(ids.iter().map(|id| instance("goods", id, "10.0.0.1:80", 3)).collect()));
+    writer.hear(reset(ids.iter().map(|id| instance("goods", id, "10.0.0.1:80", 3)).collect()));
     publish(&mut writer);
     (directory, writer)
 }
@@ -55,7 +55,7 @@ fn another_policy_makes_another_plan_at_once_and_leaves_the_endpoints_as_they_ar
     let before = endpoints(&service);
     assert!(matches!(service.endpoints().plan(), Plan::Random));
     // Published a moment ago, and again at once: what comes meanwhile is shown with it.
-    writer.stage(put("c", "10.0.0.3:80", 12));
+    writer.hear(put("c", "10.0.0.3:80", 12));
     let again = route(&mut writer, balanced(Balance::LeastRequest));
     assert!(Arc::ptr_eq(&again, &service));
     assert!(matches!(service.endpoints().plan(), Plan::LeastRequest));
@@ -68,7 +68,7 @@ fn another_policy_makes_another_plan_at_once_and_leaves_the_endpoints_as_they_ar
 #[test]
 fn another_slow_start_holds_at_once() {
     let (directory, mut writer) = with(&["a"], Some(Policy::default()));
-    writer.stage(put("b", "10.0.0.3:80", 12));
+    writer.hear(put("b", "10.0.0.3:80", 12));
     publish(&mut writer);
     assert!(publication(&directory).ramp().is_none());
     route(&mut writer, Policy { slow_start: Duration::from_secs(10), ..Policy::default() });
@@ -113,7 +113,7 @@ fn a_service_that_was_not_there_can_be_routed_before_anybody_is_registered() {
     let service = route(&mut writer, Policy::default());
     assert!(service.is_routed() && service.endpoints().entries().is_empty());
     assert!(Arc::ptr_eq(&directory.service("goods").unwrap(), &service));
-    writer.stage(put("a", "10.0.0.1:80", 3));
+    writer.hear(put("a", "10.0.0.1:80", 3));
     assert_eq!(writer.publish(Instant::now), None);
     assert_eq!(endpoints(&service).len(), 1);
 }
@@ -123,7 +123,7 @@ fn who_is_registered_before_his_service_is_routed_can_be_sent_to_as_soon_as_it_i
     let (directory, mut writer) = with(&["a", "b"], None);
     let unrouted = directory.service("goods").unwrap();
     // Not published yet, and by its own bounds not for a while.
-    writer.stage(put("c", "10.0.0.3:80", 12));
+    writer.hear(put("c", "10.0.0.3:80", 12));
     let service = route(&mut writer, balanced(Balance::RoundRobin));
     assert!(Arc::ptr_eq(&directory.service("goods").unwrap(), &service));
     assert!(service.is_routed() && writer.is_routed("goods") && !unrouted.is_routed());
@@ -148,7 +148,7 @@ fn who_is_to_be_proven_is_so_from_the_moment_that_his_service_is_routed() {
     assert!(publication(&directory).entries()[0].health.unproven);
     // Those that are known have it behind them.
     route(&mut writer, Policy::default());
-    writer.stage(put("b", "10.0.0.2:80", 12));
+    writer.hear(put("b", "10.0.0.2:80", 12));
     publish(&mut writer);
     assert_eq!(ranks(&directory)[1], (State::Up, Some(Rank::First)));
     route(&mut writer, Policy { initially: Initially::Unhealthy, ..Policy::default() });
@@ -160,7 +160,7 @@ fn a_service_that_is_routed_no_more_is_shown_and_its_endpoints_share_their_traff
     let (directory, mut writer) = with(&["a", "b"], Some(balanced(Balance::RoundRobin)));
     let service = directory.service("goods").unwrap();
     let held = endpoints(&service);
-    writer.judged(&held[0], Finding::Unhealthy);
+    writer.find(&held[0], Finding::Unhealthy);
     assert!(unroute(&mut writer).is_empty());
     let shown = directory.service("goods").unwrap();
     assert!(!shown.is_routed() && !writer.is_routed("goods"));
@@ -174,14 +174,14 @@ fn a_service_that_is_routed_no_more_is_shown_and_its_endpoints_share_their_traff
     // A request that holds the service and its endpoint finishes with what it began with.
     assert!(service.is_routed() && matches!(service.endpoints().plan(), Plan::RoundRobin(_)));
     assert!(endpoints(&service).iter().zip(&held).all(|(now, then)| Arc::ptr_eq(now, then)));
-    assert!(writer.judged(&held[0], Finding::Healthy).is_none(), "nobody wants to know any more");
+    assert!(writer.find(&held[0], Finding::Healthy).is_none(), "nobody wants to know any more");
     assert!(unroute(&mut writer).is_empty(), "said twice");
 }
 
 #[test]
 fn what_is_suspect_leaves_with_the_route_and_what_is_stale_stays() {
     let (directory, mut writer) = with(&["a", "b", "c"], Some(Policy::default()));
-    writer.stage(delete("b", 12));
+    writer.hear(delete("b", 12));
     publish(&mut writer);
     let doubted = unroute(&mut writer);
     assert_eq!(doubted.iter().map(|entry| &*entry.endpoint.instance).collect::<Vec<_>>(), ["b"]);
@@ -203,7 +203,7 @@ fn what_is_suspect_leaves_with_the_route_and_what_is_stale_stays() {
 #[test]
 fn a_service_that_is_routed_no_more_and_has_nobody_is_forgotten() {
     let (directory, mut writer) = with(&["a"], Some(Policy::default()));
-    writer.stage(delete("a", 12));
+    writer.hear(delete("a", 12));
     assert_eq!(unroute(&mut writer).len(), 1);
     assert!(directory.services().is_empty() && writer.staged.is_empty());
     assert_eq!(writer.publish(Instant::now), None);
@@ -216,7 +216,7 @@ fn nothing_is_left_of_services_that_came_and_went() {
     let (directory, mut writer) = with(&["a"], Some(Policy::default()));
     let (goods, published) = (directory.service("goods").unwrap(), publication(&directory));
     let put = Change::Put(instance("other", "x", "10.0.0.3:80", 12));
-    writer.stage(Update::Apply { changes: vec![put], revision: 12 });
+    writer.hear(Update::Apply { changes: vec![put], revision: 12 });
     publish(&mut writer);
     for n in 0..1_000 {
         let names: [Arc<str>; 2] = ["other".into(), format!("empty-{n}").into()];
@@ -239,10 +239,10 @@ fn nothing_is_left_of_services_that_came_and_went() {
 #[test]
 fn a_service_that_is_about_to_be_forgotten_stays_if_a_route_names_it() {
     let (directory, mut writer) = with(&["a"], None);
-    for changed in writer.stage(reset(Vec::new())) {
+    for changed in writer.hear(reset(Vec::new())) {
         writer.remove(&changed.service, &changed.instance);
     }
-    let now = Instant::now() + 9 * PUBLISH_INTERVAL;
+    let now = Instant::now() + 9 * PACE.interval;
     assert!(writer.publish(|| now).is_some() && !writer.emptied.is_empty());
     let service = route(&mut writer, Policy::default());
     publish(&mut writer);
@@ -256,18 +256,18 @@ fn a_service_that_is_routed_has_room_for_those_that_were_left_out() {
     writer.bounds.registrations = 1;
     let names = [("other", "x"), ("goods", "a")];
     let listed = || names.map(|(service, id)| instance(service, id, "10.0.0.1:80", 3)).to_vec();
-    writer.stage(Update::Reset { instances: listed()[..1].to_vec(), refused: Vec::new(), revision: 3 });
-    writer.stage(put("a", "10.0.0.1:80", 4));
+    writer.hear(Update::Reset { instances: listed()[..1].to_vec(), refused: Vec::new(), revision: 3 });
+    writer.hear(put("a", "10.0.0.1:80", 4));
     publish(&mut writer);
     assert_eq!((directory.left_out().by_registrations, writer.has_room_again()), (1, false));
     route(&mut writer, Policy::default());
     assert!(writer.has_room_again());
-    writer.stage(reset(listed()));
+    writer.hear(reset(listed()));
     publish(&mut writer);
     assert_eq!((shown(&directory).len(), directory.left_out().by_registrations), (1, 0));
 
     // Now as many are in as may be, and one more; who leaves the routes makes room again.
-    writer.stage(put("b", "10.0.0.2:80", 12));
+    writer.hear(put("b", "10.0.0.2:80", 12));
     assert!(!writer.has_room_again());
     unroute(&mut writer);
     assert!(writer.has_room_again());
@@ -278,7 +278,7 @@ fn a_service_beyond_the_bound_of_services_has_its_place_once_it_is_routed() {
     let (_, mut writer) = super::super::super::new([]);
     writer.bounds.services = 1;
     let changes = ["other", "goods"].map(|service| Change::Put(instance(service, "a", "10.0.0.1:80", 3)));
-    writer.stage(Update::Apply { changes: changes.to_vec(), revision: 3 });
+    writer.hear(Update::Apply { changes: changes.to_vec(), revision: 3 });
     publish(&mut writer);
     assert!(!writer.has_room_again());
     route(&mut writer, Policy::default());
