@@ -1,14 +1,14 @@
 //! The only hand that changes the directory.
 
+mod bounds;
+mod publish;
 mod route;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use registry::contract::{Instance, Record, TooMuch};
-use registry::timing::Pace;
 use registry::watch::{Change, InstanceName, Update};
 
 use super::left_out::LeftOut;
@@ -16,17 +16,11 @@ use super::mint::Mint;
 use super::plan::Planner;
 use super::ring::Builder;
 use super::staged::Staged;
-use super::{
-    Bound, Directory, Endpoint, Entry, Excluded, Finding, Health, Probe, Service, Services, Standing, Tenure,
-    TenureCell,
-};
+use super::{Directory, Endpoint, Entry, Finding, Health, Probe, Standing, Tenure, TenureCell};
 use crate::config::{self, Initially};
 
+use bounds::Taken;
 pub use route::Routed;
-
-/// How often a service is published under a storm of changes; a change after a quiet time is published at once. One
-/// with a million endpoints must not take the whole of a core.
-const PACE: Pace = Pace { interval: Duration::from_millis(10), times: 10 };
 
 /// What became of a registration.
 #[derive(Debug, Clone)]
@@ -100,24 +94,6 @@ pub struct Writer {
     synced: bool,
     mint: Mint,
     builder: Builder,
-}
-
-/// How many places are taken.
-#[derive(Debug, Default)]
-struct Taken {
-    routed: usize,
-    others: usize,
-}
-
-impl Taken {
-    fn by(&mut self, is_routed: bool) -> &mut usize {
-        if is_routed { &mut self.routed } else { &mut self.others }
-    }
-
-    /// Whether there are as many as there may be. Those that requests go to ask nothing of the others.
-    fn is_full(&self, is_routed: bool, most: usize) -> bool {
-        self.routed + if is_routed { 0 } else { self.others } >= most
-    }
 }
 
 impl Writer {
@@ -204,16 +180,6 @@ impl Writer {
         changed
     }
 
-    /// Where not all may find a place, those come first that requests go to, and then the oldest. So every gateway
-    /// takes the same ones after its start, and nobody comes before others by his name.
-    fn in_order(&self, mut listed: Vec<Instance>) -> Vec<Instance> {
-        let config::Bounds { instances, services, registrations } = self.bounds;
-        if listed.len() > instances.min(services).min(registrations) {
-            listed.sort_by_cached_key(|instance| (!self.is_routed(&instance.service), instance.revision));
-        }
-        listed
-    }
-
     fn list(&mut self, instance: Instance, now: Instant) -> Option<Changed> {
         let known = self.entry(&instance.service, &instance.id).filter(|entry| says(entry, &instance));
         match known.map(|entry| entry.standing) {
@@ -282,45 +248,6 @@ impl Writer {
         let usable_since = self.synced.then_some(now);
         let (before, after) = self.insert(instance, Standing::Registered, usable_since);
         Some(Changed { kind, service, instance: id, before, after: Some(after), revision })
-    }
-
-    /// Gives an instance back that is there already, or for which there is room. Whoever is in stays in, whatever
-    /// comes.
-    fn admit(&mut self, instance: Instance) -> Option<Instance> {
-        match self.bound(&instance) {
-            None => {
-                self.left_out.remove(&instance.service, &instance.id);
-                Some(instance)
-            }
-            Some(bound) => {
-                self.left_out.add(&instance, bound);
-                None
-            }
-        }
-    }
-
-    /// The bound that an instance is beyond.
-    fn bound(&self, instance: &Instance) -> Option<Bound> {
-        let config::Bounds { instances, services, registrations } = self.bounds;
-        let is_routed = match self.staged.get(&instance.service) {
-            Some(staged) if staged.entries.contains_key(&instance.id) => return None,
-            Some(staged) if staged.entries.len() >= instances => return Some(Bound::Instances(instances)),
-            Some(staged) => staged.is_routed(),
-            None if self.staged.len() >= services => return Some(Bound::Services(services)),
-            None => false,
-        };
-        self.taken.is_full(is_routed, registrations).then_some(Bound::Registrations(registrations))
-    }
-
-    /// Those that were left out since the last call.
-    pub fn news_of_left_out(&mut self) -> Vec<Excluded> {
-        self.left_out.news()
-    }
-
-    /// Whether there is room, since the last call, for somebody who was left out. Who that is a complete list of the
-    /// registry tells.
-    pub fn has_room_again(&mut self) -> bool {
-        std::mem::take(&mut self.has_room_again)
     }
 
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved. Another one can
@@ -472,115 +399,6 @@ impl Writer {
 
     fn entry(&self, service: &str, instance: &str) -> Option<&Entry> {
         self.staged.get(service)?.entries.get(instance).map(Box::as_ref)
-    }
-
-    /// Shows the staged changes to readers, service by service. Returns when to call again for those that
-    /// were published too recently, if there are any.
-    pub fn publish(&mut self, clock: impl Fn() -> Instant) -> Option<Instant> {
-        let now = clock();
-        let mut next: Option<Instant> = None;
-        let mut due = Vec::new();
-        let known = self.directory.services();
-        for service in &self.dirty {
-            let not_before = if known.contains_key(service) {
-                self.staged.get(service).and_then(|s| s.not_before)
-            } else {
-                self.map_not_before
-            };
-            match not_before {
-                Some(at) if at > now => next = Some(next.map_or(at, |n| n.min(at))),
-                _ => due.push(service.clone()),
-            }
-        }
-        self.add_missing(&due, &known, &clock);
-        for service in &due {
-            self.dirty.remove(service);
-            self.publish_service(service, &clock);
-        }
-        let next = self.remove_empty(now, next, &clock);
-        let left_out = self.left_out.summary();
-        if **self.directory.left_out.load() != left_out {
-            self.directory.left_out.store(Arc::new(left_out));
-        }
-        if self.dirty.is_empty() {
-            self.directory.revision.store(self.revision, Ordering::Relaxed);
-        }
-        self.directory.stale.store(self.stale, Ordering::Release);
-        self.directory.synced.store(self.synced, Ordering::Release);
-        next
-    }
-
-    fn publish_service(&mut self, name: &Arc<str>, clock: &impl Fn() -> Instant) {
-        let Some(staged) = self.staged.get_mut(name) else {
-            return;
-        };
-        let begun = clock();
-        if let Some(service) = self.directory.services.load().get(name) {
-            let planner = staged.planner.as_deref().unwrap_or(&self.unrouted);
-            service.publish(staged.shown(), planner, &mut self.builder);
-        }
-        let took = clock().saturating_duration_since(begun);
-        staged.not_before = Some(begun + PACE.rest(took));
-        if staged.entries.is_empty() && !staged.is_routed() {
-            self.emptied.insert(name.clone());
-        }
-    }
-
-    /// New services enter the map together: it is copied once a publication, not once a service. And like a service
-    /// it is not published too often, for anybody who may register could have it copied all the time.
-    fn add_missing(&mut self, names: &[Arc<str>], known: &Services, clock: &impl Fn() -> Instant) {
-        if names.iter().all(|name| known.contains_key(name)) {
-            return;
-        }
-        self.change_map_in_time(clock, |services| {
-            for name in names {
-                // Those that routes name are there already.
-                let new = || Arc::new(Service::new(name.clone(), false));
-                services.entry(name.clone()).or_insert_with(new);
-            }
-        });
-    }
-
-    fn change_map_in_time(&mut self, clock: &impl Fn() -> Instant, change: impl FnOnce(&mut Services)) {
-        let begun = clock();
-        self.change_map(change);
-        let took = clock().saturating_duration_since(begun);
-        self.map_not_before = Some(begun + PACE.rest(took));
-    }
-
-    fn change_map(&self, change: impl FnOnce(&mut Services)) {
-        let mut services = (**self.directory.services.load()).clone();
-        change(&mut services);
-        self.directory.services.store(Arc::new(services));
-    }
-
-    /// A service without endpoints leaves the map, unless a route holds it: names that come and go must
-    /// not add up. Not before its interval is over: one that flaps must not have the map copied each time.
-    fn remove_empty(
-        &mut self,
-        now: Instant,
-        mut next: Option<Instant>,
-        clock: &impl Fn() -> Instant,
-    ) -> Option<Instant> {
-        let mut gone = Vec::new();
-        self.emptied.retain(|name| {
-            let Some(staged) = self.staged.get(name).filter(|s| s.entries.is_empty()) else { return false };
-            let until = staged.not_before.max(self.map_not_before).unwrap_or(now);
-            if until > now {
-                next = Some(next.map_or(until, |n| n.min(until)));
-                return true;
-            }
-            gone.push(name.clone());
-            false
-        });
-        if !gone.is_empty() {
-            gone.iter().for_each(|name| drop(self.staged.remove(name)));
-            self.change_map_in_time(clock, |services| {
-                gone.iter().for_each(|name| drop(services.remove(name)))
-            });
-            self.has_room_again |= self.left_out.by_services() > 0;
-        }
-        next
     }
 }
 

@@ -2,9 +2,11 @@ mod bounds;
 mod route;
 
 use std::cell::Cell;
+use std::time::Duration;
 
-use super::super::{Endpoints, Policy, Rank, State};
+use super::publish::PACE;
 use super::*;
+use crate::directory::{Bound, Endpoints, Policy, Rank, Service, State};
 use registry::contract::Metadata;
 
 /// For the tests of all rooms, to which the time is nothing.
