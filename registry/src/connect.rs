@@ -89,10 +89,10 @@ impl Connection {
 
 /// The way to the registry. Whoever holds a clone shares one connection.
 #[derive(Debug, Clone)]
-pub struct Connector(Arc<Mutex<State>>);
+pub struct Connector(Arc<Mutex<Current>>);
 
 #[derive(Debug)]
-struct State {
+struct Current {
     opener: Opener,
     link: Option<Link>,
 }
@@ -100,7 +100,7 @@ struct State {
 impl Connector {
     /// Nothing is opened yet.
     pub fn new(connection: Connection) -> Self {
-        Self(Arc::new(Mutex::new(State { opener: Opener::new(connection), link: None })))
+        Self(Arc::new(Mutex::new(Current { opener: Opener::new(connection), link: None })))
     }
 
     /// The current connection. If there is none, or it was found broken, a new one to the next endpoint.

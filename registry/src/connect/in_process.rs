@@ -46,11 +46,11 @@ pub(super) struct Nearest {
 }
 
 /// Either way.
-type Io = TokioIo<Pin<Box<dyn Stream>>>;
+type Io = TokioIo<Pin<Box<dyn ReadWrite>>>;
 
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
+pub(super) trait ReadWrite: AsyncRead + AsyncWrite + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send> ReadWrite for T {}
 
 impl Service<Uri> for Nearest {
     type Response = Io;
@@ -63,12 +63,12 @@ impl Service<Uri> for Nearest {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         if let Some(stream) = (self.in_process.0)() {
-            return Box::pin(async { Ok(TokioIo::new(Box::pin(stream) as Pin<Box<dyn Stream>>)) });
+            return Box::pin(async { Ok(TokioIo::new(Box::pin(stream) as Pin<Box<dyn ReadWrite>>)) });
         }
         let connecting = self.tcp.call(uri);
         Box::pin(async {
             let stream = connecting.await.map_err(io::Error::other)?.into_inner();
-            Ok(TokioIo::new(Box::pin(stream) as Pin<Box<dyn Stream>>))
+            Ok(TokioIo::new(Box::pin(stream) as Pin<Box<dyn ReadWrite>>))
         })
     }
 }

@@ -8,7 +8,7 @@ use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::{oneshot, watch};
 
 use super::Registration;
-use super::upkeep::{Notice, Put, Step, Upkeep};
+use super::upkeep::{Notice, PutKey, Step, Upkeep};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connector, Link, Reason};
 use crate::contract::{Instance, Prefix};
@@ -31,7 +31,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest lease that etcd grants, in seconds.
 const MAX_TTL: i64 = 9_000_000_000;
 
-pub(super) struct Driver {
+pub(super) struct RegistrarDriver {
     connector: Connector,
     /// The connection that was used last.
     link: Option<Link>,
@@ -44,7 +44,7 @@ pub(super) struct Driver {
     complained: Option<Instant>,
 }
 
-impl Driver {
+impl RegistrarDriver {
     pub fn new(
         connector: Connector,
         prefix: Prefix,
@@ -125,8 +125,8 @@ impl Driver {
     }
 
     /// Puts the key, unless something stands there that was not seen yet: that is looked at instead.
-    async fn put(&mut self, put: Put) -> Result<(), CallError> {
-        let Put { lease, value, seen } = put;
+    async fn put(&mut self, put: PutKey) -> Result<(), CallError> {
+        let PutKey { lease, value, seen } = put;
         let (key, deadline) = (self.key.clone(), self.deadline());
         let mut options = PutOptions::new().with_lease(lease);
         if value.is_none() {

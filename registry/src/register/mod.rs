@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::connect::{Connection, Connector, EndpointError, parse_endpoint};
 use crate::contract::{Prefix, Record, RecordError, TooMuch, check_segment};
 use crate::watch::watch_key;
-use driver::Driver;
+use driver::RegistrarDriver;
 
 /// etcd grants no shorter lease: its minimum is derived from the election timeout, 2 s as it comes.
 const MIN_TTL: Duration = Duration::from_secs(2);
@@ -125,7 +125,7 @@ impl Registrar {
         let connector = Connector::new(connection);
         let key = prefix.key(&registration.service, &registration.instance);
         let (own_key, watching) = watch_key(connector.clone(), prefix.clone(), &key);
-        let driver = Driver::new(connector, prefix, key, registration, report);
+        let driver = RegistrarDriver::new(connector, prefix, key, registration, report);
         let task = tokio::spawn(async move {
             // Each put says what it found, so the key need not be watched before it stands. A thousand
             // registrars that start together ask the registry for half as much.

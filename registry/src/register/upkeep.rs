@@ -23,7 +23,7 @@ pub(super) enum Step {
     /// Grant a lease.
     Grant,
     /// Put the key.
-    Put(Put),
+    Put(PutKey),
     /// Keep the lease alive.
     KeepAlive {
         /// The lease.
@@ -38,7 +38,7 @@ pub(super) enum Step {
 
 /// A put of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Put {
+pub(super) struct PutKey {
     /// The lease to put it under.
     pub lease: i64,
     /// The value; none: as it is.
@@ -48,7 +48,7 @@ pub(super) struct Put {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Lease {
+struct HeldLease {
     id: i64,
     /// When it ends for sure, as far as we know: the last answered request's start + TTL.
     ends: Instant,
@@ -58,7 +58,7 @@ struct Lease {
 
 /// What stands under our key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
+enum OwnKey {
     /// We have never put it.
     Unclaimed,
     /// Nothing of ours: to be put.
@@ -96,10 +96,10 @@ pub(super) enum Notice {
 pub(super) struct Upkeep {
     record: Record,
     ttl: Duration,
-    lease: Option<Lease>,
+    lease: Option<HeldLease>,
     /// The lease that the key may still stand under, after its time passed unanswered.
     former_lease: Option<i64>,
-    key: Key,
+    key: OwnKey,
     /// The revision that the watch of our key has shown last.
     picture: i64,
     not_before: Instant,
@@ -114,7 +114,7 @@ impl Upkeep {
             ttl,
             lease: None,
             former_lease: None,
-            key: Key::Unclaimed,
+            key: OwnKey::Unclaimed,
             picture: 0,
             not_before: now,
             failures: 0,
@@ -134,7 +134,7 @@ impl Upkeep {
 
     /// Whether the key stands under our lease.
     pub fn is_registered(&self) -> bool {
-        self.lease.is_some() && matches!(self.key, Key::Ours { .. })
+        self.lease.is_some() && matches!(self.key, OwnKey::Ours { .. })
     }
 
     /// Failures in a row.
@@ -158,22 +158,22 @@ impl Upkeep {
         if lease.renew <= now {
             return Step::KeepAlive { lease: lease.id };
         }
-        let put = |value, seen| Step::Put(Put { lease: lease.id, value, seen });
+        let put = |value, seen| Step::Put(PutKey { lease: lease.id, value, seen });
         match self.key {
-            Key::Unclaimed => put(Some(self.record.encode()), None),
-            Key::Missing => put(Some(self.record.encode()), Some(self.picture)),
-            Key::Detached => put(None, Some(self.picture)),
-            Key::Ours { .. } | Key::Foreign => Step::Sleep { until: lease.renew },
+            OwnKey::Unclaimed => put(Some(self.record.encode()), None),
+            OwnKey::Missing => put(Some(self.record.encode()), Some(self.picture)),
+            OwnKey::Detached => put(None, Some(self.picture)),
+            OwnKey::Ours { .. } | OwnKey::Foreign => Step::Sleep { until: lease.renew },
         }
     }
 
     /// A lease was granted, or kept alive, by a request that began at `asked`. `ttl` is the registry's
     /// answer, which may differ from what was asked for.
     pub fn leased(&mut self, id: i64, ttl: Duration, asked: Instant) {
-        if matches!(self.key, Key::Ours { .. } | Key::Foreign) {
+        if matches!(self.key, OwnKey::Ours { .. } | OwnKey::Foreign) {
             self.failures = 0;
         }
-        self.lease = Some(Lease { id, ends: asked + ttl, renew: asked + ttl / 3 });
+        self.lease = Some(HeldLease { id, ends: asked + ttl, renew: asked + ttl / 3 });
     }
 
     /// The key was put, at this revision.
@@ -181,15 +181,15 @@ impl Upkeep {
         self.failures = 0;
         self.former_lease = None;
         self.picture = self.picture.max(revision);
-        self.key = Key::Ours { revision };
+        self.key = OwnKey::Ours { revision };
     }
 
     /// The lease is gone, or its time has passed.
     pub fn lose_lease(&mut self) {
         self.former_lease = self.lease.take().map(|l| l.id).or(self.former_lease);
         // What another process registered stays its own; ours went with the lease.
-        if matches!(self.key, Key::Ours { .. } | Key::Detached) {
-            self.key = Key::Missing;
+        if matches!(self.key, OwnKey::Ours { .. } | OwnKey::Detached) {
+            self.key = OwnKey::Missing;
         }
     }
 
@@ -203,8 +203,8 @@ impl Upkeep {
     /// A list shows this under our key. One that is older than what the watch has shown before comes from
     /// a registry that was restored or emptied: our put may be missing from it.
     pub fn seen_anew(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
-        if revision < self.picture && matches!(self.key, Key::Ours { .. }) {
-            self.key = Key::Ours { revision: 0 };
+        if revision < self.picture && matches!(self.key, OwnKey::Ours { .. }) {
+            self.key = OwnKey::Ours { revision: 0 };
         }
         self.picture = 0;
         self.seen(instance, revision)
@@ -214,28 +214,28 @@ impl Upkeep {
     pub fn seen(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
         self.picture = self.picture.max(revision);
         match self.key {
-            Key::Unclaimed => return None,
+            OwnKey::Unclaimed => return None,
             // Older than our own put: the picture has not caught up yet.
-            Key::Ours { revision: put } if revision < put => return None,
+            OwnKey::Ours { revision: put } if revision < put => return None,
             _ => {}
         }
         let Some(instance) = instance else {
-            let was = std::mem::replace(&mut self.key, Key::Missing);
-            return matches!(was, Key::Ours { .. }).then_some(Notice::Gone);
+            let was = std::mem::replace(&mut self.key, OwnKey::Missing);
+            return matches!(was, OwnKey::Ours { .. }).then_some(Notice::Gone);
         };
         let lease = instance.lease;
         if lease != 0 && Some(lease) != self.lease() && Some(lease) != self.former_lease {
-            let was = std::mem::replace(&mut self.key, Key::Foreign);
+            let was = std::mem::replace(&mut self.key, OwnKey::Foreign);
             let (theirs, ours) = (instance.record.address, self.record.address);
-            return (was != Key::Foreign).then_some(Notice::Taken { lease, theirs, ours });
+            return (was != OwnKey::Foreign).then_some(Notice::Taken { lease, theirs, ours });
         }
         if instance.record.address != self.record.address {
-            self.key = Key::Missing;
+            self.key = OwnKey::Missing;
             return Some(Notice::Overwritten);
         }
         self.key = match self.lease() {
-            Some(ours) if ours == lease => Key::Ours { revision },
-            _ => Key::Detached,
+            Some(ours) if ours == lease => OwnKey::Ours { revision },
+            _ => OwnKey::Detached,
         };
         let weight = instance.record.weight;
         let changed = std::mem::replace(&mut self.record.weight, weight) != weight;

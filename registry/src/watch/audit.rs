@@ -87,7 +87,7 @@ struct Audit {
 
 /// What to do for an audit now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum AuditStep {
     /// Read a page of the list.
     Read(Cursor),
     /// Ask how far the watch is.
@@ -96,7 +96,7 @@ pub(super) enum Step {
 
 /// What an audit has found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Finding {
     /// The picture equals the registry at this revision, or is ahead of it.
     Equal { revision: i64 },
     /// The picture differs in these keys.
@@ -134,7 +134,7 @@ impl Auditor {
     }
 
     /// What to do, if anything is due; `seen` is the latest revision of which the watch has seen anything.
-    pub fn step(&mut self, now: Instant, seen: i64, cluster: u64) -> Option<Step> {
+    pub fn step(&mut self, now: Instant, seen: i64, cluster: u64) -> Option<AuditStep> {
         if self.due().is_none_or(|at| at > now) {
             return None;
         }
@@ -144,15 +144,15 @@ impl Auditor {
                 let audit = Audit { cluster, seen, revision: 0, differing: BTreeMap::new() };
                 let cursor = Cursor::default();
                 self.phase = Phase::Listing { audit, cursor: cursor.clone(), at: None };
-                Some(Step::Read(cursor))
+                Some(AuditStep::Read(cursor))
             }
             Phase::Listing { cursor, at, .. } => {
                 *at = None;
-                Some(Step::Read(cursor.clone()))
+                Some(AuditStep::Read(cursor.clone()))
             }
             Phase::Awaiting { ask_at, .. } => {
                 *ask_at = now + ASK;
-                Some(Step::AskProgress)
+                Some(AuditStep::AskProgress)
             }
         }
     }
@@ -164,13 +164,13 @@ impl Auditor {
         picture: &Picture,
         now: Instant,
         chance: f64,
-    ) -> Option<Verdict> {
+    ) -> Option<Finding> {
         let Phase::Listing { mut audit, cursor, .. } = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return None;
         };
         // A linearizable read never shows less than what a watch of the same registry has shown.
         if page.revision < audit.seen || is_another(audit.cluster, page.cluster) {
-            return Some(self.end(Verdict::AnotherHistory, now, chance));
+            return Some(self.end(Finding::AnotherHistory, now, chance));
         }
         audit.revision = page.revision;
         let differences = picture.differences(&cursor, &page.items, page.next.as_ref());
@@ -215,7 +215,7 @@ impl Auditor {
     /// Judges, once everything is listed, if there is something new to judge by; `next` is the first
     /// revision that the watch has not seen. That nothing differs needs no proof; that something does needs
     /// a watch that has reached the list's revision.
-    pub fn judge(&mut self, next: i64, picture: &Picture, now: Instant, chance: f64) -> Option<Verdict> {
+    pub fn judge(&mut self, next: i64, picture: &Picture, now: Instant, chance: f64) -> Option<Finding> {
         let Phase::Awaiting { audit, reports, news, .. } = &mut self.phase else { return None };
         let reached = next > audit.revision || *reports >= REPORTS;
         if !std::mem::take(news) && !reached {
@@ -228,19 +228,19 @@ impl Auditor {
             touched.is_none_or(|at| at <= audit.revision) && shown != *listed
         });
         let verdict = if audit.differing.is_empty() {
-            Verdict::Equal { revision: audit.revision }
+            Finding::Equal { revision: audit.revision }
         } else if reached {
             let differing = std::mem::take(&mut audit.differing).into_iter();
-            Verdict::Differs(differing.map(|(key, listed)| Difference { key, listed }).collect())
+            Finding::Differs(differing.map(|(key, listed)| Difference { key, listed }).collect())
         } else {
             return None;
         };
         Some(self.end(verdict, now, chance))
     }
 
-    fn end(&mut self, verdict: Verdict, now: Instant, chance: f64) -> Verdict {
+    fn end(&mut self, verdict: Finding, now: Instant, chance: f64) -> Finding {
         self.failures = 0;
-        let equal = matches!(verdict, Verdict::Equal { .. });
+        let equal = matches!(verdict, Finding::Equal { .. });
         self.repairs = if equal { 0 } else { self.repairs.saturating_add(1) };
         let wait = self.interval.map(|i| i.mul_f64(1.0 + JITTER * (2.0 * chance - 1.0)));
         self.rest(wait.filter(|_| equal).map_or(Phase::Idle, |wait| Phase::Due { at: now + wait }));
@@ -284,25 +284,25 @@ mod tests {
         let now = Instant::now();
         let mut auditor = Auditor::new(Some(INTERVAL));
         auditor.watching(now, 0.0);
-        assert_eq!(auditor.step(now, 10, 7), Some(Step::Read(Cursor::default())));
+        assert_eq!(auditor.step(now, 10, 7), Some(AuditStep::Read(Cursor::default())));
         assert_eq!(auditor.due(), None, "while a page is read nothing is due");
         assert_eq!(auditor.page(&page(listed, revision), picture, now, 0.5), None);
         (auditor, now)
     }
 
-    fn differs(keys: &[(&str, Option<i64>)]) -> Option<Verdict> {
+    fn differs(keys: &[(&str, Option<i64>)]) -> Option<Finding> {
         let difference = |(name, listed): &(&str, Option<i64>)| Difference {
             key: name.as_bytes().into(),
             listed: listed.map(at),
         };
-        Some(Verdict::Differs(keys.iter().map(difference).collect()))
+        Some(Finding::Differs(keys.iter().map(difference).collect()))
     }
 
     #[test]
     fn an_equal_picture_is_found_at_once_and_audited_again_after_the_interval() {
         let picture = picture(&[("a", 3), ("b", 9)]);
         let (mut auditor, now) = listed(&picture, &[("a", 3), ("b", 9)], 40);
-        assert_eq!(auditor.judge(11, &picture, now, 0.5), Some(Verdict::Equal { revision: 40 }));
+        assert_eq!(auditor.judge(11, &picture, now, 0.5), Some(Finding::Equal { revision: 40 }));
         assert_eq!(auditor.due(), Some(now + INTERVAL));
     }
 
@@ -335,7 +335,7 @@ mod tests {
         picture.put(b"a".to_vec(), at(11));
         picture.delete(b"b");
         auditor.deleted(b"b", 12);
-        assert_eq!(auditor.judge(13, &picture, now, 0.5), Some(Verdict::Equal { revision: 12 }));
+        assert_eq!(auditor.judge(13, &picture, now, 0.5), Some(Finding::Equal { revision: 12 }));
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
         picture.delete(b"b");
         auditor.deleted(b"b", 14);
         auditor.page(&page(&[("a", 3), ("b", 4)], 12), &picture, now, 0.5);
-        assert_eq!(auditor.judge(15, &picture, now, 0.5), Some(Verdict::Equal { revision: 12 }));
+        assert_eq!(auditor.judge(15, &picture, now, 0.5), Some(Finding::Equal { revision: 12 }));
     }
 
     #[test]
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(auditor.judge(11, &picture, now, 0.5), None);
         auditor.report(11);
         for report in 1..=3 {
-            assert_eq!(auditor.step(now, 10, 7), Some(Step::AskProgress));
+            assert_eq!(auditor.step(now, 10, 7), Some(AuditStep::AskProgress));
             assert_eq!(auditor.step(now, 10, 7), None, "not twice");
             auditor.report(12);
             let expected = if report == 3 { differs(&[("lost", Some(9))]) } else { None };
@@ -404,7 +404,7 @@ mod tests {
             auditor.watching(now, 0.0);
             auditor.step(now, 10, 7);
             let page = Page { cluster, ..page(&[], revision) };
-            assert_eq!(auditor.page(&page, &picture, now, 0.5), Some(Verdict::AnotherHistory));
+            assert_eq!(auditor.page(&page, &picture, now, 0.5), Some(Finding::AnotherHistory));
         }
     }
 
@@ -419,9 +419,9 @@ mod tests {
         let first = Page { next: Some(second.clone()), ..page(&[("a", 3)], 12) };
         assert_eq!(auditor.page(&first, &picture, now, 0.5), None);
         assert_eq!(auditor.step(now, 10, 7), None);
-        assert_eq!(auditor.step(now + REST, 11, 7), Some(Step::Read(second)));
+        assert_eq!(auditor.step(now + REST, 11, 7), Some(AuditStep::Read(second)));
         auditor.page(&page(&[("b", 4)], 12), &picture, now, 0.5);
-        assert_eq!(auditor.judge(11, &picture, now, 0.5), Some(Verdict::Equal { revision: 12 }));
+        assert_eq!(auditor.judge(11, &picture, now, 0.5), Some(Finding::Equal { revision: 12 }));
     }
 
     #[test]
@@ -454,7 +454,7 @@ mod tests {
             now = auditor.due().unwrap();
             auditor.step(now, 10, 7);
             auditor.page(&page(&[("a", 3)], 12), &picture, now, 0.5);
-            assert!(matches!(auditor.judge(13, &picture, now, 0.5), Some(Verdict::Differs(_))));
+            assert!(matches!(auditor.judge(13, &picture, now, 0.5), Some(Finding::Differs(_))));
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
     }

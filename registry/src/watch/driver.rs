@@ -7,12 +7,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::Admission;
-use super::audit::{Auditor, Step, Verdict};
+use super::audit::{AuditStep, Auditor, Finding};
 use super::picture::Difference;
 use super::records::{Decoder, Listing, shown};
 use super::reread::{Reread, Wish};
 use super::source::{Cursor, Event, Key, Message, Page, Source, Stream, Written};
-use super::sync::{Action, Input, Link, Machine, Pause, State, is_another};
+use super::sync::{Action, Input, LinkUse, Machine, Pause, State, is_another};
 use super::{Update, WatchSettings};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError, Reason};
@@ -262,10 +262,10 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    async fn wait(&mut self, pause: Pause, link: Link) -> Input {
+    async fn wait(&mut self, pause: Pause, link: LinkUse) -> Input {
         self.stream = None;
         self.audit_call = None;
-        if link == Link::Renew {
+        if link == LinkUse::Renew {
             self.source.disconnect();
         }
         let chance = fastrand::f64();
@@ -380,11 +380,11 @@ impl<S: Source> Driver<S> {
 
     async fn audit(&mut self) -> Option<Input> {
         match self.auditor.step(Instant::now(), self.machine.seen(), self.machine.cluster())? {
-            Step::Read(cursor) => {
+            AuditStep::Read(cursor) => {
                 self.audit_call = Some(self.source.keys(cursor));
                 None
             }
-            Step::AskProgress => self.ask().await,
+            AuditStep::AskProgress => self.ask().await,
         }
     }
 
@@ -411,21 +411,21 @@ impl<S: Source> Driver<S> {
         Some(self.settle(verdict))
     }
 
-    fn settle(&mut self, verdict: Verdict) -> Input {
+    fn settle(&mut self, verdict: Finding) -> Input {
         self.status.send_modify(|s| s.audits += 1);
         match verdict {
-            Verdict::Equal { revision } => {
+            Finding::Equal { revision } => {
                 self.status.send_modify(|s| s.revision = s.revision.max(revision));
                 tracing::debug!(revision, "audited: the picture is that of the registry");
                 Input::Audited { revision }
             }
-            Verdict::Differs(differences) => {
+            Finding::Differs(differences) => {
                 self.tell(&differences);
                 self.status.send_modify(|s| s.repaired += differences.len() as u64);
                 self.note("the watch lost an event: listing again");
                 Input::Differs
             }
-            Verdict::AnotherHistory => {
+            Finding::AnotherHistory => {
                 self.note(
                     "the registry is not the one that is watched, or its history fell back: listing again",
                 );

@@ -20,7 +20,7 @@ mod picture;
 mod records;
 mod reread;
 pub mod source;
-pub mod sync;
+mod sync;
 mod told;
 mod unknown;
 

@@ -129,7 +129,7 @@ pub enum Action {
         /// For how long.
         pause: Pause,
         /// What becomes of the connection.
-        link: Link,
+        link: LinkUse,
     },
 }
 
@@ -150,7 +150,7 @@ pub enum Pause {
 
 /// What becomes of the connection during a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkUse {
     /// It is not at fault. A new one would cost a handshake and a login, and etcd's logins are dear by design.
     Keep,
     /// The next call opens another, to the next endpoint, and logs in again.
@@ -213,21 +213,9 @@ impl Machine {
                 self.open(revision.saturating_add(1))
             }
 
-            // Its revisions are another history's.
-            (Opening { .. }, Input::Created { cluster, .. }) if is_another(self.cluster, cluster) => {
-                self.wait(None, Link::Keep)
-            }
-            // A registry that is behind what we have seen was restored or emptied: a watch from `next`
-            // opens normally there, and silently misses what comes until it has caught up. A member that
-            // merely lags says the same; a linearizable read tells the two apart.
-            (Opening { next }, Input::Created { revision, .. }) if revision < self.seen => {
-                self.state = Opening { next };
-                Action::Confirm
-            }
-            (Opening { .. }, Input::Confirmed { revision }) if revision < self.seen => {
-                self.wait(None, Link::Keep)
-            }
-            (Opening { next }, Input::Created { .. } | Input::Confirmed { .. }) => self.read(next),
+            (Opening { next }, Input::Created { revision, cluster }) => self.created(next, revision, cluster),
+            (Opening { next }, Input::Confirmed { revision }) if revision >= self.seen => self.read(next),
+            (Opening { .. }, Input::Confirmed { .. }) => self.wait(None, LinkUse::Keep),
 
             (Watching { next }, Input::Events { revision, complete }) => {
                 self.seen = self.seen.max(revision);
@@ -241,7 +229,7 @@ impl Machine {
             }
             (Watching { next }, Input::Alive) => self.progress(next),
             // Perhaps this member alone has lost it.
-            (Watching { .. }, Input::Differs) => self.wait(None, Link::Renew),
+            (Watching { .. }, Input::Differs) => self.wait(None, LinkUse::Renew),
             (Watching { next }, Input::Reread) => {
                 self.state = Rereading { next };
                 Action::List
@@ -253,8 +241,19 @@ impl Machine {
                 Action::List
             }
 
-            (state, _) => self.wait(state.next(), Link::Renew),
+            (state, _) => self.wait(state.next(), LinkUse::Renew),
         }
+    }
+
+    fn created(&mut self, next: i64, revision: i64, cluster: u64) -> Action {
+        // Its revisions are another history's.
+        if is_another(self.cluster, cluster) {
+            return self.wait(None, LinkUse::Keep);
+        }
+        // A registry that is behind what we have seen was restored or emptied: a watch from `next` opens normally
+        // there, and silently misses what comes until it has caught up. A member that merely lags says the same; a
+        // linearizable read tells the two apart.
+        if revision < self.seen { Action::Confirm } else { self.read(next) }
     }
 
     fn fail(&mut self, reason: Reason) -> Action {
@@ -262,7 +261,7 @@ impl Machine {
         match reason {
             // Through the backoff too: a registry that compacts faster than we list must not be listed
             // in a loop.
-            Reason::Compacted | Reason::TooLong => self.wait(None, Link::Keep),
+            Reason::Compacted | Reason::TooLong => self.wait(None, LinkUse::Keep),
             Reason::PermissionDenied | Reason::UserMissing | Reason::LoginFailed => self.refuse(next),
             Reason::TokenRejected
             | Reason::AuthenticationOff
@@ -270,7 +269,7 @@ impl Machine {
             | Reason::KeyMissing
             | Reason::NoLeader
             | Reason::Stopped
-            | Reason::Other => self.wait(next, Link::Renew),
+            | Reason::Other => self.wait(next, LinkUse::Renew),
         }
     }
 
@@ -281,10 +280,10 @@ impl Machine {
         let refusals = self.refusals;
         self.refusals = refusals.saturating_add(1);
         if refusals == 0 {
-            return self.wait(next, Link::Renew);
+            return self.wait(next, LinkUse::Renew);
         }
         self.state = State::Backoff { next };
-        Action::Wait { pause: Pause::Long { refusals }, link: Link::Keep }
+        Action::Wait { pause: Pause::Long { refusals }, link: LinkUse::Keep }
     }
 
     fn open(&mut self, next: i64) -> Action {
@@ -303,7 +302,7 @@ impl Machine {
         Action::Read
     }
 
-    fn wait(&mut self, next: Option<i64>, link: Link) -> Action {
+    fn wait(&mut self, next: Option<i64>, link: LinkUse) -> Action {
         self.state = State::Backoff { next };
         self.failures = self.failures.saturating_add(1);
         Action::Wait { pause: Pause::Short { failures: self.failures }, link }

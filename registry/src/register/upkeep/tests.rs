@@ -18,7 +18,7 @@ fn registered(now: Instant) -> Upkeep {
     assert_eq!(registration.step(now), Step::Grant);
     registration.leased(OURS, TTL, now);
     let value = Some("10.0.0.5:80".to_owned());
-    assert_eq!(registration.step(now), Step::Put(Put { lease: OURS, value, seen: None }));
+    assert_eq!(registration.step(now), Step::Put(PutKey { lease: OURS, value, seen: None }));
     registration.put(10);
     registration
 }
@@ -38,7 +38,7 @@ fn a_lease_that_was_not_answered_in_time_is_granted_anew_before_any_put() {
     assert_eq!(registration.step(now + TTL), Step::Grant);
     assert!(!registration.is_registered());
     registration.leased(8, TTL, now + TTL);
-    assert!(matches!(registration.step(now + TTL), Step::Put(Put { lease: 8, .. })));
+    assert!(matches!(registration.step(now + TTL), Step::Put(PutKey { lease: 8, .. })));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_deleted_key_is_put_again_at_once() {
     let now = Instant::now();
     let mut registration = registered(now);
     assert_eq!(registration.seen(None, 11), Some(Notice::Gone));
-    assert!(matches!(registration.step(now), Step::Put(Put { lease: OURS, .. })));
+    assert!(matches!(registration.step(now), Step::Put(PutKey { lease: OURS, .. })));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_weight_that_an_operator_put_is_kept_and_brought_back_under_the_lease() {
     let now = Instant::now();
     let mut registration = registered(now);
     assert_eq!(registration.seen(Some(&stored(0, 0)), 11), Some(Notice::WeightSet(0)));
-    let attach = Put { lease: OURS, value: None, seen: Some(11) };
+    let attach = PutKey { lease: OURS, value: None, seen: Some(11) };
     assert_eq!(registration.step(now), Step::Put(attach));
     registration.put(12);
     assert_eq!(registration.seen(Some(&stored(OURS, 0)), 12), None);
@@ -69,7 +69,7 @@ fn a_weight_that_an_operator_put_is_kept_and_brought_back_under_the_lease() {
     registration.lose_lease();
     registration.leased(8, TTL, now);
     let value = Some(r#"{"address":"10.0.0.5:80","weight":0}"#.to_owned());
-    let again = Put { lease: 8, value, seen: Some(12) };
+    let again = PutKey { lease: 8, value, seen: Some(12) };
     assert_eq!(registration.step(now), Step::Put(again), "after a lost lease too");
 }
 
@@ -107,7 +107,7 @@ fn a_key_that_another_process_took_is_left_to_it_until_it_goes() {
     assert!(matches!(registration.step(now), Step::Sleep { .. }), "a new lease is no claim to the key");
 
     assert_eq!(registration.seen(None, 13), None);
-    assert!(matches!(registration.step(now), Step::Put(Put { lease: 8, .. })));
+    assert!(matches!(registration.step(now), Step::Put(PutKey { lease: 8, .. })));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn what_an_earlier_process_left_is_overwritten_at_the_start() {
     let mut registration = Upkeep::new(record(1), TTL, now);
     registration.leased(OURS, TTL, now);
     assert_eq!(registration.seen(Some(&stored(99, 1)), 5), None);
-    assert!(matches!(registration.step(now), Step::Put(Put { lease: OURS, .. })));
+    assert!(matches!(registration.step(now), Step::Put(PutKey { lease: OURS, .. })));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn what_we_put_under_a_lease_that_we_gave_up_is_still_ours() {
     assert!(registration.is_ours(&stored(OURS, 1)));
     registration.leased(8, TTL, now + TTL);
     assert_eq!(registration.seen(Some(&stored(OURS, 1)), 12), None);
-    let attach = Put { lease: 8, value: None, seen: Some(12) };
+    let attach = PutKey { lease: 8, value: None, seen: Some(12) };
     assert_eq!(registration.step(now + TTL), Step::Put(attach));
 }
 
@@ -203,7 +203,7 @@ fn a_put_that_fails_again_and_again_does_not_cost_the_lease() {
 #[derive(Debug, Clone)]
 enum Event {
     Leased(i64),
-    Put(i64),
+    PutKey(i64),
     LeaseGone,
     Failed(u64),
     Seen(Option<(i64, u16)>, i64),
@@ -213,7 +213,7 @@ enum Event {
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (1..4i64).prop_map(Event::Leased),
-        (0..50i64).prop_map(Event::Put),
+        (0..50i64).prop_map(Event::PutKey),
         Just(Event::LeaseGone),
         (0..5_000u64).prop_map(Event::Failed),
         (proptest::option::of((0..4i64, 0..3u16)), 0..50i64).prop_map(|(i, r)| Event::Seen(i, r)),
@@ -230,7 +230,7 @@ proptest! {
         for event in events {
             match event {
                 Event::Leased(id) => { registration.leased(id, TTL, now); ends = now + TTL; }
-                Event::Put(revision) => registration.put(revision),
+                Event::PutKey(revision) => registration.put(revision),
                 Event::LeaseGone => registration.lose_lease(),
                 Event::Failed(wait) => registration.failed(now, Duration::from_millis(wait)),
                 Event::Seen(seen, revision) => {

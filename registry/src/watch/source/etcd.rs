@@ -6,7 +6,7 @@ use etcd_client::{GetOptions, WatchOptions, WatchStream};
 use futures_util::future::BoxFuture;
 
 use super::link::SharedLink;
-use super::pages::{Content, Limit, MOST_BYTES, Pages, is_too_long};
+use super::pages::{Content, MOST_BYTES, PageLimit, Pages, is_too_long};
 use super::{Cursor, Event, Key, Message, Page, Raw, Source, Stream, Value, Written};
 use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connection, Connector, Link, Reason};
 use crate::contract::KeyRange;
@@ -42,7 +42,7 @@ impl EtcdSource {
             link: link.clone(),
             range: range.clone(),
             content,
-            limit: Limit::default(),
+            limit: PageLimit::default(),
             most_bytes,
         };
         Self { records: pages(Content::Records), keys: pages(Content::Keys), link, range }

@@ -27,7 +27,7 @@ pub(super) struct Pages {
     pub link: SharedLink,
     pub range: KeyRange,
     pub content: Content,
-    pub limit: Limit,
+    pub limit: PageLimit,
     /// The largest page that is taken, in bytes.
     pub most_bytes: usize,
 }
@@ -128,15 +128,15 @@ fn size(kv: &PbKeyValue) -> usize {
 
 /// How many keys a page may hold; shared by the clones of its [`Pages`].
 #[derive(Debug, Clone)]
-pub(super) struct Limit(Arc<AtomicI64>);
+pub(super) struct PageLimit(Arc<AtomicI64>);
 
-impl Default for Limit {
+impl Default for PageLimit {
     fn default() -> Self {
         Self(Arc::new(AtomicI64::new(FIRST_KEYS)))
     }
 }
 
-impl Limit {
+impl PageLimit {
     fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_page_shrinks_to_one_key_and_grows_with_short_answers() {
-        let limit = Limit::default();
+        let limit = PageLimit::default();
         let mut tried = Vec::new();
         loop {
             tried.push(limit.get());

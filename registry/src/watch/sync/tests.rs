@@ -18,7 +18,7 @@ const fn failed(reason: Reason) -> Input {
     Input::Failed { reason }
 }
 
-const fn short(failures: u32, link: Link) -> Action {
+const fn short(failures: u32, link: LinkUse) -> Action {
     Action::Wait { pause: Pause::Short { failures }, link }
 }
 
@@ -56,7 +56,7 @@ fn a_progress_report_of_the_watch_advances_it_and_another_does_not() {
 #[test]
 fn a_compacted_watch_lists_after_a_wait() {
     let (mut sync, action) = play(&[LISTED, CREATED, failed(Reason::Compacted)]);
-    assert_eq!(action, short(1, Link::Keep), "the connection is not at fault");
+    assert_eq!(action, short(1, LinkUse::Keep), "the connection is not at fault");
     assert_eq!(sync.on(Input::Elapsed), Action::List);
 }
 
@@ -92,7 +92,7 @@ fn a_member_that_lags_is_watched_all_the_same() {
 #[test]
 fn failures_count_up_until_the_registry_says_something() {
     let (mut sync, action) = play(&[FAILED, Input::Elapsed, FAILED]);
-    assert_eq!(action, short(2, Link::Renew));
+    assert_eq!(action, short(2, LinkUse::Renew));
     for input in [Input::Elapsed, LISTED, CREATED, FAILED] {
         sync.on(input);
     }
@@ -108,7 +108,7 @@ fn another_cluster_is_listed_again_and_an_unknown_one_is_not() {
     for (listed, created, another) in [(7, 8, true), (7, 7, false), (7, 0, false), (0, 7, false)] {
         let listed = Input::Listed { revision: 10, cluster: listed };
         let (mut sync, action) = play(&[listed, Input::Created { revision: 10, cluster: created }]);
-        let expected = if another { short(1, Link::Keep) } else { Action::Read };
+        let expected = if another { short(1, LinkUse::Keep) } else { Action::Read };
         assert_eq!(action, expected, "{created}");
         if another {
             assert_eq!(sync.on(Input::Elapsed), Action::List);
@@ -127,7 +127,7 @@ fn an_audit_that_found_no_difference_advances_the_watch() {
 #[test]
 fn a_picture_that_differs_is_listed_again_elsewhere() {
     let (mut sync, action) = play(&[LISTED, CREATED, Input::Differs]);
-    assert_eq!(action, short(1, Link::Renew));
+    assert_eq!(action, short(1, LinkUse::Renew));
     assert_eq!(sync.on(Input::Elapsed), Action::List);
 }
 
@@ -144,7 +144,7 @@ fn a_list_that_was_asked_for_and_fails_costs_neither_the_stream_nor_what_it_resu
     for reason in [Reason::Other, Reason::Compacted, Reason::TooLong, Reason::PermissionDenied] {
         let (mut sync, action) = play(&[LISTED, CREATED, events(15), Input::Reread, failed(reason)]);
         assert_eq!((action, sync.state()), (Action::Read, State::Watching { next: 16 }));
-        assert_eq!(sync.on(FAILED), short(1, Link::Renew), "it is no failure of the watch");
+        assert_eq!(sync.on(FAILED), short(1, LinkUse::Renew), "it is no failure of the watch");
         assert_eq!(sync.on(Input::Elapsed), Action::Open { from: 16 });
     }
 }
@@ -160,7 +160,7 @@ fn a_list_that_was_asked_for_and_shows_another_history_is_followed_from_there() 
 #[test]
 fn a_rejected_token_is_renewed_almost_at_once() {
     let (mut sync, action) = play(&[LISTED, CREATED, Input::Alive, failed(Reason::TokenRejected)]);
-    assert_eq!(action, short(1, Link::Renew));
+    assert_eq!(action, short(1, LinkUse::Renew));
     assert_eq!(sync.on(Input::Elapsed), Action::Open { from: 11 });
 }
 
@@ -168,23 +168,23 @@ fn a_rejected_token_is_renewed_almost_at_once() {
 fn a_refusal_is_met_with_one_new_login_and_then_with_patience() {
     for reason in [Reason::PermissionDenied, Reason::UserMissing, Reason::LoginFailed] {
         let (mut sync, action) = play(&[LISTED, CREATED, Input::Alive, failed(reason)]);
-        assert_eq!(action, short(1, Link::Renew), "the token may have been an old one's");
+        assert_eq!(action, short(1, LinkUse::Renew), "the token may have been an old one's");
         for refusals in 1..4 {
             assert_eq!(sync.on(Input::Elapsed), Action::Open { from: 11 });
-            let long = Action::Wait { pause: Pause::Long { refusals }, link: Link::Keep };
+            let long = Action::Wait { pause: Pause::Long { refusals }, link: LinkUse::Keep };
             assert_eq!(sync.on(failed(reason)), long);
         }
         for input in [Input::Elapsed, CREATED, Input::Alive] {
             sync.on(input);
         }
-        assert_eq!(sync.on(failed(reason)), short(1, Link::Renew), "it went well in between");
+        assert_eq!(sync.on(failed(reason)), short(1, LinkUse::Renew), "it went well in between");
     }
 }
 
 #[test]
 fn a_message_that_is_too_long_to_take_is_not_asked_for_again() {
     let (mut sync, action) = play(&[LISTED, CREATED, failed(Reason::TooLong)]);
-    assert_eq!(action, short(1, Link::Keep));
+    assert_eq!(action, short(1, LinkUse::Keep));
     assert_eq!(sync.on(Input::Elapsed), Action::List);
 }
 
