@@ -25,6 +25,8 @@
 //! # }
 //! ```
 
+#![warn(unreachable_pub)]
+
 pub mod backoff;
 pub mod connect;
 pub mod contract;

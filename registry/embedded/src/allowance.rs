@@ -31,50 +31,50 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     /// That of a guest's call, whose answer may have so many bytes.
-    pub fn of_a_guest(bytes: usize) -> Self {
+    pub(crate) fn of_a_guest(bytes: usize) -> Self {
         Self { most_bytes: bytes, bytes, steps: Some(MOST_STEPS) }
     }
 
     /// That of the gateway's own calls: it lists by pages, and for each page all keys that follow are counted.
-    pub fn of_the_gateway() -> Self {
+    pub(crate) fn of_the_gateway() -> Self {
         Self { most_bytes: MOST_BYTES, bytes: MOST_BYTES, steps: None }
     }
 
     /// A key is looked at.
-    pub fn look(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn look(&mut self) -> Result<(), Refusal> {
         self.step(1)
     }
 
     /// So many bytes are compared.
-    pub fn compare(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(crate) fn compare(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.step(bytes / COMPARED_IN_A_STEP)
     }
 
     /// A key is written, or deleted.
-    pub fn write(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn write(&mut self) -> Result<(), Refusal> {
         self.step(STEPS_OF_A_WRITE)
     }
 
     /// So many keys are sorted, by what has so many bytes in all: each is compared about as often as the keys can be
     /// halved.
-    pub fn sort(&mut self, keys: usize, bytes: usize) -> Result<(), Refusal> {
+    pub(crate) fn sort(&mut self, keys: usize, bytes: usize) -> Result<(), Refusal> {
         self.step(keys.saturating_mul(STEPS_OF_A_WRITE))?;
         let times = keys.checked_ilog2().map_or(0, |halvings| halvings as usize + 1);
         self.compare(bytes.saturating_mul(times))
     }
 
     /// The answer has this key and value.
-    pub fn answer(&mut self, record: &PbKeyValue) -> Result<(), Refusal> {
+    pub(crate) fn answer(&mut self, record: &PbKeyValue) -> Result<(), Refusal> {
         self.answer_bytes(record.key.len() + record.value.len())
     }
 
     /// The answer has this key.
-    pub fn answer_key(&mut self, key: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn answer_key(&mut self, key: &[u8]) -> Result<(), Refusal> {
         self.answer_bytes(key.len())
     }
 
     /// What the answer takes so far, in bytes.
-    pub fn answered(&self) -> usize {
+    pub(crate) fn answered(&self) -> usize {
         self.most_bytes - self.bytes
     }
 

@@ -40,13 +40,13 @@ pub(crate) enum Part {
 }
 
 impl Put {
-    pub fn into_response(self, header: PbResponseHeader) -> PbPutResponse {
+    pub(crate) fn into_response(self, header: PbResponseHeader) -> PbPutResponse {
         PbPutResponse { header: Some(header), prev_kv: self.previous.as_deref().cloned() }
     }
 }
 
 impl Deleted {
-    pub fn into_response(self, header: PbResponseHeader) -> PbDeleteResponse {
+    pub(crate) fn into_response(self, header: PbResponseHeader) -> PbDeleteResponse {
         PbDeleteResponse {
             header: Some(header),
             deleted: i64::try_from(self.count).unwrap_or(i64::MAX),
@@ -56,7 +56,7 @@ impl Deleted {
 }
 
 impl Txn {
-    pub fn into_response(self, header: PbResponseHeader) -> PbTxnResponse {
+    pub(crate) fn into_response(self, header: PbResponseHeader) -> PbTxnResponse {
         let responses = self.parts.into_iter().map(Part::into_response).collect();
         PbTxnResponse { header: Some(header), succeeded: self.succeeded, responses }
     }

@@ -35,17 +35,17 @@ pub(crate) struct Client {
 
 impl Client {
     /// One of this machine.
-    pub fn guest() -> Arc<Self> {
+    pub(crate) fn guest() -> Arc<Self> {
         Self::of_host(Ipv6Addr::LOCALHOST.into())
     }
 
-    pub fn of_host(host: IpAddr) -> Arc<Self> {
+    pub(crate) fn of_host(host: IpAddr) -> Arc<Self> {
         Self::new(false, host)
     }
 
     /// The gateway in whose process the registry is. What bounds guests does not bound it, for without it
     /// the registry is of no use to them.
-    pub fn gateway() -> Arc<Self> {
+    pub(crate) fn gateway() -> Arc<Self> {
         Self::new(true, Ipv6Addr::LOCALHOST.into())
     }
 
@@ -58,36 +58,36 @@ impl Client {
     }
 
     /// Whose request this is. One that came on no connection is a guest's.
-    pub fn of(request: &Extensions) -> Arc<Self> {
+    pub(crate) fn of(request: &Extensions) -> Arc<Self> {
         request.get::<Arc<Self>>().map_or_else(Self::guest, Arc::clone)
     }
 
-    pub fn is_gateway(&self) -> bool {
+    pub(crate) fn is_gateway(&self) -> bool {
         self.is_gateway
     }
 
     /// Its connection has taken so many bytes more.
-    pub fn take_bytes(&self, bytes: usize) {
+    pub(crate) fn take_bytes(&self, bytes: usize) {
         self.taken.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Changes with each byte that its connection takes.
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
     /// Its connection is to be closed, whatever is under way: it does not take what it asked for.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.overdue.notify_one();
     }
 
     /// Ends when the connection is to be closed.
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.overdue.notified().await;
     }
 
     /// Ends when nothing has been under way for so long.
-    pub async fn idle(&self, period: Duration) {
+    pub(crate) async fn idle(&self, period: Duration) {
         let mut calls = self.calls.subscribe();
         loop {
             let _ = calls.wait_for(|calls| *calls == 0).await;
@@ -112,7 +112,7 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub fn new(further: usize) -> Self {
+    pub(crate) fn new(further: usize) -> Self {
         let places = Arc::new(Semaphore::new(further.min(Semaphore::MAX_PERMITS)));
         Self {
             further: places,
@@ -122,7 +122,7 @@ impl Calls {
     }
 
     /// None if a guest finds no place.
-    pub fn begin(&self, client: &Arc<Client>, is_stream: bool) -> Option<Call> {
+    pub(crate) fn begin(&self, client: &Arc<Client>, is_stream: bool) -> Option<Call> {
         let place = if client.is_gateway { None } else { Some(self.place(client, is_stream)?) };
         client.calls.send_modify(|calls| *calls += 1);
         Some(Call { client: Arc::clone(client), _place: place })

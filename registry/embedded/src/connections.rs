@@ -49,13 +49,13 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    pub fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let all = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
         Self { all, by_host: Hosts::new(max.div_ceil(2)) }
     }
 
     /// The next connection that has a place. As long as there is none, who connects waits in the listener's queue.
-    pub async fn next(&self, listener: &TcpListener) -> Connection {
+    pub(crate) async fn next(&self, listener: &TcpListener) -> Connection {
         loop {
             // The semaphore is never closed.
             let Ok(place) = Arc::clone(&self.all).acquire_owned().await else { continue };
@@ -142,7 +142,7 @@ impl Greeting {
 
 impl Connection {
     /// Whose it is.
-    pub fn client(&self) -> Arc<Client> {
+    pub(crate) fn client(&self) -> Arc<Client> {
         Arc::clone(&self.client)
     }
 

@@ -14,12 +14,12 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { places: Arc::default(), most }
     }
 
     /// A place among those of a host; none if it has too many. This machine's users are one host, and may have all.
-    pub fn place(&self, ip: IpAddr) -> Option<OfHost> {
+    pub(crate) fn place(&self, ip: IpAddr) -> Option<OfHost> {
         let host = host(ip);
         let mut by_host = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let places = by_host.entry(host).or_default();
@@ -49,7 +49,7 @@ pub(crate) struct OfHost {
 }
 
 impl OfHost {
-    pub fn host(&self) -> IpAddr {
+    pub(crate) fn host(&self) -> IpAddr {
         self.host
     }
 }

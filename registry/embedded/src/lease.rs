@@ -42,45 +42,45 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// What was granted, in seconds.
-    pub fn ttl(&self) -> i64 {
+    pub(crate) fn ttl(&self) -> i64 {
         self.ttl.as_secs().cast_signed()
     }
 
     /// What is left of it, in whole seconds.
-    pub fn remaining(&self, now: Instant) -> i64 {
+    pub(crate) fn remaining(&self, now: Instant) -> i64 {
         self.expires.saturating_duration_since(now).as_secs().cast_signed()
     }
 
     /// The keys that end with it, in the order of their bytes.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Vec<u8>> {
+    pub(crate) fn keys(&self) -> impl ExactSizeIterator<Item = &Vec<u8>> {
         self.keys.iter()
     }
 
     /// Whether this key ends with it.
-    pub fn has(&self, key: &[u8]) -> bool {
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
         self.keys.contains(key)
     }
 
     /// A copy of its keys, for an answer.
-    pub fn copy_keys(&self, allowance: &mut Allowance) -> Result<Vec<Vec<u8>>, Refusal> {
+    pub(crate) fn copy_keys(&self, allowance: &mut Allowance) -> Result<Vec<Vec<u8>>, Refusal> {
         self.keys.iter().try_for_each(|key| allowance.answer_key(key))?;
         Ok(self.keys.iter().cloned().collect())
     }
 
-    pub fn into_keys(self) -> impl Iterator<Item = Vec<u8>> {
+    pub(crate) fn into_keys(self) -> impl Iterator<Item = Vec<u8>> {
         self.keys.into_iter()
     }
 }
 
 impl Leases {
     /// At most `max` leases at a time.
-    pub fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let happened = Happened::default();
         Self { by_id: HashMap::new(), by_expiry: BTreeSet::new(), max, happened }
     }
 
     /// Grants a lease of this TTL, in seconds. `id` 0 lets `choose` pick one.
-    pub fn grant(
+    pub(crate) fn grant(
         &mut self,
         id: i64,
         ttl: i64,
@@ -109,12 +109,12 @@ impl Leases {
     }
 
     /// The lease, if it lives.
-    pub fn get(&self, id: i64, now: Instant) -> Option<&Lease> {
+    pub(crate) fn get(&self, id: i64, now: Instant) -> Option<&Lease> {
         self.by_id.get(&id).filter(|lease| lease.expires > now)
     }
 
     /// Starts the TTL anew; says what it is in seconds, or nothing if there is no such lease.
-    pub fn keep_alive(&mut self, id: i64, now: Instant) -> Option<i64> {
+    pub(crate) fn keep_alive(&mut self, id: i64, now: Instant) -> Option<i64> {
         let lease = self.by_id.get_mut(&id).filter(|lease| lease.expires > now)?;
         self.by_expiry.remove(&(lease.expires, id));
         lease.expires = now + lease.ttl;
@@ -124,40 +124,40 @@ impl Leases {
     }
 
     /// Every lease that lives, the next to expire first.
-    pub fn ids(&self, now: Instant) -> impl Iterator<Item = i64> {
+    pub(crate) fn ids(&self, now: Instant) -> impl Iterator<Item = i64> {
         self.by_expiry.iter().filter(move |(expires, _)| *expires > now).map(|&(_, id)| id)
     }
 
     /// Ends a lease before its time.
-    pub fn revoke(&mut self, id: i64, now: Instant) -> Result<Lease, Refusal> {
+    pub(crate) fn revoke(&mut self, id: i64, now: Instant) -> Result<Lease, Refusal> {
         self.get(id, now).ok_or(Refusal::LeaseNotFound)?;
         self.happened.revoked += 1;
         self.remove(id).ok_or(Refusal::LeaseNotFound)
     }
 
     /// The next lease whose time has come, taken out.
-    pub fn take_expired(&mut self, now: Instant) -> Option<Lease> {
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Lease> {
         let &(_, id) = self.by_expiry.first().filter(|(expires, _)| *expires <= now)?;
         self.happened.expired += 1;
         self.remove(id)
     }
 
     /// How many leases there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    pub fn happened(&self) -> Happened {
+    pub(crate) fn happened(&self) -> Happened {
         self.happened
     }
 
     /// When the next lease expires.
-    pub fn next_expiry(&self) -> Option<Instant> {
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.by_expiry.first().map(|&(expires, _)| expires)
     }
 
     /// A key passes from one lease to another; 0 is none.
-    pub fn hand_over(&mut self, key: &[u8], from: i64, to: i64) {
+    pub(crate) fn hand_over(&mut self, key: &[u8], from: i64, to: i64) {
         if from == to {
             return;
         }

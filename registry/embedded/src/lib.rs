@@ -49,6 +49,8 @@
 //! LEASEWAY_CHURN_SECONDS=60 cargo test --release -p embedded-registry a_hundred_thousand -- --nocapture
 //! ```
 
+#![warn(unreachable_pub)]
+
 mod addressed;
 mod allowance;
 mod answer;

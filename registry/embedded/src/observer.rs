@@ -26,30 +26,33 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub fn new(registry: Registry) -> Self {
+    pub(crate) fn new(registry: Registry) -> Self {
         Self { registry: Mutex::new(registry), refused: Mutex::default() }
     }
 
     /// The registry. Never to be held across an await.
-    pub fn locked(&self) -> MutexGuard<'_, Registry> {
+    pub(crate) fn locked(&self) -> MutexGuard<'_, Registry> {
         // A panic while it was held has failed one request: the others go on with what there is.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the registry, and counts if it refuses.
-    pub fn ask<T>(&self, request: impl FnOnce(&mut Registry) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    pub(crate) fn ask<T>(
+        &self,
+        request: impl FnOnce(&mut Registry) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let answer = request(&mut self.locked());
         answer.inspect_err(|refusal| self.count_refusal(refusal.reason()))
     }
 
     /// Counts a request that was refused without asking the registry, or in another way than by
     /// [`ask`](Self::ask).
-    pub fn count_refusal(&self, reason: String) {
+    pub(crate) fn count_refusal(&self, reason: String) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         *refused.entry(reason).or_default() += 1;
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Counts { refused, ..self.locked().counts() }
     }

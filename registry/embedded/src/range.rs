@@ -76,7 +76,7 @@ pub(crate) fn read(
 }
 
 impl Found {
-    pub fn into_response(self, header: PbResponseHeader) -> PbRangeResponse {
+    pub(crate) fn into_response(self, header: PbResponseHeader) -> PbRangeResponse {
         let copy = |record: &Record| match self.keys_only {
             true => PbKeyValue { key: record.key.clone(), value: Vec::new(), ..**record },
             false => PbKeyValue::clone(record),

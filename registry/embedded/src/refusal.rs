@@ -74,7 +74,7 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// What it is counted as: its words, without who says them, and without what to do.
-    pub fn reason(self) -> String {
+    pub(crate) fn reason(self) -> String {
         match self {
             Self::InvalidTokenOfWatch => return Self::InvalidToken.reason(),
             Self::AnswerTooLarge => return "answer too large".to_owned(),

@@ -37,7 +37,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// An empty registry at this revision.
-    pub fn new(revision: i64, settings: &Settings) -> Self {
+    pub(crate) fn new(revision: i64, settings: &Settings) -> Self {
         let limits = Limits { bytes: settings.max_bytes, revisions: settings.history };
         let bounds = Bounds {
             streams: settings.max_watch_streams,
@@ -52,12 +52,12 @@ impl Registry {
         }
     }
 
-    pub fn revision(&self) -> i64 {
+    pub(crate) fn revision(&self) -> i64 {
         self.store.revision()
     }
 
     /// All that is counted, but what was refused.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let (watch_streams, watches) = self.watches.len();
         let leases = self.leases.happened();
         Counts {
@@ -78,13 +78,17 @@ impl Registry {
         }
     }
 
-    pub fn range(&self, request: &PbRangeRequest, allowance: &mut Allowance) -> Result<Found, Refusal> {
+    pub(crate) fn range(
+        &self,
+        request: &PbRangeRequest,
+        allowance: &mut Allowance,
+    ) -> Result<Found, Refusal> {
         check::range(request)?;
         range::check_revision(&self.store, request)?;
         range::read(&self.store, request, allowance)
     }
 
-    pub fn put(
+    pub(crate) fn put(
         &mut self,
         request: PbPutRequest,
         now: Instant,
@@ -98,7 +102,7 @@ impl Registry {
         self.write(|registry| registry.apply_put(request, allowance))
     }
 
-    pub fn delete(
+    pub(crate) fn delete(
         &mut self,
         request: &PbDeleteRequest,
         allowance: &mut Allowance,
@@ -108,7 +112,7 @@ impl Registry {
         self.write(|registry| registry.apply_delete(request, allowance))
     }
 
-    pub fn txn(
+    pub(crate) fn txn(
         &mut self,
         request: PbTxnRequest,
         now: Instant,
@@ -126,13 +130,13 @@ impl Registry {
     }
 
     /// Forgets what was before this revision; says the newest.
-    pub fn compact(&mut self, revision: i64) -> Result<i64, Refusal> {
+    pub(crate) fn compact(&mut self, revision: i64) -> Result<i64, Refusal> {
         self.store.compact(revision)?;
         Ok(self.store.revision())
     }
 
     /// Grants a lease, as [`Leases::grant`].
-    pub fn grant(
+    pub(crate) fn grant(
         &mut self,
         id: i64,
         ttl: i64,
@@ -144,28 +148,28 @@ impl Registry {
     }
 
     /// Ends a lease and deletes its keys; says the revision.
-    pub fn revoke(&mut self, id: i64, now: Instant) -> Result<i64, Refusal> {
+    pub(crate) fn revoke(&mut self, id: i64, now: Instant) -> Result<i64, Refusal> {
         let lease = self.leases.revoke(id, now)?;
         self.delete_keys_of(lease);
         Ok(self.store.revision())
     }
 
     /// Starts a lease's time anew; says its TTL in seconds, or nothing if there is no such lease.
-    pub fn keep_alive(&mut self, id: i64, now: Instant) -> Option<i64> {
+    pub(crate) fn keep_alive(&mut self, id: i64, now: Instant) -> Option<i64> {
         self.leases.keep_alive(id, now)
     }
 
-    pub fn lease(&self, id: i64, now: Instant) -> Option<&Lease> {
+    pub(crate) fn lease(&self, id: i64, now: Instant) -> Option<&Lease> {
         self.leases.get(id, now)
     }
 
     /// Every lease that lives, the next to expire first.
-    pub fn lease_ids(&self, now: Instant, allowance: &mut Allowance) -> Result<Vec<i64>, Refusal> {
+    pub(crate) fn lease_ids(&self, now: Instant, allowance: &mut Allowance) -> Result<Vec<i64>, Refusal> {
         self.leases.ids(now).map(|id| allowance.answer_key(&[]).map(|()| id)).collect()
     }
 
     /// Deletes the keys of leases whose time has come, one revision each. Says when to come back.
-    pub fn expire(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
         let mut keys = 0;
         for _ in 0..EXPIRED_AT_ONCE {
             let lease = if keys < EXPIRED_KEYS_AT_ONCE { self.leases.take_expired(now) } else { None };
@@ -177,45 +181,45 @@ impl Registry {
     }
 
     /// As [`Watches::open`].
-    pub fn open_stream(&mut self, wake: Arc<Notify>) -> Result<StreamId, Refusal> {
+    pub(crate) fn open_stream(&mut self, wake: Arc<Notify>) -> Result<StreamId, Refusal> {
         self.watches.open(wake)
     }
 
     /// As [`Watches::open_for_gateway`].
-    pub fn open_stream_for_gateway(&mut self, wake: Arc<Notify>) -> StreamId {
+    pub(crate) fn open_stream_for_gateway(&mut self, wake: Arc<Notify>) -> StreamId {
         self.watches.open_for_gateway(wake)
     }
 
-    pub fn close_stream(&mut self, stream: StreamId) {
+    pub(crate) fn close_stream(&mut self, stream: StreamId) {
         self.watches.close(stream);
     }
 
     /// As [`Watches::create`].
-    pub fn create_watch(&mut self, stream: StreamId, wanted: Wanted) -> Result<i64, Refusal> {
+    pub(crate) fn create_watch(&mut self, stream: StreamId, wanted: Wanted) -> Result<i64, Refusal> {
         self.watches.create(stream, wanted, &self.store)
     }
 
-    pub fn cancel_watch(&mut self, stream: StreamId, id: i64) -> bool {
+    pub(crate) fn cancel_watch(&mut self, stream: StreamId, id: i64) -> bool {
         self.watches.cancel(stream, id)
     }
 
     /// As [`Watches::ask`].
-    pub fn ask_progress(&mut self, stream: StreamId) {
+    pub(crate) fn ask_progress(&mut self, stream: StreamId) {
         self.watches.ask(stream);
     }
 
     /// As [`Watches::next`].
-    pub fn next_news(&mut self, stream: StreamId) -> Option<News> {
+    pub(crate) fn next_news(&mut self, stream: StreamId) -> Option<News> {
         self.watches.next(stream, &self.store)
     }
 
     /// As [`Watches::take_back`].
-    pub fn take_back(&mut self, stream: StreamId, batch: &Batch) {
+    pub(crate) fn take_back(&mut self, stream: StreamId, batch: &Batch) {
         self.watches.take_back(stream, batch);
     }
 
     /// As [`Watches::quiet`].
-    pub fn quiet_watches(&mut self, stream: StreamId) -> Vec<i64> {
+    pub(crate) fn quiet_watches(&mut self, stream: StreamId) -> Vec<i64> {
         self.watches.quiet(stream)
     }
 

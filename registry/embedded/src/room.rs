@@ -54,7 +54,7 @@ impl Default for Room {
 
 impl Room {
     /// Room for a request of so many bytes, until it is dropped.
-    pub async fn for_request(
+    pub(crate) async fn for_request(
         &self,
         client: &Client,
         bytes: usize,
@@ -69,7 +69,7 @@ impl Room {
 
     /// Room for an answer of so many bytes. It waits as long as it takes: others are not waited for for ever. To be
     /// driven until it is done or dropped: it may have been given its room.
-    pub async fn for_answer(&self, client: &Arc<Client>, bytes: usize) -> Option<Held> {
+    pub(crate) async fn for_answer(&self, client: &Arc<Client>, bytes: usize) -> Option<Held> {
         let bytes = counted(client, bytes)?;
         let permit = Arc::clone(&self.answers).acquire_many_owned(bytes).await.ok()?;
         Some(Held { permit, client: Arc::clone(client), _overdue: Overdue::default() })
@@ -105,7 +105,7 @@ impl Held {
     }
 
     /// Gives back what an answer of so many bytes does not need.
-    pub fn shrink(&mut self, bytes: usize) {
+    pub(crate) fn shrink(&mut self, bytes: usize) {
         let surplus = self.permit.num_permits().saturating_sub(bytes.saturating_mul(COPIES));
         drop(self.permit.split(surplus));
     }
@@ -138,14 +138,14 @@ async fn stalled(client: &Client) {
 pub(crate) struct Paid(Arc<Mutex<Option<Arc<Held>>>>);
 
 impl Paid {
-    pub fn put(&self, held: Option<Held>) {
+    pub(crate) fn put(&self, held: Option<Held>) {
         let held = held.map(Held::start).map(Arc::new);
         let before = mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), held);
         drop(before);
     }
 
     /// An answer that carries it to who sends it.
-    pub fn carried_by<T>(self, answer: T) -> Response<T> {
+    pub(crate) fn carried_by<T>(self, answer: T) -> Response<T> {
         let mut answer = Response::new(answer);
         let is_large = |held: &Arc<Held>| held.permit.num_permits() > COPIES * COMPRESSED;
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(is_large) {
@@ -156,7 +156,7 @@ impl Paid {
     }
 
     /// The same bytes, which hold their room for as long as they are in memory.
-    pub fn hold(&self, bytes: Bytes) -> Bytes {
+    pub(crate) fn hold(&self, bytes: Bytes) -> Bytes {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match held {
             Some(held) => Bytes::from_owner(HeldBytes { bytes, _held: held }),

@@ -16,24 +16,24 @@ pub(crate) type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 const TO_THE_LAST_KEY: &[u8] = &[0];
 
 impl<'a> Span<'a> {
-    pub fn new(key: &'a [u8], end: &'a [u8]) -> Self {
+    pub(crate) fn new(key: &'a [u8], end: &'a [u8]) -> Self {
         Self { key, end }
     }
 
-    pub fn is_one_key(self) -> bool {
+    pub(crate) fn is_one_key(self) -> bool {
         self.end.is_empty()
     }
 
-    pub fn is_to_the_last_key(self) -> bool {
+    pub(crate) fn is_to_the_last_key(self) -> bool {
         self.end == TO_THE_LAST_KEY
     }
 
     /// Whether no key at all can be in it: it ends before it starts.
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         !self.is_one_key() && !self.is_to_the_last_key() && self.end <= self.key
     }
 
-    pub fn contains(self, key: &[u8]) -> bool {
+    pub(crate) fn contains(self, key: &[u8]) -> bool {
         match self.end {
             [] => key == self.key,
             TO_THE_LAST_KEY => key >= self.key,
@@ -42,7 +42,7 @@ impl<'a> Span<'a> {
     }
 
     /// For a map of keys; none when it [is empty](Span::is_empty), where a map would panic.
-    pub fn bounds(self) -> Option<KeyBounds<'a>> {
+    pub(crate) fn bounds(self) -> Option<KeyBounds<'a>> {
         let end = match self.end {
             _ if self.is_empty() => return None,
             [] => Bound::Included(self.key),

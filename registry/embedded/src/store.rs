@@ -78,7 +78,7 @@ pub(crate) fn is_deletion(record: &PbKeyValue) -> bool {
 
 impl Store {
     /// An empty store at this revision. Everything before it counts as compacted.
-    pub fn new(revision: i64, limits: Limits) -> Self {
+    pub(crate) fn new(revision: i64, limits: Limits) -> Self {
         Self {
             keys: BTreeMap::new(),
             history: VecDeque::new(),
@@ -93,42 +93,42 @@ impl Store {
     }
 
     /// The last committed revision.
-    pub fn revision(&self) -> i64 {
+    pub(crate) fn revision(&self) -> i64 {
         self.revision
     }
 
     /// The revision that a reader amid the writes sees: the one to come, once there is a change.
-    pub fn revision_in_view(&self) -> i64 {
+    pub(crate) fn revision_in_view(&self) -> i64 {
         if self.pending.is_empty() { self.revision } else { self.next_revision() }
     }
 
     /// The oldest revision that can be read.
-    pub fn compacted(&self) -> i64 {
+    pub(crate) fn compacted(&self) -> i64 {
         self.compacted
     }
 
     /// How many keys there are now.
-    pub fn live_keys(&self) -> usize {
+    pub(crate) fn live_keys(&self) -> usize {
         self.live_keys
     }
 
     /// What it holds in all, by its own count.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// What the keys hold as they are now, by its own count.
-    pub fn live_bytes(&self) -> usize {
+    pub(crate) fn live_bytes(&self) -> usize {
         self.live_bytes
     }
 
     /// What it may hold.
-    pub fn max_bytes(&self) -> usize {
+    pub(crate) fn max_bytes(&self) -> usize {
         self.limits.bytes
     }
 
     /// Checks that a read at this revision can be answered.
-    pub fn check_readable(&self, revision: i64) -> Result<(), Refusal> {
+    pub(crate) fn check_readable(&self, revision: i64) -> Result<(), Refusal> {
         if revision > self.revision_in_view() {
             return Err(Refusal::FutureRevision);
         }
@@ -136,12 +136,12 @@ impl Store {
     }
 
     /// The key as it is now, uncommitted writes included.
-    pub fn get(&self, key: &[u8]) -> Option<&Record> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Record> {
         live(self.keys.get(key)?.back())
     }
 
     /// The keys of a span as they were at a revision, in the order of their bytes.
-    pub fn range<'a>(&'a self, span: Span<'a>, revision: i64) -> impl Iterator<Item = &'a Record> {
+    pub(crate) fn range<'a>(&'a self, span: Span<'a>, revision: i64) -> impl Iterator<Item = &'a Record> {
         span.bounds()
             .into_iter()
             .flat_map(|bounds| self.keys.range::<[u8], _>(bounds))
@@ -149,13 +149,13 @@ impl Store {
     }
 
     /// Whether another such key can be kept, if need be at the cost of all history.
-    pub fn has_room_for(&self, keys: usize, bytes: usize) -> bool {
+    pub(crate) fn has_room_for(&self, keys: usize, bytes: usize) -> bool {
         let wanted = keys.saturating_mul(RECORD_OVERHEAD).saturating_add(bytes);
         self.live_bytes.saturating_add(wanted) <= self.limits.bytes
     }
 
     /// Writes a key.
-    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>, lease: i64) {
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>, lease: i64) {
         let current = self.get(&key);
         let revision = self.next_revision();
         let record = Arc::new(PbKeyValue {
@@ -170,7 +170,7 @@ impl Store {
     }
 
     /// Deletes a key, if it is there.
-    pub fn delete(&mut self, key: &[u8]) {
+    pub(crate) fn delete(&mut self, key: &[u8]) {
         if self.get(key).is_some() {
             let mod_revision = self.next_revision();
             self.push(Arc::new(PbKeyValue { key: key.to_vec(), mod_revision, ..PbKeyValue::default() }));
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Takes back the last change that is not committed: says it, and what the key was before it.
-    pub fn undo(&mut self) -> Option<(Record, Option<Record>)> {
+    pub(crate) fn undo(&mut self) -> Option<(Record, Option<Record>)> {
         let Change { record, .. } = self.pending.pop()?;
         let versions = self.keys.get_mut(&record.key)?;
         versions.pop_back();
@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// Makes one revision of what was written since the last one; none if nothing was.
-    pub fn commit(&mut self) -> Option<&Commit> {
+    pub(crate) fn commit(&mut self) -> Option<&Commit> {
         if self.pending.is_empty() {
             return None;
         }
@@ -204,14 +204,14 @@ impl Store {
     }
 
     /// The kept revisions from this one on.
-    pub fn commits_since(&self, revision: i64) -> impl Iterator<Item = &Commit> {
+    pub(crate) fn commits_since(&self, revision: i64) -> impl Iterator<Item = &Commit> {
         let first = self.history.front().map_or(revision, |commit| commit.revision);
         let skipped = usize::try_from(revision.saturating_sub(first)).unwrap_or(0);
         self.history.range(skipped.min(self.history.len())..)
     }
 
     /// Forgets what was before this revision.
-    pub fn compact(&mut self, revision: i64) -> Result<(), Refusal> {
+    pub(crate) fn compact(&mut self, revision: i64) -> Result<(), Refusal> {
         if revision <= self.compacted {
             return Err(Refusal::Compacted);
         }
@@ -224,7 +224,7 @@ impl Store {
     }
 
     /// Lets go of some of what is compacted. Says whether more is left.
-    pub fn forget(&mut self) -> bool {
+    pub(crate) fn forget(&mut self) -> bool {
         let mut left = FORGOTTEN_AT_ONCE;
         while left > 0 && self.forget_oldest_change() {
             left -= 1;

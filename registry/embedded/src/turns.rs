@@ -38,7 +38,7 @@ struct Used {
 
 impl Turns {
     /// Does some work once it is this client's turn. To be driven until it is done or dropped: others stand behind.
-    pub async fn take<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
+    pub(crate) async fn take<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
         if client.is_gateway() {
             return self.work(work);
         }
@@ -52,7 +52,7 @@ impl Turns {
     /// Does some work without standing in line: for a watch, which is driven only while its client takes what it
     /// tells, and whom nobody may stand behind. It lets others go first once and no more: who comes back first from
     /// that is most often the next in line, and after his call there was enough again.
-    pub async fn amid_others<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
+    pub(crate) async fn amid_others<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
         if !client.is_gateway() && self.used().time >= ENOUGH {
             self.let_others_go_first(Duration::ZERO).await;
         }

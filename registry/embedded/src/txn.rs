@@ -54,18 +54,18 @@ pub(crate) fn is_read_only(request: &PbTxnRequest) -> bool {
 }
 
 impl Operation {
-    pub fn as_put(&self) -> Option<&PbPutRequest> {
+    pub(crate) fn as_put(&self) -> Option<&PbPutRequest> {
         if let Self::Put(request) = self { Some(request) } else { None }
     }
 
-    pub fn as_range(&self) -> Option<&PbRangeRequest> {
+    pub(crate) fn as_range(&self) -> Option<&PbRangeRequest> {
         if let Self::Range(request) = self { Some(request) } else { None }
     }
 }
 
 impl Chosen {
     /// Every operation, in the order in which they run, nested ones in their place.
-    pub fn flat(&self) -> Box<dyn Iterator<Item = &Operation> + '_> {
+    pub(crate) fn flat(&self) -> Box<dyn Iterator<Item = &Operation> + '_> {
         Box::new(self.operations.iter().flat_map(|operation| match operation {
             Operation::Txn(nested) => nested.flat(),
             other => Box::new(std::iter::once(other)),

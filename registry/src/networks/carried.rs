@@ -99,7 +99,7 @@ pub(crate) mod tests {
     }
 
     /// An IPv4 address in each form that carries it, whatever else stands in the address.
-    pub fn forms(ipv4: Ipv4Addr, noise: u128) -> Vec<Ipv6Addr> {
+    pub(crate) fn forms(ipv4: Ipv4Addr, noise: u128) -> Vec<Ipv6Addr> {
         let form = |fixed: &[u8], at: usize, ipv4: Ipv4Addr, places: [usize; 4]| {
             let mut octets = noise.to_be_bytes();
             octets[at..][..fixed.len()].copy_from_slice(fixed);

@@ -45,7 +45,7 @@ pub(super) struct RegistrarDriver {
 }
 
 impl RegistrarDriver {
-    pub fn new(
+    pub(super) fn new(
         connector: Connector,
         prefix: Prefix,
         key: String,
@@ -66,7 +66,7 @@ impl RegistrarDriver {
     }
 
     /// Keeps the instance registered until told to stop, then withdraws it.
-    pub async fn run(mut self, mut own_key: Watch, mut stopped: oneshot::Receiver<()>) {
+    pub(super) async fn run(mut self, mut own_key: Watch, mut stopped: oneshot::Receiver<()>) {
         loop {
             let step = self.upkeep.step(Instant::now());
             self.report.send_if_modified(|r| std::mem::replace(r, self.upkeep.is_registered()) != *r);

@@ -108,7 +108,7 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     /// A registration that has not begun.
-    pub fn new(record: Record, ttl: Duration, now: Instant) -> Self {
+    pub(super) fn new(record: Record, ttl: Duration, now: Instant) -> Self {
         Self {
             record,
             ttl,
@@ -122,29 +122,29 @@ impl Upkeep {
     }
 
     /// The lease that is held, whether or not the key stands under it.
-    pub fn lease(&self) -> Option<i64> {
+    pub(super) fn lease(&self) -> Option<i64> {
         self.lease.map(|l| l.id)
     }
 
     /// Whether an instance under our key is what this process registered, or an operator's put of it.
-    pub fn is_ours(&self, instance: &Instance) -> bool {
+    pub(super) fn is_ours(&self, instance: &Instance) -> bool {
         let leases = [Some(0), self.lease(), self.former_lease];
         instance.record.address == self.record.address && leases.contains(&Some(instance.lease))
     }
 
     /// Whether the key stands under our lease.
-    pub fn is_registered(&self) -> bool {
+    pub(super) fn is_registered(&self) -> bool {
         self.lease.is_some() && matches!(self.key, OwnKey::Ours { .. })
     }
 
     /// Failures in a row.
-    pub fn failures(&self) -> u32 {
+    pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// What to do at `now`. A lease whose time has passed is never put under or kept alive: it may be
     /// gone, and a key put under it would be refused or, worse, vanish a moment later.
-    pub fn step(&mut self, now: Instant) -> Step {
+    pub(super) fn step(&mut self, now: Instant) -> Step {
         if self.lease.is_some_and(|l| l.ends <= now) {
             self.lose_lease();
         }
@@ -169,7 +169,7 @@ impl Upkeep {
 
     /// A lease was granted, or kept alive, by a request that began at `asked`. `ttl` is the registry's
     /// answer, which may differ from what was asked for.
-    pub fn leased(&mut self, id: i64, ttl: Duration, asked: Instant) {
+    pub(super) fn leased(&mut self, id: i64, ttl: Duration, asked: Instant) {
         if matches!(self.key, OwnKey::Ours { .. } | OwnKey::Foreign) {
             self.failures = 0;
         }
@@ -177,7 +177,7 @@ impl Upkeep {
     }
 
     /// The key was put, at this revision.
-    pub fn put(&mut self, revision: i64) {
+    pub(super) fn put(&mut self, revision: i64) {
         self.failures = 0;
         self.former_lease = None;
         self.picture = self.picture.max(revision);
@@ -185,7 +185,7 @@ impl Upkeep {
     }
 
     /// The lease is gone, or its time has passed.
-    pub fn lose_lease(&mut self) {
+    pub(super) fn lose_lease(&mut self) {
         self.former_lease = self.lease.take().map(|l| l.id).or(self.former_lease);
         // What another process registered stays its own; ours went with the lease.
         if matches!(self.key, OwnKey::Ours { .. } | OwnKey::Detached) {
@@ -194,7 +194,7 @@ impl Upkeep {
     }
 
     /// A call failed: nothing before `now + wait`, but for a lease that is to be kept.
-    pub fn failed(&mut self, now: Instant, wait: Duration) {
+    pub(super) fn failed(&mut self, now: Instant, wait: Duration) {
         self.failures = self.failures.saturating_add(1);
         let most = if self.lease.is_some() { self.ttl / 6 } else { wait };
         self.not_before = now + wait.min(most);
@@ -202,7 +202,7 @@ impl Upkeep {
 
     /// A list shows this under our key. One that is older than what the watch has shown before comes from
     /// a registry that was restored or emptied: our put may be missing from it.
-    pub fn seen_anew(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
+    pub(super) fn seen_anew(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
         if revision < self.picture && matches!(self.key, OwnKey::Ours { .. }) {
             self.key = OwnKey::Ours { revision: 0 };
         }
@@ -211,7 +211,7 @@ impl Upkeep {
     }
 
     /// The registry shows this under our key at `revision` (none: nothing, or no registration).
-    pub fn seen(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
+    pub(super) fn seen(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
         self.picture = self.picture.max(revision);
         match self.key {
             OwnKey::Unclaimed => return None,

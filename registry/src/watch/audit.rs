@@ -106,25 +106,25 @@ pub(super) enum Finding {
 }
 
 impl Auditor {
-    pub fn new(interval: Option<Duration>) -> Self {
+    pub(super) fn new(interval: Option<Duration>) -> Self {
         Self { interval, phase: Phase::Idle, failures: 0, repairs: 0, deleted: HashMap::new() }
     }
 
     /// The watch has become live. Sooner or later: a picture that was just repaired and differs again is
     /// not listed in a loop.
-    pub fn watching(&mut self, now: Instant, chance: f64) {
+    pub(super) fn watching(&mut self, now: Instant, chance: f64) {
         let Some(interval) = self.interval else { return };
         let wait = FIRST.saturating_mul(1 << self.repairs.min(16)).min(interval);
         self.phase = Phase::Due { at: now + wait.mul_f64(chance) };
     }
 
     /// The watch is lost, and with it what an audit could wait for.
-    pub fn lost(&mut self) {
+    pub(super) fn lost(&mut self) {
         self.rest(Phase::Idle);
     }
 
     /// When [`Auditor::step`] has something to do.
-    pub fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Idle => None,
             Phase::Due { at } => Some(*at),
@@ -134,7 +134,7 @@ impl Auditor {
     }
 
     /// What to do, if anything is due; `seen` is the latest revision of which the watch has seen anything.
-    pub fn step(&mut self, now: Instant, seen: i64, cluster: u64) -> Option<AuditStep> {
+    pub(super) fn step(&mut self, now: Instant, seen: i64, cluster: u64) -> Option<AuditStep> {
         if self.due().is_none_or(|at| at > now) {
             return None;
         }
@@ -158,7 +158,7 @@ impl Auditor {
     }
 
     /// Takes a page that was read.
-    pub fn page(
+    pub(super) fn page(
         &mut self,
         page: &Page<Key>,
         picture: &Picture,
@@ -183,27 +183,27 @@ impl Auditor {
     }
 
     /// The audit's call has failed.
-    pub fn failed(&mut self, now: Instant, chance: f64) {
+    pub(super) fn failed(&mut self, now: Instant, chance: f64) {
         self.failures = self.failures.saturating_add(1);
         self.rest(Phase::Due { at: now + RETRY.delay(self.failures, chance) });
     }
 
     /// The watch has shown that a key was deleted.
-    pub fn deleted(&mut self, key: &[u8], revision: i64) {
+    pub(super) fn deleted(&mut self, key: &[u8], revision: i64) {
         if matches!(self.phase, Phase::Listing { .. } | Phase::Awaiting { .. }) {
             self.deleted.insert(key.into(), revision);
         }
     }
 
     /// The watch has shown events: a report may have overtaken more of them.
-    pub fn events(&mut self) {
+    pub(super) fn events(&mut self) {
         if let Phase::Awaiting { reports, .. } = &mut self.phase {
             *reports = 0;
         }
     }
 
     /// The registry has reported on the stream what it is at.
-    pub fn report(&mut self, revision: i64) {
+    pub(super) fn report(&mut self, revision: i64) {
         if let Phase::Awaiting { audit, reports, news, .. } = &mut self.phase
             && revision >= audit.revision
         {
@@ -215,7 +215,13 @@ impl Auditor {
     /// Judges, once everything is listed, if there is something new to judge by; `next` is the first
     /// revision that the watch has not seen. That nothing differs needs no proof; that something does needs
     /// a watch that has reached the list's revision.
-    pub fn judge(&mut self, next: i64, picture: &Picture, now: Instant, chance: f64) -> Option<Finding> {
+    pub(super) fn judge(
+        &mut self,
+        next: i64,
+        picture: &Picture,
+        now: Instant,
+        chance: f64,
+    ) -> Option<Finding> {
         let Phase::Awaiting { audit, reports, news, .. } = &mut self.phase else { return None };
         let reached = next > audit.revision || *reports >= REPORTS;
         if !std::mem::take(news) && !reached {

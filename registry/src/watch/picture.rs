@@ -24,33 +24,33 @@ pub(super) struct Difference {
 }
 
 impl Picture {
-    pub fn new(prefix: &Prefix) -> Self {
+    pub(super) fn new(prefix: &Prefix) -> Self {
         Self { keys: BTreeMap::new(), longest: prefix.longest_key() }
     }
 
-    pub fn written(&self, key: &[u8]) -> Option<Written> {
+    pub(super) fn written(&self, key: &[u8]) -> Option<Written> {
         self.keys.get(key).copied()
     }
 
-    pub fn put(&mut self, key: Vec<u8>, written: Written) {
+    pub(super) fn put(&mut self, key: Vec<u8>, written: Written) {
         if key.len() <= self.longest {
             self.keys.insert(key.into(), written);
         }
     }
 
-    pub fn delete(&mut self, key: &[u8]) {
+    pub(super) fn delete(&mut self, key: &[u8]) {
         self.keys.remove(key);
     }
 
     /// Takes a complete list in its place.
-    pub fn replace(&mut self, listed: Vec<Key>) {
+    pub(super) fn replace(&mut self, listed: Vec<Key>) {
         let fits = |key: &Key| key.key.len() <= self.longest;
         self.keys = listed.into_iter().filter(fits).map(|Key { key, written }| (key, written)).collect();
     }
 
     /// What a page of a list, in the order of the keys, shows otherwise; the picture's own keys are those
     /// between the page's cursor and the next one.
-    pub fn differences(&self, at: &Cursor, listed: &[Key], next: Option<&Cursor>) -> Vec<Difference> {
+    pub(super) fn differences(&self, at: &Cursor, listed: &[Key], next: Option<&Cursor>) -> Vec<Difference> {
         let from = at.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let to = next.and_then(|c| c.after.as_deref()).map_or(Bound::Unbounded, Bound::Included);
         let mut shown = self.keys.range::<[u8], _>((from, to)).peekable();

@@ -50,13 +50,13 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { decoded: Decoded::new(), keys: Vec::new(), told: HashSet::new(), refused: Vec::new() }
     }
 }
 
 impl Decoder {
-    pub fn new(prefix: Prefix, admission: Admission) -> Self {
+    pub(super) fn new(prefix: Prefix, admission: Admission) -> Self {
         let picture = Picture::new(&prefix);
         Self {
             prefix,
@@ -68,16 +68,16 @@ impl Decoder {
         }
     }
 
-    pub fn prefix(&self) -> &Prefix {
+    pub(super) fn prefix(&self) -> &Prefix {
         &self.prefix
     }
 
-    pub fn picture(&self) -> &Picture {
+    pub(super) fn picture(&self) -> &Picture {
         &self.picture
     }
 
     /// Decodes a page of a list.
-    pub fn page(&mut self, records: Vec<Raw>, listing: &mut Listing) {
+    pub(super) fn page(&mut self, records: Vec<Raw>, listing: &mut Listing) {
         for raw in records {
             match self.decode(&raw) {
                 Ok(instance) => {
@@ -102,7 +102,7 @@ impl Decoder {
     }
 
     /// Takes a complete list for the picture. Returns the instances that are refused, too.
-    pub fn complete(&mut self, listing: Listing) -> (Decoded<Instance>, Vec<InstanceName>) {
+    pub(super) fn complete(&mut self, listing: Listing) -> (Decoded<Instance>, Vec<InstanceName>) {
         self.picture.replace(listing.keys);
         self.told.replace(listing.told);
         (listing.decoded.finish(), listing.refused)
@@ -110,7 +110,7 @@ impl Decoder {
 
     /// Decodes events. A bad record in the place of an instance ends that instance: the picture depends
     /// on what the registry holds now, not on the order in which we saw it.
-    pub fn events(&mut self, events: Vec<Event>) -> Decoded<Change> {
+    pub(super) fn events(&mut self, events: Vec<Event>) -> Decoded<Change> {
         let mut batch = Decoded::new();
         for event in events {
             let change = match event {

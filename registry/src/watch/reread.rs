@@ -35,12 +35,12 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    pub fn handle(&self) -> Reread {
+    pub(super) fn handle(&self) -> Reread {
         self.asked.clone()
     }
 
     /// Waits until a list was asked for and may be read. May be dropped while it waits.
-    pub async fn due(&self) {
+    pub(super) async fn due(&self) {
         if let Some(at) = self.not_before {
             sleep_until(at).await;
         }
@@ -48,19 +48,19 @@ impl Wish {
     }
 
     /// A list begins: it answers whoever has asked.
-    pub fn begins(&self) {
+    pub(super) fn begins(&self) {
         let _ = self.asked.0.notified().now_or_never();
     }
 
     /// A list that began at this time is complete.
-    pub fn ended(&mut self, begun: Instant, now: Instant) {
+    pub(super) fn ended(&mut self, begun: Instant, now: Instant) {
         self.failures = 0;
         self.rest(begun, now, Duration::ZERO);
     }
 
     /// A list that was asked for, and began at this time, has failed: it is still wished for, later and later, for
     /// while it is read nobody reads the watch. `chance` is drawn from 0 to 1.
-    pub fn failed(&mut self, begun: Instant, now: Instant, chance: f64) {
+    pub(super) fn failed(&mut self, begun: Instant, now: Instant, chance: f64) {
         self.failures = self.failures.saturating_add(1);
         self.rest(begun, now, RETRY.delay(self.failures, chance));
         self.asked.ask();

@@ -12,7 +12,7 @@ use crate::connect::Reason;
 
 /// Where a watch stands. `next` is the first revision whose events have not been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(super) enum State {
     /// There is nothing to resume from: a list is being read.
     /// Listed -> Opening; failure -> Backoff.
     Unsynced,
@@ -45,7 +45,7 @@ pub enum State {
 
 impl State {
     /// The first revision whose events have not been seen; none if a list must tell.
-    pub fn next(self) -> Option<i64> {
+    pub(super) fn next(self) -> Option<i64> {
         match self {
             State::Opening { next } | State::Watching { next } | State::Rereading { next } => Some(next),
             State::Backoff { next } => next,
@@ -56,7 +56,7 @@ impl State {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
+pub(super) enum Input {
     /// A complete list at `revision`.
     Listed {
         /// The revision that the list shows.
@@ -112,7 +112,7 @@ pub enum Input {
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// Read a complete list at one revision.
     List,
     /// Open a watch.
@@ -135,7 +135,7 @@ pub enum Action {
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pause {
+pub(super) enum Pause {
     /// Until the registry may be back: after the `failures`-th failure in a row, from 1.
     Short {
         /// From 1.
@@ -150,7 +150,7 @@ pub enum Pause {
 
 /// What becomes of the connection during a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkUse {
+pub(super) enum LinkUse {
     /// It is not at fault. A new one would cost a handshake and a login, and etcd's logins are dear by design.
     Keep,
     /// The next call opens another, to the next endpoint, and logs in again.
@@ -159,7 +159,7 @@ pub enum LinkUse {
 
 /// A watch's state, and its failures since it last made progress.
 #[derive(Debug)]
-pub struct Machine {
+pub(super) struct Machine {
     state: State,
     /// The cluster that was listed; 0 if unknown.
     cluster: u64,
@@ -172,29 +172,29 @@ pub struct Machine {
 
 impl Machine {
     /// A watch that knows nothing yet, and its first action.
-    pub fn start() -> (Self, Action) {
+    pub(super) fn start() -> (Self, Action) {
         let state = State::Unsynced;
         (Self { state, cluster: 0, seen: 0, failures: 0, refusals: 0 }, Action::List)
     }
 
     /// Where the watch stands.
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         self.state
     }
 
     /// The id of the cluster that was listed; 0 if unknown.
-    pub fn cluster(&self) -> u64 {
+    pub(super) fn cluster(&self) -> u64 {
         self.cluster
     }
 
     /// The latest revision of which anything was seen.
-    pub fn seen(&self) -> i64 {
+    pub(super) fn seen(&self) -> i64 {
         self.seen
     }
 
     /// Takes an input. One that has no meaning in the current state is a failure: it backs off and
     /// starts over from what is known, rather than going on from a confused peer.
-    pub fn on(&mut self, input: Input) -> Action {
+    pub(super) fn on(&mut self, input: Input) -> Action {
         use State::{Backoff, Opening, Rereading, Unsynced, Watching};
         match (self.state, input) {
             (Rereading { next }, Input::Failed { .. }) => self.read(next),

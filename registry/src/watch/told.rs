@@ -18,25 +18,25 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub fn mark(&self, key: &[u8], Written { revision, lease }: Written) -> Mark {
+    pub(super) fn mark(&self, key: &[u8], Written { revision, lease }: Written) -> Mark {
         Mark(self.hasher.hash_one((key, revision, lease)))
     }
 
-    pub fn contains(&self, mark: Mark) -> bool {
+    pub(super) fn contains(&self, mark: Mark) -> bool {
         self.marks.contains(&mark)
     }
 
-    pub fn insert(&mut self, key: &[u8], written: Written) {
+    pub(super) fn insert(&mut self, key: &[u8], written: Written) {
         self.marks.insert(self.mark(key, written));
     }
 
     #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.marks.is_empty()
     }
 
     /// It is gone, or was overwritten.
-    pub fn remove(&mut self, key: &[u8], written: Option<Written>) {
+    pub(super) fn remove(&mut self, key: &[u8], written: Option<Written>) {
         // Hardly ever is there anything.
         if let Some(written) = written.filter(|_| !self.marks.is_empty()) {
             self.marks.remove(&self.mark(key, written));
@@ -44,7 +44,7 @@ impl Told {
     }
 
     /// These are all that are there.
-    pub fn replace(&mut self, marks: HashSet<Mark>) {
+    pub(super) fn replace(&mut self, marks: HashSet<Mark>) {
         self.marks = marks;
     }
 }

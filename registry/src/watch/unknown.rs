@@ -18,7 +18,7 @@ pub(super) struct Unknown(HashMap<Box<[u8]>, Vec<String>>);
 
 impl Unknown {
     /// The keys of a record that mean nothing and were not told before, each shortened.
-    pub fn news(&mut self, raw: &Raw) -> Vec<String> {
+    pub(super) fn news(&mut self, raw: &Raw) -> Vec<String> {
         let Value::Bytes(value) = &raw.value else { return Vec::new() };
         // An address alone: most records have no keys.
         if value.trim_ascii_start().first() != Some(&b'{') {

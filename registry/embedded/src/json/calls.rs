@@ -65,7 +65,7 @@ pub(super) struct Answers {
 
 impl Answers {
     /// The next one. None when all was said; an error is the last.
-    pub async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Status>> {
         loop {
             if let Some(message) = self.take() {
                 return Some(Ok(message));

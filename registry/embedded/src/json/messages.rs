@@ -32,12 +32,12 @@ pub(super) enum Kind {
 }
 
 impl Message {
-    pub fn by_tag(&self, tag: u32) -> Option<&'static Field> {
+    pub(super) fn by_tag(&self, tag: u32) -> Option<&'static Field> {
         self.0.iter().find(|field| field.tag == tag)
     }
 
     /// The place of the field that a request calls so.
-    pub fn place_of(&self, name: &str) -> Option<usize> {
+    pub(super) fn place_of(&self, name: &str) -> Option<usize> {
         self.0.iter().position(|field| field.name == name || camel_case(field.name).eq(name.chars()))
     }
 }

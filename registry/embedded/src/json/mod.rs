@@ -56,18 +56,18 @@ pub(crate) struct JsonGateway {
 }
 
 impl JsonGateway {
-    pub fn new(api: Api, memory: Arc<Memory>, room: Arc<Room>, hosts: &[String]) -> Self {
+    pub(crate) fn new(api: Api, memory: Arc<Memory>, room: Arc<Room>, hosts: &[String]) -> Self {
         let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         Self { api, memory, room, hosts }
     }
 
     /// A refusal of whatever was asked, counted.
-    pub fn refuse(&self, refusal: Refusal) -> Answer {
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Answer {
         self.memory.count_refusal(refusal.reason());
         answer::refusal(&refusal.into())
     }
 
-    pub async fn answer(self, request: Request<Body>) -> Answer {
+    pub(crate) async fn answer(self, request: Request<Body>) -> Answer {
         let (head, body) = request.into_parts();
         if let Err(refused) = door::admit(&head, &self.hosts) {
             return self.turn_away(&refused);

@@ -49,7 +49,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub fn new(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         let shared = || Arc::clone(shared);
         // Each service is a type of its own.
         macro_rules! with_limits {

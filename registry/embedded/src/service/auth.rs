@@ -35,7 +35,7 @@ struct AuthStatusResponse {
 }
 
 impl Auth {
-    pub fn call(&self, request: http::Request<Body>) -> BoxFuture<http::Response<Body>, Infallible> {
+    pub(super) fn call(&self, request: http::Request<Body>) -> BoxFuture<http::Response<Body>, Infallible> {
         let refused = |status: Status| -> BoxFuture<_, Infallible> {
             Box::pin(std::future::ready(Ok(status.into_http())))
         };

@@ -42,7 +42,7 @@ struct HealthCheckResponse {
 }
 
 impl Health {
-    pub fn call(&self, request: http::Request<Body>) -> BoxFuture<http::Response<Body>, Infallible> {
+    pub(super) fn call(&self, request: http::Request<Body>) -> BoxFuture<http::Response<Body>, Infallible> {
         match request.uri().path() {
             "/grpc.health.v1.Health/Check" => Box::pin(async { Ok(grpc().unary(Check, request).await) }),
             "/grpc.health.v1.Health/Watch" => {

@@ -68,7 +68,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub fn new(
+    pub(crate) fn new(
         memory: Arc<Memory>,
         room: Arc<Room>,
         stopping: signal::Receiver<bool>,
@@ -80,17 +80,20 @@ impl Shared {
     }
 
     /// The registry. Never to be held across an await.
-    pub fn locked(&self) -> MutexGuard<'_, Registry> {
+    pub(crate) fn locked(&self) -> MutexGuard<'_, Registry> {
         self.memory.locked()
     }
 
     /// Asks the registry, and counts if it refuses.
-    pub fn ask<T>(&self, request: impl FnOnce(&mut Registry) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    pub(crate) fn ask<T>(
+        &self,
+        request: impl FnOnce(&mut Registry) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         self.memory.ask(request)
     }
 
     /// The same in the client's turn: what may take long.
-    pub async fn ask_in_turn<T>(
+    pub(crate) async fn ask_in_turn<T>(
         &self,
         client: &Client,
         request: impl FnOnce(&mut Registry) -> Result<T, Refusal>,
@@ -101,7 +104,7 @@ impl Shared {
     /// Asks for what is answered with keys and values, in the client's turn, and for room for that answer. How large
     /// it is shows when it is found, and by then there must be room: so it is asked with little first, which nobody
     /// waits for, and if it does not fit, with more.
-    pub async fn answer<T>(
+    pub(crate) async fn answer<T>(
         &self,
         client: &Arc<Client>,
         mut ask: impl FnMut(&mut Registry, &mut Allowance) -> Result<T, Refusal>,

@@ -50,7 +50,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn open(
+    pub(super) fn open(
         shared: Arc<Shared>,
         client: Arc<Client>,
         requests: Streaming<PbWatchRequest>,
@@ -81,13 +81,13 @@ impl Session {
     }
 
     /// The room of what it tells, for who sends it.
-    pub fn paid(&self) -> Paid {
+    pub(super) fn paid(&self) -> Paid {
         self.paid.clone()
     }
 
     /// The next answer. As in etcd, a client that sends no more requests still hears: the stream ends when the
     /// client ends it, or the server stops.
-    pub async fn next(&mut self) -> Option<Result<PbWatchResponse, Status>> {
+    pub(super) async fn next(&mut self) -> Option<Result<PbWatchResponse, Status>> {
         loop {
             if let Some(answer) = self.answers.pop_front().or_else(|| self.news.next()) {
                 return Some(Ok(answer));

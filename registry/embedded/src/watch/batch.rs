@@ -70,12 +70,12 @@ impl Batch {
     }
 
     /// Whether the rest of its last revision comes in the next batch.
-    pub fn is_divided(&self) -> bool {
+    pub(crate) fn is_divided(&self) -> bool {
         self.next.changes > 0
     }
 
     /// What it takes until it is told, in bytes.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.bytes + self.changes.len() * CHANGE_OVERHEAD
     }
 

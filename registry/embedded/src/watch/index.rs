@@ -32,7 +32,7 @@ impl<T> Default for Index<T> {
 }
 
 impl<T: Copy + Ord> Index<T> {
-    pub fn insert(&mut self, span: Span<'_>, who: T) {
+    pub(super) fn insert(&mut self, span: Span<'_>, who: T) {
         if span.is_one_key() {
             self.keys.entry(span.key.to_vec()).or_default().insert(who);
         } else if let Some(range) = range(span) {
@@ -40,7 +40,7 @@ impl<T: Copy + Ord> Index<T> {
         }
     }
 
-    pub fn remove(&mut self, span: Span<'_>, who: T) {
+    pub(super) fn remove(&mut self, span: Span<'_>, who: T) {
         if span.is_one_key() {
             if self.keys.get_mut(span.key).is_some_and(|them| is_empty_without(them, who)) {
                 self.keys.remove(span.key);
@@ -53,7 +53,7 @@ impl<T: Copy + Ord> Index<T> {
     }
 
     /// Everybody who wants this key.
-    pub fn who_wants(&self, key: &[u8]) -> Vec<T> {
+    pub(super) fn who_wants(&self, key: &[u8]) -> Vec<T> {
         let this_key = Edge::At(key.into())..Edge::At([key, &[0]].concat().into());
         let ranges = self.ranges.iter_overlaps(&this_key).map(|(_, them)| them);
         self.keys.get(key).into_iter().chain(ranges).flatten().copied().collect()

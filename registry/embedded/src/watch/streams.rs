@@ -62,18 +62,18 @@ pub(crate) enum News {
 }
 
 impl Watches {
-    pub fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         let waiting = Waiting::default();
         Self { streams: HashMap::new(), waiting, next_stream: 0, watches: 0, bytes: 0, bounds }
     }
 
     /// How many streams there are, and how many watches on them.
-    pub fn len(&self) -> (usize, usize) {
+    pub(crate) fn len(&self) -> (usize, usize) {
         (self.streams.len(), self.watches)
     }
 
     /// A new stream. `wake` is told whenever [`Watches::next`] has something.
-    pub fn open(&mut self, wake: Arc<Notify>) -> Result<StreamId, Refusal> {
+    pub(crate) fn open(&mut self, wake: Arc<Notify>) -> Result<StreamId, Refusal> {
         if self.streams.len() >= self.bounds.streams {
             return Err(Refusal::TooManyRequests);
         }
@@ -81,19 +81,19 @@ impl Watches {
     }
 
     /// A new stream of the gateway's own, which finds a place however many there are, and so do its watches.
-    pub fn open_for_gateway(&mut self, wake: Arc<Notify>) -> StreamId {
+    pub(crate) fn open_for_gateway(&mut self, wake: Arc<Notify>) -> StreamId {
         self.insert(Stream { is_gateways: true, ..Stream::new(wake) })
     }
 
     /// Ends a stream and its watches.
-    pub fn close(&mut self, stream: StreamId) {
+    pub(crate) fn close(&mut self, stream: StreamId) {
         for (id, watch) in self.streams.remove(&stream).into_iter().flat_map(|stream| stream.watches) {
             self.forget(stream, id, &watch);
         }
     }
 
     /// Adds a watch to a stream; says its id.
-    pub fn create(&mut self, stream: StreamId, wanted: Wanted, store: &Store) -> Result<i64, Refusal> {
+    pub(crate) fn create(&mut self, stream: StreamId, wanted: Wanted, store: &Store) -> Result<i64, Refusal> {
         wanted.check()?;
         let bytes = wanted.bytes();
         let Some(state) = self.streams.get_mut(&stream) else { return Err(Refusal::Stopped) };
@@ -121,7 +121,7 @@ impl Watches {
     }
 
     /// Ends a watch; false if there is none.
-    pub fn cancel(&mut self, stream: StreamId, id: i64) -> bool {
+    pub(crate) fn cancel(&mut self, stream: StreamId, id: i64) -> bool {
         let Some(state) = self.streams.get_mut(&stream) else { return false };
         let Some(watch) = state.watches.remove(&id) else { return false };
         // Else a client that creates and cancels without end would make the queue grow.
@@ -131,7 +131,7 @@ impl Watches {
     }
 
     /// Notes in every watch that a commit concerns that there is something for it.
-    pub fn tell(&mut self, commit: &Commit) {
+    pub(crate) fn tell(&mut self, commit: &Commit) {
         while let Some((who, from)) = self.waiting.take_arrived(commit.revision) {
             if let Some(watch) = watch_mut(&mut self.streams, who) {
                 self.waiting.insert(&watch.wanted, who, from, commit.revision);
@@ -145,14 +145,14 @@ impl Watches {
     }
 
     /// The client wants to know how far the stream is, once all of its watches have heard of everything.
-    pub fn ask(&mut self, stream: StreamId) {
+    pub(crate) fn ask(&mut self, stream: StreamId) {
         if let Some(state) = self.streams.get_mut(&stream) {
             state.is_asked = true;
         }
     }
 
     /// What there is to tell on a stream; none until it is woken again.
-    pub fn next(&mut self, stream: StreamId, store: &Store) -> Option<News> {
+    pub(crate) fn next(&mut self, stream: StreamId, store: &Store) -> Option<News> {
         while let Some(id) = self.streams.get_mut(&stream)?.behind.pop_front() {
             if let Some(news) = self.news_of(stream, id, store) {
                 return Some(news);
@@ -162,7 +162,7 @@ impl Watches {
     }
 
     /// A batch that could not be told: its watch is the next to be served, from where the batch began.
-    pub fn take_back(&mut self, stream: StreamId, batch: &Batch) {
+    pub(crate) fn take_back(&mut self, stream: StreamId, batch: &Batch) {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         let Some(watch) = state.watches.get_mut(&batch.watch) else { return };
         if let Position::Synced { from } = watch.position {
@@ -174,7 +174,7 @@ impl Watches {
     }
 
     /// The watches that want to be told that they are quiet, and have been since this was last asked.
-    pub fn quiet(&mut self, stream: StreamId) -> Vec<i64> {
+    pub(crate) fn quiet(&mut self, stream: StreamId) -> Vec<i64> {
         let Some(state) = self.streams.get_mut(&stream) else { return Vec::new() };
         let quiet = state.watches.iter_mut().filter_map(|(&id, watch)| {
             let was_quiet = std::mem::replace(&mut watch.is_quiet, true);

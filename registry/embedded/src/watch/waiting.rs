@@ -24,7 +24,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// A watch waits for whatever concerns it from a revision on. `next` is the revision to come.
-    pub fn insert(&mut self, wanted: &Wanted, who: Who, from: i64, next: i64) {
+    pub(super) fn insert(&mut self, wanted: &Wanted, who: Who, from: i64, next: i64) {
         if from > next {
             self.ahead.insert((from, who));
             return;
@@ -38,7 +38,7 @@ impl Waiting {
     }
 
     /// A watch no longer waits.
-    pub fn remove(&mut self, span: Span<'_>, who: Who, from: i64) {
+    pub(super) fn remove(&mut self, span: Span<'_>, who: Who, from: i64) {
         if !self.ahead.remove(&(from, who)) {
             self.puts.remove(span, who);
             self.deletes.remove(span, who);
@@ -46,14 +46,14 @@ impl Waiting {
     }
 
     /// A watch whose revision this is, or has been, and who waited for it; it then waits no more.
-    pub fn take_arrived(&mut self, revision: i64) -> Option<(Who, i64)> {
+    pub(super) fn take_arrived(&mut self, revision: i64) -> Option<(Who, i64)> {
         let &(from, who) = self.ahead.first().filter(|(from, _)| *from <= revision)?;
         self.ahead.remove(&(from, who));
         Some((who, from))
     }
 
     /// Everybody whom a change concerns.
-    pub fn concerned(&self, change: &Change) -> Vec<Who> {
+    pub(super) fn concerned(&self, change: &Change) -> Vec<Who> {
         let index = if is_deletion(&change.record) { &self.deletes } else { &self.puts };
         index.who_wants(&change.record.key)
     }

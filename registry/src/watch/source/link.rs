@@ -13,23 +13,23 @@ pub(super) struct SharedLink {
 }
 
 impl SharedLink {
-    pub fn new(connector: Connector) -> Self {
+    pub(super) fn new(connector: Connector) -> Self {
         Self { connector, link: Arc::default() }
     }
 
-    pub async fn link(&self) -> Result<Link, CallError> {
+    pub(super) async fn link(&self) -> Result<Link, CallError> {
         let link = self.connector.link(CALL_TIMEOUT).await?;
         *self.last() = Some(link.clone());
         Ok(link)
     }
 
     /// The endpoint that was used last, for errors.
-    pub fn endpoint(&self) -> String {
+    pub(super) fn endpoint(&self) -> String {
         self.last().as_ref().map(|link| link.endpoint.clone()).unwrap_or_default()
     }
 
     /// The next call opens another.
-    pub fn discard(&self) {
+    pub(super) fn discard(&self) {
         if let Some(link) = self.last().take() {
             link.discard();
         }

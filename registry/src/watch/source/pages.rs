@@ -41,7 +41,7 @@ pub(super) enum Content {
 
 impl Pages {
     /// Reads the page at a cursor: a smaller one where a larger one is more than is taken.
-    pub async fn read(&self, cursor: &Cursor) -> Result<Page<PbKeyValue>, CallError> {
+    pub(super) async fn read(&self, cursor: &Cursor) -> Result<Page<PbKeyValue>, CallError> {
         loop {
             let limit = self.limit.get();
             match self.ask(cursor, limit, self.content).await {
@@ -62,7 +62,7 @@ impl Pages {
     }
 
     /// Reads the first key at a cursor, without its value.
-    pub async fn read_key(&self, cursor: &Cursor) -> Result<Page<PbKeyValue>, CallError> {
+    pub(super) async fn read_key(&self, cursor: &Cursor) -> Result<Page<PbKeyValue>, CallError> {
         self.page(self.ask(cursor, 1, Content::Keys).await?, cursor)
     }
 
