@@ -1,20 +1,30 @@
 //! Leaseway: a reverse proxy for services that register themselves in etcd under a lease.
 //!
+//! Its rooms, the topmost first. Each may use those below it, none above:
+//!
 //! ```text
-//! main -> server -> gateway    the way of a request
-//!           |         balance    whom it goes to
-//!           |         health     who works, and how much is too much
-//!           |       discovery  the registry's updates -> the directory
-//!           |         directory  the current picture
-//!           |       admin      what operators ask
-//!           |       embedded   a registry in this process
-//!           |       lookout    which addresses no instance may have
-//!           |       announcement  what a start says of itself
-//!           |       run_files  where the upgrade socket is safe
-//!           +-> config, logging, metrics, lifecycle, signals, causes
+//! server      how the gateway starts and stops
+//! admin       what operators ask
+//! gateway     the way of a request
+//! site        what a configuration says of requests: routes, times, limits
+//! discovery   the registry's updates and health's findings -> the directory
+//! snapshot    the directory in a file
+//! health      what acts on endpoints' health
+//! balance     whom a request goes to
+//! metrics     what is counted
+//! lookout     which addresses no instance may have
+//! lifecycle   from ready to gone
+//! directory   who is there
+//! traffic     what requests leave behind at an endpoint
+//! tasks       what all that runs beside the requests has in common
+//! causes      errors in plain words
+//! cli         the command line
+//! config      the configuration file
+//! logging     where log lines go
 //! ```
 //!
-//! Arrows run down only; the registry itself is the crate `leaseway-registry`.
+//! `main` is above them; the registry itself is the crate `leaseway-registry`. A test holds the sources against this
+//! order, which is written here alone.
 
 pub mod admin;
 pub mod balance;
@@ -34,3 +44,21 @@ pub mod site;
 pub mod snapshot;
 mod tasks;
 pub mod traffic;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    #[test]
+    fn each_room_uses_only_those_below_it_in_the_order_above() {
+        let doc = include_str!("lib.rs").split("//! ```").nth(1).expect("the list of rooms");
+        let lines = doc.lines().skip(1).filter_map(|line| line.strip_prefix("//! "));
+        let order: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+        assert!(order.len() > 10, "{order:?}");
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut wrong = harness::rooms::check(&src, &order);
+        // Within the gateway's room, order is being made.
+        wrong.retain(|wrong| !(wrong.starts_with("gateway/") && wrong.contains("in a circle")));
+        assert_eq!(wrong, [""; 0]);
+    }
+}
