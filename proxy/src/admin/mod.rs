@@ -1,6 +1,7 @@
 //! What operators ask: `/livez`, `/readyz`, `/metrics`, `/services`.
 
 mod door;
+mod readiness;
 mod services;
 
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use http::{Response, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use registry::status::Status;
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use readiness::Readiness;
 use services::Moment;
-pub use services::Setting;
 
+use crate::config::Guard;
 use crate::directory::Directory;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
@@ -32,8 +33,8 @@ pub struct Admin {
     pub lifecycle: Arc<Lifecycle>,
     /// Names by which it may be reached, in small letters.
     pub hosts: Vec<String>,
-    /// What `/services` shows beside the directory.
-    pub setting: Setting,
+    /// How long what vanished is doubted and held.
+    pub guard: Guard,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where lines go, and whether any were dropped.
@@ -42,30 +43,13 @@ pub struct Admin {
 
 impl Admin {
     fn readiness(&self) -> Response<Vec<u8>> {
-        let ready = self.lifecycle.is_ready(&self.directory);
-        let status = self.status.borrow().clone();
-        let confirmed = status.confirmed.map(|at| at.elapsed().as_secs_f64());
-        let body = json!({
-            "ready": ready,
-            "stopping": self.lifecycle.is_stopping(),
-            "synced": self.directory.is_synced(),
-            "stale": self.directory.is_stale(),
-            "guard_held": self.metrics.guard_held().get(),
-            "revision": self.directory.revision(),
-            "watch_live": status.live,
-            "seconds_since_confirmed": confirmed,
-            "trouble": status.trouble,
-        });
-        answer_json(if ready { 200 } else { 503 }, &body)
+        let readiness = Readiness::of(self);
+        let status = if readiness.ready { 200 } else { 503 };
+        answer_json(status, serde_json::to_vec(&readiness))
     }
 
     fn services(&self) -> Response<Vec<u8>> {
-        match services::page(&self.directory, &self.status.borrow(), &self.setting, Moment::now()) {
-            Ok(page) => answer(200, "application/json", page),
-            Err(error) => {
-                answer(500, "text/plain", format!("could not write the services: {error}\n").into())
-            }
-        }
+        answer_json(200, services::page(&self.directory, &self.status.borrow(), &self.guard, Moment::now()))
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
@@ -78,8 +62,14 @@ impl Admin {
     }
 }
 
-fn answer_json(status: u16, body: &Value) -> Response<Vec<u8>> {
-    answer(status, "application/json", format!("{body}\n").into())
+fn answer_json(status: u16, page: serde_json::Result<Vec<u8>>) -> Response<Vec<u8>> {
+    match page {
+        Ok(mut page) => {
+            page.push(b'\n');
+            answer(status, "application/json", page)
+        }
+        Err(error) => answer(500, "text/plain", format!("could not write this page: {error}\n").into()),
+    }
 }
 
 fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
@@ -112,11 +102,11 @@ impl ServeHttp for Admin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Guard;
     use crate::directory::{self, Probe, Writer};
     use crate::logging::Form;
     use registry::contract::{Instance, Record};
     use registry::watch::{Change, Update};
+    use serde_json::{Value, json};
     use std::time::Instant;
 
     fn admin() -> (Admin, Writer) {
@@ -124,14 +114,13 @@ mod tests {
         let (_, status) = watch::channel(Status { audits: 3, repaired: 2, ..Status::default() });
         let metrics = Arc::new(Metrics::new().unwrap());
         let output = Output::new(Form::Json, false);
-        let setting = Setting { guard: Guard::default() };
         (
             Admin {
                 directory,
                 status,
                 lifecycle: Arc::default(),
                 hosts: Vec::new(),
-                setting,
+                guard: Guard::default(),
                 metrics,
                 output,
             },

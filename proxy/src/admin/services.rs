@@ -15,13 +15,6 @@ use crate::directory::{
 use crate::traffic::LastFailure;
 use crate::traffic::ejection::NextTrial;
 
-/// What the page shows beside the directory.
-#[derive(Debug)]
-pub struct Setting {
-    /// How long what vanished is doubted and held.
-    pub guard: Guard,
-}
-
 /// One moment, by both clocks: times are known by one and shown by the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
@@ -46,14 +39,14 @@ impl Moment {
     }
 }
 
-/// The page as JSON.
+/// The page as JSON. `guard` says until when what vanished is doubted and held.
 ///
 /// # Errors
 /// None that is known: all of it is text and numbers.
 pub fn page(
     directory: &Directory,
     status: &Status,
-    setting: &Setting,
+    guard: &Guard,
     now: Moment,
 ) -> serde_json::Result<Vec<u8>> {
     let services = directory.services();
@@ -69,19 +62,17 @@ pub fn page(
     let page = Page {
         revision: directory.revision(),
         synced: directory.is_synced(),
-        last_skipped: status.last_skipped.as_ref().map(|last| Bad {
+        last_skipped: status.last_skipped.as_ref().map(|last| SkippedRecord {
             key: &last.key,
             revision: last.revision,
             reason: &last.reason,
         }),
         left_out: LeftOut::describe(&left_out),
-        services: endpoints.iter().map(|(s, of)| (&**s.name(), describe_all(of, setting, now))).collect(),
+        services: endpoints.iter().map(|(s, of)| (&**s.name(), describe_all(of, guard, now))).collect(),
         without_route: names(false, false),
         without_endpoint: names(true, true),
     };
-    let mut body = serde_json::to_vec(&page)?;
-    body.push(b'\n');
-    Ok(body)
+    serde_json::to_vec(&page)
 }
 
 #[derive(Serialize)]
@@ -93,15 +84,15 @@ struct Page<'a> {
     /// A route leads there, but nobody is registered.
     without_endpoint: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_skipped: Option<Bad<'a>>,
+    last_skipped: Option<SkippedRecord<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<LeftOut<'a>>,
-    services: BTreeMap<&'a str, Vec<Shown<'a>>>,
+    services: BTreeMap<&'a str, Vec<EndpointFields<'a>>>,
 }
 
 /// A record that is no registration.
 #[derive(Serialize)]
-struct Bad<'a> {
+struct SkippedRecord<'a> {
     key: &'a str,
     revision: i64,
     reason: &'a str,
@@ -111,12 +102,12 @@ struct Bad<'a> {
 #[derive(Serialize)]
 struct LeftOut<'a> {
     count: usize,
-    last: Last<'a>,
+    last: LastLeftOut<'a>,
 }
 
 /// The last of them.
 #[derive(Serialize)]
-struct Last<'a> {
+struct LastLeftOut<'a> {
     service: &'a str,
     instance: &'a str,
     revision: i64,
@@ -127,14 +118,14 @@ impl<'a> LeftOut<'a> {
     /// None: nobody is left out.
     fn describe(summary: &'a Summary) -> Option<Self> {
         let Excluded { service, instance, bound, revision } = summary.last.as_ref()?;
-        let last = Last { service, instance, revision: *revision, reason: bound.to_string() };
+        let last = LastLeftOut { service, instance, revision: *revision, reason: bound.to_string() };
         Some(Self { count: summary.count(), last })
     }
 }
 
 /// An endpoint. What does not apply is not shown.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct EndpointFields<'a> {
     instance: &'a str,
     address: String,
     weight: u16,
@@ -158,9 +149,9 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_left_out: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_failure: Option<Failed>,
+    last_failure: Option<FailureFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_check_failure: Option<Failed>,
+    last_check_failure: Option<FailureFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_trial: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,16 +163,16 @@ struct Shown<'a> {
 }
 
 #[derive(Serialize)]
-struct Failed {
+struct FailureFields {
     at: String,
     reason: String,
 }
 
-fn describe_all<'a>(endpoints: &'a Endpoints, setting: &Setting, now: Moment) -> Vec<Shown<'a>> {
-    endpoints.entries().iter().map(|entry| describe(entry, setting, now)).collect()
+fn describe_all<'a>(endpoints: &'a Endpoints, guard: &Guard, now: Moment) -> Vec<EndpointFields<'a>> {
+    endpoints.entries().iter().map(|entry| describe(entry, guard, now)).collect()
 }
 
-fn describe<'a>(entry: &'a Entry, setting: &Setting, now: Moment) -> Shown<'a> {
+fn describe<'a>(entry: &'a Entry, guard: &Guard, now: Moment) -> EndpointFields<'a> {
     let traffic = &entry.endpoint.traffic;
     let trial = traffic.passive.lock().unwrap_or_else(PoisonError::into_inner).next_trial();
     let (next_trial, on_trial_since) = match trial {
@@ -189,14 +180,14 @@ fn describe<'a>(entry: &'a Entry, setting: &Setting, now: Moment) -> Shown<'a> {
         Some(NextTrial::Running { since }) => (None, Some(now.show(since))),
         None => (None, None),
     };
-    let doubt = doubt(entry, &setting.guard, now.instant);
+    let doubt = doubt(entry, guard, now.instant);
     let (in_window_until, held_until) = match doubt {
         Some(Doubt::InWindow { until }) => (Some(now.show(until)), None),
         Some(Doubt::Held { until }) => (None, Some(now.show(until))),
         None => (None, None),
     };
     let Tenure { lease, revision } = entry.tenure.get();
-    Shown {
+    EndpointFields {
         instance: &entry.endpoint.instance,
         address: entry.endpoint.address.to_string(),
         weight: entry.weight,
@@ -219,8 +210,8 @@ fn describe<'a>(entry: &'a Entry, setting: &Setting, now: Moment) -> Shown<'a> {
     }
 }
 
-fn failed(last: &LastFailure, now: Moment) -> Option<Failed> {
-    last.get().map(|(at, reason)| Failed { at: now.show(at), reason: reason.into_owned() })
+fn failed(last: &LastFailure, now: Moment) -> Option<FailureFields> {
+    last.get().map(|(at, reason)| FailureFields { at: now.show(at), reason: reason.into_owned() })
 }
 
 /// Why an endpoint is still there whose registration has vanished.
@@ -252,10 +243,6 @@ mod tests {
     use serde_json::{Value, json};
     use std::time::Duration;
 
-    fn setting() -> Setting {
-        Setting { guard: Guard::default() }
-    }
-
     fn instance(service: &str, id: &str) -> Instance {
         let mut record = Record::new(([10, 0, 0, 1], 80).into());
         record.metadata = Metadata::new([("zone", "b")]).expect("within the bounds");
@@ -264,7 +251,7 @@ mod tests {
 
     fn shown(directory: &Directory, now: Moment) -> Value {
         serde_json::from_slice(
-            &page(directory, &Status::default(), &setting(), now).expect("text and numbers"),
+            &page(directory, &Status::default(), &Guard::default(), now).expect("text and numbers"),
         )
         .expect("JSON")
     }

@@ -45,7 +45,7 @@ use pingora::server::{RunArgs, Server};
 use pingora::services::listening::Service;
 use tokio::sync::watch;
 
-use crate::admin::{self, Admin};
+use crate::admin::Admin;
 use crate::cli::Arguments;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
@@ -172,7 +172,7 @@ fn admin(config: &config::Gateway, picture: &Picture, common: &Common) -> Admin 
         status: picture.status.clone(),
         lifecycle: common.lifecycle.clone(),
         hosts: config.admin_hosts.clone(),
-        setting: admin::Setting { guard: config.registry.guard },
+        guard: config.registry.guard,
         metrics: common.metrics.clone(),
         output: common.output.clone(),
     }

@@ -1,0 +1,37 @@
+//! The page `/readyz`: whether the gateway may have requests, and what stands behind that.
+
+use serde::Serialize;
+
+use super::Admin;
+
+/// The page. Only `ready` decides its status.
+#[derive(Serialize)]
+pub(super) struct Readiness {
+    pub(super) ready: bool,
+    stopping: bool,
+    synced: bool,
+    stale: bool,
+    guard_held: i64,
+    revision: i64,
+    watch_live: bool,
+    seconds_since_confirmed: Option<f64>,
+    trouble: Option<String>,
+}
+
+impl Readiness {
+    pub(super) fn of(admin: &Admin) -> Self {
+        let Admin { directory, lifecycle, metrics, .. } = admin;
+        let status = admin.status.borrow().clone();
+        Self {
+            ready: lifecycle.is_ready(directory),
+            stopping: lifecycle.is_stopping(),
+            synced: directory.is_synced(),
+            stale: directory.is_stale(),
+            guard_held: metrics.guard_held().get(),
+            revision: directory.revision(),
+            watch_live: status.live,
+            seconds_since_confirmed: status.confirmed.map(|at| at.elapsed().as_secs_f64()),
+            trouble: status.trouble,
+        }
+    }
+}
