@@ -5,6 +5,7 @@
 //! its backends as processes and over sockets, as any user reaches them.
 
 pub mod backend;
+mod built;
 pub mod etcd;
 pub mod fake;
 pub mod http;
@@ -29,7 +30,7 @@ mod tests {
     /// The topmost first.
     const ORDER: &[&str] = &[
         "stack", "fake", "etcd", "tls", "users", "keys", "relay", "impostor", "load", "backend", "http",
-        "ports", "process", "output", "quantile", "rooms", "wait",
+        "ports", "process", "built", "output", "quantile", "rooms", "wait",
     ];
 
     #[test]

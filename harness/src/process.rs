@@ -21,7 +21,10 @@ use nix::{
 };
 use tokio::{sync::watch, time::timeout};
 
-use crate::output::{Output, Source};
+use crate::{
+    built,
+    output::{Output, Source},
+};
 
 /// Linux reports process times in hundredths of a second on every architecture we run on.
 const TICK: Duration = Duration::from_millis(10);
@@ -46,18 +49,19 @@ pub struct Process {
 }
 
 /// The path of a binary of this workspace: in `LEASEWAY_BIN_DIR` if that is set, else beside the
-/// running test executable.
+/// running test executable, if it is what its sources say now.
 ///
 /// # Errors
-/// When it has not been built.
+/// When it has not been built, or not since its sources changed.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let directory = match std::env::var_os("LEASEWAY_BIN_DIR") {
-        Some(directory) => PathBuf::from(directory),
-        None => target_directory()?,
-    };
-    let path = directory.join(name);
+    let chosen = std::env::var_os("LEASEWAY_BIN_DIR").map(PathBuf::from);
+    let is_chosen = chosen.is_some();
+    let path = chosen.map_or_else(target_directory, Ok)?.join(name);
     if !path.is_file() {
         bail!("no {}: run `cargo build --workspace` first", path.display());
+    }
+    if !is_chosen {
+        built::check(&path)?;
     }
     Ok(path)
 }
