@@ -7,7 +7,7 @@ use std::time::Instant;
 use registry::contract::{Instance, Metadata, Record};
 
 use crate::traffic::Traffic;
-use crate::traffic::ejection::Reason;
+use crate::traffic::ejection::Grounds;
 
 /// The gateway's live target for an instance. It keeps its identity (service, instance, address) and with
 /// it its connections through a new lease, another weight and a resync.
@@ -101,7 +101,7 @@ pub enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
     /// Traffic says that it fails, and how.
-    pub ejected: Option<Reason>,
+    pub ejected: Option<Grounds>,
     /// Its active probes fail, or it is to pass one before it is used.
     pub unhealthy: bool,
     /// It is unhealthy for want of a probe that passed, and never has been anything else. That is no sign
@@ -122,7 +122,7 @@ impl Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
     /// Traffic says that it fails.
-    Ejected(Reason),
+    Ejected(Grounds),
     /// Traffic says that it works again.
     Returned,
     /// Its probes fail.
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_is_out_ranks_last_but_in_a_panic() {
-        let ejected = Health { ejected: Some(Reason::Refused), ..Health::default() };
+        let ejected = Health { ejected: Some(Grounds::Refused), ..Health::default() };
         let unhealthy = Health { unhealthy: true, ..Health::default() };
         for (health, state) in [(ejected, State::Ejected), (unhealthy, State::Unhealthy)] {
             let mut entry = Entry { health, ..entry(1, Standing::Registered) };

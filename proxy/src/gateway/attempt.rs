@@ -10,7 +10,7 @@ use crate::directory::Endpoint;
 use crate::site::Route;
 use crate::traffic::ejection::{Failure, Outcome, Trial};
 use crate::traffic::in_flight::Permit;
-use crate::traffic::waiting::{self, Place};
+use crate::traffic::waiting::{Place, Wait};
 
 /// An answer that has come for so long says enough, whatever its end: a stream may have none.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
@@ -122,7 +122,7 @@ impl Attempt {
     }
 
     /// There is a connection, on which the request waits from now on.
-    pub fn connected(&mut self, reused: bool, connection: RawFd, request: waiting::Request) {
+    pub fn connected(&mut self, reused: bool, connection: RawFd, request: Wait) {
         let is_upload = request.since.is_none();
         let place = self.route.health.wait(&self.endpoint, connection, request);
         self.exchange = Exchange::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
@@ -143,7 +143,7 @@ impl Attempt {
     }
 
     /// The request was sent whole. An upload waits otherwise from now on.
-    pub fn sent(&mut self, request: Option<waiting::Request>, now: Instant) {
+    pub fn sent(&mut self, request: Option<Wait>, now: Instant) {
         // Otherwise it was answered before it was sent whole.
         if let Exchange::Waiting(waiting) = &mut self.exchange {
             waiting.sent = Some(now);
@@ -310,7 +310,7 @@ mod tests {
     use crate::health::findings::{self, Found};
     use crate::health::service_health::of_services;
     use crate::metrics::Metrics;
-    use crate::traffic::ejection::Reason;
+    use crate::traffic::ejection::Grounds;
     use tokio::sync::mpsc::UnboundedReceiver;
 
     const MS: Duration = Duration::from_millis(1);
@@ -358,7 +358,7 @@ mod tests {
             let mut attempt = self.chosen();
             assert!(attempt.begin());
             let patience = Duration::MAX;
-            let wait = waiting::Request { since: Some(self.now), patience, repeatable: false };
+            let wait = Wait { since: Some(self.now), patience, repeatable: false };
             attempt.connected(true, -1, wait);
             attempt
         }
@@ -428,7 +428,7 @@ mod tests {
                 bench.now += waited;
                 attempt.failed(Ending::Silent, true, bench.now);
             }
-            let expected = if waited > 200 * MS { vec![Finding::Ejected(Reason::Failures)] } else { vec![] };
+            let expected = if waited > 200 * MS { vec![Finding::Ejected(Grounds::Failures)] } else { vec![] };
             assert_eq!(bench.ejections(), expected, "{waited:?}");
         }
     }
@@ -500,11 +500,7 @@ mod tests {
         let bench = Bench::new(None);
         let mut attempt = bench.chosen();
         attempt.begin();
-        attempt.connected(
-            false,
-            -1,
-            waiting::Request { since: None, patience: Duration::MAX, repeatable: false },
-        );
+        attempt.connected(false, -1, Wait { since: None, patience: Duration::MAX, repeatable: false });
         assert!(attempt.is_upload());
         attempt.answered(413, bench.now);
         assert!(!attempt.is_upload());

@@ -21,7 +21,7 @@ use crate::directory::Endpoint;
 use crate::metrics::Metrics;
 use crate::site::{Route, Site};
 use crate::traffic::in_flight::Permit;
-use crate::traffic::waiting;
+use crate::traffic::waiting::Wait;
 
 /// A request's state.
 #[derive(Debug)]
@@ -254,14 +254,14 @@ impl Request {
     }
 
     /// How it waits for the head of its answer if it was sent whole at this time; none: it is still being sent.
-    pub fn waits(&self, since: Option<Instant>, replay: Replay, now: Instant) -> waiting::Request {
+    pub fn waits(&self, since: Option<Instant>, replay: Replay, now: Instant) -> Wait {
         let patience = self.route().map_or(Duration::MAX, |route| route.timeouts.first_byte);
         let patience = self.left(now).map_or(patience, |left| patience.min(left));
         let asked = self.tried().len() + 1;
         let has_another =
             || self.route().is_some_and(|route| route.service.endpoints().entries().len() > asked);
         let repeatable = since.is_some() && retry::may_move(replay, self.tries(now), has_another);
-        waiting::Request { since, patience, repeatable }
+        Wait { since, patience, repeatable }
     }
 
     /// From its head to the end of its answer. (What the client sends after that may take longer.)

@@ -32,8 +32,6 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What asks an endpoint.
 type Prober = Arc<dyn HealthCheck + Send + Sync>;
-/// What tells whom to ask.
-type Discovery = Arc<dyn ServiceDiscovery + Send + Sync>;
 
 /// A check cannot be made into a request.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +49,8 @@ pub struct CheckedService {
     service: Arc<Service>,
     check: Check,
     prober: Prober,
-    discovery: Discovery,
+    /// What tells whom to ask.
+    discovery: Arc<dyn ServiceDiscovery + Send + Sync>,
 }
 
 impl CheckedService {
@@ -114,7 +113,7 @@ struct Course {
 }
 
 impl Checks {
-    /// Asks the services that are wanted; whoever else is wanted later is asked then.
+    /// `wanted` may change while this runs, once the directory goes by the same configuration.
     pub fn new(
         wanted: watch::Receiver<Arc<Vec<CheckedService>>>,
         findings: Findings,
@@ -127,26 +126,27 @@ impl Checks {
     pub async fn run(mut self) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.wanted.mark_changed();
+        self.follow();
         loop {
             tokio::select! {
-                Ok(()) = self.wanted.changed() => {
-                    let wanted = self.wanted.borrow_and_update().clone();
-                    self.follow(&wanted);
-                }
+                // An error means that the list is the last one.
+                Ok(()) = self.wanted.changed() => self.follow(),
                 _ = looks.tick(), if !self.services.is_empty() => self.look().await,
                 answers = self.rounds.answers() => {
-                    answers.into_iter().for_each(|(endpoint, answer)| self.answered(endpoint, &answer));
+                    for (endpoint, (service, outcome)) in answers {
+                        self.answered(endpoint, &service, outcome);
+                    }
                 }
             }
         }
     }
 
-    /// These services are to be asked from now on, and no others. What is known of endpoints stays with them, also
-    /// where the check is another; it is for the next look to ask them by that.
-    fn follow(&mut self, wanted: &[CheckedService]) {
+    /// Those that are wanted are asked from now on, and no others. What is known of endpoints stays, also where the
+    /// check of their service is another: the next look has them asked by that.
+    fn follow(&mut self) {
+        let wanted = self.wanted.borrow_and_update().clone();
         let mut former = std::mem::take(&mut self.services);
-        for checked in wanted {
+        for checked in &*wanted {
             let name = checked.service.name();
             let course = match former.remove(name) {
                 Some(course) if course.of.is_like(checked) => course,
@@ -162,7 +162,8 @@ impl Checks {
     }
 
     /// Nobody asks these endpoints any more. So none of them can pass a check: those that failed, or had yet to pass
-    /// their first, are told to be healthy, or they would stay out for ever.
+    /// their first, are told to be healthy, or they would stay out for ever. (The directory goes by the new
+    /// configuration already: whoever comes now has no check to pass.)
     fn forget(&mut self, Course { of, known, .. }: Course) {
         for (id, (endpoint, active)) in &known {
             self.rounds.stop(*id);
@@ -185,11 +186,11 @@ impl Checks {
     }
 
     /// Takes the answer of an endpoint, and tells what has turned by it.
-    fn answered(&mut self, endpoint: u64, answer: &Answer) {
-        self.metrics.checked(&answer.service, answer.outcome);
-        let Some(course) = self.services.get_mut(&answer.service) else { return };
+    fn answered(&mut self, endpoint: u64, service: &str, outcome: Checked) {
+        self.metrics.checked(service, outcome);
+        let Some(course) = self.services.get_mut(service) else { return };
         let Some((endpoint, active)) = course.known.get_mut(&endpoint) else { return };
-        let turned = match answer.outcome {
+        let turned = match outcome {
             Checked::Passed => active.checked(&course.of.check, true),
             Checked::Failed => active.checked(&course.of.check, false),
             Checked::Unknown => None,
@@ -245,16 +246,11 @@ struct Ask {
     limit: Duration,
 }
 
-/// What came of it.
-struct Answer {
-    service: Arc<str>,
-    outcome: Checked,
-}
-
 impl Question for Ask {
-    type Answer = Answer;
+    /// Of which service an endpoint was asked, and what came of it.
+    type Answer = (Arc<str>, Checked);
 
-    async fn ask(self) -> Answer {
+    async fn ask(self) -> (Arc<str>, Checked) {
         let Self { prober, backend, endpoint, limit } = self;
         let answer = match timeout(limit, prober.check(&backend)).await {
             Ok(answer) => answer,
@@ -269,7 +265,7 @@ impl Question for Ask {
                 endpoint.traffic.last_check_failure.note(error, now());
             }
         }
-        Answer { service: endpoint.service.clone(), outcome }
+        (endpoint.service.clone(), outcome)
     }
 }
 

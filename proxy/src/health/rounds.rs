@@ -22,51 +22,54 @@ pub(crate) trait Question: Clone + Send + 'static {
 pub(crate) struct Rounds<Q: Question> {
     /// How many may be asked at once.
     most: usize,
-    asked: HashMap<u64, Asked<Q>>,
-    /// By when they are due.
+    members: HashMap<u64, Member<Q>>,
+    /// Those that are not being asked, by when they are due.
     waiting: BTreeSet<(Instant, u64)>,
     running: JoinSet<(u64, Q::Answer)>,
 }
 
-/// One who is asked.
+/// One that is asked again and again.
 #[derive(Debug)]
-struct Asked<Q> {
+struct Member<Q> {
     question: Q,
     interval: Duration,
-    turn: Turn,
+    due: Due,
 }
 
+/// When a member is asked next.
 #[derive(Debug)]
-enum Turn {
-    /// It is due then.
+enum Due {
     At(Instant),
-    /// It is being asked.
-    Now { begun: Instant, task: AbortHandle },
+    /// It is being asked, since `begun`.
+    Now {
+        begun: Instant,
+        task: AbortHandle,
+    },
 }
 
 impl<Q: Question> Rounds<Q> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, asked: HashMap::new(), waiting: BTreeSet::new(), running: JoinSet::new() }
+        Self { most, members: HashMap::new(), waiting: BTreeSet::new(), running: JoinSet::new() }
     }
 
     /// Whether this one is asked.
     pub(crate) fn has(&self, id: u64) -> bool {
-        self.asked.contains_key(&id)
+        self.members.contains_key(&id)
     }
 
     /// Asks this from now on, for the first time at `first`, and then from the start of one question to that of the
     /// next after `interval`. If it was asked before, it is as if that had been given up.
     pub(crate) fn start(&mut self, id: u64, question: Q, interval: Duration, first: Instant) {
         self.stop(id);
-        self.asked.insert(id, Asked { question, interval, turn: Turn::At(first) });
+        self.members.insert(id, Member { question, interval, due: Due::At(first) });
         self.waiting.insert((first, id));
     }
 
     /// Asks this no more. The answer to a question that was asked already is not told.
     pub(crate) fn stop(&mut self, id: u64) {
-        match self.asked.remove(&id).map(|asked| asked.turn) {
-            Some(Turn::At(due)) => drop(self.waiting.remove(&(due, id))),
-            Some(Turn::Now { task, .. }) => task.abort(),
+        match self.members.remove(&id).map(|member| member.due) {
+            Some(Due::At(at)) => drop(self.waiting.remove(&(at, id))),
+            Some(Due::Now { task, .. }) => task.abort(),
             None => {}
         }
     }
@@ -94,15 +97,15 @@ impl<Q: Question> Rounds<Q> {
     /// waits, or if an answer has to come first.
     fn ask_due(&mut self, now: Instant) -> Option<Instant> {
         while self.running.len() < self.most {
-            let (due, id) = *self.waiting.first()?;
-            if due > now {
-                return Some(due);
+            let (at, id) = *self.waiting.first()?;
+            if at > now {
+                return Some(at);
             }
             self.waiting.pop_first();
-            let Some(asked) = self.asked.get_mut(&id) else { continue };
-            let asking = asked.question.clone().ask();
+            let Some(member) = self.members.get_mut(&id) else { continue };
+            let asking = member.question.clone().ask();
             let task = self.running.spawn(async move { (id, asking.await) });
-            asked.turn = Turn::Now { begun: now, task };
+            member.due = Due::Now { begun: now, task };
         }
         None
     }
@@ -110,14 +113,14 @@ impl<Q: Question> Rounds<Q> {
     /// Takes an answer and plans the next question. None: nobody wants to know any more.
     fn end(&mut self, ended: Result<(Id, (u64, Q::Answer)), JoinError>) -> Option<(u64, Q::Answer)> {
         let (ended, (id, answer)) = joined(ended)?;
-        let asked = self.asked.get_mut(&id)?;
+        let member = self.members.get_mut(&id)?;
         // It may have been given up and taken up again while the answer to the former question was coming.
-        let begun = match &asked.turn {
-            Turn::Now { begun, task } if task.id() == ended => *begun,
+        let begun = match &member.due {
+            Due::Now { begun, task } if task.id() == ended => *begun,
             _ => return None,
         };
-        let next = begun + asked.interval;
-        asked.turn = Turn::At(next);
+        let next = begun + member.interval;
+        member.due = Due::At(next);
         self.waiting.insert((next, id));
         Some((id, answer))
     }

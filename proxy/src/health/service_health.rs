@@ -15,7 +15,7 @@ use crate::directory::{Directory, Endpoint, Finding, Service};
 use crate::traffic::budget::Budget;
 use crate::traffic::ejection::{self, Failure, Outcome, Passive, Repeatable, Transition, Trial};
 use crate::traffic::stall;
-use crate::traffic::waiting::{self, Place};
+use crate::traffic::waiting::{Place, Wait};
 
 /// The services that routes lead to, by name.
 pub type ServicesHealth = BTreeMap<Arc<str>, Arc<ServiceHealth>>;
@@ -143,13 +143,8 @@ impl ServiceHealth {
     }
 
     /// A request waits for the first byte of its answer.
-    pub fn wait(
-        self: &Arc<Self>,
-        endpoint: &Arc<Endpoint>,
-        connection: RawFd,
-        request: waiting::Request,
-    ) -> Place {
-        let (place, is_first) = endpoint.traffic.waiting.enter(connection, request);
+    pub fn wait(self: &Arc<Self>, endpoint: &Arc<Endpoint>, connection: RawFd, wait: Wait) -> Place {
+        let (place, is_first) = endpoint.traffic.waiting.enter(connection, wait);
         if is_first {
             self.watch.add(self.clone(), endpoint.clone());
         }
@@ -204,7 +199,7 @@ impl ServiceHealth {
 
     /// The endpoint has stalled.
     fn stalled(&self, endpoint: &Arc<Endpoint>, now: Instant) {
-        endpoint.traffic.last_failure.note(ejection::Reason::Stalled.as_str(), now);
+        endpoint.traffic.last_failure.note(ejection::Grounds::Stalled.as_str(), now);
         self.decide(endpoint, |passive, rules| {
             passive.stalled(rules, &endpoint.traffic.streak, now, fastrand::f64())
         });

@@ -32,7 +32,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntGauge, Registry, TextEncoder};
 
 use crate::directory::Directory;
-use crate::traffic::ejection::Reason;
+use crate::traffic::ejection::Grounds;
 use config::ConfigMetrics;
 use directory::DirectoryMetrics;
 use embedded::EmbeddedMetrics;
@@ -160,7 +160,7 @@ impl Metrics {
 
     /// Counts an ejection of an endpoint, be it the first or after a trial that failed, unless nobody counts for its
     /// service any more.
-    pub fn ejected(&self, service: &str, why: Reason) {
+    pub fn ejected(&self, service: &str, why: Grounds) {
         if let Some(service) = self.services.counted.find(service) {
             service.ejections.count(why.as_str());
         }
@@ -275,7 +275,7 @@ mod tests {
         goods.retry_denied();
         goods.limited("endpoint");
         goods.looped();
-        metrics.ejected("goods", Reason::Refused);
+        metrics.ejected("goods", Grounds::Refused);
         metrics.checked("goods", Checked::Unknown);
         let expected = [
             r#"leaseway_checks_total{outcome="unknown",service="goods"} 1"#,
@@ -303,7 +303,7 @@ mod tests {
         assert!(series(&metrics, "goods").iter().any(|line| line.ends_with(r#"status="200"} 2"#)));
         drop(late);
         // Health may hear of an endpoint that was removed a moment ago.
-        metrics.ejected("goods", Reason::Refused);
+        metrics.ejected("goods", Grounds::Refused);
         metrics.checked("goods", Checked::Failed);
         assert_eq!(series(&metrics, "goods"), [""; 0]);
         let again = metrics.service("goods");

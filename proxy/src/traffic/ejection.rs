@@ -91,9 +91,9 @@ impl Failure {
     }
 }
 
-/// Why an endpoint is ejected.
+/// On what grounds an endpoint is ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum Grounds {
     /// It refused a connect.
     Refused,
     /// A connect was not done in time.
@@ -104,8 +104,8 @@ pub enum Reason {
     Stalled,
 }
 
-impl Reason {
-    /// Every reason.
+impl Grounds {
+    /// All of them.
     pub const ALL: [Self; 4] = [Self::Refused, Self::ConnectTimeout, Self::Failures, Self::Stalled];
 
     /// Its name in `/services`, metrics and logs.
@@ -119,7 +119,7 @@ impl Reason {
     }
 }
 
-impl From<Failure> for Reason {
+impl From<Failure> for Grounds {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused => Self::Refused,
@@ -137,7 +137,7 @@ pub enum Transition {
         /// When a trial is due.
         until: Instant,
         /// Why.
-        why: Reason,
+        why: Grounds,
     },
     /// It is healthy again.
     Returned,
@@ -284,7 +284,7 @@ impl Passive {
             Condition::Ejected { .. } => return None,
         }
         streak.succeeded();
-        Some(self.eject(rules, Reason::Stalled, now, chance))
+        Some(self.eject(rules, Grounds::Stalled, now, chance))
     }
 
     /// Asks to be the request that tries the endpoint. None: it is healthy, its ejection is not over, the
@@ -341,7 +341,7 @@ impl Passive {
         (!was_healthy).then_some(Transition::Returned)
     }
 
-    fn eject(&mut self, rules: &Ejection, why: Reason, now: Instant, chance: f64) -> Transition {
+    fn eject(&mut self, rules: &Ejection, why: Grounds, now: Instant, chance: f64) -> Transition {
         let until = now + length(rules, self.doublings, chance);
         self.doublings = (self.doublings + 1).min(most_doublings(rules));
         self.condition = Condition::Ejected { until };

@@ -31,13 +31,8 @@ pub enum Broken {
 
 /// A request that waits.
 #[derive(Debug)]
-struct Wait {
-    /// When it was sent whole; none: it is still being sent.
-    since: Option<Instant>,
-    /// How long it may wait from then on.
-    patience: Duration,
-    /// Whether it is broken off when its endpoint stalls: it can go elsewhere.
-    repeatable: bool,
+struct Waiter {
+    wait: Wait,
     /// Whether its endpoint was found stalled while it waited: it is not counted again.
     counted: bool,
     broken: Option<Broken>,
@@ -45,7 +40,7 @@ struct Wait {
     connection: Option<RawFd>,
 }
 
-impl Wait {
+impl Waiter {
     /// What to shut down for it; none: it was broken off before, or will hear of its end anyway.
     fn break_off(&mut self, why: Broken) -> Option<RawFd> {
         let connection = self.connection.filter(|_| self.broken.is_none())?;
@@ -54,14 +49,14 @@ impl Wait {
     }
 }
 
-/// What a request that begins to wait is like.
+/// How a request waits.
 #[derive(Debug, Clone, Copy)]
-pub struct Request {
+pub struct Wait {
     /// When it was sent whole; none: it is still being sent.
     pub since: Option<Instant>,
     /// How long it may wait from then on.
     pub patience: Duration,
-    /// Whether it can go elsewhere.
+    /// Whether it can go elsewhere, and is broken off when its endpoint stalls.
     pub repeatable: bool,
 }
 
@@ -81,7 +76,7 @@ pub struct Waiting {
 
 #[derive(Debug, Default)]
 struct List {
-    waits: Slab<Wait>,
+    waiters: Slab<Waiter>,
     /// Whether the watch knows that somebody may wait here.
     watched: bool,
 }
@@ -94,12 +89,10 @@ impl Waiting {
 
     /// A request waits from now on, on this connection, whose end is told by [`Waiting::closing`]. Whether the
     /// watch is to be told.
-    pub fn enter(&self, connection: RawFd, request: Request) -> (Place, bool) {
-        let Request { since, patience, repeatable } = request;
-        let wait =
-            Wait { since, patience, repeatable, counted: false, broken: None, connection: Some(connection) };
+    pub fn enter(&self, connection: RawFd, wait: Wait) -> (Place, bool) {
+        let waiter = Waiter { wait, counted: false, broken: None, connection: Some(connection) };
         let mut list = self.list();
-        let place = Place(list.waits.insert(wait));
+        let place = Place(list.waiters.insert(waiter));
         (place, !std::mem::replace(&mut list.watched, true))
     }
 
@@ -107,23 +100,22 @@ impl Waiting {
     /// has come.
     pub fn closing(&self, connection: RawFd) {
         let mut list = self.list();
-        let wait = list.waits.iter_mut().find(|(_, wait)| wait.connection == Some(connection));
-        if let Some((_, wait)) = wait {
-            wait.connection = None;
+        let waiter = list.waiters.iter_mut().find(|(_, waiter)| waiter.connection == Some(connection));
+        if let Some((_, waiter)) = waiter {
+            waiter.connection = None;
         }
     }
 
-    /// What was being sent waits as this request from now on.
-    pub fn sent(&self, place: &Place, request: Request) {
-        let Request { since, patience, repeatable } = request;
-        if let Some(wait) = self.list().waits.get_mut(place.0) {
-            (wait.since, wait.patience, wait.repeatable) = (since, patience, repeatable);
+    /// What was being sent waits like this from now on.
+    pub fn sent(&self, place: &Place, wait: Wait) {
+        if let Some(waiter) = self.list().waiters.get_mut(place.0) {
+            waiter.wait = wait;
         }
     }
 
     /// A request waits no more. Says why, if it was broken off.
     pub fn leave(&self, place: Place) -> Option<Broken> {
-        self.list().waits.try_remove(place.0)?.broken
+        self.list().waiters.try_remove(place.0)?.broken
     }
 
     /// A byte came from the endpoint.
@@ -139,15 +131,16 @@ impl Waiting {
     /// what it was.
     pub fn break_off_overdue(&self, now: Instant, break_off: impl FnMut(RawFd)) -> bool {
         let mut list = self.list();
-        if list.waits.is_empty() {
+        if list.waiters.is_empty() {
             list.watched = false;
             return false;
         }
         let is_overdue = |wait: &Wait| {
             wait.since.is_some_and(|since| now.saturating_duration_since(since) >= wait.patience)
         };
-        let overdue = list.waits.iter_mut().map(|(_, wait)| wait).filter(|wait| is_overdue(wait));
-        overdue.filter_map(|wait| wait.break_off(Broken::FirstByte)).for_each(break_off);
+        let waiters = list.waiters.iter_mut().map(|(_, waiter)| waiter);
+        let overdue = waiters.filter(|waiter| is_overdue(&waiter.wait));
+        overdue.filter_map(|waiter| waiter.break_off(Broken::FirstByte)).for_each(break_off);
         true
     }
 
@@ -163,18 +156,20 @@ impl Waiting {
         break_off: impl FnMut(RawFd),
     ) {
         let mut list = self.list();
-        let counts = |wait: &Wait| wait.since.filter(|_| !wait.counted && wait.broken.is_none());
-        let mut waiting: Vec<_> = list.waits.iter().filter_map(|(_, wait)| counts(wait)).collect();
+        let counts =
+            |waiter: &Waiter| waiter.wait.since.filter(|_| !waiter.counted && waiter.broken.is_none());
+        let mut waiting: Vec<_> = list.waiters.iter().filter_map(|(_, waiter)| counts(waiter)).collect();
         waiting.sort_unstable();
         let seen = Seen { doubted, waiting: &waiting, last_byte: self.last_byte(), usual };
         let oldest = stall::stalled(rules, seen, now);
         let Some(youngest) = oldest.checked_sub(1).and_then(|last| waiting.get(last)) else { return };
         stalled();
         let has_stalled = |wait: &Wait| wait.since.is_some_and(|since| since <= *youngest);
-        let found = list.waits.iter_mut().map(|(_, wait)| wait).filter(|wait| has_stalled(wait));
-        let broken = found.filter_map(|wait| {
-            wait.counted = true;
-            if wait.repeatable { wait.break_off(Broken::Stalled) } else { None }
+        let waiters = list.waiters.iter_mut().map(|(_, waiter)| waiter);
+        let stalled = waiters.filter(|waiter| has_stalled(&waiter.wait));
+        let broken = stalled.filter_map(|waiter| {
+            waiter.counted = true;
+            if waiter.wait.repeatable { waiter.break_off(Broken::Stalled) } else { None }
         });
         broken.for_each(break_off);
     }
@@ -205,8 +200,8 @@ mod tests {
         shutdown(connection, Shutdown::Both).expect("it is open");
     }
 
-    fn request(since: Instant, repeatable: bool) -> Request {
-        Request { since: Some(since), patience: 30 * SECOND, repeatable }
+    fn wait(since: Instant, repeatable: bool) -> Wait {
+        Wait { since: Some(since), patience: 30 * SECOND, repeatable }
     }
 
     fn look(waiting: &Waiting, now: Instant) -> bool {
@@ -224,7 +219,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
         let enter = |(n, (ours, _)): (usize, &(UnixStream, UnixStream))| {
-            waiting.enter(ours.as_raw_fd(), request(now, n > 0)).0
+            waiting.enter(ours.as_raw_fd(), wait(now, n > 0)).0
         };
         let places: Vec<_> = pairs.iter().enumerate().map(enter).collect();
         assert!(!look(&waiting, now + SECOND / 2));
@@ -243,14 +238,14 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let (place, is_first) = waiting.enter(ours.as_raw_fd(), request(now, true));
+        let (place, is_first) = waiting.enter(ours.as_raw_fd(), wait(now, true));
         assert!(is_first);
         assert_eq!(waiting.leave(place), None);
         look(&waiting, now + 100 * SECOND);
         theirs.write_all(b"x").unwrap();
         let mut byte = [0];
         assert_eq!((&ours).read(&mut byte).unwrap(), 1);
-        assert!(waiting.enter(ours.as_raw_fd(), request(now, true)).1, "the watch is told again");
+        assert!(waiting.enter(ours.as_raw_fd(), wait(now, true)).1, "the watch is told again");
     }
 
     #[test]
@@ -259,7 +254,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let pairs = [(); 2].map(|()| UnixStream::pair().unwrap());
         let [closed, open] = &pairs;
-        let places = [closed, open].map(|(ours, _)| waiting.enter(ours.as_raw_fd(), request(now, true)).0);
+        let places = [closed, open].map(|(ours, _)| waiting.enter(ours.as_raw_fd(), wait(now, true)).0);
         waiting.closing(closed.0.as_raw_fd());
         look(&waiting, now + 100 * SECOND);
         assert_eq!(places.map(|place| waiting.leave(place)), [None, Some(Broken::FirstByte)]);
@@ -273,10 +268,10 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let upload = Request { since: None, ..request(now, true) };
+        let upload = Wait { since: None, ..wait(now, true) };
         let (place, _) = waiting.enter(ours.as_raw_fd(), upload);
         look(&waiting, now + 100 * SECOND);
-        waiting.sent(&place, request(now + 100 * SECOND, true));
+        waiting.sent(&place, wait(now + 100 * SECOND, true));
         look(&waiting, now + 129 * SECOND);
         assert_eq!(waiting.leave(place), None);
     }
@@ -286,7 +281,7 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let (place, _) = waiting.enter(ours.as_raw_fd(), request(now, false));
+        let (place, _) = waiting.enter(ours.as_raw_fd(), wait(now, false));
         look(&waiting, now + 30 * SECOND);
         assert_eq!(waiting.leave(place), Some(Broken::FirstByte));
     }

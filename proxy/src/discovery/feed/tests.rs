@@ -6,7 +6,7 @@ use crate::directory::{self, Directory, Entry, Policy, Rank, State};
 use crate::discovery::Routing;
 use crate::health::findings::{self, Findings};
 use crate::snapshot::Saver;
-use crate::traffic::ejection::Reason;
+use crate::traffic::ejection::Grounds;
 use anyhow::{Context, Result, ensure};
 use harness::{ports::free_address, wait::eventually};
 use registry::connect::Connection;
@@ -560,13 +560,13 @@ async fn an_ejected_endpoint_ranks_last_survives_a_list_and_returns() -> Result<
     let mut fixture = Fixture::with(config::Guard::default(), &instances).await?;
     let _counted = fixture.metrics.service("goods");
     let endpoint = fixture.entry("a").context("it is there")?.endpoint;
-    fixture.findings.tell(&endpoint, Finding::Ejected(Reason::Refused));
+    fixture.findings.tell(&endpoint, Finding::Ejected(Grounds::Refused));
     let is_ejected = |entries: &[Entry]| {
         entries.iter().any(|e| e.state() == State::Ejected && e.rank() == Some(Rank::Third))
     };
     fixture.eventually("it is ejected", is_ejected).await?;
     assert!(fixture.shows_metric("leaseway_ejections_total{reason=\"refused\",service=\"goods\"} 1")?);
-    fixture.findings.tell(&endpoint, Finding::Ejected(Reason::Refused));
+    fixture.findings.tell(&endpoint, Finding::Ejected(Grounds::Refused));
     let mut renewed = instances.clone();
     renewed.iter_mut().for_each(|instance| (instance.lease, instance.revision) = (8, 12));
     fixture.list(&renewed).await?;
@@ -586,7 +586,7 @@ async fn more_than_half_out_means_that_all_are_used() -> Result<()> {
     let fixture = Fixture::with(config::Guard::default(), &three()).await?;
     for id in ["a", "b"] {
         let endpoint = fixture.entry(id).context("it is there")?.endpoint;
-        fixture.findings.tell(&endpoint, Finding::Ejected(Reason::Failures));
+        fixture.findings.tell(&endpoint, Finding::Ejected(Grounds::Failures));
     }
     let panics = |entries: &[Entry]| {
         let ejected = entries.iter().filter(|e| e.state() == State::Ejected).count();
@@ -605,7 +605,7 @@ async fn a_finding_of_an_endpoint_that_was_replaced_changes_nothing() -> Result<
     let record = Record::new(([127, 0, 0, 1], 9).into());
     fixture.put(&Instance { record, revision: 11, ..a }).await?;
     fixture.eventually("it has moved", |e| e.iter().any(|e| e.endpoint.address.port() == 9)).await?;
-    fixture.findings.tell(&replaced, Finding::Ejected(Reason::Refused));
+    fixture.findings.tell(&replaced, Finding::Ejected(Grounds::Refused));
     let current = fixture.entry("a").context("it is there")?.endpoint;
     fixture.findings.tell(&current, Finding::Unhealthy);
     let is_unhealthy = |entries: &[Entry]| entries.iter().all(|e| e.state() == State::Unhealthy);

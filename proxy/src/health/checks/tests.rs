@@ -305,6 +305,17 @@ async fn an_answer_that_is_late_is_a_bad_one() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_will_never_name_another_service_has_the_first_ones_asked() -> Result<()> {
+    let script = Arc::new(Script::default());
+    let mut world = World::new(check(Probe::Tcp), Some(&script))?;
+    world.port(1, 1);
+    drop(std::mem::replace(&mut world.wanted, watch::channel(Arc::default()).0));
+    tokio::time::sleep(5_000 * MS).await;
+    assert!(script.times(1).len() >= 4, "{:?}", script.times(1));
+    Ok(())
+}
+
 #[test]
 fn those_that_come_together_are_spread_over_the_interval() {
     let after = |is_healthy| {

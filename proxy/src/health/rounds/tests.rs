@@ -136,7 +136,7 @@ async fn what_was_given_up_is_neither_asked_nor_told() {
     bench.rounds.stop(3);
     assert!(bench.run(10 * SECOND).await.is_empty());
     assert_eq!(bench.log.asked(), [2, 3]);
-    assert!(bench.rounds.asked.is_empty() && bench.rounds.waiting.is_empty(), "nothing is left");
+    assert!(bench.rounds.members.is_empty() && bench.rounds.waiting.is_empty(), "nothing is left");
     assert_eq!(bench.rounds.running.len(), 0);
 }
 

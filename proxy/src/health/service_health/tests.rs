@@ -63,8 +63,8 @@ impl Bench {
         for _ in 0..3 {
             let (ours, theirs) = UnixStream::pair().expect("there are descriptors");
             let since = Some(self.start + millis * MS);
-            let request = waiting::Request { since, patience: 30 * SECOND, repeatable: true };
-            let place = self.service.wait(&endpoint, ours.as_raw_fd(), request);
+            let wait = Wait { since, patience: 30 * SECOND, repeatable: true };
+            let place = self.service.wait(&endpoint, ours.as_raw_fd(), wait);
             let permit = endpoint.traffic.in_flight.try_acquire(None).expect("there is no limit");
             self.waiting.push((number, place, permit, [ours, theirs]));
         }
@@ -142,7 +142,7 @@ fn found(bench: &mut Bench) -> Vec<(String, Finding)> {
 }
 
 fn refused(number: u8) -> (String, Finding) {
-    (number.to_string(), Finding::Ejected(ejection::Reason::Refused))
+    (number.to_string(), Finding::Ejected(ejection::Grounds::Refused))
 }
 
 fn without_ejection() -> Rules {
@@ -196,7 +196,7 @@ fn other_numbers_hold_at_once_and_what_is_ejected_keeps_its_time() {
     assert_eq!(found(&mut bench), [refused(0)]);
     assert_eq!(lock(&ejected).trial_due(), due);
     bench.service.failed(&failing, Failure::Status, now + 100 * MS);
-    let failures = Finding::Ejected(ejection::Reason::Failures);
+    let failures = Finding::Ejected(ejection::Grounds::Failures);
     assert_eq!(found(&mut bench), [("1".to_owned(), failures)], "the failure before counts");
 }
 

@@ -61,7 +61,7 @@ impl Tracing for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::waiting::{Broken, Request};
+    use crate::traffic::waiting::{Broken, Wait};
     use nix::sys::socket::{SockaddrStorage, getpeername};
     use pingora::connectors::TransportConnector;
     use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ mod tests {
             let (place, _) = endpoint
                 .traffic
                 .waiting
-                .enter(descriptor, Request { since: Some(since), patience, repeatable: false });
+                .enter(descriptor, Wait { since: Some(since), patience, repeatable: false });
             if closes {
                 drop(stream);
                 assert_eq!(was_open.load(Ordering::Acquire), 1, "it was open, and Pingora told of its end");
