@@ -30,8 +30,14 @@
 pub mod duration;
 mod problem;
 mod reader;
+mod section;
+mod text;
 mod tree;
+mod value;
 
 pub use self::problem::{Listing, Problem};
-pub use self::reader::{Place, Reader, Section, Value, closest};
+pub use self::reader::{Place, Reader};
+pub use self::section::Section;
+pub use self::text::closest;
 pub use self::tree::{Content, Entry, Node, Scalar, SyntaxError, parse};
+pub use self::value::Value;

@@ -1,0 +1,228 @@
+//! Keys and values at one level.
+//!
+//! A [`Section`] learns which keys there are by being asked for them; what is left when it is closed is unknown.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::duration;
+use crate::reader::{Place, Reader};
+use crate::text::{closest, join};
+use crate::tree::Entry;
+use crate::value::Value;
+
+/// Keys and values at one level.
+#[derive(Debug)]
+pub struct Section<'a, N> {
+    reader: &'a Reader<N>,
+    place: Place,
+    /// `None`: there is no such section, or no readable one. It is not asked for required keys.
+    entries: Option<&'a [Entry<'a>]>,
+    known: Vec<&'static str>,
+    refused: Vec<&'static str>,
+    /// Keys whose values could not be read, and were reported.
+    unreadable: Vec<&'static str>,
+}
+
+impl<'a, N> Section<'a, N> {
+    pub(crate) fn new(reader: &'a Reader<N>, place: Place, entries: Option<&'a [Entry<'a>]>) -> Self {
+        let (known, refused, unreadable) = Default::default();
+        let section = Self { reader, place, entries, known, refused, unreadable };
+        section.reject_repeated_keys();
+        section
+    }
+
+    /// A key that may be left out: `slot` holds its default.
+    pub fn set<T: Into<S>, S>(
+        &mut self,
+        key: &'static str,
+        slot: &mut S,
+        read: impl FnOnce(Value<'a, N>) -> Option<T>,
+    ) {
+        let Some(value) = self.value(key) else { return };
+        match self.reader.read(value, read) {
+            Some(read) => *slot = read.into(),
+            None => self.unreadable.push(key),
+        }
+    }
+
+    /// A key that must be there.
+    pub fn required<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        read: impl FnOnce(Value<'a, N>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(key);
+        if value.is_none() && self.entries.is_some() {
+            self.reject(key, format_args!("is missing: expected {expected}"));
+        }
+        value.and_then(|value| self.reader.read(value, read))
+    }
+
+    /// A key that must be there, unless it was said elsewhere.
+    pub fn required_unless<T>(
+        &mut self,
+        key: &'static str,
+        elsewhere: Option<T>,
+        expected: &str,
+        read: impl FnOnce(Value<'a, N>) -> Option<T>,
+    ) -> Option<T> {
+        match elsewhere {
+            Some(said) if !self.has(key) => {
+                self.known.push(key);
+                Some(said)
+            }
+            _ => self.required(key, expected, read),
+        }
+    }
+
+    /// A section below this one that may be left out.
+    pub fn section(&mut self, key: &'static str) -> Section<'a, N> {
+        match self.value(key) {
+            Some(value) => value.section(),
+            None => Section::new(self.reader, self.place_of(key), None),
+        }
+    }
+
+    /// A section below this one that must be there.
+    pub fn required_section(&mut self, key: &'static str, expected: &str) -> Section<'a, N> {
+        if !self.has(key) && self.entries.is_some() {
+            self.reject(key, format_args!("is missing: expected {expected}"));
+        }
+        self.section(key)
+    }
+
+    /// A key that people may expect, and that is not taken.
+    pub fn refuse(&mut self, key: &'static str, reason: impl Display) {
+        if self.has(key) {
+            self.reject(key, reason);
+        }
+        self.refused.push(key);
+    }
+
+    /// Two keys of which one says nothing without the other.
+    pub fn require_both(&self, keys: [&str; 2]) {
+        for (key, other) in [(keys[0], keys[1]), (keys[1], keys[0])] {
+            if self.has(key) && !self.has(other) {
+                self.reject(key, format_args!("needs {other} beside it"));
+            }
+        }
+    }
+
+    /// Two durations of which the first is never longer. One that is not set here gives way to the other.
+    pub fn in_order(&self, shorter: (&str, &mut Duration), longer: (&str, &mut Duration)) {
+        if *shorter.1 <= *longer.1 {
+            return;
+        }
+        match (self.is_set(shorter.0), self.is_set(longer.0)) {
+            (true, true) => {
+                let (key, most) = (longer.0, duration::show(*longer.1));
+                self.reject(shorter.0, format_args!("must not be longer than {key}, {most}"));
+            }
+            (true, false) => *longer.1 = *shorter.1,
+            (false, _) => *shorter.1 = *longer.1,
+        }
+    }
+
+    /// Notes something at a key, for whoever reads on.
+    pub fn note(&self, key: &str, note: N) {
+        self.reader.note(self.place_of(key), note);
+    }
+
+    /// Whether the key stands here, with whatever value.
+    pub fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Whether the key stands here with a value that could be read. A value that could not says nothing
+    /// about others.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.has(key) && self.is_sound(key)
+    }
+
+    /// Whether nothing was wrong with the key's own value.
+    pub fn is_sound(&self, key: &str) -> bool {
+        !self.unreadable.contains(&key)
+    }
+
+    /// Whether the section is there, without a key.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_some_and(<[_]>::is_empty)
+    }
+
+    /// Notes what is to be told of a key, but keeps nobody from a start.
+    pub fn remark(&self, key: &str, message: impl Display) {
+        self.reader.remark(&self.place_of(key), message);
+    }
+
+    /// Notes a mistake that involves more than the key's own value.
+    pub fn reject(&self, key: &str, message: impl Display) {
+        self.reader.reject(&self.place_of(key), message);
+    }
+
+    /// The keys that were asked for so far.
+    pub fn known(&self) -> &[&'static str] {
+        &self.known
+    }
+
+    /// Reports all keys that nobody asked for. `elsewhere`: keys of another section, and where they belong.
+    pub fn close(&self, elsewhere: Option<(&[&'static str], &str)>) {
+        for entry in self.entries.unwrap_or_default() {
+            let key = &*entry.key;
+            if !self.known.contains(&key) && !self.refused.contains(&key) {
+                let place = Place { key: join(&self.place.key, key), line: entry.line };
+                self.reader.reject(&place, self.unknown(key, elsewhere));
+            }
+        }
+    }
+
+    fn unknown(&self, key: &str, elsewhere: Option<(&[&'static str], &str)>) -> String {
+        if let Some((keys, belongs)) = elsewhere
+            && keys.contains(&key)
+        {
+            return format!("is an unknown key here: it {belongs}");
+        }
+        match closest(key, self.known.iter().copied()) {
+            Some(known) => format!("is an unknown key: did you mean {known}?"),
+            None => format!("is an unknown key: expected one of {}", self.known.join(", ")),
+        }
+    }
+
+    /// The keys and values themselves; `None`: there is no readable section.
+    pub(crate) fn entries(&self) -> Option<&'a [Entry<'a>]> {
+        self.entries
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<Value<'a, N>> {
+        self.known.push(key);
+        let place = self.place_of(key);
+        self.entry(key).map(|entry| Value::new(&entry.value, place, self.reader))
+    }
+
+    fn entry(&self, key: &str) -> Option<&'a Entry<'a>> {
+        self.entries?.iter().find(|entry| entry.key == key)
+    }
+
+    /// Where the key stands, or else the section that lacks it.
+    fn place_of(&self, key: &str) -> Place {
+        let line = self.entry(key).map_or(self.place.line, |entry| entry.line);
+        Place { key: join(&self.place.key, key), line }
+    }
+
+    fn reject_repeated_keys(&self) {
+        let mut lines: HashMap<&str, usize> = HashMap::new();
+        for entry in self.entries.unwrap_or_default() {
+            match lines.get(&*entry.key) {
+                None => {
+                    lines.insert(&entry.key, entry.line);
+                }
+                Some(first) => {
+                    let place = Place { key: join(&self.place.key, &entry.key), line: entry.line };
+                    self.reader.reject(&place, format_args!("stands in line {first} already"));
+                }
+            }
+        }
+    }
+}
