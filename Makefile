@@ -1,6 +1,6 @@
 # What there is to do with this repository. CI runs `make test`.
 
-.PHONY: demo test lint package figures chaos release setup clean
+.PHONY: demo test lint package reference figures chaos release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -29,6 +29,10 @@ lint:
 # its dependencies: most of them serve both.
 package:
 	CARGO_PROFILE_DEV_DEBUG=0 cargo package --quiet --package leaseway-registry --allow-dirty --offline
+
+# conf/reference.yaml, conf/schema.json and the tables of docs/configuration.md, from the declarations of the keys.
+reference:
+	cargo run --quiet --package proxy --example reference
 
 # The figures of docs/figures.md, with release builds.
 figures: release

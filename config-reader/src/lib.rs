@@ -27,17 +27,31 @@
 //! # Ok::<(), config_reader::SyntaxError>(())
 //! ```
 
+pub mod document;
 pub mod duration;
+mod json;
+mod key;
+pub mod kind;
+mod outline;
 mod problem;
+mod read;
 mod reader;
 mod section;
 mod text;
 mod tree;
 mod value;
+mod values;
+mod visitor;
 
+pub use self::json::to_json;
+pub use self::key::{Key, key};
+pub use self::kind::Kind;
+pub use self::outline::Outline;
 pub use self::problem::{Listing, Problem};
 pub use self::reader::{Place, Reader};
 pub use self::section::Section;
 pub use self::text::closest;
 pub use self::tree::{Content, Entry, Node, Scalar, SyntaxError, parse};
 pub use self::value::Value;
+pub use self::values::{Shown, Values, differences};
+pub use self::visitor::Visitor;

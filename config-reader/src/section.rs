@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::duration;
+use crate::key::Key;
 use crate::reader::{Place, Reader};
 use crate::text::{closest, join};
 use crate::tree::Entry;
@@ -31,6 +32,46 @@ impl<'a, N> Section<'a, N> {
         let section = Self { reader, place, entries, known, refused, unreadable };
         section.reject_repeated_keys();
         section
+    }
+
+    /// Reads a key and takes its value, if it is there. A key that must be there and is not is reported.
+    pub(crate) fn read<T>(
+        &mut self,
+        key: Key,
+        read: impl FnOnce(Value<'a, N>) -> Option<T>,
+        take: impl FnOnce(T),
+    ) {
+        self.require(key);
+        let Some(value) = self.value(key.name) else { return };
+        match self.reader.read(value, read) {
+            Some(read) => take(read),
+            None => self.unreadable.push(key.name),
+        }
+    }
+
+    /// The section below a key. If it is not there, it is empty, and nothing is required of it.
+    pub fn below(&mut self, key: Key) -> Self {
+        self.require(key);
+        match self.value(key.name) {
+            Some(value) => value.section(),
+            None => Self::new(self.reader, self.place_of(key.name), None),
+        }
+    }
+
+    fn require(&self, key: Key) {
+        if let (Some(expected), Some(_), false) = (key.required, self.entries, self.has(key.name)) {
+            self.reject(key.name, format_args!("is missing: expected {expected}"));
+        }
+    }
+
+    /// The key of this section, with those that it stands in; empty for the whole file.
+    pub fn key(&self) -> &str {
+        &self.place.key
+    }
+
+    /// Notes a mistake of the section itself.
+    pub fn reject_itself(&self, message: impl Display) {
+        self.reader.reject(&self.place, message);
     }
 
     /// A key that may be left out: `slot` holds its default.

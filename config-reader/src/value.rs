@@ -12,6 +12,9 @@ use crate::section::Section;
 use crate::text::{join, quoted, shown, variables};
 use crate::tree::{Content, Node, Scalar};
 
+/// What is told of a value where keys were expected.
+pub(crate) const SECTION: &str = "a section: keys and values, indented by two spaces";
+
 /// A value and its place.
 #[derive(Debug)]
 pub struct Value<'a, N> {
@@ -125,15 +128,17 @@ impl<'a, N> Value<'a, N> {
         Some(path.to_owned())
     }
 
-    /// The name of something, which is noted.
-    pub fn name(&self, note: impl FnOnce(String) -> N) -> Option<String> {
-        let name = self.text()?;
-        self.note(note(name.to_owned()));
-        Some(name.to_owned())
+    /// Notes something at this place, for whoever reads on.
+    pub fn note(&self, note: N) {
+        self.reader.note(self.place.clone(), note);
     }
 
-    fn note(&self, note: N) {
-        self.reader.note(self.place.clone(), note);
+    /// How many items a list has; `None` if there is no list.
+    pub(crate) fn count(&self) -> Option<usize> {
+        match &self.node.content {
+            Content::List(items) => Some(items.len()),
+            _ => None,
+        }
     }
 
     /// Reads every item, also after one that cannot be read.
@@ -167,8 +172,12 @@ impl<'a, N> Value<'a, N> {
     }
 
     /// `off`, or what is read.
-    pub fn or_off<T>(self, read: impl FnOnce(Value<'a, N>) -> Option<T>) -> Option<Option<T>> {
-        if self.is_word("off") { Some(None) } else { read(Value { or: ", or off", ..self }).map(Some) }
+    pub fn or_off<T>(&self, read: impl FnOnce(Value<'a, N>) -> Option<T>) -> Option<Option<T>> {
+        if self.is_word("off") {
+            return Some(None);
+        }
+        let value = Value { or: ", or off", ..Value::new(self.node, self.place.clone(), self.reader) };
+        read(value).map(Some)
     }
 
     /// Whether keys stand below this value.
@@ -180,7 +189,7 @@ impl<'a, N> Value<'a, N> {
     pub fn section(&self) -> Section<'a, N> {
         let entries = match &self.node.content {
             Content::Mapping(entries) => Some(entries.as_slice()),
-            _ => self.mismatch("a section: keys and values, indented by two spaces"),
+            _ => self.mismatch(SECTION),
         };
         Section::new(self.reader, self.place.clone(), entries)
     }

@@ -1,31 +1,32 @@
 //! Addresses that the process listens on. Each is bound once.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 
 /// Addresses that are spoken for, and the key of each.
 #[derive(Default)]
-pub(super) struct Taken(Vec<(SocketAddr, String)>);
+pub(super) struct Taken(RefCell<Vec<(SocketAddr, String)>>);
 
 impl Taken {
     /// Reads an address and takes it for this key.
-    pub(super) fn claim(&mut self, text: &str, key: &str) -> Result<SocketAddr, AddressError> {
+    pub(super) fn claim(&self, text: &str, key: &str) -> Result<SocketAddr, AddressError> {
         let address = parse(text)?;
         if let Some(by) = self.by(address) {
-            return Err(AddressError::Taken { by: by.to_owned() });
+            return Err(AddressError::Taken { by });
         }
         self.take(address, key);
         Ok(address)
     }
 
     /// Takes an address that is a default.
-    pub(super) fn take(&mut self, address: SocketAddr, key: &str) {
-        self.0.push((address, key.to_owned()));
+    pub(super) fn take(&self, address: SocketAddr, key: &str) {
+        self.0.borrow_mut().push((address, key.to_owned()));
     }
 
     /// The key that has taken it.
-    pub(super) fn by(&self, address: SocketAddr) -> Option<&str> {
-        let holder = self.0.iter().find(|(other, _)| overlap(address, *other));
-        holder.map(|(_, key)| key.as_str())
+    pub(super) fn by(&self, address: SocketAddr) -> Option<String> {
+        let taken = self.0.borrow();
+        taken.iter().find(|(other, _)| overlap(address, *other)).map(|(_, key)| key.clone())
     }
 }
 

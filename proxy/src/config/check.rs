@@ -1,10 +1,15 @@
 //! How endpoints are asked whether they are well: the key `check` of a service.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Section, Value};
+use config_reader::key;
+use config_reader::kind::{duration, list, number, text, words};
+
+use super::Value;
+use super::keys::Visit;
 
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
@@ -13,7 +18,7 @@ const COUNT: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(1_00
 const STATUS: RangeInclusive<u16> = 200..=599;
 
 /// What holds where nothing is said. `probe` always is.
-const DEFAULT: Check = Check {
+pub(super) const DEFAULT: Check = Check {
     probe: Probe::Tcp,
     interval: Duration::from_secs(5),
     timeout: Duration::from_secs(1),
@@ -62,44 +67,58 @@ pub enum Initially {
     Unhealthy,
 }
 
-/// `inherited`: what holds where nothing is said.
-pub(super) fn read(value: &Value<'_>, inherited: Option<&Check>) -> Option<Check> {
-    if !value.is_section() {
-        return value.mismatch("a section such as {probe: /healthz}");
+impl Check {
+    /// `inherited`: whether it takes over from another, which has a probe.
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, inherited: bool) {
+        self.probe_keys(v, inherited);
+        v.key(key("interval", "from one question to the next"), duration(INTERVAL), &mut self.interval);
+        let timeout = key("timeout", "how long an answer may take; not longer than `interval`");
+        v.key(timeout, duration(TIMEOUT), &mut self.timeout);
+        v.check(|section| {
+            section.in_order(("timeout", &mut self.timeout), ("interval", &mut self.interval));
+        });
+        let healthy = key("healthy", "good answers in a row after which an unhealthy instance is used again");
+        v.key(healthy, number(COUNT), &mut self.healthy);
+        let unhealthy = key("unhealthy", "bad answers in a row after which an instance is not used");
+        v.key(unhealthy, number(COUNT), &mut self.unhealthy);
+        let initially = key("initially", "[what an instance is before its first check](requests.md#checks)");
+        let states = words([("up", Initially::Up), ("unhealthy", Initially::Unhealthy)]);
+        v.key(initially, states, &mut self.initially);
     }
-    let mut section = value.section();
-    let mut check = inherited.unwrap_or(&DEFAULT).clone();
-    let probe = read_probe(&mut section, inherited.map(|check| &check.probe));
-    section.set("interval", &mut check.interval, |value| value.duration(&INTERVAL));
-    section.set("timeout", &mut check.timeout, |value| value.duration(&TIMEOUT));
-    section.in_order(("timeout", &mut check.timeout), ("interval", &mut check.interval));
-    section.set("healthy", &mut check.healthy, |value| value.number(COUNT));
-    section.set("unhealthy", &mut check.unhealthy, |value| value.number(COUNT));
-    section.set("initially", &mut check.initially, initially);
-    section.close(None);
-    Some(Check { probe: probe?, ..check })
+
+    fn probe_keys<V: Visit>(&mut self, v: &mut V, inherited: bool) {
+        let mut statuses = match &self.probe {
+            Probe::Http { statuses, .. } => statuses.clone(),
+            Probe::Tcp => vec![200],
+        };
+        let probe =
+            key("probe", "what is asked: `tcp`, a connection; or the path of a GET").example("/healthz");
+        let probe =
+            if inherited { probe } else { probe.required("tcp, or the path of a GET, such as /healthz") };
+        let kind = text(|value: &Value<'_>| value.parse(parse_probe), Probe::to_string).pattern("^(tcp$|/)");
+        v.key(probe, kind, &mut self.probe);
+        let key = key("statuses", "the statuses of a GET's answer that are good");
+        v.key(key, list(number(STATUS)).not_empty("status, such as 200"), &mut statuses);
+        match &mut self.probe {
+            Probe::Http { statuses: expected, .. } => *expected = statuses,
+            Probe::Tcp => v.check(|section| {
+                if section.is_set("statuses")
+                    && section.is_sound("probe")
+                    && (inherited || section.has("probe"))
+                {
+                    section.reject("statuses", "means nothing to a probe by tcp");
+                }
+            }),
+        }
+    }
 }
 
-fn read_probe(section: &mut Section<'_>, inherited: Option<&Probe>) -> Option<Probe> {
-    let mut expected = match inherited {
-        Some(Probe::Http { statuses, .. }) => statuses.clone(),
-        Some(Probe::Tcp) | None => vec![200],
-    };
-    let probe = section.required_unless(
-        "probe",
-        inherited.cloned(),
-        "tcp, or the path of a GET, such as /healthz",
-        |value| value.parse(parse_probe),
-    );
-    section.set("statuses", &mut expected, |value| statuses(&value));
-    match probe? {
-        Probe::Http { path, .. } => Some(Probe::Http { path, statuses: expected }),
-        Probe::Tcp => {
-            if section.is_set("statuses") {
-                section.reject("statuses", "means nothing to a probe by tcp");
-            }
-            Some(Probe::Tcp)
-        }
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Http { path, .. } => path,
+        })
     }
 }
 
@@ -126,23 +145,6 @@ fn parse_probe(text: &str) -> Result<Probe, ProbeError> {
 /// Whether path or query may have it (RFC 3986, 3.3 and 3.4), its part in a `%XX` included.
 fn is_of_url(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/?%".contains(character)
-}
-
-fn statuses(list: &Value<'_>) -> Option<Vec<u16>> {
-    let statuses = list.list(|item| item.number(STATUS))?;
-    if statuses.is_empty() {
-        list.reject("is empty: expected at least one status, such as 200");
-        return None;
-    }
-    Some(statuses)
-}
-
-fn initially(value: Value<'_>) -> Option<Initially> {
-    match value.text()? {
-        "up" => Some(Initially::Up),
-        "unhealthy" => Some(Initially::Unhealthy),
-        _ => value.mismatch("up or unhealthy"),
-    }
 }
 
 #[cfg(test)]

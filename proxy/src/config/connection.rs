@@ -1,18 +1,22 @@
 //! The section `gateway.registry`: how to reach the registry, and where services stand in it.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use config_reader::key;
+use config_reader::kind::{boolean, duration, fraction, list, number, or_off, path, text};
 use ipnet::IpNet;
 use registry::connect::{Connection, Exposed, Tls, User, host_and_port, parse_endpoint};
 use registry::contract::Prefix;
 use registry::networks::Loopback;
 use registry::watch::WatchSettings;
 
-use super::address::Taken;
-use super::embedded::{self, Embedded};
+use super::embedded::Embedded;
+use super::keys::{Around, Visit};
 use super::machine::Need;
 use super::pattern;
 use super::{Section, Value};
@@ -79,95 +83,192 @@ impl Default for Guard {
     }
 }
 
-/// `snapshot`: where an embedded registry's is kept if nothing else is said.
-pub(super) fn read(
-    mut section: Section<'_>,
-    taken: &mut Taken,
-    snapshot: impl FnOnce(&Embedded) -> PathBuf,
-) -> Option<Registry> {
-    let mut embedded = None;
-    section.set("embedded", &mut embedded, |value| {
-        if !value.is_section() {
-            return value.mismatch("a section of its settings: {} takes all defaults");
+impl Registry {
+    /// What holds where a file says nothing of it. A file must say where it is.
+    pub(super) fn unsaid() -> Self {
+        Self {
+            embedded: None,
+            connection: Connection::to::<String>([]),
+            watch: WatchSettings::default(),
+            bounds: Bounds::default(),
+            guard: Guard::default(),
+            snapshot: None,
         }
-        embedded::read(value.section(), taken)
-    });
-    let connection = if section.has("embedded") {
-        refuse_beside_embedded(&mut section);
-        embedded.as_ref().map(|embedded| Connection::to([embedded.endpoint()]))
-    } else {
-        read_connection(&mut section)
-    };
-    let mut watch = WatchSettings::default();
-    section.set("prefix", &mut watch.prefix, |value| {
-        value.parse(pattern::refuse)?;
-        value.accept(Prefix::parse(value.text()?))
-    });
-    section.set("allow", &mut watch.networks.allow, |value| value.list(|item| item.parse(parse_network)));
-    section.set("deny", &mut watch.networks.deny, |value| value.list(|item| item.parse(parse_network)));
-    let is_here = embedded.is_some()
-        || connection
-            .as_ref()
-            .is_some_and(|connection| connection.endpoints.iter().all(|e| is_on_loopback(e)));
-    watch.networks.loopback = if is_here { Loopback::Permitted } else { Loopback::IfNamed };
-    section.set("require_lease", &mut watch.require_lease, |value| value.boolean());
-    section.set("audit", &mut watch.audit, |value| value.or_off(|value| value.duration(&AUDIT)));
-    let mut bounds = Bounds::default();
-    section.set("max_instances", &mut bounds.instances, |value| value.number(COUNT));
-    section.set("max_services", &mut bounds.services, |value| value.number(COUNT));
-    section.set("max_registrations", &mut bounds.registrations, |value| value.number(REGISTRATIONS));
-    let mut guard_section = section.section("guard");
-    let guard = guard(&mut guard_section);
-    if section.has("embedded") && guard.share >= 1.0 {
-        guard_section.reject(
-            "share",
-            "turns the guard off, and an embedded registry starts empty: each restart would remove every \
-             instance. Expected less than 1",
+    }
+
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
+        self.place(v, around);
+        self.prefix(v);
+        self.networks(v);
+        self.trust(v);
+        self.bounds.keys(v);
+        let is_embedded = self.embedded.is_some();
+        let guard = key("guard", "what happens when an instance vanishes from the registry").more(
+            "It gets no request while its service has another one that is up, and as soon as the gateway cannot \
+             connect to it, it is dropped. When `window` is over it is dropped as well, unless more than `share` of \
+             its service vanished within `window` before or after it. In that case the gateway keeps it for up to \
+             `hold`, as long as it can connect to it, and uses it only while none is up.",
         );
+        v.section(guard, |v| self.guard.keys(v, is_embedded));
+        self.snapshot(v, around);
     }
-    // It starts empty: without a snapshot, so would the gateway.
-    let mut snapshot = embedded.as_ref().map(snapshot);
-    section.set("snapshot", &mut snapshot, |value| {
-        value.or_off(|value| value.path(Need::ReplacedFile).map(PathBuf::from))
+
+    /// In this process or elsewhere: what says how to reach the one means nothing to the other.
+    fn place<V: Visit>(&mut self, v: &mut V, around: &Around) {
+        let embedded = key("embedded", "a [registry in the gateway's own process](embedded.md)")
+            .more(
+                "In the place of `endpoints`, `username`, `password_file` and `tls`. It speaks etcd's API and keeps \
+                 everything in memory. `embedded: {}` takes all defaults.",
+            )
+            .shape("a section of its settings: {} takes all defaults");
+        v.optional_section(embedded, &mut self.embedded, Embedded::default, |embedded, v| {
+            embedded.keys(v, around);
+        });
+        if self.embedded.is_none() && !v.stands("embedded") {
+            connection_keys(&mut self.connection, v);
+            return;
+        }
+        if let Some(embedded) = &self.embedded {
+            self.connection = Connection::to([embedded.endpoint()]);
+        }
+        v.refuse(
+            "endpoints",
+            "stands beside embedded: the registry is in this process or elsewhere, remove one",
+        );
+        for key in ["username", "password_file", "password"] {
+            v.refuse(key, "means nothing to an embedded registry: it has no users");
+        }
+        v.refuse("tls", "means nothing to an embedded registry: it serves no TLS");
+    }
+
+    fn prefix<V: Visit>(&mut self, v: &mut V) {
+        let read = |value: &Value<'_>| {
+            value.parse(pattern::refuse)?;
+            value.accept(Prefix::parse(value.text()?))
+        };
+        let kind = text(read, |prefix: &Prefix| prefix.as_str().to_owned()).pattern("^/");
+        let prefix = key("prefix", "services register as `{prefix}/{service}/{instance}`");
+        v.key(prefix, kind, &mut self.watch.prefix);
+    }
+
+    fn networks<V: Visit>(&mut self, v: &mut V) {
+        let networks = || {
+            list(
+                text(|value: &Value<'_>| value.parse(parse_network), IpNet::to_string)
+                    .takes("`10.0.0.0/8`, `fd00::/8`, or an address"),
+            )
+        };
+        let allow = key("allow", "the networks that instances may be in; none: any, but for [what is refused in any case](registrars.md#what-is-taken)").more(
+            "If it names any, an instance's address must be in one of them. An instance on loopback is taken if it \
+             is named here, if the registry is embedded, or if all endpoints are on loopback.",
+        );
+        v.key(allow, networks(), &mut self.watch.networks.allow);
+        let deny = key("deny", "the networks that instances must not be in, whatever `allow` says");
+        v.key(deny, networks(), &mut self.watch.networks.deny);
+        let endpoints = &self.connection.endpoints;
+        let is_here = !endpoints.is_empty() && endpoints.iter().all(|endpoint| is_on_loopback(endpoint));
+        let is_here = self.embedded.is_some() || is_here;
+        self.watch.networks.loopback = if is_here { Loopback::Permitted } else { Loopback::IfNamed };
+    }
+
+    fn trust<V: Visit>(&mut self, v: &mut V) {
+        let require_lease = key(
+            "require_lease",
+            "whether a registration without a lease is [refused](registrars.md#what-is-taken): it would stay when \
+             its instance is gone",
+        );
+        v.key(require_lease, boolean(), &mut self.watch.require_lease);
+        let audit = key(
+            "audit",
+            "how often [the directory is compared with the registry](operating.md#the-audit)",
+        )
+        .more(
+            "Give or take a tenth of it; also after each reconnect. The audit repairs, logs and counts each \
+                 difference.",
+        );
+        v.key(audit, or_off(duration(AUDIT)), &mut self.watch.audit);
+    }
+
+    fn snapshot<V: Visit>(&mut self, v: &mut V, around: &Around) {
+        // An embedded registry starts empty: without a snapshot, so would the gateway.
+        v.check(|_| self.snapshot = self.embedded.as_ref().map(|embedded| around.snapshot(embedded)));
+        let snapshot = key("snapshot", "the file that keeps the directory for [a start without the registry](operating.md#the-snapshot)")
+            .more(
+                "Its directory must be there, and nobody but the gateway's user should be able to write to it. Each \
+                 gateway needs a file of its own.",
+            )
+            .default("none; with `embedded` snapshot-IP:PORT, after the address on which that listens, in $STATE_DIRECTORY (systemd), else beside `upgrade_sock`")
+            .example("/var/lib/leaseway/snapshot");
+        v.key(snapshot, or_off(path(Need::ReplacedFile)), &mut self.snapshot);
+    }
+}
+
+impl Bounds {
+    fn keys<V: Visit>(&mut self, v: &mut V) {
+        let instances = key(
+            "max_instances",
+            "instances of each service, those in doubt included; [what is beyond is left out](#bounds)",
+        );
+        v.key(instances, number(COUNT), &mut self.instances);
+        let services = key("max_services", "services; those that a route names have their place in any case");
+        v.key(services, number(COUNT), &mut self.services);
+        let registrations = key(
+            "max_registrations",
+            "instances in all; those of services that a route names may be as many by themselves",
+        );
+        v.key(registrations, number(REGISTRATIONS), &mut self.registrations);
+    }
+}
+
+impl Guard {
+    fn keys<V: Visit>(&mut self, v: &mut V, is_embedded: bool) {
+        let window = key(
+            "window",
+            "how long [an endpoint whose registration vanished](operating.md#the-guard) is doubted",
+        );
+        v.key(window, duration(WINDOW), &mut self.window);
+        let share = key(
+            "share",
+            "more than this share must vanish; 1 turns the guard off, which `embedded` does not allow",
+        );
+        v.key(share, fraction(), &mut self.share);
+        let hold = key("hold", "how long they are kept at most");
+        v.key(hold, duration(HOLD), &mut self.hold);
+        v.check(|section| {
+            if is_embedded && self.share >= 1.0 {
+                section.reject(
+                    "share",
+                    "turns the guard off, and an embedded registry starts empty: each restart would remove every \
+                     instance. Expected less than 1",
+                );
+            }
+        });
+    }
+}
+
+/// How a registry elsewhere is reached.
+fn connection_keys<V: Visit>(connection: &mut Connection, v: &mut V) {
+    let seen = RefCell::new(HashSet::new());
+    let endpoint = text(|value: &Value<'_>| read_endpoint(value, &seen), String::clone).pattern("^https?://");
+    let endpoints = key("endpoints", "the members of etcd, each with `http://` or `https://`, host and port")
+        .required(r#"a list such as ["http://127.0.0.1:2379"], or embedded: {} in its place"#)
+        .or_instead("embedded")
+        .example(r#"["http://127.0.0.1:2379"]"#);
+    let kind = list(endpoint).not_empty("URL, such as http://127.0.0.1:2379");
+    v.key(endpoints, kind, &mut connection.endpoints);
+    user_keys(&mut connection.user, v);
+    let tls = key("tls", "certificates, in PEM files, if the endpoints are `https://`");
+    v.optional_section(tls, &mut connection.tls, Tls::default, tls_keys);
+    v.check(|section| {
+        if connection.tls.is_some() {
+            reject_plain(section, &connection.endpoints);
+        }
+        if connection.user.is_some()
+            && let Some(exposed) = Exposed::on_the_way(&connection.endpoints)
+        {
+            section.remark("username", exposed);
+        }
     });
-    section.close(None);
-    Some(Registry { embedded, connection: connection?, watch, bounds, guard, snapshot })
-}
-
-/// What says how to reach a registry elsewhere.
-fn refuse_beside_embedded(section: &mut Section<'_>) {
-    section.refuse(
-        "endpoints",
-        "stands beside embedded: the registry is in this process or elsewhere, remove one",
-    );
-    for key in ["username", "password_file", "password"] {
-        section.refuse(key, "means nothing to an embedded registry: it has no users");
-    }
-    section.refuse("tls", "means nothing to an embedded registry: it serves no TLS");
-}
-
-fn read_connection(section: &mut Section<'_>) -> Option<Connection> {
-    let expected = r#"a list such as ["http://127.0.0.1:2379"], or embedded: {} in its place"#;
-    let endpoints = section.required("endpoints", expected, |value| endpoints(&value));
-    let user = user(section);
-    let mut tls = None;
-    section.set("tls", &mut tls, |value| Some(read_tls(value.section())));
-    if tls.is_some() {
-        reject_plain(section, endpoints.as_deref().unwrap_or_default());
-    }
-    if let (Some(_), Some(exposed)) = (&user, endpoints.as_deref().and_then(Exposed::on_the_way)) {
-        section.remark("username", exposed);
-    }
-    Some(Connection { user, tls, ..Connection::to(endpoints?) })
-}
-
-fn guard(section: &mut Section<'_>) -> Guard {
-    let mut guard = Guard::default();
-    section.set("window", &mut guard.window, |value| value.duration(&WINDOW));
-    section.set("share", &mut guard.share, |value| value.fraction());
-    section.set("hold", &mut guard.hold, |value| value.duration(&HOLD));
-    section.close(None);
-    guard
 }
 
 /// Why a text is no network. Reads on after the text that was found.
@@ -211,42 +312,44 @@ fn is_on_loopback(endpoint: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_here)
 }
 
-fn endpoints(list: &Value<'_>) -> Option<Vec<String>> {
-    let mut seen: Vec<String> = Vec::new();
-    let endpoints = list.list(|item| {
-        let endpoint = item.parse(parse_endpoint)?;
-        if seen.contains(&endpoint) {
-            item.reject(format_args!("\"{endpoint}\" is in the list already"));
+fn read_endpoint(value: &Value<'_>, seen: &RefCell<HashSet<String>>) -> Option<String> {
+    let endpoint = value.parse(parse_endpoint)?;
+    if !seen.borrow_mut().insert(endpoint.clone()) {
+        value.reject(format_args!("\"{endpoint}\" is in the list already"));
+    }
+    Some(endpoint)
+}
+
+fn user_keys<V: Visit>(user: &mut Option<User>, v: &mut V) {
+    let (mut name, mut password_file) =
+        user.take().map(|User { name, password_file }| (name, password_file)).unzip();
+    let username = key("username", "the gateway's user, if etcd has users").example("gateway");
+    let kind = text(|value: &Value<'_>| value.text().map(str::to_owned), String::clone);
+    v.optional(username, kind, &mut name);
+    let password = key("password_file", "the file with the user's password, read again at each connection")
+        .example("/run/secrets/etcd-password");
+    v.optional(password, path(Need::Password), &mut password_file);
+    v.check(|section| section.require_both(["username", "password_file"]));
+    v.refuse("password", "is not taken: write it into a file and name that in password_file");
+    *user = name.zip(password_file).map(|(name, password_file)| User { name, password_file });
+}
+
+fn tls_keys<V: Visit>(tls: &mut Tls, v: &mut V) {
+    let ca = key(
+        "ca",
+        "the authorities that are trusted [in the place of the system's](operating.md#etcds-certificate)",
+    );
+    v.optional(ca.example("/etc/leaseway/etcd-ca.pem"), path(Need::ReadCertificates), &mut tls.ca);
+    let cert = key("cert", "what the gateway shows to an etcd that demands a certificate");
+    v.optional(cert.example("/etc/leaseway/gateway.pem"), path(Need::ReadCertificates), &mut tls.cert);
+    let key_file = key("key", "the private key of `cert`, without a pass phrase");
+    v.optional(key_file.example("/etc/leaseway/gateway.key"), path(Need::PrivateKey), &mut tls.key);
+    v.check(|section| {
+        section.require_both(["cert", "key"]);
+        if let (Some(cert), Some(key)) = (tls.cert.clone(), tls.key.clone()) {
+            section.note("key", Need::Pair { cert, key });
         }
-        seen.push(endpoint.clone());
-        Some(endpoint)
-    })?;
-    if endpoints.is_empty() {
-        list.reject("is empty: expected at least one URL, such as http://127.0.0.1:2379");
-    }
-    Some(endpoints)
-}
-
-fn user(section: &mut Section<'_>) -> Option<User> {
-    let (mut name, mut password_file) = (None, None);
-    section.set("username", &mut name, |value| value.text().map(str::to_owned));
-    section.set("password_file", &mut password_file, |value| value.path(Need::Password).map(PathBuf::from));
-    section.require_both(["username", "password_file"]);
-    section.refuse("password", "is not taken: write it into a file and name that in password_file");
-    Some(User { name: name?, password_file: password_file? })
-}
-
-fn read_tls(mut section: Section<'_>) -> Tls {
-    let mut tls = Tls::default();
-    section.set("ca", &mut tls.ca, |value| value.path(Need::ReadCertificates).map(PathBuf::from));
-    section.set("cert", &mut tls.cert, |value| value.path(Need::ReadCertificates).map(PathBuf::from));
-    section.set("key", &mut tls.key, |value| value.path(Need::PrivateKey).map(PathBuf::from));
-    section.require_both(["cert", "key"]);
-    if let (Some(cert), Some(key)) = (tls.cert.clone(), tls.key.clone()) {
-        section.note("key", Need::Pair { cert, key });
-    }
-    section.close(None);
-    tls
+    });
 }
 
 /// Certificates that would not be used hint at a connection that was meant to be encrypted.

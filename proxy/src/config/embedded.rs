@@ -3,11 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use config_reader::key;
+use config_reader::kind::{list, number};
 use embedded_registry::Settings;
 
 use super::Section;
 use super::address::Taken;
 use super::host;
+use super::keys::{Around, Visit, address, parsed};
 
 /// etcd's port, for this machine alone: the registry has no users.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379);
@@ -15,6 +18,7 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379
 /// From 1 MiB to 64 GiB.
 const BYTES: RangeInclusive<usize> = 1 << 20..=1 << 36;
 const COUNT: RangeInclusive<usize> = 1..=10_000_000;
+
 /// A registry in the gateway's own process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Embedded {
@@ -48,51 +52,68 @@ impl Embedded {
     }
 }
 
-pub(super) fn read(mut section: Section<'_>, taken: &mut Taken) -> Option<Embedded> {
-    let listen = listen(&mut section, taken);
-    let mut settings = Settings::default();
-    section.set("max_bytes", &mut settings.max_bytes, |value| value.number(BYTES));
-    for (key, slot) in [
-        ("history", &mut settings.history),
-        ("max_leases", &mut settings.max_leases),
-        ("max_watches", &mut settings.max_watches),
-        ("max_watches_per_stream", &mut settings.max_watches_per_stream),
-        ("max_watch_streams", &mut settings.max_watch_streams),
-        ("max_connections", &mut settings.max_connections),
-    ] {
-        section.set(key, slot, |value| value.number(COUNT));
+impl Default for Embedded {
+    fn default() -> Self {
+        Self { listen: LISTEN, settings: Settings::default() }
     }
-    section.set("hosts", &mut settings.hosts, |value| value.list(|item| item.parse(host::parse)));
-    section.close(None);
-    let embedded = Embedded { listen: listen?, settings };
-    if !embedded.is_local() {
-        section.remark(
-            "listen",
-            format_args!(
-                "{} lets others reach the embedded registry, and it has no users: whoever reaches it may register \
-                 and remove instances, and so choose where the gateway sends requests",
-                embedded.listen
-            ),
-        );
-    }
-    Some(embedded)
 }
 
-fn listen(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
-    let mut listen = None;
-    section.set("listen", &mut listen, |value| value.parse(|text| taken.claim(text, &value.place().key)));
-    if let Some(SocketAddr::V6(address)) = listen
-        && address.scope_id() != 0
-    {
-        section.reject("listen", "has a scope (%), which no URL of it could have: name another address");
+impl Embedded {
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
+        let listen = key("listen", "its address. It has no users: whoever reaches it may do everything");
+        v.key(listen, address(&around.taken), &mut self.listen);
+        v.check(|section| self.check_listen(section, &around.taken));
+        self.bounds(v);
+        let hosts = key(
+            "hosts",
+            "names by which [JSON over HTTP/1](embedded.md#json-over-http1) may reach it, beside IPs and `localhost`",
+        );
+        v.key(hosts, list(parsed(host::parse, host::PATTERN)), &mut self.settings.hosts);
     }
-    if section.has("listen") {
-        return listen;
+
+    fn bounds<V: Visit>(&mut self, v: &mut V) {
+        let settings = &mut self.settings;
+        let max_bytes = key("max_bytes", "bytes of keys, values and history; more is refused");
+        v.key(max_bytes, number(BYTES), &mut settings.max_bytes);
+        for (key, slot) in [
+            (key("history", "revisions that stay readable; older ones are compacted"), &mut settings.history),
+            (key("max_leases", "leases that it takes"), &mut settings.max_leases),
+            (
+                key("max_watches", "watches that it takes; their keys may take an eighth of `max_bytes`"),
+                &mut settings.max_watches,
+            ),
+            (key("max_watches_per_stream", "watches on one stream"), &mut settings.max_watches_per_stream),
+            (key("max_watch_streams", "streams of watches"), &mut settings.max_watch_streams),
+            (
+                key("max_connections", "connections; more wait. Of another machine, half of them at most"),
+                &mut settings.max_connections,
+            ),
+        ] {
+            v.key(key, number(COUNT), slot);
+        }
     }
-    if let Some(by) = taken.by(LISTEN) {
-        let message = format_args!("is {LISTEN} by default, which is taken by {by}: set another address");
-        section.reject("listen", message);
-        return None;
+
+    fn check_listen(&self, section: &Section<'_>, taken: &Taken) {
+        if !section.has("listen")
+            && let Some(by) = taken.by(LISTEN)
+        {
+            let message = format_args!("is {LISTEN} by default, which is taken by {by}: set another address");
+            section.reject("listen", message);
+        }
+        if let SocketAddr::V6(address) = self.listen
+            && address.scope_id() != 0
+        {
+            section.reject("listen", "has a scope (%), which no URL of it could have: name another address");
+        }
+        if !self.is_local() {
+            section.remark(
+                "listen",
+                format_args!(
+                    "{} lets others reach the embedded registry, and it has no users: whoever reaches it may register \
+                     and remove instances, and so choose where the gateway sends requests",
+                    self.listen
+                ),
+            );
+        }
     }
-    Some(LISTEN)
 }

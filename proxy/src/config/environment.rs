@@ -24,6 +24,18 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Surroundings of which nothing is known: for whoever reads no file.
+    pub(super) fn unknown() -> Self {
+        Self {
+            daemon: false,
+            uid: u32::MAX,
+            cores: NonZeroUsize::MIN,
+            runtime_directory: None,
+            state_directory: None,
+            xdg_runtime_dir: None,
+        }
+    }
+
     /// The surroundings of this process, in the foreground.
     #[must_use]
     pub fn of_this_process() -> Self {

@@ -3,17 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 
+use config_reader::key;
+use config_reader::kind::{list, number, or_off, text, words};
 use http::HeaderName;
 
 use super::address::Taken;
-use super::connection::{self, Registry};
-use super::embedded::Embedded;
+use super::connection::Registry;
 use super::host;
+use super::keys::{Around, Visit, address, parsed};
 use super::route::{self, Route};
-use super::service::{self, Services};
-use super::timeouts::{self, Timeouts};
+use super::service::Services;
+use super::timeouts::Timeouts;
 use super::{Section, Value};
 
 /// Where the admin interface listens if nothing else is said: it is for this machine alone.
@@ -67,111 +68,113 @@ pub enum LogFormat {
     Auto,
 }
 
-/// Reads the section; the caller closes it. `snapshot`: where an embedded registry's is kept if nothing else
-/// is said.
-pub(super) fn read(
-    section: &mut Section<'_>,
-    snapshot: impl FnOnce(&Embedded) -> PathBuf,
-) -> Option<Gateway> {
-    let mut taken = Taken::default();
-    let listen = section.required("listen", r#"a list of addresses, such as ["0.0.0.0:8080"]"#, |value| {
-        listen(&value, &mut taken)
-    });
-    let admin = admin(section, &mut taken);
-    let admin_hosts = admin_hosts(section, admin);
-    let registry =
-        section.required_section("registry", r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#);
-    let registry = connection::read(registry, &mut taken, snapshot);
-    let timeouts = timeouts::read(section.section("timeouts"));
-    let routes = section.required("routes", "a list such as [{path: /goods, service: goods}]", |value| {
-        route::read_all(&value, &timeouts)
-    });
-    let services = service::read_all(section, routes.as_deref());
-    let max_requests = max_requests(section);
-    let (trace_header, reload, log) = (trace_header(section), reload(section), log(section));
-    let (listen, registry, routes) = (listen?, registry?, routes?);
-    Some(Gateway {
-        listen,
-        admin,
-        admin_hosts,
-        registry,
-        routes,
-        services,
-        max_requests,
-        trace_header,
-        reload,
-        log,
-        timeouts,
-    })
-}
-
-fn listen(list: &Value<'_>, taken: &mut Taken) -> Option<Vec<SocketAddr>> {
-    let addresses = list.list(|item| item.parse(|text| taken.claim(text, &item.place().key)))?;
-    if !LISTEN.contains(&addresses.len()) {
-        let (found, least, most) = (addresses.len(), LISTEN.start(), LISTEN.end());
-        list.reject(format_args!("has {found} addresses: expected {least} to {most}"));
+impl Gateway {
+    /// What holds where a file says nothing. A file must say the addresses, the registry and the routes.
+    pub(super) fn unsaid() -> Self {
+        Self {
+            listen: Vec::new(),
+            admin: Some(ADMIN),
+            admin_hosts: Vec::new(),
+            registry: Registry::unsaid(),
+            routes: Vec::new(),
+            services: Services::default(),
+            max_requests: MAX_REQUESTS,
+            trace_header: TRACE_HEADER,
+            reload: true,
+            log: LogFormat::Auto,
+            timeouts: Timeouts::default(),
+        }
     }
-    Some(addresses)
+
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
+        self.address_keys(v, around);
+        let registry = key("registry", "where services register")
+            .required(r#"a section, such as {endpoints: ["http://127.0.0.1:2379"]}"#)
+            .fixed();
+        v.section(registry, |v| self.registry.keys(v, around));
+        let timeouts = key("timeouts", "how long things may take")
+            .more("Of `first_byte` and `idle`, one that you do not set gives way to the other.");
+        v.section(timeouts, |v| self.timeouts.keys(v));
+        self.route_keys(v);
+        self.other_keys(v);
+    }
+
+    fn address_keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
+        let listen = key("listen", "where clients are served; `[::]:8080` takes IPv4 too")
+            .required(r#"a list of addresses, such as ["0.0.0.0:8080"]"#)
+            .example(r#"["0.0.0.0:8080"]"#)
+            .fixed();
+        v.key(listen, list(address(&around.taken)).of(LISTEN, "addresses"), &mut self.listen);
+        v.check(|section| take_default(section, &around.taken));
+        let admin = key(
+            "admin",
+            "where operators are served: [`/livez`, `/readyz`, `/metrics`, `/services`](observability.md)",
+        );
+        v.key(admin.fixed(), or_off(address(&around.taken)), &mut self.admin);
+        let hosts = key(
+            "admin_hosts",
+            "names by which [the admin port](observability.md#probes) may be reached, such as gateway.internal, beside \
+             IP addresses and `localhost`",
+        );
+        let host = parsed(|text| host::parse(text).map(|host| host.to_ascii_lowercase()), host::PATTERN);
+        v.key(hosts.fixed(), list(host), &mut self.admin_hosts);
+        v.check(|section| {
+            if self.admin.is_none() && !self.admin_hosts.is_empty() {
+                section.reject("admin_hosts", "means nothing while admin is off");
+            }
+        });
+    }
+
+    fn route_keys<V: Visit>(&mut self, v: &mut V) {
+        route::keys(&mut self.routes, v, &self.timeouts);
+        // A service that could not be read was reported, and may be any.
+        let mut is_known = self.routes.iter().all(|route| !route.service.is_empty());
+        v.check(|section| is_known &= section.is_set("routes"));
+        let routed = self.routes.iter().map(|route| &*route.service).collect();
+        self.services.keys(v, is_known.then_some(&routed));
+    }
+
+    fn other_keys<V: Visit>(&mut self, v: &mut V) {
+        let max_requests = key(
+            "max_requests",
+            "requests in flight in all; a request above that gets 503 at once. [Reckon with 200 KB for each](#memory)",
+        );
+        v.key(max_requests, number(REQUESTS), &mut self.max_requests);
+        let trace_header = key(
+            "trace_header",
+            "the header that carries [the trace id](requests.md#trace) to instances and back to clients",
+        );
+        let kind = text(
+            |value: &Value<'_>| value.parse(parse_trace_header),
+            |name: &HeaderName| name.as_str().to_owned(),
+        );
+        v.key(trace_header, kind, &mut self.trace_header);
+        let reload = key(
+            "reload",
+            "whether a change of this file is applied by itself; SIGHUP applies it in any case",
+        );
+        v.key(reload, words([("on", true), ("off", false)]), &mut self.reload);
+        let log = key("log", "how log lines are written to standard output")
+            .default("`text` on a terminal, else `json`")
+            .example("json")
+            .fixed();
+        let formats = words([("json", LogFormat::Json), ("text", LogFormat::Text)])
+            .hint(" (or no such key: text on a terminal, else json)");
+        v.key(log, formats, &mut self.log);
+    }
 }
 
-fn admin(section: &mut Section<'_>, taken: &mut Taken) -> Option<SocketAddr> {
-    if !section.has("admin")
-        && let Some(by) = taken.by(ADMIN)
-    {
+/// The admin port's default is taken if the file names no other.
+fn take_default(section: &Section<'_>, taken: &Taken) {
+    if section.has("admin") {
+        return;
+    }
+    if let Some(by) = taken.by(ADMIN) {
         let message =
             format_args!("is {ADMIN} by default, which is taken by {by}: set another address, or off");
         section.reject("admin", message);
     }
-    if !section.has("admin") {
-        taken.take(ADMIN, "gateway.admin");
-    }
-    let mut admin = Some(ADMIN);
-    section.set("admin", &mut admin, |value| match value.text()? {
-        "off" => Some(None),
-        _ => value.parse(|text| taken.claim(text, &value.place().key)).map(Some),
-    });
-    admin
-}
-
-fn admin_hosts(section: &mut Section<'_>, admin: Option<SocketAddr>) -> Vec<String> {
-    let mut hosts: Vec<String> = Vec::new();
-    section.set("admin_hosts", &mut hosts, |value| value.list(|item| item.parse(host::parse)));
-    if admin.is_none() && !hosts.is_empty() {
-        section.reject("admin_hosts", "means nothing while admin is off");
-    }
-    hosts.iter().map(|host| host.to_ascii_lowercase()).collect()
-}
-
-fn max_requests(section: &mut Section<'_>) -> NonZeroU32 {
-    let mut max_requests = MAX_REQUESTS;
-    section.set("max_requests", &mut max_requests, |value| value.number(REQUESTS));
-    max_requests
-}
-
-fn reload(section: &mut Section<'_>) -> bool {
-    let mut reload = true;
-    section.set("reload", &mut reload, |value| match value.text()? {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => value.mismatch("on or off"),
-    });
-    reload
-}
-
-fn log(section: &mut Section<'_>) -> LogFormat {
-    let mut log = LogFormat::Auto;
-    section.set("log", &mut log, |value| match value.text()? {
-        "json" => Some(LogFormat::Json),
-        "text" => Some(LogFormat::Text),
-        _ => value.mismatch("json or text (or no such key: text on a terminal, else json)"),
-    });
-    log
-}
-
-fn trace_header(section: &mut Section<'_>) -> HeaderName {
-    let mut trace_header = TRACE_HEADER;
-    section.set("trace_header", &mut trace_header, |value| value.parse(parse_trace_header));
-    trace_header
+    taken.take(ADMIN, "gateway.admin");
 }
 
 /// Headers that mean something to HTTP or to a proxy: the trace id would destroy it.

@@ -1,5 +1,8 @@
 //! A name by which something of ours may be reached.
 
+/// What such a name looks like.
+pub(super) const PATTERN: &str = "^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$";
+
 /// A name, as it stands in a URL: no port, no pattern.
 pub(super) fn parse(text: &str) -> Result<String, &'static str> {
     let is_label = |label: &str| {

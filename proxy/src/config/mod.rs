@@ -9,11 +9,13 @@ mod address;
 mod balance;
 mod check;
 mod connection;
+pub mod documents;
 mod embedded;
 mod environment;
 mod error;
 mod gateway;
 mod host;
+mod keys;
 mod machine;
 pub mod ours;
 mod pattern;
@@ -30,7 +32,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use config_reader::Reader;
+use config_reader::{Key, Reader, Shown, Values, differences, key};
 use pingora::server::configuration::ServerConf;
 
 pub use self::access::{AccessError, Denied};
@@ -48,6 +50,7 @@ pub use self::service::{Budget, Ejection, Limits, Service, Services, Stall};
 pub use self::timeouts::{RouteTimeouts, Timeouts};
 
 use self::access::{Who, Wish};
+use self::keys::{Around, Visit};
 use self::machine::Need;
 
 pub use config_reader::Problem;
@@ -59,8 +62,12 @@ type Value<'a> = config_reader::Value<'a, Need>;
 /// The largest file taken, in bytes: ten thousand routes, and no more than a blink to read.
 const SIZE: usize = 1 << 20;
 
+/// What the file as a whole has below its top level.
+const GATEWAY: Key = key("gateway", "what the gateway does").required(EXPECTED);
+
 /// What a file without our section is told.
-const SMALLEST: &str = r#"
+const EXPECTED: &str = r#"our own section. The smallest valid configuration is:
+
   version: 1
   gateway:
     listen: ["0.0.0.0:8080"]
@@ -68,10 +75,8 @@ const SMALLEST: &str = r#"
       endpoints: ["http://127.0.0.1:2379"]
     routes:
       - path: /goods
-        service: goods"#;
-
-/// Seconds that the snapshot has to be written in when the drain time is over.
-const LAST_SAVE: u64 = 1;
+        service: goods
+"#;
 
 /// A checked configuration: what it holds can be used without another check.
 #[derive(Debug, PartialEq)]
@@ -85,6 +90,8 @@ pub struct Config {
     pub run_directory: Option<RunDirectory>,
     /// What is to be told of the file, but keeps nobody from a start.
     pub remarks: Vec<Problem>,
+    /// The values that a running process cannot take over.
+    fixed: Vec<Shown>,
 }
 
 /// What a file is read for.
@@ -139,20 +146,7 @@ impl Config {
     /// upgrade or a restart.
     #[must_use]
     pub fn fixed_differences(&self, other: &Self) -> Vec<String> {
-        let mut differing = server::differences(&self.server, &other.server);
-        let (a, b) = (&self.gateway, &other.gateway);
-        for (key, differs) in [
-            ("listen", a.listen != b.listen),
-            ("admin", a.admin != b.admin),
-            ("admin_hosts", a.admin_hosts != b.admin_hosts),
-            ("registry", a.registry != b.registry),
-            ("log", a.log != b.log),
-        ] {
-            if differs {
-                differing.push(format!("gateway.{key}"));
-            }
-        }
-        differing
+        differences(&self.fixed, &other.fixed)
     }
 }
 
@@ -197,8 +191,10 @@ fn read_text(
     }
     let (problems, remarks) = reader.into_problems_and_remarks();
     match parts {
-        Parts { server, gateway: Some(gateway), run_directory } if problems.is_empty() => {
-            Ok(Config { server, gateway, run_directory, remarks })
+        Parts { mut server, mut gateway, run_directory } if problems.is_empty() => {
+            let mut fixed = Values::fixed();
+            declare(&mut server, &mut gateway, &mut fixed, environment);
+            Ok(Config { server, gateway, run_directory, remarks, fixed: fixed.into_shown() })
         }
         _ => Err(ConfigError::Invalid(problems)),
     }
@@ -207,28 +203,27 @@ fn read_text(
 /// What was read, whatever mistakes there were.
 struct Parts {
     server: ServerConf,
-    gateway: Option<Gateway>,
+    gateway: Gateway,
     run_directory: Option<RunDirectory>,
 }
 
 fn read(mut root: Section<'_>, environment: &Environment) -> Parts {
-    let expected = format!("our own section. The smallest valid configuration is:\n{SMALLEST}\n");
-    let mut section = root.required_section("gateway", &expected);
-    let (mut server, run_directory) = server::read(&mut root, environment);
-    // Beside the upgrade socket it is the gateway's user's alone, but systemd clears that place at each stop.
-    let state = run_directory::of_service(environment.state_directory.as_deref());
-    let beside = Path::new(&server.upgrade_sock);
-    let gateway = gateway::read(&mut section, |embedded| match state {
-        Some(state) => state.join(embedded.snapshot()),
-        None => beside.with_file_name(embedded.snapshot()),
-    });
+    let mut section = root.below(GATEWAY);
+    let mut server = server::unsaid(environment);
+    server::keys(&mut server, &mut root, environment);
+    let mut gateway = Gateway::unsaid();
+    gateway.keys(&mut section, &Around::new(environment, Path::new(&server.upgrade_sock)));
     section.close(Some((root.known(), "belongs to the top level, without indentation")));
     root.close(Some((section.known(), "belongs under gateway:, indented by two spaces")));
-    // Pingora is told the longest time that a file may allow, because it asks at the start only, and the drain time may
-    // change in a running process. It waits no longer for it: when nothing is in flight, or the drain time is over, our
-    // own stop ends the process.
-    server.grace_period_seconds = Some(timeouts::LONGEST_DRAIN.as_secs() + LAST_SAVE);
-    Parts { server, gateway, run_directory }
+    let run_directory = server::run_directory(&root, environment);
+    Parts { server, gateway: Gateway { services: gateway.services.settled(), ..gateway }, run_directory }
+}
+
+/// All keys of a file.
+fn declare<V: Visit>(server: &mut ServerConf, gateway: &mut Gateway, v: &mut V, environment: &Environment) {
+    server::keys(server, v, environment);
+    let around = Around::new(environment, Path::new(&server.upgrade_sock));
+    v.section(GATEWAY, |v| gateway.keys(v, &around));
 }
 
 fn check_needs(reader: &Reader<Need>, who: &Who, purpose: Purpose) {

@@ -3,11 +3,16 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use config_reader::key;
+use config_reader::kind::{Kind, list, number, text};
 use registry::contract::check_segment;
+use serde_json::{Value as Json, json};
 
+use super::keys::{Visit, parsed};
+use super::machine::Need;
 use super::pattern::{self, Pattern};
 use super::server::ATTEMPTS;
-use super::timeouts::{self, RouteTimeouts, Timeouts};
+use super::timeouts::{RouteTimeouts, Timeouts};
 use super::{Section, Value};
 
 /// The longest path of a route, in bytes.
@@ -91,59 +96,130 @@ pub(super) enum PathError {
     Length,
 }
 
-/// Reads all routes. Two of one path are a mistake: only one could be taken.
-pub(super) fn read_all(list: &Value<'_>, timeouts: &Timeouts) -> Option<Vec<Route>> {
-    let mut owners = HashMap::new();
-    let routes = list.list(|item| read(&item, &mut owners, timeouts))?;
-    if routes.is_empty() {
-        list.reject("is empty: expected at least one route");
+impl Route {
+    /// What holds where a route says nothing. It must say its path and its service.
+    fn unsaid(gateway: &Timeouts) -> Self {
+        let (path, service) = (String::new(), String::new());
+        Self { path, service, timeouts: gateway.into(), retry: Retry::default() }
     }
-    Some(routes)
+
+    fn keys<V: Visit>(&mut self, v: &mut V) {
+        let path = key(
+            "path",
+            "the path that it takes, with everything below it; [the longest wins](requests.md#route)",
+        )
+        .required("a path, such as /goods")
+        .example("/goods");
+        v.key(path, parsed(parse_path, "^/"), &mut self.path);
+        let service = key("service", "the service that answers")
+            .required("the name of a service, such as goods")
+            .example("goods");
+        let read = |value: &Value<'_>| {
+            let name = value.text()?;
+            value.accept(check_segment(name))?;
+            Some(name.to_owned())
+        };
+        v.key(service, text(read, String::clone), &mut self.service);
+        let timeouts =
+            key("timeouts", "a route's own; what is not set here is as in `timeouts` of the gateway")
+                .like("gateway.timeouts")
+                .example("first_byte: 5s\ntotal: 10s");
+        v.section(timeouts, |v| self.timeouts.keys(v));
+        let retry = key("retry", "when a request is [sent again](requests.md#retries)").more(
+            "When an attempt fails, the gateway sends the request to another instance where that is safe: if the \
+             connection was never opened; or, before a byte of an answer came, if the connection broke or the instance \
+             stalled, and the request is idempotent (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) with a body of at most \
+             64 KiB. It does not do so when a timeout ended the attempt, except for the timeout of a connect.",
+        );
+        v.section(retry, |v| self.retry.keys(v));
+    }
+}
+
+/// All routes. Two of one path are a mistake: only one could be taken.
+pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, timeouts: &Timeouts) {
+    let mut owners = HashMap::new();
+    let key = key("routes", "which service answers what; at least one")
+        .more(
+            "A path takes itself and everything below it, by segment: /goods takes /goods and /goods/list, not /goods2. \
+             The longest wins.",
+        )
+        .required("a list such as [{path: /goods, service: goods}]");
+    v.list(
+        key,
+        routes,
+        || Route::unsaid(timeouts),
+        |route, v| {
+            route.keys(v);
+            v.check(|section| claim(&route.path, section, &mut owners));
+        },
+    );
+    v.check(|section| {
+        if section.is_set("routes") && routes.is_empty() {
+            section.reject("routes", "is empty: expected at least one route");
+        }
+    });
 }
 
 /// `owners`: the route that each path belongs to already.
-fn read(item: &Value<'_>, owners: &mut HashMap<String, String>, gateway: &Timeouts) -> Option<Route> {
-    let mut section = item.section();
-    let path = section.required("path", "a path, such as /goods", |value| {
-        let path = value.parse(parse_path)?;
-        if let Some(owner) = owners.get(&path) {
-            value.reject(format_args!("\"{path}\" is the path of {owner} already"));
+fn claim(path: &str, section: &Section<'_>, owners: &mut HashMap<String, String>) {
+    if !section.is_set("path") {
+        return;
+    }
+    match owners.get(path) {
+        Some(owner) => section.reject("path", format_args!("\"{path}\" is the path of {owner} already")),
+        None => {
+            owners.insert(path.to_owned(), section.key().to_owned());
+        }
+    }
+}
+
+impl Retry {
+    fn keys<V: Visit>(&mut self, v: &mut V) {
+        let attempts = key("attempts", "attempts in all; 1: nothing is sent again");
+        v.key(attempts, number(1..=ATTEMPTS), &mut self.attempts);
+        let statuses = key(
+            "statuses",
+            "answers after which an idempotent request goes to another instance, such as 503; not 508, which says that \
+             it [goes round in circles](requests.md#loops)",
+        );
+        v.key(statuses, list(Retried), &mut self.statuses);
+        v.check(|section| {
+            if self.attempts == 1 && !self.statuses.is_empty() {
+                section.reject("statuses", "means nothing with one attempt: set attempts to 2 or more");
+            }
+        });
+    }
+}
+
+/// A status after which a request is sent again.
+struct Retried;
+
+impl Kind<Need> for Retried {
+    type Value = u16;
+
+    fn read(&self, value: &Value<'_>) -> Option<u16> {
+        let status = value.number(STATUS)?;
+        if status == LOOP {
+            value.reject(
+                "is 508, which says that a request goes round in circles: it must not be sent round again",
+            );
             return None;
         }
-        owners.insert(path.clone(), item.place().key.clone());
-        Some(path)
-    });
-    let service = section.required("service", "the name of a service, such as goods", |value| {
-        let name = value.text()?;
-        value.accept(check_segment(name))?;
-        Some(name.to_owned())
-    });
-    let timeouts = timeouts::read_route(section.section("timeouts"), gateway);
-    let retry = read_retry(section.section("retry"));
-    section.close(None);
-    Some(Route { path: path?, service: service?, timeouts, retry })
-}
-
-fn read_retry(mut section: Section<'_>) -> Retry {
-    let mut retry = Retry::default();
-    section.set("attempts", &mut retry.attempts, |value| value.number(1..=ATTEMPTS));
-    section.set("statuses", &mut retry.statuses, |value| value.list(|item| retried(&item)));
-    if retry.attempts == 1 && !retry.statuses.is_empty() {
-        section.reject("statuses", "means nothing with one attempt: set attempts to 2 or more");
+        Some(status)
     }
-    section.close(None);
-    retry
-}
 
-fn retried(item: &Value<'_>) -> Option<u16> {
-    let status = item.number(STATUS)?;
-    if status == LOOP {
-        item.reject(
-            "is 508, which says that a request goes round in circles: it must not be sent round again",
-        );
-        return None;
+    fn show(&self, status: &u16) -> String {
+        status.to_string()
     }
-    Some(status)
+
+    fn schema(&self) -> Json {
+        let (least, most) = (STATUS.start(), STATUS.end());
+        json!({"type": "integer", "minimum": least, "maximum": most, "not": {"const": LOOP}})
+    }
+
+    fn takes(&self) -> String {
+        Kind::<Need>::takes(&number(STATUS))
+    }
 }
 
 fn parse_path(text: &str) -> Result<String, PathError> {

@@ -5,13 +5,14 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use config_reader::closest;
+use config_reader::kind::{duration, number, or_off};
+use config_reader::{closest, key};
 use registry::contract::check_segment;
 
-use super::balance::{self, Balance};
+use super::Section;
+use super::balance::{Balance, BalanceKind};
 use super::check::{self, Check};
-use super::route::Route;
-use super::{Section, Value};
+use super::keys::Visit;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SLOW_START: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;
@@ -140,53 +141,105 @@ impl Default for Budget {
     }
 }
 
-/// Reads `defaults` and `services`. `routes`: none if they could not be read.
-pub(super) fn read_all(gateway: &mut Section<'_>, routes: Option<&[Route]>) -> Services {
-    let defaults = read(gateway.section("defaults"), &Service::default());
-    let routed = routes.map(|routes| routes.iter().map(|route| &*route.service).collect());
-    let mut named = BTreeMap::new();
-    gateway.set("services", &mut named, |value| {
-        let services = value.entries(|name, value| {
-            let service = read(value.section(), &defaults);
-            check_name(name, &value, routed.as_ref())?;
-            Some((name.to_owned(), service.settled()))
-        })?;
-        Some(BTreeMap::from_iter(services))
-    });
-    Services { named, others: defaults.settled() }
+impl Services {
+    /// `routed`: the services that routes lead to; none if that is not known.
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, routed: Option<&BTreeSet<&str>>) {
+        let defaults = key("defaults", "what all services are like, unless `services` says otherwise");
+        v.section(defaults, |v| self.others.keys(v, &Service::default()));
+        let others = self.others.clone();
+        let services = key("services", "what is different in one service: it must be the service of a route")
+            .more("All other settings are those of `defaults`.")
+            .like("defaults")
+            .example("goods:\n  balance: ewma\n  check:\n    probe: /healthz");
+        v.named(
+            services,
+            &mut self.named,
+            || others.clone(),
+            |name, service, v| {
+                service.keys(v, &others);
+                v.check(|section| check_name(name, section, routed));
+            },
+        );
+    }
+
+    /// With what follows from what was said.
+    pub(super) fn settled(self) -> Self {
+        let named = self.named.into_iter().map(|(name, service)| (name, service.settled()));
+        Self { named: named.collect(), others: self.others.settled() }
+    }
 }
 
 /// A service that no route leads to is a name that was misspelt, here or there.
-fn check_name(name: &str, value: &Value<'_>, routed: Option<&BTreeSet<&str>>) -> Option<()> {
-    value.accept(check_segment(name))?;
-    let Some(routed) = routed.filter(|routed| !routed.contains(name)) else { return Some(()) };
-    match closest(name, routed.iter().copied()) {
-        Some(meant) => value.reject(format_args!("is the service of no route: did you mean {meant}?")),
-        None => value.reject("is the service of no route"),
+fn check_name(name: &str, section: &Section<'_>, routed: Option<&BTreeSet<&str>>) {
+    if let Err(error) = check_segment(name) {
+        section.reject_itself(error);
+        return;
     }
-    None
+    let Some(routed) = routed.filter(|routed| !routed.contains(name)) else { return };
+    match closest(name, routed.iter().copied()) {
+        Some(meant) => {
+            section.reject_itself(format_args!("is the service of no route: did you mean {meant}?"));
+        }
+        None => section.reject_itself("is the service of no route"),
+    }
 }
 
-/// `otherwise`: what holds where the section says nothing.
-fn read(mut section: Section<'_>, otherwise: &Service) -> Service {
-    let mut service = otherwise.clone();
-    let Service { balance, slow_start, ejection, stall, check, limits, budget } = &mut service;
-    section.set("balance", balance, balance::read);
-    section.set("slow_start", slow_start, |value| {
-        value.or_off(|value| value.duration(&SLOW_START)).map(Option::unwrap_or_default)
-    });
-    section.set("ejection", ejection, |value| {
-        value.or_off(|value| read_ejection(&value, otherwise.ejection.unwrap_or_default()))
-    });
-    section.set("stall", stall, |value| {
-        value.or_off(|value| read_stall(&value, otherwise.stall.unwrap_or_default()))
-    });
-    section.set("check", check, |value| value.or_off(|value| check::read(&value, otherwise.check.as_ref())));
-    read_limits(section.section("limits"), limits);
-    read_budget(section.section("budget"), budget);
-    check_stall(&section, &service);
-    section.close(None);
-    service
+impl Service {
+    /// `otherwise`: what holds where the section says nothing.
+    fn keys<V: Visit>(&mut self, v: &mut V, otherwise: &Self) {
+        self.choice_keys(v);
+        self.health_keys(v, otherwise);
+        let limits = key("limits", "how many requests [may be in flight](requests.md#limits)")
+            .more("A request above a limit gets 503 at once.");
+        v.section(limits, |v| self.limits.keys(v));
+        let budget = key("budget", "how many requests [may be sent again](requests.md#retries), of all that came in the last ten seconds").more(
+            "A request that is sent again because an instance refused the connection does not count, unless the \
+             next instance is known to fail as well.",
+        );
+        v.section(budget, |v| self.budget.keys(v));
+        v.check(|section| check_stall(section, self));
+    }
+
+    fn choice_keys<V: Visit>(&mut self, v: &mut V) {
+        let balance = key("balance", "[which instance](requests.md#which-instance) a request goes to, by weight").more(
+            "\n  random         any\n  round_robin    one after the other\n  least_request  of two at random, the one with \
+             fewer requests in flight\n  ewma           of two at random, the one that is likely to answer sooner\n  \
+             {hash: ...}    equal requests to the same one: by path, client (its address), {header: NAME} or\n                 \
+             {cookie: NAME}. Without that header or cookie it goes by address.",
+        );
+        v.key(balance, BalanceKind, &mut self.balance);
+        let mut slow_start = Some(self.slow_start).filter(|time| !time.is_zero());
+        let text = "how long a new instance's share grows until it is what its weight says, from when it can first be used; \
+                    `off`: it has the whole share at once";
+        v.key(key("slow_start", text), or_off(duration(SLOW_START)), &mut slow_start);
+        self.slow_start = slow_start.unwrap_or_default();
+    }
+
+    fn health_keys<V: Visit>(&mut self, v: &mut V, otherwise: &Self) {
+        let ejection = key("ejection", "when failing requests [take an instance out](requests.md#ejection); `off`: never").more(
+            "The gateway ejects an instance that refuses a connection or does not open it in time, and one that fails \
+             several times in a row (a broken connection, a timeout, a 5xx other than 501, 505, 506, 508, 510, 511). \
+             When its time is over, one request tries it; if that succeeds, it is used again. If more than half of a \
+             service's instances are out, all are used.",
+        );
+        let new = || otherwise.ejection.unwrap_or_default();
+        v.section_or_off(ejection, &mut self.ejection, new, Ejection::keys);
+        let stall = key("stall", "when an instance that stops answering [is taken out](requests.md#ejection); `off`: never").more(
+            "The gateway also ejects an instance when nothing comes from it while requests wait for the first byte of \
+             their answers. It sends those that are idempotent to another one. Where ejection is off, this is off too, \
+             and it is an error to set it.",
+        );
+        let new = || otherwise.stall.unwrap_or_default();
+        v.section_or_off(stall, &mut self.stall, new, Stall::keys);
+        let check = key(
+            "check",
+            "[ask the instances](requests.md#checks) whether they are well; `off`: only requests show it",
+        )
+        .shape("a section such as {probe: /healthz}");
+        let inherited = otherwise.check.as_ref();
+        let new = || inherited.unwrap_or(&check::DEFAULT).clone();
+        v.section_or_off(check, &mut self.check, new, |check, v| check.keys(v, inherited.is_some()));
+    }
 }
 
 /// A stall that was asked for here would come to nothing.
@@ -206,35 +259,47 @@ impl Service {
     }
 }
 
-fn read_ejection(value: &Value<'_>, mut ejection: Ejection) -> Option<Ejection> {
-    let mut section = value.section();
-    section.set("failures", &mut ejection.failures, |value| value.number(COUNT));
-    section.set("base", &mut ejection.base, |value| value.duration(&BASE));
-    section.set("longest", &mut ejection.longest, |value| value.duration(&LONGEST));
-    section.in_order(("base", &mut ejection.base), ("longest", &mut ejection.longest));
-    section.set("forgive", &mut ejection.forgive, |value| value.duration(&FORGIVE));
-    section.close(None);
-    Some(ejection)
-}
-
-fn read_stall(value: &Value<'_>, mut stall: Stall) -> Option<Stall> {
-    let mut section = value.section();
-    section.set("requests", &mut stall.requests, |value| value.number(COUNT));
-    section.set("floor", &mut stall.floor, |value| value.duration(&FLOOR));
-    section.set("factor", &mut stall.factor, |value| value.number(COUNT));
-    section.close(None);
-    Some(stall)
-}
-
-fn read_limits(mut section: Section<'_>, limits: &mut Limits) {
-    for (key, slot) in [("endpoint", &mut limits.endpoint), ("service", &mut limits.service)] {
-        section.set(key, slot, |value| value.or_off(|value| value.number(REQUESTS)));
+impl Ejection {
+    fn keys<V: Visit>(&mut self, v: &mut V) {
+        v.key(
+            key("failures", "so many failures in a row take an instance out"),
+            number(COUNT),
+            &mut self.failures,
+        );
+        let base = "how long the first ejection lasts; each further one lasts twice as long";
+        v.key(key("base", base), duration(BASE), &mut self.base);
+        let longest = "no ejection lasts longer than this; at least `base`";
+        v.key(key("longest", longest), duration(LONGEST), &mut self.longest);
+        v.check(|section| section.in_order(("base", &mut self.base), ("longest", &mut self.longest)));
+        let forgive = "for each such time that it is not ejected, its next ejection becomes half as long";
+        v.key(key("forgive", forgive), duration(FORGIVE), &mut self.forgive);
     }
-    section.close(None);
 }
 
-fn read_budget(mut section: Section<'_>, budget: &mut Budget) {
-    section.set("percent", &mut budget.percent, |value| value.number(PERCENT));
-    section.set("per_second", &mut budget.per_second, |value| value.number(PER_SECOND));
-    section.close(None);
+impl Stall {
+    fn keys<V: Visit>(&mut self, v: &mut V) {
+        v.key(key("requests", "so many requests wait"), number(COUNT), &mut self.requests);
+        v.key(key("floor", "nothing has come for so long at least"), duration(FLOOR), &mut self.floor);
+        let factor = "and for so many times as long as the instance's answers usually take";
+        v.key(key("factor", factor), number(COUNT), &mut self.factor);
+    }
+}
+
+impl Limits {
+    fn keys<V: Visit>(&mut self, v: &mut V) {
+        let endpoint = "at one instance; another is chosen as long as there is one";
+        v.key(key("endpoint", endpoint), or_off(number(REQUESTS)), &mut self.endpoint);
+        v.key(key("service", "in the service"), or_off(number(REQUESTS)), &mut self.service);
+    }
+}
+
+impl Budget {
+    fn keys<V: Visit>(&mut self, v: &mut V) {
+        v.key(key("percent", "so many of a hundred requests"), number(PERCENT), &mut self.percent);
+        v.key(
+            key("per_second", "so many a second, on top of that"),
+            number(PER_SECOND),
+            &mut self.per_second,
+        );
+    }
 }

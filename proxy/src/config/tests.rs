@@ -2,12 +2,14 @@
 
 mod any_text;
 mod connection;
+mod documents;
 mod embedded;
 mod examples;
 mod files;
 mod gateway;
 mod reload;
 mod routes;
+mod schema;
 mod server;
 mod services;
 mod timeouts;

@@ -3,9 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use config_reader::duration;
+use config_reader::duration::show;
+use config_reader::key;
+use config_reader::kind::{duration, or_off, seconds};
 
-use super::{Section, Value};
+use super::Section;
+use super::keys::Visit;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest time to drain that a file may have.
@@ -88,51 +91,60 @@ impl From<&Timeouts> for RouteTimeouts {
     }
 }
 
-/// Reads the gateway's.
-pub(super) fn read(mut section: Section<'_>) -> Timeouts {
-    let defaults = Timeouts::default();
-    let RouteTimeouts { connect, first_byte, idle, total, .. } = read_shared(&mut section, &defaults);
-    let mut timeouts = Timeouts { connect, first_byte, idle, total, ..defaults };
-    for (key, slot) in [
-        ("tunnel", &mut timeouts.tunnel),
-        ("pool", &mut timeouts.pool),
-        ("body", &mut timeouts.body),
-        ("write", &mut timeouts.write),
-        ("drain", &mut timeouts.drain),
-    ] {
-        section.set(key, slot, |value| value.duration(&TIMEOUT));
+impl Timeouts {
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V) {
+        let mut shared = RouteTimeouts::from(&*self);
+        shared.shared_keys(v);
+        (self.connect, self.first_byte, self.idle, self.total) =
+            (shared.connect, shared.first_byte, shared.idle, shared.total);
+        let tunnel = "how long either side of [an upgraded connection](requests.md#tunnels) (WebSocket) may be silent: then it ends";
+        v.key(key("tunnel", tunnel), duration(TIMEOUT), &mut self.tunnel);
+        let pool = "how long a connection to an instance is kept between requests";
+        v.key(key("pool", pool), duration(TIMEOUT), &mut self.pool);
+        // Pingora counts it in seconds.
+        let keepalive = "how long a client's connection is kept between requests";
+        v.key(key("keepalive", keepalive), seconds(KEEPALIVE), &mut self.keepalive);
+        let body = key(
+            "body",
+            "a client's silence within a body; shorter than `idle`, by default at most half of it",
+        );
+        v.key(body, duration(TIMEOUT), &mut self.body);
+        v.check(|section| fit_body(section, self));
+        let write = "writing a piece of a request to an instance, or of an answer to a client";
+        v.key(key("write", write), duration(TIMEOUT), &mut self.write);
+        let lame_duck = "[after SIGTERM](operating.md#stopping): how long to serve on, saying \"not ready\", before no longer listening";
+        v.key(key("lame_duck", lame_duck), duration(LAME_DUCK), &mut self.lame_duck);
+        let drain = "how long requests in flight may go on after that";
+        v.key(key("drain", drain), duration(TIMEOUT), &mut self.drain);
     }
-    section.set("keepalive", &mut timeouts.keepalive, keepalive);
-    section.set("lame_duck", &mut timeouts.lame_duck, |value| value.duration(&LAME_DUCK));
-    fit_body(&section, &mut timeouts);
-    section.close(None);
-    timeouts
 }
 
-/// Reads a route's.
-pub(super) fn read_route(mut section: Section<'_>, gateway: &Timeouts) -> RouteTimeouts {
-    let mut timeouts = read_shared(&mut section, gateway);
-    if timeouts.body >= timeouts.idle {
-        timeouts.body = timeouts.idle / 2;
+impl RouteTimeouts {
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V) {
+        self.shared_keys(v);
+        if self.body >= self.idle {
+            self.body = self.idle / 2;
+        }
     }
-    section.close(None);
-    timeouts
-}
 
-/// Reads what the gateway and a route can both have.
-fn read_shared(section: &mut Section<'_>, otherwise: &Timeouts) -> RouteTimeouts {
-    let mut timeouts = RouteTimeouts::from(otherwise);
-    for (key, slot) in [
-        ("connect", &mut timeouts.connect),
-        ("first_byte", &mut timeouts.first_byte),
-        ("idle", &mut timeouts.idle),
-    ] {
-        section.set(key, slot, |value| value.duration(&TIMEOUT));
+    /// What the gateway and a route can both have.
+    fn shared_keys<V: Visit>(&mut self, v: &mut V) {
+        let connect =
+            "opening a connection to an instance; shorter than `total`, by default at most half of it";
+        v.key(key("connect", connect), duration(TIMEOUT), &mut self.connect);
+        let first_byte =
+            "from a request's end to the first byte of its answer; at most `idle`, if you set both";
+        v.key(key("first_byte", first_byte), duration(TIMEOUT), &mut self.first_byte);
+        let idle = "how long an instance may be silent, before or within its answer; at least `first_byte`";
+        v.key(key("idle", idle), duration(TIMEOUT), &mut self.idle);
+        let total =
+            "a request as a whole, with all its attempts, unless it is [a tunnel](requests.md#tunnels)";
+        v.key(key("total", total), or_off(duration(TIMEOUT)), &mut self.total);
+        v.check(|section| {
+            section.in_order(("first_byte", &mut self.first_byte), ("idle", &mut self.idle));
+            fit_connect(section, self);
+        });
     }
-    section.set("total", &mut timeouts.total, |value| value.or_off(|value| value.duration(&TIMEOUT)));
-    section.in_order(("first_byte", &mut timeouts.first_byte), ("idle", &mut timeouts.idle));
-    fit_connect(section, &mut timeouts);
-    timeouts
 }
 
 /// Within the total time there must be room for a second connection: it is what an instance that does not
@@ -142,7 +154,7 @@ fn fit_connect(section: &Section<'_>, timeouts: &mut RouteTimeouts) {
     if !section.is_set("connect") {
         timeouts.connect = timeouts.connect.min(total / 2);
     } else if timeouts.connect >= total && section.is_sound("total") {
-        let total = duration::show(total);
+        let total = show(total);
         let message = format_args!("must be shorter than total, {total}, or no other instance can be tried");
         section.reject("connect", message);
     }
@@ -152,18 +164,10 @@ fn fit_body(section: &Section<'_>, timeouts: &mut Timeouts) {
     if !section.is_set("body") {
         timeouts.body = timeouts.body.min(timeouts.idle / 2);
     } else if timeouts.body >= timeouts.idle && section.is_sound("idle") {
-        let idle = duration::show(timeouts.idle);
+        let idle = show(timeouts.idle);
         let message = format_args!(
             "must be shorter than idle, {idle}, or a client that stalls is taken for an instance that does"
         );
         section.reject("body", message);
-    }
-}
-
-fn keepalive(value: Value<'_>) -> Option<Duration> {
-    match value.duration(&KEEPALIVE)? {
-        // Pingora counts it in seconds.
-        fraction if fraction.subsec_nanos() > 0 => value.mismatch("whole seconds"),
-        seconds => Some(seconds),
     }
 }

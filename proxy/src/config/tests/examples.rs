@@ -11,6 +11,9 @@ fn every_example_is_valid() {
     let mut names = Vec::new();
     for entry in fs::read_dir(conf("")).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         if let Err(error) = Config::parse(&text, &path.display().to_string(), &environment()) {
             panic!("{error}");
@@ -32,38 +35,6 @@ fn what_the_reference_writes_out_is_the_default() {
     assert_eq!(valid(&text), valid(VALID));
 }
 
-#[test]
-fn the_reference_names_every_key() {
-    let text = fs::read_to_string(conf("reference.yaml")).unwrap();
-    let levels = [
-        with_server("zzzzzzzz: 1"),
-        with_gateway("zzzzzzzz: 1"),
-        with_gateway("timeouts: { zzzzzzzz: 1 }"),
-        with_gateway("defaults: { zzzzzzzz: 1 }"),
-        with_gateway("defaults: { ejection: { zzzzzzzz: 1 } }"),
-        with_gateway("defaults: { stall: { zzzzzzzz: 1 } }"),
-        with_gateway("defaults: { check: { probe: tcp, zzzzzzzz: 1 } }"),
-        with_gateway("defaults: { limits: { zzzzzzzz: 1 } }"),
-        with_gateway("defaults: { budget: { zzzzzzzz: 1 } }"),
-        with_registry("zzzzzzzz: 1"),
-        with_registry("guard: { zzzzzzzz: 1 }"),
-        with("service: goods", "service: goods\n      zzzzzzzz: 1"),
-        with("service: goods", "service: goods\n      timeouts: { zzzzzzzz: 1 }"),
-        with("service: goods", "service: goods\n      retry: { zzzzzzzz: 1 }"),
-        with_endpoints("[\"https://a:1\"]\n    tls: { zzzzzzzz: 1 }"),
-        with_embedded("zzzzzzzz: 1"),
-    ];
-    for level in levels {
-        let told = problems(&level).remove(0);
-        let (_, keys) = told.split_once("expected one of ").expect(&told);
-        for key in keys.split(", ") {
-            let is_named =
-                |line: &str| line.trim_start_matches([' ', '#', '-']).starts_with(&format!("{key}:"));
-            assert!(text.lines().any(is_named), "{key} is not in the reference");
-        }
-    }
-}
-
 /// The commented examples of the reference are as valid as what it writes out.
 #[test]
 fn the_reference_is_valid_with_every_example_in_it() {
@@ -77,7 +48,7 @@ fn the_reference_is_valid_with_every_example_in_it() {
     let of_embedded = commented_section(&text, "embedded");
     let uncommented: Vec<_> = text
         .lines()
-        .filter(|line| *line != "    # embedded:" && !of_embedded.contains(line))
+        .filter(|line| !line.starts_with("    # embedded:") && !of_embedded.contains(line))
         .map(|line| if key_in_comment(line) { line.replacen("# ", "", 1) } else { line.to_owned() })
         .collect();
     let all = uncommented.join("\n").replace("http://", "https://");
@@ -95,7 +66,7 @@ fn the_reference_is_valid_with_every_example_in_it() {
 /// The lines of a commented section that hold its keys.
 fn commented_section<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     let head = format!("    # {key}:");
-    let from = text.lines().skip_while(|line| **line != head).skip(1);
+    let from = text.lines().skip_while(|line| !line.starts_with(&head)).skip(1);
     from.take_while(|line| line.starts_with("    #   ")).collect()
 }
 

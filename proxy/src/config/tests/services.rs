@@ -445,9 +445,11 @@ fn a_service_that_no_route_leads_to_is_a_mistake() {
 }
 
 #[test]
-fn routes_that_cannot_be_read_say_nothing_of_services() {
+fn a_route_whose_service_cannot_be_read_says_nothing_of_services() {
+    let text = format!("{}  services: {{ good: {{}} }}\n", with("service: goods", "service: []"));
+    assert_problem(&text, "8: gateway.routes[0].service: found a list, expected a single value");
     let text = format!("{}  services: {{ good: {{}} }}\n", with("path: /goods", "path: goods"));
-    assert_problem(&text, "7: gateway.routes[0].path: \"goods\" must start with \"/\"");
+    assert_eq!(problems(&text).len(), 2);
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn each_states_its_bounds() {
         ("total: 3", "total: \"3\" has no unit: write 3s for seconds, 3ms for milliseconds, or off"),
         (
             "read: 3s",
-            "read: is an unknown key: expected one of connect, first_byte, idle, total, tunnel, pool, body, write, drain, keepalive, lame_duck",
+            "read: is an unknown key: expected one of connect, first_byte, idle, total, tunnel, pool, keepalive, body, write, lame_duck, drain",
         ),
     ] {
         assert_gateway(set, expected);

@@ -1,0 +1,83 @@
+//! All keys as JSON Schema, by which editors complete and check a file.
+
+use serde_json::{Value as Json, json};
+
+use super::{plain, sentences};
+use crate::json::to_json;
+use crate::key::Key;
+use crate::outline::{Branch, Entry, Form, Leaf, Outline};
+use crate::tree::parse;
+
+/// The schema of a file whose keys are those of the outline: JSON Schema, draft 7, which all editors know.
+///
+/// It knows no more than each key says by itself: what the reader says of several keys together is left to it.
+#[must_use]
+pub fn schema(outline: &Outline, title: &str) -> Json {
+    let mut schema = section(&outline.entries, true);
+    schema["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+    schema["title"] = title.into();
+    schema
+}
+
+/// `is_whole`: whether the section has values of its own. One that has those of another section where it says nothing
+/// has no defaults, and nothing is required of it.
+fn section(entries: &[Entry], is_whole: bool) -> Json {
+    let mut schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    let mut required = Vec::new();
+    for entry in entries {
+        let (key, property) = match entry {
+            Entry::Leaf(found) => (found.key, leaf(found, is_whole)),
+            Entry::Branch(found) => (found.key, branch(found, is_whole)),
+            Entry::Heading(_) | Entry::Aside(_) => continue,
+        };
+        schema["properties"][key.name] = property;
+        match (key.required, key.in_the_place_of) {
+            (Some(_), None) => required.push(key.name),
+            (Some(_), Some(other)) if is_whole => {
+                schema["oneOf"] = json!([{"required": [key.name]}, {"required": [other]}]);
+            }
+            _ => {}
+        }
+    }
+    if is_whole && !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    schema
+}
+
+fn leaf(leaf: &Leaf, is_whole: bool) -> Json {
+    let mut schema = leaf.schema.clone();
+    let takes = if leaf.takes.is_empty() { String::new() } else { format!("It takes {}", leaf.takes) };
+    let default = leaf.key.default.map(|default| format!("Default: {default}")).unwrap_or_default();
+    schema["description"] = describe(leaf.key, &[&takes, &default]).into();
+    if let (true, Some(default)) = (is_whole, leaf.default.as_deref().and_then(json_of)) {
+        schema["default"] = default;
+    }
+    if let Some(example) = leaf.key.example.and_then(json_of) {
+        schema["examples"] = json!([example]);
+    }
+    schema
+}
+
+fn branch(branch: &Branch, is_whole: bool) -> Json {
+    let Branch { key, form, below, .. } = branch;
+    let below = section(below, is_whole && key.like.is_none());
+    let mut schema = match form {
+        Form::Section | Form::Optional => below,
+        Form::OrOff { .. } => json!({"anyOf": [below, {"const": "off"}]}),
+        Form::List => json!({"type": "array", "items": below, "minItems": 1}),
+        Form::Named => json!({"type": "object", "additionalProperties": below}),
+    };
+    schema["description"] = describe(*key, &[]).into();
+    schema
+}
+
+fn describe(key: Key, more: &[&str]) -> String {
+    let more = more.iter().filter(|text| !text.is_empty()).map(|text| plain(text));
+    let texts: Vec<_> = [plain(key.text), plain(key.more)].into_iter().chain(more).collect();
+    sentences(&texts.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn json_of(yaml: &str) -> Option<Json> {
+    parse(yaml).ok().flatten().map(|node| to_json(&node))
+}

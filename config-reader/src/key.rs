@@ -1,0 +1,86 @@
+//! What is said of a key, once, for everybody who reads or writes about it.
+
+/// A key: its name, what it is for, and how it is shown.
+///
+/// Its texts may hold Markdown's `[label](target)` and backticks. What is no Markdown shows the label alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+    pub(crate) more: &'static str,
+    pub(crate) required: Option<&'static str>,
+    pub(crate) in_the_place_of: Option<&'static str>,
+    pub(crate) shape: Option<&'static str>,
+    pub(crate) default: Option<&'static str>,
+    pub(crate) example: Option<&'static str>,
+    pub(crate) like: Option<&'static str>,
+    pub(crate) fixed: bool,
+}
+
+/// Declares a key. `text`: what it is for, in a line, beginning with a small letter and without a full stop.
+#[must_use]
+pub const fn key(name: &'static str, text: &'static str) -> Key {
+    Key {
+        name,
+        text,
+        more: "",
+        required: None,
+        in_the_place_of: None,
+        shape: None,
+        default: None,
+        example: None,
+        like: None,
+        fixed: false,
+    }
+}
+
+impl Key {
+    /// Whole sentences for whoever wants to know more: they stand in the reference and in the schema. Lines that begin
+    /// with two spaces are shown as they are, all others are filled up.
+    #[must_use]
+    pub const fn more(self, more: &'static str) -> Self {
+        Self { more, ..self }
+    }
+
+    /// It must be there. `expected`: what whoever left it out is told. It is shown with its example.
+    #[must_use]
+    pub const fn required(self, expected: &'static str) -> Self {
+        Self { required: Some(expected), ..self }
+    }
+
+    /// It must be there, or this other key in its place.
+    #[must_use]
+    pub const fn or_instead(self, other: &'static str) -> Self {
+        Self { in_the_place_of: Some(other), ..self }
+    }
+
+    /// How its section looks, for whoever wrote something else: `a section such as {probe: /healthz}`.
+    #[must_use]
+    pub const fn shape(self, shape: &'static str) -> Self {
+        Self { shape: Some(shape), ..self }
+    }
+
+    /// Its default in words, because it follows from something else. It is shown with its example.
+    #[must_use]
+    pub const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
+    /// A value in YAML, to be shown where there is no default. Of a section: its lines.
+    #[must_use]
+    pub const fn example(self, example: &'static str) -> Self {
+        Self { example: Some(example), ..self }
+    }
+
+    /// The keys below it are those of another section, by whose values they go where they are not set.
+    #[must_use]
+    pub const fn like(self, other: &'static str) -> Self {
+        Self { like: Some(other), ..self }
+    }
+
+    /// A running process cannot take a new value over, neither of it nor of what stands below it.
+    #[must_use]
+    pub const fn fixed(self) -> Self {
+        Self { fixed: true, ..self }
+    }
+}

@@ -1,0 +1,453 @@
+//! What values there are: how each is read, shown, and described to an editor.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::duration;
+use crate::value::Value;
+
+/// A kind of values. `N`: see [`Reader`](crate::Reader).
+pub trait Kind<N> {
+    /// What is read.
+    type Value;
+
+    /// Reads a value. What cannot be read is reported, and is `None`.
+    fn read(&self, value: &Value<'_, N>) -> Option<Self::Value>;
+
+    /// A value as it is written in a file, on one line.
+    fn show(&self, value: &Self::Value) -> String;
+
+    /// What is taken, as JSON Schema.
+    fn schema(&self) -> Json;
+
+    /// What is taken, for people; nothing if the key's own text says it.
+    fn takes(&self) -> String {
+        String::new()
+    }
+}
+
+/// Text as it is written in YAML: in quotes where it could be taken for something else.
+#[must_use]
+pub fn scalar(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
+    let is_word =
+        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(is_plain);
+    let is_network =
+        text.contains('/') && text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(is_plain);
+    let is_other =
+        matches!(text, "true" | "false" | "null" | "True" | "False" | "Null" | "TRUE" | "FALSE" | "NULL");
+    if (is_word || is_network) && !is_other { text.to_owned() } else { Json::from(text).to_string() }
+}
+
+/// A whole number in a range.
+pub const fn number<T>(range: RangeInclusive<T>) -> Number<T> {
+    Number(range)
+}
+
+/// See [`number`].
+#[derive(Debug)]
+pub struct Number<T>(RangeInclusive<T>);
+
+impl<N, T: FromStr + PartialOrd + Display + Clone> Kind<N> for Number<T> {
+    type Value = T;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<T> {
+        value.number(self.0.clone())
+    }
+
+    fn show(&self, value: &T) -> String {
+        value.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        let bound = |bound: &T| bound.to_string().parse::<u64>().unwrap_or_default();
+        json!({"type": "integer", "minimum": bound(self.0.start()), "maximum": bound(self.0.end())})
+    }
+
+    fn takes(&self) -> String {
+        match (self.0.start(), self.0.end()) {
+            (least, most) if least == most => String::new(),
+            (least, most) => format!("{least} to {most}"),
+        }
+    }
+}
+
+/// A decimal number from 0 to 1.
+#[must_use]
+pub const fn fraction() -> Fraction {
+    Fraction(())
+}
+
+/// See [`fraction`].
+#[derive(Debug)]
+pub struct Fraction(());
+
+impl<N> Kind<N> for Fraction {
+    type Value = f64;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<f64> {
+        value.fraction()
+    }
+
+    fn show(&self, value: &f64) -> String {
+        value.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "number", "minimum": 0, "maximum": 1})
+    }
+
+    fn takes(&self) -> String {
+        "0 to 1".to_owned()
+    }
+}
+
+/// A duration in a range.
+#[must_use]
+pub const fn duration(range: RangeInclusive<Duration>) -> Span {
+    Span { range, in_seconds: false }
+}
+
+/// A duration of whole seconds in a range.
+#[must_use]
+pub const fn seconds(range: RangeInclusive<Duration>) -> Span {
+    Span { range, in_seconds: true }
+}
+
+/// See [`duration`] and [`seconds`].
+#[derive(Debug)]
+pub struct Span {
+    range: RangeInclusive<Duration>,
+    in_seconds: bool,
+}
+
+impl<N> Kind<N> for Span {
+    type Value = Duration;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<Duration> {
+        match value.duration(&self.range)? {
+            fraction if self.in_seconds && fraction.subsec_nanos() > 0 => value.mismatch("whole seconds"),
+            duration => Some(duration),
+        }
+    }
+
+    fn show(&self, value: &Duration) -> String {
+        duration::show(*value)
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"})
+    }
+
+    fn takes(&self) -> String {
+        let [least, most] = [self.range.start(), self.range.end()].map(|bound| duration::show(*bound));
+        let unit = if self.in_seconds { ", whole seconds" } else { "" };
+        format!("{least} to {most}{unit}")
+    }
+}
+
+/// `true` or `false`.
+#[must_use]
+pub const fn boolean() -> Boolean {
+    Boolean(())
+}
+
+/// See [`boolean`].
+#[derive(Debug)]
+pub struct Boolean(());
+
+impl<N> Kind<N> for Boolean {
+    type Value = bool;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<bool> {
+        value.boolean()
+    }
+
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "boolean"})
+    }
+}
+
+/// One of some words, each of which stands for a value.
+#[must_use]
+pub const fn words<T, const COUNT: usize>(words: [(&'static str, T); COUNT]) -> Words<T, COUNT> {
+    Words { words, hint: "" }
+}
+
+/// See [`words`].
+#[derive(Debug)]
+pub struct Words<T, const COUNT: usize> {
+    words: [(&'static str, T); COUNT],
+    hint: &'static str,
+}
+
+impl<T, const COUNT: usize> Words<T, COUNT> {
+    /// What whoever wrote another word is told beside those that there are.
+    #[must_use]
+    pub fn hint(self, hint: &'static str) -> Self {
+        Self { hint, ..self }
+    }
+
+    fn listed(&self, quote: &str) -> String {
+        let words: Vec<_> = self.words.iter().map(|(word, _)| format!("{quote}{word}{quote}")).collect();
+        match &words[..] {
+            [words @ .., last] if !words.is_empty() => format!("{} or {last}", words.join(", ")),
+            words => words.concat(),
+        }
+    }
+}
+
+impl<N, T: Clone + PartialEq, const COUNT: usize> Kind<N> for Words<T, COUNT> {
+    type Value = T;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<T> {
+        let text = value.text()?;
+        match self.words.iter().find(|(word, _)| *word == text) {
+            Some((_, meaning)) => Some(meaning.clone()),
+            None => value.mismatch(format_args!("{}{}", self.listed(""), self.hint)),
+        }
+    }
+
+    fn show(&self, value: &T) -> String {
+        let found = self.words.iter().find(|(_, meaning)| meaning == value);
+        found.map(|(word, _)| (*word).to_owned()).unwrap_or_default()
+    }
+
+    fn schema(&self) -> Json {
+        json!({"enum": self.words.iter().map(|(word, _)| word).collect::<Vec<_>>()})
+    }
+
+    fn takes(&self) -> String {
+        self.listed("`")
+    }
+}
+
+/// Text that `read` reads, and `show` shows again.
+pub const fn text<N, T, R, S>(read: R, show: S) -> Text<N, T, R, S>
+where
+    R: Fn(&Value<'_, N>) -> Option<T>,
+    S: Fn(&T) -> String,
+{
+    Text { read, show, pattern: None, takes: "", of: PhantomData }
+}
+
+/// See [`text`].
+#[derive(Debug)]
+pub struct Text<N, T, R, S> {
+    read: R,
+    show: S,
+    pattern: Option<&'static str>,
+    takes: &'static str,
+    of: PhantomData<fn(N) -> T>,
+}
+
+impl<N, T, R, S> Text<N, T, R, S> {
+    /// A regular expression that all such texts match.
+    #[must_use]
+    pub fn pattern(self, pattern: &'static str) -> Self {
+        Self { pattern: Some(pattern), ..self }
+    }
+
+    /// What is taken, for people.
+    #[must_use]
+    pub fn takes(self, takes: &'static str) -> Self {
+        Self { takes, ..self }
+    }
+}
+
+impl<N, T, R, S> Kind<N> for Text<N, T, R, S>
+where
+    R: Fn(&Value<'_, N>) -> Option<T>,
+    S: Fn(&T) -> String,
+{
+    type Value = T;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<T> {
+        (self.read)(value)
+    }
+
+    fn show(&self, value: &T) -> String {
+        scalar(&(self.show)(value))
+    }
+
+    fn schema(&self) -> Json {
+        match self.pattern {
+            Some(pattern) => json!({"type": "string", "pattern": pattern}),
+            None => json!({"type": "string", "minLength": 1}),
+        }
+    }
+
+    fn takes(&self) -> String {
+        self.takes.to_owned()
+    }
+}
+
+/// An absolute path. What it must lead to is noted.
+pub const fn path<N, T, F: Fn(PathBuf) -> N>(note: F) -> AbsolutePath<T, F> {
+    AbsolutePath { note, of: PhantomData }
+}
+
+/// See [`path`].
+#[derive(Debug)]
+pub struct AbsolutePath<T, F> {
+    note: F,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<N, T: From<String> + AsRef<Path>, F: Fn(PathBuf) -> N> Kind<N> for AbsolutePath<T, F> {
+    type Value = T;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<T> {
+        value.path(&self.note).map(T::from)
+    }
+
+    fn show(&self, value: &T) -> String {
+        scalar(&value.as_ref().to_string_lossy())
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "string", "pattern": "^/"})
+    }
+}
+
+/// A list.
+pub const fn list<K>(item: K) -> List<K> {
+    List { item, least: 0, most: usize::MAX, of: "" }
+}
+
+/// See [`list`].
+#[derive(Debug)]
+pub struct List<K> {
+    item: K,
+    least: usize,
+    most: usize,
+    of: &'static str,
+}
+
+impl<K> List<K> {
+    /// It has one item at least. `one`: how that is called, with an example.
+    #[must_use]
+    pub fn not_empty(self, one: &'static str) -> Self {
+        Self { least: 1, of: one, ..self }
+    }
+
+    /// It has so many items. `items`: how they are called.
+    #[must_use]
+    pub fn of(self, count: RangeInclusive<usize>, items: &'static str) -> Self {
+        Self { least: *count.start(), most: *count.end(), of: items, ..self }
+    }
+
+    /// Reports a list that is too short or too long. Its items are not read then.
+    fn refuse<N>(&self, value: &Value<'_, N>) -> bool {
+        let Self { least, most, of, .. } = self;
+        match value.count() {
+            Some(count) if *most < usize::MAX && !(*least..=*most).contains(&count) => {
+                value.reject(format_args!("has {count} {of}: expected {least} to {most}"));
+            }
+            Some(count) if count < *least => {
+                value.reject(format_args!("is empty: expected at least one {of}"));
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl<N, K: Kind<N>> Kind<N> for List<K> {
+    type Value = Vec<K::Value>;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<Vec<K::Value>> {
+        if self.refuse(value) { None } else { value.list(|item| self.item.read(&item)) }
+    }
+
+    fn show(&self, value: &Vec<K::Value>) -> String {
+        let items: Vec<_> = value.iter().map(|item| self.item.show(item)).collect();
+        format!("[{}]", items.join(", "))
+    }
+
+    fn schema(&self) -> Json {
+        let mut schema = json!({"type": "array", "items": self.item.schema()});
+        if self.least > 0 {
+            schema["minItems"] = self.least.into();
+        }
+        if self.most < usize::MAX {
+            schema["maxItems"] = self.most.into();
+        }
+        schema
+    }
+
+    fn takes(&self) -> String {
+        self.item.takes()
+    }
+}
+
+/// A value or `off`.
+pub const fn or_off<K>(kind: K) -> OrOff<K> {
+    OrOff(kind)
+}
+
+/// See [`or_off`].
+#[derive(Debug)]
+pub struct OrOff<K>(K);
+
+impl<N, K: Kind<N>> Kind<N> for OrOff<K> {
+    type Value = Option<K::Value>;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<Option<K::Value>> {
+        value.or_off(|value| self.0.read(&value))
+    }
+
+    fn show(&self, value: &Option<K::Value>) -> String {
+        value.as_ref().map_or_else(|| "off".to_owned(), |value| self.0.show(value))
+    }
+
+    fn schema(&self) -> Json {
+        json!({"anyOf": [self.0.schema(), {"const": "off"}]})
+    }
+
+    fn takes(&self) -> String {
+        match self.0.takes() {
+            takes if takes.is_empty() => "`off`: none".to_owned(),
+            takes => format!("{takes}, or `off`"),
+        }
+    }
+}
+
+/// A value, or nothing: the key alone.
+pub const fn or_nothing<K>(kind: K) -> OrNothing<K> {
+    OrNothing(kind)
+}
+
+/// See [`or_nothing`].
+#[derive(Debug)]
+pub struct OrNothing<K>(K);
+
+impl<N, K: Kind<N>> Kind<N> for OrNothing<K> {
+    type Value = Option<K::Value>;
+
+    fn read(&self, value: &Value<'_, N>) -> Option<Option<K::Value>> {
+        if value.is_null() { Some(None) } else { self.0.read(value).map(Some) }
+    }
+
+    fn show(&self, value: &Option<K::Value>) -> String {
+        value.as_ref().map(|value| self.0.show(value)).unwrap_or_default()
+    }
+
+    fn schema(&self) -> Json {
+        json!({"anyOf": [self.0.schema(), {"type": "null"}]})
+    }
+
+    fn takes(&self) -> String {
+        format!("{}, or nothing", self.0.takes())
+    }
+}

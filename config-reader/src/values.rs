@@ -1,0 +1,155 @@
+//! A configuration takes the declarations of its keys: it becomes a flat list of keys and values.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::key::Key;
+use crate::kind::Kind;
+use crate::text::join;
+use crate::visitor::Visitor;
+
+/// A key and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// With its sections.
+    pub key: String,
+    /// As it is written in a file; nothing if it has none.
+    pub value: Option<String>,
+    /// Whether a running process cannot take a new value over.
+    pub is_fixed: bool,
+}
+
+/// The keys whose values differ, in the order of the declarations. Of a section that only one of the two has, it names the
+/// section alone.
+#[must_use]
+pub fn differences(a: &[Shown], b: &[Shown]) -> Vec<String> {
+    let (of_a, of_b) = (by_key(a), by_key(b));
+    let mut differing: Vec<String> = Vec::new();
+    for Shown { key, .. } in a.iter().chain(b) {
+        let values = [&of_a, &of_b].map(|of| of.get(&**key));
+        if values[0].copied().flatten() == values[1].copied().flatten() {
+            continue;
+        }
+        let lacking = if values[0].is_none() { &of_a } else { &of_b };
+        let key = sections(key).find(|section| lacking.contains_key(section)).unwrap_or(key);
+        if !differing.iter().any(|told| told == key) {
+            differing.push(key.to_owned());
+        }
+    }
+    differing
+}
+
+fn by_key(shown: &[Shown]) -> HashMap<&str, Option<&str>> {
+    shown.iter().map(|Shown { key, value, .. }| (&**key, value.as_deref())).collect()
+}
+
+/// The sections that a key stands in, the innermost first.
+fn sections(key: &str) -> impl Iterator<Item = &str> {
+    key.rmatch_indices('.').map(|(at, _)| &key[..at])
+}
+
+/// Collects the values of a configuration.
+#[derive(Debug, Default)]
+pub struct Values {
+    section: String,
+    is_fixed: bool,
+    of_fixed_alone: bool,
+    found: Vec<Shown>,
+}
+
+impl Values {
+    /// Collects only those that a running process cannot take over.
+    #[must_use]
+    pub fn fixed() -> Self {
+        Self { of_fixed_alone: true, ..Self::default() }
+    }
+
+    /// All that was collected, in the order of the declarations.
+    #[must_use]
+    pub fn into_shown(self) -> Vec<Shown> {
+        self.found
+    }
+
+    fn push(&mut self, key: Key, value: impl FnOnce() -> Option<String>) {
+        let is_fixed = self.is_fixed || key.fixed;
+        if is_fixed || !self.of_fixed_alone {
+            self.found.push(Shown { key: join(&self.section, key.name), value: value(), is_fixed });
+        }
+    }
+
+    fn within(&mut self, key: Key, section: String, keys: impl FnOnce(&mut Self)) {
+        let before = (std::mem::replace(&mut self.section, section), self.is_fixed);
+        self.is_fixed |= key.fixed;
+        keys(self);
+        (self.section, self.is_fixed) = before;
+    }
+
+    fn below(&mut self, key: Key, keys: impl FnOnce(&mut Self)) {
+        self.within(key, join(&self.section, key.name), keys);
+    }
+}
+
+impl<N> Visitor<N> for Values {
+    fn key<K: Kind<N>>(&mut self, key: Key, kind: K, slot: &mut K::Value) {
+        self.push(key, || Some(kind.show(slot)));
+    }
+
+    fn optional<K: Kind<N>>(&mut self, key: Key, kind: K, slot: &mut Option<K::Value>) {
+        self.push(key, || slot.as_ref().map(|value| kind.show(value)));
+    }
+
+    fn section(&mut self, key: Key, keys: impl FnOnce(&mut Self)) {
+        self.below(key, keys);
+    }
+
+    fn optional_section<T>(
+        &mut self,
+        key: Key,
+        slot: &mut Option<T>,
+        _new: impl FnOnce() -> T,
+        keys: impl FnOnce(&mut T, &mut Self),
+    ) {
+        match slot {
+            Some(value) => self.below(key, |visitor| keys(value, visitor)),
+            None => self.push(key, || None),
+        }
+    }
+
+    fn section_or_off<T>(
+        &mut self,
+        key: Key,
+        slot: &mut Option<T>,
+        _new: impl FnOnce() -> T,
+        keys: impl FnOnce(&mut T, &mut Self),
+    ) {
+        match slot {
+            Some(value) => self.below(key, |visitor| keys(value, visitor)),
+            None => self.push(key, || Some("off".to_owned())),
+        }
+    }
+
+    fn list<T>(
+        &mut self,
+        key: Key,
+        slot: &mut Vec<T>,
+        _new: impl Fn() -> T,
+        mut keys: impl FnMut(&mut T, &mut Self),
+    ) {
+        for (index, value) in slot.iter_mut().enumerate() {
+            let section = format!("{}[{index}]", join(&self.section, key.name));
+            self.within(key, section, |visitor| keys(value, visitor));
+        }
+    }
+
+    fn named<T>(
+        &mut self,
+        key: Key,
+        slot: &mut BTreeMap<String, T>,
+        _new: impl Fn() -> T,
+        mut keys: impl FnMut(&str, &mut T, &mut Self),
+    ) {
+        for (name, value) in slot {
+            let section = join(&join(&self.section, key.name), name);
+            self.within(key, section, |visitor| keys(name, value, visitor));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `conf/schema.json`, by which editors check a file: it takes what the reader takes, as far as a key by itself goes.
+
+use super::*;
+use jsonschema::Validator;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn schema() -> Validator {
+    let text = fs::read_to_string(root().join("conf/schema.json")).unwrap();
+    jsonschema::draft7::new(&serde_json::from_str(&text).unwrap()).unwrap()
+}
+
+/// What the schema has against a text.
+fn complaints(schema: &Validator, text: &str) -> Vec<String> {
+    let node = config_reader::parse(text).unwrap().unwrap();
+    let json = config_reader::to_json(&node);
+    schema.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+#[test]
+fn it_takes_every_configuration_of_the_repository() {
+    let schema = schema();
+    let names = [
+        "conf/pingora.yaml",
+        "conf/services.yaml",
+        "conf/etcd-cluster.yaml",
+        "conf/reference.yaml",
+        "deploy/compose/pingora.yaml",
+        "deploy/kubernetes/base/pingora.yaml",
+        "deploy/kubernetes/tls/pingora.yaml",
+        "deploy/systemd/pingora.yaml",
+    ];
+    for name in names {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        assert_eq!(complaints(&schema, &text), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn it_takes_what_the_reader_takes() {
+    let schema = schema();
+    for text in [
+        VALID.to_owned(),
+        with_embedded(""),
+        with_embedded("listen: \"[::1]:7\", hosts: [a.b]"),
+        with_gateway("admin: off"),
+        with_gateway(
+            "defaults: { ejection: off, stall: off, check: off, slow_start: 5s, limits: { service: 7 } }",
+        ),
+        with_gateway(
+            "defaults: { check: { probe: tcp } }\n  services: { goods: { check: { interval: 9s } } }",
+        ),
+        with_gateway("services: { goods: { balance: { hash: { header: X-User } } } }"),
+        with_gateway("defaults: { balance: { hash: client } }"),
+        with_gateway("timeouts: { total: off, keepalive: 5s }\n  log: json\n  reload: off"),
+        with_registry(
+            "audit: off\n    snapshot: off\n    allow: [10.0.0.0/8, 10.1.2.3]\n    guard: { share: 0.25 }",
+        ),
+        with_server("fast_timeout_to_tokio_threshold_seconds:"),
+        with("service: goods", "service: goods\n      retry: { attempts: 2, statuses: [503] }"),
+    ] {
+        valid(&text);
+        assert_eq!(complaints(&schema, &text), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn it_refuses_what_the_reader_refuses() {
+    let schema = schema();
+    for (text, expected) in [
+        (with("version: 1", "version: 2"), "/version"),
+        ("version: 1\n".to_owned(), ": \"gateway\" is a required property"),
+        (with_server("treads: 1"), ": Additional properties are not allowed"),
+        (with_server("threads: 0"), "/threads"),
+        (with_server("pid_file: leaseway.pid"), "/pid_file"),
+        (with_server("daemon: yes"), "/daemon"),
+        (with("[\"0.0.0.0:8080\"]", "[]"), "/gateway/listen"),
+        (with("[\"0.0.0.0:8080\"]", "[localhost]"), "/gateway/listen/0"),
+        (with_endpoints("[127.0.0.1:2379]"), "/gateway/registry/endpoints/0"),
+        (with_registry("embedded: {}"), "/gateway/registry"),
+        (with_registry("audit: 60"), "/gateway/registry/audit"),
+        (with_registry("guard: { share: 2 }"), "/gateway/registry/guard/share"),
+        (with("path: /goods", "path: goods"), "/gateway/routes/0/path"),
+        (with("      service: goods\n", ""), "/gateway/routes/0: \"service\" is a required property"),
+        (with_gateway("log: xml"), "/gateway/log"),
+        (with_gateway("max_requests: 0"), "/gateway/max_requests"),
+        (with_gateway("timeouts: { idle: soon }"), "/gateway/timeouts/idle"),
+        (with_gateway("defaults: { balance: fastest }"), "/gateway/defaults/balance"),
+        (with_gateway("defaults: { check: { healthy: 1 } }"), "/gateway/defaults/check"),
+        (with_gateway("services: { goods: { stall: { factor: 0 } } }"), "/gateway/services/goods/stall"),
+        (
+            with("service: goods", "service: goods\n      retry: { statuses: [508] }"),
+            "/gateway/routes/0/retry/statuses/0",
+        ),
+    ] {
+        assert!(parse(&text).is_err(), "{text}");
+        let told = complaints(&schema, &text);
+        assert!(told.iter().any(|told| told.starts_with(expected)), "{text}: {told:?}");
+    }
+}
