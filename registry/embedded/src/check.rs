@@ -40,8 +40,8 @@ pub(crate) fn delete(request: &PbDeleteRequest) -> Result<(), Refusal> {
 
 pub(crate) fn txn(request: &PbTxnRequest) -> Result<(), Refusal> {
     txn_operations(request, MAX_OPERATIONS)?;
-    Written::by(&request.success)?;
-    Written::by(&request.failure)?;
+    Writes::by(&request.success)?;
+    Writes::by(&request.failure)?;
     Ok(())
 }
 
@@ -71,12 +71,12 @@ fn txn_operations(request: &PbTxnRequest, allowed: usize) -> Result<(), Refusal>
 /// What one side of a transaction may write, whichever way its nested transactions go: no key may be put
 /// twice, nor be both put and deleted.
 #[derive(Default)]
-struct Written<'a> {
+struct Writes<'a> {
     puts: BTreeSet<&'a [u8]>,
     deletes: Intervals<'a>,
 }
 
-impl<'a> Written<'a> {
+impl<'a> Writes<'a> {
     fn by(operations: &'a [PbTxnRequestOp]) -> Result<Self, Refusal> {
         let mut written = Self::default();
         let requests = || operations.iter().filter_map(|operation| operation.request.as_ref());

@@ -128,7 +128,7 @@ impl Calls {
         Some(Call { client: Arc::clone(client), _place: place })
     }
 
-    fn place(&self, client: &Client, is_stream: bool) -> Option<Place> {
+    fn place(&self, client: &Client, is_stream: bool) -> Option<PlaceOfCall> {
         let own = if is_stream { &client.own_stream } else { &client.own_call };
         if let Ok(place) = Arc::clone(own).try_acquire_owned() {
             return Some((place, None));
@@ -142,13 +142,13 @@ impl Calls {
 }
 
 /// A place, and for a further one that among its host's.
-type Place = (OwnedSemaphorePermit, Option<OfHost>);
+type PlaceOfCall = (OwnedSemaphorePermit, Option<OfHost>);
 
 /// A call that is under way until its answer is sent.
 #[derive(Debug)]
 pub(crate) struct Call {
     client: Arc<Client>,
-    _place: Option<Place>,
+    _place: Option<PlaceOfCall>,
 }
 
 impl Drop for Call {

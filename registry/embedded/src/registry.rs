@@ -18,7 +18,7 @@ use crate::{
     refusal::Refusal,
     settings::Settings,
     span::Span,
-    store::{Limits, Record, Store, bytes_of},
+    store::{Record, Store, StoreLimits, bytes_of},
     txn::{self, Chosen, Operation},
     watch::{Batch, Bounds, News, StreamId, Wanted, Watches},
 };
@@ -38,7 +38,7 @@ pub(crate) struct Registry {
 impl Registry {
     /// An empty registry at this revision.
     pub(crate) fn new(revision: i64, settings: &Settings) -> Self {
-        let limits = Limits { bytes: settings.max_bytes, revisions: settings.history };
+        let limits = StoreLimits { bytes: settings.max_bytes, revisions: settings.history };
         let bounds = Bounds {
             streams: settings.max_watch_streams,
             watches: settings.max_watches,

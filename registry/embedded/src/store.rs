@@ -29,7 +29,7 @@ const FORGOTTEN_AT_ONCE: usize = 10_000;
 
 /// How much a store may hold.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct StoreLimits {
     /// Bytes of keys, values, history, and what keeping them costs.
     pub bytes: usize,
     /// Revisions that stay readable.
@@ -44,7 +44,7 @@ pub(crate) struct Store {
     /// yet let go.
     history: VecDeque<Commit>,
     /// What the next revision is made of.
-    pending: Vec<Change>,
+    pending: Vec<KeyChange>,
     revision: i64,
     compacted: i64,
     /// The keys that there are now.
@@ -53,19 +53,19 @@ pub(crate) struct Store {
     live_bytes: usize,
     /// The cost of everything: live keys, older versions, history.
     bytes: usize,
-    limits: Limits,
+    limits: StoreLimits,
 }
 
 /// One revision.
 #[derive(Debug)]
 pub(crate) struct Commit {
     pub revision: i64,
-    pub changes: Vec<Change>,
+    pub changes: Vec<KeyChange>,
 }
 
 /// One key's change.
 #[derive(Clone, Debug)]
-pub(crate) struct Change {
+pub(crate) struct KeyChange {
     pub record: Record,
     /// The key as it was at the revision before.
     pub previous: Option<Record>,
@@ -78,7 +78,7 @@ pub(crate) fn is_deletion(record: &PbKeyValue) -> bool {
 
 impl Store {
     /// An empty store at this revision. Everything before it counts as compacted.
-    pub(crate) fn new(revision: i64, limits: Limits) -> Self {
+    pub(crate) fn new(revision: i64, limits: StoreLimits) -> Self {
         Self {
             keys: BTreeMap::new(),
             history: VecDeque::new(),
@@ -179,7 +179,7 @@ impl Store {
 
     /// Takes back the last change that is not committed: says it, and what the key was before it.
     pub(crate) fn undo(&mut self) -> Option<(Record, Option<Record>)> {
-        let Change { record, .. } = self.pending.pop()?;
+        let KeyChange { record, .. } = self.pending.pop()?;
         let versions = self.keys.get_mut(&record.key)?;
         versions.pop_back();
         let before = live(versions.back()).map(Arc::clone);
@@ -244,7 +244,7 @@ impl Store {
 
         self.bytes += cost(&record) + CHANGE_OVERHEAD;
         self.count_live(before.as_deref(), Some(&record));
-        self.pending.push(Change { record, previous });
+        self.pending.push(KeyChange { record, previous });
     }
 
     /// One version of a key is there in the place of another.

@@ -15,7 +15,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 
-use super::messages::{Field, Kind, Message};
+use super::messages::{Field, FieldKind, MessageType};
 use crate::wire::{self, Value};
 
 /// As Go's, which etcd decodes with: bits that are left over in the last letter are not looked at.
@@ -26,13 +26,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The message that a body begins with; an empty body is an empty message. As in etcd, what follows is not
 /// looked at.
-pub(super) fn first(message: &'static Message, body: &[u8]) -> serde_json::Result<Vec<u8>> {
+pub(super) fn first(message: &'static MessageType, body: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(each(message, body).next().transpose()?.unwrap_or_default())
 }
 
 /// The messages of a body, one after the other, up to the first that is none.
 pub(super) fn each(
-    message: &'static Message,
+    message: &'static MessageType,
     body: &[u8],
 ) -> impl Iterator<Item = serde_json::Result<Vec<u8>>> {
     let mut values = serde_json::Deserializer::from_slice(body).into_iter::<IgnoredAny>();
@@ -46,7 +46,7 @@ pub(super) fn each(
 }
 
 /// An object, as a message.
-struct In(&'static Message);
+struct In(&'static MessageType);
 
 impl<'de> DeserializeSeed<'de> for In {
     type Value = Vec<u8>;
@@ -121,10 +121,10 @@ impl<'de> Visitor<'de> for Many {
     }
 }
 
-fn empty(kind: Kind) -> Value<'static> {
+fn empty(kind: FieldKind) -> Value<'static> {
     match kind {
-        Kind::Bool | Kind::Int64 | Kind::Uint64 | Kind::Enum(_) => Value::Number(0),
-        Kind::Bytes | Kind::Text | Kind::Of(_) => Value::Bytes(&[]),
+        FieldKind::Bool | FieldKind::Int64 | FieldKind::Uint64 | FieldKind::Enum(_) => Value::Number(0),
+        FieldKind::Bytes | FieldKind::Text | FieldKind::Of(_) => Value::Bytes(&[]),
     }
 }
 
@@ -157,13 +157,13 @@ impl<'de> Visitor<'de> for One {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.0.name;
         match self.0.kind {
-            Kind::Bool => write!(f, "true or false for {name}"),
-            Kind::Int64 => write!(f, "an int64 for {name}, as a number or a string"),
-            Kind::Uint64 => write!(f, "a uint64 for {name}, as a number or a string"),
-            Kind::Bytes => write!(f, "base64 with padding for {name}"),
-            Kind::Text => write!(f, "a string for {name}"),
-            Kind::Enum(names) => write!(f, "one of {} for {name}, or its number", names.join(", ")),
-            Kind::Of(_) => write!(f, "an object for {name}"),
+            FieldKind::Bool => write!(f, "true or false for {name}"),
+            FieldKind::Int64 => write!(f, "an int64 for {name}, as a number or a string"),
+            FieldKind::Uint64 => write!(f, "a uint64 for {name}, as a number or a string"),
+            FieldKind::Bytes => write!(f, "base64 with padding for {name}"),
+            FieldKind::Text => write!(f, "a string for {name}"),
+            FieldKind::Enum(names) => write!(f, "one of {} for {name}, or its number", names.join(", ")),
+            FieldKind::Of(_) => write!(f, "an object for {name}"),
         }
     }
 
@@ -173,7 +173,7 @@ impl<'de> Visitor<'de> for One {
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Vec<u8>, E> {
         match self.0.kind {
-            Kind::Bool => self.holding(Value::Number(value.into())),
+            FieldKind::Bool => self.holding(Value::Number(value.into())),
             _ => Err(E::invalid_type(Unexpected::Bool(value), &self)),
         }
     }
@@ -181,9 +181,9 @@ impl<'de> Visitor<'de> for One {
     fn visit_i64<E: Error>(self, value: i64) -> Result<Vec<u8>, E> {
         let found = Unexpected::Signed(value);
         match self.0.kind {
-            Kind::Int64 => self.holding(Value::Number(value.cast_unsigned())),
-            Kind::Uint64 => self.number(u64::try_from(value).ok(), found),
-            Kind::Enum(_) => self.number(i32::try_from(value).ok().map(as_number), found),
+            FieldKind::Int64 => self.holding(Value::Number(value.cast_unsigned())),
+            FieldKind::Uint64 => self.number(u64::try_from(value).ok(), found),
+            FieldKind::Enum(_) => self.number(i32::try_from(value).ok().map(as_number), found),
             _ => Err(E::invalid_type(found, &self)),
         }
     }
@@ -191,9 +191,9 @@ impl<'de> Visitor<'de> for One {
     fn visit_u64<E: Error>(self, value: u64) -> Result<Vec<u8>, E> {
         let found = Unexpected::Unsigned(value);
         match self.0.kind {
-            Kind::Int64 => self.number(i64::try_from(value).ok().map(i64::cast_unsigned), found),
-            Kind::Uint64 => self.holding(Value::Number(value)),
-            Kind::Enum(_) => self.number(i32::try_from(value).ok().map(as_number), found),
+            FieldKind::Int64 => self.number(i64::try_from(value).ok().map(i64::cast_unsigned), found),
+            FieldKind::Uint64 => self.holding(Value::Number(value)),
+            FieldKind::Enum(_) => self.number(i32::try_from(value).ok().map(as_number), found),
             _ => Err(E::invalid_type(found, &self)),
         }
     }
@@ -202,25 +202,25 @@ impl<'de> Visitor<'de> for One {
         // It may be long: where it stands is told, not what it is.
         let found = Unexpected::Other("this string");
         match self.0.kind {
-            Kind::Int64 => {
+            FieldKind::Int64 => {
                 self.number(digits(value).and_then(|text| text.parse().ok()).map(i64::cast_unsigned), found)
             }
-            Kind::Uint64 => self.number(digits(value).and_then(|text| text.parse().ok()), found),
-            Kind::Enum(names) => {
+            FieldKind::Uint64 => self.number(digits(value).and_then(|text| text.parse().ok()), found),
+            FieldKind::Enum(names) => {
                 self.number(names.iter().position(|name| *name == value).map(|n| n as u64), found)
             }
-            Kind::Text => self.holding(Value::Bytes(value.as_bytes())),
-            Kind::Bytes => match BASE64.decode(without_line_ends(value).as_bytes()) {
+            FieldKind::Text => self.holding(Value::Bytes(value.as_bytes())),
+            FieldKind::Bytes => match BASE64.decode(without_line_ends(value).as_bytes()) {
                 Ok(bytes) => self.holding(Value::Bytes(&bytes)),
                 Err(_) => Err(E::invalid_value(found, &self)),
             },
-            Kind::Bool | Kind::Of(_) => Err(E::invalid_type(found, &self)),
+            FieldKind::Bool | FieldKind::Of(_) => Err(E::invalid_type(found, &self)),
         }
     }
 
     fn visit_map<M: MapAccess<'de>>(self, object: M) -> Result<Vec<u8>, M::Error> {
         match self.0.kind {
-            Kind::Of(message) => self.holding(Value::Bytes(&In(message).visit_map(object)?)),
+            FieldKind::Of(message) => self.holding(Value::Bytes(&In(message).visit_map(object)?)),
             _ => Err(M::Error::invalid_type(Unexpected::Map, &self)),
         }
     }

@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// Why somebody is not let in, and what to do about it.
-pub(super) type Refused = (StatusCode, Status);
+pub(super) type TurnedAway = (StatusCode, Status);
 
 /// Whether a request may come in at all. `hosts`: names by which the registry is known, in small letters.
-pub(super) fn admit(request: &Parts, hosts: &[String]) -> Result<(), Refused> {
+pub(super) fn admit(request: &Parts, hosts: &[String]) -> Result<(), TurnedAway> {
     let denied = |text: &str| (StatusCode::FORBIDDEN, Status::permission_denied(text));
     if is_from_gateway(&request.headers) {
         return Err(denied(
@@ -47,7 +47,7 @@ pub(super) fn admit(request: &Parts, hosts: &[String]) -> Result<(), Refused> {
 }
 
 /// Whether the body is said to be JSON. Parameters, such as a character set, say nothing.
-pub(super) fn check_type(request: &Parts) -> Result<(), Refused> {
+pub(super) fn check_type(request: &Parts) -> Result<(), TurnedAway> {
     let mut types = request.headers.get_all(header::CONTENT_TYPE).iter();
     let is_json = |value: &header::HeaderValue| {
         let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
@@ -62,7 +62,7 @@ pub(super) fn check_type(request: &Parts) -> Result<(), Refused> {
     }
 }
 
-fn misaddressed(why: Misaddressed) -> Refused {
+fn misaddressed(why: Misaddressed) -> TurnedAway {
     match why {
         Misaddressed::Elsewhere(host) => {
             let text = format!(

@@ -5,11 +5,11 @@ use std::fmt::Write;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::messages::{Field, Kind, Message};
+use super::messages::{Field, FieldKind, MessageType};
 use crate::wire::{self, Value};
 
 /// Writes a message. None if its bytes are not of this message.
-pub(super) fn message(message: &'static Message, mut bytes: &[u8], json: &mut String) -> Option<()> {
+pub(super) fn message(message: &'static MessageType, mut bytes: &[u8], json: &mut String) -> Option<()> {
     json.push('{');
     let mut last: Option<&Field> = None;
     while !bytes.is_empty() {
@@ -39,24 +39,24 @@ fn end(field: Option<&Field>, json: &mut String) {
     }
 }
 
-fn value(kind: Kind, value: Value<'_>, json: &mut String) -> Option<()> {
+fn value(kind: FieldKind, value: Value<'_>, json: &mut String) -> Option<()> {
     match (kind, value) {
-        (Kind::Bool, Value::Number(number)) => json.push_str(if number == 0 { "false" } else { "true" }),
-        (Kind::Int64, Value::Number(number)) => write!(json, "\"{}\"", number.cast_signed()).ok()?,
-        (Kind::Uint64, Value::Number(number)) => write!(json, "\"{number}\"").ok()?,
-        (Kind::Enum(names), Value::Number(number)) => {
+        (FieldKind::Bool, Value::Number(number)) => json.push_str(if number == 0 { "false" } else { "true" }),
+        (FieldKind::Int64, Value::Number(number)) => write!(json, "\"{}\"", number.cast_signed()).ok()?,
+        (FieldKind::Uint64, Value::Number(number)) => write!(json, "\"{number}\"").ok()?,
+        (FieldKind::Enum(names), Value::Number(number)) => {
             match usize::try_from(number).ok().and_then(|number| names.get(number)) {
                 Some(name) => text(name, json),
                 None => write!(json, "{}", number.cast_signed()).ok()?,
             }
         }
-        (Kind::Bytes, Value::Bytes(bytes)) => {
+        (FieldKind::Bytes, Value::Bytes(bytes)) => {
             json.push('"');
             BASE64_STANDARD.encode_string(bytes, json);
             json.push('"');
         }
-        (Kind::Text, Value::Bytes(bytes)) => text(str::from_utf8(bytes).ok()?, json),
-        (Kind::Of(inner), Value::Bytes(bytes)) => message(inner, bytes, json)?,
+        (FieldKind::Text, Value::Bytes(bytes)) => text(str::from_utf8(bytes).ok()?, json),
+        (FieldKind::Of(inner), Value::Bytes(bytes)) => message(inner, bytes, json)?,
         _ => return None,
     }
     Some(())

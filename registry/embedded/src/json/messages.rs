@@ -3,24 +3,24 @@
 //!
 //! A test compares the tables with the messages that prost made of the same files.
 
-use Kind::{Bool, Bytes, Enum, Int64, Of, Text, Uint64};
+use FieldKind::{Bool, Bytes, Enum, Int64, Of, Text, Uint64};
 
 /// A message: its fields, in the order in which JSON has them.
 #[derive(Debug)]
-pub(super) struct Message(pub &'static [Field]);
+pub(super) struct MessageType(pub &'static [Field]);
 
 #[derive(Debug)]
 pub(super) struct Field {
     pub tag: u32,
     /// As etcd's own files and answers spell it. Requests may also spell it in camel case.
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: FieldKind,
     /// A list of these.
     pub is_many: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     Bool,
     Int64,
     Uint64,
@@ -28,10 +28,10 @@ pub(super) enum Kind {
     Text,
     /// The names of its numbers, from 0 on.
     Enum(&'static [&'static str]),
-    Of(&'static Message),
+    Of(&'static MessageType),
 }
 
-impl Message {
+impl MessageType {
     pub(super) fn by_tag(&self, tag: u32) -> Option<&'static Field> {
         self.0.iter().find(|field| field.tag == tag)
     }
@@ -55,28 +55,28 @@ fn camel_case(name: &str) -> impl Iterator<Item = char> {
     })
 }
 
-const fn one(tag: u32, name: &'static str, kind: Kind) -> Field {
+const fn one(tag: u32, name: &'static str, kind: FieldKind) -> Field {
     Field { tag, name, kind, is_many: false }
 }
 
-const fn many(tag: u32, name: &'static str, kind: Kind) -> Field {
+const fn many(tag: u32, name: &'static str, kind: FieldKind) -> Field {
     Field { tag, name, kind, is_many: true }
 }
 
 /// Every answer begins with it.
 const HEADER: Field = one(1, "header", Of(&RESPONSE_HEADER));
 
-pub(super) static EMPTY: Message = Message(&[]);
-pub(super) static HEADER_ALONE: Message = Message(&[HEADER]);
+pub(super) static EMPTY: MessageType = MessageType(&[]);
+pub(super) static HEADER_ALONE: MessageType = MessageType(&[HEADER]);
 
-static RESPONSE_HEADER: Message = Message(&[
+static RESPONSE_HEADER: MessageType = MessageType(&[
     one(1, "cluster_id", Uint64),
     one(2, "member_id", Uint64),
     one(3, "revision", Int64),
     one(4, "raft_term", Uint64),
 ]);
 
-static KEY_VALUE: Message = Message(&[
+static KEY_VALUE: MessageType = MessageType(&[
     one(1, "key", Bytes),
     one(2, "create_revision", Int64),
     one(3, "mod_revision", Int64),
@@ -87,7 +87,7 @@ static KEY_VALUE: Message = Message(&[
 
 // ---- KV
 
-pub(super) static RANGE_REQUEST: Message = Message(&[
+pub(super) static RANGE_REQUEST: MessageType = MessageType(&[
     one(1, "key", Bytes),
     one(2, "range_end", Bytes),
     one(3, "limit", Int64),
@@ -102,10 +102,10 @@ pub(super) static RANGE_REQUEST: Message = Message(&[
     one(12, "min_create_revision", Int64),
     one(13, "max_create_revision", Int64),
 ]);
-pub(super) static RANGE_RESPONSE: Message =
-    Message(&[HEADER, many(2, "kvs", Of(&KEY_VALUE)), one(3, "more", Bool), one(4, "count", Int64)]);
+pub(super) static RANGE_RESPONSE: MessageType =
+    MessageType(&[HEADER, many(2, "kvs", Of(&KEY_VALUE)), one(3, "more", Bool), one(4, "count", Int64)]);
 
-pub(super) static PUT_REQUEST: Message = Message(&[
+pub(super) static PUT_REQUEST: MessageType = MessageType(&[
     one(1, "key", Bytes),
     one(2, "value", Bytes),
     one(3, "lease", Int64),
@@ -113,19 +113,19 @@ pub(super) static PUT_REQUEST: Message = Message(&[
     one(5, "ignore_value", Bool),
     one(6, "ignore_lease", Bool),
 ]);
-pub(super) static PUT_RESPONSE: Message = Message(&[HEADER, one(2, "prev_kv", Of(&KEY_VALUE))]);
+pub(super) static PUT_RESPONSE: MessageType = MessageType(&[HEADER, one(2, "prev_kv", Of(&KEY_VALUE))]);
 
-pub(super) static DELETE_REQUEST: Message =
-    Message(&[one(1, "key", Bytes), one(2, "range_end", Bytes), one(3, "prev_kv", Bool)]);
-pub(super) static DELETE_RESPONSE: Message =
-    Message(&[HEADER, one(2, "deleted", Int64), many(3, "prev_kvs", Of(&KEY_VALUE))]);
+pub(super) static DELETE_REQUEST: MessageType =
+    MessageType(&[one(1, "key", Bytes), one(2, "range_end", Bytes), one(3, "prev_kv", Bool)]);
+pub(super) static DELETE_RESPONSE: MessageType =
+    MessageType(&[HEADER, one(2, "deleted", Int64), many(3, "prev_kvs", Of(&KEY_VALUE))]);
 
-pub(super) static TXN_REQUEST: Message = Message(&[
+pub(super) static TXN_REQUEST: MessageType = MessageType(&[
     many(1, "compare", Of(&COMPARE)),
     many(2, "success", Of(&REQUEST_OP)),
     many(3, "failure", Of(&REQUEST_OP)),
 ]);
-static COMPARE: Message = Message(&[
+static COMPARE: MessageType = MessageType(&[
     one(1, "result", Enum(&["EQUAL", "GREATER", "LESS", "NOT_EQUAL"])),
     one(2, "target", Enum(&["VERSION", "CREATE", "MOD", "VALUE", "LEASE"])),
     one(3, "key", Bytes),
@@ -136,50 +136,51 @@ static COMPARE: Message = Message(&[
     one(8, "lease", Int64),
     one(64, "range_end", Bytes),
 ]);
-static REQUEST_OP: Message = Message(&[
+static REQUEST_OP: MessageType = MessageType(&[
     one(1, "request_range", Of(&RANGE_REQUEST)),
     one(2, "request_put", Of(&PUT_REQUEST)),
     one(3, "request_delete_range", Of(&DELETE_REQUEST)),
     one(4, "request_txn", Of(&TXN_REQUEST)),
 ]);
-pub(super) static TXN_RESPONSE: Message =
-    Message(&[HEADER, one(2, "succeeded", Bool), many(3, "responses", Of(&RESPONSE_OP))]);
-static RESPONSE_OP: Message = Message(&[
+pub(super) static TXN_RESPONSE: MessageType =
+    MessageType(&[HEADER, one(2, "succeeded", Bool), many(3, "responses", Of(&RESPONSE_OP))]);
+static RESPONSE_OP: MessageType = MessageType(&[
     one(1, "response_range", Of(&RANGE_RESPONSE)),
     one(2, "response_put", Of(&PUT_RESPONSE)),
     one(3, "response_delete_range", Of(&DELETE_RESPONSE)),
     one(4, "response_txn", Of(&TXN_RESPONSE)),
 ]);
 
-pub(super) static COMPACTION_REQUEST: Message =
-    Message(&[one(1, "revision", Int64), one(2, "physical", Bool)]);
+pub(super) static COMPACTION_REQUEST: MessageType =
+    MessageType(&[one(1, "revision", Int64), one(2, "physical", Bool)]);
 
 // ---- Lease
 
-pub(super) static LEASE_ID: Message = Message(&[one(1, "ID", Int64)]);
-pub(super) static GRANT_REQUEST: Message = Message(&[one(1, "TTL", Int64), one(2, "ID", Int64)]);
-pub(super) static GRANT_RESPONSE: Message =
-    Message(&[HEADER, one(2, "ID", Int64), one(3, "TTL", Int64), one(4, "error", Text)]);
-pub(super) static KEEP_ALIVE_RESPONSE: Message =
-    Message(&[HEADER, one(2, "ID", Int64), one(3, "TTL", Int64)]);
-pub(super) static TIME_TO_LIVE_REQUEST: Message = Message(&[one(1, "ID", Int64), one(2, "keys", Bool)]);
-pub(super) static TIME_TO_LIVE_RESPONSE: Message = Message(&[
+pub(super) static LEASE_ID: MessageType = MessageType(&[one(1, "ID", Int64)]);
+pub(super) static GRANT_REQUEST: MessageType = MessageType(&[one(1, "TTL", Int64), one(2, "ID", Int64)]);
+pub(super) static GRANT_RESPONSE: MessageType =
+    MessageType(&[HEADER, one(2, "ID", Int64), one(3, "TTL", Int64), one(4, "error", Text)]);
+pub(super) static KEEP_ALIVE_RESPONSE: MessageType =
+    MessageType(&[HEADER, one(2, "ID", Int64), one(3, "TTL", Int64)]);
+pub(super) static TIME_TO_LIVE_REQUEST: MessageType =
+    MessageType(&[one(1, "ID", Int64), one(2, "keys", Bool)]);
+pub(super) static TIME_TO_LIVE_RESPONSE: MessageType = MessageType(&[
     HEADER,
     one(2, "ID", Int64),
     one(3, "TTL", Int64),
     one(4, "grantedTTL", Int64),
     many(5, "keys", Bytes),
 ]);
-pub(super) static LEASES_RESPONSE: Message = Message(&[HEADER, many(2, "leases", Of(&LEASE_ID))]);
+pub(super) static LEASES_RESPONSE: MessageType = MessageType(&[HEADER, many(2, "leases", Of(&LEASE_ID))]);
 
 // ---- Watch
 
-pub(super) static WATCH_REQUEST: Message = Message(&[
+pub(super) static WATCH_REQUEST: MessageType = MessageType(&[
     one(1, "create_request", Of(&WATCH_CREATE)),
     one(2, "cancel_request", Of(&WATCH_CANCEL)),
     one(3, "progress_request", Of(&EMPTY)),
 ]);
-static WATCH_CREATE: Message = Message(&[
+static WATCH_CREATE: MessageType = MessageType(&[
     one(1, "key", Bytes),
     one(2, "range_end", Bytes),
     one(3, "start_revision", Int64),
@@ -189,8 +190,8 @@ static WATCH_CREATE: Message = Message(&[
     one(7, "watch_id", Int64),
     one(8, "fragment", Bool),
 ]);
-static WATCH_CANCEL: Message = Message(&[one(1, "watch_id", Int64)]);
-pub(super) static WATCH_RESPONSE: Message = Message(&[
+static WATCH_CANCEL: MessageType = MessageType(&[one(1, "watch_id", Int64)]);
+pub(super) static WATCH_RESPONSE: MessageType = MessageType(&[
     HEADER,
     one(2, "watch_id", Int64),
     one(3, "created", Bool),
@@ -200,7 +201,7 @@ pub(super) static WATCH_RESPONSE: Message = Message(&[
     one(7, "fragment", Bool),
     many(11, "events", Of(&EVENT)),
 ]);
-static EVENT: Message = Message(&[
+static EVENT: MessageType = MessageType(&[
     one(1, "type", Enum(&["PUT", "DELETE"])),
     one(2, "kv", Of(&KEY_VALUE)),
     one(3, "prev_kv", Of(&KEY_VALUE)),
@@ -208,8 +209,8 @@ static EVENT: Message = Message(&[
 
 // ---- Cluster, Maintenance, Auth
 
-pub(super) static MEMBERS_RESPONSE: Message = Message(&[HEADER, many(2, "members", Of(&MEMBER))]);
-static MEMBER: Message = Message(&[
+pub(super) static MEMBERS_RESPONSE: MessageType = MessageType(&[HEADER, many(2, "members", Of(&MEMBER))]);
+static MEMBER: MessageType = MessageType(&[
     one(1, "ID", Uint64),
     one(2, "name", Text),
     many(3, "peerURLs", Text),
@@ -217,7 +218,7 @@ static MEMBER: Message = Message(&[
     one(5, "isLearner", Bool),
 ]);
 
-pub(super) static STATUS_RESPONSE: Message = Message(&[
+pub(super) static STATUS_RESPONSE: MessageType = MessageType(&[
     HEADER,
     one(2, "version", Text),
     one(3, "dbSize", Int64),
@@ -230,15 +231,16 @@ pub(super) static STATUS_RESPONSE: Message = Message(&[
     one(10, "isLearner", Bool),
 ]);
 
-const ALARM: Kind = Enum(&["NONE", "NOSPACE", "CORRUPT"]);
-pub(super) static ALARM_REQUEST: Message = Message(&[
+const ALARM: FieldKind = Enum(&["NONE", "NOSPACE", "CORRUPT"]);
+pub(super) static ALARM_REQUEST: MessageType = MessageType(&[
     one(1, "action", Enum(&["GET", "ACTIVATE", "DEACTIVATE"])),
     one(2, "memberID", Uint64),
     one(3, "alarm", ALARM),
 ]);
-pub(super) static ALARM_RESPONSE: Message = Message(&[HEADER, many(2, "alarms", Of(&ALARM_MEMBER))]);
-static ALARM_MEMBER: Message = Message(&[one(1, "memberID", Uint64), one(2, "alarm", ALARM)]);
+pub(super) static ALARM_RESPONSE: MessageType = MessageType(&[HEADER, many(2, "alarms", Of(&ALARM_MEMBER))]);
+static ALARM_MEMBER: MessageType = MessageType(&[one(1, "memberID", Uint64), one(2, "alarm", ALARM)]);
 
-pub(super) static AUTHENTICATE_REQUEST: Message = Message(&[one(1, "name", Text), one(2, "password", Text)]);
-pub(super) static AUTH_STATUS_RESPONSE: Message =
-    Message(&[HEADER, one(2, "enabled", Bool), one(3, "authRevision", Uint64)]);
+pub(super) static AUTHENTICATE_REQUEST: MessageType =
+    MessageType(&[one(1, "name", Text), one(2, "password", Text)]);
+pub(super) static AUTH_STATUS_RESPONSE: MessageType =
+    MessageType(&[HEADER, one(2, "enabled", Bool), one(3, "authRevision", Uint64)]);

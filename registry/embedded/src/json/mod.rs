@@ -29,7 +29,7 @@ use tonic::{
 pub(crate) use self::answer::Answer;
 use self::{
     calls::{Answers, Caller, broken},
-    messages::Message,
+    messages::MessageType,
     paths::Method,
 };
 use crate::{
@@ -112,7 +112,7 @@ impl JsonGateway {
     }
 
     /// Of what the gRPC side never hears it is counted here.
-    fn turn_away(&self, (status, refusal): &door::Refused) -> Answer {
+    fn turn_away(&self, (status, refusal): &door::TurnedAway) -> Answer {
         self.memory.count_refusal(format!("HTTP {}", status.as_u16()));
         answer::error(*status, refusal)
     }
@@ -145,17 +145,17 @@ impl JsonGateway {
 
 /// Whether a body is within its bound as far as it says. Told before anybody is asked to send it
 /// (`Expect: 100-continue`).
-fn check_size(body: &Body, most: usize) -> Result<(), door::Refused> {
+fn check_size(body: &Body, most: usize) -> Result<(), door::TurnedAway> {
     if body.size_hint().lower() > most as u64 { Err(too_large(most)) } else { Ok(()) }
 }
 
-fn too_large(most: usize) -> door::Refused {
+fn too_large(most: usize) -> door::TurnedAway {
     let text = format!("the body is larger than {most} bytes");
     (StatusCode::PAYLOAD_TOO_LARGE, Status::resource_exhausted(text))
 }
 
 /// All of a body, within its bounds.
-async fn whole(body: Body, most: usize) -> Result<Bytes, door::Refused> {
+async fn whole(body: Body, most: usize) -> Result<Bytes, door::TurnedAway> {
     match timeout(CALL_TIME, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
@@ -170,7 +170,7 @@ async fn whole(body: Body, most: usize) -> Result<Bytes, door::Refused> {
 }
 
 /// The answers of a stream, one a line, as they come.
-fn lines(message: &'static Message, answers: Answers) -> Body {
+fn lines(message: &'static MessageType, answers: Answers) -> Body {
     let lines = stream::unfold(Some(answers), move |answers| async move {
         let mut answers = answers?;
         let line = answers.next().await?.and_then(|answer| line(message, &answer).ok_or_else(broken));
@@ -182,7 +182,7 @@ fn lines(message: &'static Message, answers: Answers) -> Body {
     Body::new(StreamBody::new(lines.map(|line| Ok::<_, Infallible>(Frame::data(Bytes::from(line))))))
 }
 
-fn line(message: &'static Message, answer: &[u8]) -> Option<String> {
+fn line(message: &'static MessageType, answer: &[u8]) -> Option<String> {
     let mut line = String::from(r#"{"result":"#);
     encode::message(message, answer, &mut line)?;
     line.push_str("}\n");

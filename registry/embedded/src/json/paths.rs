@@ -3,7 +3,7 @@
 use super::messages::{
     ALARM_REQUEST, ALARM_RESPONSE, AUTH_STATUS_RESPONSE, AUTHENTICATE_REQUEST, COMPACTION_REQUEST,
     DELETE_REQUEST, DELETE_RESPONSE, EMPTY, GRANT_REQUEST, GRANT_RESPONSE, HEADER_ALONE, KEEP_ALIVE_RESPONSE,
-    LEASE_ID, LEASES_RESPONSE, MEMBERS_RESPONSE, Message, PUT_REQUEST, PUT_RESPONSE, RANGE_REQUEST,
+    LEASE_ID, LEASES_RESPONSE, MEMBERS_RESPONSE, MessageType, PUT_REQUEST, PUT_RESPONSE, RANGE_REQUEST,
     RANGE_RESPONSE, STATUS_RESPONSE, TIME_TO_LIVE_REQUEST, TIME_TO_LIVE_RESPONSE, TXN_REQUEST, TXN_RESPONSE,
     WATCH_REQUEST, WATCH_RESPONSE,
 };
@@ -12,8 +12,8 @@ use super::messages::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Method {
     pub path: &'static str,
-    pub request: &'static Message,
-    pub answer: &'static Message,
+    pub request: &'static MessageType,
+    pub answer: &'static MessageType,
     /// Requests one after the other, and so answers.
     pub is_stream: bool,
 }
@@ -35,11 +35,11 @@ fn below_a_prefix(path: &str) -> Option<&str> {
     PREFIXES.iter().find_map(|prefix| path.strip_prefix(prefix))
 }
 
-const fn call(path: &'static str, request: &'static Message, answer: &'static Message) -> Method {
+const fn call(path: &'static str, request: &'static MessageType, answer: &'static MessageType) -> Method {
     Method { path, request, answer, is_stream: false }
 }
 
-const fn stream(path: &'static str, request: &'static Message, answer: &'static Message) -> Method {
+const fn stream(path: &'static str, request: &'static MessageType, answer: &'static MessageType) -> Method {
     Method { path, request, answer, is_stream: true }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     decode, encode,
-    messages::{self, Kind, Message},
+    messages::{self, FieldKind, MessageType},
 };
 use crate::wire::{self, Value};
 
@@ -21,19 +21,19 @@ use crate::wire::{self, Value};
 const DEPTH: usize = 5;
 
 /// Each field of a message alone, with a value that is no default; of a message in it each field in turn.
-fn samples(message: &'static Message, depth: usize) -> Vec<Vec<u8>> {
+fn samples(message: &'static MessageType, depth: usize) -> Vec<Vec<u8>> {
     let mut all = vec![Vec::new()];
     for field in message.0 {
         let inner = match field.kind {
-            Kind::Of(inner) if depth > 0 => samples(inner, depth - 1),
+            FieldKind::Of(inner) if depth > 0 => samples(inner, depth - 1),
             _ => vec![Vec::new()],
         };
         for inner in inner {
             let value = match field.kind {
-                Kind::Bool | Kind::Enum(_) => Value::Number(1),
-                Kind::Int64 | Kind::Uint64 => Value::Number(u64::MAX - 5),
-                Kind::Bytes | Kind::Text => Value::Bytes(b"<a\n\"\\ & b>"),
-                Kind::Of(_) => Value::Bytes(&inner),
+                FieldKind::Bool | FieldKind::Enum(_) => Value::Number(1),
+                FieldKind::Int64 | FieldKind::Uint64 => Value::Number(u64::MAX - 5),
+                FieldKind::Bytes | FieldKind::Text => Value::Bytes(b"<a\n\"\\ & b>"),
+                FieldKind::Of(_) => Value::Bytes(&inner),
             };
             let mut sample = Vec::new();
             for _ in 0..if field.is_many { 2 } else { 1 } {
@@ -47,14 +47,14 @@ fn samples(message: &'static Message, depth: usize) -> Vec<Vec<u8>> {
 
 /// Whether prost knows each field of the table by this number and kind: what it does not know it drops.
 #[track_caller]
-fn is_as<M: prost::Message + Default>(message: &'static Message) {
+fn is_as<M: prost::Message + Default>(message: &'static MessageType) {
     for sample in samples(message, DEPTH) {
         let again = M::decode(&*sample).unwrap().encode_to_vec();
         assert_eq!(again, sample, "{}", json_of(message, &sample));
     }
 }
 
-fn json_of(message: &'static Message, bytes: &[u8]) -> String {
+fn json_of(message: &'static MessageType, bytes: &[u8]) -> String {
     let mut json = String::new();
     encode::message(message, bytes, &mut json).unwrap();
     json

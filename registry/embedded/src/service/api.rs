@@ -16,8 +16,8 @@ use tonic::{
 };
 
 use super::{
-    MAX_MESSAGE, Shared, auth::Auth, cluster::Cluster, grpc_with, head, health::Health, kv::Kv, lease::Lease,
-    maintenance::Maintenance, txn::Counted, watch::Watch,
+    MAX_MESSAGE, Shared, auth::AuthService, cluster::ClusterService, grpc_with, head, health::HealthService,
+    kv::KvService, lease::LeaseService, maintenance::MaintenanceService, txn::Counted, watch::WatchService,
 };
 use crate::refusal::Refusal;
 
@@ -38,13 +38,13 @@ type Answer = http::Response<Body>;
 /// Everything that the registry serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
-    kv: PbKvServer<Kv>,
-    watch: PbWatchServer<Watch>,
-    lease: PbLeaseServer<Lease>,
-    cluster: PbClusterServer<Cluster>,
-    maintenance: PbMaintenanceServer<Maintenance>,
-    auth: Auth,
-    health: Health,
+    kv: PbKvServer<KvService>,
+    watch: PbWatchServer<WatchService>,
+    lease: PbLeaseServer<LeaseService>,
+    cluster: PbClusterServer<ClusterService>,
+    maintenance: PbMaintenanceServer<MaintenanceService>,
+    auth: AuthService,
+    health: HealthService,
     shared: Arc<Shared>,
 }
 
@@ -61,20 +61,22 @@ impl Api {
             };
         }
         Self {
-            kv: with_limits!(PbKvServer::new(Kv(shared())), MAX_MESSAGE),
-            watch: with_limits!(PbWatchServer::new(Watch(shared())), MAX_STREAMED),
-            lease: with_limits!(PbLeaseServer::new(Lease(shared())), MAX_STREAMED),
-            cluster: with_limits!(PbClusterServer::new(Cluster(shared())), MAX_MESSAGE),
-            maintenance: with_limits!(PbMaintenanceServer::new(Maintenance(shared())), MAX_MESSAGE),
-            auth: Auth(shared()),
-            health: Health(shared()),
+            kv: with_limits!(PbKvServer::new(KvService(shared())), MAX_MESSAGE),
+            watch: with_limits!(PbWatchServer::new(WatchService(shared())), MAX_STREAMED),
+            lease: with_limits!(PbLeaseServer::new(LeaseService(shared())), MAX_STREAMED),
+            cluster: with_limits!(PbClusterServer::new(ClusterService(shared())), MAX_MESSAGE),
+            maintenance: with_limits!(PbMaintenanceServer::new(MaintenanceService(shared())), MAX_MESSAGE),
+            auth: AuthService(shared()),
+            health: HealthService(shared()),
             shared: shared(),
         }
     }
 
     fn txn(&self, request: http::Request<Body>) -> BoxFuture<Answer, Infallible> {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async { Ok(grpc_with(Counted(Arc::clone(&shared))).unary(Kv(shared), request).await) })
+        Box::pin(async {
+            Ok(grpc_with(Counted(Arc::clone(&shared))).unary(KvService(shared), request).await)
+        })
     }
 
     /// What can be refused by the head alone.

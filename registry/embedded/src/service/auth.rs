@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 const AUTH_REVISION: u64 = 1;
 
 #[derive(Clone, Debug)]
-pub(super) struct Auth(pub Arc<Shared>);
+pub(super) struct AuthService(pub Arc<Shared>);
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 struct AuthStatusRequest {}
@@ -34,7 +34,7 @@ struct AuthStatusResponse {
     auth_revision: u64,
 }
 
-impl Auth {
+impl AuthService {
     pub(super) fn call(&self, request: http::Request<Body>) -> BoxFuture<http::Response<Body>, Infallible> {
         let refused = |status: Status| -> BoxFuture<_, Infallible> {
             Box::pin(std::future::ready(Ok(status.into_http())))

@@ -15,10 +15,10 @@ use super::{MEMBER_ID, Shared, header};
 const NAME: &str = "leaseway-embedded";
 
 #[derive(Clone, Debug)]
-pub(super) struct Cluster(pub Arc<Shared>);
+pub(super) struct ClusterService(pub Arc<Shared>);
 
 #[async_trait]
-impl PbClusterService for Cluster {
+impl PbClusterService for ClusterService {
     async fn member_list(
         &self,
         _: Request<PbMemberListRequest>,

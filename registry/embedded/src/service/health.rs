@@ -27,7 +27,7 @@ const SERVING: i32 = 1;
 const SERVICE_UNKNOWN: i32 = 3;
 
 #[derive(Clone, Debug)]
-pub(super) struct Health(pub Arc<Shared>);
+pub(super) struct HealthService(pub Arc<Shared>);
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 struct HealthCheckRequest {
@@ -41,12 +41,14 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-impl Health {
+impl HealthService {
     pub(super) fn call(&self, request: http::Request<Body>) -> BoxFuture<http::Response<Body>, Infallible> {
         match request.uri().path() {
-            "/grpc.health.v1.Health/Check" => Box::pin(async { Ok(grpc().unary(Check, request).await) }),
+            "/grpc.health.v1.Health/Check" => {
+                Box::pin(async { Ok(grpc().unary(HealthCheck, request).await) })
+            }
             "/grpc.health.v1.Health/Watch" => {
-                let watch = Watch(Arc::clone(&self.0));
+                let watch = HealthWatch(Arc::clone(&self.0));
                 Box::pin(async { Ok(grpc().server_streaming(watch, request).await) })
             }
             other => Box::pin(ready(Ok(self.0.unknown(other).into_http()))),
@@ -54,9 +56,9 @@ impl Health {
     }
 }
 
-struct Check;
+struct HealthCheck;
 
-impl UnaryService<HealthCheckRequest> for Check {
+impl UnaryService<HealthCheckRequest> for HealthCheck {
     type Response = HealthCheckResponse;
     type Future = Ready<Result<Response<HealthCheckResponse>, Status>>;
 
@@ -67,9 +69,9 @@ impl UnaryService<HealthCheckRequest> for Check {
     }
 }
 
-struct Watch(Arc<Shared>);
+struct HealthWatch(Arc<Shared>);
 
-impl ServerStreamingService<HealthCheckRequest> for Watch {
+impl ServerStreamingService<HealthCheckRequest> for HealthWatch {
     type Response = HealthCheckResponse;
     type ResponseStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;

@@ -13,10 +13,10 @@ use super::{Shared, header};
 use crate::client::Client;
 
 #[derive(Clone, Debug)]
-pub(super) struct Kv(pub Arc<Shared>);
+pub(super) struct KvService(pub Arc<Shared>);
 
 #[async_trait]
-impl PbKvService for Kv {
+impl PbKvService for KvService {
     type RangeStreamStream = Empty<Result<PbRangeStreamResponse, Status>>;
 
     async fn range(&self, request: Request<PbRangeRequest>) -> Result<Response<PbRangeResponse>, Status> {

@@ -15,10 +15,10 @@ use super::{Shared, header, stopped};
 use crate::{allowance::Allowance, client::Client, refusal::Refusal, registry::Registry};
 
 #[derive(Clone, Debug)]
-pub(super) struct Lease(pub Arc<Shared>);
+pub(super) struct LeaseService(pub Arc<Shared>);
 
 #[async_trait]
-impl PbLeaseService for Lease {
+impl PbLeaseService for LeaseService {
     type LeaseKeepAliveStream = BoxStream<'static, Result<PbLeaseKeepAliveResponse, Status>>;
 
     async fn lease_grant(

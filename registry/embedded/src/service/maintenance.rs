@@ -21,10 +21,10 @@ use crate::counts::Counts;
 pub(crate) const VERSION: &str = concat!("3.5.33+leaseway.", env!("CARGO_PKG_VERSION"));
 
 #[derive(Clone, Debug)]
-pub(super) struct Maintenance(pub Arc<Shared>);
+pub(super) struct MaintenanceService(pub Arc<Shared>);
 
 #[async_trait]
-impl PbMaintenanceService for Maintenance {
+impl PbMaintenanceService for MaintenanceService {
     type SnapshotStream = Empty<Result<PbSnapshotResponse, Status>>;
 
     async fn status(&self, _: Request<PbStatusRequest>) -> Result<Response<PbStatusResponse>, Status> {

@@ -11,7 +11,7 @@ use prost::Message;
 use super::header;
 use crate::{
     refusal::Refusal,
-    store::{Change, is_deletion},
+    store::{KeyChange, is_deletion},
     watch::{Batch, News},
 };
 
@@ -107,7 +107,7 @@ impl Iterator for Fragments {
     }
 }
 
-fn event(change: &Change, batch: &Batch) -> PbEvent {
+fn event(change: &KeyChange, batch: &Batch) -> PbEvent {
     let record = &change.record;
     let kind = if is_deletion(record) { EventType::Delete } else { EventType::Put };
     // A key that was created was nothing before, and what is compacted is not told.

@@ -29,7 +29,7 @@ const NO_DELETES: i32 = 1;
 
 /// A stream is driven by who reads it: it looks for news only when the last answer was taken. Dropping it
 /// ends its watches.
-pub(super) struct Session {
+pub(super) struct WatchSession {
     shared: Arc<Shared>,
     client: Arc<Client>,
     stream: StreamId,
@@ -49,7 +49,7 @@ pub(super) struct Session {
     paid: Paid,
 }
 
-impl Session {
+impl WatchSession {
     pub(super) fn open(
         shared: Arc<Shared>,
         client: Arc<Client>,
@@ -203,7 +203,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for WatchSession {
     fn drop(&mut self) {
         self.shared.locked().close_stream(self.stream);
     }

@@ -16,7 +16,7 @@ use tonic::{
 };
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-use super::{Shared, kv::Kv};
+use super::{Shared, kv::KvService};
 use crate::{
     refusal::Refusal,
     wire::{self, Value},
@@ -31,7 +31,7 @@ const LISTS: [u32; 3] = [1, 2, 3];
 /// The transaction that an operation is.
 const NESTED: u32 = 4;
 
-impl UnaryService<PbTxnRequest> for Kv {
+impl UnaryService<PbTxnRequest> for KvService {
     type Response = PbTxnResponse;
     type Future = BoxFuture<Response<PbTxnResponse>, Status>;
 

@@ -6,14 +6,14 @@ use etcd_client::proto::{PbWatchRequest, PbWatchResponse, PbWatchService};
 use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Shared, head::has_token, session::Session};
+use super::{Shared, head::has_token, session::WatchSession};
 use crate::client::Client;
 
 #[derive(Clone, Debug)]
-pub(super) struct Watch(pub Arc<Shared>);
+pub(super) struct WatchService(pub Arc<Shared>);
 
 #[async_trait]
-impl PbWatchService for Watch {
+impl PbWatchService for WatchService {
     type WatchStream = BoxStream<'static, Result<PbWatchResponse, Status>>;
 
     async fn watch(
@@ -22,7 +22,7 @@ impl PbWatchService for Watch {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let has_token = has_token(request.metadata().as_ref());
         let client = Client::of(request.extensions());
-        let session = Session::open(Arc::clone(&self.0), client, request.into_inner(), has_token)?;
+        let session = WatchSession::open(Arc::clone(&self.0), client, request.into_inner(), has_token)?;
         let paid = session.paid();
         let answers = stream::unfold(session, async |mut session| Some((session.next().await?, session)));
         Ok(paid.carried_by(Box::pin(answers)))

@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CHANGE_OVERHEAD, Limits, Store, bytes_of, cost, is_deletion};
+use super::{CHANGE_OVERHEAD, Store, StoreLimits, bytes_of, cost, is_deletion};
 use crate::{refusal::Refusal, span::Span};
 
 const START: i64 = 1_000;
 const ALL: Span<'_> = Span { key: b"\0", end: b"\0" };
 
 fn store(bytes: usize, revisions: usize) -> Store {
-    Store::new(START, Limits { bytes, revisions })
+    Store::new(START, StoreLimits { bytes, revisions })
 }
 
 fn put(store: &mut Store, key: &str, value: &str) -> i64 {

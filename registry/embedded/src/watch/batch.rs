@@ -1,7 +1,7 @@
 //! What a watch is told at once.
 
-use super::{Place, Wanted};
-use crate::store::{Change, Store};
+use super::{HistoryPlace, Wanted};
+use crate::store::{KeyChange, Store};
 
 /// A batch is closed once it holds so many revisions, as in etcd: other watches wait for their turn.
 const ENOUGH_REVISIONS: usize = 1_000;
@@ -21,7 +21,7 @@ const ENOUGH_LOOKED_AT: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub watch: i64,
-    pub changes: Vec<Change>,
+    pub changes: Vec<KeyChange>,
     /// Nothing that concerns the watch is missing up to here, but what [`is_divided`](Self::is_divided) tells.
     pub through: i64,
     pub with_previous: bool,
@@ -29,8 +29,8 @@ pub(crate) struct Batch {
     /// The oldest revision that could be read when the batch was made.
     pub compacted: i64,
     /// Where it begins, and where the next one does.
-    pub(super) from: Place,
-    pub(super) next: Place,
+    pub(super) from: HistoryPlace,
+    pub(super) next: HistoryPlace,
     revisions: usize,
     bytes: usize,
     looked_at: usize,
@@ -38,7 +38,7 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Reads the history from a place on.
-    pub(super) fn read(watch: i64, wanted: &Wanted, from: Place, store: &Store) -> Self {
+    pub(super) fn read(watch: i64, wanted: &Wanted, from: HistoryPlace, store: &Store) -> Self {
         let mut batch = Self {
             watch,
             changes: Vec::new(),
@@ -47,7 +47,7 @@ impl Batch {
             in_fragments: wanted.fragments,
             compacted: store.compacted(),
             from,
-            next: Place::start_of(store.revision().saturating_add(1)),
+            next: HistoryPlace::start_of(store.revision().saturating_add(1)),
             revisions: 0,
             bytes: 0,
             looked_at: 0,
@@ -55,14 +55,14 @@ impl Batch {
         for commit in store.commits_since(from.revision) {
             if batch.is_enough() {
                 batch.through = commit.revision.saturating_sub(1);
-                batch.next = Place::start_of(commit.revision);
+                batch.next = HistoryPlace::start_of(commit.revision);
                 break;
             }
             let told = if commit.revision == from.revision { from.changes } else { 0 };
             let left = batch.take(commit.changes.get(told..).unwrap_or_default(), wanted);
             if left > 0 {
                 batch.through = commit.revision;
-                batch.next = Place { revision: commit.revision, changes: commit.changes.len() - left };
+                batch.next = HistoryPlace { revision: commit.revision, changes: commit.changes.len() - left };
                 break;
             }
         }
@@ -81,7 +81,7 @@ impl Batch {
 
     /// Takes what concerns the watch of one revision. Says how many changes are left of it, the first of which
     /// concerns the watch: a part that is followed by none would leave its client waiting.
-    fn take(&mut self, changes: &[Change], wanted: &Wanted) -> usize {
+    fn take(&mut self, changes: &[KeyChange], wanted: &Wanted) -> usize {
         let before = self.changes.len();
         let mut left = changes.iter();
         while self.bytes < MOST_BYTES
@@ -100,7 +100,7 @@ impl Batch {
         self.revisions >= ENOUGH_REVISIONS || self.bytes >= enough_bytes || self.looked_at >= ENOUGH_LOOKED_AT
     }
 
-    fn push(&mut self, change: &Change) {
+    fn push(&mut self, change: &KeyChange) {
         let record = &change.record;
         self.bytes += record.key.len() + record.value.len();
         if let Some(previous) = change.previous.as_ref().filter(|_| self.with_previous) {

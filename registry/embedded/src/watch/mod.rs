@@ -8,12 +8,12 @@
 mod batch;
 mod index;
 mod streams;
-mod waiting;
+mod synced;
 
 use crate::{
     refusal::Refusal,
     span::Span,
-    store::{Change, Store, is_deletion},
+    store::{KeyChange, Store, is_deletion},
 };
 
 pub(crate) use batch::Batch;
@@ -62,7 +62,7 @@ impl Wanted {
         if self.span().is_empty() { Err(Refusal::EmptyWatchRange) } else { Ok(()) }
     }
 
-    fn includes(&self, change: &Change) -> bool {
+    fn includes(&self, change: &KeyChange) -> bool {
         let is_filtered = if is_deletion(&change.record) { self.without_deletes } else { self.without_puts };
         !is_filtered && self.span().contains(&change.record.key)
     }
@@ -70,7 +70,7 @@ impl Wanted {
 
 /// One watch of a stream.
 #[derive(Debug)]
-struct Watch {
+struct Watcher {
     wanted: Wanted,
     position: Position,
     /// Whether it was told anything since it was last asked whether it is quiet.
@@ -87,34 +87,34 @@ enum Position {
     },
     /// Of everything before a place in the history. A batch makes it [`Position::Synced`], or leaves it behind at a
     /// later place; a compaction past that revision makes it [`Position::Compacted`].
-    Behind(Place),
+    Behind(HistoryPlace),
     /// It was told that it is compacted, and hears no more. As in etcd, its id is taken until it is cancelled.
     Compacted,
 }
 
 /// Where a watch reads on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct HistoryPlace {
     /// The first revision that was not told to its end.
     revision: i64,
     /// How many of its changes have been looked at.
     changes: usize,
 }
 
-impl Place {
+impl HistoryPlace {
     /// All of this revision is still to be told.
     fn start_of(revision: i64) -> Self {
         Self { revision, changes: 0 }
     }
 }
 
-impl Watch {
+impl Watcher {
     fn new(wanted: Wanted, store: &Store) -> Self {
         let next = store.revision().saturating_add(1);
         let position = match wanted.start_revision {
             0 => Position::Synced { from: next },
             from if from >= next => Position::Synced { from },
-            from => Position::Behind(Place::start_of(from)),
+            from => Position::Behind(HistoryPlace::start_of(from)),
         };
         Self { wanted, position, is_quiet: true }
     }

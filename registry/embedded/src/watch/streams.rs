@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Batch, Place, Position, StreamId, Wanted, Watch,
-    waiting::{Waiting, Who},
+    Batch, HistoryPlace, Position, StreamId, Wanted, Watcher,
+    synced::{SyncedWatchers, Who},
 };
 use crate::{
     refusal::Refusal,
@@ -29,7 +29,7 @@ pub(crate) struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Watches {
     streams: HashMap<StreamId, Stream>,
-    waiting: Waiting,
+    synced: SyncedWatchers,
     next_stream: u64,
     watches: usize,
     bytes: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Watches {
 struct Stream {
     /// Whether bounds on watches do not concern it.
     is_gateways: bool,
-    watches: BTreeMap<i64, Watch>,
+    watches: BTreeMap<i64, Watcher>,
     next_id: i64,
     /// The watches that are behind, in the order in which they are served.
     behind: VecDeque<i64>,
@@ -63,8 +63,8 @@ pub(crate) enum News {
 
 impl Watches {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        let waiting = Waiting::default();
-        Self { streams: HashMap::new(), waiting, next_stream: 0, watches: 0, bytes: 0, bounds }
+        let synced = SyncedWatchers::default();
+        Self { streams: HashMap::new(), synced, next_stream: 0, watches: 0, bytes: 0, bounds }
     }
 
     /// How many streams there are, and how many watches on them.
@@ -107,11 +107,11 @@ impl Watches {
 
         self.watches += 1;
         self.bytes += bytes;
-        let watch = Watch::new(wanted, store);
+        let watch = Watcher::new(wanted, store);
         match watch.position {
             Position::Synced { from } => {
                 let next = store.revision().saturating_add(1);
-                self.waiting.insert(&watch.wanted, (stream, id), from, next);
+                self.synced.insert(&watch.wanted, (stream, id), from, next);
             }
             Position::Behind(_) => state.behind.push_back(id),
             Position::Compacted => {}
@@ -132,13 +132,13 @@ impl Watches {
 
     /// Notes in every watch that a commit concerns that there is something for it.
     pub(crate) fn tell(&mut self, commit: &Commit) {
-        while let Some((who, from)) = self.waiting.take_arrived(commit.revision) {
+        while let Some((who, from)) = self.synced.take_arrived(commit.revision) {
             if let Some(watch) = watch_mut(&mut self.streams, who) {
-                self.waiting.insert(&watch.wanted, who, from, commit.revision);
+                self.synced.insert(&watch.wanted, who, from, commit.revision);
             }
         }
         for change in &commit.changes {
-            for who in self.waiting.concerned(change) {
+            for who in self.synced.concerned(change) {
                 self.fall_behind(who, commit.revision);
             }
         }
@@ -166,7 +166,7 @@ impl Watches {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         let Some(watch) = state.watches.get_mut(&batch.watch) else { return };
         if let Position::Synced { from } = watch.position {
-            self.waiting.remove(watch.wanted.span(), (stream, batch.watch), from);
+            self.synced.remove(watch.wanted.span(), (stream, batch.watch), from);
         }
         watch.position = Position::Behind(batch.from);
         state.behind.retain(|behind| *behind != batch.watch);
@@ -201,11 +201,11 @@ impl Watches {
         }
         let batch = Batch::read(id, &watch.wanted, place, store);
         let next = store.revision().saturating_add(1);
-        let is_synced = batch.next == Place::start_of(next);
+        let is_synced = batch.next == HistoryPlace::start_of(next);
         watch.is_quiet &= batch.changes.is_empty();
         if is_synced {
             watch.position = Position::Synced { from: next };
-            self.waiting.insert(&watch.wanted, (stream, id), next, next);
+            self.synced.insert(&watch.wanted, (stream, id), next, next);
         } else {
             watch.position = Position::Behind(batch.next);
             state.behind.push_back(id);
@@ -218,22 +218,22 @@ impl Watches {
         let Some(state) = self.streams.get_mut(&stream) else { return };
         let Some(watch) = state.watches.get_mut(&id) else { return };
         let Position::Synced { from } = watch.position else { return };
-        self.waiting.remove(watch.wanted.span(), who, from);
-        watch.position = Position::Behind(Place::start_of(revision));
+        self.synced.remove(watch.wanted.span(), who, from);
+        watch.position = Position::Behind(HistoryPlace::start_of(revision));
         state.behind.push_back(id);
         state.wake.notify_one();
     }
 
-    fn forget(&mut self, stream: StreamId, id: i64, watch: &Watch) {
+    fn forget(&mut self, stream: StreamId, id: i64, watch: &Watcher) {
         if let Position::Synced { from } = watch.position {
-            self.waiting.remove(watch.wanted.span(), (stream, id), from);
+            self.synced.remove(watch.wanted.span(), (stream, id), from);
         }
         self.watches -= 1;
         self.bytes -= watch.wanted.bytes();
     }
 }
 
-fn watch_mut(streams: &mut HashMap<StreamId, Stream>, (stream, id): Who) -> Option<&mut Watch> {
+fn watch_mut(streams: &mut HashMap<StreamId, Stream>, (stream, id): Who) -> Option<&mut Watcher> {
     streams.get_mut(&stream)?.watches.get_mut(&id)
 }
 
@@ -263,7 +263,7 @@ impl Stream {
             return None;
         }
         let next = store.revision().saturating_add(1);
-        let is_ahead = |watch: &Watch| matches!(watch.position, Position::Synced { from } if from > next);
+        let is_ahead = |watch: &Watcher| matches!(watch.position, Position::Synced { from } if from > next);
         let is_any_ahead = self.watches.values().any(is_ahead);
         (!is_any_ahead).then_some(News::Progress { revision: store.revision() })
     }

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use super::{Bounds, News, StreamId, Wanted, Watches};
 use crate::{
     refusal::Refusal,
-    store::{Limits, Store},
+    store::{Store, StoreLimits},
 };
 
 const START: i64 = 1_000;
@@ -21,7 +21,7 @@ struct Scene {
 }
 
 fn scene(history: usize) -> Scene {
-    let store = Store::new(START, Limits { bytes: usize::MAX, revisions: history });
+    let store = Store::new(START, StoreLimits { bytes: usize::MAX, revisions: history });
     let mut watches = Watches::new(BOUNDS);
     let wake = Arc::new(Notify::new());
     let stream = watches.open(Arc::clone(&wake)).unwrap();
@@ -227,7 +227,7 @@ fn only_watches_that_have_heard_of_everything_are_looked_at() {
     let concerned = |scene: &mut Scene| {
         scene.put("a", "");
         let commit = scene.store.commits_since(scene.store.revision()).next().unwrap();
-        scene.watches.waiting.concerned(&commit.changes[0]).len()
+        scene.watches.synced.concerned(&commit.changes[0]).len()
     };
     assert_eq!(concerned(&mut scene), 0, "the first has fallen behind, the others do not want it");
     assert_eq!(concerned(&mut scene), 0);
@@ -236,7 +236,7 @@ fn only_watches_that_have_heard_of_everything_are_looked_at() {
     assert_eq!(scene.watches.streams[&scene.stream].behind, [0, 2]);
     while scene.next().is_some() {}
     let commit = scene.store.commits_since(scene.store.revision()).next().unwrap();
-    assert_eq!(scene.watches.waiting.concerned(&commit.changes[0]).len(), 2, "both wait again");
+    assert_eq!(scene.watches.synced.concerned(&commit.changes[0]).len(), 2, "both wait again");
 }
 
 #[test]

@@ -8,21 +8,21 @@ use std::collections::BTreeSet;
 use super::{StreamId, Wanted, index::Index};
 use crate::{
     span::Span,
-    store::{Change, is_deletion},
+    store::{KeyChange, is_deletion},
 };
 
 /// A watch, by its stream.
 pub(super) type Who = (StreamId, i64);
 
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct SyncedWatchers {
     puts: Index<Who>,
     deletes: Index<Who>,
     /// Those that wait for a revision that is still to come, the nearest first.
     ahead: BTreeSet<(i64, Who)>,
 }
 
-impl Waiting {
+impl SyncedWatchers {
     /// A watch waits for whatever concerns it from a revision on. `next` is the revision to come.
     pub(super) fn insert(&mut self, wanted: &Wanted, who: Who, from: i64, next: i64) {
         if from > next {
@@ -53,7 +53,7 @@ impl Waiting {
     }
 
     /// Everybody whom a change concerns.
-    pub(super) fn concerned(&self, change: &Change) -> Vec<Who> {
+    pub(super) fn concerned(&self, change: &KeyChange) -> Vec<Who> {
         let index = if is_deletion(&change.record) { &self.deletes } else { &self.puts };
         index.who_wants(&change.record.key)
     }
