@@ -19,13 +19,14 @@ fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The README, SECURITY.md, then what is in docs/ by name.
+/// Those at the top of the repository, then what is in docs/ by name.
 fn guides() -> Result<Vec<PathBuf>> {
     let docs = fs::read_dir(repository().join("docs"))?.map(|entry| entry.map(|entry| entry.path()));
     let mut docs = docs.collect::<Result<Vec<_>, _>>()?;
     docs.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     docs.sort();
-    docs.splice(0..0, ["README.md", "SECURITY.md"].map(|name| repository().join(name)));
+    let top = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    docs.splice(0..0, top.map(|name| repository().join(name)));
     Ok(docs)
 }
 
