@@ -109,70 +109,71 @@ impl Case {
         }
     }
 
-    /// What is done, and what it must show.
-    fn title(self) -> (&'static str, &'static str) {
+    /// What is done.
+    fn title(self) -> &'static str {
         match self {
-            Self::Outage => {
-                ("all of etcd dead under load", "0 failed; changes made after its return arrive within 2 s")
+            Self::Outage => "all of etcd dead under load",
+            Self::Members => "one of three members killed, stopped, cut off, one after the other",
+            Self::Restart => "gateway restarted while etcd is dead",
+            Self::Compaction => "compaction during a partition",
+            Self::HalfOpen => "half-open connection (packets dropped)",
+            Self::Wiped => "prefix wiped by mistake; every lease revoked at once",
+            Self::Restored => "data directory of an older backup restored; etcd emptied",
+            Self::Tokens => {
+                "tokens of 5 s, the stream cut after each expiry; password and role changed twice; simple and JWT"
             }
-            Self::Members => (
-                "one of three members killed, stopped, cut off, one after the other",
-                "0 failed; a change arrives within 10 s while it lasts",
-            ),
-            Self::Restart => ("gateway restarted while etcd is dead", "serves in under 1 s"),
-            Self::Compaction => {
-                ("compaction during a partition", "0 failed; converged within 2 s of a working connection")
+            Self::Cold => "many keys, cold start",
+            Self::Changes => "a storm of changes, in transactions of 100",
+            Self::Registrars => "many registrars, etcd restarted empty",
+            Self::Hostile => "hostile records of every kind, by a user with names of its own",
+            Self::Rolling => "rolling restart of all goods with SIGTERM, GET and POST",
+            Self::Killed => "`kill -9` of one of the goods",
+            Self::Stopped => "SIGSTOP of one of the goods",
+            Self::Flaky => "one answers 50 % 503, which is retried",
+            Self::Failing => "all fail",
+            Self::Slow => "one is ten times slower, `ewma`",
+            Self::Reused => "an address re-used by another service",
+            Self::Terminated => "SIGTERM of the gateway under load",
+            Self::Upgraded => "`-u` upgrades of the gateway under load",
+            Self::EmbeddedKilled => "embedded registry: `kill -9` of the gateway and a start",
+            Self::EmbeddedUpgraded => "embedded registry: `-u` upgrades under load",
+            Self::Storm => "random faults with the auditor on",
+        }
+    }
+
+    /// What it must show.
+    fn goal(self) -> &'static str {
+        match self {
+            Self::Outage => "0 failed; changes made after its return arrive within 2 s",
+            Self::Members => "0 failed; a change arrives within 10 s while it lasts",
+            Self::Restart => "serves in under 1 s",
+            Self::Compaction => "0 failed; converged within 2 s of a working connection",
+            Self::HalfOpen => "noticed within 15 s",
+            Self::Wiped => "0 failed; alarm; all up again within 5 s of the registrars' return",
+            Self::Restored => "converged within 5 s",
+            Self::Tokens => "no missed event",
+            Self::Cold => "list to ready under 3 s; under 300 MB resident",
+            Self::Changes => {
+                "0 lost; last change seen within 250 ms; CPU; p99 beside the same load without it"
             }
-            Self::HalfOpen => ("half-open connection (packets dropped)", "noticed within 15 s"),
-            Self::Wiped => (
-                "prefix wiped by mistake; every lease revoked at once",
-                "0 failed; alarm; all up again within 5 s of the registrars' return",
-            ),
-            Self::Restored => {
-                ("data directory of an older backup restored; etcd emptied", "converged within 5 s")
+            Self::Registrars => "all back within 15 s",
+            Self::Hostile => "at most 64 MB more resident; services of others unharmed; p99 unchanged",
+            Self::Rolling => "0 failed",
+            Self::Killed => {
+                "0 failed GETs; failed POSTs at most those in flight; no attempt but trials 100 ms after a refusal"
             }
-            Self::Tokens => (
-                "tokens of 5 s, the stream cut after each expiry; password and role changed twice; simple and JWT",
-                "no missed event",
-            ),
-            Self::Cold => ("many keys, cold start", "list to ready under 3 s; under 300 MB resident"),
-            Self::Changes => (
-                "a storm of changes, in transactions of 100",
-                "0 lost; last change seen within 250 ms; CPU; p99 beside the same load without it",
-            ),
-            Self::Registrars => ("many registrars, etcd restarted empty", "all back within 15 s"),
-            Self::Hostile => (
-                "hostile records of every kind, by a user with names of its own",
-                "at most 64 MB more resident; services of others unharmed; p99 unchanged",
-            ),
-            Self::Rolling => ("rolling restart of all goods with SIGTERM, GET and POST", "0 failed"),
-            Self::Killed => (
-                "`kill -9` of one of the goods",
-                "0 failed GETs; failed POSTs at most those in flight; no attempt but trials 100 ms after a refusal",
-            ),
-            Self::Stopped => (
-                "SIGSTOP of one of the goods",
-                "under 1 % take longer than 2 s, none than 3 s; back within 5 s of SIGCONT",
-            ),
-            Self::Flaky => {
-                ("one answers 50 % 503, which is retried", "under 2 % of its failures reach a client")
+            Self::Stopped => "under 1 % take longer than 2 s, none than 3 s; back within 5 s of SIGCONT",
+            Self::Flaky => "under 2 % of its failures reach a client",
+            Self::Failing => "no total ejection; errors at once, not timeouts",
+            Self::Slow => "p99 within 1.5x of the run without it",
+            Self::Reused => "0 misrouted after the event arrived",
+            Self::Terminated => "0 failed; exit within 2 s of the last request",
+            Self::Upgraded => "0 failed",
+            Self::EmbeddedKilled => "0 failed once it listens; every goods registered again within 3 s",
+            Self::EmbeddedUpgraded => {
+                "0 failed; no connection to the registry refused; every goods registered again within 3 s"
             }
-            Self::Failing => ("all fail", "no total ejection; errors at once, not timeouts"),
-            Self::Slow => ("one is ten times slower, `ewma`", "p99 within 1.5x of the run without it"),
-            Self::Reused => ("an address re-used by another service", "0 misrouted after the event arrived"),
-            Self::Terminated => {
-                ("SIGTERM of the gateway under load", "0 failed; exit within 2 s of the last request")
-            }
-            Self::Upgraded => ("`-u` upgrades of the gateway under load", "0 failed"),
-            Self::EmbeddedKilled => (
-                "embedded registry: `kill -9` of the gateway and a start",
-                "0 failed once it listens; every goods registered again within 3 s",
-            ),
-            Self::EmbeddedUpgraded => (
-                "embedded registry: `-u` upgrades under load",
-                "0 failed; no connection to the registry refused; every goods registered again within 3 s",
-            ),
-            Self::Storm => ("random faults with the auditor on", "0 differences after quiescence; 0 failed"),
+            Self::Storm => "0 differences after quiescence; 0 failed",
         }
     }
 
@@ -274,7 +275,7 @@ async fn row(case: Case, scale: Scale, seed: u64) -> Row {
 fn show(rows: &[Row]) -> Result<()> {
     println!("\n| case | must show | measured |\n|---|---|---|");
     for Row { case, measured, failure } in rows {
-        let (title, must) = case.title();
+        let (title, must) = (case.title(), case.goal());
         let failed = if failure.is_some() { "**FAILED**; " } else { "" };
         println!("| {title} | {must} | {failed}{measured} |");
     }

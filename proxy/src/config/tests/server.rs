@@ -16,10 +16,7 @@ fn a_user_and_a_group_of_no_daemon_are_remarked() {
     assert!(remarks("user: a\ngroup: b", &Environment { daemon: true, ..environment() }).is_empty());
 }
 
-#[test]
-fn every_key_of_pingora_reaches_pingora() {
-    let server = valid(&with_server(
-        r#"daemon: true
+const EVERY_KEY: &str = r#"daemon: true
 error_log: /var/log/leaseway.log
 pid_file: /run/a.pid
 upgrade_sock: /run/a.sock
@@ -44,8 +41,11 @@ upstream_debug_ssl_keylog: true
 upstream_connect_offload_threadpools: 1
 upstream_connect_offload_thread_per_pool: 2
 downstream_tls_offload_threadpools: 3
-downstream_tls_offload_thread_per_pool: 4"#,
-    ));
+downstream_tls_offload_thread_per_pool: 4"#;
+
+#[test]
+fn every_key_of_pingora_reaches_pingora() {
+    let server = valid(&with_server(EVERY_KEY));
     let expected = ServerConf {
         version: 1,
         daemon: true,

@@ -46,10 +46,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(server, expected);
 }
 
-#[test]
-fn our_keys_reach_the_gateway() {
-    let gateway = valid(
-        r#"
+const OURS: &str = r#"
 version: 1
 gateway:
   listen: ["0.0.0.0:80", "[::1]:81"]
@@ -76,8 +73,11 @@ gateway:
   trace_header: X-Trace
   log: text
   timeouts: { connect: 10ms, first_byte: 1500ms, idle: 2s, total: 9s, body: 1s, lame_duck: 8s, tunnel: 24h, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
-"#,
-    );
+"#;
+
+#[test]
+fn our_keys_reach_the_gateway() {
+    let gateway = valid(OURS);
     let Config { gateway, .. } = gateway;
     assert_eq!(gateway.listen.len(), 2);
     assert_eq!(gateway.admin, None);

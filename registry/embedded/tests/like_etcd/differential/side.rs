@@ -154,16 +154,19 @@ impl Side {
                 let kept = self.client.lease_keep_alive(self.lease(Some(*lease))).await;
                 Ok(Ok(format!("{:?}", kept.map(|(keeper, _)| keeper.id() - self.first_lease))))
             }
-            Operation::Leases => {
-                let own = self.first_lease..self.first_lease + i64::from(LEASES);
-                let leases = self.client.leases().await?;
-                let leases = leases.leases().iter().map(|lease| lease.id()).filter(|id| own.contains(id));
-                let mut leases: Vec<_> = leases.map(|id| id - self.first_lease).collect();
-                leases.sort_unstable();
-                Ok(Ok(format!("{leases:?}")))
-            }
+            Operation::Leases => self.leases().await,
             Operation::Watch(_) | Operation::Cancel { .. } => bail!("a stream's part"),
         }
+    }
+
+    /// Those of this side's own.
+    async fn leases(&mut self) -> Result<Answer> {
+        let own = self.first_lease..self.first_lease + i64::from(LEASES);
+        let leases = self.client.leases().await?;
+        let leases = leases.leases().iter().map(|lease| lease.id()).filter(|id| own.contains(id));
+        let mut leases: Vec<_> = leases.map(|id| id - self.first_lease).collect();
+        leases.sort_unstable();
+        Ok(Ok(format!("{leases:?}")))
     }
 
     pub async fn watch(&mut self, watch: &Watch) -> Result<Control> {
