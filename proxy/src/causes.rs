@@ -5,7 +5,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 /// An error and its causes, from the outermost to the innermost, each once: "the endpoint: connect refused:
 /// ...".
-pub fn plain(error: &Error) -> String {
+pub(crate) fn plain(error: &Error) -> String {
     let mut chain = Chain(who(error.esource()).to_owned());
     let mut error = error;
     loop {

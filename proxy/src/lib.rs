@@ -26,16 +26,16 @@
 //! `main` is above them; the registry itself is the crate `leaseway-registry`. A test holds the sources against this
 //! order, which is written here alone.
 
-pub mod admin;
+mod admin;
 pub mod balance;
-pub mod causes;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod discovery;
 pub mod gateway;
 pub mod health;
-pub mod lifecycle;
+mod lifecycle;
 pub mod logging;
 pub mod lookout;
 pub mod metrics;

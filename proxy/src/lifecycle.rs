@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// The process's phase, and the requests in it.
 #[derive(Debug, Default)]
-pub struct Lifecycle {
+pub(crate) struct Lifecycle {
     /// Not ready any more.
     stopping: AtomicBool,
     /// Clients are asked to leave: `Connection: close`.
@@ -24,32 +24,31 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// Ready: the directory has been filled, be it from the snapshot, and nobody has told us to stop.
-    pub fn is_ready(&self, directory: &Directory) -> bool {
+    pub(crate) fn is_ready(&self, directory: &Directory) -> bool {
         directory.is_filled() && !self.is_stopping()
     }
 
     /// Whether the process was told to stop.
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
     /// Whether answers say `Connection: close`.
-    pub fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
 
     /// Counts a request until its permit is dropped: one that is to be declined, too, which takes its time.
-    pub fn in_flight(&self) -> Permit {
+    pub(crate) fn in_flight(&self) -> Permit {
         self.in_flight.acquire()
     }
 
-    /// Requests being served.
-    pub fn requests_in_flight(&self) -> u32 {
+    pub(crate) fn requests_in_flight(&self) -> u32 {
         self.in_flight.count()
     }
 
     /// Waits until no request is in flight, at most for `limit`. Returns how many are left.
-    pub async fn drained(&self, limit: Duration) -> u32 {
+    pub(crate) async fn drained(&self, limit: Duration) -> u32 {
         let deadline = Instant::now() + limit;
         let mut idle = false;
         loop {

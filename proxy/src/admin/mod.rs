@@ -22,20 +22,16 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::Metrics;
 
-/// The admin interface.
 #[derive(Debug)]
-pub struct Admin {
-    /// What is served.
+pub(crate) struct Admin {
     pub directory: Arc<Directory>,
     /// How the watch is.
     pub status: watch::Receiver<Status>,
-    /// How the process is.
     pub lifecycle: Arc<Lifecycle>,
     /// Names by which it may be reached, in small letters.
     pub hosts: Vec<String>,
     /// How long what vanished is doubted and held.
     pub guard: Guard,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where lines go, and whether any were dropped.
     pub output: Arc<Output>,

@@ -17,7 +17,7 @@ use crate::traffic::ejection::NextTrial;
 
 /// One moment, by both clocks: times are known by one and shown by the other.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// By the clock that measures.
     pub instant: Instant,
     /// By the clock on the wall.
@@ -25,8 +25,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This one.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self { instant: Instant::now(), utc: SystemTime::now() }
     }
 
@@ -43,7 +42,7 @@ impl Moment {
 ///
 /// # Errors
 /// None that is known: all of it is text and numbers.
-pub fn page(
+pub(crate) fn page(
     directory: &Directory,
     status: &Status,
     guard: &Guard,

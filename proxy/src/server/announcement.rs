@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is known of a gateway when it starts.
 #[derive(Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     configuration: String,
     listen: String,
     admin: String,
@@ -30,7 +30,7 @@ pub struct Facts {
 impl Facts {
     /// `file`: where the configuration was read from.
     #[must_use]
-    pub fn new(config: &config::Gateway, file: &Path, directory: Arc<Directory>) -> Self {
+    pub(crate) fn new(config: &config::Gateway, file: &Path, directory: Arc<Directory>) -> Self {
         // A daemon has another working directory than whoever reads the path.
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         Self {
@@ -56,7 +56,7 @@ fn name(registry: &Registry) -> String {
 
 /// Says that the gateway waits, unless there is something to serve from in time.
 #[derive(Debug)]
-pub struct Late(pub Arc<Facts>);
+pub(crate) struct Late(pub Arc<Facts>);
 
 #[async_trait]
 impl BackgroundService for Late {
@@ -79,7 +79,7 @@ impl BackgroundService for Late {
 
 /// Says that the gateway is ready. It is to start after all that makes it so.
 #[derive(Debug)]
-pub struct Ready(pub Arc<Facts>);
+pub(crate) struct Ready(pub Arc<Facts>);
 
 #[async_trait]
 impl BackgroundService for Ready {

@@ -29,7 +29,7 @@ const COMPLAINT: u32 = 60;
 
 /// Whose socket the registry is served on.
 #[derive(Debug)]
-pub enum Socket {
+pub(crate) enum Socket {
     /// Our own, which was bound before anything else happened.
     Bound(TcpListener),
     /// That of the process which this one replaces. It comes with the others.
@@ -47,7 +47,7 @@ struct Start {
 
 /// The embedded registry as a service of Pingora's server.
 #[derive(Debug)]
-pub struct EmbeddedRegistry {
+pub(crate) struct EmbeddedRegistry {
     config: Embedded,
     start: Option<Start>,
     metrics: Arc<Metrics>,
@@ -57,7 +57,7 @@ pub struct EmbeddedRegistry {
 impl EmbeddedRegistry {
     /// `gateway`: the gateway itself, as it comes in. `phases`: those of the server, which tell when its sockets are
     /// handed over.
-    pub fn new(
+    pub(crate) fn new(
         config: Embedded,
         socket: Socket,
         gateway: Visitors,

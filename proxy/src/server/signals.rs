@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// What they come to, for Pingora.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     lifecycle: Arc<Lifecycle>,
     lame_duck: Duration,
     upgrade_sock: PathBuf,
@@ -31,7 +31,7 @@ pub struct Signals {
 
 impl Signals {
     /// After being told to stop, the process serves on for `lame_duck`, saying that it is not ready.
-    pub fn new(lifecycle: Arc<Lifecycle>, lame_duck: Duration, upgrade_sock: PathBuf) -> Self {
+    pub(crate) fn new(lifecycle: Arc<Lifecycle>, lame_duck: Duration, upgrade_sock: PathBuf) -> Self {
         Self { lifecycle, lame_duck, upgrade_sock }
     }
 
@@ -118,9 +118,8 @@ enum End {
     HandOver,
 }
 
-/// The signals themselves.
 #[derive(Debug)]
-pub struct EndSignals {
+pub(crate) struct EndSignals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -131,7 +130,7 @@ impl EndSignals {
     ///
     /// # Errors
     /// The system refuses.
-    pub fn listen() -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -140,7 +139,7 @@ impl EndSignals {
     }
 
     /// Waits for one that stops the process.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         while self.next().await != End::Stop {}
     }
 

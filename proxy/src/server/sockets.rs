@@ -26,7 +26,7 @@ use crate::logging::Output;
 /// listeners depend on this service. (Bound by Pingora itself, a taken address is retried for 30 s; then
 /// the process goes on without it.)
 #[derive(Debug)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     bound: Vec<(SocketAddr, TcpListener)>,
     /// None: all were bound here.
     handover: Option<Handover>,
@@ -35,7 +35,7 @@ pub struct Sockets {
 
 /// The sockets of a running gateway, and how they come.
 #[derive(Debug)]
-pub struct Handover {
+pub(crate) struct Handover {
     /// The upgrade socket, an absolute path. It is made anew, and removed when it has served.
     pub path: String,
     /// Where this gateway listens. What else the running one hands over is closed.
@@ -43,16 +43,14 @@ pub struct Handover {
 }
 
 /// The key of the embedded registry's address.
-pub const REGISTRY: &str = "gateway.registry.embedded.listen";
+pub(crate) const REGISTRY: &str = "gateway.registry.embedded.listen";
 
 /// An address cannot be listened on.
 #[derive(Debug)]
 pub struct ListenError {
     /// The key of the configuration that has the address.
     pub key: &'static str,
-    /// The address.
     pub address: SocketAddr,
-    /// What the system says.
     pub why: io::Error,
 }
 
@@ -90,18 +88,13 @@ impl fmt::Display for ListenError {
 
 /// Why no sockets were handed over.
 #[derive(Debug, thiserror::Error)]
-pub enum HandoverError {
+pub(crate) enum HandoverError {
     /// Nobody came.
     #[error("no running gateway handed its sockets over through {0}: send it SIGQUIT, or start without -u")]
     Nobody(String),
     /// Something is wrong with the upgrade socket.
     #[error("cannot take the sockets of the running gateway over through {path}: {why}")]
-    Failed {
-        /// The upgrade socket.
-        path: String,
-        /// What the system says.
-        why: String,
-    },
+    Failed { path: String, why: String },
 }
 
 impl Sockets {
@@ -109,7 +102,7 @@ impl Sockets {
     ///
     /// # Errors
     /// The first address that cannot be bound, and why.
-    pub fn bind(
+    pub(crate) fn bind(
         addresses: impl IntoIterator<Item = (&'static str, SocketAddr)>,
         output: Arc<Output>,
     ) -> Result<Self, ListenError> {
@@ -122,12 +115,12 @@ impl Sockets {
     }
 
     /// Takes those of a running gateway over, when it is this service's turn.
-    pub fn of_a_running_gateway(handover: Handover, output: Arc<Output>) -> Self {
+    pub(crate) fn of_a_running_gateway(handover: Handover, output: Arc<Output>) -> Self {
         Self { bound: Vec::new(), handover: Some(handover), output }
     }
 
     /// Hands a socket on, too, that was bound elsewhere and is served by somebody else than Pingora.
-    pub fn add(&mut self, address: SocketAddr, listener: TcpListener) {
+    pub(crate) fn add(&mut self, address: SocketAddr, listener: TcpListener) {
         self.bound.push((address, listener));
     }
 }
@@ -179,7 +172,7 @@ impl Handover {
 ///
 /// # Errors
 /// The address is taken, or not ours.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     listen(&listener, Backlog::MAXCONN)?;
     listener.set_nonblocking(true)?;
@@ -187,7 +180,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Adds a socket to Pingora's table, for the process that takes over from this one.
-pub fn add(table: &ListenFds, address: SocketAddr, listener: TcpListener) {
+pub(crate) fn add(table: &ListenFds, address: SocketAddr, listener: TcpListener) {
     table.lock().add(address.to_string(), listener.into_raw_fd());
 }
 
@@ -196,7 +189,7 @@ pub fn add(table: &ListenFds, address: SocketAddr, listener: TcpListener) {
 ///
 /// # Errors
 /// The system has no descriptor left.
-pub fn listener(table: &ListenFds, address: SocketAddr) -> io::Result<Option<TcpListener>> {
+pub(crate) fn listener(table: &ListenFds, address: SocketAddr) -> io::Result<Option<TcpListener>> {
     let table = table.lock();
     let Some(inherited) = table.get(&address.to_string()) else { return Ok(None) };
     let listener = FileDescriptor::dup(inherited).and_then(|descriptor| descriptor.as_file());
