@@ -304,53 +304,28 @@ impl Drop for Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
-    use crate::directory;
     use crate::directory::Finding;
-    use crate::health::findings::{self, Found};
-    use crate::health::service_health::of_services;
-    use crate::metrics::Metrics;
+    use crate::gateway::shop::{Shop, Stock};
     use crate::traffic::ejection::Grounds;
-    use tokio::sync::mpsc::UnboundedReceiver;
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// An endpoint, and a route of this whole time that leads to it.
+    /// A shop with one endpoint, whose route has this whole time.
     struct Bench {
+        shop: Shop,
         endpoint: Arc<Endpoint>,
-        route: Arc<Route>,
-        found: UnboundedReceiver<Found>,
         now: Instant,
     }
 
     impl Bench {
         fn new(total: Option<Duration>) -> Self {
-            let now = Instant::now();
-            let (directory, _writer) = directory::new(["goods"]);
-            let (sender, found) = findings::channel();
-            let health = of_services(&directory, &config::Services::default(), &sender, &Arc::default());
-            let mut timeouts: config::RouteTimeouts = (&config::Timeouts::default()).into();
-            timeouts.total = total;
-            let route = Route {
-                service: directory.service("goods").unwrap().clone(),
-                health: health["goods"].clone(),
-                timeouts,
-                retry: config::Retry::default(),
-                limits: config::Limits::default(),
-                budget: config::Budget::default(),
-                metrics: Metrics::new().unwrap().service("goods"),
-                counts_requests: false,
-            };
-            let endpoint = Endpoint::new(1, "goods".into(), "1".into(), ([10, 0, 0, 1], 80).into());
-            Self { endpoint: Arc::new(endpoint), route: Arc::new(route), found, now }
+            let shop = Stock { total, ..Stock::of(1) }.open();
+            Self { endpoint: shop.endpoint(0), now: shop.now, shop }
         }
 
         /// An attempt that was not begun.
         fn chosen(&self) -> Attempt {
-            let permit = self.endpoint.traffic.in_flight.try_acquire(None).unwrap();
-            let endpoint = self.endpoint.clone();
-            let chosen = Chosen { endpoint, permit, doubted: false, trial: None };
-            Attempt::new(chosen, self.route.clone(), self.now)
+            Attempt::new(self.shop.chosen(0), self.shop.route.clone(), self.now)
         }
 
         /// An attempt that has a connection, and waits for nobody to break it off.
@@ -377,7 +352,7 @@ mod tests {
         }
 
         fn ejections(&mut self) -> Vec<Finding> {
-            std::iter::from_fn(|| self.found.try_recv().ok()).map(|found| found.finding).collect()
+            std::iter::from_fn(|| self.shop.found.try_recv().ok()).map(|found| found.finding).collect()
         }
     }
 

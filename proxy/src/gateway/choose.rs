@@ -105,3 +105,126 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::gateway::head::tests::{FakeHead, head};
+    use crate::gateway::shop::{Shop, Stock, get};
+    use crate::traffic::ejection::{Failure, Outcome};
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    const CLIENT: HeaderValue = HeaderValue::from_static("192.0.2.1");
+    const MS: Duration = Duration::from_millis(1);
+
+    fn pick(shop: &Shop, tried: &[u64]) -> Result<Chosen, Nobody> {
+        another(&shop.route, &get(), &CLIENT, tried, shop.now)
+    }
+
+    /// A shop whose endpoints take so many requests at a time.
+    fn limited(endpoints: u8, limit: u32) -> Shop {
+        let mut stock = Stock::of(endpoints);
+        stock.service.limits.endpoint = NonZeroU32::new(limit);
+        stock.open()
+    }
+
+    #[test]
+    fn whoever_was_tried_is_not_chosen_again() {
+        let shop = Stock::of(3).open();
+        let tried = [shop.endpoint(0).id, shop.endpoint(2).id];
+        for _ in 0..20 {
+            assert_eq!(pick(&shop, &tried).unwrap().endpoint.id, shop.endpoint(1).id);
+        }
+        let all: Vec<_> = (0..3).map(|n| shop.endpoint(n).id).collect();
+        assert_eq!(pick(&shop, &all).unwrap_err(), Nobody::There);
+        assert_eq!(pick(&Stock::of(0).open(), &[]).unwrap_err(), Nobody::There);
+    }
+
+    #[test]
+    fn each_endpoint_takes_as_many_as_its_limit_and_then_all_are_full() {
+        let shop = limited(3, 2);
+        let mut chosen: Vec<_> = (0..6).map(|_| pick(&shop, &[]).unwrap()).collect();
+        assert!((0..3).all(|n| shop.endpoint(n).traffic.in_flight.count() == 2));
+        assert_eq!(pick(&shop, &[]).unwrap_err(), Nobody::Full);
+        let left = chosen.pop().unwrap().endpoint.id;
+        assert_eq!(pick(&shop, &[]).unwrap().endpoint.id, left, "the one that has room again");
+    }
+
+    #[test]
+    fn that_those_are_full_who_were_tried_does_not_matter() {
+        let shop = limited(1, 1);
+        let held = pick(&shop, &[]).unwrap();
+        assert_eq!(pick(&shop, &[held.endpoint.id]).unwrap_err(), Nobody::There);
+        let other = limited(2, 1);
+        let held = pick(&other, &[]).unwrap();
+        let next = pick(&other, &[held.endpoint.id]).unwrap();
+        assert_eq!(pick(&other, &[next.endpoint.id]).unwrap_err(), Nobody::Full);
+    }
+
+    #[test]
+    fn many_at_once_never_go_beyond_the_limit() {
+        let shop = limited(4, 3);
+        let held = std::thread::scope(|scope| {
+            let many = || (0..8).filter_map(|_| pick(&shop, &[]).ok()).collect::<Vec<_>>();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(many)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(held.len(), 12, "32 wanted in, and as many got in as there are places");
+        assert!((0..4).all(|n| shop.endpoint(n).traffic.in_flight.count() == 3));
+    }
+
+    /// A shop of two, the first of which was ejected half a second ago; and the time.
+    fn with_an_ejected() -> (Shop, Instant) {
+        let shop = Stock::of(2).open();
+        shop.route.health.failed(&shop.endpoint(0), Failure::Refused, shop.now);
+        let due = shop.now + 500 * MS;
+        (shop, due)
+    }
+
+    fn tries_out(shop: &Shop, head: &FakeHead, now: Instant) -> bool {
+        let chosen = first(&shop.route, head, &CLIENT, now).unwrap();
+        match chosen.trial {
+            Some(trial) => {
+                assert!(chosen.doubted && chosen.endpoint.id == shop.endpoint(0).id);
+                shop.route.health.finish(&chosen.endpoint, trial, Outcome::GivenBack, now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[test]
+    fn an_ejected_endpoint_is_tried_first_by_a_request_that_loses_nothing_by_it() {
+        let (shop, due) = with_an_ejected();
+        // For a while after a look that found nobody, there is none.
+        let mut now = shop.now;
+        let mut tried_out_by = |head: &FakeHead, at: Instant| {
+            now = at.max(now + 20 * MS);
+            tries_out(&shop, head, now)
+        };
+        let post = head(Method::POST, "/", &[]);
+        let form = |length: &'static [u8]| head(Method::PUT, "/", &[("content-length", length)]);
+        let stream = head(Method::PUT, "/", &[("transfer-encoding", b"chunked")]);
+        assert!(!tried_out_by(&get(), shop.now), "it is not due");
+        assert!(!tried_out_by(&post, due), "not idempotent");
+        assert!(!tried_out_by(&form(b"65537"), due), "too much to be kept");
+        assert!(!tried_out_by(&stream, due), "nobody knows how much");
+        assert!(tried_out_by(&form(b"65536"), due));
+        assert!(tried_out_by(&get(), due));
+        assert!(tried_out_by(&post, due + 800 * MS), "nobody else came for long");
+    }
+
+    #[test]
+    fn a_request_that_has_one_attempt_or_has_failed_tries_nobody_out() {
+        let (shop, due) = with_an_ejected();
+        let tried = [shop.endpoint(1).id];
+        let again = another(&shop.route, &get(), &CLIENT, &tried, due).unwrap();
+        assert!(again.trial.is_none());
+        let retry = config::Retry { attempts: 1, ..config::Retry::default() };
+        let once = Stock { retry, ..Stock::of(2) }.open();
+        once.route.health.failed(&once.endpoint(0), Failure::Refused, once.now);
+        assert!(!tries_out(&once, &get(), once.now + 500 * MS));
+    }
+}

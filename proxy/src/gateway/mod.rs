@@ -28,6 +28,8 @@ mod hops;
 mod log;
 mod request;
 mod retry;
+#[cfg(test)]
+mod shop;
 mod text;
 mod trace;
 

@@ -340,23 +340,130 @@ impl Drop for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::Directory;
-    use crate::lifecycle::Lifecycle;
-    use registry::status::Status;
+    use crate::gateway::shop::{Shop, Stock, get};
+    use crate::traffic::in_flight::InFlight;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SAFE: Replay = Replay { idempotent: true, whole: true, unanswered: true };
+
+    /// A shop whose requests may take 400 ms, and a request whose first attempt has begun.
+    fn within_400_ms(endpoints: u8) -> (Shop, Request, Instant) {
+        let shop = Stock { total: Some(400 * MS), ..Stock::of(endpoints) }.open();
+        let request = shop.sent_to(0);
+        let started = request.started;
+        (shop, request, started)
+    }
+
+    #[test]
+    fn a_request_that_was_not_let_in_has_nothing_to_begin_and_nothing_to_lose() {
+        let shop = Stock::of(1).open();
+        let mut request = shop.request();
+        let later = Instant::now() + Duration::from_secs(1_000);
+        for _ in 0..2 {
+            assert!(request.begin_attempt().is_none() && request.attempt_mut().is_none());
+            assert!(request.failed(Ending::Fault, "as it was".into(), later).is_none());
+            assert_eq!(
+                (request.attempts_begun(), request.failures().len(), request.tried()),
+                (0, 0, &[][..])
+            );
+            assert!(!request.is_over(later), "nothing bounds it");
+            request.declined_by(shop.route.clone());
+        }
+        request.declined(Some("too many"));
+        assert_eq!(request.error(), Some("too many"));
+    }
+
+    #[test]
+    fn a_request_knows_its_client_by_one_name() {
+        let shop = Stock::of(1).open();
+        let mut request = shop.request();
+        request.begin(&get(), Some("::ffff:192.0.2.7".parse().unwrap()));
+        assert_eq!(request.client, "192.0.2.7", "as it is known where IPv6 is not spoken");
+        request.begin(&get(), None);
+        assert_eq!(request.trace.id().len(), 32);
+    }
+
+    #[test]
+    fn an_endpoint_that_failed_is_not_chosen_again_and_one_whose_client_left_is_not_held_against_it() {
+        let shop = Stock::of(2).open();
+        let mut request = shop.sent_to(0);
+        request.failed(Ending::Refused, "refused".into(), shop.now);
+        assert_eq!(request.tried(), [shop.endpoint(0).id]);
+        request.goes_to(shop.chosen(1), false, shop.now);
+        assert!(request.begin_attempt().is_some() && request.begin_attempt().is_none());
+        request.failed(Ending::ClientLeft, "left".into(), shop.now);
+        assert_eq!(request.tried(), [shop.endpoint(0).id]);
+        let causes: Vec<_> = request.failures().iter().map(|failed| failed.cause).collect();
+        assert_eq!(causes, [Cause::Refused, Cause::Client]);
+        assert_eq!((request.attempts_begun(), request.error()), (2, Some("left")));
+        request.forgive();
+        assert!(request.tried().is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_is_used_after_all_leaves_what_failed_before_it() {
+        let shop = Stock::of(2).open();
+        let mut request = shop.sent_to(0);
+        request.failed(Ending::Refused, "refused".into(), shop.now);
+        request.goes_to(shop.chosen(1), false, shop.now);
+        request.begin_attempt();
+        request.attempt_mut().unwrap().answered(503, shop.now);
+        request.answered_with_failure("status 503".into());
+        assert_eq!(request.failures().len(), 2);
+        request.keep_answer();
+        assert_eq!(request.failures().len(), 1);
+        assert_eq!(request.error(), Some("refused"));
+    }
+
+    #[test]
+    fn the_whole_time_bounds_a_request_until_it_is_a_tunnel() {
+        let (_shop, mut request, started) = within_400_ms(1);
+        assert_eq!(request.left(started + 100 * MS), Some(300 * MS));
+        assert!(!request.is_over(started + 399 * MS) && request.is_over(started + 400 * MS));
+        let Tries { begun, permitted, is_over } = request.tries(started + 400 * MS);
+        assert_eq!((begun, permitted, is_over), (1, 3, true));
+        request.attempt_mut().unwrap().answered(101, started);
+        assert_eq!(request.left(started + 1_000 * MS), None);
+    }
+
+    #[test]
+    fn a_request_waits_for_as_long_as_it_has_and_can_move_where_there_is_somewhere_to_go() {
+        for (endpoints, can_move) in [(1, false), (2, true)] {
+            let (_shop, request, started) = within_400_ms(endpoints);
+            let now = started + 150 * MS;
+            let waits = request.waits(Some(now), SAFE, now);
+            assert_eq!((waits.patience, waits.repeatable), (250 * MS, can_move));
+            let post = Replay { idempotent: false, ..SAFE };
+            assert!(!request.waits(Some(now), post, now).repeatable);
+            assert!(!request.waits(None, SAFE, now).repeatable, "it is still being sent");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_answered_has_left_its_service() {
+        let shop = Stock::of(1).open();
+        let in_flight = Arc::new(InFlight::default());
+        let mut request = shop.request();
+        let permit = in_flight.try_acquire(None);
+        request.admitted(shop.route.clone(), shop.chosen(0), permit, shop.now);
+        assert_eq!(in_flight.count(), 1);
+        request.leaves_service();
+        assert_eq!(in_flight.count(), 0);
+        request.was_answered(request.started + 5 * MS);
+        assert_eq!(request.took(request.started + 900 * MS), 5 * MS, "what comes after is its client's");
+    }
 
     #[test]
     fn a_panic_counts_against_its_request_and_leaves_nothing_in_flight() {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let lifecycle = Lifecycle::default();
-        let request = Request::new(Arc::default(), lifecycle.in_flight(), metrics.clone());
+        let shop = Stock::of(1).open();
+        let request = shop.sent_to(0);
         let serving = std::thread::spawn(move || {
             let _request = request;
             panic!("while serving");
         });
         assert!(serving.join().is_err());
-        assert_eq!(lifecycle.requests_in_flight(), 0);
-        let text = metrics.render(&Directory::default(), &Status::default(), 0).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        assert!(text.contains("leaseway_panics_total 1"), "{text}");
+        assert_eq!(shop.in_flight(), 0);
+        assert_eq!(shop.endpoint(0).traffic.in_flight.count(), 0);
+        assert!(shop.counts("leaseway_panics_total 1"));
     }
 }

@@ -1,0 +1,133 @@
+//! A service of a few endpoints and a route to it, for the tests of this room.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use registry::contract::{Instance, Record};
+use registry::status::Status;
+use registry::watch::Update;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::attempt::Chosen;
+use super::head::tests::{FakeHead, head};
+use super::request::Request;
+use crate::config;
+use crate::directory::{self, Directory, Endpoint};
+use crate::health::ServiceHealth;
+use crate::health::findings::{self, Found};
+use crate::health::service_health::Rules;
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+use crate::site::{Route, Site};
+
+/// What a shop is like.
+#[derive(Debug, Default)]
+pub(super) struct Stock {
+    pub endpoints: u8,
+    pub service: config::Service,
+    pub total: Option<Duration>,
+    pub retry: config::Retry,
+}
+
+impl Stock {
+    /// So many endpoints, and the rest as if the configuration said nothing.
+    pub(super) fn of(endpoints: u8) -> Self {
+        Self { endpoints, ..Self::default() }
+    }
+
+    /// The same, and no retry but those that are free.
+    pub(super) fn without_budget(mut self) -> Self {
+        self.service.budget = config::Budget { percent: 0, per_second: 0 };
+        self
+    }
+
+    pub(super) fn open(self) -> Shop {
+        let now = Instant::now();
+        let (directory, mut writer) = directory::new(["goods"]);
+        let instance = |number: u8| Instance {
+            service: "goods".into(),
+            id: number.to_string().into(),
+            record: Record::new(([10, 0, 0, number], 80).into()),
+            lease: 7,
+            revision: 1,
+        };
+        let instances = (0..self.endpoints).map(instance).collect();
+        writer.stage(Update::Reset { instances, refused: Vec::new(), revision: 1 }, now);
+        writer.publish(|| now);
+        let service = directory.service("goods").unwrap();
+        let (sender, found) = findings::channel();
+        let rules = Rules::of(&self.service);
+        let health = ServiceHealth::new(service.clone(), rules, sender, Arc::default(), now);
+        let config::Service { limits, budget, .. } = self.service;
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let mut timeouts: config::RouteTimeouts = (&config::Timeouts::default()).into();
+        timeouts.total = self.total;
+        let route = Arc::new(Route {
+            service,
+            health: Arc::new(health),
+            timeouts,
+            retry: self.retry,
+            metrics: metrics.service("goods"),
+            limits,
+            budget,
+            counts_requests: limits.service.is_some(),
+        });
+        Shop { directory, route, found, metrics, lifecycle: Lifecycle::default(), now }
+    }
+}
+
+/// A service, a route to it, and what is told of it.
+#[derive(Debug)]
+pub(super) struct Shop {
+    pub directory: Arc<Directory>,
+    pub route: Arc<Route>,
+    pub found: UnboundedReceiver<Found>,
+    metrics: Arc<Metrics>,
+    lifecycle: Lifecycle,
+    pub now: Instant,
+}
+
+impl Shop {
+    pub(super) fn endpoint(&self, number: usize) -> Arc<Endpoint> {
+        self.route.service.endpoints().entries()[number].endpoint.clone()
+    }
+
+    pub(super) fn chosen(&self, number: usize) -> Chosen {
+        let endpoint = self.endpoint(number);
+        let permit = endpoint.traffic.in_flight.try_acquire(None).unwrap();
+        Chosen { endpoint, permit, doubted: false, trial: None }
+    }
+
+    /// A request of which nothing is known yet.
+    pub(super) fn request(&self) -> Request {
+        let mut site = Site::default();
+        site.max_requests = 100;
+        Request::new(Arc::new(site), self.lifecycle.in_flight(), self.metrics.clone())
+    }
+
+    /// A request whose first attempt goes to this endpoint and has begun.
+    pub(super) fn sent_to(&self, number: usize) -> Request {
+        let mut request = self.request();
+        request.admitted(self.route.clone(), self.chosen(number), None, self.now);
+        assert!(request.begin_attempt().is_some());
+        request
+    }
+
+    /// Requests in the gateway.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.lifecycle.requests_in_flight()
+    }
+
+    /// Whether the metrics say this.
+    pub(super) fn counts(&self, line: &str) -> bool {
+        let text = self.metrics.render(&Directory::default(), &Status::default(), 0).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        text.lines().any(|l| l == line)
+    }
+}
+
+/// A GET without anything.
+pub(super) fn get() -> FakeHead {
+    head(Method::GET, "/goods", &[])
+}
