@@ -16,8 +16,8 @@ use crate::traffic::in_flight::Permit;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct House<'g> {
     /// Requests in flight, that which asks among them.
-    pub in_flight: u32,
-    pub directory: &'g Directory,
+    pub(super) in_flight: u32,
+    pub(super) directory: &'g Directory,
 }
 
 /// Lets a request in that this route takes, and chooses its first endpoint; or says what it is answered with.

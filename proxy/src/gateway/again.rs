@@ -47,6 +47,26 @@ pub(super) fn goes_on(
     }
 }
 
+/// The same for a request whose answer, which is here, has a status that is tried elsewhere. If it goes nowhere, that answer
+/// is used.
+pub(super) fn leaves_answer(
+    request: &mut Request,
+    head: &impl Head,
+    error: String,
+    replay: Replay,
+    now: Instant,
+) -> bool {
+    if !replay.is_safe() {
+        return false;
+    }
+    request.answered_with_failure(error);
+    let goes_on = goes_on(request, head, (Cause::Status, Reach::Heard), replay, now);
+    if !goes_on {
+        request.keep_answer();
+    }
+    goes_on
+}
+
 fn found(chosen: Option<&Chosen>, among: Among) -> Search {
     chosen.map_or(Search::Nobody(among), |chosen| Search::Found { doubted: chosen.doubted })
 }
@@ -158,12 +178,23 @@ mod tests {
         let shop = Stock { retry, ..Stock::of(1) }.open();
         let mut request = shop.sent_to(0);
         request.attempt_mut().unwrap().answered(503, shop.now);
-        request.answered_with_failure("status 503".into());
-        let failure = (Cause::Status, Reach::Heard);
-        assert!(!goes_on(&mut request, &get(), failure, SAFE, shop.now));
-        request.keep_answer();
+        assert!(!leaves_answer(&mut request, &get(), "status 503".into(), SAFE, shop.now));
         assert!(request.failures().is_empty() && request.error().is_none());
         assert!(request.tried().is_empty());
         assert_eq!(shop.endpoint(0).traffic.in_flight.count(), 1, "its answer is still on its way");
+    }
+
+    #[test]
+    fn a_status_is_tried_elsewhere_only_by_a_request_that_may_be_sent_twice() {
+        for (idempotent, expected) in [(true, true), (false, false)] {
+            let shop = Stock::of(2).open();
+            let mut request = shop.sent_to(0);
+            request.attempt_mut().unwrap().answered(503, shop.now);
+            let replay = Replay { idempotent, ..SAFE };
+            let leaves = leaves_answer(&mut request, &get(), "status 503".into(), replay, shop.now);
+            assert_eq!(leaves, expected);
+            assert_eq!(at(&request), shop.endpoint(usize::from(expected)).id);
+            assert_eq!(request.failures().len(), usize::from(expected));
+        }
     }
 }

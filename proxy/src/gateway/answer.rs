@@ -12,7 +12,7 @@ use crate::directory::{Directory, Service};
 /// An answer of the gateway's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
-    pub status: u16,
+    pub(super) status: u16,
     said: Said,
 }
 
@@ -26,14 +26,14 @@ enum Said {
 }
 
 impl Answer {
-    pub const NO_ROUTE: Self = Self::message(404, "no route takes this path");
-    pub const FULL_GATEWAY: Self =
+    pub(super) const NO_ROUTE: Self = Self::message(404, "no route takes this path");
+    pub(super) const FULL_GATEWAY: Self =
         Self::unavailable("too many requests are in flight in the gateway at the moment");
-    pub const FULL_SERVICE: Self =
+    pub(super) const FULL_SERVICE: Self =
         Self::unavailable("too many requests of the service are in flight at the moment");
-    pub const FULL_ENDPOINTS: Self =
+    pub(super) const FULL_ENDPOINTS: Self =
         Self::unavailable("each endpoint that is well has too many requests in flight at the moment");
-    pub const LOOP: Self =
+    pub(super) const LOOP: Self =
         Self::message(508, "the request has gone through 8 gateways, so it goes round in circles");
     const NOT_READ: Self = Self::unavailable("the registry has not been read yet, so no endpoint is known");
     const NONE_REGISTERED: Self = Self::unavailable("no endpoint is registered");
@@ -58,17 +58,17 @@ impl Answer {
         Self::message(503, message)
     }
 
-    pub const fn bad_request(message: &'static str) -> Self {
+    pub(super) const fn bad_request(message: &'static str) -> Self {
         Self::message(400, message)
     }
 
     /// The gateway's answer for itself: the readiness probe of the article's manifests looks for this text.
-    pub const fn itself(is_ready: bool) -> Self {
+    pub(super) const fn itself(is_ready: bool) -> Self {
         Self { status: if is_ready { 200 } else { 503 }, said: Said::Plain("gateway") }
     }
 
     /// Why a service has no endpoint for a request.
-    pub fn no_endpoint(directory: &Directory, service: &Service) -> Self {
+    pub(super) fn no_endpoint(directory: &Directory, service: &Service) -> Self {
         let endpoints = service.endpoints();
         if !endpoints.entries().is_empty() {
             Self::NONE_USABLE
@@ -81,7 +81,7 @@ impl Answer {
 
     /// What a request gets that ended so. None: its client is gone. `was_silent`: its last attempt was broken off because
     /// nothing came; `is_over`: the time of the whole request is over.
-    pub fn to(ending: Ending, was_silent: bool, is_over: bool) -> Option<Self> {
+    pub(super) fn to(ending: Ending, was_silent: bool, is_over: bool) -> Option<Self> {
         let answer = match ending {
             Ending::ClientLeft => return None,
             Ending::ClientSilent => Self::CLIENT_TIMED_OUT,
@@ -99,7 +99,7 @@ impl Answer {
     }
 
     /// What the access log says went wrong: where it was not the client's request.
-    pub fn fault(self) -> Option<&'static str> {
+    pub(super) fn fault(self) -> Option<&'static str> {
         match self.said {
             Said::Message(message) if self.status >= 500 => Some(message),
             _ => None,
@@ -108,12 +108,12 @@ impl Answer {
 
     /// Whether what is left of the request's body is read beside the answer. Where a body that is not valid ends nobody
     /// knows; who waits for `100 Continue` never sends it, and who stalls may never do.
-    pub fn leaves_body(self, expects_continue: bool) -> bool {
+    pub(super) fn leaves_body(self, expects_continue: bool) -> bool {
         !matches!(self.status, 400 | 408) && !expects_continue
     }
 
     /// The whole response, to a request for this service with this trace id.
-    pub fn reply(self, service: Option<&str>, trace_id: &str) -> Reply {
+    pub(super) fn reply(self, service: Option<&str>, trace_id: &str) -> Reply {
         let (content_type, body) = match self.said {
             Said::Plain(text) => ("text/plain", Bytes::from_static(text.as_bytes())),
             Said::Message(message) => {
@@ -135,16 +135,16 @@ impl Answer {
 /// An answer of the gateway's own as it is sent: with the trace's header, which every answer has, and its length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
-    pub status: u16,
+    pub(super) status: u16,
     content_type: &'static str,
     /// When to come back, in seconds.
     retry_after: Option<&'static str>,
-    pub body: Bytes,
+    pub(super) body: Bytes,
 }
 
 impl Reply {
     /// Its header's fields, in their order; the trace's header goes behind them.
-    pub fn fields(&self) -> impl Iterator<Item = (http::HeaderName, HeaderValue)> {
+    pub(super) fn fields(&self) -> impl Iterator<Item = (http::HeaderName, HeaderValue)> {
         let length = HeaderValue::from(self.body.len());
         let fields = [
             (header::CONTENT_TYPE, HeaderValue::from_static(self.content_type)),

@@ -18,22 +18,22 @@ const LONG_ENOUGH: Duration = Duration::from_secs(1);
 /// An endpoint for an attempt, and what the attempt holds there.
 #[derive(Debug)]
 pub(super) struct Chosen {
-    pub endpoint: Arc<Endpoint>,
+    pub(super) endpoint: Arc<Endpoint>,
     /// Its place among the requests in flight at the endpoint.
-    pub permit: Permit,
+    pub(super) permit: Permit,
     /// Whether something is known against the endpoint.
-    pub doubted: bool,
+    pub(super) doubted: bool,
     /// Where the endpoint is ejected, and this is to show whether it works again.
-    pub trial: Option<Trial>,
+    pub(super) trial: Option<Trial>,
 }
 
 /// An attempt. It has one outcome at most; dropped without one, a trial is given back.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub route: Arc<Route>,
-    pub endpoint: Arc<Endpoint>,
+    pub(super) route: Arc<Route>,
+    pub(super) endpoint: Arc<Endpoint>,
     /// Whether it must not go over a connection that has served before.
-    pub on_new_connection: bool,
+    pub(super) on_new_connection: bool,
     begun: Instant,
     exchange: Exchange,
     report: Report,
@@ -94,7 +94,7 @@ enum Report {
 
 impl Attempt {
     /// An attempt on an endpoint that was chosen.
-    pub fn new(chosen: Chosen, route: Arc<Route>, now: Instant) -> Self {
+    pub(super) fn new(chosen: Chosen, route: Arc<Route>, now: Instant) -> Self {
         let Chosen { endpoint, permit, trial, doubted: _ } = chosen;
         Self {
             route,
@@ -108,7 +108,7 @@ impl Attempt {
     }
 
     /// Goes on from the choice to a connection. False: it has done so before.
-    pub fn begin(&mut self) -> bool {
+    pub(super) fn begin(&mut self) -> bool {
         let is_first = self.is_next();
         if is_first {
             self.exchange = Exchange::Connecting;
@@ -117,19 +117,19 @@ impl Attempt {
     }
 
     /// Whether it was not begun yet.
-    pub fn is_next(&self) -> bool {
+    pub(super) fn is_next(&self) -> bool {
         matches!(self.exchange, Exchange::Chosen)
     }
 
     /// There is a connection, on which the request waits from now on.
-    pub fn connected(&mut self, reused: bool, connection: RawFd, request: Wait) {
+    pub(super) fn connected(&mut self, reused: bool, connection: RawFd, request: Wait) {
         let is_upload = request.since.is_none();
         let place = self.route.health.wait(&self.endpoint, connection, request);
         self.exchange = Exchange::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
     }
 
     /// Whether it has had a connection.
-    pub fn was_connected(&self) -> bool {
+    pub(super) fn was_connected(&self) -> bool {
         match self.exchange {
             Exchange::Chosen | Exchange::Connecting => false,
             Exchange::Waiting(_) | Exchange::Answered(_) => true,
@@ -138,12 +138,12 @@ impl Attempt {
     }
 
     /// Whether it has a body to send and waits for an answer.
-    pub fn is_upload(&self) -> bool {
+    pub(super) fn is_upload(&self) -> bool {
         matches!(self.exchange, Exchange::Waiting(Pending { is_upload: true, .. }))
     }
 
     /// The request was sent whole. An upload waits otherwise from now on.
-    pub fn sent(&mut self, request: Option<Wait>, now: Instant) {
+    pub(super) fn sent(&mut self, request: Option<Wait>, now: Instant) {
         // Otherwise it was answered before it was sent whole.
         if let Exchange::Waiting(waiting) = &mut self.exchange {
             waiting.sent = Some(now);
@@ -154,7 +154,7 @@ impl Attempt {
     }
 
     /// A head that goes before the answer's (1xx) is here.
-    pub fn heard(&mut self, now: Instant) {
+    pub(super) fn heard(&mut self, now: Instant) {
         if let Exchange::Waiting(waiting) = &mut self.exchange {
             waiting.heard = true;
         }
@@ -162,7 +162,7 @@ impl Attempt {
     }
 
     /// The head of the answer is here.
-    pub fn answered(&mut self, status: u16, now: Instant) {
+    pub(super) fn answered(&mut self, status: u16, now: Instant) {
         let answered = Exchange::Answered(Answered { at: now, is_tunnel: status == 101 });
         let before = std::mem::replace(&mut self.exchange, answered);
         let mut sent = None;
@@ -186,7 +186,7 @@ impl Attempt {
     }
 
     /// Whether it has become a tunnel.
-    pub fn is_tunnel(&self) -> bool {
+    pub(super) fn is_tunnel(&self) -> bool {
         self.answer().is_some_and(|answer| answer.is_tunnel)
     }
 
@@ -203,7 +203,7 @@ impl Attempt {
     }
 
     /// A piece of the answer's body is here.
-    pub fn went_on(&mut self, now: Instant) {
+    pub(super) fn went_on(&mut self, now: Instant) {
         self.endpoint.traffic.waiting.heard(now);
         let is_on_trial = matches!(self.report, Report::Due(Some(_)));
         if is_on_trial
@@ -214,12 +214,12 @@ impl Attempt {
     }
 
     /// The answer is complete.
-    pub fn succeeded(&mut self, now: Instant) {
+    pub(super) fn succeeded(&mut self, now: Instant) {
         self.tell(Outcome::Succeeded, now);
     }
 
     /// It has come to such an end. Says why, and how far it had come.
-    pub fn failed(&mut self, ending: Ending, is_over: bool, now: Instant) -> (Cause, Reach) {
+    pub(super) fn failed(&mut self, ending: Ending, is_over: bool, now: Instant) -> (Cause, Reach) {
         let failed = Exchange::Failed { was_connected: self.was_connected(), answered: self.answer() };
         let before = std::mem::replace(&mut self.exchange, failed);
         let has_answer = self.answer().is_some();
@@ -285,7 +285,7 @@ impl Attempt {
     }
 
     /// From the endpoint's choice to the head of its answer.
-    pub fn took(&self) -> Option<Duration> {
+    pub(super) fn took(&self) -> Option<Duration> {
         self.answer().map(|answer| answer.at.saturating_duration_since(self.begun))
     }
 }

@@ -38,13 +38,13 @@ pub(super) enum Ending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Circumstances {
     /// Whether the time of the whole request is over.
-    pub is_over: bool,
+    pub(super) is_over: bool,
     /// Why the gateway broke the exchange off, if it did.
-    pub broken_off: Option<Broken>,
+    pub(super) broken_off: Option<Broken>,
     /// Whether the connection had served other requests before.
-    pub reused: bool,
+    pub(super) reused: bool,
     /// Whether a whole head came over it, be it one that goes before the answer's (1xx).
-    pub heard: bool,
+    pub(super) heard: bool,
 }
 
 /// Why an attempt failed.
@@ -78,7 +78,7 @@ pub(super) enum Cause {
 impl Cause {
     /// Why an attempt failed that ended so. What the gateway itself broke off looks to a carrier as if the endpoint
     /// had closed the connection.
-    pub fn of(ending: Ending, circumstances: Circumstances) -> Self {
+    pub(super) fn of(ending: Ending, circumstances: Circumstances) -> Self {
         let Circumstances { is_over, broken_off, reused, heard } = circumstances;
         if is_over {
             return Self::Total;
@@ -104,7 +104,7 @@ impl Cause {
 
     /// What it says of the endpoint. None: nothing. (A status has been told when it came; whose fault it
     /// is that the whole time is over, the attempt knows.)
-    pub fn failure(self) -> Option<Failure> {
+    pub(super) fn failure(self) -> Option<Failure> {
         match self {
             Self::Refused => Some(Failure::Refused),
             Self::ConnectTimeout => Some(Failure::ConnectTimeout),
@@ -117,7 +117,7 @@ impl Cause {
     }
 
     /// Its name in the access log and in metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::ConnectTimeout => "connect_timeout",

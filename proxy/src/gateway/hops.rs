@@ -34,12 +34,12 @@ pub(super) struct Hops {
 
 impl Hops {
     /// A request that comes from a client.
-    pub fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { passed: 0, marker: HeaderValue::from_static(GATEWAY) }
     }
 
     /// What a request says.
-    pub fn of(head: &impl Head) -> Self {
+    pub(super) fn of(head: &impl Head) -> Self {
         let mut list = Vec::new();
         for line in head.values(&CDN_LOOP) {
             list.extend_from_slice(line);
@@ -58,12 +58,12 @@ impl Hops {
     }
 
     /// Whether the request must not go on.
-    pub fn are_too_many(&self) -> bool {
+    pub(super) fn are_too_many(&self) -> bool {
         self.passed >= MOST
     }
 
     /// The header's value for the next hop.
-    pub fn marker(&self) -> HeaderValue {
+    pub(super) fn marker(&self) -> HeaderValue {
         self.marker.clone()
     }
 }

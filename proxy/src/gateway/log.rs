@@ -22,31 +22,31 @@ macro_rules! key {
 /// What a line says.
 #[derive(Debug)]
 pub(super) struct LogLine<'a> {
-    pub trace_id: &'a str,
-    pub client: &'a str,
-    pub method: &'a str,
-    pub path: &'a str,
+    pub(super) trace_id: &'a str,
+    pub(super) client: &'a str,
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
     /// 0: the client left before it was answered.
-    pub status: u16,
-    pub service: Option<&'a str>,
-    pub endpoint: Option<&'a Endpoint>,
+    pub(super) status: u16,
+    pub(super) service: Option<&'a str>,
+    pub(super) endpoint: Option<&'a Endpoint>,
     /// Endpoints tried.
-    pub attempts: u8,
+    pub(super) attempts: u8,
     /// Those of them that failed, in order.
-    pub failed: &'a [FailedAttempt],
+    pub(super) failed: &'a [FailedAttempt],
     /// Body bytes to the client.
-    pub sent: usize,
+    pub(super) sent: usize,
     /// From the request's head to the end of its answer.
-    pub took: Duration,
+    pub(super) took: Duration,
     /// From the last endpoint's choice to the head of its answer.
-    pub endpoint_took: Option<Duration>,
+    pub(super) endpoint_took: Option<Duration>,
     /// What went wrong, if something did.
-    pub error: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
 }
 
 impl<'a> LogLine<'a> {
     /// The line of a request that was answered so, or that ended in an error.
-    pub fn of(
+    pub(super) fn of(
         request: &'a Request,
         head: &'a impl Head,
         (status, sent): (u16, usize),
@@ -73,7 +73,7 @@ impl<'a> LogLine<'a> {
 
     /// Writes the line. By hand: every request pays for it, and of its strings only three can hold
     /// anything that JSON must escape.
-    pub fn write(&self, output: &Output) {
+    pub(super) fn write(&self, output: &Output) {
         let mut line = Vec::with_capacity(640);
         match output.form() {
             Form::Json => self.write_json(&mut line),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,13 +28,13 @@ use crate::traffic::waiting::Wait;
 #[derive(Debug)]
 pub(super) struct Request {
     /// The site that there was when it began.
-    pub site: Arc<Site>,
-    pub fields: Fields,
-    pub trace: Trace,
+    pub(super) site: Arc<Site>,
+    pub(super) fields: Fields,
+    pub(super) trace: Trace,
     /// The gateways that it has come through.
-    pub hops: Hops,
+    pub(super) hops: Hops,
     /// The client's address, without its port.
-    pub client: HeaderValue,
+    pub(super) client: HeaderValue,
     started: Instant,
     /// When an answer of the gateway's own was sent.
     ended: Option<Instant>,
@@ -72,8 +73,8 @@ struct Attempts {
 /// An attempt that failed.
 #[derive(Debug)]
 pub(super) struct FailedAttempt {
-    pub endpoint: Arc<Endpoint>,
-    pub cause: Cause,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) cause: Cause,
 }
 
 /// Endpoints that are not chosen again, by id: as many as there can be attempts.
@@ -101,7 +102,7 @@ impl Tried {
 }
 
 impl Request {
-    pub fn new(site: Arc<Site>, in_flight: Permit, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(site: Arc<Site>, in_flight: Permit, metrics: Arc<Metrics>) -> Self {
         Self {
             site,
             fields: Fields::default(),
@@ -118,7 +119,7 @@ impl Request {
     }
 
     /// Its head is here: goes on with the client's trace, or begins one.
-    pub fn begin(&mut self, head: &impl Head, client: Option<IpAddr>) {
+    pub(super) fn begin(&mut self, head: &impl Head, client: Option<IpAddr>) {
         self.fields = Fields::of(head, &self.site.trace_header);
         self.trace = Trace::begin(self.fields.traceparent(head), || fastrand::u128(..));
         if self.fields.cdn_loop {
@@ -134,13 +135,19 @@ impl Request {
     }
 
     /// This route took it, and it was not let in.
-    pub fn declined_by(&mut self, route: Arc<Route>) {
+    pub(super) fn declined_by(&mut self, route: Arc<Route>) {
         self.progress = Progress::Declined(route);
     }
 
     /// It is let in on this route, and this is the endpoint of its first attempt. `permit` is its place among the
     /// service's requests, where they are limited.
-    pub fn admitted(&mut self, route: Arc<Route>, chosen: Chosen, permit: Option<Permit>, now: Instant) {
+    pub(super) fn admitted(
+        &mut self,
+        route: Arc<Route>,
+        chosen: Chosen,
+        permit: Option<Permit>,
+        now: Instant,
+    ) {
         self.progress = Progress::Attempting(Attempts {
             current: Attempt::new(chosen, route, now),
             begun: 0,
@@ -151,12 +158,12 @@ impl Request {
     }
 
     /// It is answered without an attempt; this is what the log says of that.
-    pub fn declined(&mut self, fault: Option<&'static str>) {
+    pub(super) fn declined(&mut self, fault: Option<&'static str>) {
         self.error = fault.map(Cow::Borrowed);
     }
 
     /// Begins the attempt that was chosen. None: there is none to begin.
-    pub fn begin_attempt(&mut self) -> Option<&Attempt> {
+    pub(super) fn begin_attempt(&mut self) -> Option<&Attempt> {
         let attempts = self.attempts_mut()?;
         if !attempts.current.begin() {
             return None;
@@ -165,9 +172,33 @@ impl Request {
         Some(&attempts.current)
     }
 
+    /// The current attempt has a connection. `since`: when the request was sent whole; none: it is still being sent.
+    pub(super) fn connected(
+        &mut self,
+        reused: bool,
+        connection: RawFd,
+        since: Option<Instant>,
+        replay: Replay,
+        now: Instant,
+    ) {
+        let wait = self.waits(since, replay, now);
+        if let Some(attempt) = self.attempt_mut() {
+            attempt.connected(reused, connection, wait);
+        }
+    }
+
+    /// It was sent whole.
+    pub(super) fn sent(&mut self, replay: Replay, now: Instant) {
+        let is_upload = self.attempt().is_some_and(Attempt::is_upload);
+        let wait = is_upload.then(|| self.waits(Some(now), replay, now));
+        if let Some(attempt) = self.attempt_mut() {
+            attempt.sent(wait, now);
+        }
+    }
+
     /// The current attempt came to such an end; unless the client was to blame, its endpoint is not chosen again for
     /// this request. Says why, and how far it had come. None: there is no attempt.
-    pub fn failed(&mut self, ending: Ending, error: String, now: Instant) -> Option<(Cause, Reach)> {
+    pub(super) fn failed(&mut self, ending: Ending, error: String, now: Instant) -> Option<(Cause, Reach)> {
         let is_over = self.is_over(now);
         let attempts = self.attempts_mut()?;
         let (cause, reach) = attempts.current.failed(ending, is_over, now);
@@ -177,7 +208,7 @@ impl Request {
     }
 
     /// The current attempt was answered with a status that is tried elsewhere. Its answer may be used yet.
-    pub fn answered_with_failure(&mut self, error: String) {
+    pub(super) fn answered_with_failure(&mut self, error: String) {
         if let Some(attempts) = self.attempts_mut() {
             attempts.note(Cause::Status);
             self.error = Some(Cow::Owned(error));
@@ -185,7 +216,7 @@ impl Request {
     }
 
     /// That answer is used.
-    pub fn keep_answer(&mut self) {
+    pub(super) fn keep_answer(&mut self) {
         if let Some(attempts) = self.attempts_mut() {
             attempts.tried.forget_last();
             attempts.failed.pop();
@@ -194,7 +225,7 @@ impl Request {
     }
 
     /// The next attempt is to be on this endpoint.
-    pub fn goes_to(&mut self, chosen: Chosen, on_new_connection: bool, now: Instant) {
+    pub(super) fn goes_to(&mut self, chosen: Chosen, on_new_connection: bool, now: Instant) {
         if let Some(attempts) = self.attempts_mut() {
             let route = attempts.current.route.clone();
             attempts.current = Attempt::new(chosen, route, now);
@@ -203,7 +234,7 @@ impl Request {
     }
 
     /// The endpoint of the attempt that failed may be chosen again after all.
-    pub fn forgive(&mut self) {
+    pub(super) fn forgive(&mut self) {
         if let Some(attempts) = self.attempts_mut() {
             attempts.tried.forget_last();
         }
@@ -211,18 +242,18 @@ impl Request {
 
     /// An answer of the gateway's own begins to be sent: the service is done with the request, however long its client
     /// takes.
-    pub fn leaves_service(&mut self) {
+    pub(super) fn leaves_service(&mut self) {
         if let Some(attempts) = self.attempts_mut() {
             attempts.permit = None;
         }
     }
 
     /// An answer of the gateway's own was sent.
-    pub fn was_answered(&mut self, now: Instant) {
+    pub(super) fn was_answered(&mut self, now: Instant) {
         self.ended = Some(now);
     }
 
-    pub fn route(&self) -> Option<&Arc<Route>> {
+    pub(super) fn route(&self) -> Option<&Arc<Route>> {
         match &self.progress {
             Progress::Begun => None,
             Progress::Declined(route) => Some(route),
@@ -231,21 +262,21 @@ impl Request {
     }
 
     /// The current attempt, or the last one.
-    pub fn attempt(&self) -> Option<&Attempt> {
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
         self.attempts().map(|attempts| &attempts.current)
     }
 
-    pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+    pub(super) fn attempt_mut(&mut self) -> Option<&mut Attempt> {
         self.attempts_mut().map(|attempts| &mut attempts.current)
     }
 
     /// The endpoints that are not chosen again.
-    pub fn tried(&self) -> &[u64] {
+    pub(super) fn tried(&self) -> &[u64] {
         self.attempts().map(|attempts| attempts.tried.ids()).unwrap_or_default()
     }
 
     /// What bounds its attempts.
-    pub fn tries(&self, now: Instant) -> Tries {
+    pub(super) fn tries(&self, now: Instant) -> Tries {
         Tries {
             begun: self.attempts_begun().into(),
             permitted: self.route().map_or(0, |route| route.retry.attempts),
@@ -254,7 +285,7 @@ impl Request {
     }
 
     /// How it waits for the head of its answer if it was sent whole at this time; none: it is still being sent.
-    pub fn waits(&self, since: Option<Instant>, replay: Replay, now: Instant) -> Wait {
+    fn waits(&self, since: Option<Instant>, replay: Replay, now: Instant) -> Wait {
         let patience = self.route().map_or(Duration::MAX, |route| route.timeouts.first_byte);
         let patience = self.left(now).map_or(patience, |left| patience.min(left));
         let asked = self.tried().len() + 1;
@@ -265,39 +296,39 @@ impl Request {
     }
 
     /// From its head to the end of its answer. (What the client sends after that may take longer.)
-    pub fn took(&self, now: Instant) -> Duration {
+    pub(super) fn took(&self, now: Instant) -> Duration {
         self.ended.unwrap_or(now).saturating_duration_since(self.started)
     }
 
     /// How much of its whole time is left; none: it has as much as it takes.
-    pub fn left(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
         let total = self.route()?.timeouts.total?;
         let is_tunnel = self.attempt().is_some_and(Attempt::is_tunnel);
         (!is_tunnel).then(|| total.saturating_sub(now.saturating_duration_since(self.started)))
     }
 
     /// Whether its whole time is over.
-    pub fn is_over(&self, now: Instant) -> bool {
+    pub(super) fn is_over(&self, now: Instant) -> bool {
         self.left(now).is_some_and(|left| left.is_zero())
     }
 
     /// Whether the last failed attempt was broken off because nothing came.
-    pub fn was_silent(&self) -> bool {
+    pub(super) fn was_silent(&self) -> bool {
         let last = self.failures().last();
         last.is_some_and(|failed| matches!(failed.cause, Cause::FirstByte | Cause::Stalled))
     }
 
-    pub fn attempts_begun(&self) -> u8 {
+    pub(super) fn attempts_begun(&self) -> u8 {
         self.attempts().map_or(0, |attempts| attempts.begun)
     }
 
     /// The attempts that failed, in order.
-    pub fn failures(&self) -> &[FailedAttempt] {
+    pub(super) fn failures(&self) -> &[FailedAttempt] {
         self.attempts().map(|attempts| &attempts.failed[..]).unwrap_or_default()
     }
 
     /// What the last failed attempt died of, or why there was none.
-    pub fn error(&self) -> Option<&str> {
+    pub(super) fn error(&self) -> Option<&str> {
         self.error.as_deref()
     }
 

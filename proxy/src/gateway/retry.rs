@@ -26,15 +26,15 @@ pub(super) enum Reach {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Replay {
     /// Whether doing it twice is the same as doing it once.
-    pub idempotent: bool,
+    pub(super) idempotent: bool,
     /// Whether the body, as far as it was sent, is still there.
-    pub whole: bool,
+    pub(super) whole: bool,
     /// Whether the client has seen nothing of an answer.
-    pub unanswered: bool,
+    pub(super) unanswered: bool,
 }
 
 impl Replay {
-    pub fn is_safe(self) -> bool {
+    pub(super) fn is_safe(self) -> bool {
         self.idempotent && self.whole && self.unanswered
     }
 }
@@ -43,15 +43,15 @@ impl Replay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tries {
     /// Attempts begun.
-    pub begun: usize,
+    pub(super) begun: usize,
     /// Attempts that the route permits.
-    pub permitted: usize,
+    pub(super) permitted: usize,
     /// Whether the time of the whole request is over.
-    pub is_over: bool,
+    pub(super) is_over: bool,
 }
 
 impl Tries {
-    pub fn are_left(self) -> bool {
+    pub(super) fn are_left(self) -> bool {
         self.begun < self.permitted && !self.is_over
     }
 }
@@ -82,13 +82,13 @@ pub(super) enum Search {
 /// An attempt that failed, and what is known for the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Situation {
-    pub cause: Cause,
-    pub reach: Reach,
-    pub replay: Replay,
-    pub tries: Tries,
-    pub search: Search,
+    pub(super) cause: Cause,
+    pub(super) reach: Reach,
+    pub(super) replay: Replay,
+    pub(super) tries: Tries,
+    pub(super) search: Search,
     /// What the budget said; none: it was not asked.
-    pub budget: Option<bool>,
+    pub(super) budget: Option<bool>,
 }
 
 /// What happens next.

@@ -24,10 +24,10 @@ use crate::site::{Route, Site};
 /// What a shop is like.
 #[derive(Debug, Default)]
 pub(super) struct Stock {
-    pub endpoints: u8,
-    pub service: config::Service,
-    pub total: Option<Duration>,
-    pub retry: config::Retry,
+    pub(super) endpoints: u8,
+    pub(super) service: config::Service,
+    pub(super) total: Option<Duration>,
+    pub(super) retry: config::Retry,
 }
 
 impl Stock {
@@ -80,12 +80,12 @@ impl Stock {
 /// A service, a route to it, and what is told of it.
 #[derive(Debug)]
 pub(super) struct Shop {
-    pub directory: Arc<Directory>,
-    pub route: Arc<Route>,
-    pub found: UnboundedReceiver<Found>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) route: Arc<Route>,
+    pub(super) found: UnboundedReceiver<Found>,
     metrics: Arc<Metrics>,
     lifecycle: Lifecycle,
-    pub now: Instant,
+    pub(super) now: Instant,
 }
 
 impl Shop {

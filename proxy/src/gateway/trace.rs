@@ -21,17 +21,17 @@ pub(super) struct Trace {
     header: Bytes,
     id: HeaderValue,
     /// Whether the client brought the id.
-    pub continued: bool,
+    pub(super) continued: bool,
 }
 
 impl Trace {
     /// The trace of a request that has none yet.
-    pub fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { header: Bytes::from_static(NONE), id: HeaderValue::from_static(""), continued: false }
     }
 
     /// Goes on with a valid `traceparent`, else begins a new trace. `chance` gives random bits.
-    pub fn begin(traceparent: Option<&[u8]>, mut chance: impl FnMut() -> u128) -> Self {
+    pub(super) fn begin(traceparent: Option<&[u8]>, mut chance: impl FnMut() -> u128) -> Self {
         let mut header = *NONE;
         let parent = traceparent.and_then(parse);
         match parent {
@@ -50,18 +50,18 @@ impl Trace {
     }
 
     /// The trace id: 32 lower-case hex digits.
-    pub fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         // Hex digits are ASCII.
         std::str::from_utf8(&self.header[ID]).unwrap_or_default()
     }
 
     /// The trace id as a header's value.
-    pub fn id_value(&self) -> HeaderValue {
+    pub(super) fn id_value(&self) -> HeaderValue {
         self.id.clone()
     }
 
     /// The `traceparent` for the next hop: the same one at each attempt.
-    pub fn traceparent(&self) -> HeaderValue {
+    pub(super) fn traceparent(&self) -> HeaderValue {
         value(self.header.clone())
     }
 }

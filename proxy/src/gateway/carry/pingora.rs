@@ -23,14 +23,13 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
 use crate::gateway::answer::Answer;
-use crate::gateway::cause::Cause;
 use crate::gateway::choose::is_idempotent;
 use crate::gateway::request::Request;
-use crate::gateway::retry::{Reach, Replay};
+use crate::gateway::retry::Replay;
 use crate::gateway::{Gateway, again};
 use connection::Connection;
 use cork::Cork;
-use peer::Limits;
+use peer::AttemptTimes;
 
 /// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not
 /// know: a small one is here by then, and the client's connection can be kept.
@@ -61,8 +60,10 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, carried: &mut Box<Carried>) -> Result<bool> {
         let request = &mut carried.request;
         self.set_client_timeouts(session, request);
-        let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-        let received = self.receive(request, session.req_header(), raw.as_deref(), client(session));
+        let received = {
+            let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+            self.receive(request, session.req_header(), raw.as_deref(), client(session))
+        };
         if let Some(route) = request.route() {
             // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
             session.set_read_timeout(Some(route.timeouts.body));
@@ -86,9 +87,9 @@ impl ProxyHttp for Gateway {
         let Some(attempt) = request.begin_attempt() else {
             return Error::e_explain(ErrorType::InternalError, "a request has no attempt to begin");
         };
-        let limits = Limits { site: &site, route: &attempt.route.timeouts, left, may_be_tunnel };
+        let times = AttemptTimes { site: &site, route: &attempt.route.timeouts, left, may_be_tunnel };
         let connection = carried.connection.insert(Connection::new(attempt.endpoint.clone()));
-        let mut peer = peer::peer(connection, limits, head::policy(fields));
+        let mut peer = peer::peer(connection, times, head::policy(fields));
         if attempt.on_new_connection {
             peer::on_new_connection(&mut peer);
         }
@@ -124,10 +125,7 @@ impl ProxyHttp for Gateway {
         if let Some(connection) = carried.connection.as_ref().filter(|_| !reused) {
             connection.opened(descriptor);
         }
-        let wait = request.waits(since, replay(session), now);
-        if let Some(attempt) = request.attempt_mut() {
-            attempt.connected(reused, descriptor, wait);
-        }
+        request.connected(reused, descriptor, since, replay(session), now);
         Ok(())
     }
 
@@ -154,11 +152,7 @@ impl ProxyHttp for Gateway {
         }
         if is_end {
             carried.cork.take().into_iter().for_each(Cork::release);
-            let is_upload = request.attempt().is_some_and(|attempt| attempt.is_upload());
-            let wait = is_upload.then(|| request.waits(Some(now), replay(session), now));
-            if let Some(attempt) = request.attempt_mut() {
-                attempt.sent(wait, now);
-            }
+            request.sent(replay(session), now);
         }
         Ok(())
     }
@@ -177,17 +171,13 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         attempt.answered(status.as_u16(), now);
-        let replay = replay(session);
-        if !attempt.route.retry.statuses.contains(&status.as_u16()) || !replay.is_safe() {
-            return Ok(());
+        if attempt.route.retry.statuses.contains(&status.as_u16()) {
+            let error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "tried elsewhere").into_up();
+            let replay = replay(session);
+            if again::leaves_answer(request, session.req_header(), plain(&error), replay, now) {
+                return Err(error);
+            }
         }
-        let error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "tried elsewhere").into_up();
-        request.answered_with_failure(plain(&error));
-        let failure = (Cause::Status, Reach::Heard);
-        if again::goes_on(request, session.req_header(), failure, replay, now) {
-            return Err(error);
-        }
-        request.keep_answer();
         Ok(())
     }
 

@@ -25,17 +25,17 @@ pub(super) struct Connection {
 
 impl Connection {
     /// One that is not open yet, and may never be: where another is free, that is used instead.
-    pub fn new(endpoint: Arc<Endpoint>) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
         Self { endpoint, descriptor: Arc::new(AtomicI32::new(NONE)) }
     }
 
     /// It is open.
-    pub fn opened(&self, descriptor: RawFd) {
+    pub(super) fn opened(&self, descriptor: RawFd) {
         self.descriptor.store(descriptor, Ordering::Release);
     }
 
     /// What Pingora opens it to, or takes one from its pool by, and tells its end.
-    pub fn peer(&self) -> Box<HttpPeer> {
+    pub(super) fn peer(&self) -> Box<HttpPeer> {
         let mut peer = Box::new(HttpPeer::new(self.endpoint.address, false, String::new()));
         peer.group_key = self.endpoint.id;
         peer.options.tracer = Some(Tracer(self.boxed_clone()));

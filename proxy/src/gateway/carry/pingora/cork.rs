@@ -23,7 +23,7 @@ pub(super) struct Cork(FileDescriptor);
 
 impl Cork {
     /// Nothing leaves on this connection from now on. None: the process lacks descriptors, or it is no TCP.
-    pub fn new(connection: RawFd) -> Option<Self> {
+    pub(super) fn new(connection: RawFd) -> Option<Self> {
         // One of its own: the connection's may be another's by the time that this is dropped.
         let descriptor = FileDescriptor::dup(&connection).ok()?;
         SockRef::from(&descriptor).set_tcp_cork(true).ok()?;
@@ -31,7 +31,7 @@ impl Cork {
     }
 
     /// The end of the body is on its way: lets go in a moment.
-    pub fn release(self) {
+    pub(super) fn release(self) {
         tokio::spawn(async move {
             tokio::time::sleep(TURN).await;
             drop(self);

@@ -12,23 +12,23 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// What bounds an attempt.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits<'s> {
-    pub site: &'s Timeouts,
-    pub route: &'s RouteTimeouts,
+pub(super) struct AttemptTimes<'s> {
+    pub(super) site: &'s Timeouts,
+    pub(super) route: &'s RouteTimeouts,
     /// What is left of the whole request's time; none: as much as it takes.
-    pub left: Option<Duration>,
+    pub(super) left: Option<Duration>,
     /// Whether it may become a tunnel.
-    pub may_be_tunnel: bool,
+    pub(super) may_be_tunnel: bool,
 }
 
 /// The peer of an attempt. All of its times end with the request's own, but for those within the tunnel that it may
 /// become. (Until then, who waits for the first byte is broken off in time.)
 pub(super) fn peer(
     connection: &Connection,
-    limits: Limits<'_>,
+    times: AttemptTimes<'_>,
     policy: HttpUpstreamRequestPolicy,
 ) -> Box<HttpPeer> {
-    let Limits { site, route, left, may_be_tunnel } = limits;
+    let AttemptTimes { site, route, left, may_be_tunnel } = times;
     let clamp = |time: Duration| left.map_or(time, |left| time.min(left).max(TICK));
     let mut peer = connection.peer();
     let (read, write) =
@@ -57,8 +57,8 @@ mod tests {
     fn limited(left: Option<Duration>, may_be_tunnel: bool) -> Box<HttpPeer> {
         let endpoint = Endpoint::new(7, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
         let site = Timeouts::default();
-        let limits = Limits { site: &site, route: &(&site).into(), left, may_be_tunnel };
-        peer(&Connection::new(Arc::new(endpoint)), limits, HttpUpstreamRequestPolicy::preserve())
+        let times = AttemptTimes { site: &site, route: &(&site).into(), left, may_be_tunnel };
+        peer(&Connection::new(Arc::new(endpoint)), times, HttpUpstreamRequestPolicy::preserve())
     }
 
     #[test]
