@@ -92,6 +92,17 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_port_on_which_nobody_listens_refuses() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = HttpPeer::new(listener.local_addr().unwrap(), false, String::new());
+        drop(listener);
+        let connector: Connector = Connector::new(None);
+        let Err(mut error) = connector.get_http_session(&peer).await else { panic!("it connected") };
+        error.as_up();
+        assert_eq!(of(&error, false), Ending::Refused, "{error}");
+    }
+
     #[test]
     fn whose_connection_it_was_decides_what_an_error_means() {
         let error = |kind: ErrorType| Error::explain(kind, "");
