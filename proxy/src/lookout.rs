@@ -50,10 +50,10 @@ struct Claims {
     /// Where this gateway listens, and what for.
     listeners: Vec<(SocketAddr, &'static str)>,
     /// Host and port of each of the registry's endpoints.
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<HostPort>,
 }
 
-type Endpoint = (String, u16);
+type HostPort = (String, u16);
 
 impl Claims {
     fn of(config: &config::Gateway) -> Self {
@@ -105,11 +105,11 @@ fn reserve_machine(reserved: &mut Reserved, machine: &[IpAddr], port: u16, why: 
 
 /// What the names of the registry's endpoints stand for.
 #[derive(Debug, Default)]
-struct Names(BTreeMap<Endpoint, BTreeMap<SocketAddr, Instant>>);
+struct Resolved(BTreeMap<HostPort, BTreeMap<SocketAddr, Instant>>);
 
-impl Names {
+impl Resolved {
     /// A name was resolved. (One that could not be keeps what is known of it.)
-    fn resolved(&mut self, endpoint: &Endpoint, addresses: Vec<SocketAddr>, now: Instant) {
+    fn resolved(&mut self, endpoint: &HostPort, addresses: Vec<SocketAddr>, now: Instant) {
         let known = self.0.entry(endpoint.clone()).or_default();
         known.retain(|_, seen| now.saturating_duration_since(*seen) < REMEMBERED);
         known.extend(addresses.into_iter().map(|address| (address, now)));
@@ -158,7 +158,7 @@ pub struct Lookout<M> {
     addresses: Vec<IpAddr>,
     /// Why they cannot be read at present, as it was told.
     unread: Option<String>,
-    names: Names,
+    names: Resolved,
     reserved: watch::Sender<Arc<Reserved>>,
     /// Dropped after the first look.
     first_look: Option<oneshot::Sender<()>>,
@@ -187,7 +187,7 @@ impl<M: Machine> Lookout<M> {
     fn over(claims: Claims, machine: M) -> (Self, Reservations, FirstLook) {
         let (reserved, reservations) = watch::channel(Arc::default());
         let (first_look, over) = oneshot::channel();
-        let (addresses, names, first_look) = (Vec::new(), Names::default(), Some(first_look));
+        let (addresses, names, first_look) = (Vec::new(), Resolved::default(), Some(first_look));
         let mut lookout = Self { claims, machine, addresses, unread: None, names, reserved, first_look };
         let now = Instant::now();
         for endpoint in &lookout.claims.endpoints {
@@ -280,7 +280,7 @@ impl<M: Machine> Lookout<M> {
 }
 
 /// None: it cannot be resolved now. Whoever connects there tells it.
-async fn resolve(machine: impl Machine, endpoint: Endpoint) -> Option<(Endpoint, Vec<SocketAddr>)> {
+async fn resolve(machine: impl Machine, endpoint: HostPort) -> Option<(HostPort, Vec<SocketAddr>)> {
     let (host, port) = &endpoint;
     match timeout(PATIENCE, machine.resolve(host, *port)).await {
         Ok(Ok(addresses)) => Some((endpoint, addresses)),

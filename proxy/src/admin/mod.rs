@@ -98,7 +98,7 @@ impl ServeHttp for Admin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::{self, Probe, Writer};
+    use crate::directory::{self, ProbeResult, Writer};
     use crate::logging::Form;
     use registry::contract::{Instance, Record};
     use registry::watch::{Change, Update};
@@ -138,7 +138,7 @@ mod tests {
         let (admin, mut writer) = admin();
         assert_eq!(admin.readiness().status(), 503);
         let endpoints = writer.stage_stale(vec![instance()], 3);
-        writer.probed(&endpoints[0], Probe::Passed);
+        writer.probed(&endpoints[0], ProbeResult::Passed);
         writer.publish(Instant::now);
         let ready = admin.readiness();
         assert_eq!(ready.status(), 200);

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::config::Guard;
 use crate::directory::{
-    Directory, Endpoints, Entry, Excluded, Probe, Service, Standing, State, Summary, Tenure,
+    Directory, Endpoints, Entry, LeftOutInstance, LeftOutSummary, ProbeResult, Service, Standing, State,
+    Tenure,
 };
 use crate::traffic::LastFailure;
 use crate::traffic::ejection::NextTrial;
@@ -115,8 +116,8 @@ struct LastLeftOut<'a> {
 
 impl<'a> LeftOut<'a> {
     /// None: nobody is left out.
-    fn describe(summary: &'a Summary) -> Option<Self> {
-        let Excluded { service, instance, bound, revision } = summary.last.as_ref()?;
+    fn describe(summary: &'a LeftOutSummary) -> Option<Self> {
+        let LeftOutInstance { service, instance, bound, revision } = summary.last.as_ref()?;
         let last = LastLeftOut { service, instance, revision: *revision, reason: bound.to_string() };
         Some(Self { count: summary.count(), last })
     }
@@ -137,7 +138,7 @@ struct EndpointFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    probe: Option<Probe>,
+    probe: Option<ProbeResult>,
     revision: i64,
     in_flight: u32,
     #[serde(skip_serializing_if = "Option::is_none")]

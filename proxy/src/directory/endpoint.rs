@@ -92,9 +92,9 @@ pub enum Standing {
     /// It is there.
     Registered,
     /// It vanished unannounced.
-    Suspect(Probe),
+    Suspect(ProbeResult),
     /// It is in the snapshot, and the registry has not been heard yet.
-    Stale(Probe),
+    Stale(ProbeResult),
 }
 
 /// What traffic and probes say of an endpoint.
@@ -134,7 +134,7 @@ pub enum Finding {
 /// Whether an endpoint can be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Probe {
+pub enum ProbeResult {
     /// The first one has not ended yet.
     Pending,
     /// The last one was answered.
@@ -180,10 +180,10 @@ impl Entry {
         match self.standing {
             Standing::Registered => Some(Rank::First),
             // It served a moment ago: until its first probe has ended, a request's own connect is the probe.
-            Standing::Suspect(Probe::Pending | Probe::Passed) => Some(Rank::Second),
-            Standing::Stale(Probe::Passed) => Some(Rank::Second),
-            Standing::Stale(Probe::Pending) => None,
-            Standing::Suspect(Probe::Failed) | Standing::Stale(Probe::Failed) => None,
+            Standing::Suspect(ProbeResult::Pending | ProbeResult::Passed) => Some(Rank::Second),
+            Standing::Stale(ProbeResult::Passed) => Some(Rank::Second),
+            Standing::Stale(ProbeResult::Pending) => None,
+            Standing::Suspect(ProbeResult::Failed) | Standing::Stale(ProbeResult::Failed) => None,
         }
     }
 
@@ -206,7 +206,7 @@ impl Entry {
 
 impl Standing {
     /// What is known of the endpoint itself; none while its registration speaks for it.
-    pub fn probe(self) -> Option<Probe> {
+    pub fn probe(self) -> Option<ProbeResult> {
         match self {
             Standing::Registered => None,
             Standing::Suspect(probe) | Standing::Stale(probe) => Some(probe),
@@ -219,7 +219,7 @@ impl Standing {
     }
 
     /// As it is after a probe. A registered endpoint is not probed.
-    pub(super) fn probed(self, probe: Probe) -> Self {
+    pub(super) fn probed(self, probe: ProbeResult) -> Self {
         match self {
             Standing::Registered => Standing::Registered,
             Standing::Suspect(_) => Standing::Suspect(probe),
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_rank_follows_from_standing_probe_and_weight() {
-        use Probe::{Failed, Passed, Pending};
+        use ProbeResult::{Failed, Passed, Pending};
         use Standing::{Registered, Stale, Suspect};
         for (standing, rank) in [
             (Registered, Some(Rank::First)),
@@ -305,7 +305,7 @@ mod tests {
             assert_eq!((entry.rank(), entry.state()), (Some(Rank::Third), state));
             entry.health.panic = true;
             assert_eq!((entry.rank(), entry.state()), (Some(Rank::First), state));
-            entry.standing = Standing::Stale(Probe::Failed);
+            entry.standing = Standing::Stale(ProbeResult::Failed);
             assert_eq!(entry.rank(), None);
         }
     }

@@ -36,7 +36,7 @@ impl fmt::Display for Bound {
 
 /// An instance that is left out, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excluded {
+pub struct LeftOutInstance {
     /// Its service.
     pub service: Arc<str>,
     /// Its id.
@@ -49,7 +49,7 @@ pub struct Excluded {
 
 /// How many are left out, and who was last: what readers see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct LeftOutSummary {
     /// By the bound of a service's endpoints.
     pub by_instances: usize,
     /// By the bound of services.
@@ -57,10 +57,10 @@ pub struct Summary {
     /// By the bound of instances in all.
     pub by_registrations: usize,
     /// The last that was left out; none while nobody is.
-    pub last: Option<Excluded>,
+    pub last: Option<LeftOutInstance>,
 }
 
-impl Summary {
+impl LeftOutSummary {
     /// How many are left out.
     pub fn count(&self) -> usize {
         self.by_instances + self.by_services + self.by_registrations
@@ -69,18 +69,18 @@ impl Summary {
 
 /// Those that are left out now.
 #[derive(Debug, Default)]
-pub(super) struct LeftOut {
+pub(super) struct LeftOutSet {
     names: RandomState,
     excluded: HashMap<u64, Bound>,
     /// How many of each service that is full.
     waiting: HashMap<Arc<str>, usize>,
     /// How many are beyond the bound of instances in all.
     by_registrations: usize,
-    last: Option<Excluded>,
-    news: Vec<Excluded>,
+    last: Option<LeftOutInstance>,
+    news: Vec<LeftOutInstance>,
 }
 
-impl LeftOut {
+impl LeftOutSet {
     /// An instance has no room.
     pub fn add(&mut self, instance: &Instance, bound: Bound) {
         let Instance { service, id, revision, .. } = instance;
@@ -90,7 +90,7 @@ impl LeftOut {
             return;
         }
         let (service, instance) = (service.clone(), id.clone());
-        let excluded = Excluded { service, instance, bound, revision: *revision };
+        let excluded = LeftOutInstance { service, instance, bound, revision: *revision };
         self.news.push(excluded.clone());
         self.last = Some(excluded);
     }
@@ -159,15 +159,15 @@ impl LeftOut {
     }
 
     /// Those that were not left out before, since the last call.
-    pub fn news(&mut self) -> Vec<Excluded> {
+    pub fn news(&mut self) -> Vec<LeftOutInstance> {
         std::mem::take(&mut self.news)
     }
 
     /// What readers see of it.
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> LeftOutSummary {
         let last = self.last.clone().filter(|_| !self.excluded.is_empty());
         let (by_instances, by_services) = (self.by_instances(), self.by_services());
-        Summary { by_instances, by_services, by_registrations: self.by_registrations, last }
+        LeftOutSummary { by_instances, by_services, by_registrations: self.by_registrations, last }
     }
 
     fn name(&self, service: &str, instance: &str) -> u64 {
@@ -185,14 +185,14 @@ mod tests {
         Instance { service: service.into(), id: id.into(), record, lease: 7, revision: 3 }
     }
 
-    fn counts(left_out: &LeftOut) -> (usize, usize) {
-        let Summary { by_instances, by_services, .. } = left_out.summary();
+    fn counts(left_out: &LeftOutSet) -> (usize, usize) {
+        let LeftOutSummary { by_instances, by_services, .. } = left_out.summary();
         (by_instances, by_services)
     }
 
     #[test]
     fn whoever_is_left_out_counts_once_by_the_bound_that_he_is_beyond_now() {
-        let mut left_out = LeftOut::default();
+        let mut left_out = LeftOutSet::default();
         left_out.add(&instance("goods", "a"), Bound::Instances(1));
         left_out.add(&instance("goods", "a"), Bound::Instances(1));
         left_out.add(&instance("other", "a"), Bound::Services(1));
@@ -203,13 +203,13 @@ mod tests {
         assert_eq!(counts(&left_out), (2, 0));
         assert!(left_out.remove("other", "a") && !left_out.remove("other", "a"));
         assert!(left_out.remove("goods", "a"));
-        assert_eq!(left_out.summary(), Summary::default());
+        assert_eq!(left_out.summary(), LeftOutSummary::default());
         assert!(!left_out.waits_for("goods"));
     }
 
     #[test]
     fn who_is_beyond_the_bound_of_all_waits_for_any_place() {
-        let mut left_out = LeftOut::default();
+        let mut left_out = LeftOutSet::default();
         left_out.add(&instance("goods", "a"), Bound::Registrations(1));
         assert!(left_out.waits_for("other"));
         assert_eq!((left_out.summary().by_registrations, counts(&left_out)), (1, (0, 0)));
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_list_ends_the_waiting_of_those_that_it_does_not_have() {
-        let mut left_out = LeftOut::default();
+        let mut left_out = LeftOutSet::default();
         for id in ["a", "b"] {
             left_out.add(&instance("goods", id), Bound::Instances(1));
             left_out.add(&instance("other", id), Bound::Services(1));
@@ -230,6 +230,6 @@ mod tests {
         left_out.keep(listed.iter().map(|(service, id)| (service, id)));
         assert_eq!(counts(&left_out), (1, 1));
         left_out.keep(std::iter::empty());
-        assert_eq!(left_out.summary(), Summary::default());
+        assert_eq!(left_out.summary(), LeftOutSummary::default());
     }
 }

@@ -26,15 +26,17 @@ use crate::traffic::in_flight::InFlight;
 use plan::Planner;
 use ring::Builder;
 
-pub use endpoint::{Endpoint, Entry, Finding, Health, Probe, Rank, Standing, State, Tenure, TenureCell};
+pub use endpoint::{
+    Endpoint, Entry, Finding, Health, ProbeResult, Rank, Standing, State, Tenure, TenureCell,
+};
 pub use endpoints::Endpoints;
-pub use left_out::{Bound, Excluded, Summary};
+pub use left_out::{Bound, LeftOutInstance, LeftOutSummary};
 pub use plan::{Hashing, Plan, Schedule};
 pub use policy::Policy;
 pub use ring::{Ring, hash, mix};
 pub use service_discovery::{ServiceEndpoints, entries};
 pub use slow_start::Ramp;
-pub use writer::{Changed, Kind, Novelty, Routed, Writer};
+pub use writer::{Novelty, Routed, Transition, TransitionKind, Writer};
 
 /// Every service by its name.
 pub type Services = BTreeMap<Arc<str>, Arc<Service>>;
@@ -46,7 +48,7 @@ pub struct Directory {
     revision: AtomicI64,
     stale: AtomicBool,
     synced: AtomicBool,
-    left_out: ArcSwap<Summary>,
+    left_out: ArcSwap<LeftOutSummary>,
 }
 
 /// A directory in which these services are routed from the start.
@@ -89,7 +91,7 @@ impl Directory {
     }
 
     /// Registrations that are beyond the bounds, and so have no endpoint.
-    pub fn left_out(&self) -> Arc<Summary> {
+    pub fn left_out(&self) -> Arc<LeftOutSummary> {
         self.left_out.load_full()
     }
 

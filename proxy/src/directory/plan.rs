@@ -6,25 +6,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::config::{Balance, HashKey};
 use crate::traffic::in_flight::InFlight;
 
-use super::ring::{self, Builder, Ring, Slot};
+use super::ring::{self, Builder, Ring, RingSlot};
 use super::{Endpoints, Policy};
 
 /// Makes a service's plans by its policy. Holds what of a plan goes on when the endpoints change, or the policy.
 #[derive(Debug, Default)]
 pub(super) struct Planner {
     policy: Policy,
-    method: Method,
+    balancer: Balancer,
 }
 
 /// A policy's [`Balance`], with what it works with.
 #[derive(Debug, Default)]
-enum Method {
+enum Balancer {
     #[default]
     Random,
     RoundRobin(Arc<AtomicU64>),
     LeastRequest,
     Ewma,
-    Hash(Arc<HashKey>, Arc<Slot>),
+    Hash(Arc<HashKey>, Arc<RingSlot>),
 }
 
 impl Planner {
@@ -35,16 +35,16 @@ impl Planner {
     /// The planner of another policy. Turns go on where both have them; so does a ring, which is of the endpoints,
     /// whatever of a request is hashed.
     pub(super) fn with(&self, policy: Policy) -> Self {
-        let method = match (&policy.balance, &self.method) {
-            (Balance::Random, _) => Method::Random,
-            (Balance::RoundRobin, Method::RoundRobin(turns)) => Method::RoundRobin(turns.clone()),
-            (Balance::RoundRobin, _) => Method::RoundRobin(Arc::default()),
-            (Balance::LeastRequest, _) => Method::LeastRequest,
-            (Balance::Ewma, _) => Method::Ewma,
-            (Balance::Hash(key), Method::Hash(_, slot)) => Method::Hash(key.clone().into(), slot.clone()),
-            (Balance::Hash(key), _) => Method::Hash(key.clone().into(), Arc::default()),
+        let balancer = match (&policy.balance, &self.balancer) {
+            (Balance::Random, _) => Balancer::Random,
+            (Balance::RoundRobin, Balancer::RoundRobin(turns)) => Balancer::RoundRobin(turns.clone()),
+            (Balance::RoundRobin, _) => Balancer::RoundRobin(Arc::default()),
+            (Balance::LeastRequest, _) => Balancer::LeastRequest,
+            (Balance::Ewma, _) => Balancer::Ewma,
+            (Balance::Hash(key), Balancer::Hash(_, slot)) => Balancer::Hash(key.clone().into(), slot.clone()),
+            (Balance::Hash(key), _) => Balancer::Hash(key.clone().into(), Arc::default()),
         };
-        Self { policy, method }
+        Self { policy, balancer }
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -58,12 +58,12 @@ impl Planner {
         in_flight: &Arc<InFlight>,
         builder: &mut Builder,
     ) -> Plan {
-        match &self.method {
-            Method::Random => Plan::Random,
-            Method::RoundRobin(turns) => Plan::RoundRobin(Schedule::new(endpoints, turns.clone())),
-            Method::LeastRequest => Plan::LeastRequest,
-            Method::Ewma => Plan::Ewma,
-            Method::Hash(key, slot) => {
+        match &self.balancer {
+            Balancer::Random => Plan::Random,
+            Balancer::RoundRobin(turns) => Plan::RoundRobin(Schedule::new(endpoints, turns.clone())),
+            Balancer::LeastRequest => Plan::LeastRequest,
+            Balancer::Ewma => Plan::Ewma,
+            Balancer::Hash(key, slot) => {
                 // Whatever their rank: who comes back finds his keys where they were, and no ring is built for it.
                 let nodes = endpoints.entries().iter().filter(|entry| entry.weight > 0).map(ring::Node::of);
                 builder.build(slot, nodes.collect());
@@ -153,14 +153,14 @@ fn divisor(a: u32, b: u32) -> u32 {
 #[derive(Debug)]
 pub struct Hashing {
     key: Arc<HashKey>,
-    ring: Arc<Slot>,
+    ring: Arc<RingSlot>,
     /// Where the endpoints stand among the entries, by the names that the ring knows them by.
     places: Box<[(u64, u32)]>,
     in_flight: Arc<InFlight>,
 }
 
 impl Hashing {
-    fn new(endpoints: &Endpoints, key: Arc<HashKey>, ring: Arc<Slot>, in_flight: Arc<InFlight>) -> Self {
+    fn new(endpoints: &Endpoints, key: Arc<HashKey>, ring: Arc<RingSlot>, in_flight: Arc<InFlight>) -> Self {
         let entries = endpoints.entries().iter();
         let mut places: Box<_> =
             (0..).zip(entries).map(|(place, entry)| (ring::name(&entry.endpoint.instance), place)).collect();

@@ -147,7 +147,7 @@ fn fingerprint(nodes: &[Node]) -> u64 {
 
 /// Where a service's ring is found once it is built.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct RingSlot {
     ring: ArcSwapOption<Ring>,
     /// The endpoints as they are now: their fingerprint...
     nodes: AtomicU64,
@@ -155,7 +155,7 @@ pub(super) struct Slot {
     version: AtomicU64,
 }
 
-impl Slot {
+impl RingSlot {
     pub(super) fn load(&self) -> Guard<Option<Arc<Ring>>> {
         self.ring.load()
     }
@@ -184,7 +184,7 @@ pub(super) struct Builder {
 
 impl Builder {
     /// Puts a ring of these endpoints into the slot, soon. If there is one already, nothing happens.
-    pub(super) fn build(&mut self, slot: &Arc<Slot>, nodes: Vec<Node>) {
+    pub(super) fn build(&mut self, slot: &Arc<RingSlot>, nodes: Vec<Node>) {
         let fingerprint = fingerprint(&nodes);
         if slot.nodes.swap(fingerprint, Ordering::Relaxed) == fingerprint {
             return;
@@ -220,7 +220,7 @@ fn run(jobs: &Receiver<Job>) {
 
 #[derive(Debug)]
 struct Job {
-    slot: Arc<Slot>,
+    slot: Arc<RingSlot>,
     version: u64,
     nodes: Vec<Node>,
 }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn an_earlier_ring_that_is_ready_later_replaces_none() {
-        let slot = Slot::default();
+        let slot = RingSlot::default();
         slot.store(Ring::new(&nodes(&[1; 3]), 2));
         slot.store(Ring::new(&nodes(&[1; 100]), 1));
         assert_eq!(version(&slot.load()), 2);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::mint::Mint;
 use super::plan::Planner;
-use super::{Endpoint, Entry, Health, Probe, Rank, Standing};
+use super::{Endpoint, Entry, Health, ProbeResult, Rank, Standing};
 use crate::traffic::ejection::panics;
 
 /// The endpoints of a service as they will be published next.
@@ -49,7 +49,7 @@ impl Staged {
         }
     }
 
-    pub fn vanish(&mut self, instance: &str, probe: Probe, now: Instant) {
+    pub fn vanish(&mut self, instance: &str, probe: ProbeResult, now: Instant) {
         self.set_standing(instance, Standing::Suspect(probe));
         if let Some(entry) = self.entries.get_mut(instance) {
             entry.vanished = Some(now);
@@ -63,7 +63,7 @@ impl Staged {
             entry.endpoint = mint.endpoint(service.clone(), instance.clone(), *address, is_routed);
             entry.health = health;
             if let Standing::Stale(probe) = &mut entry.standing {
-                *probe = Probe::Pending;
+                *probe = ProbeResult::Pending;
             }
         }
     }

@@ -11,22 +11,22 @@ use std::time::Instant;
 use registry::contract::{Instance, Record, TooMuch};
 use registry::watch::{Change, InstanceName, Update};
 
-use super::left_out::LeftOut;
+use super::left_out::LeftOutSet;
 use super::mint::Mint;
 use super::plan::Planner;
 use super::ring::Builder;
 use super::staged::Staged;
-use super::{Directory, Endpoint, Entry, Finding, Health, Probe, Standing, Tenure, TenureCell};
+use super::{Directory, Endpoint, Entry, Finding, Health, ProbeResult, Standing, Tenure, TenureCell};
 use crate::config::{self, Initially};
 
-use bounds::Taken;
+use bounds::Places;
 pub use route::Routed;
 
 /// What became of a registration.
 #[derive(Debug, Clone)]
-pub struct Changed {
+pub struct Transition {
     /// What happened to it.
-    pub kind: Kind,
+    pub kind: TransitionKind,
     /// The service.
     pub service: Arc<str>,
     /// The instance.
@@ -41,7 +41,7 @@ pub struct Changed {
 
 /// What happened to a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TransitionKind {
     /// It was written.
     Put,
     /// It was written, and took the key from a registration at another address that was still there. (Of a list
@@ -81,8 +81,8 @@ pub struct Writer {
     /// When services may enter and leave the map again: it is copied for that.
     map_not_before: Option<Instant>,
     /// Instances of services that routes name, and of the others.
-    taken: Taken,
-    left_out: LeftOut,
+    taken: Places,
+    left_out: LeftOutSet,
     /// Whether there is room for somebody who was left out.
     has_room_again: bool,
     /// Services whose staged endpoints differ from the published ones.
@@ -104,8 +104,8 @@ impl Writer {
             staged: HashMap::new(),
             unrouted: Planner::default(),
             map_not_before: None,
-            taken: Taken::default(),
-            left_out: LeftOut::default(),
+            taken: Places::default(),
+            left_out: LeftOutSet::default(),
             has_room_again: false,
             dirty: BTreeSet::new(),
             emptied: BTreeSet::new(),
@@ -129,7 +129,7 @@ impl Writer {
     }
 
     /// Takes an update and says what changed. Readers see it after [`Writer::publish`].
-    pub fn stage(&mut self, update: Update, now: Instant) -> Vec<Changed> {
+    pub fn stage(&mut self, update: Update, now: Instant) -> Vec<Transition> {
         match update {
             Update::Reset { instances, refused, revision } => {
                 self.revision = revision;
@@ -152,7 +152,7 @@ impl Writer {
         let instances = self.in_order(instances);
         let stage = |instance| {
             let instance = self.admit(instance)?;
-            Some(self.insert(instance, Standing::Stale(Probe::Pending), None).1)
+            Some(self.insert(instance, Standing::Stale(ProbeResult::Pending), None).1)
         };
         instances.into_iter().filter_map(stage).collect()
     }
@@ -164,7 +164,7 @@ impl Writer {
         refused: Vec<InstanceName>,
         revision: i64,
         now: Instant,
-    ) -> Vec<Changed> {
+    ) -> Vec<Transition> {
         let mut changed: Vec<_> =
             refused.into_iter().filter_map(|name| self.refuse(&name, revision)).collect();
         let listed: BTreeSet<_> = instances.iter().map(|i| (i.service.clone(), i.id.clone())).collect();
@@ -180,17 +180,19 @@ impl Writer {
         changed
     }
 
-    fn list(&mut self, instance: Instance, now: Instant) -> Option<Changed> {
+    fn list(&mut self, instance: Instance, now: Instant) -> Option<Transition> {
         let known = self.entry(&instance.service, &instance.id).filter(|entry| says(entry, &instance));
         match known.map(|entry| entry.standing) {
             Some(Standing::Registered) => self.renew(&instance),
-            Some(Standing::Suspect(_) | Standing::Stale(_)) => self.put(instance, Kind::Confirmed, now),
-            None => self.put(instance, Kind::Put, now),
+            Some(Standing::Suspect(_) | Standing::Stale(_)) => {
+                self.put(instance, TransitionKind::Confirmed, now)
+            }
+            None => self.put(instance, TransitionKind::Put, now),
         }
     }
 
     /// Notes another lease or revision of a registration that says what it said. None: it has neither.
-    fn renew(&self, instance: &Instance) -> Option<Changed> {
+    fn renew(&self, instance: &Instance) -> Option<Transition> {
         let Instance { service, id, lease, revision, .. } = instance;
         let (lease, revision) = (*lease, *revision);
         let entry = self.entry(service, id)?;
@@ -200,8 +202,8 @@ impl Writer {
         entry.tenure.renew(Tenure { lease, revision });
         let endpoint = Some(entry.endpoint.clone());
         let (service, instance) = (service.clone(), id.clone());
-        Some(Changed {
-            kind: Kind::Renewed,
+        Some(Transition {
+            kind: TransitionKind::Renewed,
             service,
             instance,
             before: endpoint.clone(),
@@ -210,7 +212,7 @@ impl Writer {
         })
     }
 
-    fn apply(&mut self, change: Change, now: Instant) -> Option<Changed> {
+    fn apply(&mut self, change: Change, now: Instant) -> Option<Transition> {
         match change {
             Change::Put(instance) => {
                 let known = self.entry(&instance.service, &instance.id);
@@ -219,7 +221,8 @@ impl Writer {
                 if known.is_some_and(is_same) {
                     return self.renew(&instance);
                 }
-                let kind = if self.takes_over(&instance) { Kind::TakenOver } else { Kind::Put };
+                let kind =
+                    if self.takes_over(&instance) { TransitionKind::TakenOver } else { TransitionKind::Put };
                 self.put(instance, kind, now)
             }
             Change::Delete { service, id, revision } => {
@@ -241,13 +244,13 @@ impl Writer {
     }
 
     /// None: it is left out.
-    fn put(&mut self, instance: Instance, kind: Kind, now: Instant) -> Option<Changed> {
+    fn put(&mut self, instance: Instance, kind: TransitionKind, now: Instant) -> Option<Transition> {
         let instance = self.admit(instance)?;
         let (service, id, revision) = (instance.service.clone(), instance.id.clone(), instance.revision);
         // What the first list shows was there before the gateway looked.
         let usable_since = self.synced.then_some(now);
         let (before, after) = self.insert(instance, Standing::Registered, usable_since);
-        Some(Changed { kind, service, instance: id, before, after: Some(after), revision })
+        Some(Transition { kind, service, instance: id, before, after: Some(after), revision })
     }
 
     /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved. Another one can
@@ -296,35 +299,35 @@ impl Writer {
         instance: Arc<str>,
         revision: i64,
         now: Instant,
-    ) -> Option<Changed> {
+    ) -> Option<Transition> {
         let staged = self.staged.get_mut(&service)?;
         let entry = staged.entries.get(&instance)?;
         let before = entry.endpoint.clone();
         let probe = match entry.standing {
-            Standing::Registered => Probe::Pending,
+            Standing::Registered => ProbeResult::Pending,
             // Unlike one that served a moment ago, it is not used before a probe has passed. The guard drops
             // it only when one has failed.
-            Standing::Stale(Probe::Pending) => Probe::Failed,
+            Standing::Stale(ProbeResult::Pending) => ProbeResult::Failed,
             Standing::Stale(probe) => probe,
             Standing::Suspect(_) => return None,
         };
         let (kind, after) = if entry.weight == 0 {
             self.take_out(&service, &instance);
-            (Kind::Deleted, None)
+            (TransitionKind::Deleted, None)
         } else {
             staged.vanish(&instance, probe, now);
-            (Kind::Vanished, Some(before.clone()))
+            (TransitionKind::Vanished, Some(before.clone()))
         };
         self.dirty.insert(service.clone());
-        Some(Changed { kind, service, instance, before: Some(before), after, revision })
+        Some(Transition { kind, service, instance, before: Some(before), after, revision })
     }
 
     /// Takes out an endpoint whose key holds something that is refused, however it stands. None: there is none.
-    fn refuse(&mut self, InstanceName { service, id }: &InstanceName, revision: i64) -> Option<Changed> {
+    fn refuse(&mut self, InstanceName { service, id }: &InstanceName, revision: i64) -> Option<Transition> {
         self.left_out.remove(service, id);
         let removed = self.take_out(service, id)?;
         let (service, instance, before) = (service.clone(), id.clone(), Some(removed.endpoint));
-        Some(Changed { kind: Kind::Refused, service, instance, before, after: None, revision })
+        Some(Transition { kind: TransitionKind::Refused, service, instance, before, after: None, revision })
     }
 
     /// Takes out a suspect endpoint. None: it is not there, or no longer suspect.
@@ -344,7 +347,7 @@ impl Writer {
 
     /// Notes a probe's outcome, and returns how the endpoint stands now. None: it has been replaced, is
     /// gone, or is registered again; the outcome says nothing then.
-    pub fn probed(&mut self, endpoint: &Endpoint, probe: Probe) -> Option<Standing> {
+    pub fn probed(&mut self, endpoint: &Endpoint, probe: ProbeResult) -> Option<Standing> {
         let entry = self.entry(&endpoint.service, &endpoint.instance)?;
         if entry.endpoint.id != endpoint.id || entry.standing == Standing::Registered {
             return None;

@@ -18,7 +18,8 @@ use super::rivals::Rivals;
 use super::routing::Asked;
 use crate::config;
 use crate::directory::{
-    Changed, Endpoint, Entry, Excluded, Finding, Kind, Novelty, Probe, Routed, Standing, Writer,
+    Endpoint, Entry, Finding, LeftOutInstance, Novelty, ProbeResult, Routed, Standing, Transition,
+    TransitionKind, Writer,
 };
 use crate::health::findings::Found;
 use crate::metrics::Metrics;
@@ -140,48 +141,48 @@ impl<R: FnOnce()> Feed<R> {
             self.opening = None;
         }
         let now = now();
-        for changed in self.writer.stage(update, now) {
-            self.follow(&changed, now);
+        for transition in self.writer.stage(update, now) {
+            self.follow(&transition, now);
         }
     }
 
     /// What a change means to the others. To a service that no route names nothing is sent, so nothing is lost with
     /// its endpoints: who vanishes there is not held, and never connected to. (Whoever may register could otherwise
     /// have the gateway look for him who listens where.)
-    fn follow(&mut self, changed: &Changed, now: Instant) {
-        let Changed { kind, service, instance, before, after, .. } = changed;
+    fn follow(&mut self, transition: &Transition, now: Instant) {
+        let Transition { kind, service, instance, before, after, .. } = transition;
         match kind {
-            Kind::Vanished if self.guard.is_on() && self.writer.is_routed(service) => {
+            TransitionKind::Vanished if self.guard.is_on() && self.writer.is_routed(service) => {
                 self.guard.vanished(service, instance, now);
                 after.iter().for_each(|endpoint| self.probes.start(endpoint));
-                self.log("endpoint suspect", changed);
+                self.log("endpoint suspect", transition);
             }
-            Kind::Vanished | Kind::Deleted => {
+            TransitionKind::Vanished | TransitionKind::Deleted => {
                 self.writer.remove(service, instance);
                 before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
                 self.storer.changed();
-                self.log("endpoint deleted", &Changed { after: None, ..changed.clone() });
+                self.log("endpoint deleted", &Transition { after: None, ..transition.clone() });
             }
-            Kind::Refused => {
+            TransitionKind::Refused => {
                 self.guard.refused(service, instance);
                 before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
                 self.storer.changed();
-                self.log("endpoint refused", changed);
+                self.log("endpoint refused", transition);
             }
-            Kind::Renewed => {
-                let (service, instance, revision) = (&**service, &**instance, changed.revision);
+            TransitionKind::Renewed => {
+                let (service, instance, revision) = (&**service, &**instance, transition.revision);
                 tracing::debug!(service, instance, revision, "endpoint renewed");
             }
-            Kind::Put | Kind::TakenOver | Kind::Confirmed => {
+            TransitionKind::Put | TransitionKind::TakenOver | TransitionKind::Confirmed => {
                 self.guard.registered(service, instance);
-                if *kind == Kind::TakenOver {
-                    self.warn_of_rivals(changed, now);
+                if *kind == TransitionKind::TakenOver {
+                    self.warn_of_rivals(transition, now);
                 }
                 before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
                 self.storer.changed();
-                let is_news = *kind != Kind::Confirmed;
-                self.log(if is_news { "endpoint put" } else { "endpoint confirmed" }, changed);
-                self.warn_of_metadata(changed, now);
+                let is_news = *kind != TransitionKind::Confirmed;
+                self.log(if is_news { "endpoint put" } else { "endpoint confirmed" }, transition);
+                self.warn_of_metadata(transition, now);
             }
         }
     }
@@ -193,8 +194,10 @@ impl<R: FnOnce()> Feed<R> {
             }
             let (service, instance) = (&endpoint.service, &endpoint.instance);
             match self.writer.probed(&endpoint, probe) {
-                Some(Standing::Suspect(Probe::Failed)) => self.guard.probe_failed(service, instance),
-                Some(Standing::Suspect(Probe::Passed)) => self.guard.probe_passed(service, instance, now()),
+                Some(Standing::Suspect(ProbeResult::Failed)) => self.guard.probe_failed(service, instance),
+                Some(Standing::Suspect(ProbeResult::Passed)) => {
+                    self.guard.probe_passed(service, instance, now())
+                }
                 _ => {}
             }
         }
@@ -292,17 +295,17 @@ impl<R: FnOnce()> Feed<R> {
 
     fn decide(&mut self, now: Instant) {
         let writer = &self.writer;
-        let verdicts = self.guard.decide(now, |service| writer.up(service));
-        for verdict in verdicts {
-            self.obey(verdict);
+        let rulings = self.guard.decide(now, |service| writer.up(service));
+        for ruling in rulings {
+            self.obey(ruling);
         }
         self.metrics.guard_held().set(self.guard.held().try_into().unwrap_or(i64::MAX));
     }
 
-    fn obey(&mut self, verdict: guard::Verdict) {
-        match verdict {
-            guard::Verdict::Drop { service, instance, reason } => self.drop(&service, &instance, reason),
-            guard::Verdict::Alarm { service, held, vanished, of } => {
+    fn obey(&mut self, ruling: guard::Ruling) {
+        match ruling {
+            guard::Ruling::Drop { service, instance, reason } => self.drop(&service, &instance, reason),
+            guard::Ruling::Alarm { service, held, vanished, of } => {
                 self.metrics.guard_alarmed();
                 tracing::warn!(
                     service = &*service,
@@ -314,7 +317,7 @@ impl<R: FnOnce()> Feed<R> {
                      do not stop: they are held, for so long at most, while they can be connected to"
                 );
             }
-            guard::Verdict::Settled { service, returned, dropped } => {
+            guard::Ruling::Settled { service, returned, dropped } => {
                 tracing::info!(
                     service = &*service,
                     returned,
@@ -325,7 +328,7 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    fn drop(&mut self, service: &Arc<str>, instance: &str, reason: guard::Reason) {
+    fn drop(&mut self, service: &Arc<str>, instance: &str, reason: guard::DropReason) {
         let Some(entry) = self.writer.remove(service, instance) else { return };
         self.probes.stop(entry.endpoint.id);
         self.dropped(&entry, reason.as_str());
@@ -340,8 +343,8 @@ impl<R: FnOnce()> Feed<R> {
         tracing::info!(service, instance, key, before, revision, reason, "endpoint dropped");
     }
 
-    fn warn_of_rivals(&mut self, changed: &Changed, now: Instant) {
-        let Changed { service, instance, before, after, revision, .. } = changed;
+    fn warn_of_rivals(&mut self, transition: &Transition, now: Instant) {
+        let Transition { service, instance, before, after, revision, .. } = transition;
         match self.rivals.took(service, instance, now) {
             Say::All => {}
             Say::ThatThereIsMore => {
@@ -365,8 +368,8 @@ impl<R: FnOnce()> Feed<R> {
         );
     }
 
-    fn warn_of_metadata(&mut self, changed: &Changed, now: Instant) {
-        let Changed { service, instance, revision, .. } = changed;
+    fn warn_of_metadata(&mut self, transition: &Transition, now: Instant) {
+        let Transition { service, instance, revision, .. } = transition;
         let Some(why) = self.writer.left_out(service, instance) else { return };
         let key = self.prefix.key(service, instance);
         let (service, instance) = (&**service, &**instance);
@@ -380,7 +383,7 @@ impl<R: FnOnce()> Feed<R> {
     }
 
     fn tell_left_out(&mut self, now: Instant) {
-        for Excluded { service, instance, bound, revision } in self.writer.news_of_left_out() {
+        for LeftOutInstance { service, instance, bound, revision } in self.writer.news_of_left_out() {
             let key = self.prefix.key(&service, &instance);
             let (service, instance) = (&*service, &*instance);
             match self.quota.next(now) {
@@ -395,8 +398,8 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    fn log(&self, message: &str, changed: &Changed) {
-        let Changed { service, instance, before, after, revision, .. } = changed;
+    fn log(&self, message: &str, transition: &Transition) {
+        let Transition { service, instance, before, after, revision, .. } = transition;
         let key = self.prefix.key(service, instance);
         let (before, after) = (shown(before), shown(after));
         tracing::info!(

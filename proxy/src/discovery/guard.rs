@@ -26,7 +26,7 @@ use crate::config;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Ruling {
     /// The endpoint goes.
     Drop {
         /// Its service.
@@ -34,7 +34,7 @@ pub enum Verdict {
         /// Its instance.
         instance: Arc<str>,
         /// Why.
-        reason: Reason,
+        reason: DropReason,
     },
     /// More endpoints of the service vanished together than anybody can have meant, and they do not stop: they
     /// are held, and somebody should look. Said once, until none is held any more.
@@ -61,7 +61,7 @@ pub enum Verdict {
 
 /// Why an endpoint is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum DropReason {
     /// Its window passed, and few of its service had vanished with it.
     WindowPassed,
     /// It is neither registered nor reachable.
@@ -70,20 +70,20 @@ pub enum Reason {
     HoldOver,
 }
 
-impl Reason {
+impl DropReason {
     /// In words.
     pub fn as_str(self) -> &'static str {
         match self {
-            Reason::WindowPassed => "its window passed",
-            Reason::ProbeFailed => "its probe failed",
-            Reason::HoldOver => "the hold is over",
+            DropReason::WindowPassed => "its window passed",
+            DropReason::ProbeFailed => "its probe failed",
+            DropReason::HoldOver => "the hold is over",
         }
     }
 }
 
 /// An instance's disappearance: when, of which service, which one. The names give those of one instant an
 /// order that does not depend on how they arrived.
-type Event = (Instant, Arc<str>, Arc<str>);
+type Timed = (Instant, Arc<str>, Arc<str>);
 
 /// Remembers what vanished, and decides when it is time.
 #[derive(Debug)]
@@ -91,10 +91,10 @@ pub struct Guard {
     settings: config::Guard,
     waves: HashMap<Arc<str>, Wave>,
     /// When the next decision over an instance is due: the end of its window, or of its hold.
-    due: BTreeSet<Event>,
+    due: BTreeSet<Timed>,
     /// The disappearances that a decision to come may count.
-    recent: BTreeSet<Event>,
-    verdicts: Vec<Verdict>,
+    recent: BTreeSet<Timed>,
+    rulings: Vec<Ruling>,
     held: usize,
 }
 
@@ -102,7 +102,7 @@ pub struct Guard {
 #[derive(Debug, Default)]
 struct Wave {
     /// Those that are recent, and those that are in doubt.
-    instances: HashMap<Arc<str>, Doubt>,
+    instances: HashMap<Arc<str>, Disappearance>,
     /// How many are among the recent ones.
     vanished: usize,
     /// How many of those are registered again.
@@ -119,7 +119,7 @@ struct Wave {
 
 /// The latest disappearance of an instance.
 #[derive(Debug, Clone, Copy)]
-struct Doubt {
+struct Disappearance {
     since: Instant,
     phase: Phase,
 }
@@ -140,7 +140,7 @@ impl Guard {
             waves: HashMap::new(),
             due: BTreeSet::new(),
             recent: BTreeSet::new(),
-            verdicts: Vec::new(),
+            rulings: Vec::new(),
             held: 0,
         }
     }
@@ -158,7 +158,7 @@ impl Guard {
     /// The registration of an instance vanished. Nothing new if it already had.
     pub fn vanished(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) {
         let wave = self.waves.entry(service.clone()).or_default();
-        let doubt = Doubt { since: now, phase: Phase::Suspect };
+        let doubt = Disappearance { since: now, phase: Phase::Suspect };
         match wave.instances.entry(instance.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(doubt);
@@ -208,7 +208,7 @@ impl Guard {
     /// The endpoint of an instance cannot be connected to. One that is in doubt goes at once.
     pub fn probe_failed(&mut self, service: &Arc<str>, instance: &Arc<str>) {
         if self.phase(service, instance).is_some_and(Phase::is_doubt) {
-            self.drop(service, instance, Reason::ProbeFailed);
+            self.drop(service, instance, DropReason::ProbeFailed);
         }
     }
 
@@ -221,9 +221,9 @@ impl Guard {
         }
     }
 
-    /// Decides what is due, and returns all verdicts since the last call. `up` tells how many endpoints of
+    /// Decides what is due, and returns all rulings since the last call. `up` tells how many endpoints of
     /// a service are registered and take requests.
-    pub fn decide(&mut self, now: Instant, up: impl Fn(&str) -> usize) -> Vec<Verdict> {
+    pub fn decide(&mut self, now: Instant, up: impl Fn(&str) -> usize) -> Vec<Ruling> {
         while self.due.first().is_some_and(|(at, ..)| *at <= now) {
             let Some((at, service, instance)) = self.due.pop_first() else { break };
             if self.phase(&service, &instance) == Some(Phase::Suspect) {
@@ -232,11 +232,11 @@ impl Guard {
             } else {
                 // It has not stopped in all that time, even if it is less than a window.
                 self.alarm(&service);
-                self.drop(&service, &instance, Reason::HoldOver);
+                self.drop(&service, &instance, DropReason::HoldOver);
             }
         }
         self.forget_before(now.checked_sub(2 * self.settings.window));
-        std::mem::take(&mut self.verdicts)
+        std::mem::take(&mut self.rulings)
     }
 
     /// When [`Guard::decide`] is to be called again, if nothing else happens.
@@ -250,7 +250,7 @@ impl Guard {
         // Those that are back are among the vanished as well as among those that are up.
         let of = wave.vanished + up.saturating_sub(wave.returned);
         if wave.vanished as f64 / of as f64 <= self.settings.share {
-            self.drop(service, instance, Reason::WindowPassed);
+            self.drop(service, instance, DropReason::WindowPassed);
         } else {
             self.hold(service, instance, of);
         }
@@ -272,12 +272,12 @@ impl Guard {
         let Some(wave) = self.waves.get_mut(service).filter(|wave| !wave.is_alarmed) else { return };
         wave.is_alarmed = true;
         let (vanished, of) = wave.loss;
-        self.verdicts.push(Verdict::Alarm { service: service.clone(), held: wave.held, vanished, of });
+        self.rulings.push(Ruling::Alarm { service: service.clone(), held: wave.held, vanished, of });
     }
 
-    fn drop(&mut self, service: &Arc<str>, instance: &Arc<str>, reason: Reason) {
+    fn drop(&mut self, service: &Arc<str>, instance: &Arc<str>, reason: DropReason) {
         let (of, which) = (service.clone(), instance.clone());
-        self.verdicts.push(Verdict::Drop { service: of, instance: which, reason });
+        self.rulings.push(Ruling::Drop { service: of, instance: which, reason });
         self.end(service, instance, Phase::Dropped);
     }
 
@@ -300,7 +300,7 @@ impl Guard {
         }
         if former == Phase::Held {
             self.held -= 1;
-            self.verdicts.extend(wave.release(service, phase));
+            self.rulings.extend(wave.release(service, phase));
         }
         self.clean_up(service);
     }
@@ -325,7 +325,7 @@ impl Guard {
 
 impl Wave {
     /// A held one is held no more.
-    fn release(&mut self, service: &Arc<str>, phase: Phase) -> Option<Verdict> {
+    fn release(&mut self, service: &Arc<str>, phase: Phase) -> Option<Ruling> {
         self.held -= 1;
         match phase {
             Phase::Returned => self.held_returned += 1,
@@ -337,7 +337,7 @@ impl Wave {
         let returned = std::mem::take(&mut self.held_returned);
         let dropped = std::mem::take(&mut self.held_dropped);
         let was_alarmed = std::mem::take(&mut self.is_alarmed);
-        was_alarmed.then(|| Verdict::Settled { service: service.clone(), returned, dropped })
+        was_alarmed.then(|| Ruling::Settled { service: service.clone(), returned, dropped })
     }
 
     fn forget(&mut self, instance: &str) {
@@ -350,7 +350,7 @@ impl Wave {
     }
 }
 
-impl Doubt {
+impl Disappearance {
     fn deadline(self, settings: &config::Guard) -> Option<Instant> {
         match self.phase {
             Phase::Suspect => Some(self.since + settings.window),

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::directory::{Endpoint, Probe};
+use crate::directory::{Endpoint, ProbeResult};
 use crate::health::rounds::{Question, Rounds};
 use crate::tasks::now;
 
@@ -33,7 +33,7 @@ pub(super) struct Probes {
 #[derive(Debug)]
 pub(super) struct Probed {
     pub endpoint: Arc<Endpoint>,
-    pub probe: Probe,
+    pub probe: ProbeResult,
 }
 
 impl Probes {
@@ -79,21 +79,21 @@ struct Connect {
 
 impl Question for Connect {
     /// None: it says nothing about the endpoint.
-    type Answer = Option<Probe>;
+    type Answer = Option<ProbeResult>;
 
-    async fn ask(self) -> Option<Probe> {
+    async fn ask(self) -> Option<ProbeResult> {
         let connected = timeout(self.limit, TcpStream::connect(self.address)).await;
         judge(connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(drop))
     }
 }
 
 /// What a connect says about the endpoint. That we ourselves lack files, memory or ports says nothing.
-fn judge(connected: io::Result<()>) -> Option<Probe> {
-    let Err(error) = connected else { return Some(Probe::Passed) };
+fn judge(connected: io::Result<()>) -> Option<ProbeResult> {
+    let Err(error) = connected else { return Some(ProbeResult::Passed) };
     let errno = error.raw_os_error().map(Errno::from_raw);
     match errno {
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS | Errno::EADDRNOTAVAIL) => None,
-        _ => Some(Probe::Failed),
+        _ => Some(ProbeResult::Failed),
     }
 }
 

@@ -16,14 +16,14 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const MOST: usize = 1_000;
 
 /// A key: its service and its instance.
-type Key = (Arc<str>, Arc<str>);
+type InstanceKey = (Arc<str>, Arc<str>);
 
 /// The keys that were spoken of a moment ago.
 #[derive(Debug, Default)]
 pub struct Rivals {
-    told: HashSet<Key>,
+    told: HashSet<InstanceKey>,
     /// In the order in which they were.
-    recent: VecDeque<(Instant, Key)>,
+    recent: VecDeque<(Instant, InstanceKey)>,
     /// Whether it was said that there are more.
     said_more: bool,
 }

@@ -85,9 +85,9 @@ fn etcds_members_are_not_open_to_clients_either() {
 
 #[test]
 fn an_address_that_a_name_has_no_more_is_remembered_for_a_while() {
-    let (mut names, begin) = (Names::default(), Instant::now());
+    let (mut names, begin) = (Resolved::default(), Instant::now());
     let etcd = ("etcd".to_owned(), 2379);
-    let shown = |names: &Names| names.addresses().map(|address| address.to_string()).collect::<Vec<_>>();
+    let shown = |names: &Resolved| names.addresses().map(|address| address.to_string()).collect::<Vec<_>>();
     let addresses = |addresses: &[&str]| addresses.iter().map(|address| address.parse().unwrap()).collect();
     names.resolved(&etcd, addresses(&["10.0.0.1:2379"]), begin);
     names.resolved(&etcd, addresses(&["10.0.0.2:2379"]), begin + REMEMBERED / 2);

@@ -61,12 +61,12 @@ pub struct Snapshot {
     /// The instances of all services.
     pub instances: Vec<Instance>,
     /// Lines that were skipped, if any were.
-    pub skipped: Option<Skipped>,
+    pub skipped: Option<SkippedLines>,
 }
 
 /// Lines that are no instances to this gateway, although they are what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedLines {
     /// How many there are.
     pub count: usize,
     /// Which is the first, and what is wrong with it.
@@ -198,7 +198,7 @@ pub(super) fn decode(input: impl BufRead, most: usize) -> Result<Snapshot, ReadE
     let mut lines = Lines { input, line: Vec::new(), number: 0 };
     let first = FirstLine::decode(lines.next()?.unwrap_or_default())?;
     let mut checksum = first.checksum;
-    let (mut count, mut skipped) = (0, None::<Skipped>);
+    let (mut count, mut skipped) = (0, None::<SkippedLines>);
     let mut instances: Vec<Instance> = Vec::new();
     while let Some(line) = lines.next()? {
         count += 1;
@@ -209,7 +209,7 @@ pub(super) fn decode(input: impl BufRead, most: usize) -> Result<Snapshot, ReadE
         match decode_line(line, instances.last()) {
             Ok(instance) => instances.push(instance),
             Err(reason) => {
-                let first = || Skipped { count: 0, first: format!("line {}: {reason}", count + 1) };
+                let first = || SkippedLines { count: 0, first: format!("line {}: {reason}", count + 1) };
                 skipped.get_or_insert_with(first).count += 1;
             }
         }

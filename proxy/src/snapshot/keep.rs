@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{timeout, timeout_at};
 
 use super::file::{File, LoadError, StoreError};
-use super::format::{Skipped, Snapshot, Stored};
+use super::format::{SkippedLines, Snapshot, Stored};
 use crate::directory::{Directory, Entry};
 use crate::metrics::Metrics;
 use crate::tasks::{joined, now};
@@ -155,7 +155,7 @@ impl Loader {
                 return None;
             }
         };
-        if let Some(Skipped { count, first }) = &snapshot.skipped {
+        if let Some(SkippedLines { count, first }) = &snapshot.skipped {
             tracing::warn!(count, %first, "skipped lines of the snapshot that are no instances to this gateway");
         }
         self.leave_out_refused(&mut snapshot.instances);

@@ -11,6 +11,6 @@ mod format;
 mod keep;
 
 pub use file::{File, LoadError, StoreError};
-pub use format::{Fault, Skipped, Snapshot, Stored};
+pub use format::{Fault, SkippedLines, Snapshot, Stored};
 pub use keep::Saver;
 pub(crate) use keep::{Loader, Save, Storer, Turn};

@@ -4,16 +4,16 @@ use registry::contract::Instance;
 
 use super::Writer;
 use crate::config;
-use crate::directory::{Bound, Excluded};
+use crate::directory::{Bound, LeftOutInstance};
 
 /// How many places are taken.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct Places {
     pub routed: usize,
     pub others: usize,
 }
 
-impl Taken {
+impl Places {
     pub fn by(&mut self, is_routed: bool) -> &mut usize {
         if is_routed { &mut self.routed } else { &mut self.others }
     }
@@ -64,7 +64,7 @@ impl Writer {
     }
 
     /// Those that were left out since the last call.
-    pub fn news_of_left_out(&mut self) -> Vec<Excluded> {
+    pub fn news_of_left_out(&mut self) -> Vec<LeftOutInstance> {
         self.left_out.news()
     }
 

@@ -11,7 +11,7 @@ use registry::contract::Metadata;
 
 /// For the tests of all rooms, to which the time is nothing.
 impl Writer {
-    pub(crate) fn hear(&mut self, update: Update) -> Vec<Changed> {
+    pub(crate) fn hear(&mut self, update: Update) -> Vec<Transition> {
         self.stage(update, Instant::now())
     }
 
@@ -64,7 +64,7 @@ fn standings(directory: &Directory) -> Vec<(String, Standing)> {
     endpoints.entries().iter().map(|e| (e.endpoint.instance.to_string(), e.standing)).collect()
 }
 
-fn kinds(changed: &[Changed]) -> Vec<(Kind, &str)> {
+fn kinds(changed: &[Transition]) -> Vec<(TransitionKind, &str)> {
     changed.iter().map(|c| (c.kind, &*c.instance)).collect()
 }
 
@@ -169,11 +169,11 @@ fn a_registration_that_vanishes_leaves_its_endpoint_suspect() {
     writer.hear(put("b", "10.0.0.2:80", 2));
     assert_eq!(writer.up("goods"), 2);
     let changed = writer.hear(delete("a", 3));
-    assert_eq!(kinds(&changed), [(Kind::Vanished, "a")]);
+    assert_eq!(kinds(&changed), [(TransitionKind::Vanished, "a")]);
     assert_eq!(writer.up("goods"), 1);
     assert!(writer.hear(delete("a", 4)).is_empty(), "it vanished already");
     publish(&mut writer);
-    let expected = [("a", Standing::Suspect(Probe::Pending)), ("b", Standing::Registered)];
+    let expected = [("a", Standing::Suspect(ProbeResult::Pending)), ("b", Standing::Registered)];
     assert_eq!(standings(&directory), expected.map(|(id, standing)| (id.to_owned(), standing)));
     let endpoints = directory.service("goods").unwrap().endpoints();
     assert_eq!((endpoints.best(), endpoints.cumulative()), (Some(Rank::First), &[0, 1][..]));
@@ -186,7 +186,7 @@ fn a_draining_endpoint_leaves_with_its_registration() {
     writer.hear(drain("a", "10.0.0.1:80", 2));
     assert_eq!(writer.up("goods"), 0);
     let changed = writer.hear(delete("a", 3));
-    assert_eq!(kinds(&changed), [(Kind::Deleted, "a")]);
+    assert_eq!(kinds(&changed), [(TransitionKind::Deleted, "a")]);
     publish(&mut writer);
     assert!(shown(&directory).is_empty());
 }
@@ -207,19 +207,19 @@ fn a_probe_speaks_for_the_endpoint_that_was_probed_and_no_other() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let endpoint = |writer: &mut Writer, update| writer.hear(update).remove(0).after.unwrap();
     let former = endpoint(&mut writer, put("a", "10.0.0.1:80", 1));
-    assert_eq!(writer.probed(&former, Probe::Failed), None, "it is registered");
+    assert_eq!(writer.probed(&former, ProbeResult::Failed), None, "it is registered");
     writer.hear(delete("a", 2));
-    let passed = Standing::Suspect(Probe::Passed);
-    assert_eq!(writer.probed(&former, Probe::Passed), Some(passed));
+    let passed = Standing::Suspect(ProbeResult::Passed);
+    assert_eq!(writer.probed(&former, ProbeResult::Passed), Some(passed));
     publish(&mut writer);
     assert_eq!(standings(&directory), [("a".to_owned(), passed)]);
 
     let later = endpoint(&mut writer, put("a", "10.0.0.2:80", 3));
     writer.hear(delete("a", 4));
-    assert_eq!(writer.probed(&former, Probe::Failed), None, "it has been replaced");
-    assert_eq!(writer.probed(&later, Probe::Failed), Some(Standing::Suspect(Probe::Failed)));
+    assert_eq!(writer.probed(&former, ProbeResult::Failed), None, "it has been replaced");
+    assert_eq!(writer.probed(&later, ProbeResult::Failed), Some(Standing::Suspect(ProbeResult::Failed)));
     writer.remove(&"goods".into(), "a");
-    assert_eq!(writer.probed(&later, Probe::Passed), None, "it is gone");
+    assert_eq!(writer.probed(&later, ProbeResult::Passed), None, "it is gone");
 }
 
 #[test]
@@ -227,9 +227,9 @@ fn an_outcome_that_changes_nothing_is_not_published() {
     let (_, mut writer) = super::super::new([]);
     let endpoint = writer.hear(put("a", "10.0.0.1:80", 1)).remove(0).after.unwrap();
     writer.hear(delete("a", 2));
-    writer.probed(&endpoint, Probe::Passed);
+    writer.probed(&endpoint, ProbeResult::Passed);
     publish(&mut writer);
-    writer.probed(&endpoint, Probe::Passed);
+    writer.probed(&endpoint, ProbeResult::Passed);
     assert!(writer.dirty.is_empty());
 }
 
@@ -240,9 +240,9 @@ fn a_reset_reports_only_what_differs() {
     assert_eq!(writer.hear(listed(&["a", "b"])).len(), 2);
     assert!(writer.hear(listed(&["a", "b"])).is_empty());
     let changed = writer.hear(listed(&["b", "c"]));
-    assert_eq!(kinds(&changed), [(Kind::Vanished, "a"), (Kind::Put, "c")]);
+    assert_eq!(kinds(&changed), [(TransitionKind::Vanished, "a"), (TransitionKind::Put, "c")]);
     let changed = writer.hear(listed(&["a", "b", "c"]));
-    assert_eq!(kinds(&changed), [(Kind::Confirmed, "a")]);
+    assert_eq!(kinds(&changed), [(TransitionKind::Confirmed, "a")]);
 }
 
 #[test]
@@ -255,22 +255,27 @@ fn the_snapshot_is_stale_until_the_first_list_replaces_it_by_the_difference() {
     publish(&mut writer);
     assert!(directory.is_filled() && directory.is_stale() && !directory.is_synced());
     assert_eq!((directory.revision(), writer.up("goods")), (3, 0));
-    assert!(standings(&directory).iter().all(|(_, s)| *s == Standing::Stale(Probe::Pending)));
+    assert!(standings(&directory).iter().all(|(_, s)| *s == Standing::Stale(ProbeResult::Pending)));
     assert_eq!(directory.service("goods").unwrap().endpoints().best(), None, "not yet probed");
 
-    assert_eq!(writer.probed(&endpoints[1], Probe::Failed), Some(Standing::Stale(Probe::Failed)));
+    assert_eq!(writer.probed(&endpoints[1], ProbeResult::Failed), Some(Standing::Stale(ProbeResult::Failed)));
     let changed = writer.hear(reset(vec![
         kept("a", "10.0.0.1:80"),
         instance("goods", "c", "10.0.0.9:80", 5),
         instance("goods", "d", "10.0.0.4:80", 6),
     ]));
-    let expected = [(Kind::Vanished, "b"), (Kind::Confirmed, "a"), (Kind::Put, "c"), (Kind::Put, "d")];
+    let expected = [
+        (TransitionKind::Vanished, "b"),
+        (TransitionKind::Confirmed, "a"),
+        (TransitionKind::Put, "c"),
+        (TransitionKind::Put, "d"),
+    ];
     assert_eq!(kinds(&changed), expected);
     publish(&mut writer);
     assert!(directory.is_synced() && !directory.is_stale());
     let ids: Vec<_> = shown(&directory).into_iter().map(|(_, id)| id).collect();
     assert_eq!(ids, [1, 2, 4, 5], "who has not moved keeps its identity");
-    let b = (String::from("b"), Standing::Suspect(Probe::Failed));
+    let b = (String::from("b"), Standing::Suspect(ProbeResult::Failed));
     assert!(standings(&directory).contains(&b), "what its probe said holds");
 }
 
@@ -278,11 +283,14 @@ fn the_snapshot_is_stale_until_the_first_list_replaces_it_by_the_difference() {
 fn what_the_first_list_does_not_confirm_is_not_used_before_its_probe_passes() {
     let (directory, mut writer) = super::super::new(["goods"]);
     let endpoints = writer.stage_stale(vec![instance("goods", "a", "10.0.0.1:80", 3)], 3);
-    assert_eq!(kinds(&writer.hear(reset(Vec::new()))), [(Kind::Vanished, "a")]);
+    assert_eq!(kinds(&writer.hear(reset(Vec::new()))), [(TransitionKind::Vanished, "a")]);
     publish(&mut writer);
     let best = || directory.service("goods").unwrap().endpoints().best();
     assert_eq!(best(), None);
-    assert_eq!(writer.probed(&endpoints[0], Probe::Passed), Some(Standing::Suspect(Probe::Passed)));
+    assert_eq!(
+        writer.probed(&endpoints[0], ProbeResult::Passed),
+        Some(Standing::Suspect(ProbeResult::Passed))
+    );
     publish(&mut writer);
     assert_eq!(best(), Some(Rank::Second));
 }
@@ -434,7 +442,7 @@ fn a_put_that_changes_nothing_is_not_published_and_its_lease_and_revision_are_sh
     let published = publication(&directory);
     let again = Instance { lease: 8, ..instance("goods", "a", "10.0.0.1:80", 12) };
     let changed = writer.hear(Update::Apply { changes: vec![Change::Put(again.clone())], revision: 12 });
-    assert_eq!(kinds(&changed), [(Kind::Renewed, "a")]);
+    assert_eq!(kinds(&changed), [(TransitionKind::Renewed, "a")]);
     publish(&mut writer);
     assert!(Arc::ptr_eq(&published, &publication(&directory)));
     assert_eq!(published.entries()[0].tenure.get(), Tenure { lease: 8, revision: 12 });
@@ -442,8 +450,8 @@ fn a_put_that_changes_nothing_is_not_published_and_its_lease_and_revision_are_sh
     assert_eq!(directory.revision(), 12);
 
     let listed = Instance { revision: 20, ..again };
-    let kinds_of = |changed: Vec<Changed>| changed.iter().map(|c| c.kind).collect::<Vec<_>>();
-    assert_eq!(kinds_of(writer.hear(reset(vec![listed.clone()]))), [Kind::Renewed]);
+    let kinds_of = |changed: Vec<Transition>| changed.iter().map(|c| c.kind).collect::<Vec<_>>();
+    assert_eq!(kinds_of(writer.hear(reset(vec![listed.clone()]))), [TransitionKind::Renewed]);
     assert_eq!(kinds_of(writer.hear(reset(vec![listed]))), []);
     publish(&mut writer);
     assert!(Arc::ptr_eq(&published, &publication(&directory)));
@@ -467,7 +475,7 @@ fn a_put_that_changes_anything_is_published() {
         let published = publication(&directory);
         let changed = Instance { record: record.clone(), revision, ..former.clone() };
         let update = Update::Apply { changes: vec![Change::Put(changed.clone())], revision };
-        assert_eq!(kinds(&writer.hear(update)), [(Kind::Put, "a")], "{record:?}");
+        assert_eq!(kinds(&writer.hear(update)), [(TransitionKind::Put, "a")], "{record:?}");
         // Not shown before it is published.
         assert_ne!(published.entries()[0].to_instance().revision, revision);
         publish(&mut writer);
@@ -481,7 +489,7 @@ fn a_put_of_what_is_in_doubt_is_published_although_it_says_what_it_said() {
     writer.hear(put("a", "10.0.0.1:80", 3));
     writer.hear(delete("a", 4));
     publish(&mut writer);
-    assert_eq!(kinds(&writer.hear(put("a", "10.0.0.1:80", 5))), [(Kind::Put, "a")]);
+    assert_eq!(kinds(&writer.hear(put("a", "10.0.0.1:80", 5))), [(TransitionKind::Put, "a")]);
     publish(&mut writer);
     assert_eq!(standings(&directory), [("a".to_owned(), Standing::Registered)]);
 }
@@ -494,18 +502,22 @@ fn only_another_registrar_at_another_address_takes_a_key_over() {
     };
     let (_directory, mut writer) = crate::directory::new(["goods"]);
     for (lease, address, kind) in [
-        (7, "10.0.0.1:80", Kind::Put),
-        (7, "10.0.0.2:80", Kind::Put),
-        (8, "10.0.0.2:80", Kind::Renewed),
-        (9, "10.0.0.3:80", Kind::TakenOver),
-        (0, "10.0.0.4:80", Kind::TakenOver),
-        (0, "10.0.0.5:80", Kind::TakenOver),
+        (7, "10.0.0.1:80", TransitionKind::Put),
+        (7, "10.0.0.2:80", TransitionKind::Put),
+        (8, "10.0.0.2:80", TransitionKind::Renewed),
+        (9, "10.0.0.3:80", TransitionKind::TakenOver),
+        (0, "10.0.0.4:80", TransitionKind::TakenOver),
+        (0, "10.0.0.5:80", TransitionKind::TakenOver),
     ] {
         let changed = writer.hear(put_by(lease, address, 3 + lease));
         assert_eq!(kinds(&changed), [(kind, "a")], "{lease} at {address}");
     }
     writer.hear(delete("a", 20));
-    assert_eq!(kinds(&writer.hear(put_by(10, "10.0.0.6:80", 21))), [(Kind::Put, "a")], "it had left");
+    assert_eq!(
+        kinds(&writer.hear(put_by(10, "10.0.0.6:80", 21))),
+        [(TransitionKind::Put, "a")],
+        "it had left"
+    );
 }
 
 fn refused(id: &str, revision: i64) -> Change {
@@ -521,7 +533,7 @@ fn what_is_refused_is_gone_at_once_however_it_stood() {
     let update =
         Update::Apply { changes: ["a", "b", "nobody"].map(|id| refused(id, 11)).to_vec(), revision: 11 };
     let changed = writer.hear(update);
-    assert_eq!(kinds(&changed), [(Kind::Refused, "a"), (Kind::Refused, "b")]);
+    assert_eq!(kinds(&changed), [(TransitionKind::Refused, "a"), (TransitionKind::Refused, "b")]);
     publish(&mut writer);
     assert_eq!(standings(&directory), [("c".to_owned(), Standing::Registered)]);
     assert_eq!(writer.up("goods"), 1);
@@ -534,7 +546,7 @@ fn what_a_list_shows_as_refused_does_not_vanish() {
     writer.hear(reset(instances.to_vec()));
     let refused = vec![InstanceName { service: "goods".into(), id: "a".into() }];
     let changed = writer.hear(Update::Reset { instances: Vec::new(), refused, revision: 12 });
-    assert_eq!(kinds(&changed), [(Kind::Refused, "a"), (Kind::Vanished, "b")]);
+    assert_eq!(kinds(&changed), [(TransitionKind::Refused, "a"), (TransitionKind::Vanished, "b")]);
     publish(&mut writer);
-    assert_eq!(standings(&directory), [("b".to_owned(), Standing::Suspect(Probe::Pending))]);
+    assert_eq!(standings(&directory), [("b".to_owned(), Standing::Suspect(ProbeResult::Pending))]);
 }

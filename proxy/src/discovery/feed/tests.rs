@@ -187,7 +187,7 @@ async fn the_last_one_is_held_while_it_lives_and_is_up_again_when_it_returns() -
     let id = fixture.entry("a").context("not there")?.endpoint.id;
     fixture.delete(&["a"]).await?;
     fixture.until_held(1).await?;
-    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
+    fixture.until_standing("a", Standing::Suspect(ProbeResult::Passed)).await?;
     fixture.until_alarmed().await?;
     assert!(fixture.shows_metric(r#"leaseway_endpoints{service="goods",state="suspect"} 1"#)?);
 
@@ -233,7 +233,7 @@ async fn what_is_suspect_gets_no_request_while_another_is_up() -> Result<()> {
     let (_b, b) = alive("b")?;
     let mut fixture = Fixture::with(guard(HOUR, HOUR), &[a, b]).await?;
     fixture.delete(&["a"]).await?;
-    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
+    fixture.until_standing("a", Standing::Suspect(ProbeResult::Passed)).await?;
     let endpoints = fixture.directory.service("goods").context("no service")?.endpoints();
     assert_eq!((endpoints.best(), endpoints.cumulative()), (Some(Rank::First), &[0, 1][..]));
     Ok(())
@@ -252,7 +252,7 @@ async fn what_is_held_is_dropped_when_it_dies() -> Result<()> {
     let mut fixture = Fixture::with(guard(SHORT, HOUR), &[a]).await?;
     fixture.delete(&["a"]).await?;
     fixture.until_held(1).await?;
-    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await?;
+    fixture.until_standing("a", Standing::Suspect(ProbeResult::Passed)).await?;
     drop(listener);
     fixture.until_gone("a").await?;
     fixture.until_held(0).await
@@ -353,7 +353,7 @@ async fn a_start_without_the_registry_serves_what_can_be_reached_of_the_snapshot
     assert!(fixture.shows_metric("leaseway_stale 1")?);
     // Ready means probed: nothing that can be reached is refused from here on.
     let standings: Vec<_> = fixture.entries().iter().map(|e| e.standing).collect();
-    assert_eq!(standings, [Standing::Stale(Probe::Passed), Standing::Stale(Probe::Failed)]);
+    assert_eq!(standings, [Standing::Stale(ProbeResult::Passed), Standing::Stale(ProbeResult::Failed)]);
     let id = fixture.entry("a").context("not there")?.endpoint.id;
 
     let (_c, c) = alive("c")?;
@@ -374,7 +374,7 @@ async fn of_the_snapshot_nobody_is_connected_to_for_a_service_that_no_route_name
     let (_goods, goods) = alive("b")?;
     let (_directory, path) = stored(&[other, goods])?;
     let mut fixture = Fixture::start(guard(SHORT, HOUR), Some(path))?;
-    fixture.until_standing("b", Standing::Stale(Probe::Passed)).await?;
+    fixture.until_standing("b", Standing::Stale(ProbeResult::Passed)).await?;
     let shown = fixture.directory.service("other").context("it is shown")?.endpoints().entries().to_vec();
     assert_eq!(shown.len(), 1);
     assert!(shown.iter().all(|entry| entry.rank().is_none()), "nothing goes there");
@@ -392,7 +392,7 @@ async fn what_the_first_list_does_not_confirm_goes_through_the_guard() -> Result
     tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
     fixture.list(&[]).await?;
     fixture.until_held(1).await?;
-    fixture.until_standing("a", Standing::Suspect(Probe::Passed)).await
+    fixture.until_standing("a", Standing::Suspect(ProbeResult::Passed)).await
 }
 
 /// The list is there before the snapshot was read, as that of a registry in the same process is.
@@ -426,9 +426,9 @@ async fn a_stale_endpoint_that_comes_up_is_used_then() -> Result<()> {
     let a = dead("a")?;
     let (_directory, path) = stored(std::slice::from_ref(&a))?;
     let fixture = Fixture::start(guard(SHORT, HOUR), Some(path))?;
-    fixture.until_standing("a", Standing::Stale(Probe::Failed)).await?;
+    fixture.until_standing("a", Standing::Stale(ProbeResult::Failed)).await?;
     let _listener = TcpListener::bind(a.record.address)?;
-    fixture.until_standing("a", Standing::Stale(Probe::Passed)).await
+    fixture.until_standing("a", Standing::Stale(ProbeResult::Passed)).await
 }
 
 #[tokio::test]
@@ -673,13 +673,16 @@ async fn what_is_stale_is_probed_when_its_service_is_routed() -> Result<()> {
         fixture.routing.route(policy_of("other")).await.context("it has ended")?;
         eventually("its probe has passed", PATIENCE, async || {
             let entries = service(&fixture)?.endpoints().entries().to_vec();
-            ensure!(entries.iter().all(|e| e.standing == Standing::Stale(Probe::Passed)), "{entries:?}");
+            ensure!(
+                entries.iter().all(|e| e.standing == Standing::Stale(ProbeResult::Passed)),
+                "{entries:?}"
+            );
             Ok(())
         })
         .await?;
         fixture.routing.unroute(vec!["other".into()]).await;
         let entries = service(&fixture)?.endpoints().entries().to_vec();
-        assert!(entries.iter().all(|e| e.standing == Standing::Stale(Probe::Pending)), "{entries:?}");
+        assert!(entries.iter().all(|e| e.standing == Standing::Stale(ProbeResult::Pending)), "{entries:?}");
     }
     Ok(())
 }

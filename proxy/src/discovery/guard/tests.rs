@@ -51,26 +51,26 @@ impl Play {
         self.guard.probe_failed(&self.goods, &name(instance));
     }
 
-    fn decide(&mut self) -> Vec<Verdict> {
+    fn decide(&mut self) -> Vec<Ruling> {
         let up = self.registered.len();
         self.guard.decide(self.now(), |_| up)
     }
 
-    /// The verdicts over a time that ends so many seconds after the beginning, in which the endpoint of this
+    /// The rulings over a time that ends so many seconds after the beginning, in which the endpoint of this
     /// instance can be connected to each second.
-    fn probe_until(&mut self, instance: usize, seconds: f64) -> Vec<Verdict> {
-        let mut verdicts = Vec::new();
+    fn probe_until(&mut self, instance: usize, seconds: f64) -> Vec<Ruling> {
+        let mut rulings = Vec::new();
         while self.at < Duration::from_secs_f64(seconds) {
             self.at += Duration::from_secs(1);
-            verdicts.extend(self.decide());
+            rulings.extend(self.decide());
             self.guard.probe_passed(&self.goods, &name(instance), self.now());
-            verdicts.extend(self.decide());
+            rulings.extend(self.decide());
         }
-        verdicts
+        rulings
     }
 
-    /// The verdicts at a time, in seconds since the beginning.
-    fn decide_at(&mut self, seconds: f64) -> Vec<Verdict> {
+    /// The rulings at a time, in seconds since the beginning.
+    fn decide_at(&mut self, seconds: f64) -> Vec<Ruling> {
         self.at = Duration::from_secs_f64(seconds);
         self.decide()
     }
@@ -80,16 +80,16 @@ fn name(instance: usize) -> Arc<str> {
     format!("{instance:06}").into()
 }
 
-fn dropped(instance: usize, reason: Reason) -> Verdict {
-    Verdict::Drop { service: "goods".into(), instance: name(instance), reason }
+fn dropped(instance: usize, reason: DropReason) -> Ruling {
+    Ruling::Drop { service: "goods".into(), instance: name(instance), reason }
 }
 
-fn alarm(held: usize, vanished: usize, of: usize) -> Verdict {
-    Verdict::Alarm { service: "goods".into(), held, vanished, of }
+fn alarm(held: usize, vanished: usize, of: usize) -> Ruling {
+    Ruling::Alarm { service: "goods".into(), held, vanished, of }
 }
 
-fn settled(returned: usize, dropped: usize) -> Verdict {
-    Verdict::Settled { service: "goods".into(), returned, dropped }
+fn settled(returned: usize, dropped: usize) -> Ruling {
+    Ruling::Settled { service: "goods".into(), returned, dropped }
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn one_of_many_is_dropped_when_its_window_has_passed() {
     play.vanish([0]);
     assert_eq!(play.decide_at(2.999), []);
     assert_eq!(play.guard.next_deadline(), Some(play.begin + WINDOW));
-    assert_eq!(play.decide_at(3.0), [dropped(0, Reason::WindowPassed)]);
+    assert_eq!(play.decide_at(3.0), [dropped(0, DropReason::WindowPassed)]);
     assert_eq!(play.guard.next_deadline(), None);
 }
 
@@ -106,7 +106,7 @@ fn one_of_many_is_dropped_when_its_window_has_passed() {
 fn the_share_itself_is_dropped_and_one_more_is_held() {
     let mut half = Play::new(0.5, 4);
     half.vanish([0, 1]);
-    assert_eq!(half.decide_at(3.0), [0, 1].map(|n| dropped(n, Reason::WindowPassed)));
+    assert_eq!(half.decide_at(3.0), [0, 1].map(|n| dropped(n, DropReason::WindowPassed)));
     let mut more = Play::new(0.5, 4);
     more.vanish([0, 1, 2]);
     assert_eq!((more.decide_at(3.0), more.guard.held()), (vec![], 3));
@@ -133,7 +133,7 @@ fn what_stops_in_order_raises_no_alarm_although_it_serves_on_for_longer_than_the
         play.vanish([0]);
         assert_eq!(play.probe_until(0, served), [], "{served}");
         play.fail_probe(0);
-        assert_eq!(play.decide(), [dropped(0, Reason::ProbeFailed)], "{served}");
+        assert_eq!(play.decide(), [dropped(0, DropReason::ProbeFailed)], "{served}");
         assert_eq!(play.decide_at(1000.0), [], "{served}");
     }
 }
@@ -144,7 +144,7 @@ fn what_does_not_stop_raises_one_alarm_a_window_after_it_was_held() {
     play.vanish(0..4);
     assert_eq!(play.probe_until(1, 5.0), []);
     play.fail_probe(0);
-    assert_eq!(play.decide(), [dropped(0, Reason::ProbeFailed)]);
+    assert_eq!(play.decide(), [dropped(0, DropReason::ProbeFailed)]);
     assert_eq!(play.probe_until(1, 6.0), [alarm(3, 4, 4)]);
     assert_eq!(play.probe_until(2, 100.0), [], "one for all of them");
     play.register(1..4);
@@ -166,10 +166,10 @@ fn what_is_held_is_dropped_when_its_probe_fails_or_the_hold_is_over() {
     play.vanish([0, 1, 2]);
     assert_eq!(play.probe_until(0, 6.0), [alarm(3, 3, 3)]);
     play.fail_probe(1);
-    assert_eq!(play.decide_at(100.0), [dropped(1, Reason::ProbeFailed)]);
+    assert_eq!(play.decide_at(100.0), [dropped(1, DropReason::ProbeFailed)]);
     play.register([2]);
     assert_eq!(play.decide_at(302.999), []);
-    let expected = [dropped(0, Reason::HoldOver), settled(1, 2)];
+    let expected = [dropped(0, DropReason::HoldOver), settled(1, 2)];
     assert_eq!(play.decide_at(303.0), expected);
     assert_eq!(play.guard.held(), 0);
 }
@@ -179,7 +179,7 @@ fn a_suspect_that_cannot_be_reached_is_dropped_within_its_window() {
     let mut play = Play::new(0.5, 4);
     play.vanish([0]);
     play.fail_probe(0);
-    assert_eq!(play.decide(), [dropped(0, Reason::ProbeFailed)]);
+    assert_eq!(play.decide(), [dropped(0, DropReason::ProbeFailed)]);
     assert_eq!(play.guard.next_deadline(), None);
     play.fail_probe(0);
     assert_eq!(play.decide(), [], "it is gone already");
@@ -225,13 +225,13 @@ fn an_alarm_is_raised_once_a_wave_and_again_in_the_next() {
 fn a_wave_that_takes_longer_than_a_window_is_seen_as_one() {
     let mut play = Play::new(0.5, 10);
     // Ten within 4.5 s: at the end of the first one's window, six have vanished.
-    let mut verdicts = Vec::new();
+    let mut rulings = Vec::new();
     for instance in 0..10 {
-        verdicts.extend(play.decide_at(instance as f64 * 0.5));
+        rulings.extend(play.decide_at(instance as f64 * 0.5));
         play.vanish([instance]);
     }
-    verdicts.extend(play.decide_at(60.0));
-    assert_eq!((verdicts, play.guard.held()), (vec![], 10));
+    rulings.extend(play.decide_at(60.0));
+    assert_eq!((rulings, play.guard.held()), (vec![], 10));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn those_that_are_back_count_as_vanished_once() {
     }
     flapping.vanish([0]);
     flapping.at += WINDOW;
-    assert_eq!(flapping.decide(), [dropped(0, Reason::WindowPassed)], "one of four, ten times");
+    assert_eq!(flapping.decide(), [dropped(0, DropReason::WindowPassed)], "one of four, ten times");
 }
 
 #[test]
@@ -271,8 +271,8 @@ fn a_rolling_replacement_leaves_no_trace() {
         play.at += 2 * MOMENT;
     }
     play.at += WINDOW;
-    let verdicts = play.decide();
-    assert_eq!(verdicts, [0, 1, 2, 3].map(|n| dropped(n, Reason::WindowPassed)));
+    let rulings = play.decide();
+    assert_eq!(rulings, [0, 1, 2, 3].map(|n| dropped(n, DropReason::WindowPassed)));
 }
 
 #[test]
@@ -283,10 +283,10 @@ fn a_late_decision_is_a_decision() {
         play.decide_at(1000.0),
         [
             alarm(4, 4, 4),
-            dropped(0, Reason::HoldOver),
-            dropped(1, Reason::HoldOver),
-            dropped(2, Reason::HoldOver),
-            dropped(3, Reason::HoldOver),
+            dropped(0, DropReason::HoldOver),
+            dropped(1, DropReason::HoldOver),
+            dropped(2, DropReason::HoldOver),
+            dropped(3, DropReason::HoldOver),
             settled(0, 4)
         ]
     );
@@ -301,10 +301,10 @@ fn services_are_judged_by_themselves() {
         play.guard.vanished(&other, &name(instance), play.now());
     }
     let up = |service: &str| if service == "other" { 9 } else { 0 };
-    let verdicts = play.guard.decide(play.begin + WINDOW, up);
+    let rulings = play.guard.decide(play.begin + WINDOW, up);
     let of = |service: &str| {
-        let is_of = |v: &&Verdict| matches!(v, Verdict::Drop { service: s, .. } if &**s == service);
-        verdicts.iter().filter(is_of).count()
+        let is_of = |v: &&Ruling| matches!(v, Ruling::Drop { service: s, .. } if &**s == service);
+        rulings.iter().filter(is_of).count()
     };
     assert_eq!((of("goods"), of("other"), play.guard.held()), (0, 3, 1));
 }
@@ -385,33 +385,33 @@ impl Record {
         (due, wave.len() * 2 <= of)
     }
 
-    /// Takes verdicts, and checks each.
+    /// Takes rulings, and checks each.
     fn take(&mut self, play: &mut Play) {
         let (mut due, few) = self.due(play);
         due.retain(|_| few);
-        for verdict in play.decide() {
-            match verdict {
-                Verdict::Drop { instance, reason, .. } => {
+        for ruling in play.decide() {
+            match ruling {
+                Ruling::Drop { instance, reason, .. } => {
                     let since = self.doubts.remove(&instance).expect("only what is in doubt is dropped");
                     let age = play.at - since;
                     match reason {
-                        Reason::WindowPassed => {
+                        DropReason::WindowPassed => {
                             assert_eq!(age, WINDOW);
                             assert!(due.remove(&instance), "it is held: many vanished");
                             self.by_wave.push(since);
                         }
-                        Reason::HoldOver => assert_eq!(age, WINDOW + HOLD),
-                        Reason::ProbeFailed => assert!(age < WINDOW + HOLD),
+                        DropReason::HoldOver => assert_eq!(age, WINDOW + HOLD),
+                        DropReason::ProbeFailed => assert!(age < WINDOW + HOLD),
                     }
                 }
-                Verdict::Alarm { held, vanished, of, .. } => {
+                Ruling::Alarm { held, vanished, of, .. } => {
                     assert!(!self.alarmed, "one alarm a wave");
                     assert!(vanished <= of && vanished * 2 > of && held > 0);
                     let lasts = |since: &Duration| play.at >= *since + 2 * WINDOW;
                     assert!(self.doubts.values().any(lasts), "an alarm for what may yet stop");
                     self.alarmed = true;
                 }
-                Verdict::Settled { returned, dropped, .. } => {
+                Ruling::Settled { returned, dropped, .. } => {
                     assert!(self.alarmed && returned + dropped > 0);
                     self.alarmed = false;
                 }
@@ -507,22 +507,22 @@ proptest! {
         seed in any::<u64>(),
         earlier in proptest::collection::hash_set(0..INSTANCES, 0..INSTANCES),
     ) {
-        let verdicts = |order: &[usize]| {
+        let rulings = |order: &[usize]| {
             let mut play = Play::new(0.5, INSTANCES);
             play.vanish(earlier.iter().copied());
             play.at += MOMENT;
             play.register(earlier.iter().copied());
             play.vanish(order.iter().copied());
             play.at += WINDOW;
-            let mut verdicts = play.decide();
+            let mut rulings = play.decide();
             play.register(order.iter().copied());
-            verdicts.extend(play.decide());
-            verdicts
+            rulings.extend(play.decide());
+            rulings
         };
         let order: Vec<_> = vanishing.iter().copied().collect();
         let mut shuffled = order.clone();
         fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
-        prop_assert_eq!(verdicts(&order), verdicts(&shuffled));
+        prop_assert_eq!(rulings(&order), rulings(&shuffled));
     }
 }
 
@@ -538,7 +538,7 @@ fn what_is_forgotten_leaves_nothing_behind_and_ends_its_alarm() {
     let goods = play.goods.clone();
     play.guard.forget(&goods);
     play.guard.forget(&"unknown".into());
-    assert_eq!(play.decide(), [Verdict::Settled { service: goods, returned: 1, dropped: 2 }]);
+    assert_eq!(play.decide(), [Ruling::Settled { service: goods, returned: 1, dropped: 2 }]);
     assert_eq!((play.guard.held(), play.guard.waves.len()), (0, 1));
     assert!(play.guard.due.iter().chain(&play.guard.recent).all(|(_, service, _)| *service == list));
     assert_eq!((play.guard.due.len(), play.guard.recent.len()), (1, 1));

@@ -11,7 +11,7 @@ fn endpoint(id: u64, address: SocketAddr) -> Arc<Endpoint> {
     Arc::new(Endpoint::new(id, "goods".into(), id.to_string().into(), address))
 }
 
-async fn next(probes: &mut Probes) -> Result<Vec<(u64, Probe)>> {
+async fn next(probes: &mut Probes) -> Result<Vec<(u64, ProbeResult)>> {
     let outcomes = timeout(PATIENCE, probes.outcomes()).await?;
     Ok(outcomes.iter().map(|o| (o.endpoint.id, o.probe)).collect())
 }
@@ -21,10 +21,10 @@ async fn a_probe_tells_who_listens_from_who_does_not() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut probes = Probes::new(PATIENCE);
     probes.start(&endpoint(1, listener.local_addr()?));
-    assert_eq!(next(&mut probes).await?, [(1, Probe::Passed)]);
+    assert_eq!(next(&mut probes).await?, [(1, ProbeResult::Passed)]);
     probes.stop(1);
     probes.start(&endpoint(2, free_address()?));
-    assert_eq!(next(&mut probes).await?, [(2, Probe::Failed)]);
+    assert_eq!(next(&mut probes).await?, [(2, ProbeResult::Failed)]);
     Ok(())
 }
 
@@ -36,7 +36,7 @@ async fn an_endpoint_is_probed_again_a_second_later() -> Result<()> {
     probes.start(&endpoint);
     let begun = now();
     for _ in 0..3 {
-        assert_eq!(next(&mut probes).await?, [(1, Probe::Failed)]);
+        assert_eq!(next(&mut probes).await?, [(1, ProbeResult::Failed)]);
     }
     assert!(begun.elapsed() >= 2 * INTERVAL, "{:?}", begun.elapsed());
     Ok(())
@@ -61,7 +61,7 @@ async fn a_probe_that_was_given_up_tells_nothing_and_leaves_nothing() -> Result<
     probes.start(&endpoint(1, address));
     probes.stop(1);
     probes.start(&endpoint(2, address));
-    assert_eq!(next(&mut probes).await?, [(2, Probe::Failed)]);
+    assert_eq!(next(&mut probes).await?, [(2, ProbeResult::Failed)]);
     assert_eq!(probes.wanted.len(), 1);
     Ok(())
 }
@@ -83,15 +83,15 @@ async fn many_wait_for_their_turn_and_each_has_one_before_another_has_two() -> R
 
 #[test]
 fn what_we_lack_ourselves_says_nothing_about_an_endpoint() {
-    assert_eq!(judge(Ok(())), Some(Probe::Passed));
+    assert_eq!(judge(Ok(())), Some(ProbeResult::Passed));
     let failed = |errno: Errno| judge(Err(io::Error::from_raw_os_error(errno as i32)));
     for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::EADDRNOTAVAIL] {
         assert_eq!(failed(errno), None, "{errno}");
     }
     for errno in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::ECONNRESET] {
-        assert_eq!(failed(errno), Some(Probe::Failed), "{errno}");
+        assert_eq!(failed(errno), Some(ProbeResult::Failed), "{errno}");
     }
-    assert_eq!(judge(Err(io::ErrorKind::TimedOut.into())), Some(Probe::Failed));
+    assert_eq!(judge(Err(io::ErrorKind::TimedOut.into())), Some(ProbeResult::Failed));
 }
 
 #[tokio::test]
@@ -108,6 +108,6 @@ async fn an_endpoint_that_does_not_answer_fails_its_probe_in_time() -> Result<()
     }
     let mut probes = Probes::new(Duration::from_millis(300));
     probes.start(&endpoint(1, full.local_addr()?));
-    assert_eq!(next(&mut probes).await?, [(1, Probe::Failed)]);
+    assert_eq!(next(&mut probes).await?, [(1, ProbeResult::Failed)]);
     Ok(())
 }

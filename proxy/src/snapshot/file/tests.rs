@@ -1,4 +1,4 @@
-use super::super::format::{NAME, Skipped};
+use super::super::format::{NAME, SkippedLines};
 use super::*;
 
 use std::io::Cursor;
@@ -251,7 +251,7 @@ mod a_line {
             fs::write(place.path("snapshot"), text).unwrap();
             let snapshot = place.file.load().unwrap().unwrap();
             assert_eq!(snapshot.instances.len(), 2, "{bad}");
-            let Skipped { count, first } = snapshot.skipped.unwrap();
+            let SkippedLines { count, first } = snapshot.skipped.unwrap();
             assert!(count == 2 && first.starts_with("line 3: ") && first.contains(reason), "{first}");
             assert_eq!(place.names(), ["snapshot"], "it is not set aside");
         }

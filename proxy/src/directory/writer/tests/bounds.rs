@@ -1,7 +1,7 @@
 //! How many registrations are taken, and who is left out.
 
 use super::*;
-use crate::directory::Summary;
+use crate::directory::LeftOutSummary;
 use proptest::prelude::*;
 
 /// A writer within bounds, and what readers see.
@@ -28,7 +28,7 @@ impl Bench {
     /// Takes an update, drops at once what vanishes by it, as a guard that is off does, and shows it.
     fn take(&mut self, update: Update) {
         for changed in self.writer.hear(update) {
-            if changed.kind == Kind::Vanished {
+            if changed.kind == TransitionKind::Vanished {
                 self.writer.remove(&changed.service, &changed.instance);
             }
         }
@@ -109,7 +109,7 @@ fn room_in_a_full_service_is_told_and_the_next_list_fills_it() {
     assert!(bench.writer.has_room_again() && !bench.writer.has_room_again(), "said once");
     bench.take(reset(vec![all[1].clone(), all[3].clone()]));
     assert_eq!(bench.endpoints(), ["goods/b", "goods/d"]);
-    assert_eq!(*bench.directory.left_out(), Summary::default());
+    assert_eq!(*bench.directory.left_out(), LeftOutSummary::default());
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn instances_in_all_are_bounded_and_those_that_requests_go_to_ask_nothing_of_the
     assert!(bench.writer.has_room_again());
     bench.take(reset(["2", "3"].map(|id| registered("goods", id)).to_vec()));
     assert_eq!(bench.endpoints(), ["goods/2", "goods/3"]);
-    assert_eq!(*bench.directory.left_out(), Summary::default());
+    assert_eq!(*bench.directory.left_out(), LeftOutSummary::default());
 }
 
 #[test]

@@ -190,14 +190,17 @@ fn what_is_suspect_leaves_with_the_route_and_what_is_stale_stays() {
 
     let (directory, mut writer) = super::super::super::new(["goods"]);
     let stale = writer.stage_stale(vec![instance("goods", "a", "10.0.0.1:80", 3)], 3);
-    writer.probed(&stale[0], Probe::Passed);
+    writer.probed(&stale[0], ProbeResult::Passed);
     let doubted = unroute(&mut writer);
     assert!(doubted.len() == 1 && doubted[0].endpoint.id == stale[0].id);
-    assert_eq!(standings(&directory), [("a".to_owned(), Standing::Stale(Probe::Pending))]);
+    assert_eq!(standings(&directory), [("a".to_owned(), Standing::Stale(ProbeResult::Pending))]);
     // And is to be probed if a route names it again, before the registry is heard.
     let routed = writer.route(named([("goods", Policy::default())]));
     assert_eq!(routed.stale.len(), 1);
-    assert_eq!(writer.probed(&routed.stale[0], Probe::Passed), Some(Standing::Stale(Probe::Passed)));
+    assert_eq!(
+        writer.probed(&routed.stale[0], ProbeResult::Passed),
+        Some(Standing::Stale(ProbeResult::Passed))
+    );
 }
 
 #[test]
