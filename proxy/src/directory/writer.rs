@@ -396,7 +396,7 @@ impl Writer {
     }
 
     /// Why an instance is used without its metadata, if it is.
-    pub fn left_out(&self, service: &str, instance: &str) -> Option<TooMuch> {
+    pub fn left_out_metadata(&self, service: &str, instance: &str) -> Option<TooMuch> {
         self.entry(service, instance)?.metadata.left_out()
     }
 

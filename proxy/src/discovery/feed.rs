@@ -2,24 +2,20 @@
 //! meet here.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::contract::Prefix;
-use registry::log_line::{Quota, Say};
 use registry::timing::sleep_until;
 use registry::watch::{Reread, Update};
 use tokio::sync::mpsc;
 
 use super::guard::{self, Guard};
+use super::journal::Journal;
 use super::probes::{Probed, Probes};
-use super::rivals::Rivals;
 use super::routing::Asked;
 use crate::config;
 use crate::directory::{
-    Endpoint, Entry, Finding, LeftOutInstance, Novelty, ProbeResult, Routed, Standing, Transition,
-    TransitionKind, Writer,
+    Endpoint, Entry, Finding, Novelty, ProbeResult, Routed, Standing, Transition, TransitionKind, Writer,
 };
 use crate::health::findings::Found;
 use crate::metrics::Metrics;
@@ -33,16 +29,10 @@ const OPENING: Duration = Duration::from_millis(500);
 /// The loop, and all that it alone may touch.
 #[derive(Debug)]
 pub(super) struct Feed<R> {
-    prefix: Prefix,
-    hold: Duration,
     writer: Writer,
     guard: Guard,
     probes: Probes,
-    rivals: Rivals,
-    /// Bounds the lines about those that are left out,
-    quota: Quota,
-    /// and about those whose metadata are.
-    metadata_quota: Quota,
+    journal: Journal,
     reread: Reread,
     loader: Loader,
     storer: Storer,
@@ -81,13 +71,9 @@ impl<R: FnOnce()> Feed<R> {
     ) -> Self {
         let config::Registry { watch, guard, snapshot, .. } = settings;
         Self {
-            prefix: watch.prefix,
-            hold: guard.hold,
+            journal: Journal::new(watch.prefix, guard.hold),
             guard: Guard::new(guard),
             probes: Probes::new(connect),
-            rivals: Rivals::default(),
-            quota: Quota::default(),
-            metadata_quota: Quota::default(),
             reread: Reread::default(),
             loader,
             storer: Storer::new(snapshot.map(File::new), writer.directory().clone(), metrics.clone()),
@@ -155,36 +141,33 @@ impl<R: FnOnce()> Feed<R> {
             TransitionKind::Vanished if self.guard.is_on() && self.writer.is_routed(service) => {
                 self.guard.vanished(service, instance, now);
                 after.iter().for_each(|endpoint| self.probes.start(endpoint));
-                self.log("endpoint suspect", transition);
+                self.journal.became(transition, now);
+                return;
             }
-            TransitionKind::Vanished | TransitionKind::Deleted => {
+            TransitionKind::Vanished => {
                 self.writer.remove(service, instance);
-                before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
-                self.storer.changed();
-                self.log("endpoint deleted", &Transition { after: None, ..transition.clone() });
+                let deleted = Transition { kind: TransitionKind::Deleted, after: None, ..transition.clone() };
+                self.journal.became(&deleted, now);
             }
+            TransitionKind::Deleted => self.journal.became(transition, now),
             TransitionKind::Refused => {
                 self.guard.refused(service, instance);
-                before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
-                self.storer.changed();
-                self.log("endpoint refused", transition);
+                self.journal.became(transition, now);
             }
             TransitionKind::Renewed => {
-                let (service, instance, revision) = (&**service, &**instance, transition.revision);
-                tracing::debug!(service, instance, revision, "endpoint renewed");
+                self.journal.became(transition, now);
+                return;
             }
             TransitionKind::Put | TransitionKind::TakenOver | TransitionKind::Confirmed => {
                 self.guard.registered(service, instance);
-                if *kind == TransitionKind::TakenOver {
-                    self.warn_of_rivals(transition, now);
+                self.journal.became(transition, now);
+                if let Some(why) = self.writer.left_out_metadata(service, instance) {
+                    self.journal.left_out_metadata(transition, why, now);
                 }
-                before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
-                self.storer.changed();
-                let is_news = *kind != TransitionKind::Confirmed;
-                self.log(if is_news { "endpoint put" } else { "endpoint confirmed" }, transition);
-                self.warn_of_metadata(transition, now);
             }
         }
+        before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));
+        self.storer.changed();
     }
 
     fn probed(&mut self, outcomes: Vec<Probed>) {
@@ -206,22 +189,12 @@ impl<R: FnOnce()> Feed<R> {
     /// Health has found something. Of an endpoint that is gone or was replaced, nobody wants to know.
     fn judged(&mut self, Found { endpoint, finding }: Found) {
         let Some(novelty) = self.writer.judged(&endpoint, finding, now()) else { return };
-        let (service, instance) = (&*endpoint.service, &*endpoint.instance);
         if let Finding::Ejected(why) = finding {
             // A trial that failed is one more: what goes on failing shows in the rate.
-            self.metrics.ejected(service, why);
+            self.metrics.ejected(&endpoint.service, why);
         }
-        if novelty == Novelty::Known {
-            return;
-        }
-        let address = endpoint.address.to_string();
-        match finding {
-            Finding::Ejected(why) => {
-                tracing::warn!(service, instance, address, reason = why.as_str(), "endpoint ejected");
-            }
-            Finding::Returned => tracing::info!(service, instance, address, "endpoint returned"),
-            Finding::Unhealthy => tracing::warn!(service, instance, address, "endpoint unhealthy"),
-            Finding::Healthy => tracing::info!(service, instance, address, "endpoint healthy"),
+        if novelty == Novelty::New {
+            self.journal.found(&endpoint, finding);
         }
     }
 
@@ -280,7 +253,7 @@ impl<R: FnOnce()> Feed<R> {
             _ => self.opening = None,
         }
         let publish_at = self.writer.publish(tasks::now);
-        self.tell_left_out(now);
+        self.writer.news_of_left_out().iter().for_each(|instance| self.journal.left_out(instance, now));
         if self.writer.has_room_again() {
             self.reread.ask();
         }
@@ -307,23 +280,10 @@ impl<R: FnOnce()> Feed<R> {
             guard::Ruling::Drop { service, instance, reason } => self.drop(&service, &instance, reason),
             guard::Ruling::Alarm { service, held, vanished, of } => {
                 self.metrics.guard_alarmed();
-                tracing::warn!(
-                    service = &*service,
-                    held,
-                    vanished,
-                    of,
-                    hold = ?self.hold,
-                    "more registrations of the service vanished than registry.guard permits, and their endpoints \
-                     do not stop: they are held, for so long at most, while they can be connected to"
-                );
+                self.journal.alarm(&service, held, vanished, of);
             }
             guard::Ruling::Settled { service, returned, dropped } => {
-                tracing::info!(
-                    service = &*service,
-                    returned,
-                    dropped,
-                    "no endpoint of the service is held any more"
-                );
+                self.journal.settled(&service, returned, dropped);
             }
         }
     }
@@ -336,86 +296,8 @@ impl<R: FnOnce()> Feed<R> {
 
     fn dropped(&mut self, entry: &Entry, reason: &str) {
         self.storer.changed();
-        let Endpoint { service, instance, address, .. } = &*entry.endpoint;
-        let key = self.prefix.key(service, instance);
-        let (service, instance) = (&**service, &**instance);
-        let (before, revision) = (address.to_string(), entry.tenure.get().revision);
-        tracing::info!(service, instance, key, before, revision, reason, "endpoint dropped");
+        self.journal.dropped(entry, reason);
     }
-
-    fn warn_of_rivals(&mut self, transition: &Transition, now: Instant) {
-        let Transition { service, instance, before, after, revision, .. } = transition;
-        match self.rivals.took(service, instance, now) {
-            Say::All => {}
-            Say::ThatThereIsMore => {
-                tracing::warn!(
-                    "other addresses took the keys of more instances than are named in a minute: see the lines \
-                     \"endpoint put\""
-                );
-                return;
-            }
-            Say::Nothing => return,
-        }
-        tracing::warn!(
-            service = &**service,
-            instance = &**instance,
-            key = self.prefix.key(service, instance),
-            before = shown(before),
-            after = shown(after),
-            revision,
-            "another address took the key of an instance that was still registered. After a crash this is as it \
-             should be; if both processes live, give each its own instance id: only one of them gets requests"
-        );
-    }
-
-    fn warn_of_metadata(&mut self, transition: &Transition, now: Instant) {
-        let Transition { service, instance, revision, .. } = transition;
-        let Some(why) = self.writer.left_out(service, instance) else { return };
-        let key = self.prefix.key(service, instance);
-        let (service, instance) = (&**service, &**instance);
-        match self.metadata_quota.next(now) {
-            Say::All => {
-                tracing::warn!(service, instance, key, revision, %why, "the endpoint is used without its metadata");
-            }
-            Say::ThatThereIsMore => tracing::warn!("more endpoints are used without their metadata"),
-            Say::Nothing => {}
-        }
-    }
-
-    fn tell_left_out(&mut self, now: Instant) {
-        for LeftOutInstance { service, instance, bound, revision } in self.writer.news_of_left_out() {
-            let key = self.prefix.key(&service, &instance);
-            let (service, instance) = (&*service, &*instance);
-            match self.quota.next(now) {
-                Say::All => {
-                    tracing::warn!(service, instance, key, revision, reason = %bound, "left out an instance");
-                }
-                Say::ThatThereIsMore => {
-                    tracing::warn!("left out more instances: leaseway_instances_left_out has their number");
-                }
-                Say::Nothing => {}
-            }
-        }
-    }
-
-    fn log(&self, message: &str, transition: &Transition) {
-        let Transition { service, instance, before, after, revision, .. } = transition;
-        let key = self.prefix.key(service, instance);
-        let (before, after) = (shown(before), shown(after));
-        tracing::info!(
-            service = &**service,
-            instance = &**instance,
-            key,
-            before,
-            after,
-            revision,
-            "{message}"
-        );
-    }
-}
-
-fn shown(endpoint: &Option<Arc<Endpoint>>) -> Option<String> {
-    endpoint.as_ref().map(|endpoint| endpoint.address).as_ref().map(SocketAddr::to_string)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! ```text
 //! feed      the loop: takes updates and outcomes, publishes the directory
 //! guard     what becomes of an endpoint whose registration vanishes; pure
+//! journal   what the log says of it
 //! probes    whether endpoints in doubt can be connected to
 //! routing   which services are routed, as whoever replaces the configuration tells
 //! rivals    whether processes seem to share an instance's id; pure
@@ -10,6 +11,7 @@
 
 mod feed;
 mod guard;
+mod journal;
 mod probes;
 mod rivals;
 mod routing;

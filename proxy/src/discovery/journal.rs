@@ -1,0 +1,150 @@
+//! What the log says of registrations and their endpoints.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use registry::contract::{Prefix, TooMuch};
+use registry::log_line::{Quota, Say};
+
+use super::rivals::Rivals;
+use crate::directory::{Endpoint, Entry, Finding, LeftOutInstance, Transition, TransitionKind};
+
+/// Writes the lines. Whoever may register makes things happen as often as he likes, so the longer ones are bounded.
+#[derive(Debug)]
+pub(super) struct Journal {
+    prefix: Prefix,
+    /// How long an endpoint is held, at most.
+    hold: Duration,
+    rivals: Rivals,
+    left_out: Quota,
+    metadata: Quota,
+}
+
+impl Journal {
+    pub fn new(prefix: Prefix, hold: Duration) -> Self {
+        let (rivals, left_out, metadata) = Default::default();
+        Self { prefix, hold, rivals, left_out, metadata }
+    }
+
+    /// A registration has become something else.
+    pub fn became(&mut self, transition: &Transition, now: Instant) {
+        let Transition { kind, service, instance, before, after, revision } = transition;
+        let key = self.prefix.key(service, instance);
+        let (before, after) = (shown(before), shown(after));
+        let (service, instance) = (&**service, &**instance);
+        let message = match kind {
+            TransitionKind::Renewed => {
+                tracing::debug!(service, instance, revision, "endpoint renewed");
+                return;
+            }
+            TransitionKind::TakenOver => {
+                self.warn_of_rivals(transition, now);
+                "endpoint put"
+            }
+            TransitionKind::Put => "endpoint put",
+            TransitionKind::Confirmed => "endpoint confirmed",
+            TransitionKind::Vanished => "endpoint suspect",
+            TransitionKind::Deleted => "endpoint deleted",
+            TransitionKind::Refused => "endpoint refused",
+        };
+        tracing::info!(service, instance, key, before, after, revision, "{message}");
+    }
+
+    fn warn_of_rivals(&mut self, transition: &Transition, now: Instant) {
+        let Transition { service, instance, before, after, revision, .. } = transition;
+        match self.rivals.took(service, instance, now) {
+            Say::All => tracing::warn!(
+                service = &**service,
+                instance = &**instance,
+                key = self.prefix.key(service, instance),
+                before = shown(before),
+                after = shown(after),
+                revision,
+                "another address took the key of an instance that was still registered. After a crash this is as it \
+                 should be; if both processes live, give each its own instance id: only one of them gets requests"
+            ),
+            Say::ThatThereIsMore => tracing::warn!(
+                "other addresses took the keys of more instances than are named in a minute: see the lines \
+                 \"endpoint put\""
+            ),
+            Say::Nothing => {}
+        }
+    }
+
+    /// The metadata of an instance were too much.
+    pub fn left_out_metadata(&mut self, transition: &Transition, why: TooMuch, now: Instant) {
+        let Transition { service, instance, revision, .. } = transition;
+        let key = self.prefix.key(service, instance);
+        let (service, instance) = (&**service, &**instance);
+        match self.metadata.next(now) {
+            Say::All => {
+                tracing::warn!(service, instance, key, revision, %why, "the endpoint is used without its metadata");
+            }
+            Say::ThatThereIsMore => tracing::warn!("more endpoints are used without their metadata"),
+            Say::Nothing => {}
+        }
+    }
+
+    /// An instance has no place.
+    pub fn left_out(&mut self, instance: &LeftOutInstance, now: Instant) {
+        let LeftOutInstance { service, instance, bound, revision } = instance;
+        let key = self.prefix.key(service, instance);
+        let (service, instance) = (&**service, &**instance);
+        match self.left_out.next(now) {
+            Say::All => {
+                tracing::warn!(service, instance, key, revision, reason = %bound, "left out an instance");
+            }
+            Say::ThatThereIsMore => {
+                tracing::warn!("left out more instances: leaseway_instances_left_out has their number");
+            }
+            Say::Nothing => {}
+        }
+    }
+
+    /// An endpoint that the registry did not vouch for is gone.
+    pub fn dropped(&self, entry: &Entry, reason: &str) {
+        let Endpoint { service, instance, address, .. } = &*entry.endpoint;
+        let key = self.prefix.key(service, instance);
+        let (service, instance) = (&**service, &**instance);
+        let (before, revision) = (address.to_string(), entry.tenure.get().revision);
+        tracing::info!(service, instance, key, before, revision, reason, "endpoint dropped");
+    }
+
+    /// Health has found something new of an endpoint.
+    pub fn found(&self, endpoint: &Endpoint, finding: Finding) {
+        let (service, instance) = (&*endpoint.service, &*endpoint.instance);
+        let address = endpoint.address.to_string();
+        match finding {
+            Finding::Ejected(why) => {
+                tracing::warn!(service, instance, address, reason = why.as_str(), "endpoint ejected");
+            }
+            Finding::Returned => tracing::info!(service, instance, address, "endpoint returned"),
+            Finding::Unhealthy => tracing::warn!(service, instance, address, "endpoint unhealthy"),
+            Finding::Healthy => tracing::info!(service, instance, address, "endpoint healthy"),
+        }
+    }
+
+    /// The guard raises its alarm: so many are held, because so many vanished, of so many.
+    pub fn alarm(&self, service: &str, held: usize, vanished: usize, of: usize) {
+        let hold = self.hold;
+        tracing::warn!(
+            service,
+            held,
+            vanished,
+            of,
+            ?hold,
+            "more registrations of the service vanished than registry.guard permits, and their endpoints do not stop: \
+             they are held, for so long at most, while they can be connected to"
+        );
+    }
+
+    /// The guard's alarm is over.
+    pub fn settled(&self, service: &str, returned: usize, dropped: usize) {
+        tracing::info!(service, returned, dropped, "no endpoint of the service is held any more");
+    }
+}
+
+fn shown(endpoint: &Option<Arc<Endpoint>>) -> Option<String> {
+    endpoint.as_ref().map(|endpoint| endpoint.address).as_ref().map(SocketAddr::to_string)
+}
