@@ -122,7 +122,7 @@ impl Resolved {
 
 /// What is asked of the machine.
 #[async_trait]
-pub trait Machine: Clone + Send + Sync + 'static {
+pub(crate) trait Machine: Clone + Send + Sync + 'static {
     /// The addresses of its interfaces.
     fn addresses(&self) -> io::Result<Vec<IpAddr>>;
     /// What a name stands for.
@@ -131,7 +131,7 @@ pub trait Machine: Clone + Send + Sync + 'static {
 
 /// The one that this process runs on.
 #[derive(Debug, Clone, Copy)]
-pub struct ThisMachine;
+pub(crate) struct ThisMachine;
 
 #[async_trait]
 impl Machine for ThisMachine {
@@ -151,7 +151,7 @@ impl Machine for ThisMachine {
 
 /// Keeps what is reserved as it is.
 #[derive(Debug)]
-pub struct Lookout<M> {
+pub(crate) struct Lookout<M> {
     claims: Claims,
     machine: M,
     /// The interfaces' addresses, when they could last be read.
@@ -167,11 +167,11 @@ pub struct Lookout<M> {
 /// The end of the lookout's first look: what the registry's names stand for is reserved then, if they were resolved at
 /// once.
 #[derive(Debug)]
-pub struct FirstLook(oneshot::Receiver<()>);
+pub(crate) struct FirstLook(oneshot::Receiver<()>);
 
 impl FirstLook {
     /// Waits until then, some time at most.
-    pub async fn over(self) {
+    pub(crate) async fn over(self) {
         // Nothing is ever sent: the sender is dropped.
         let _ = self.0.await;
     }
@@ -180,7 +180,7 @@ impl FirstLook {
 impl<M: Machine> Lookout<M> {
     /// A lookout that has looked at the machine's interfaces, and knows those of the registry's endpoints that are no
     /// names; and what is reserved, now and later.
-    pub fn new(config: &config::Gateway, machine: M) -> (Self, Reservations, FirstLook) {
+    pub(crate) fn new(config: &config::Gateway, machine: M) -> (Self, Reservations, FirstLook) {
         Self::over(Claims::of(config), machine)
     }
 
@@ -202,7 +202,7 @@ impl<M: Machine> Lookout<M> {
 
     /// Looks again and again; calls `changed` when something else is reserved than before. Not after the first look,
     /// which the registry's first list waits for.
-    pub async fn run(mut self, changed: impl Fn()) {
+    pub(crate) async fn run(mut self, changed: impl Fn()) {
         let changed = || {
             tracing::info!("the addresses that no instance may have are others: reading all records again");
             changed();

@@ -82,7 +82,7 @@ pub(super) struct LeftOutSet {
 
 impl LeftOutSet {
     /// An instance has no room.
-    pub fn add(&mut self, instance: &Instance, bound: Bound) {
+    pub(super) fn add(&mut self, instance: &Instance, bound: Bound) {
         let Instance { service, id, revision, .. } = instance;
         let was_known = self.remove(service, id);
         self.exclude(self.name(service, id), service, bound);
@@ -105,7 +105,7 @@ impl LeftOutSet {
     }
 
     /// An instance has come in, or is gone. Whether it was left out.
-    pub fn remove(&mut self, service: &str, instance: &str) -> bool {
+    pub(super) fn remove(&mut self, service: &str, instance: &str) -> bool {
         // Almost always there is nobody.
         if self.excluded.is_empty() {
             return false;
@@ -124,7 +124,7 @@ impl LeftOutSet {
     }
 
     /// Keeps those that a complete list has: the others are gone.
-    pub fn keep<'l>(&mut self, listed: impl Iterator<Item = (&'l Arc<str>, &'l Arc<str>)>) {
+    pub(super) fn keep<'l>(&mut self, listed: impl Iterator<Item = (&'l Arc<str>, &'l Arc<str>)>) {
         if self.excluded.is_empty() {
             return;
         }
@@ -140,17 +140,17 @@ impl LeftOutSet {
     }
 
     /// Whether somebody waits for the place of an instance of this service.
-    pub fn waits_for(&self, service: &str) -> bool {
+    pub(super) fn waits_for(&self, service: &str) -> bool {
         self.by_registrations > 0 || self.waiting.contains_key(service)
     }
 
     /// Whether somebody waits for more than a place in his own service.
-    pub fn waits_for_any(&self) -> bool {
+    pub(super) fn waits_for_any(&self) -> bool {
         self.excluded.len() > self.by_instances()
     }
 
     /// How many wait for a place for their services.
-    pub fn by_services(&self) -> usize {
+    pub(super) fn by_services(&self) -> usize {
         self.excluded.len() - self.by_instances() - self.by_registrations
     }
 
@@ -159,12 +159,12 @@ impl LeftOutSet {
     }
 
     /// Those that were not left out before, since the last call.
-    pub fn news(&mut self) -> Vec<LeftOutInstance> {
+    pub(super) fn news(&mut self) -> Vec<LeftOutInstance> {
         std::mem::take(&mut self.news)
     }
 
     /// What readers see of it.
-    pub fn summary(&self) -> LeftOutSummary {
+    pub(super) fn summary(&self) -> LeftOutSummary {
         let last = self.last.clone().filter(|_| !self.excluded.is_empty());
         let (by_instances, by_services) = (self.by_instances(), self.by_services());
         LeftOutSummary { by_instances, by_services, by_registrations: self.by_registrations, last }

@@ -16,7 +16,7 @@ pub(super) struct Mint {
 
 impl Mint {
     /// An endpoint that nothing was sent to yet. `is_routed`: whether anything ever will be.
-    pub fn endpoint(
+    pub(super) fn endpoint(
         &mut self,
         service: Arc<str>,
         instance: Arc<str>,

@@ -24,24 +24,24 @@ pub(super) struct Staged {
 
 impl Staged {
     /// Whether a route names the service.
-    pub fn is_routed(&self) -> bool {
+    pub(super) fn is_routed(&self) -> bool {
         self.planner.is_some()
     }
 
-    pub fn insert(&mut self, entry: Entry) {
+    pub(super) fn insert(&mut self, entry: Entry) {
         let instance = entry.endpoint.instance.clone();
         self.up += usize::from(is_up(&entry));
         let former = self.entries.insert(instance, Box::new(entry));
         self.up -= usize::from(former.is_some_and(|former| is_up(&former)));
     }
 
-    pub fn remove(&mut self, instance: &str) -> Option<Entry> {
+    pub(super) fn remove(&mut self, instance: &str) -> Option<Entry> {
         let former = self.entries.remove(instance)?;
         self.up -= usize::from(is_up(&former));
         Some(*former)
     }
 
-    pub fn set_standing(&mut self, instance: &str, standing: Standing) {
+    pub(super) fn set_standing(&mut self, instance: &str, standing: Standing) {
         if let Some(entry) = self.entries.get_mut(instance) {
             self.up -= usize::from(is_up(entry));
             entry.standing = standing;
@@ -49,7 +49,7 @@ impl Staged {
         }
     }
 
-    pub fn vanish(&mut self, instance: &str, probe: ProbeResult, now: Instant) {
+    pub(super) fn vanish(&mut self, instance: &str, probe: ProbeResult, now: Instant) {
         self.set_standing(instance, Standing::Suspect(probe));
         if let Some(entry) = self.entries.get_mut(instance) {
             entry.vanished = Some(now);
@@ -57,7 +57,7 @@ impl Staged {
     }
 
     /// Gives each instance a new endpoint, of which no more is known than this.
-    pub fn renew(&mut self, mint: &mut Mint, is_routed: bool, health: Health) {
+    pub(super) fn renew(&mut self, mint: &mut Mint, is_routed: bool, health: Health) {
         for entry in self.entries.values_mut() {
             let Endpoint { service, instance, address, .. } = &*entry.endpoint;
             entry.endpoint = mint.endpoint(service.clone(), instance.clone(), *address, is_routed);
@@ -69,7 +69,7 @@ impl Staged {
     }
 
     /// As readers are to see them: of those that have been up, more than half are never out.
-    pub fn shown(&self) -> Vec<Entry> {
+    pub(super) fn shown(&self) -> Vec<Entry> {
         let mut entries: Vec<_> = self.entries.values().map(|entry| Entry::clone(entry)).collect();
         let is_proven = |entry: &Entry| !entry.health.unproven;
         let ranked = |rank| entries.iter().filter(|e| is_proven(e) && e.rank() == Some(rank)).count();

@@ -61,7 +61,7 @@ pub(super) struct Opening {
 }
 
 impl<R: FnOnce()> Feed<R> {
-    pub fn new(
+    pub(super) fn new(
         writer: Writer,
         settings: config::Registry,
         loader: Loader,
@@ -85,12 +85,12 @@ impl<R: FnOnce()> Feed<R> {
     }
 
     /// The same, which has the registry read again where that brings back who was left out.
-    pub fn asking(self, reread: Reread) -> Self {
+    pub(super) fn asking(self, reread: Reread) -> Self {
         Self { reread, ..self }
     }
 
     /// Runs until there are no more updates.
-    pub async fn run(mut self, inputs: Inputs) {
+    pub(super) async fn run(mut self, inputs: Inputs) {
         let Inputs { mut updates, mut findings, mut saves, mut asked } = inputs;
         let mut wake_at = None;
         loop {

@@ -26,7 +26,7 @@ use crate::config;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ruling {
+pub(super) enum Ruling {
     /// The endpoint goes.
     Drop {
         /// Its service.
@@ -61,7 +61,7 @@ pub enum Ruling {
 
 /// Why an endpoint is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DropReason {
+pub(super) enum DropReason {
     /// Its window passed, and few of its service had vanished with it.
     WindowPassed,
     /// It is neither registered nor reachable.
@@ -72,7 +72,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// In words.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             DropReason::WindowPassed => "its window passed",
             DropReason::ProbeFailed => "its probe failed",
@@ -87,7 +87,7 @@ type Timed = (Instant, Arc<str>, Arc<str>);
 
 /// Remembers what vanished, and decides when it is time.
 #[derive(Debug)]
-pub struct Guard {
+pub(super) struct Guard {
     settings: config::Guard,
     waves: HashMap<Arc<str>, Wave>,
     /// When the next decision over an instance is due: the end of its window, or of its hold.
@@ -134,7 +134,7 @@ enum Phase {
 
 impl Guard {
     /// A guard that knows of nothing.
-    pub fn new(settings: config::Guard) -> Self {
+    pub(super) fn new(settings: config::Guard) -> Self {
         Self {
             settings,
             waves: HashMap::new(),
@@ -146,17 +146,17 @@ impl Guard {
     }
 
     /// Whether it doubts anything at all. If not, a disappearance is a removal.
-    pub fn is_on(&self) -> bool {
+    pub(super) fn is_on(&self) -> bool {
         self.settings.share < 1.0
     }
 
     /// How many endpoints are held.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.held
     }
 
     /// The registration of an instance vanished. Nothing new if it already had.
-    pub fn vanished(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) {
+    pub(super) fn vanished(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) {
         let wave = self.waves.entry(service.clone()).or_default();
         let doubt = Disappearance { since: now, phase: Phase::Suspect };
         match wave.instances.entry(instance.clone()) {
@@ -181,21 +181,21 @@ impl Guard {
     }
 
     /// An instance is registered, whether or not it was in doubt.
-    pub fn registered(&mut self, service: &Arc<str>, instance: &Arc<str>) {
+    pub(super) fn registered(&mut self, service: &Arc<str>, instance: &Arc<str>) {
         if self.phase(service, instance).is_some_and(|phase| phase != Phase::Returned) {
             self.end(service, instance, Phase::Returned);
         }
     }
 
     /// An instance is registered, but refused: its endpoint is gone, and with it any doubt.
-    pub fn refused(&mut self, service: &Arc<str>, instance: &Arc<str>) {
+    pub(super) fn refused(&mut self, service: &Arc<str>, instance: &Arc<str>) {
         if self.phase(service, instance).is_some_and(Phase::is_doubt) {
             self.end(service, instance, Phase::Dropped);
         }
     }
 
     /// No request goes to a service any more: nothing of it is in doubt, and nothing of it is remembered.
-    pub fn forget(&mut self, service: &Arc<str>) {
+    pub(super) fn forget(&mut self, service: &Arc<str>) {
         let Some(wave) = self.waves.get(service) else { return };
         let known: Vec<_> =
             wave.instances.iter().map(|(instance, doubt)| (instance.clone(), *doubt)).collect();
@@ -206,14 +206,14 @@ impl Guard {
     }
 
     /// The endpoint of an instance cannot be connected to. One that is in doubt goes at once.
-    pub fn probe_failed(&mut self, service: &Arc<str>, instance: &Arc<str>) {
+    pub(super) fn probe_failed(&mut self, service: &Arc<str>, instance: &Arc<str>) {
         if self.phase(service, instance).is_some_and(Phase::is_doubt) {
             self.drop(service, instance, DropReason::ProbeFailed);
         }
     }
 
     /// The endpoint of an instance can be connected to.
-    pub fn probe_passed(&mut self, service: &Arc<str>, instance: &str, now: Instant) {
+    pub(super) fn probe_passed(&mut self, service: &Arc<str>, instance: &str, now: Instant) {
         let window = self.settings.window;
         let doubt = self.waves.get(&**service).and_then(|wave| wave.instances.get(instance));
         if doubt.is_some_and(|doubt| doubt.phase == Phase::Held && now >= doubt.since + 2 * window) {
@@ -223,7 +223,7 @@ impl Guard {
 
     /// Decides what is due, and returns all rulings since the last call. `up` tells how many endpoints of
     /// a service are registered and take requests.
-    pub fn decide(&mut self, now: Instant, up: impl Fn(&str) -> usize) -> Vec<Ruling> {
+    pub(super) fn decide(&mut self, now: Instant, up: impl Fn(&str) -> usize) -> Vec<Ruling> {
         while self.due.first().is_some_and(|(at, ..)| *at <= now) {
             let Some((at, service, instance)) = self.due.pop_first() else { break };
             if self.phase(&service, &instance) == Some(Phase::Suspect) {
@@ -240,7 +240,7 @@ impl Guard {
     }
 
     /// When [`Guard::decide`] is to be called again, if nothing else happens.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.due.first().map(|(at, ..)| *at)
     }
 

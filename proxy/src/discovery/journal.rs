@@ -22,13 +22,13 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub fn new(prefix: Prefix, hold: Duration) -> Self {
+    pub(super) fn new(prefix: Prefix, hold: Duration) -> Self {
         let (rivals, left_out, metadata) = Default::default();
         Self { prefix, hold, rivals, left_out, metadata }
     }
 
     /// A registration has become something else.
-    pub fn became(&mut self, transition: &Transition, now: Instant) {
+    pub(super) fn became(&mut self, transition: &Transition, now: Instant) {
         let Transition { kind, service, instance, before, after, revision } = transition;
         let key = self.prefix.key(service, instance);
         let (before, after) = (shown(before), shown(after));
@@ -73,7 +73,7 @@ impl Journal {
     }
 
     /// The metadata of an instance were too much.
-    pub fn left_out_metadata(&mut self, transition: &Transition, why: TooMuch, now: Instant) {
+    pub(super) fn left_out_metadata(&mut self, transition: &Transition, why: TooMuch, now: Instant) {
         let Transition { service, instance, revision, .. } = transition;
         let key = self.prefix.key(service, instance);
         let (service, instance) = (&**service, &**instance);
@@ -87,7 +87,7 @@ impl Journal {
     }
 
     /// An instance has no place.
-    pub fn left_out(&mut self, instance: &LeftOutInstance, now: Instant) {
+    pub(super) fn left_out(&mut self, instance: &LeftOutInstance, now: Instant) {
         let LeftOutInstance { service, instance, bound, revision } = instance;
         let key = self.prefix.key(service, instance);
         let (service, instance) = (&**service, &**instance);
@@ -103,7 +103,7 @@ impl Journal {
     }
 
     /// An endpoint that the registry did not vouch for is gone.
-    pub fn dropped(&self, entry: &Entry, reason: &str) {
+    pub(super) fn dropped(&self, entry: &Entry, reason: &str) {
         let Endpoint { service, instance, address, .. } = &*entry.endpoint;
         let key = self.prefix.key(service, instance);
         let (service, instance) = (&**service, &**instance);
@@ -112,7 +112,7 @@ impl Journal {
     }
 
     /// Health has found something new of an endpoint.
-    pub fn found(&self, endpoint: &Endpoint, finding: Finding) {
+    pub(super) fn found(&self, endpoint: &Endpoint, finding: Finding) {
         let (service, instance) = (&*endpoint.service, &*endpoint.instance);
         let address = endpoint.address.to_string();
         match finding {
@@ -126,7 +126,7 @@ impl Journal {
     }
 
     /// The guard raises its alarm: so many are held, because so many vanished, of so many.
-    pub fn alarm(&self, service: &str, held: usize, vanished: usize, of: usize) {
+    pub(super) fn alarm(&self, service: &str, held: usize, vanished: usize, of: usize) {
         let hold = self.hold;
         tracing::warn!(
             service,
@@ -140,7 +140,7 @@ impl Journal {
     }
 
     /// The guard's alarm is over.
-    pub fn settled(&self, service: &str, returned: usize, dropped: usize) {
+    pub(super) fn settled(&self, service: &str, returned: usize, dropped: usize) {
         tracing::info!(service, returned, dropped, "no endpoint of the service is held any more");
     }
 }

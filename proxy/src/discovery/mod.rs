@@ -89,23 +89,23 @@ impl<S: Source> Discovery<S> {
     }
 
     /// Takes what health finds, too.
-    pub fn with_findings(self, findings: mpsc::UnboundedReceiver<Found>) -> Self {
+    pub(crate) fn with_findings(self, findings: mpsc::UnboundedReceiver<Found>) -> Self {
         Self { findings, ..self }
     }
 
     /// Reads nothing before it is known which addresses are the gateway's and the registry's own.
-    pub fn after(self, first_look: FirstLook) -> Self {
+    pub(crate) fn after(self, first_look: FirstLook) -> Self {
         Self { first_look: Some(first_look), ..self }
     }
 
     /// Of a registry that starts with this process, and empty: what the snapshot has comes before its first
     /// list, so that the list is a difference to it, which goes through the guard.
-    pub fn from_an_empty_registry(self) -> Self {
+    pub(crate) fn with_the_snapshot_first(self) -> Self {
         Self { turn: Turn::First, ..self }
     }
 
     /// For who ends the process: has the snapshot written.
-    pub fn saver(&self) -> Saver {
+    pub(crate) fn saver(&self) -> Saver {
         self.saver.clone()
     }
 

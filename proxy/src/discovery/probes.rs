@@ -37,12 +37,12 @@ pub(super) struct Probed {
 }
 
 impl Probes {
-    pub fn new(timeout: Duration) -> Self {
+    pub(super) fn new(timeout: Duration) -> Self {
         Self { timeout, wanted: HashMap::new(), rounds: Rounds::new(MAX_RUNNING) }
     }
 
     /// Probes an endpoint from now on. Nothing new if it already is.
-    pub fn start(&mut self, endpoint: &Arc<Endpoint>) {
+    pub(super) fn start(&mut self, endpoint: &Arc<Endpoint>) {
         let Entry::Vacant(wanted) = self.wanted.entry(endpoint.id) else { return };
         wanted.insert(endpoint.clone());
         let connect = Connect { address: endpoint.address, limit: self.timeout };
@@ -50,13 +50,13 @@ impl Probes {
     }
 
     /// Probes an endpoint no more. The outcome of a probe that runs is not told.
-    pub fn stop(&mut self, endpoint: u64) {
+    pub(super) fn stop(&mut self, endpoint: u64) {
         self.wanted.remove(&endpoint);
         self.rounds.stop(endpoint);
     }
 
     /// Waits until probes have ended, and returns what they found. May be dropped while it waits without losing one.
-    pub async fn outcomes(&mut self) -> Vec<Probed> {
+    pub(super) async fn outcomes(&mut self) -> Vec<Probed> {
         loop {
             let answers = self.rounds.answers().await;
             // A probe that says nothing of the endpoint is not told.

@@ -20,7 +20,7 @@ type InstanceKey = (Arc<str>, Arc<str>);
 
 /// The keys that were spoken of a moment ago.
 #[derive(Debug, Default)]
-pub struct Rivals {
+pub(super) struct Rivals {
     told: HashSet<InstanceKey>,
     /// In the order in which they were.
     recent: VecDeque<(Instant, InstanceKey)>,
@@ -30,7 +30,7 @@ pub struct Rivals {
 
 impl Rivals {
     /// A registration took a key from another one. How that is to be told.
-    pub fn took(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) -> Say {
+    pub(super) fn took(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) -> Say {
         while self.recent.front().is_some_and(|(at, _)| *at + INTERVAL <= now)
             && let Some((_, key)) = self.recent.pop_front()
         {

@@ -50,7 +50,7 @@ impl Picture {
         let (findings, found) = findings::channel();
         let mut discovery = discovery.with_findings(found).after(first_look);
         if starts_empty {
-            discovery = discovery.from_an_empty_registry();
+            discovery = discovery.with_the_snapshot_first();
         }
         Self { directory, status, discovery, findings, lookout, reread, visitors }
     }

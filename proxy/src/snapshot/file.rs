@@ -28,7 +28,7 @@ const MODE: u32 = 0o600;
 
 /// Where the snapshot is kept. Its methods wait for the disk: call them where that blocks nobody.
 #[derive(Debug, Clone)]
-pub struct File {
+pub(crate) struct File {
     path: PathBuf,
     /// So many instances are read.
     most: usize,
@@ -36,7 +36,7 @@ pub struct File {
 
 /// Why there is no snapshot to start with.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The system did not let us read it. It was left as it is.
     #[error("cannot read the snapshot {}: {source}: the gateway starts without it", path.display())]
     Read {
@@ -77,7 +77,7 @@ pub enum LoadError {
 
 /// Why the snapshot was not written. The former one is still there, if there was one.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// The system refused. If it was to save the directory, the new one is there, but may not outlast a
     /// power failure.
     #[error("cannot {attempt} {}: {source}", path.display())]
@@ -97,13 +97,13 @@ pub enum StoreError {
 impl File {
     /// `path`: absolute. The directory must be there; the file need not.
     #[must_use]
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, most: usize::MAX }
     }
 
     /// The same, of which no more instances are read. The first ones count: what matters most is written first.
     #[must_use]
-    pub fn within(self, most: usize) -> Self {
+    pub(crate) fn within(self, most: usize) -> Self {
         Self { most, ..self }
     }
 
@@ -112,7 +112,7 @@ impl File {
     /// # Errors
     /// When the file cannot be read; or when it is damaged or of another version, and was therefore set
     /// aside as `{name}.corrupt`.
-    pub fn load(&self) -> Result<Option<Snapshot>, LoadError> {
+    pub(crate) fn load(&self) -> Result<Option<Snapshot>, LoadError> {
         let path = self.path.clone();
         match read(&self.path, self.most) {
             Ok(snapshot) => Ok(Some(snapshot)),
@@ -129,7 +129,7 @@ impl File {
     ///
     /// # Errors
     /// When the file cannot be written, or another process writes it. The former one is still there.
-    pub fn store(
+    pub(crate) fn store(
         &self,
         revision: i64,
         instances: impl IntoIterator<Item = Instance>,

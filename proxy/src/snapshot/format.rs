@@ -55,34 +55,34 @@ pub(super) enum ReadError {
 
 /// The directory as the registry had it at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The revision that it shows.
-    pub revision: i64,
+    pub(crate) revision: i64,
     /// The instances of all services.
-    pub instances: Vec<Instance>,
+    pub(crate) instances: Vec<Instance>,
     /// Lines that were skipped, if any were.
-    pub skipped: Option<SkippedLines>,
+    pub(crate) skipped: Option<SkippedLines>,
 }
 
 /// Lines that are no instances to this gateway, although they are what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SkippedLines {
+pub(crate) struct SkippedLines {
     /// How many there are.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Which is the first, and what is wrong with it.
-    pub first: String,
+    pub(crate) first: String,
 }
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Instances that are not in the file, for want of room.
-    pub without_room: usize,
+    pub(crate) without_room: usize,
 }
 
 /// What is wrong with a snapshot's file. Each reads on after the file's name.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The file is larger than any that we write.
     #[error("has {0} bytes, more than {MAX_SIZE}")]
     TooLarge(u64),

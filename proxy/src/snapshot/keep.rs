@@ -60,7 +60,7 @@ enum Stage {
 
 impl Loader {
     /// Takes only instances that the watch would take. `status` is that of the watch.
-    pub fn new(
+    pub(crate) fn new(
         file: Option<File>,
         turn: Turn,
         admission: Admission,
@@ -72,23 +72,23 @@ impl Loader {
     }
 
     /// The snapshot is not needed.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stage = Stage::Over;
     }
 
     /// When the snapshot is read.
-    pub fn turn(&self) -> Turn {
+    pub(crate) fn turn(&self) -> Turn {
         self.turn
     }
 
     /// Whether the snapshot may still come.
-    pub fn is_awaited(&self) -> bool {
+    pub(crate) fn is_awaited(&self) -> bool {
         !matches!(self.stage, Stage::Over)
     }
 
     /// Waits until the snapshot is needed, and reads it. None if there is none, or nothing in it; asked again,
     /// waits for ever. May be dropped while it waits.
-    pub async fn snapshot(&mut self) -> Option<Snapshot> {
+    pub(crate) async fn snapshot(&mut self) -> Option<Snapshot> {
         loop {
             match &mut self.stage {
                 Stage::Waiting(file, late_at) => {
@@ -179,7 +179,7 @@ impl Loader {
 
 /// Has what is not in the snapshot yet written before the process ends.
 #[derive(Debug, Clone)]
-pub struct Saver(mpsc::Sender<Save>);
+pub(crate) struct Saver(mpsc::Sender<Save>);
 
 /// Dropped when all is written.
 pub(crate) type Save = oneshot::Sender<()>;
@@ -191,7 +191,7 @@ impl Saver {
     }
 
     /// Waits until the snapshot shows what readers see, but at most for a second.
-    pub async fn save(&self) {
+    pub(crate) async fn save(&self) {
         let (save, saved) = oneshot::channel();
         let saving = async {
             // An error means that discovery has ended: nothing is written any more.
@@ -231,7 +231,7 @@ struct Complained {
 }
 
 impl Storer {
-    pub fn new(file: Option<File>, directory: Arc<Directory>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(file: Option<File>, directory: Arc<Directory>, metrics: Arc<Metrics>) -> Self {
         Self {
             file,
             directory,
@@ -245,19 +245,19 @@ impl Storer {
     }
 
     /// A registration came, changed or left for good.
-    pub fn changed(&mut self) {
+    pub(crate) fn changed(&mut self) {
         self.changed = true;
     }
 
     /// What has changed is written without another wait.
-    pub fn hurry(&mut self, save: Save) {
+    pub(crate) fn hurry(&mut self, save: Save) {
         self.not_before = None;
         self.save = Some(save);
     }
 
     /// Begins to write, if it is time. `rest`: when readers see what they do not see yet, if there is such;
     /// it is written after that. Returns when to call again, if that is known.
-    pub fn store(&mut self, now: Instant, rest: Option<Instant>) -> Option<Instant> {
+    pub(crate) fn store(&mut self, now: Instant, rest: Option<Instant>) -> Option<Instant> {
         let next = self.begin(now, rest);
         if next.is_none() && self.storing.is_none() {
             self.save = None;
@@ -282,7 +282,7 @@ impl Storer {
 
     /// Waits until the snapshot that is being written is written; for ever if none is. May be dropped
     /// while it waits.
-    pub async fn stored(&mut self) {
+    pub(crate) async fn stored(&mut self) {
         let Some((begun, storing)) = &mut self.storing else {
             return std::future::pending().await;
         };

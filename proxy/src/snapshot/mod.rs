@@ -10,7 +10,6 @@ mod file;
 mod format;
 mod keep;
 
-pub use file::{File, LoadError, StoreError};
-pub use format::{Fault, SkippedLines, Snapshot, Stored};
-pub use keep::Saver;
-pub(crate) use keep::{Loader, Save, Storer, Turn};
+pub(crate) use file::File;
+pub(crate) use format::Snapshot;
+pub(crate) use keep::{Loader, Save, Saver, Storer, Turn};

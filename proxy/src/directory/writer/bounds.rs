@@ -14,12 +14,12 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub fn by(&mut self, is_routed: bool) -> &mut usize {
+    pub(super) fn by(&mut self, is_routed: bool) -> &mut usize {
         if is_routed { &mut self.routed } else { &mut self.others }
     }
 
     /// Whether there are as many as there may be. Those that requests go to ask nothing of the others.
-    pub fn is_full(&self, is_routed: bool, most: usize) -> bool {
+    pub(super) fn is_full(&self, is_routed: bool, most: usize) -> bool {
         self.routed + if is_routed { 0 } else { self.others } >= most
     }
 }
