@@ -451,3 +451,46 @@ impl<N, K: Kind<N>> Kind<N> for OrNothing<K> {
         format!("{}, or nothing", self.0.takes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::to_json;
+    use crate::tree::parse;
+
+    #[test]
+    fn a_text_is_in_quotes_where_it_could_be_taken_for_something_else() {
+        for (text, expected) in [
+            ("trace_id", "trace_id"),
+            ("/a/b.c-d", "/a/b.c-d"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("127.0.0.1:80", "\"127.0.0.1:80\""),
+            ("fd00::/8", "\"fd00::/8\""),
+            ("true", "\"true\""),
+            ("null", "\"null\""),
+            ("7", "\"7\""),
+            ("", "\"\""),
+            ("a b", "\"a b\""),
+            ("a: b", "\"a: b\""),
+            ("\"", "\"\\\"\""),
+        ] {
+            assert_eq!(scalar(text), expected);
+            assert_eq!(to_json(&parse(&scalar(text)).unwrap().unwrap()), Json::from(text));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_told_to_people() {
+        let second = Duration::from_secs(1);
+        for (told, expected) in [
+            (Kind::<()>::takes(&number(1..=7)), "1 to 7"),
+            (Kind::<()>::takes(&number(1..=1)), ""),
+            (Kind::<()>::takes(&duration(second..=60 * second)), "1s to 1m"),
+            (Kind::<()>::takes(&or_off(number(1..=7))), "1 to 7, or `off`"),
+            (Kind::<()>::takes(&words([("a", 1), ("b", 2), ("c", 3)])), "`a`, `b` or `c`"),
+            (Kind::<()>::takes(&list(number(1..=7))), "1 to 7"),
+        ] {
+            assert_eq!(told, expected);
+        }
+    }
+}

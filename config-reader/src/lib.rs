@@ -1,29 +1,63 @@
-//! Reads a configuration in YAML, strictly, and reports every mistake at once, each with its line and its key.
+//! Reads a configuration in YAML, strictly, and reports every mistake at once, each with its line and its key. Writes, from
+//! the same declarations of the keys, a reference, a table and a JSON schema.
 //!
-//! A [`Section`] learns which keys there are by being asked for them; what nobody has asked for when it is closed is
-//! unknown, and its author is told which key was likely meant. A value is read as what is asked for: `off` and `010`
-//! are text to whoever asks for text. Aliases and tags are refused, so that no text grows while it is read and no
-//! value means other than it reads.
+//! A section declares its keys, each once, to a [`Visitor`]: with its name, what it is for, its kind and the place of its
+//! value, which holds the default. Visitors are
+//!
+//! - a [`Section`] of a file, which sets the values: what nobody has declared when it is closed is unknown, and its author
+//!   is told which key was likely meant;
+//! - an [`Outline`], from which the [documents](document) are written;
+//! - [`Values`], by which two configurations are compared.
+//!
+//! A value is read as what is asked for: `off` and `010` are text to whoever asks for text. Aliases and tags are refused, so
+//! that no text grows while it is read and no value means other than it reads.
 //!
 //! ```
-//! use config_reader::{Listing, Reader, parse};
+//! use config_reader::kind::{number, words};
+//! use config_reader::{Listing, Outline, Reader, Visitor, document, key, parse};
 //!
-//! let text = "threads: many\nlog:\n  fromat: json\n";
-//! let document = parse(text)?;
+//! #[derive(Clone, PartialEq)]
+//! enum Form {
+//!     Text,
+//!     Json,
+//! }
+//!
+//! struct Config {
+//!     threads: u32,
+//!     form: Form,
+//! }
+//!
+//! impl Config {
+//!     fn new() -> Self {
+//!         Self { threads: 4, form: Form::Text }
+//!     }
+//!
+//!     fn keys<V: Visitor<()>>(&mut self, v: &mut V) {
+//!         v.key(key("threads", "how many threads there are"), number(1..=64), &mut self.threads);
+//!         v.section(key("log", "what is told"), |v| {
+//!             let forms = words([("text", Form::Text), ("json", Form::Json)]);
+//!             v.key(key("form", "how a line is written"), forms, &mut self.form);
+//!         });
+//!     }
+//! }
+//!
+//! // What is wrong with a file.
+//! let document = parse("threads: many\nlog:\n  from: json\n")?;
 //! let reader: Reader<()> = Reader::new("my.yaml");
 //! let mut root = reader.root(document.as_ref());
-//!
-//! let (mut threads, mut format) = (4, String::from("text"));
-//! root.set("threads", &mut threads, |value| value.number(1..=64));
-//! let mut log = root.section("log");
-//! log.set("format", &mut format, |value| value.text().map(str::to_owned));
-//! log.close(None);
+//! Config::new().keys(&mut root);
 //! root.close(None);
-//!
 //! let (problems, _remarks) = reader.into_problems_and_remarks();
 //! let expected = "my.yaml:1: threads: found many, expected a whole number from 1 to 64\n\
-//!                 my.yaml:3: log.fromat: is an unknown key: did you mean format?";
+//!                 my.yaml:3: log.from: is an unknown key: did you mean form?";
 //! assert_eq!(Listing(&problems).to_string(), expected);
+//!
+//! // What there is to know of the keys.
+//! let mut outline = Outline::default();
+//! Config::new().keys::<Outline>(&mut outline);
+//! let reference = document::reference(&outline, "All keys.");
+//! assert!(reference.contains("threads: 4 # how many threads there are. 1 to 64"));
+//! assert!(reference.contains("  form: text # how a line is written. `text` or `json`"));
 //! # Ok::<(), config_reader::SyntaxError>(())
 //! ```
 
@@ -50,7 +84,6 @@ pub use self::outline::Outline;
 pub use self::problem::{Listing, Problem};
 pub use self::reader::{Place, Reader};
 pub use self::section::Section;
-pub use self::text::closest;
 pub use self::tree::{Content, Entry, Node, Scalar, SyntaxError, parse};
 pub use self::value::Value;
 pub use self::values::{Shown, Values, differences};

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 /// More mistakes than this are counted, not listed: whoever has so many gave us the wrong file.
-const LISTED: usize = 100;
+pub(crate) const LISTED: usize = 100;
+/// No more are kept: a file of nothing but mistakes must not fill the memory.
+pub(crate) const KEPT: usize = 1_000;
 
 /// One mistake, at one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +46,8 @@ impl fmt::Display for Listing<'_> {
         }
         match self.0.len().saturating_sub(LISTED) {
             0 => Ok(()),
-            more => write!(f, "\n... and {more} more"),
+            more if self.0.len() < KEPT => write!(f, "\n... and {more} more"),
+            more => write!(f, "\n... and at least {more} more"),
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Whatever cannot be read is reported at once and yields `None`, so that reading goes on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::sync::Arc;
 
-use crate::problem::Problem;
+use crate::problem::{KEPT, LISTED, Problem};
 use crate::section::Section;
 use crate::tree::Node;
 use crate::value::Value;
@@ -16,7 +16,9 @@ use crate::value::Value;
 #[derive(Debug)]
 pub struct Reader<N> {
     file: Arc<str>,
+    /// No more than [`KEPT`], however many there are.
     problems: RefCell<Vec<Problem>>,
+    found: Cell<usize>,
     remarks: RefCell<Vec<Problem>>,
     notes: RefCell<Vec<(Place, N)>>,
 }
@@ -36,6 +38,7 @@ impl<N> Reader<N> {
         Self {
             file: file.into(),
             problems: RefCell::default(),
+            found: Cell::default(),
             remarks: RefCell::default(),
             notes: RefCell::default(),
         }
@@ -52,7 +55,21 @@ impl<N> Reader<N> {
 
     /// Notes a mistake.
     pub fn reject(&self, place: &Place, message: impl Display) {
-        self.problems.borrow_mut().push(self.problem(place, message));
+        self.reject_with(|| place.clone(), || message);
+    }
+
+    /// As [`reject`](Self::reject), for whoever may find very many: beyond what is kept they are only counted.
+    pub(crate) fn reject_with<M: Display>(&self, place: impl FnOnce() -> Place, message: impl FnOnce() -> M) {
+        self.found.set(self.found.get() + 1);
+        if self.problems.borrow().len() < KEPT {
+            let problem = self.problem(&place(), message());
+            self.problems.borrow_mut().push(problem);
+        }
+    }
+
+    /// Whether there are so many mistakes that a further one is not listed.
+    pub(crate) fn has_many_problems(&self) -> bool {
+        self.found.get() >= LISTED
     }
 
     /// Notes what is to be told, but keeps nobody from a start.
@@ -79,9 +96,9 @@ impl<N> Reader<N> {
         value: Value<'a, N>,
         read: impl FnOnce(Value<'a, N>) -> Option<T>,
     ) -> Option<T> {
-        let before = self.problems.borrow().len();
+        let before = self.found.get();
         let read = read(value);
-        debug_assert!(read.is_some() || self.problems.borrow().len() > before);
+        debug_assert!(read.is_some() || self.found.get() > before);
         read
     }
 

@@ -74,69 +74,8 @@ impl<'a, N> Section<'a, N> {
         self.reader.reject(&self.place, message);
     }
 
-    /// A key that may be left out: `slot` holds its default.
-    pub fn set<T: Into<S>, S>(
-        &mut self,
-        key: &'static str,
-        slot: &mut S,
-        read: impl FnOnce(Value<'a, N>) -> Option<T>,
-    ) {
-        let Some(value) = self.value(key) else { return };
-        match self.reader.read(value, read) {
-            Some(read) => *slot = read.into(),
-            None => self.unreadable.push(key),
-        }
-    }
-
-    /// A key that must be there.
-    pub fn required<T>(
-        &mut self,
-        key: &'static str,
-        expected: &str,
-        read: impl FnOnce(Value<'a, N>) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.value(key);
-        if value.is_none() && self.entries.is_some() {
-            self.reject(key, format_args!("is missing: expected {expected}"));
-        }
-        value.and_then(|value| self.reader.read(value, read))
-    }
-
-    /// A key that must be there, unless it was said elsewhere.
-    pub fn required_unless<T>(
-        &mut self,
-        key: &'static str,
-        elsewhere: Option<T>,
-        expected: &str,
-        read: impl FnOnce(Value<'a, N>) -> Option<T>,
-    ) -> Option<T> {
-        match elsewhere {
-            Some(said) if !self.has(key) => {
-                self.known.push(key);
-                Some(said)
-            }
-            _ => self.required(key, expected, read),
-        }
-    }
-
-    /// A section below this one that may be left out.
-    pub fn section(&mut self, key: &'static str) -> Section<'a, N> {
-        match self.value(key) {
-            Some(value) => value.section(),
-            None => Section::new(self.reader, self.place_of(key), None),
-        }
-    }
-
-    /// A section below this one that must be there.
-    pub fn required_section(&mut self, key: &'static str, expected: &str) -> Section<'a, N> {
-        if !self.has(key) && self.entries.is_some() {
-            self.reject(key, format_args!("is missing: expected {expected}"));
-        }
-        self.section(key)
-    }
-
     /// A key that people may expect, and that is not taken.
-    pub fn refuse(&mut self, key: &'static str, reason: impl Display) {
+    pub(crate) fn refuse(&mut self, key: &'static str, reason: impl Display) {
         if self.has(key) {
             self.reject(key, reason);
         }
@@ -213,8 +152,8 @@ impl<'a, N> Section<'a, N> {
         for entry in self.entries.unwrap_or_default() {
             let key = &*entry.key;
             if !self.known.contains(&key) && !self.refused.contains(&key) {
-                let place = Place { key: join(&self.place.key, key), line: entry.line };
-                self.reader.reject(&place, self.unknown(key, elsewhere));
+                let place = || Place { key: join(&self.place.key, key), line: entry.line };
+                self.reader.reject_with(place, || self.unknown(key, elsewhere));
             }
         }
     }
@@ -225,10 +164,15 @@ impl<'a, N> Section<'a, N> {
         {
             return format!("is an unknown key here: it {belongs}");
         }
-        match closest(key, self.known.iter().copied()) {
+        match self.closest(key, self.known.iter().copied()) {
             Some(known) => format!("is an unknown key: did you mean {known}?"),
             None => format!("is an unknown key: expected one of {}", self.known.join(", ")),
         }
+    }
+
+    /// The name that a misspelt one was likely meant to be. When there are many mistakes already, nobody looks for it.
+    pub fn closest<'k>(&self, name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+        if self.reader.has_many_problems() { None } else { closest(name, known) }
     }
 
     /// The keys and values themselves; `None`: there is no readable section.
@@ -260,8 +204,8 @@ impl<'a, N> Section<'a, N> {
                     lines.insert(&entry.key, entry.line);
                 }
                 Some(first) => {
-                    let place = Place { key: join(&self.place.key, &entry.key), line: entry.line };
-                    self.reader.reject(&place, format_args!("stands in line {first} already"));
+                    let place = || Place { key: join(&self.place.key, &entry.key), line: entry.line };
+                    self.reader.reject_with(place, || format!("stands in line {first} already"));
                 }
             }
         }

@@ -153,3 +153,73 @@ impl<N> Visitor<N> for Values {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::key;
+    use crate::kind::{number, or_off};
+
+    #[derive(Clone, Default)]
+    struct Config {
+        threads: u32,
+        limit: Option<u32>,
+        log: Option<u32>,
+    }
+
+    impl Config {
+        fn shown(&self) -> Vec<Shown> {
+            let (mut config, mut values) = (self.clone(), Values::default());
+            config.keys(&mut values);
+            values.into_shown()
+        }
+
+        fn keys(&mut self, v: &mut impl Visitor<()>) {
+            v.key(key("threads", "").fixed(), number(0..=9), &mut self.threads);
+            v.section(key("limits", ""), |v| v.key(key("all", ""), or_off(number(0..=9)), &mut self.limit));
+            let log = key("log", "").fixed();
+            v.optional_section(
+                log,
+                &mut self.log,
+                || 0,
+                |level, v| {
+                    v.key(key("level", ""), number(0..=9), level);
+                },
+            );
+        }
+    }
+
+    fn differing(a: &Config, b: &Config) -> Vec<String> {
+        differences(&a.shown(), &b.shown())
+    }
+
+    #[test]
+    fn each_key_is_shown_with_its_sections_and_its_value() {
+        let config = Config { threads: 3, limit: None, log: Some(7) };
+        let shown = |key: &str, value: &str, is_fixed| Shown {
+            key: key.to_owned(),
+            value: Some(value.to_owned()),
+            is_fixed,
+        };
+        let expected =
+            [shown("threads", "3", true), shown("limits.all", "off", false), shown("log.level", "7", true)];
+        assert_eq!(config.shown(), expected);
+    }
+
+    #[test]
+    fn values_that_differ_are_named_by_their_keys() {
+        let config = Config::default();
+        assert_eq!(differing(&config, &config), [""; 0]);
+        let other = Config { threads: 1, limit: Some(2), ..Config::default() };
+        assert_eq!(differing(&config, &other), ["threads", "limits.all"]);
+    }
+
+    #[test]
+    fn a_section_that_only_one_has_is_named_alone() {
+        let (without, with) = (Config::default(), Config { log: Some(0), ..Config::default() });
+        assert_eq!(differing(&without, &with), ["log"]);
+        assert_eq!(differing(&with, &without), ["log"]);
+        let more = Config { log: Some(1), ..Config::default() };
+        assert_eq!(differing(&with, &more), ["log.level"]);
+    }
+}

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use config_reader::key;
 use config_reader::kind::{duration, number, or_off};
-use config_reader::{closest, key};
 use registry::contract::check_segment;
 
 use super::Section;
@@ -176,7 +176,7 @@ fn check_name(name: &str, section: &Section<'_>, routed: Option<&BTreeSet<&str>>
         return;
     }
     let Some(routed) = routed.filter(|routed| !routed.contains(name)) else { return };
-    match closest(name, routed.iter().copied()) {
+    match section.closest(name, routed.iter().copied()) {
         Some(meant) => {
             section.reject_itself(format_args!("is the service of no route: did you mean {meant}?"));
         }

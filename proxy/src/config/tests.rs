@@ -12,6 +12,7 @@ mod routes;
 mod schema;
 mod server;
 mod services;
+mod size;
 mod timeouts;
 mod whole;
 
