@@ -9,7 +9,8 @@ use clap::Parser;
 use proxy::cli::Arguments;
 use proxy::config::{Config, Environment, LogFormat, Purpose};
 use proxy::logging::{Form, Output};
-use proxy::server::{self, run_files, unheeded};
+use proxy::server::{self, blocked, run_files};
+use proxy::site::Source;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,13 +26,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    unheeded::block().context("cannot block signals")?;
+    blocked::block().context("cannot block signals")?;
     let environment = Environment { daemon: arguments.daemon, ..Environment::of_this_process() };
     let purpose = if arguments.test { Purpose::Test } else { Purpose::Start };
-    let config = Config::load(&arguments.conf, &environment, purpose)?;
+    let loaded = Source::new(arguments.conf.clone(), environment).load(purpose)?;
+    let config = &loaded.config;
     if arguments.test {
         config.remarks.iter().for_each(|remark| eprintln(&anyhow!("{remark}")));
-        if let Some(remark) = run_files::foresee(&config, arguments)? {
+        if let Some(remark) = run_files::foresee(config, arguments)? {
             eprintln(&anyhow!("{remark}"));
         }
         eprintln(&anyhow!("{}: valid", arguments.conf.display()));
@@ -39,14 +41,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let is_daemon = arguments.daemon || config.server.daemon;
     if is_daemon && config.server.daemon_wait_for_ready {
-        unheeded::leave_to_daemon().context("cannot unblock a signal")?;
+        blocked::leave_to_daemon().context("cannot unblock a signal")?;
     }
-    let output = output(&config, is_daemon);
+    let output = output(config, is_daemon);
     output.install().map_err(|error| anyhow!("cannot set up the log: {error}"))?;
     log_panics();
     config.remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
     // A panic while starting ends the process like any other error.
-    let outcome = catch_unwind(AssertUnwindSafe(|| server::run(config, arguments, output.clone())));
+    let outcome = catch_unwind(AssertUnwindSafe(|| server::run(loaded, arguments, output.clone())));
     output.flush();
     outcome.map_err(|_| anyhow!("the gateway panicked while it started; see its log"))??;
     Ok(())

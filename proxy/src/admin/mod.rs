@@ -1,5 +1,6 @@
 //! What operators ask: `/livez`, `/readyz`, `/metrics`, `/services`.
 
+mod configuration;
 mod door;
 mod readiness;
 mod services;
@@ -21,12 +22,15 @@ use crate::directory::Directory;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::Metrics;
+use crate::site::StatusCell;
 
 #[derive(Debug)]
 pub(crate) struct Admin {
     pub directory: Arc<Directory>,
     /// How the watch is.
     pub status: watch::Receiver<Status>,
+    /// Which configuration serves.
+    pub configuration: StatusCell,
     pub lifecycle: Arc<Lifecycle>,
     /// Names by which it may be reached, in small letters.
     pub hosts: Vec<String>,
@@ -100,10 +104,11 @@ mod tests {
     use super::*;
     use crate::directory::{self, ProbeResult, Writer};
     use crate::logging::Form;
+    use crate::site::{Rejected, Revision};
     use registry::contract::{Instance, Record};
     use registry::watch::{Change, Update};
     use serde_json::{Value, json};
-    use std::time::Instant;
+    use std::time::{Instant, SystemTime};
 
     fn admin() -> (Admin, Writer) {
         let (directory, writer) = directory::new([]);
@@ -114,6 +119,7 @@ mod tests {
             Admin {
                 directory,
                 status,
+                configuration: StatusCell::new(Revision::of(b""), SystemTime::UNIX_EPOCH),
                 lifecycle: Arc::default(),
                 hosts: Vec::new(),
                 guard: Guard::default(),
@@ -146,6 +152,17 @@ mod tests {
         assert_eq!((&body["stale"], &body["synced"]), (&json!(true), &json!(false)));
         let endpoint = &json(&admin.services())["services"]["goods"][0];
         assert_eq!((&endpoint["state"], &endpoint["probe"]), (&json!("stale"), &json!("passed")));
+    }
+
+    #[test]
+    fn a_configuration_that_was_rejected_is_shown_beside_the_one_that_serves() {
+        let (admin, _writer) = admin();
+        let serving = json!({"revision": "e3b0c44298fc1c14", "loaded": "1970-01-01T00:00:00.000Z"});
+        assert_eq!(json(&admin.readiness())["config"], serving);
+        let mistakes = ["conf.yaml:3: no".to_owned()];
+        admin.configuration.rejected(Rejected::new(None, SystemTime::UNIX_EPOCH, &mistakes));
+        let shown = json!({"at": "1970-01-01T00:00:00.000Z", "mistakes": mistakes});
+        assert_eq!(json(&admin.readiness())["config"]["rejected"], shown);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Admin;
+use super::configuration::Serving;
 
 /// The page. Only `ready` decides its status.
 #[derive(Serialize)]
@@ -16,6 +17,7 @@ pub(super) struct Readiness {
     watch_live: bool,
     seconds_since_confirmed: Option<f64>,
     trouble: Option<String>,
+    config: Serving,
 }
 
 impl Readiness {
@@ -32,6 +34,7 @@ impl Readiness {
             watch_live: status.live,
             seconds_since_confirmed: status.confirmed.map(|at| at.elapsed().as_secs_f64()),
             trouble: status.trouble,
+            config: Serving::of(&admin.configuration.get()),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use embedded_registry::ServeError;
 
 use super::sockets::ListenError;
-use crate::config::RunDirectoryError;
-use crate::health::checks::CheckError;
+use crate::config::{ConfigError, RunDirectoryError};
+use crate::site::DraftError;
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +29,12 @@ pub enum StartError {
     /// The directory of pid file and upgrade socket cannot be used.
     #[error(transparent)]
     RunDirectory(#[from] RunDirectoryError),
-    /// The check of a service cannot be made into a request.
+    /// The configuration has changed for the worse since it was loaded.
     #[error(transparent)]
-    Check(#[from] CheckError),
+    Config(#[from] ConfigError),
+    /// The configuration makes no site.
+    #[error(transparent)]
+    Site(#[from] DraftError),
     /// Two metrics of one name.
     #[error("cannot set up the metrics")]
     Metrics(#[from] prometheus::Error),

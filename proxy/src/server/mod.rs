@@ -23,6 +23,7 @@
 //! that nobody finds well again: the tasks that prevent these are [`vital`].
 
 mod announcement;
+pub mod blocked;
 mod bound;
 mod embedded;
 mod error;
@@ -30,34 +31,27 @@ mod log;
 mod picture;
 pub mod run_files;
 mod services;
+mod serving;
 mod signals;
 mod sockets;
 mod stop;
-pub mod unheeded;
 mod vital;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use embedded_registry::Visitors;
 use pingora::proxy::http_proxy_service_with_name;
 use pingora::server::{RunArgs, Server};
 use pingora::services::listening::Service;
-use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::cli::Arguments;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
-use crate::health::checks::{CheckedService, Checks};
-use crate::health::{
-    service_health::{self, ServicesHealth},
-    stall_watch::StallWatch,
-};
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::Metrics;
-use crate::site::{self, Site};
+use crate::site::{Current, Loaded, StatusCell};
 use announcement::{Facts, Late, Ready};
 use bound::Bound;
 use embedded::{EmbeddedRegistry, Socket};
@@ -65,6 +59,7 @@ pub use error::StartError;
 use log::Log;
 use picture::Picture;
 use services::Services;
+use serving::Serving;
 use signals::Signals;
 use stop::Stop;
 
@@ -73,14 +68,12 @@ use stop::Stop;
 ///
 /// # Errors
 /// The gateway could not start; nothing was served.
-pub fn run(mut config: Config, arguments: &Arguments, output: Arc<Output>) -> Result<(), StartError> {
+pub fn run(loaded: Loaded, arguments: &Arguments, output: Arc<Output>) -> Result<(), StartError> {
+    let mut config = loaded.once_more()?;
     run_files::prepare(&mut config, arguments)?;
     let bound = Bound::new(&config, arguments, &output)?;
     let common = Common { metrics: Arc::new(Metrics::new()?), lifecycle: Arc::default(), output };
-    let lame_duck = config.gateway.timeouts.lame_duck;
-    let signals =
-        Signals::new(common.lifecycle.clone(), lame_duck, config.server.upgrade_sock.clone().into());
-    let server = build(config, arguments, bound, &common)?;
+    let (server, signals) = build(config, loaded, arguments, bound, &common)?;
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
 }
@@ -92,20 +85,29 @@ struct Common {
     output: Arc<Output>,
 }
 
-fn build(config: Config, arguments: &Arguments, bound: Bound, common: &Common) -> Result<Server, StartError> {
+/// `config`: what was loaded, as this start can use it.
+fn build(
+    config: Config,
+    loaded: Loaded,
+    arguments: &Arguments,
+    bound: Bound,
+    common: &Common,
+) -> Result<(Server, Signals), StartError> {
     let Config { server: conf, gateway: config, .. } = config;
     let starts_empty = matches!(bound.registry, Some(Socket::Bound(_)));
     let picture = Picture::new(&config, starts_empty, &common.metrics);
-    let health = Health::new(&config, &picture, &common.metrics)?;
-    let site = Site::new(&config, &picture.directory, &health.services, &common.metrics);
-    let gateway = gateway(site, &picture, common);
-    let admin = admin(&config, &picture, common);
+    let serving = Serving::new(&config, loaded, &picture, &common.metrics)?;
+    let site = serving.site;
+    let gateway = gateway(site.clone(), &picture, common);
+    let admin = admin(&config, &picture, serving.status, common);
+    let upgrade_sock = conf.upgrade_sock.clone().into();
+    let signals = Signals::new(common.lifecycle.clone(), site.clone(), serving.asked, upgrade_sock);
     let facts = Arc::new(Facts::new(&config, &arguments.conf, picture.directory.clone()));
 
     let server = Server::new_with_opt_and_conf(arguments.pingora_options(), conf);
     let mut services = Services::new(server, bound.sockets, common.output.clone());
     services.background("log", Log(common.output.clone()));
-    services.background("stop", stop(config.timeouts.drain, &picture, common));
+    services.background("stop", stop(site, &picture, common));
     let embedded = config.registry.embedded.clone().zip(bound.registry);
     let has_embedded = embedded.is_some();
     if let Some((embedded, socket)) = embedded {
@@ -118,8 +120,9 @@ fn build(config: Config, arguments: &Arguments, bound: Bound, common: &Common) -
         services.bootstrap.add_dependency(&discovery);
     }
     services.vital("lookout", lookout.run(move || reread.ask()));
-    services.vital("watch", async move { health.stalls.run().await });
-    services.vital("checks", health.checks.run());
+    services.vital("watch", async move { serving.stall_watch.run().await });
+    services.vital("checks", serving.checks.run());
+    services.vital("reload", serving.reload.run());
     let gateway = http_proxy_service_with_name(&services.server.configuration, gateway, "gateway");
     let gateway = services.listening(gateway, &config.listen);
     if has_embedded {
@@ -135,41 +138,19 @@ fn build(config: Config, arguments: &Arguments, bound: Bound, common: &Common) -
         admin.threads = Some(1);
         ready.add_dependency(services.listening(admin, &[address]));
     }
-    Ok(services.server)
+    Ok((services.server, signals))
 }
 
-/// The third stage: what is found of those who are there.
-struct Health {
-    stalls: Arc<StallWatch>,
-    checks: Checks,
-    services: ServicesHealth,
+fn gateway(site: Arc<Current>, picture: &Picture, common: &Common) -> Gateway {
+    let Common { metrics, lifecycle, output } = common;
+    Gateway::new(site, picture.directory.clone(), metrics.clone(), lifecycle.clone(), output.clone())
 }
 
-impl Health {
-    fn new(config: &config::Gateway, picture: &Picture, metrics: &Arc<Metrics>) -> Result<Self, StartError> {
-        let Picture { directory, findings, .. } = picture;
-        let stalls = Arc::new(StallWatch::default());
-        let (_, checked) = watch::channel(Arc::new(CheckedService::all_of(directory, &config.services)?));
-        let checks = Checks::new(checked, findings.clone(), metrics.clone());
-        let services = service_health::of_services(directory, &config.services, findings, &stalls);
-        Ok(Self { stalls, checks, services })
-    }
-}
-
-fn gateway(site: Site, picture: &Picture, common: &Common) -> Gateway {
-    Gateway::new(
-        Arc::new(site::Current::new(site)),
-        picture.directory.clone(),
-        common.metrics.clone(),
-        common.lifecycle.clone(),
-        common.output.clone(),
-    )
-}
-
-fn admin(config: &config::Gateway, picture: &Picture, common: &Common) -> Admin {
+fn admin(config: &config::Gateway, picture: &Picture, configuration: StatusCell, common: &Common) -> Admin {
     Admin {
         directory: picture.directory.clone(),
         status: picture.status.clone(),
+        configuration,
         lifecycle: common.lifecycle.clone(),
         hosts: config.admin_hosts.clone(),
         guard: config.registry.guard,
@@ -178,10 +159,10 @@ fn admin(config: &config::Gateway, picture: &Picture, common: &Common) -> Admin 
     }
 }
 
-fn stop(drain: Duration, picture: &Picture, common: &Common) -> Stop {
+fn stop(site: Arc<Current>, picture: &Picture, common: &Common) -> Stop {
     Stop {
         lifecycle: common.lifecycle.clone(),
-        drain,
+        site,
         saver: picture.discovery.saver(),
         output: common.output.clone(),
     }

@@ -10,11 +10,13 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::unheeded;
+use super::blocked;
 use crate::config::ours;
 use crate::lifecycle::Lifecycle;
+use crate::site::Current;
 
 /// How long a new process has to open its upgrade socket after the old one was told to hand over.
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(5);
@@ -25,21 +27,29 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Signals {
     lifecycle: Arc<Lifecycle>,
-    lame_duck: Duration,
+    site: Arc<Current>,
+    /// Told at each SIGHUP.
+    reload: Arc<Notify>,
     upgrade_sock: PathBuf,
 }
 
 impl Signals {
-    /// After being told to stop, the process serves on for `lame_duck`, saying that it is not ready.
-    pub(crate) fn new(lifecycle: Arc<Lifecycle>, lame_duck: Duration, upgrade_sock: PathBuf) -> Self {
-        Self { lifecycle, lame_duck, upgrade_sock }
+    /// After being told to stop, the process serves on for as long as the site says (`lame_duck`), saying that it is not
+    /// ready.
+    pub(super) fn new(
+        lifecycle: Arc<Lifecycle>,
+        site: Arc<Current>,
+        reload: Arc<Notify>,
+        upgrade_sock: PathBuf,
+    ) -> Self {
+        Self { lifecycle, site, reload, upgrade_sock }
     }
 
     async fn terminate(&self, signals: &mut EndSignals) -> ShutdownSignal {
         tracing::info!(in_flight = self.lifecycle.requests_in_flight(), "stopping");
         self.lifecycle.stop();
         tokio::select! {
-            () = sleep(self.lame_duck) => ShutdownSignal::GracefulTerminate,
+            () = sleep(self.site.get().timeouts.lame_duck) => ShutdownSignal::GracefulTerminate,
             // Whoever asks twice does not want to wait.
             () = signals.stop() => ShutdownSignal::FastShutdown,
         }
@@ -94,8 +104,8 @@ impl ShutdownSignalWatch for Signals {
             }
         };
         // The process has forked by now, if it does at all.
-        if let Err(error) = unheeded::tell() {
-            tracing::warn!(%error, "cannot start a thread for signals: those that change nothing are not told");
+        if let Err(error) = blocked::take(self.reload.clone()) {
+            tracing::warn!(%error, "cannot start a thread for signals: SIGHUP does nothing");
         }
         loop {
             let ended = match signals.next().await {

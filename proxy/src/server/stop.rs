@@ -1,7 +1,6 @@
 //! The end of the process.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
@@ -10,14 +9,15 @@ use pingora::services::background::BackgroundService;
 use super::signals::EndSignals;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
+use crate::site::Current;
 use crate::snapshot::Saver;
 
 /// Ends the process when nothing is in flight any more and the snapshot is written: Pingora itself would sleep
 /// for the whole time.
 pub(super) struct Stop {
     pub(super) lifecycle: Arc<Lifecycle>,
-    /// How long it waits for requests.
-    pub(super) drain: Duration,
+    /// Says how long it waits for requests.
+    pub(super) site: Arc<Current>,
     pub(super) saver: Saver,
     pub(super) output: Arc<Output>,
 }
@@ -27,8 +27,9 @@ impl BackgroundService for Stop {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         // An error means that the server itself is gone.
         let _ = shutdown.wait_for(|stopping| *stopping).await;
+        let drain = self.site.get().timeouts.drain;
         let left = tokio::select! {
-            left = self.lifecycle.drained(self.drain) => left,
+            left = self.lifecycle.drained(drain) => left,
             () = second_signal() => self.lifecycle.requests_in_flight(),
         };
         self.saver.save().await;

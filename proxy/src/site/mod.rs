@@ -1,26 +1,54 @@
 //! The site: all that a configuration says of requests, at one moment. A request takes the one that there is when it
 //! begins, and keeps it to its end.
+//!
+//! ```text
+//! reload       when the file has changed: reads and checks it, tells what is wrong with it
+//!   looks        when a file that is looked at again and again is taken; pure
+//!   refusal      why it changes nothing
+//!   status       which configuration serves, and what became of the last one that was to
+//!   source       where it is read
+//! replacement  how one site takes another's place
+//! draft        the one way to a site: a checked configuration, and what it does not change of the site that serves
+//! routes       from a path to its service
+//! ```
 
+mod draft;
+mod looks;
+mod refusal;
+mod reload;
+mod replacement;
+mod revision;
 mod routes;
+mod source;
+mod status;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use crate::config;
 use crate::config::Timeouts;
-use crate::directory::Directory;
-use crate::health::service_health::ServicesHealth;
-use crate::metrics::Metrics;
+use crate::directory::Service;
+use crate::health::ServiceHealth;
+use crate::metrics::ServiceMetrics;
 
+pub use draft::DraftError;
+pub(crate) use draft::{Draft, Materials};
+pub(crate) use reload::Reload;
+pub(crate) use replacement::Replacement;
+pub use revision::Revision;
 pub(crate) use routes::Route;
 use routes::Routes;
+pub use source::{Loaded, Source};
+pub(crate) use status::{Rejected, Status, StatusCell};
 
 /// All that a configuration says of requests.
 #[derive(Debug, Default)]
-pub struct Site {
+pub(crate) struct Site {
     routes: Routes,
+    /// The services that the routes lead to, by name.
+    services: BTreeMap<Arc<str>, Lasting>,
     /// How long things may take.
     pub(crate) timeouts: Timeouts,
     /// The name of the header that carries the trace id, ready to be shared by many heads.
@@ -29,23 +57,16 @@ pub struct Site {
     pub(crate) max_requests: u32,
 }
 
-impl Site {
-    /// The site of a configuration. The directory and the services' health must have been made with the routes'
-    /// services.
-    pub(crate) fn new(
-        config: &config::Gateway,
-        directory: &Directory,
-        health: &ServicesHealth,
-        metrics: &Metrics,
-    ) -> Self {
-        Self {
-            routes: Routes::new(&config.routes, &config.services, directory, health, metrics),
-            timeouts: config.timeouts,
-            trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
-            max_requests: config.max_requests.get(),
-        }
-    }
+/// What lasts of a service from one site that names it to the next: its endpoints, what is known of their health, and
+/// what is counted.
+#[derive(Debug, Clone)]
+struct Lasting {
+    service: Arc<Service>,
+    health: Arc<ServiceHealth>,
+    metrics: Arc<ServiceMetrics>,
+}
 
+impl Site {
     /// The route that takes a normalised path.
     pub(crate) fn route(&self, path: &str) -> Option<&Arc<Route>> {
         self.routes.find(path)
@@ -54,7 +75,7 @@ impl Site {
 
 /// The site as it is now.
 #[derive(Debug)]
-pub struct Current(ArcSwap<Site>);
+pub(crate) struct Current(ArcSwap<Site>);
 
 impl Current {
     pub(crate) fn new(site: Site) -> Self {
@@ -64,5 +85,9 @@ impl Current {
     /// For a request: to be kept to its end.
     pub(crate) fn get(&self) -> Arc<Site> {
         self.0.load_full()
+    }
+
+    fn set(&self, site: Site) {
+        self.0.store(Arc::new(site));
     }
 }

@@ -1,14 +1,17 @@
-//! Signals that end a process by default, and ask nothing of the gateway: they change nothing.
+//! Signals that end a process by default, and do not end the gateway: at SIGHUP it reads its configuration again, the
+//! others change nothing.
 //!
 //! They are blocked before there is a second thread, so that every thread has them blocked, from the first moment
-//! to the last. A thread of their own takes them one by one and says what to do instead; what comes before it runs
+//! to the last. A thread of their own takes them one by one and does what is to be done; what comes before it runs
 //! waits for it. (A signal that was ignored by the system could not be told; a handler needs a runtime, which comes
 //! later.)
 
 use std::io;
+use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::SignalKind;
+use tokio::sync::Notify;
 
 /// Signals that do what they always do.
 const LEFT: [Signal; 21] = [
@@ -57,11 +60,12 @@ pub fn leave_to_daemon() -> io::Result<()> {
     Ok(SigSet::from(Signal::SIGUSR1).thread_unblock()?)
 }
 
-/// Starts the thread that says what they do: nothing. In a runtime, and not before the process has forked.
+/// Starts the thread that takes them: at SIGHUP it notifies `reload`, of the others it says that they change nothing. In
+/// a runtime, and not before the process has forked.
 ///
 /// # Errors
 /// No thread can be started, or the system refuses.
-pub fn tell() -> io::Result<()> {
+pub(super) fn take(reload: Arc<Notify>) -> io::Result<()> {
     // For a daemon, which does not have it blocked: whoever listens once has replaced its default for good.
     drop(tokio::signal::unix::signal(SignalKind::user_defined1())?);
     // Those of real time have no name here. They are blocked, and nobody is told.
@@ -69,7 +73,14 @@ pub fn tell() -> io::Result<()> {
     let named: SigSet = Signal::iterator().filter(|signal| blocked.contains(*signal)).collect();
     let wait = move || {
         while let Ok(signal) = named.wait() {
-            tracing::warn!("{signal} changes nothing: {}", advice(signal));
+            match signal {
+                // However many come while one is served, they are one.
+                Signal::SIGHUP => reload.notify_one(),
+                _ => tracing::warn!(
+                    "{signal} changes nothing: SIGHUP has the configuration read again, SIGTERM stops the gateway, SIGQUIT \
+                     hands over to a new process that was started with -u"
+                ),
+            }
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait)?;
@@ -81,14 +92,4 @@ fn others() -> SigSet {
     let mut others = SigSet::all();
     LEFT.into_iter().for_each(|signal| others.remove(signal));
     others
-}
-
-fn advice(signal: Signal) -> &'static str {
-    match signal {
-        Signal::SIGHUP => {
-            "the configuration is read at the start alone. Restart the gateway, or upgrade it without losing a \
-             request: start a new process with -u, then send SIGQUIT to this one"
-        }
-        _ => "SIGTERM stops the gateway, SIGQUIT hands over to a new process that was started with -u",
-    }
 }

@@ -1,0 +1,196 @@
+//! The one way to a site: from a checked configuration and the site that serves, of which it keeps what it does not
+//! change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::routes::{Route, Routes};
+use super::{Lasting, Site};
+use crate::config;
+use crate::directory::{Directory, Policy, Service, Services};
+use crate::health::checks::{CheckError, CheckedService};
+use crate::health::findings::Findings;
+use crate::health::service_health::{Rules, ServiceHealth};
+use crate::health::stall_watch::StallWatch;
+use crate::metrics::Metrics;
+
+/// What all sites of a process are made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Materials {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) findings: Findings,
+    pub(crate) stall_watch: Arc<StallWatch>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Why a configuration makes no site.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The check of a service cannot be made into a request.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The directory was made, or changed, by another configuration.
+    #[error("the directory does not know the service {0} of a route: this is a fault of the gateway")]
+    NotRouted(String),
+}
+
+/// A site that does not serve yet, and what comes into force with it.
+pub(crate) struct Draft {
+    pub(crate) site: Site,
+    /// What each of its services' health goes by.
+    pub(super) rules: Vec<(Arc<ServiceHealth>, Rules)>,
+    /// The services whose endpoints are asked whether they are well.
+    pub(crate) checked: Arc<Vec<CheckedService>>,
+}
+
+/// The services that a configuration's routes lead to, each once, with what it says of their endpoints.
+pub(crate) fn policies(config: &config::Gateway) -> BTreeMap<Arc<str>, Policy> {
+    let policy = |name: &str| (Arc::from(name), Policy::from(config.services.get(name)));
+    config.routes.iter().map(|route| policy(&route.service)).collect()
+}
+
+impl Draft {
+    /// `services`: those of the configuration's [`policies`], which the directory has routed by them. `serving`: the
+    /// site that serves; the first one follows upon an empty one.
+    ///
+    /// # Errors
+    /// When the configuration makes no site. Nothing has changed.
+    pub(crate) fn new(
+        config: &config::Gateway,
+        services: &Services,
+        serving: &Site,
+        materials: &Materials,
+    ) -> Result<Self, DraftError> {
+        let lasting = |(name, service): (&Arc<str>, &Arc<Service>)| {
+            let rules = Rules::of(config.services.get(name));
+            (name.clone(), materials.lasting(service, rules, serving.services.get(name)))
+        };
+        let services: BTreeMap<_, _> = services.iter().map(lasting).collect();
+        let check = |(name, lasting): (&Arc<str>, &Lasting)| {
+            let check = config.services.get(name).check.as_ref()?;
+            Some(CheckedService::new(lasting.service.clone(), check, &materials.directory))
+        };
+        let checked = services.iter().filter_map(check).collect::<Result<_, _>>()?;
+        let rules = |(name, lasting): (&Arc<str>, &Lasting)| {
+            (lasting.health.clone(), Rules::of(config.services.get(name)))
+        };
+        let rules = services.iter().map(rules).collect();
+        let routes = config.routes.iter().map(|route| {
+            let lasting = services.get(route.service.as_str());
+            let lasting = lasting.ok_or_else(|| DraftError::NotRouted(route.service.clone()))?;
+            let rules = config.services.get(&route.service);
+            Ok((route.path.clone(), Arc::new(Route::new(route, lasting, rules))))
+        });
+        let routes = Routes::new(routes.collect::<Result<Vec<_>, DraftError>>()?);
+        let site = Site {
+            routes,
+            services,
+            timeouts: config.timeouts,
+            trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
+            max_requests: config.max_requests.get(),
+        };
+        Ok(Self { site, rules, checked: Arc::new(checked) })
+    }
+}
+
+impl Materials {
+    /// What a service has lasts for as long as it is the same object of the directory.
+    fn lasting(&self, service: &Arc<Service>, rules: Rules, before: Option<&Lasting>) -> Lasting {
+        if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.service, service)) {
+            return before.clone();
+        }
+        let (findings, watch) = (self.findings.clone(), self.stall_watch.clone());
+        Lasting {
+            service: service.clone(),
+            health: Arc::new(ServiceHealth::new(service.clone(), rules, findings, watch, Instant::now())),
+            metrics: self.metrics.service(service.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment};
+    use crate::directory::{self, Writer};
+    use crate::health::findings;
+
+    const TWO: &str = "[{path: /goods, service: goods}, {path: /carts, service: carts}]";
+
+    fn config(routes: &str, services: &str) -> config::Gateway {
+        let text = format!(
+            "version: 1\ngateway:\n  listen: [\"127.0.0.1:1\"]\n  registry: {{endpoints: [\"http://127.0.0.1:2\"]}}\n  \
+             routes: {routes}\n  services: {services}\n"
+        );
+        Config::parse(&text, "conf.yaml", &Environment::of_this_process()).unwrap().gateway
+    }
+
+    fn bench(config: &config::Gateway) -> (Materials, Writer) {
+        let policies = policies(config);
+        let (directory, writer) =
+            directory::with_routed(policies.iter().map(|(name, policy)| (&**name, policy.clone())));
+        let (findings, _) = findings::channel();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        (Materials { directory, findings, stall_watch: Arc::default(), metrics }, writer)
+    }
+
+    fn draft(config: &config::Gateway, serving: &Site, materials: &Materials) -> Draft {
+        Draft::new(config, &materials.directory.services(), serving, materials).unwrap()
+    }
+
+    #[test]
+    fn routes_to_one_service_share_what_lasts_of_it() {
+        let config = config("[{path: /a, service: goods}, {path: /b, service: goods}]", "{}");
+        let (materials, _writer) = bench(&config);
+        let site = draft(&config, &Site::default(), &materials).site;
+        let [a, b] = ["/a", "/b"].map(|path| site.route(path).unwrap());
+        assert!(Arc::ptr_eq(&a.health, &b.health) && Arc::ptr_eq(&a.metrics, &b.metrics));
+        assert_eq!(site.services.len(), 1);
+    }
+
+    #[test]
+    fn the_next_site_keeps_what_is_known_of_a_service_and_goes_by_its_new_rules() {
+        let former = config(TWO, "{}");
+        let (materials, _writer) = bench(&former);
+        let serving = draft(&former, &Site::default(), &materials).site;
+        let rules = "{goods: {ejection: off, limits: {endpoint: 7}, budget: {percent: 1}}}";
+        let next = draft(&config(TWO, rules), &serving, &materials);
+        let [before, after] = [&serving, &next.site].map(|site| site.route("/goods").unwrap());
+        assert!(Arc::ptr_eq(&before.health, &after.health) && Arc::ptr_eq(&before.metrics, &after.metrics));
+        assert_eq!(after.limits.endpoint.unwrap().get(), 7);
+        assert_eq!((before.budget.percent, after.budget.percent), (20, 1));
+        let of = |name: &str| {
+            next.rules.iter().find(|(health, _)| Arc::ptr_eq(health, &next.site.services[name].health))
+        };
+        assert_ne!(of("goods").unwrap().1, Rules::of(&config::Service::default()));
+        assert_eq!(of("carts").unwrap().1, Rules::of(&config::Service::default()));
+    }
+
+    #[test]
+    fn a_service_that_left_and_came_back_begins_anew() {
+        let both = config(TWO, "{}");
+        let (materials, _writer) = bench(&both);
+        let serving = draft(&both, &Site::default(), &materials).site;
+        let (other, _writer) = bench(&both);
+        let next = draft(&both, &serving, &other).site;
+        assert!(!Arc::ptr_eq(&serving.services["goods"].health, &next.services["goods"].health));
+    }
+
+    #[test]
+    fn those_services_are_checked_that_say_so() {
+        let config = config(TWO, "{carts: {check: {probe: tcp}}}");
+        let (materials, _writer) = bench(&config);
+        assert_eq!(draft(&config, &Site::default(), &materials).checked.len(), 1);
+    }
+
+    #[test]
+    fn a_service_that_the_directory_does_not_know_is_an_error_and_not_a_route_less() {
+        let (materials, _writer) = bench(&config("[{path: /goods, service: goods}]", "{}"));
+        let error =
+            Draft::new(&config(TWO, "{}"), &materials.directory.services(), &Site::default(), &materials);
+        assert!(matches!(error, Err(DraftError::NotRouted(name)) if name == "carts"));
+    }
+}

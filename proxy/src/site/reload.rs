@@ -1,0 +1,178 @@
+//! The reload: a file that has changed becomes the next site, or is told with its mistakes and changes nothing.
+//!
+//! ```text
+//! a look each second  --looks-->  read -> check -> nothing fixed differs? -> build -> swap
+//! SIGHUP  ------------------------^                    |                      |
+//!                                                      +--- rejected: told once, shown by /readyz
+//! ```
+//!
+//! It has a thread of its own: nothing here keeps a request waiting, and a site that no request holds any more is freed
+//! here.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::looks::{Looks, Step};
+use super::refusal::Refusal;
+use super::replacement::Replacement;
+use super::source::{Loaded, Source};
+use super::status::{Rejected, StatusCell};
+use super::{Revision, Site};
+use crate::config::{Config, ConfigError};
+use crate::metrics::Metrics;
+use crate::tasks::joined;
+
+/// From one look at the file to the next.
+const LOOK: Duration = Duration::from_secs(1);
+/// A reload begins no sooner after another than this many times what that one took: however often somebody asks,
+/// most of the thread's time is left.
+const SHARE: u32 = 4;
+/// But one that took long keeps nobody waiting for longer than this.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// What takes a changed file over.
+pub(crate) struct Reload {
+    source: Source,
+    /// Whether the source can be looked at again.
+    is_file: bool,
+    /// What serves. Whatever a running process cannot take over is as it was at the start.
+    serving: Config,
+    replacement: Replacement,
+    looks: Looks,
+    status: StatusCell,
+    /// Told at each SIGHUP.
+    asked: Arc<Notify>,
+    metrics: Arc<Metrics>,
+    /// Sites that no longer serve, but that a request may still hold.
+    retired: Vec<Arc<Site>>,
+}
+
+impl Reload {
+    /// `loaded`: what the process started with, as it was read.
+    pub(crate) fn new(
+        loaded: Loaded,
+        replacement: Replacement,
+        status: StatusCell,
+        asked: Arc<Notify>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let Loaded { config: serving, revision, source, .. } = loaded;
+        let source = source.absolute();
+        let (is_file, looks) = (source.is_file(), Looks::new(revision));
+        Self { source, is_file, serving, replacement, looks, status, asked, metrics, retired: Vec::new() }
+    }
+
+    /// Runs until the process ends.
+    pub(crate) async fn run(mut self) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rested = Instant::now();
+        loop {
+            let is_asked = tokio::select! {
+                () = self.asked.notified() => true,
+                _ = looks.tick() => false,
+            };
+            self.retired.retain(|site| Arc::strong_count(site) > 1);
+            sleep_until(rested).await;
+            let begun = Instant::now();
+            if is_asked {
+                self.take().await;
+            } else if self.serving.gateway.reload && self.is_file {
+                self.look().await;
+            }
+            rested = Instant::now() + (begun.elapsed() * SHARE).min(LONGEST_REST);
+        }
+    }
+
+    /// Somebody says that the file is as it is to be.
+    async fn take(&mut self) {
+        match self.read().await {
+            Ok(content) => self.consider(&content).await,
+            Err(error) => {
+                self.looks.told_unreadable();
+                self.reject(None, &Refusal::Config(error));
+            }
+        }
+    }
+
+    /// On a thread that may wait for a disk.
+    async fn read(&self) -> Result<Vec<u8>, ConfigError> {
+        let source = self.source.clone();
+        let read = joined(spawn_blocking(move || source.read()).await);
+        read.unwrap_or_else(|| Err(self.source.broken_off()))
+    }
+
+    async fn look(&mut self) {
+        let read = self.read().await;
+        let revision = read.as_ref().ok().map(|content| Revision::of(content));
+        match (self.looks.found(revision.as_ref()), read) {
+            (Step::Consider, Ok(content)) => self.consider(&content).await,
+            (Step::TellUnreadable, Err(error)) => self.reject(None, &Refusal::Config(error)),
+            _ => {}
+        }
+    }
+
+    async fn consider(&mut self, content: &[u8]) {
+        let (revision, begun) = (Revision::of(content), Instant::now());
+        self.looks.considered(revision.clone());
+        if revision == self.status.get().revision {
+            tracing::info!(%revision, "the configuration says what it said: nothing changes");
+            self.status.confirmed();
+            self.metrics.config_applied(revision.as_str(), self.status.get().loaded);
+            return;
+        }
+        match self.apply(content).await {
+            Ok(()) => {
+                let (took, loaded) = (begun.elapsed(), SystemTime::now());
+                self.tell_applied(&revision, took);
+                self.metrics.config_applied(revision.as_str(), loaded);
+                self.status.applied(revision, loaded);
+            }
+            Err(refusal) => self.reject(Some(revision), &refusal),
+        }
+    }
+
+    async fn apply(&mut self, content: &[u8]) -> Result<(), Refusal> {
+        let config = self.source.check(content)?;
+        let fixed = config.fixed_differences(&self.serving);
+        if !fixed.is_empty() {
+            return Err(Refusal::Fixed(fixed));
+        }
+        let former = self.replacement.replace(&config.gateway, &self.serving.gateway).await?;
+        self.retired.push(former);
+        config.remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+        self.serving = config;
+        Ok(())
+    }
+
+    fn tell_applied(&self, revision: &Revision, took: Duration) {
+        let routes = self.serving.gateway.routes.len();
+        let services = self.replacement.services();
+        let took_ms = took.as_micros() as f64 / 1000.0;
+        tracing::info!(%revision, routes, services, took_ms, "configuration applied");
+    }
+
+    fn reject(&self, revision: Option<Revision>, refusal: &Refusal) {
+        let mistakes = refusal.mistakes();
+        self.metrics.config_rejected();
+        match &revision {
+            Some(revision) => {
+                tracing::error!(
+                    %revision,
+                    mistakes = mistakes.len(),
+                    "the configuration was not taken: serving on with the one before"
+                );
+                mistakes.iter().for_each(|mistake| tracing::error!(mistake, "mistake in the configuration"));
+            }
+            None => tracing::error!(
+                error = mistakes.join("; "),
+                "the configuration cannot be read: serving on with the one before"
+            ),
+        }
+        self.status.rejected(Rejected::new(revision, SystemTime::now(), &mistakes));
+    }
+}
