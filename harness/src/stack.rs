@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod embedded;
+pub mod file;
 mod gateway;
 mod goods;
 mod options;

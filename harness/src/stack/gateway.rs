@@ -10,8 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use serde_json::Value;
+
 use super::{
-    GatewayOptions, PATIENCE, Services, options::Registry, private_directory, wait_listening,
+    GatewayOptions, PATIENCE, Services, file, options::Registry, private_directory, wait_listening,
     write_configuration,
 };
 use crate::{
@@ -31,8 +33,7 @@ pub struct Gateway {
     process: Process,
     listen: SocketAddr,
     admin: SocketAddr,
-    /// Where its embedded registry listens, if it has one.
-    registry: Option<SocketAddr>,
+    registry: Registry,
     /// Holds the configuration, the pid file and the upgrade socket.
     directory: TempDir,
 }
@@ -87,11 +88,7 @@ impl Gateway {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_remove(STATE_DIRECTORY);
         let process = Process::start(command, options.stdout)?;
-        let registry = match registry {
-            Registry::At(_) => None,
-            Registry::Embedded(address) => Some(*address),
-        };
-        let gateway = Self { process, listen, admin, registry, directory };
+        let gateway = Self { process, listen, admin, registry: registry.clone(), directory };
 
         // The admin port too: a test may ask it first.
         let listens = wait_listening(&gateway.process, &[listen, admin]).await?;
@@ -129,13 +126,62 @@ impl Gateway {
 
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(binary("proxy")?);
-        command.arg("-c").arg(self.directory.path().join(CONFIGURATION)).env_remove(STATE_DIRECTORY);
+        command.arg("-c").arg(self.file()).env_remove(STATE_DIRECTORY);
         Ok(command)
     }
 
     /// Goes on with another process: a successor that has taken over. Returns the one before.
     pub fn replace(&mut self, successor: Process) -> Process {
         std::mem::replace(&mut self.process, successor)
+    }
+
+    /// Its configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join(CONFIGURATION)
+    }
+
+    /// What its configuration would be with other options: at the same addresses, on the same registry.
+    pub fn configuration(&self, options: &GatewayOptions) -> Value {
+        options.configuration(&self.registry, self.listen, self.admin, self.directory.path())
+    }
+
+    /// Puts a file with other options in the place of the one before, tells it so by SIGHUP, and waits until it has
+    /// applied it. Returns the revision.
+    ///
+    /// # Errors
+    /// When it does not apply it within 30 s; the error shows its last lines.
+    pub async fn reload(&self, options: &GatewayOptions) -> Result<String> {
+        let text = file::yaml(&self.configuration(options))?;
+        file::rename_into_place(&self.file(), &text)?;
+        self.process.signal(Signal::SIGHUP)?;
+        let revision = file::revision(&text);
+        self.wait_revision(&revision).await?;
+        Ok(revision)
+    }
+
+    /// What `/readyz`, which must answer 200, says of its configuration.
+    ///
+    /// # Errors
+    /// When it does not answer as documented.
+    pub async fn config(&self) -> Result<Value> {
+        let answer = self.admin("/readyz").await?;
+        ensure!(answer.status == 200, "/readyz says {}: {}", answer.status, answer.text());
+        let config = answer.json()?["config"].take();
+        ensure!(config.is_object(), "/readyz says nothing of the configuration: {}", answer.text());
+        Ok(config)
+    }
+
+    /// Waits until it serves with the configuration of this revision.
+    ///
+    /// # Errors
+    /// When it does not within 30 s; the error shows its last lines.
+    pub async fn wait_revision(&self, revision: &str) -> Result<()> {
+        let served = eventually("it serves with the new configuration", PATIENCE, async || {
+            let config = self.config().await?;
+            ensure!(config["revision"] == revision, "expected revision {revision}, found {config}");
+            Ok(())
+        });
+        served.await.with_context(|| self.process.tail())
     }
 
     /// Where it keeps its snapshot, if nothing else was set.
@@ -161,7 +207,10 @@ impl Gateway {
     /// # Errors
     /// When it has none.
     pub fn registry_address(&self) -> Result<SocketAddr> {
-        self.registry.context("the gateway has no embedded registry")
+        match self.registry {
+            Registry::At(_) => bail!("the gateway has no embedded registry"),
+            Registry::Embedded(address) => Ok(address),
+        }
     }
 
     /// Its admin port.
