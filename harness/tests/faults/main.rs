@@ -7,6 +7,7 @@ mod daemon;
 mod departures;
 mod embedded;
 mod registry;
+mod reload;
 mod rivals;
 mod signals;
 mod start;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use harness::etcd::{Etcd, key};
 use harness::process::Signal;
 use harness::stack::{Gateway, GatewayOptions};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -80,6 +81,19 @@ async fn ping(client: &mut TcpStream) -> Result<()> {
     let mut echo = [0; 4];
     timeout(PATIENCE, client.read_exact(&mut echo)).await??;
     ensure!(&echo == b"ping", "{echo:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tunnel_outlasts_a_reload_that_takes_its_route_and_its_time_away() -> Result<()> {
+    let (gateway, _etcd) = gateway_to(start_echo().await?, GatewayOptions::default()).await?;
+    let mut client = upgrade(gateway.address()).await?;
+    ping(&mut client).await?;
+    let otherwise = GatewayOptions::without_routes().route("/other", "other");
+    gateway.reload(&threaded(otherwise.set("gateway/timeouts", json!({ "tunnel": "500ms" })))).await?;
+    sleep(Duration::from_millis(1_500)).await;
+    ping(&mut client).await?;
+    assert_eq!(gateway.get("/goods").await?.status, 404);
     Ok(())
 }
 
