@@ -46,6 +46,8 @@ pub(crate) struct Scale {
     pub(crate) requests: u64,
     /// How many times the gateway is upgraded.
     pub(crate) upgrades: u32,
+    /// How many times the configuration is replaced; an even number.
+    pub(crate) reloads: u32,
     /// How long a storm of faults lasts.
     pub(crate) storm: Duration,
 }
@@ -71,6 +73,7 @@ pub(crate) const FULL: Scale = Scale {
     rate: RATE,
     requests: 10_000,
     upgrades: 10,
+    reloads: 1_000,
     storm: Duration::from_secs(600),
 };
 
@@ -90,6 +93,7 @@ pub(crate) const SHORT: Scale = Scale {
     rate: 250,
     requests: 2_000,
     upgrades: 2,
+    reloads: 50,
     storm: Duration::from_secs(60),
 };
 

@@ -84,6 +84,7 @@ enum Case {
     Failing,
     Slow,
     Reused,
+    Reloaded,
     Terminated,
     Upgraded,
     EmbeddedKilled,
@@ -101,9 +102,11 @@ impl Case {
             | Self::Failing
             | Self::Slow
             | Self::Reused => Subject::Backends,
-            Self::Terminated | Self::Upgraded | Self::EmbeddedKilled | Self::EmbeddedUpgraded => {
-                Subject::Gateway
-            }
+            Self::Reloaded
+            | Self::Terminated
+            | Self::Upgraded
+            | Self::EmbeddedKilled
+            | Self::EmbeddedUpgraded => Subject::Gateway,
             Self::Storm => Subject::Storm,
             _ => Subject::Registry,
         }
@@ -133,6 +136,7 @@ impl Case {
             Self::Failing => "all fail",
             Self::Slow => "one is ten times slower, `ewma`",
             Self::Reused => "an address re-used by another service",
+            Self::Reloaded => "reloads between two files that differ in routes, rules and a service",
             Self::Terminated => "SIGTERM of the gateway under load",
             Self::Upgraded => "`-u` upgrades of the gateway under load",
             Self::EmbeddedKilled => "embedded registry: `kill -9` of the gateway and a start",
@@ -167,6 +171,9 @@ impl Case {
             Self::Failing => "no total ejection; errors at once, not timeouts",
             Self::Slow => "p99 within 1.5x of the run without it",
             Self::Reused => "0 misrouted after the event arrived",
+            Self::Reloaded => {
+                "0 failed, 0 answered by a mixture; memory flat after the first 50; endpoints as they were"
+            }
             Self::Terminated => "0 failed; exit within 2 s of the last request",
             Self::Upgraded => "0 failed",
             Self::EmbeddedKilled => "0 failed once it listens; every goods registered again within 3 s",
@@ -198,6 +205,7 @@ impl Case {
             Self::Failing => backends::failing::run(context, measured).await,
             Self::Slow => backends::slow::run(context, measured).await,
             Self::Reused => backends::reused::run(context, measured).await,
+            Self::Reloaded => gateway::reloaded::run(context, measured).await,
             Self::Terminated => gateway::terminated::run(context, measured).await,
             Self::Upgraded => gateway::upgraded::run(context, measured).await,
             Self::EmbeddedKilled => embedded::killed::run(context, measured).await,
