@@ -31,14 +31,15 @@ pub(crate) async fn show(scale: Scale) -> Result<()> {
             with.push(departure(&mut stack, signal, methods, scale).await?);
         }
         heading(what);
-        show_outcomes(&with, &without)?;
+        show_outcomes("with the fault", &with, &without)?;
     }
     Ok(())
 }
 
-/// Prints what became of the rounds with a fault and of those without, and fails if any request did.
-pub(crate) fn show_outcomes(with: &[Outcome], without: &[Outcome]) -> Result<()> {
-    for (what, outcomes) in [("with the fault", with), ("the same load without it", without)] {
+/// Prints what became of the rounds with something, which `what` names, and of those without, and fails if any request
+/// did.
+pub(crate) fn show_outcomes(what: &str, with: &[Outcome], without: &[Outcome]) -> Result<()> {
+    for (what, outcomes) in [(what, with), ("the same load without it", without)] {
         let sum = |count: fn(&Outcome) -> u64| outcomes.iter().map(count).sum::<u64>();
         let (sent, failed, refused) = (sum(|o| o.sent), sum(|o| o.failed), sum(|o| o.refused));
         row(&format!("{what}: failed"), format!("{} of {sent} (must be 0)", failed + refused));

@@ -14,6 +14,7 @@ mod departures;
 mod instructions;
 mod outage;
 mod propagation;
+mod reload;
 mod spread;
 
 use std::{process::ExitCode, time::Duration};
@@ -56,12 +57,13 @@ enum Part {
     Propagation,
     Departures,
     Outage,
+    Reload,
     Cost,
     Instructions,
 }
 
 /// The rest is about what the gateway itself costs, and needs release builds.
-const IN_SHORT: [Part; 4] = [Part::Balance, Part::Propagation, Part::Departures, Part::Outage];
+const IN_SHORT: [Part; 5] = [Part::Balance, Part::Propagation, Part::Departures, Part::Outage, Part::Reload];
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -82,6 +84,7 @@ async fn run(Arguments { short, parts }: Arguments) -> Result<()> {
             Part::Propagation => propagation::show(scale).await?,
             Part::Departures => departures::show(scale).await?,
             Part::Outage => outage::show(scale).await?,
+            Part::Reload => reload::show(scale).await?,
             Part::Cost => cost::show().await?,
             Part::Instructions => instructions::show().await?,
         }

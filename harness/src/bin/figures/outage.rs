@@ -42,7 +42,7 @@ pub(crate) async fn show(scale: Scale) -> Result<()> {
         with.push(running.stop().await);
     }
     heading(&format!("etcd killed for {} s under {RATE} requests a second", scale.outage.as_secs()));
-    show_outcomes(&with, &without)?;
+    show_outcomes("with the fault", &with, &without)?;
     row(
         "changes made afterwards that arrived",
         format!("{} of {} (must be all)", arrivals.len(), scale.rounds),
