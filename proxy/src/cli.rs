@@ -35,14 +35,14 @@ pub struct Arguments {
     /// Start the new gateway with this option, then send SIGQUIT to the old one. Both need the same
     /// upgrade_sock.
     #[arg(short, long)]
-    pub upgrade: bool,
+    pub(crate) upgrade: bool,
 }
 
 impl Arguments {
     /// What Pingora wants to know. Its own reading of a configuration file stays off: ours is checked. So
     /// does its taking over of sockets: the server does that itself.
     #[must_use]
-    pub fn pingora_options(&self) -> Opt {
+    pub(crate) fn pingora_options(&self) -> Opt {
         Opt { upgrade: false, daemon: self.daemon, nocapture: false, test: self.test, conf: None }
     }
 }

@@ -25,6 +25,10 @@
 //!
 //! `main` is above them; the registry itself is the crate `leaseway-registry`. A test holds the sources against this
 //! order, which is written here alone.
+//!
+//! Public is what `main`, the examples and the tests outside use, and nothing else.
+
+#![warn(unreachable_pub)]
 
 mod admin;
 pub mod balance;
@@ -33,15 +37,15 @@ pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod discovery;
-pub mod gateway;
-pub mod health;
+mod gateway;
+mod health;
 mod lifecycle;
 pub mod logging;
-pub mod lookout;
+mod lookout;
 pub mod metrics;
 pub mod server;
 pub mod site;
-pub mod snapshot;
+mod snapshot;
 mod tasks;
 pub mod traffic;
 

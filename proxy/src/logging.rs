@@ -86,12 +86,12 @@ impl Output {
     }
 
     /// The form of its lines.
-    pub fn form(&self) -> Form {
+    pub(crate) fn form(&self) -> Form {
         self.form
     }
 
     /// Lines dropped because nobody took them.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
@@ -99,7 +99,7 @@ impl Output {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start_writer(self: &Arc<Self>) -> io::Result<()> {
+    pub(crate) fn start_writer(self: &Arc<Self>) -> io::Result<()> {
         let output = self.clone();
         let thread = std::thread::Builder::new().name("log".into());
         thread.spawn(move || {
@@ -114,7 +114,7 @@ impl Output {
 
     /// Adds a line, which ends with a line feed. Every line passes here, so whatever somebody wrote in one of
     /// its fields, it stays one line, and nothing in it acts on whoever reads it.
-    pub fn line(&self, line: &[u8]) {
+    pub(crate) fn line(&self, line: &[u8]) {
         let line = printable(line.strip_suffix(b"\n").unwrap_or(line), self.form);
         let mut waiting = lock(&self.waiting);
         if !waiting.has_writer {
@@ -150,7 +150,7 @@ impl Output {
 
     /// Ends the process with status 1, and says why in the log and on stderr: to a person who has started it,
     /// and reads one of them.
-    pub fn end_with(self: &Arc<Self>, error: &dyn std::error::Error) -> ! {
+    pub(crate) fn end_with(self: &Arc<Self>, error: &dyn std::error::Error) -> ! {
         tracing::error!(%error, "ending the process");
         self.flush();
         if !self.to_stderr {

@@ -26,19 +26,19 @@ use crate::site::StatusCell;
 
 #[derive(Debug)]
 pub(crate) struct Admin {
-    pub directory: Arc<Directory>,
+    pub(crate) directory: Arc<Directory>,
     /// How the watch is.
-    pub status: watch::Receiver<Status>,
+    pub(crate) status: watch::Receiver<Status>,
     /// Which configuration serves.
-    pub configuration: StatusCell,
-    pub lifecycle: Arc<Lifecycle>,
+    pub(crate) configuration: StatusCell,
+    pub(crate) lifecycle: Arc<Lifecycle>,
     /// Names by which it may be reached, in small letters.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// How long what vanished is doubted and held.
-    pub guard: Guard,
-    pub metrics: Arc<Metrics>,
+    pub(crate) guard: Guard,
+    pub(crate) metrics: Arc<Metrics>,
     /// Where lines go, and whether any were dropped.
-    pub output: Arc<Output>,
+    pub(crate) output: Arc<Output>,
 }
 
 impl Admin {

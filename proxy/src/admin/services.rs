@@ -20,9 +20,9 @@ use crate::traffic::ejection::NextTrial;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     /// By the clock that measures.
-    pub instant: Instant,
+    pub(crate) instant: Instant,
     /// By the clock on the wall.
-    pub utc: SystemTime,
+    pub(crate) utc: SystemTime,
 }
 
 impl Moment {

@@ -70,7 +70,7 @@ pub struct Denied {
 
 impl Who {
     /// The user of this process.
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let uid = geteuid();
         let user = User::from_uid(uid).ok().flatten();
         Self { name: user.map_or_else(|| uid.to_string(), |user| user.name), uid, becomes: None }
@@ -79,7 +79,7 @@ impl Who {
     /// The user whom root's daemon becomes; this process's user where there is none of this name, or where
     /// it cannot become another. The daemon has all of the user's groups, and `group` beside them; without one
     /// Pingora leaves it the group of the process that started it.
-    pub fn of_daemon(user: &str, group: Option<&str>) -> Self {
+    pub(crate) fn of_daemon(user: &str, group: Option<&str>) -> Self {
         let ours = Self::of_this_process();
         match User::from_name(user) {
             Ok(Some(user)) if ours.uid.is_root() && user.uid != ours.uid => {
@@ -97,16 +97,16 @@ impl Who {
     }
 
     /// How a user is called at a command line.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub fn uid(&self) -> u32 {
+    pub(crate) fn uid(&self) -> u32 {
         self.uid.as_raw()
     }
 
     /// Whether this user may do so, on the way there too. Changes nothing.
-    pub fn may(&self, wish: Wish, path: &Path) -> Result<(), AccessError> {
+    pub(crate) fn may(&self, wish: Wish, path: &Path) -> Result<(), AccessError> {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut steps: Vec<&Path> = path.ancestors().collect();
         steps.reverse();

@@ -29,24 +29,24 @@ pub(super) const DEFAULT: Check = Check {
 
 /// How endpoints are asked whether they are well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
+pub(crate) struct Check {
     /// What is asked.
-    pub probe: Probe,
+    pub(crate) probe: Probe,
     /// From one question to the next: 100 ms to 1 h.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// How long an answer may take: 10 ms to 1 min, at most `interval`.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// So many good answers in a row make an endpoint well: 1 to 1,000.
-    pub healthy: NonZeroU32,
+    pub(crate) healthy: NonZeroU32,
     /// So many bad ones make it unhealthy: 1 to 1,000.
-    pub unhealthy: NonZeroU32,
+    pub(crate) unhealthy: NonZeroU32,
     /// What an endpoint is before its first answer.
-    pub initially: Initially,
+    pub(crate) initially: Initially,
 }
 
 /// What is asked of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
+pub(crate) enum Probe {
     /// A connection.
     Tcp,
     /// A GET of this path, answered with one of these statuses.

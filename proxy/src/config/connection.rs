@@ -51,12 +51,12 @@ pub struct Registry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Instances of each service, 1 to 1,000,000.
-    pub instances: usize,
+    pub(crate) instances: usize,
     /// Services in all, 1 to 1,000,000. Those that a route names have their place, whatever it is.
-    pub services: usize,
+    pub(crate) services: usize,
     /// Instances in all, 1 to 10,000,000. Those of services that a route names come first: they may be as many, however
     /// many others there are.
-    pub registrations: usize,
+    pub(crate) registrations: usize,
 }
 
 impl Default for Bounds {
@@ -69,12 +69,12 @@ impl Default for Bounds {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guard {
     /// How long it is doubted before it is dropped or held: 100 ms to 1 h.
-    pub window: Duration,
+    pub(crate) window: Duration,
     /// If more than this share of its service vanished within the window, it is held. 0 to 1; 1: none is
     /// ever doubted or held, which an embedded registry does not allow.
-    pub share: f64,
+    pub(crate) share: f64,
     /// How long it is held, at most, while it can be connected to: 1 s to 24 h.
-    pub hold: Duration,
+    pub(crate) hold: Duration,
 }
 
 impl Default for Guard {

@@ -23,15 +23,15 @@ const COUNT: RangeInclusive<usize> = 1..=10_000_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Embedded {
     /// Where registrars and watchers reach it; no port 0.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// What it may take.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl Embedded {
     /// The URL by which the gateway itself reaches it.
     #[must_use]
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         let ip = match self.listen.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -42,7 +42,7 @@ impl Embedded {
 
     /// Whether nobody else than this machine's users can reach it.
     #[must_use]
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.listen.ip().to_canonical().is_loopback()
     }
 

@@ -33,28 +33,28 @@ const TRACE_HEADER: HeaderName = HeaderName::from_static("trace_id");
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gateway {
     /// Where clients are served: 1 to 30 addresses that do not overlap, no port 0.
-    pub listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// Where operators are served; `None` if turned off.
-    pub admin: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
     /// Names by which they may reach it, in small letters; addresses and `localhost` always do.
-    pub admin_hosts: Vec<String>,
+    pub(crate) admin_hosts: Vec<String>,
     /// Where services register.
-    pub registry: Registry,
+    pub(crate) registry: Registry,
     /// Which service answers what: at least one, no path twice.
-    pub routes: Vec<Route>,
+    pub(crate) routes: Vec<Route>,
     /// What is particular to the services.
-    pub services: Services,
+    pub(crate) services: Services,
     /// How many requests may be in flight in all, 1 to 1,000,000: what comes beyond them is answered with
     /// 503 at once.
-    pub max_requests: NonZeroU32,
+    pub(crate) max_requests: NonZeroU32,
     /// The header that carries the trace id to instances and back to clients.
-    pub trace_header: HeaderName,
+    pub(crate) trace_header: HeaderName,
     /// Whether the file is watched, and a change of it applied by itself. A SIGHUP applies it in any case.
-    pub reload: bool,
+    pub(crate) reload: bool,
     /// How log lines are written.
     pub log: LogFormat,
     /// How long things may take.
-    pub timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
 }
 
 /// How log lines are written.

@@ -1,8 +1,8 @@
 //! The configuration: one YAML file, Pingora's own keys at the top level, ours under `gateway:`.
 //!
-//! It is read in two steps. [`Config::parse`] looks at the text alone; [`Config::load`] reads a file and
-//! checks also that what it names is there. Both report every mistake at once, each with its line, its
-//! key, what was found and what was expected. Unknown keys are mistakes, at every level.
+//! [`read_file`] reads the file's bytes, [`Config::of_bytes`] says what they mean, and whether what they name is there on
+//! this machine. Every mistake is reported at once, each with its line, its key, what was found and what was expected.
+//! Unknown keys are mistakes, at every level.
 
 mod access;
 mod address;
@@ -17,7 +17,7 @@ mod gateway;
 mod host;
 mod keys;
 mod machine;
-pub mod ours;
+pub(crate) mod ours;
 mod pattern;
 mod route;
 mod run_directory;
@@ -35,25 +35,26 @@ use std::path::Path;
 use config_reader::{Key, Reader, Shown, Values, differences, key};
 use pingora::server::configuration::ServerConf;
 
-pub use self::access::{AccessError, Denied};
+pub(crate) use self::access::AccessError;
 pub use self::balance::{Balance, HashKey};
-pub use self::check::{Check, Initially, Probe};
+pub(crate) use self::check::{Check, Initially, Probe};
 pub use self::connection::{Bounds, Guard, Registry};
-pub use self::embedded::Embedded;
+pub(crate) use self::embedded::Embedded;
 pub use self::environment::Environment;
-pub use self::error::ConfigError;
-pub use self::gateway::{Gateway, LogFormat};
-pub use self::route::{Retry, Route};
-pub use self::run_directory::{RunDirectory, RunDirectoryError};
-pub use self::server::ATTEMPTS;
-pub use self::service::{Budget, Ejection, Limits, Service, Services, Stall};
-pub use self::timeouts::{RouteTimeouts, Timeouts};
+pub(crate) use self::error::ConfigError;
+pub(crate) use self::gateway::Gateway;
+pub use self::gateway::LogFormat;
+pub(crate) use self::route::{Retry, Route};
+pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
+pub(crate) use self::server::ATTEMPTS;
+pub(crate) use self::service::{Budget, Ejection, Limits, Service, Stall};
+pub(crate) use self::timeouts::{RouteTimeouts, Timeouts};
 
 use self::access::{Who, Wish};
 use self::keys::{Around, Visit};
 use self::machine::Need;
 
-pub use config_reader::Problem;
+pub(crate) use config_reader::Problem;
 
 /// What the readers of the sections note beside mistakes: what must be there on this machine.
 type Section<'a> = config_reader::Section<'a, Need>;
@@ -87,7 +88,7 @@ pub struct Config {
     pub gateway: Gateway,
     /// The directory to prepare at the start; `None` if the configuration puts both the pid file and the upgrade
     /// socket elsewhere.
-    pub run_directory: Option<RunDirectory>,
+    pub(crate) run_directory: Option<RunDirectory>,
     /// What is to be told of the file, but keeps nobody from a start.
     pub remarks: Vec<Problem>,
     /// The values that a running process cannot take over.
@@ -104,19 +105,11 @@ pub enum Purpose {
 }
 
 impl Config {
-    /// Reads a file, and checks that the files, directories and users that it names are there.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is no YAML, or holds mistakes: all of them at once.
-    pub fn load(path: &Path, environment: &Environment, purpose: Purpose) -> Result<Self, ConfigError> {
-        Self::of_bytes(&read_file(path)?, path, environment, purpose)
-    }
-
     /// Reads what a file had in it, and checks that what it names is there. `path` is its name in errors.
     ///
     /// # Errors
     /// When it is no YAML, or holds mistakes: all of them at once.
-    pub fn of_bytes(
+    pub(crate) fn of_bytes(
         bytes: &[u8],
         path: &Path,
         environment: &Environment,
@@ -133,19 +126,10 @@ impl Config {
         read_text(text, &file, environment, Some(purpose))
     }
 
-    /// Reads a text. `file` is its name in errors. Nothing but the text is looked at.
-    ///
-    /// # Errors
-    /// When the text is no YAML, or holds mistakes: all of them at once.
-    pub fn parse(text: &str, file: &str, environment: &Environment) -> Result<Self, ConfigError> {
-        check_size(text.len(), file)?;
-        read_text(text, file, environment, None)
-    }
-
     /// The keys, with their sections, that a running process cannot take over, and whose values differ. They need an
     /// upgrade or a restart.
     #[must_use]
-    pub fn fixed_differences(&self, other: &Self) -> Vec<String> {
+    pub(crate) fn fixed_differences(&self, other: &Self) -> Vec<String> {
         differences(&self.fixed, &other.fixed)
     }
 }

@@ -87,7 +87,7 @@ pub enum NotOurs {
 ///
 /// # Errors
 /// When somebody else than `owner` could put a socket there, or reach one.
-pub fn check_place(socket: &Path, owner: u32) -> Result<(), NotOurs> {
+pub(crate) fn check_place(socket: &Path, owner: u32) -> Result<(), NotOurs> {
     let directory = parent(socket);
     check_private(directory, owner)?;
     check_way(parent(directory), owner)
@@ -98,7 +98,7 @@ pub fn check_place(socket: &Path, owner: u32) -> Result<(), NotOurs> {
 ///
 /// # Errors
 /// When there is none, or not `owner`'s, or its place is not safe.
-pub fn check_socket(socket: &Path, owner: u32) -> Result<(), NotOurs> {
+pub(crate) fn check_socket(socket: &Path, owner: u32) -> Result<(), NotOurs> {
     check_place(socket, owner)?;
     let found = look(fs::symlink_metadata(socket), socket)?;
     if !found.file_type().is_socket() {

@@ -27,27 +27,27 @@ const LOOP: u16 = 508;
 
 /// The rule that gives a request its service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub(crate) struct Route {
     /// The path that it takes, with everything below it: `/goods` takes `/goods` and `/goods/list`, not
     /// `/goods2`. It starts with `/` and ends with none (but for `/` itself), has no empty and no dot
     /// segment, no query, and needless or lower-case escapes neither: equal paths are equal texts.
-    pub path: String,
+    pub(crate) path: String,
     /// The service that answers: one segment of a registry's key.
-    pub service: String,
+    pub(crate) service: String,
     /// How long things may take on it.
-    pub timeouts: RouteTimeouts,
+    pub(crate) timeouts: RouteTimeouts,
     /// What is tried again on it.
-    pub retry: Retry,
+    pub(crate) retry: Retry,
 }
 
 /// What is tried again on a route, beside what is always safe: a connection that never opened, and an
 /// idempotent request of whose answer no byte came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
+pub(crate) struct Retry {
     /// Attempts in all: 1 to [`ATTEMPTS`]; 1: nothing is tried again.
-    pub attempts: usize,
+    pub(crate) attempts: usize,
     /// Statuses at which an idempotent request is tried on another endpoint: 500 to 599, but for 508.
-    pub statuses: Vec<u16>,
+    pub(crate) statuses: Vec<u16>,
 }
 
 impl Default for Retry {

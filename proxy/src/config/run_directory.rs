@@ -16,7 +16,7 @@ const PRIVATE: u32 = 0o700;
 
 /// The directory that we choose when the configuration does not say where these files belong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunDirectory {
+pub(crate) struct RunDirectory {
     path: PathBuf,
     uid: u32,
 }
@@ -58,7 +58,7 @@ pub enum RunDirectoryError {
 impl RunDirectoryError {
     /// Whether there is no place for one, as in a container whose file system is read-only.
     #[must_use]
-    pub fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
             || matches!(self, Self::NoRoom { why: AccessError::ReadOnly(_), .. })
     }
@@ -68,7 +68,7 @@ impl RunDirectory {
     /// What systemd made for the service; else `leaseway` in the session's run directory; else
     /// `/run/leaseway` for root and `/tmp/leaseway-{uid}` for anybody else.
     #[must_use]
-    pub fn of(environment: &Environment) -> Self {
+    pub(crate) fn of(environment: &Environment) -> Self {
         let uid = environment.uid;
         let service = of_service(environment.runtime_directory.as_deref());
         let session = absolute(environment.xdg_runtime_dir.as_deref());
@@ -83,7 +83,7 @@ impl RunDirectory {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -100,7 +100,7 @@ impl RunDirectory {
 
     /// Whether this file is in it.
     #[must_use]
-    pub fn holds(&self, file: &Path) -> bool {
+    pub(crate) fn holds(&self, file: &Path) -> bool {
         file.parent() == Some(&self.path)
     }
 
@@ -109,7 +109,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// When it can neither be made nor used as it is.
-    pub fn prepare(&self, user: Option<&str>) -> Result<(), RunDirectoryError> {
+    pub(crate) fn prepare(&self, user: Option<&str>) -> Result<(), RunDirectoryError> {
         let owner = self.owner(user)?;
         match DirBuilder::new().mode(PRIVATE).create(&self.path) {
             Ok(()) if owner != self.uid => {
@@ -126,7 +126,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// As `prepare`.
-    pub fn foresee(&self, user: Option<&str>) -> Result<(), RunDirectoryError> {
+    pub(crate) fn foresee(&self, user: Option<&str>) -> Result<(), RunDirectoryError> {
         let owner = self.owner(user)?;
         if fs::symlink_metadata(&self.path).is_ok() {
             return Ok(ours::check_private(&self.path, owner)?);
@@ -140,7 +140,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// When there is no user of this name.
-    pub fn owner(&self, user: Option<&str>) -> Result<u32, RunDirectoryError> {
+    pub(crate) fn owner(&self, user: Option<&str>) -> Result<u32, RunDirectoryError> {
         let Some(name) = user else {
             return Ok(self.uid);
         };

@@ -23,7 +23,7 @@ use super::timeouts::LONGEST_DRAIN;
 use super::{Section, Value};
 
 /// How many endpoints one request is tried on at most.
-pub const ATTEMPTS: usize = 3;
+pub(crate) const ATTEMPTS: usize = 3;
 
 /// Idle connections to instances that are kept, per thread. Pingora's own 128 is soon full: a service
 /// of 200 instances would open a new connection for most of its requests.

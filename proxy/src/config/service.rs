@@ -27,35 +27,35 @@ const PER_SECOND: RangeInclusive<u32> = 0..=100_000;
 
 /// Services by their names, and what the others are like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Services {
+pub(crate) struct Services {
     named: BTreeMap<String, Service>,
     others: Service,
 }
 
 impl Services {
     /// What is particular to a service.
-    pub fn get(&self, name: &str) -> &Service {
+    pub(crate) fn get(&self, name: &str) -> &Service {
         self.named.get(name).unwrap_or(&self.others)
     }
 }
 
 /// What is particular to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
+pub(crate) struct Service {
     /// Which endpoint a request goes to.
-    pub balance: Balance,
+    pub(crate) balance: Balance,
     /// How long a new endpoint's share grows to what its weight says: 100 ms to 1 h; 0: it has it at once.
-    pub slow_start: Duration,
+    pub(crate) slow_start: Duration,
     /// When traffic takes an endpoint out; none: never.
-    pub ejection: Option<Ejection>,
+    pub(crate) ejection: Option<Ejection>,
     /// When silence takes an endpoint out; none: never. A stall is an ejection: none without `ejection`.
-    pub stall: Option<Stall>,
+    pub(crate) stall: Option<Stall>,
     /// How endpoints are asked whether they are well; none: not at all.
-    pub check: Option<Check>,
+    pub(crate) check: Option<Check>,
     /// How many requests may be in flight.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// How many retries there may be.
-    pub budget: Budget,
+    pub(crate) budget: Budget,
 }
 
 /// What a service is like of which the configuration says nothing.
@@ -75,15 +75,15 @@ impl Default for Service {
 
 /// When traffic takes an endpoint out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ejection {
+pub(crate) struct Ejection {
     /// After so many failures in a row; a refused or timed-out connect does it at once. 1 to 1,000.
-    pub failures: NonZeroU32,
+    pub(crate) failures: NonZeroU32,
     /// The first ejection's length; it doubles each time. 50 ms to 1 min.
-    pub base: Duration,
+    pub(crate) base: Duration,
     /// The longest ejection: `base` to 1 h.
-    pub longest: Duration,
+    pub(crate) longest: Duration,
     /// The healthy time that forgives one doubling: 1 s to 1 h.
-    pub forgive: Duration,
+    pub(crate) forgive: Duration,
 }
 
 impl Default for Ejection {
@@ -100,13 +100,13 @@ impl Default for Ejection {
 
 /// When silence takes an endpoint out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stall {
+pub(crate) struct Stall {
     /// How many requests must wait for their first byte: 1 to 1,000.
-    pub requests: NonZeroU32,
+    pub(crate) requests: NonZeroU32,
     /// For how long at least: 100 ms to 10 min.
-    pub floor: Duration,
+    pub(crate) floor: Duration,
     /// For how many times as long as usual: 1 to 1,000.
-    pub factor: NonZeroU32,
+    pub(crate) factor: NonZeroU32,
 }
 
 impl Default for Stall {
@@ -119,20 +119,20 @@ impl Default for Stall {
 
 /// How many requests may be in flight; none: any number. 1 to 1,000,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// At one endpoint.
-    pub endpoint: Option<NonZeroU32>,
+    pub(crate) endpoint: Option<NonZeroU32>,
     /// In the service.
-    pub service: Option<NonZeroU32>,
+    pub(crate) service: Option<NonZeroU32>,
 }
 
 /// How many retries there may be in ten seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// For every hundred requests: 0 to 1,000.
-    pub percent: u32,
+    pub(crate) percent: u32,
     /// A second, on top of that: 0 to 100,000.
-    pub per_second: u32,
+    pub(crate) per_second: u32,
 }
 
 impl Default for Budget {

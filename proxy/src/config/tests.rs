@@ -49,6 +49,18 @@ fn environment() -> Environment {
     }
 }
 
+impl Config {
+    /// What a text says. Whether what it names is there is not looked at.
+    pub(crate) fn parse(text: &str, file: &str, environment: &Environment) -> Result<Self, ConfigError> {
+        check_size(text.len(), file)?;
+        read_text(text, file, environment, None)
+    }
+
+    fn load(path: &Path, environment: &Environment, purpose: Purpose) -> Result<Self, ConfigError> {
+        Self::of_bytes(&read_file(path)?, path, environment, purpose)
+    }
+}
+
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, "test.yaml", &environment())
 }

@@ -20,33 +20,33 @@ const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 
 /// How long things may take: 10 ms to 24 h each, unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
+pub(crate) struct Timeouts {
     /// Opening a connection to an instance. Shorter than `total`; half of it where it is not set, at most
     /// 1 s.
-    pub connect: Duration,
+    pub(crate) connect: Duration,
     /// From the end of a request to the first byte of its answer.
-    pub first_byte: Duration,
+    pub(crate) first_byte: Duration,
     /// The silence of an instance at any time, also between two pieces of an answer. At least `first_byte`:
     /// of the two, one that is not set gives way to the other.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// A request as a whole, from its head to the end of its answer, retries included; none: as long as it
     /// takes.
-    pub total: Option<Duration>,
+    pub(crate) total: Option<Duration>,
     /// As `idle`, for a connection that was upgraded, such as a WebSocket.
-    pub tunnel: Duration,
+    pub(crate) tunnel: Duration,
     /// How long a connection to an instance is kept between requests.
-    pub pool: Duration,
+    pub(crate) pool: Duration,
     /// How long a client's connection is kept between requests. Whole seconds, at least one.
-    pub keepalive: Duration,
+    pub(crate) keepalive: Duration,
     /// The silence of a client within a request's body. Shorter than `idle`, or a client that stalls would
     /// be blamed on the instance; half of it where it is not set, at most 30 s.
-    pub body: Duration,
+    pub(crate) body: Duration,
     /// Writing a piece of a request to an instance, or of an answer to a client.
-    pub write: Duration,
+    pub(crate) write: Duration,
     /// How long the gateway serves on, saying that it is not ready, before it stops listening. May be 0.
-    pub lame_duck: Duration,
+    pub(crate) lame_duck: Duration,
     /// How long requests in flight may go on after that.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
 }
 
 impl Default for Timeouts {
@@ -70,18 +70,18 @@ impl Default for Timeouts {
 /// How long things may take on a route. Each is as in [`Timeouts`]; what a route does not set is the
 /// gateway's, unless it has to give way to what the route sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RouteTimeouts {
+pub(crate) struct RouteTimeouts {
     /// Opening a connection to an instance.
-    pub connect: Duration,
+    pub(crate) connect: Duration,
     /// From the end of a request to the first byte of its answer.
-    pub first_byte: Duration,
+    pub(crate) first_byte: Duration,
     /// The silence of an instance at any time. At least `first_byte`.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// A request as a whole, retries included; none: as long as it takes.
-    pub total: Option<Duration>,
+    pub(crate) total: Option<Duration>,
     /// The silence of a client within a request's body. No key of a route: the gateway's, or half of `idle`
     /// where that would not be shorter than `idle`.
-    pub body: Duration,
+    pub(crate) body: Duration,
 }
 
 impl From<&Timeouts> for RouteTimeouts {

@@ -15,20 +15,20 @@ use crate::traffic::ejection::Grounds;
 pub struct Endpoint {
     /// Never used again, not even for the same instance at the same address: it keys the connection
     /// pool, so that a re-used `ip:port` never inherits another instance's connections.
-    pub id: u64,
+    pub(crate) id: u64,
     /// The service that it belongs to.
-    pub service: Arc<str>,
+    pub(crate) service: Arc<str>,
     /// The instance that it is.
     pub instance: Arc<str>,
     /// Where it answers.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What requests have left behind there. Endpoints to which none are sent may share it.
     pub traffic: Arc<Traffic>,
 }
 
 impl Endpoint {
-    /// One that nothing was sent to yet. `id` is never used again.
-    pub fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
+    #[cfg(test)]
+    pub(crate) fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
         Self { id, service, instance, address, traffic: Arc::default() }
     }
 }
@@ -39,44 +39,44 @@ pub struct Entry {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     /// Its share of requests; 0: nothing new.
-    pub weight: u16,
+    pub(crate) weight: u16,
     /// What holds its registration.
-    pub tenure: TenureCell,
+    pub(crate) tenure: TenureCell,
     /// Whether that registration is still there.
-    pub standing: Standing,
+    pub(crate) standing: Standing,
     /// When that registration vanished; none while it is there.
-    pub vanished: Option<Instant>,
+    pub(crate) vanished: Option<Instant>,
     /// What traffic and probes say of the endpoint.
-    pub health: Health,
+    pub(crate) health: Health,
     /// When the endpoint could first be used: when it appeared, or where it is to pass a check before, when
     /// it had. None: before the gateway.
-    pub usable_since: Option<Instant>,
+    pub(crate) usable_since: Option<Instant>,
     /// What the registration says for people and policies.
-    pub metadata: Metadata,
+    pub(crate) metadata: Metadata,
 }
 
 /// What holds a registration. All copies of an entry share it: a put that changes nothing else is shown by it
 /// alone, and the service need not be published for that. Registrars may write their keys as often as they like.
 #[derive(Debug, Clone)]
-pub struct TenureCell(Arc<Mutex<Tenure>>);
+pub(crate) struct TenureCell(Arc<Mutex<Tenure>>);
 
 /// Lease and revision of a registration at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tenure {
+pub(crate) struct Tenure {
     /// The lease that holds it, 0 for none.
-    pub lease: i64,
+    pub(crate) lease: i64,
     /// The revision of its last put.
-    pub revision: i64,
+    pub(crate) revision: i64,
 }
 
 impl TenureCell {
     /// The tenure of a registration that was put so.
-    pub fn new(tenure: Tenure) -> Self {
+    pub(crate) fn new(tenure: Tenure) -> Self {
         Self(Arc::new(Mutex::new(tenure)))
     }
 
     /// As it is now.
-    pub fn get(&self) -> Tenure {
+    pub(crate) fn get(&self) -> Tenure {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -88,7 +88,7 @@ impl TenureCell {
 
 /// What the registry says of a registration, and a probe of its endpoint where the registry says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It is there.
     Registered,
     /// It vanished unannounced.
@@ -99,28 +99,28 @@ pub enum Standing {
 
 /// What traffic and probes say of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Health {
+pub(crate) struct Health {
     /// Traffic says that it fails, and how.
-    pub ejected: Option<Grounds>,
+    pub(crate) ejected: Option<Grounds>,
     /// Its active probes fail, or it is to pass one before it is used.
-    pub unhealthy: bool,
+    pub(crate) unhealthy: bool,
     /// It is unhealthy for want of a probe that passed, and never has been anything else. That is no sign
     /// of a failing service: it makes no panic, and no panic makes it one that is used.
-    pub unproven: bool,
+    pub(crate) unproven: bool,
     /// So many of its service are out that all are used: what is known against them does not count.
-    pub panic: bool,
+    pub(crate) panic: bool,
 }
 
 impl Health {
     /// Whether something is known against the endpoint.
-    pub fn is_out(self) -> bool {
+    pub(crate) fn is_out(self) -> bool {
         self.ejected.is_some() || self.unhealthy
     }
 }
 
 /// What traffic or probes have found of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// Traffic says that it fails.
     Ejected(Grounds),
     /// Traffic says that it works again.
@@ -134,7 +134,7 @@ pub enum Finding {
 /// Whether an endpoint can be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ProbeResult {
+pub(crate) enum ProbeResult {
     /// The first one has not ended yet.
     Pending,
     /// The last one was answered.
@@ -145,7 +145,7 @@ pub enum ProbeResult {
 
 /// How willingly an endpoint is chosen: requests go to the best rank of a service that has one left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
+pub(crate) enum Rank {
     /// Registered.
     First,
     /// Not known to be registered, but it can be connected to as far as is known.
@@ -156,7 +156,7 @@ pub enum Rank {
 
 impl Entry {
     /// How the endpoint stands.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         match self.standing {
             Standing::Registered if self.weight == 0 => State::Draining,
             Standing::Registered if self.health.ejected.is_some() => State::Ejected,
@@ -168,7 +168,7 @@ impl Entry {
     }
 
     /// Its rank; none: nothing goes to it.
-    pub fn rank(&self) -> Option<Rank> {
+    pub(crate) fn rank(&self) -> Option<Rank> {
         let rank = self.rank_by_registration()?;
         Some(if self.health.is_out() && !self.health.panic { Rank::Third } else { rank })
     }
@@ -188,7 +188,7 @@ impl Entry {
     }
 
     /// Its registration as it last was.
-    pub fn to_instance(&self) -> Instance {
+    pub(crate) fn to_instance(&self) -> Instance {
         let Tenure { lease, revision } = self.tenure.get();
         Instance {
             service: self.endpoint.service.clone(),
@@ -206,7 +206,7 @@ impl Entry {
 
 impl Standing {
     /// What is known of the endpoint itself; none while its registration speaks for it.
-    pub fn probe(self) -> Option<ProbeResult> {
+    pub(crate) fn probe(self) -> Option<ProbeResult> {
         match self {
             Standing::Registered => None,
             Standing::Suspect(probe) | Standing::Stale(probe) => Some(probe),
@@ -214,7 +214,7 @@ impl Standing {
     }
 
     /// Whether it vanished unannounced.
-    pub fn is_suspect(self) -> bool {
+    pub(crate) fn is_suspect(self) -> bool {
         matches!(self, Standing::Suspect(_))
     }
 
@@ -231,7 +231,7 @@ impl Standing {
 /// How an endpoint stands. The names are those of `/services`, logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// Registered, nothing known against it.
     Up,
     /// Registered with weight 0: somebody takes it out. What is in flight finishes, nothing new.
@@ -248,11 +248,11 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 6] =
+    pub(crate) const ALL: [State; 6] =
         [State::Up, State::Draining, State::Ejected, State::Unhealthy, State::Suspect, State::Stale];
 
     /// Its name.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             State::Up => "up",
             State::Draining => "draining",

@@ -51,42 +51,42 @@ impl Endpoints {
         &self.entries
     }
 
-    /// The best rank that one of them has; none: there is nobody to send a request to.
-    pub fn best(&self) -> Option<Rank> {
+    #[cfg(test)]
+    pub(crate) fn best(&self) -> Option<Rank> {
         self.best
     }
 
     /// The rank of one of them; none: nothing goes to it.
-    pub fn rank(&self, entry: &Entry) -> Option<Rank> {
+    pub(crate) fn rank(&self, entry: &Entry) -> Option<Rank> {
         entry.rank()
     }
 
     /// Whether one of them has the best rank.
-    pub fn is_best(&self, entry: &Entry) -> bool {
+    pub(crate) fn is_best(&self, entry: &Entry) -> bool {
         self.best.is_some() && self.rank(entry) == self.best
     }
 
     /// For each entry, the sum of the weights of the best rank up to and including its own. An entry of
     /// another rank adds nothing.
-    pub fn cumulative(&self) -> &[u32] {
+    pub(crate) fn cumulative(&self) -> &[u32] {
         &self.cumulative
     }
 
     /// The sum of the weights of the best rank; 0: there is nobody to send a request to.
-    pub fn total(&self) -> u32 {
+    pub(crate) fn total(&self) -> u32 {
         self.cumulative.last().copied().unwrap_or(0)
     }
 
     /// Which entry of the best rank has this point of the line on which each is as long as its weight. From
     /// [`total`](Self::total) on there is none.
-    pub fn at(&self, point: u32) -> Option<usize> {
+    pub(crate) fn at(&self, point: u32) -> Option<usize> {
         // The first whose sum exceeds the point; one that adds nothing never does first.
         let index = self.cumulative.partition_point(|sum| *sum <= point);
         (index < self.cumulative.len()).then_some(index)
     }
 
     /// The slow start of the best rank; none: nobody has one.
-    pub fn ramp(&self) -> Option<&Ramp> {
+    pub(crate) fn ramp(&self) -> Option<&Ramp> {
         self.ramp.as_ref()
     }
 

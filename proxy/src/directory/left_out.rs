@@ -11,7 +11,7 @@ use registry::contract::Instance;
 
 /// The bound that leaves an instance out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
+pub(crate) enum Bound {
     /// Its service has so many endpoints already.
     Instances(usize),
     /// There are so many services already, and no route names this one.
@@ -36,33 +36,33 @@ impl fmt::Display for Bound {
 
 /// An instance that is left out, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOutInstance {
+pub(crate) struct LeftOutInstance {
     /// Its service.
-    pub service: Arc<str>,
+    pub(crate) service: Arc<str>,
     /// Its id.
-    pub instance: Arc<str>,
+    pub(crate) instance: Arc<str>,
     /// The bound that it is beyond.
-    pub bound: Bound,
+    pub(crate) bound: Bound,
     /// The revision at which it was written.
-    pub revision: i64,
+    pub(crate) revision: i64,
 }
 
 /// How many are left out, and who was last: what readers see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LeftOutSummary {
+pub(crate) struct LeftOutSummary {
     /// By the bound of a service's endpoints.
-    pub by_instances: usize,
+    pub(crate) by_instances: usize,
     /// By the bound of services.
-    pub by_services: usize,
+    pub(crate) by_services: usize,
     /// By the bound of instances in all.
-    pub by_registrations: usize,
+    pub(crate) by_registrations: usize,
     /// The last that was left out; none while nobody is.
-    pub last: Option<LeftOutInstance>,
+    pub(crate) last: Option<LeftOutInstance>,
 }
 
 impl LeftOutSummary {
     /// How many are left out.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.by_instances + self.by_services + self.by_registrations
     }
 }

@@ -26,20 +26,23 @@ use crate::traffic::in_flight::InFlight;
 use plan::Planner;
 use ring::Builder;
 
-pub use endpoint::{
+pub(crate) use endpoint::{
     Endpoint, Entry, Finding, Health, ProbeResult, Rank, Standing, State, Tenure, TenureCell,
 };
 pub use endpoints::Endpoints;
-pub use left_out::{Bound, LeftOutInstance, LeftOutSummary};
-pub use plan::{Hashing, Plan, Schedule};
+pub(crate) use left_out::{Bound, LeftOutInstance, LeftOutSummary};
+pub(crate) use plan::Hashing;
+pub use plan::Plan;
 pub use policy::Policy;
-pub use ring::{Ring, hash, mix};
-pub use service_discovery::{ServiceEndpoints, entries};
-pub use slow_start::Ramp;
-pub use writer::{Novelty, Routed, Transition, TransitionKind, Writer};
+pub(crate) use ring::hash;
+pub use ring::mix;
+pub use service_discovery::ServiceEndpoints;
+pub(crate) use service_discovery::entries;
+pub(crate) use slow_start::Ramp;
+pub(crate) use writer::{Novelty, Routed, Transition, TransitionKind, Writer};
 
 /// Every service by its name.
-pub type Services = BTreeMap<Arc<str>, Arc<Service>>;
+pub(crate) type Services = BTreeMap<Arc<str>, Arc<Service>>;
 
 /// The readers' side.
 #[derive(Debug, Default)]
@@ -71,32 +74,32 @@ impl Directory {
     }
 
     /// All services.
-    pub fn services(&self) -> Arc<Services> {
+    pub(crate) fn services(&self) -> Arc<Services> {
         self.services.load_full()
     }
 
     /// The registry's revision that the directory shows.
-    pub fn revision(&self) -> i64 {
+    pub(crate) fn revision(&self) -> i64 {
         self.revision.load(Ordering::Relaxed)
     }
 
     /// Whether the directory has ever been filled from the registry.
-    pub fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
     }
 
     /// Whether the directory shows the snapshot, because the registry has not been heard yet.
-    pub fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         self.stale.load(Ordering::Acquire)
     }
 
     /// Registrations that are beyond the bounds, and so have no endpoint.
-    pub fn left_out(&self) -> Arc<LeftOutSummary> {
+    pub(crate) fn left_out(&self) -> Arc<LeftOutSummary> {
         self.left_out.load_full()
     }
 
     /// Whether there is a picture to serve from, whatever its source.
-    pub fn is_filled(&self) -> bool {
+    pub(crate) fn is_filled(&self) -> bool {
         self.is_synced() || self.is_stale()
     }
 }
@@ -120,13 +123,13 @@ impl Service {
     }
 
     /// Its name.
-    pub fn name(&self) -> &Arc<str> {
+    pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     /// Whether a route names it. Of any other the gateway only shows who is registered: whoever may register makes
     /// as many as he likes, so it connects to none of their endpoints and counts nothing under their names.
-    pub fn is_routed(&self) -> bool {
+    pub(crate) fn is_routed(&self) -> bool {
         self.is_routed
     }
 

@@ -91,7 +91,7 @@ pub enum Plan {
 
 impl Plan {
     /// What of a request is hashed; none: nothing is.
-    pub fn hash_key(&self) -> Option<&HashKey> {
+    pub(crate) fn hash_key(&self) -> Option<&HashKey> {
         match self {
             Plan::Hash(hashing) => Some(&hashing.key),
             Plan::Random | Plan::RoundRobin(_) | Plan::LeastRequest | Plan::Ewma => None,
@@ -130,7 +130,7 @@ impl Schedule {
     }
 
     /// Takes a turn: the point of the line that it falls on. None: there is nobody.
-    pub fn turn(&self) -> Option<u32> {
+    pub(crate) fn turn(&self) -> Option<u32> {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed).checked_rem(self.length.into())?;
         let step = turn * u64::from(self.stride) % u64::from(self.length);
         u32::try_from(step).ok().map(|step| step * self.unit)
@@ -170,7 +170,7 @@ impl Hashing {
 
     /// The ring that was built last: of these endpoints, or for a moment after a change of those before.
     /// None before the first.
-    pub fn ring(&self) -> arc_swap::Guard<Option<Arc<Ring>>> {
+    pub(crate) fn ring(&self) -> arc_swap::Guard<Option<Arc<Ring>>> {
         self.ring.load()
     }
 
@@ -180,13 +180,13 @@ impl Hashing {
     }
 
     /// Where the endpoint stands among the entries that the ring knows by this name.
-    pub fn place(&self, name: u64) -> Option<usize> {
+    pub(crate) fn place(&self, name: u64) -> Option<usize> {
         let found = self.places.binary_search_by_key(&name, |(name, _)| *name).ok()?;
         self.places.get(found).map(|(_, place)| *place as usize)
     }
 
     /// Requests in flight in the service, the one to be sent included.
-    pub fn in_flight(&self) -> u32 {
+    pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.count().max(1)
     }
 }

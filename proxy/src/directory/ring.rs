@@ -47,7 +47,7 @@ pub(super) fn name(instance: &str) -> u64 {
 
 /// A hash that is the same in every gateway and every release. Who can choose what is hashed can also choose
 /// where it goes.
-pub fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     // Similar bytes leave FNV's high bits similar.
     mix(fnv(bytes))
 }
@@ -67,7 +67,7 @@ pub fn mix(number: u64) -> u64 {
 }
 
 /// Which endpoints a key may go to, in their order.
-pub struct Ring {
+pub(crate) struct Ring {
     version: u64,
     unit: u32,
     shards: Box<[Continuum]>,
@@ -89,14 +89,14 @@ impl Ring {
     }
 
     /// The names of endpoints from where a key falls, one for each point, round and round.
-    pub fn names(&self, key: u64) -> impl Iterator<Item = u64> {
+    pub(crate) fn names(&self, key: u64) -> impl Iterator<Item = u64> {
         let shard = self.shards.get(shard(key, self.shards.len()));
         shard.into_iter().flat_map(move |ring| ring.node_iter(&key.to_le_bytes())).map(name_of)
     }
 
     /// How much of what goes by it an endpoint of this weight may keep, 0 to 1: points come in whole units,
     /// its weight need not.
-    pub fn kept(&self, weight: u16) -> f32 {
+    pub(crate) fn kept(&self, weight: u16) -> f32 {
         let weight = u32::from(weight);
         weight as f32 / (weight.div_ceil(self.unit).max(1) * self.unit) as f32
     }

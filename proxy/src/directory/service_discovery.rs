@@ -30,7 +30,7 @@ struct At {
 
 /// The endpoints that a backend of [`ServiceEndpoints`] stands for, each with its own identity; none, if it
 /// comes from elsewhere.
-pub fn entries(backend: &Backend) -> impl Iterator<Item = &Entry> {
+pub(crate) fn entries(backend: &Backend) -> impl Iterator<Item = &Entry> {
     let at = backend.ext.get::<At>();
     at.into_iter().flat_map(|at| at.places.iter().filter_map(|place| at.endpoints.entries().get(*place)))
 }

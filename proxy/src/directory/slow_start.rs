@@ -10,7 +10,7 @@ const FIRST: f32 = 0.1;
 
 /// The slow start of a service's endpoints, some of which are new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ramp {
+pub(crate) struct Ramp {
     length: Duration,
     /// Since when the oldest is usable; none: before the gateway.
     oldest: Option<Instant>,
@@ -31,13 +31,13 @@ impl Ramp {
     }
 
     /// Whether everybody has grown up.
-    pub fn is_over(&self, now: Instant) -> bool {
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
         now >= self.over
     }
 
     /// What an endpoint's weight counts at the moment: a tenth at first, from there in a straight
     /// line up to 1.
-    pub fn factor(&self, since: Option<Instant>, now: Instant) -> f32 {
+    pub(crate) fn factor(&self, since: Option<Instant>, now: Instant) -> f32 {
         let Some(since) = since else { return 1.0 };
         let age = now.saturating_duration_since(since).as_secs_f32() / self.length.as_secs_f32();
         (FIRST + (1.0 - FIRST) * age).min(1.0)
@@ -45,7 +45,7 @@ impl Ramp {
 
     /// The same in relation to the oldest endpoint, 1 at most. Shares depend on nothing else, and so nobody
     /// is held back where all are new.
-    pub fn relative(&self, since: Option<Instant>, now: Instant) -> f32 {
+    pub(crate) fn relative(&self, since: Option<Instant>, now: Instant) -> f32 {
         (self.factor(since, now) / self.factor(self.oldest, now)).min(1.0)
     }
 }

@@ -13,13 +13,13 @@ use crate::traffic::ejection::panics;
 #[derive(Debug, Default)]
 pub(super) struct Staged {
     /// Makes the service's plans; none: no route names it. Boxed: of those there may be very many.
-    pub planner: Option<Box<Planner>>,
+    pub(crate) planner: Option<Box<Planner>>,
     /// By instance id. Boxed: a map has room for eleven at once, and many services have but one.
-    pub entries: BTreeMap<Arc<str>, Box<Entry>>,
+    pub(crate) entries: BTreeMap<Arc<str>, Box<Entry>>,
     /// How many of them are registered, and not draining.
-    pub up: usize,
+    pub(crate) up: usize,
     /// When it may be published again.
-    pub not_before: Option<Instant>,
+    pub(crate) not_before: Option<Instant>,
 }
 
 impl Staged {

@@ -20,28 +20,28 @@ use super::{Directory, Endpoint, Entry, Finding, Health, ProbeResult, Standing, 
 use crate::config::{self, Initially};
 
 use bounds::Places;
-pub use route::Routed;
+pub(crate) use route::Routed;
 
 /// What became of a registration.
 #[derive(Debug, Clone)]
 pub struct Transition {
     /// What happened to it.
-    pub kind: TransitionKind,
+    pub(crate) kind: TransitionKind,
     /// The service.
-    pub service: Arc<str>,
+    pub(crate) service: Arc<str>,
     /// The instance.
-    pub instance: Arc<str>,
+    pub(crate) instance: Arc<str>,
     /// Its endpoint before; none: it was not there.
-    pub before: Option<Arc<Endpoint>>,
+    pub(crate) before: Option<Arc<Endpoint>>,
     /// Its endpoint after; none: it is gone.
-    pub after: Option<Arc<Endpoint>>,
+    pub(crate) after: Option<Arc<Endpoint>>,
     /// The revision.
-    pub revision: i64,
+    pub(crate) revision: i64,
 }
 
 /// What happened to a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransitionKind {
+pub(crate) enum TransitionKind {
     /// It was written.
     Put,
     /// It was written, and took the key from a registration at another address that was still there. (Of a list
@@ -62,7 +62,7 @@ pub enum TransitionKind {
 
 /// Whether health's finding was news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Novelty {
+pub(crate) enum Novelty {
     /// The endpoint was not known to be so.
     New,
     /// It was.
@@ -119,12 +119,12 @@ impl Writer {
 
     /// The same, which takes no more than this.
     #[must_use]
-    pub fn within(self, bounds: config::Bounds) -> Self {
+    pub(crate) fn within(self, bounds: config::Bounds) -> Self {
         Self { bounds, ..self }
     }
 
     /// What the readers see.
-    pub fn directory(&self) -> &Arc<Directory> {
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
 
@@ -146,7 +146,7 @@ impl Writer {
     }
 
     /// Takes what the registry once held, until it is heard: each endpoint is stale. Returns them.
-    pub fn stage_stale(&mut self, instances: Vec<Instance>, revision: i64) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn stage_stale(&mut self, instances: Vec<Instance>, revision: i64) -> Vec<Arc<Endpoint>> {
         self.revision = revision;
         self.stale = true;
         let instances = self.in_order(instances);
@@ -331,7 +331,7 @@ impl Writer {
     }
 
     /// Takes out a suspect endpoint. None: it is not there, or no longer suspect.
-    pub fn remove(&mut self, service: &Arc<str>, instance: &str) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, service: &Arc<str>, instance: &str) -> Option<Entry> {
         self.entry(service, instance).filter(|entry| entry.standing.is_suspect())?;
         self.take_out(service, instance)
     }
@@ -347,7 +347,7 @@ impl Writer {
 
     /// Notes a probe's outcome, and returns how the endpoint stands now. None: it has been replaced, is
     /// gone, or is registered again; the outcome says nothing then.
-    pub fn probed(&mut self, endpoint: &Endpoint, probe: ProbeResult) -> Option<Standing> {
+    pub(crate) fn probed(&mut self, endpoint: &Endpoint, probe: ProbeResult) -> Option<Standing> {
         let entry = self.entry(&endpoint.service, &endpoint.instance)?;
         if entry.endpoint.id != endpoint.id || entry.standing == Standing::Registered {
             return None;
@@ -361,7 +361,7 @@ impl Writer {
     }
 
     /// Notes what health found of an endpoint. None: it is gone or has been replaced.
-    pub fn judged(&mut self, endpoint: &Endpoint, finding: Finding, now: Instant) -> Option<Novelty> {
+    pub(crate) fn judged(&mut self, endpoint: &Endpoint, finding: Finding, now: Instant) -> Option<Novelty> {
         let staged = self.staged.get_mut(&endpoint.service)?;
         let entry = staged.entries.get_mut(&endpoint.instance)?;
         if entry.endpoint.id != endpoint.id {
@@ -386,17 +386,17 @@ impl Writer {
     }
 
     /// Whether a route names a service.
-    pub fn is_routed(&self, service: &str) -> bool {
+    pub(crate) fn is_routed(&self, service: &str) -> bool {
         self.staged.get(service).is_some_and(Staged::is_routed)
     }
 
     /// How many endpoints of a service are registered and not draining.
-    pub fn up(&self, service: &str) -> usize {
+    pub(crate) fn up(&self, service: &str) -> usize {
         self.staged.get(service).map_or(0, |staged| staged.up)
     }
 
     /// Why an instance is used without its metadata, if it is.
-    pub fn left_out_metadata(&self, service: &str, instance: &str) -> Option<TooMuch> {
+    pub(crate) fn left_out_metadata(&self, service: &str, instance: &str) -> Option<TooMuch> {
         self.entry(service, instance)?.metadata.left_out()
     }
 

@@ -46,11 +46,11 @@ pub(super) struct Feed<R> {
 /// What the loop hears, beside what it began itself.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    pub updates: mpsc::Receiver<Update>,
-    pub findings: mpsc::UnboundedReceiver<Found>,
-    pub asked: mpsc::Receiver<Asked>,
+    pub(crate) updates: mpsc::Receiver<Update>,
+    pub(crate) findings: mpsc::UnboundedReceiver<Found>,
+    pub(crate) asked: mpsc::Receiver<Asked>,
     /// They come when the process ends: what is not in the snapshot yet is written then.
-    pub saves: mpsc::Receiver<Save>,
+    pub(crate) saves: mpsc::Receiver<Save>,
 }
 
 /// The snapshot was read, but is not shown yet.

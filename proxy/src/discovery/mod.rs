@@ -32,7 +32,7 @@ use crate::snapshot::{File, Loader, Save, Saver, Turn};
 use feed::{Feed, Inputs};
 use routing::Asked;
 
-pub use routing::Routing;
+pub(crate) use routing::Routing;
 
 /// Feeds a directory from a watch.
 pub struct Discovery<S: Source> {
@@ -110,7 +110,7 @@ impl<S: Source> Discovery<S> {
     }
 
     /// For who replaces the configuration: has services routed, and routed no more.
-    pub fn routing(&self) -> Routing {
+    pub(crate) fn routing(&self) -> Routing {
         self.routing.clone()
     }
 

@@ -32,8 +32,8 @@ pub(super) struct Probes {
 /// What a probe found.
 #[derive(Debug)]
 pub(super) struct Probed {
-    pub endpoint: Arc<Endpoint>,
-    pub probe: ProbeResult,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) probe: ProbeResult,
 }
 
 impl Probes {

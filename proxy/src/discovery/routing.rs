@@ -9,7 +9,7 @@ use crate::directory::{Policy, Services};
 
 /// Has services routed, and routed no more, while discovery runs.
 #[derive(Debug, Clone)]
-pub struct Routing(mpsc::Sender<Asked>);
+pub(crate) struct Routing(mpsc::Sender<Asked>);
 
 /// What the loop is asked. Each answer is sent when readers see what was asked for.
 #[derive(Debug)]
@@ -26,14 +26,14 @@ impl Routing {
 
     /// Has services routed by these policies. When they are, and whoever is registered can be sent to, returns them.
     /// None: discovery has ended, and nothing was changed.
-    pub async fn route(&self, services: Vec<(Arc<str>, Policy)>) -> Option<Services> {
+    pub(crate) async fn route(&self, services: Vec<(Arc<str>, Policy)>) -> Option<Services> {
         let (answer, answered) = oneshot::channel();
         self.0.send(Asked::Route { services, answer }).await.ok()?;
         answered.await.ok()
     }
 
     /// Has services routed no more, and returns when they are not. Requests that hold one of them go on undisturbed.
-    pub async fn unroute(&self, names: Vec<Arc<str>>) {
+    pub(crate) async fn unroute(&self, names: Vec<Arc<str>>) {
         let (answer, answered) = oneshot::channel();
         // An error means that discovery has ended: nothing is routed any more.
         if self.0.send(Asked::Unroute { names, answer }).await.is_ok() {

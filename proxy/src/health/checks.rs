@@ -20,7 +20,7 @@ use super::active::Active;
 use super::findings::Findings;
 use super::rounds::{Question, Rounds};
 use crate::causes::plain;
-use crate::config::{self, Check, Probe};
+use crate::config::{Check, Probe};
 use crate::directory::{Directory, Endpoint, Endpoints, Finding, Service, ServiceEndpoints, entries};
 use crate::metrics::{Checked, Metrics};
 use crate::tasks::now;
@@ -45,7 +45,7 @@ pub struct CheckError {
 
 /// A service whose endpoints are to be asked, and how.
 #[derive(Clone)]
-pub struct CheckedService {
+pub(crate) struct CheckedService {
     service: Arc<Service>,
     check: Check,
     prober: Prober,
@@ -58,25 +58,16 @@ impl CheckedService {
     ///
     /// # Errors
     /// The check cannot be made into a request.
-    pub fn new(service: Arc<Service>, check: &Check, directory: &Arc<Directory>) -> Result<Self, CheckError> {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        check: &Check,
+        directory: &Arc<Directory>,
+    ) -> Result<Self, CheckError> {
         let name = service.name();
         let prober =
             prober(name, check).map_err(|error| CheckError { service: name.clone(), why: plain(&error) })?;
         let discovery = Arc::new(ServiceEndpoints::new(directory.clone(), &**name));
         Ok(Self { service, check: check.clone(), prober, discovery })
-    }
-
-    /// The services of the directory that are routed, as they are now, and have a check.
-    ///
-    /// # Errors
-    /// A check cannot be made into a request.
-    pub fn all_of(directory: &Arc<Directory>, config: &config::Services) -> Result<Vec<Self>, CheckError> {
-        let services = directory.services();
-        let checked = services.values().filter(|service| service.is_routed()).filter_map(|service| {
-            let check = config.get(service.name()).check.as_ref()?;
-            Some(Self::new(service.clone(), check, directory))
-        });
-        checked.collect()
     }
 
     fn is_like(&self, other: &Self) -> bool {
@@ -92,7 +83,7 @@ impl CheckedService {
 }
 
 /// Asks the endpoints of services whether they are well.
-pub struct Checks {
+pub(crate) struct Checks {
     wanted: watch::Receiver<Arc<Vec<CheckedService>>>,
     /// By name.
     services: BTreeMap<Arc<str>, Course>,
@@ -114,7 +105,7 @@ struct Course {
 
 impl Checks {
     /// `wanted` may change while this runs, once the directory goes by the same configuration.
-    pub fn new(
+    pub(crate) fn new(
         wanted: watch::Receiver<Arc<Vec<CheckedService>>>,
         findings: Findings,
         metrics: Arc<Metrics>,
@@ -123,7 +114,7 @@ impl Checks {
     }
 
     /// Asks until the process ends.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.follow();

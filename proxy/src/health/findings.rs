@@ -8,26 +8,26 @@ use crate::directory::{Endpoint, Finding};
 
 /// What was found of an endpoint. One that is gone by now is nobody's concern.
 #[derive(Debug)]
-pub struct Found {
+pub(crate) struct Found {
     /// The endpoint.
-    pub endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<Endpoint>,
     /// What was found.
-    pub finding: Finding,
+    pub(crate) finding: Finding,
 }
 
 /// Sends what was found. Nobody waits: an endpoint has at most a few findings a second, whatever the traffic.
 #[derive(Debug, Clone)]
-pub struct Findings(mpsc::UnboundedSender<Found>);
+pub(crate) struct Findings(mpsc::UnboundedSender<Found>);
 
 /// Where findings go, and where they come out: in the order in which they were sent.
-pub fn channel() -> (Findings, mpsc::UnboundedReceiver<Found>) {
+pub(crate) fn channel() -> (Findings, mpsc::UnboundedReceiver<Found>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Findings(sender), receiver)
 }
 
 impl Findings {
     /// Tells what was found. To nobody, if the process is ending.
-    pub fn tell(&self, endpoint: &Arc<Endpoint>, finding: Finding) {
+    pub(crate) fn tell(&self, endpoint: &Arc<Endpoint>, finding: Finding) {
         let _ = self.0.send(Found { endpoint: endpoint.clone(), finding });
     }
 }

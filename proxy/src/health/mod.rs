@@ -11,11 +11,11 @@
 //! | [`findings`] | tells the directory's writer what was found |
 
 mod active;
-pub mod checks;
-pub mod findings;
+pub(crate) mod checks;
+pub(crate) mod findings;
 pub(crate) mod rounds;
-pub mod service_health;
-pub mod stall_watch;
+pub(crate) mod service_health;
+pub(crate) mod stall_watch;
 mod trials;
 
-pub use service_health::ServiceHealth;
+pub(crate) use service_health::ServiceHealth;

@@ -1,6 +1,5 @@
 //! The health of one service: what its requests report, and what follows from it under its rules.
 
-use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,34 +10,15 @@ use super::findings::Findings;
 use super::stall_watch::StallWatch;
 use super::trials::Trials;
 use crate::config;
-use crate::directory::{Directory, Endpoint, Finding, Service};
+use crate::directory::{Endpoint, Finding, Service};
 use crate::traffic::budget::Budget;
 use crate::traffic::ejection::{self, Failure, Outcome, Passive, Repeatable, Transition, Trial};
 use crate::traffic::stall;
 use crate::traffic::waiting::{Place, Wait};
 
-/// The services that routes lead to, by name.
-pub type ServicesHealth = BTreeMap<Arc<str>, Arc<ServiceHealth>>;
-
-/// Puts every service of the directory, as it is now, under the rules of the configuration.
-pub fn of_services(
-    directory: &Directory,
-    config: &config::Services,
-    findings: &Findings,
-    watch: &Arc<StallWatch>,
-) -> ServicesHealth {
-    let health = |(name, service): (&Arc<str>, &Arc<Service>)| {
-        let rules = Rules::of(config.get(name));
-        let (findings, watch) = (findings.clone(), watch.clone());
-        let health = ServiceHealth::new(service.clone(), rules, findings, watch, Instant::now());
-        (name.clone(), Arc::new(health))
-    };
-    directory.services().iter().map(health).collect()
-}
-
 /// What a configuration says of a service's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// None: nothing is ejected.
     ejection: Option<config::Ejection>,
     /// When silence is a stall; none: never.
@@ -47,7 +27,7 @@ pub struct Rules {
 
 impl Rules {
     /// Those of a service.
-    pub fn of(service: &config::Service) -> Self {
+    pub(crate) fn of(service: &config::Service) -> Self {
         let config::Service { ejection, stall, .. } = service;
         // Where nothing is ejected, what is moved elsewhere might come back.
         Self { ejection: *ejection, stall: ejection.and(*stall) }
@@ -65,9 +45,9 @@ struct Pace {
 
 /// The health of one service. What was counted and found stays when the rules change.
 #[derive(Debug)]
-pub struct ServiceHealth {
+pub(crate) struct ServiceHealth {
     /// What retries are left.
-    pub budget: Budget,
+    pub(crate) budget: Budget,
     /// Read where something fails, waits for long or is to be tried, and never for a request that goes well.
     rules: ArcSwap<Rules>,
     /// What the last look found of all endpoints.
@@ -81,7 +61,7 @@ pub struct ServiceHealth {
 impl ServiceHealth {
     /// Of a service whose endpoints may have been ejected before: these are tried as if nothing had been between.
     /// `origin` is any moment before the first request.
-    pub fn new(
+    pub(crate) fn new(
         service: Arc<Service>,
         rules: Rules,
         findings: Findings,
@@ -103,7 +83,7 @@ impl ServiceHealth {
 
     /// Other rules hold from now on. What is ejected stays so for its time, unless nothing is to be ejected any
     /// more: then it returns at once.
-    pub fn apply(&self, rules: Rules, now: Instant) {
+    pub(crate) fn apply(&self, rules: Rules, now: Instant) {
         let before = self.rules.swap(Arc::new(rules));
         if before.ejection.is_some() != rules.ejection.is_some() {
             self.take_up(now);
@@ -130,12 +110,12 @@ impl ServiceHealth {
     }
 
     /// An attempt that was not a trial came to a good end.
-    pub fn succeeded(&self, endpoint: &Endpoint) {
+    pub(crate) fn succeeded(&self, endpoint: &Endpoint) {
         endpoint.traffic.streak.succeeded();
     }
 
     /// An attempt that was not a trial failed.
-    pub fn failed(&self, endpoint: &Arc<Endpoint>, failure: Failure, now: Instant) {
+    pub(crate) fn failed(&self, endpoint: &Arc<Endpoint>, failure: Failure, now: Instant) {
         endpoint.traffic.last_failure.note(failure.as_str(), now);
         self.decide(endpoint, |passive, rules| {
             passive.failed(rules, &endpoint.traffic.streak, failure, now, fastrand::f64())
@@ -143,7 +123,7 @@ impl ServiceHealth {
     }
 
     /// A request waits for the first byte of its answer.
-    pub fn wait(self: &Arc<Self>, endpoint: &Arc<Endpoint>, connection: RawFd, wait: Wait) -> Place {
+    pub(crate) fn wait(self: &Arc<Self>, endpoint: &Arc<Endpoint>, connection: RawFd, wait: Wait) -> Place {
         let (place, is_first) = endpoint.traffic.waiting.enter(connection, wait);
         if is_first {
             self.watch.add(self.clone(), endpoint.clone());
@@ -206,12 +186,17 @@ impl ServiceHealth {
     }
 
     /// Whether an endpoint may be due for its trial.
-    pub fn trial_may_be_due(&self, now: Instant) -> bool {
+    pub(crate) fn trial_may_be_due(&self, now: Instant) -> bool {
         self.trials.may_be_due(now)
     }
 
     /// An ejected endpoint that this request is to try, if one is due.
-    pub fn trial(&self, tried: &[u64], request: Repeatable, now: Instant) -> Option<(Arc<Endpoint>, Trial)> {
+    pub(crate) fn trial(
+        &self,
+        tried: &[u64],
+        request: Repeatable,
+        now: Instant,
+    ) -> Option<(Arc<Endpoint>, Trial)> {
         self.trials.look(now, |endpoint| {
             match self.takes_trials(endpoint) {
                 Some(true) if !tried.contains(&endpoint.id) => {}
@@ -229,7 +214,7 @@ impl ServiceHealth {
     }
 
     /// A trial has ended.
-    pub fn finish(&self, endpoint: &Arc<Endpoint>, trial: Trial, outcome: Outcome, now: Instant) {
+    pub(crate) fn finish(&self, endpoint: &Arc<Endpoint>, trial: Trial, outcome: Outcome, now: Instant) {
         if let Outcome::Failed(failure) = outcome {
             endpoint.traffic.last_failure.note(failure.as_str(), now);
         }

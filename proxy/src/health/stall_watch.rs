@@ -20,7 +20,7 @@ type Watched = (Arc<ServiceHealth>, Arc<Endpoint>);
 
 /// The endpoints that the watch has yet to hear of.
 #[derive(Debug, Default)]
-pub struct StallWatch {
+pub(crate) struct StallWatch {
     new: Mutex<Vec<Watched>>,
     came: Notify,
 }
@@ -33,7 +33,7 @@ impl StallWatch {
     }
 
     /// Looks until the process ends.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let mut watched: Vec<Watched> = Vec::new();
         loop {
             if watched.is_empty() {

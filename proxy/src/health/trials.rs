@@ -14,7 +14,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The ejected endpoints of a service.
 #[derive(Debug)]
-pub struct Trials {
+pub(crate) struct Trials {
     origin: Instant,
     /// When the earliest is due, in nanoseconds since `origin`; the greatest number: never. It may be
     /// earlier than the truth, never later.
@@ -24,17 +24,17 @@ pub struct Trials {
 
 impl Trials {
     /// None is ejected. `origin` is any moment before the first.
-    pub fn new(origin: Instant) -> Self {
+    pub(crate) fn new(origin: Instant) -> Self {
         Self { origin, due: AtomicU64::new(u64::MAX), ejected: Mutex::default() }
     }
 
     /// Whether a look may find something.
-    pub fn may_be_due(&self, now: Instant) -> bool {
+    pub(crate) fn may_be_due(&self, now: Instant) -> bool {
         self.due.load(Ordering::Relaxed) <= self.nanos(now)
     }
 
     /// An endpoint is ejected, and to be tried at `due`.
-    pub fn add(&self, endpoint: &Arc<Endpoint>, due: Instant) {
+    pub(crate) fn add(&self, endpoint: &Arc<Endpoint>, due: Instant) {
         let mut ejected = self.list();
         if ejected.iter().all(|other| other.id != endpoint.id) {
             ejected.push(endpoint.clone());
@@ -44,23 +44,23 @@ impl Trials {
     }
 
     /// An endpoint is ejected no more, or gone.
-    pub fn remove(&self, endpoint: &Endpoint) {
+    pub(crate) fn remove(&self, endpoint: &Endpoint) {
         self.list().retain(|other| other.id != endpoint.id);
     }
 
     /// None is ejected any more.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.list().clear();
     }
 
     /// A trial is due at this time, too.
-    pub fn due_at(&self, due: Instant) {
+    pub(crate) fn due_at(&self, due: Instant) {
         self.due.fetch_min(self.nanos(due), Ordering::SeqCst);
     }
 
     /// Looks through the ejected endpoints until `claim` gets something of one. `claim` says otherwise when
     /// it may; none: soon.
-    pub fn look<T>(
+    pub(crate) fn look<T>(
         &self,
         now: Instant,
         mut claim: impl FnMut(&Arc<Endpoint>) -> Result<T, Option<Instant>>,

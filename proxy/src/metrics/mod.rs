@@ -41,7 +41,7 @@ use maker::{Maker, mirror};
 use process::ProcessMetrics;
 use registry::RegistryMetrics;
 use service::Counted;
-pub use service::ServiceMetrics;
+pub(crate) use service::ServiceMetrics;
 use services::ServicesMetrics;
 use snapshot::SnapshotMetrics;
 
@@ -107,47 +107,47 @@ impl Metrics {
 
     /// What counts for a service. All that ask for one name while somebody holds it get the same; when the last of
     /// them drops it, its series are gone.
-    pub fn service(&self, name: &str) -> Arc<ServiceMetrics> {
+    pub(crate) fn service(&self, name: &str) -> Arc<ServiceMetrics> {
         Counted::of(&self.services.counted, name)
     }
 
     /// Requests being served.
-    pub fn in_flight(&self) -> &IntGauge {
+    pub(crate) fn in_flight(&self) -> &IntGauge {
         &self.process.in_flight
     }
 
     /// Endpoints that the guard holds.
-    pub fn guard_held(&self) -> &IntGauge {
+    pub(crate) fn guard_held(&self) -> &IntGauge {
         &self.guard.held
     }
 
     /// Counts an alarm of the guard: endpoints of a service that it holds do not stop.
-    pub fn guard_alarmed(&self) {
+    pub(crate) fn guard_alarmed(&self) {
         self.guard.alarms.inc();
     }
 
     /// Notes that the snapshot was written.
-    pub fn snapshot_stored(&self, at: SystemTime) {
+    pub(crate) fn snapshot_stored(&self, at: SystemTime) {
         self.snapshot.stored(at);
     }
 
     /// Counts a snapshot that could not be read or written.
-    pub fn snapshot_failed(&self) {
+    pub(crate) fn snapshot_failed(&self) {
         self.snapshot.failures.inc();
     }
 
     /// Notes that a configuration serves from now on.
-    pub fn config_applied(&self, hash: &str, at: SystemTime) {
+    pub(crate) fn config_applied(&self, hash: &str, at: SystemTime) {
         self.config.applied(hash, at);
     }
 
     /// Notes that a configuration was read, and does not serve.
-    pub fn config_rejected(&self) {
+    pub(crate) fn config_rejected(&self) {
         self.config.rejected();
     }
 
     /// The embedded registry, whose counts are shown from now on. A process has one at most.
-    pub fn embedded_registry(&self, observer: Observer) {
+    pub(crate) fn embedded_registry(&self, observer: Observer) {
         let _ = self.embedded_registry.set(observer);
     }
 
@@ -160,14 +160,14 @@ impl Metrics {
 
     /// Counts an ejection of an endpoint, be it the first or after a trial that failed, unless nobody counts for its
     /// service any more.
-    pub fn ejected(&self, service: &str, why: Grounds) {
+    pub(crate) fn ejected(&self, service: &str, why: Grounds) {
         if let Some(service) = self.services.counted.find(service) {
             service.ejections.count(why.as_str());
         }
     }
 
     /// Counts a request that a panic ended.
-    pub fn panicked(&self) {
+    pub(crate) fn panicked(&self) {
         self.process.panics.inc();
     }
 
@@ -175,7 +175,7 @@ impl Metrics {
     ///
     /// # Errors
     /// A metric that cannot be written as text.
-    pub fn render(
+    pub(crate) fn render(
         &self,
         directory: &Directory,
         status: &Status,

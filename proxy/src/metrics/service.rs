@@ -12,7 +12,7 @@ use super::counts::{ByLabel, ByStatus};
 /// What is counted of one service. Its series are there for as long as somebody holds this: the routes that lead to
 /// the service, and the requests that are on their way.
 #[derive(Debug)]
-pub struct ServiceMetrics {
+pub(crate) struct ServiceMetrics {
     name: Box<str>,
     durations: Histogram,
     pub(super) requests: ByStatus,
@@ -47,28 +47,28 @@ impl ServiceMetrics {
     }
 
     /// Counts an answered request. Status 0: the client left first.
-    pub fn answered(&self, status: u16, took: Duration) {
+    pub(crate) fn answered(&self, status: u16, took: Duration) {
         self.requests.count(status);
         self.durations.observe(took.as_secs_f64());
     }
 
     /// Counts an attempt beyond the first.
-    pub fn retried(&self, reason: &'static str) {
+    pub(crate) fn retried(&self, reason: &'static str) {
         self.retries.count(reason);
     }
 
     /// Counts a retry that the budget did not allow.
-    pub fn retry_denied(&self) {
+    pub(crate) fn retry_denied(&self) {
         self.retries_denied.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request that was declined: `limit` is full.
-    pub fn limited(&self, limit: &'static str) {
+    pub(crate) fn limited(&self, limit: &'static str) {
         self.limited.count(limit);
     }
 
     /// Counts a request that was declined: it goes round in circles.
-    pub fn looped(&self) {
+    pub(crate) fn looped(&self) {
         self.loops.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -56,7 +56,7 @@ fn name(registry: &Registry) -> String {
 
 /// Says that the gateway waits, unless there is something to serve from in time.
 #[derive(Debug)]
-pub(crate) struct Late(pub Arc<Facts>);
+pub(crate) struct Late(pub(crate) Arc<Facts>);
 
 #[async_trait]
 impl BackgroundService for Late {
@@ -79,7 +79,7 @@ impl BackgroundService for Late {
 
 /// Says that the gateway is ready. It is to start after all that makes it so.
 #[derive(Debug)]
-pub(crate) struct Ready(pub Arc<Facts>);
+pub(crate) struct Ready(pub(crate) Arc<Facts>);
 
 #[async_trait]
 impl BackgroundService for Ready {

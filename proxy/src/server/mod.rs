@@ -55,7 +55,7 @@ use crate::site::{Current, Loaded, StatusCell};
 use announcement::{Facts, Late, Ready};
 use bound::Bound;
 use embedded::{EmbeddedRegistry, Socket};
-pub use error::StartError;
+pub(crate) use error::StartError;
 use log::Log;
 use picture::Picture;
 use services::Services;

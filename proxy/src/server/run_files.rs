@@ -19,7 +19,7 @@ const NO_SNAPSHOT: &str =
 ///
 /// # Errors
 /// There is none that can be used, and no start without it.
-pub fn prepare(config: &mut Config, arguments: &Arguments) -> Result<(), RunDirectoryError> {
+pub(crate) fn prepare(config: &mut Config, arguments: &Arguments) -> Result<(), RunDirectoryError> {
     let Some(use_of) = Use::of(config, arguments) else { return Ok(()) };
     let prepared = use_of.directory.prepare(use_of.user);
     let Some(Loss { error, consequences, snapshot }) = use_of.loss(prepared)? else { return Ok(()) };

@@ -37,9 +37,9 @@ pub(crate) struct Sockets {
 #[derive(Debug)]
 pub(crate) struct Handover {
     /// The upgrade socket, an absolute path. It is made anew, and removed when it has served.
-    pub path: String,
+    pub(crate) path: String,
     /// Where this gateway listens. What else the running one hands over is closed.
-    pub addresses: HashSet<SocketAddr>,
+    pub(crate) addresses: HashSet<SocketAddr>,
 }
 
 /// The key of the embedded registry's address.
@@ -49,9 +49,9 @@ pub(crate) const REGISTRY: &str = "gateway.registry.embedded.listen";
 #[derive(Debug)]
 pub struct ListenError {
     /// The key of the configuration that has the address.
-    pub key: &'static str,
-    pub address: SocketAddr,
-    pub why: io::Error,
+    pub(crate) key: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) why: io::Error,
 }
 
 impl fmt::Display for ListenError {

@@ -35,12 +35,12 @@ pub(super) enum Step {
 
 impl Looks {
     /// `considered`: the content that serves now.
-    pub fn new(considered: Revision) -> Self {
+    pub(crate) fn new(considered: Revision) -> Self {
         Self { considered, last: Last::Considered }
     }
 
     /// A look has found this content; none: the file cannot be read.
-    pub fn found(&mut self, content: Option<&Revision>) -> Step {
+    pub(crate) fn found(&mut self, content: Option<&Revision>) -> Step {
         let was_told = self.last == Last::Unreadable { told: true };
         let (last, step) = match content {
             None => match self.last {
@@ -61,12 +61,12 @@ impl Looks {
     }
 
     /// That the file cannot be read was told, though no look has found it so.
-    pub fn told_unreadable(&mut self) {
+    pub(crate) fn told_unreadable(&mut self) {
         self.last = Last::Unreadable { told: true };
     }
 
     /// This content was considered, whatever came of it.
-    pub fn considered(&mut self, content: Revision) {
+    pub(crate) fn considered(&mut self, content: Revision) {
         self.considered = content;
         self.last = Last::Considered;
     }

@@ -33,11 +33,11 @@ use crate::directory::Service;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
 
-pub use draft::DraftError;
+pub(crate) use draft::DraftError;
 pub(crate) use draft::{Draft, Materials};
 pub(crate) use reload::Reload;
 pub(crate) use replacement::Replacement;
-pub use revision::Revision;
+pub(crate) use revision::Revision;
 pub(crate) use routes::Route;
 use routes::Routes;
 pub use source::{Loaded, Source};

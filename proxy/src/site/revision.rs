@@ -10,7 +10,7 @@ const SHOWN: usize = 8;
 /// The first 64 bits of the SHA-256 of a configuration's bytes, in hexadecimal: `sha256sum FILE | cut -c-16` says the
 /// same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revision(String);
+pub(crate) struct Revision(String);
 
 impl Revision {
     /// Of a file with this content.

@@ -12,7 +12,7 @@ const KEPT: usize = 20;
 
 /// Which configuration serves, and whether another one was rejected since.
 #[derive(Debug, Clone)]
-pub struct Status {
+pub(crate) struct Status {
     /// The file that serves.
     pub(crate) revision: Revision,
     /// Since when.
@@ -23,7 +23,7 @@ pub struct Status {
 
 /// A file that was rejected.
 #[derive(Debug, Clone)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// None: it could not be read.
     pub(crate) revision: Option<Revision>,
     pub(crate) at: SystemTime,
@@ -43,7 +43,7 @@ impl Rejected {
 
 /// The status as it is now.
 #[derive(Debug, Clone)]
-pub struct StatusCell(Arc<ArcSwap<Status>>);
+pub(crate) struct StatusCell(Arc<ArcSwap<Status>>);
 
 impl StatusCell {
     /// Of a start by this file.

@@ -24,7 +24,7 @@ fn allowance(rules: &config::Budget, requests: u64) -> u64 {
 /// they allow for the requests counted in the last ten seconds, between any number of threads; of several that ask for the last one at the same moment, all may be
 /// declined. Lock-free: a request costs one atomic write, a retry one or two and twenty reads.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     origin: Instant,
     requests: Window,
     retries: Window,
@@ -32,18 +32,18 @@ pub struct Budget {
 
 impl Budget {
     /// One without requests or retries. `origin` is any moment before the first.
-    pub fn new(origin: Instant) -> Self {
+    pub(crate) fn new(origin: Instant) -> Self {
         Self { origin, requests: Window::default(), retries: Window::default() }
     }
 
     /// Counts a request: its first attempt, no retries.
-    pub fn request(&self, now: Instant) {
+    pub(crate) fn request(&self, now: Instant) {
         self.requests.add(self.second(now));
     }
 
     /// Asks for a retry, and counts it if it is granted.
     #[must_use = "what is granted is counted"]
-    pub fn retry(&self, rules: &config::Budget, now: Instant) -> bool {
+    pub(crate) fn retry(&self, rules: &config::Budget, now: Instant) -> bool {
         let second = self.second(now);
         // Counted first and looked at then: between two that do so, the later in the slot's order sees the
         // earlier. The other way round, both could find the last one free.
@@ -57,8 +57,8 @@ impl Budget {
         granted
     }
 
-    /// How many retries are left at the moment.
-    pub fn left(&self, rules: &config::Budget, now: Instant) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn left(&self, rules: &config::Budget, now: Instant) -> u64 {
         let second = self.second(now);
         allowance(rules, self.requests.sum(second)).saturating_sub(self.retries.sum(second))
     }

@@ -56,7 +56,7 @@ fn most_doublings(rules: &Ejection) -> u32 {
 
 /// How an attempt on an endpoint failed. What is nobody's failure, or not the endpoint's, has no place here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The connect was refused, or the network said that there is no way to the address.
     Refused,
     /// The connect, or the TLS handshake on it, was not done in time.
@@ -74,13 +74,13 @@ impl Failure {
     /// What a status says of the endpoint that answered with it. Every 5xx is a failure, an unknown one
     /// like 500 (RFC 9110, 15), except those that speak of the request rather than of the server: 501 (an
     /// unknown method), 505 (an HTTP version), 506, 508, 510 and 511.
-    pub fn of_status(status: u16) -> Option<Self> {
+    pub(crate) fn of_status(status: u16) -> Option<Self> {
         let is_failure = matches!(status, 500..=599) && !matches!(status, 501 | 505 | 506 | 508 | 510 | 511);
         is_failure.then_some(Self::Status)
     }
 
     /// Its name in `/services`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::ConnectTimeout => "connect_timeout",
@@ -93,7 +93,7 @@ impl Failure {
 
 /// On what grounds an endpoint is ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grounds {
+pub(crate) enum Grounds {
     /// It refused a connect.
     Refused,
     /// A connect was not done in time.
@@ -105,11 +105,8 @@ pub enum Grounds {
 }
 
 impl Grounds {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Refused, Self::ConnectTimeout, Self::Failures, Self::Stalled];
-
     /// Its name in `/services`, metrics and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::ConnectTimeout => "connect_timeout",
@@ -131,7 +128,7 @@ impl From<Failure> for Grounds {
 
 /// What has become of an endpoint, for all to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transition {
+pub(crate) enum Transition {
     /// It is ejected, anew or again. From `until` on it stays ejected, but one request may try it.
     Ejected {
         /// When a trial is due.
@@ -145,7 +142,7 @@ pub enum Transition {
 
 /// Whether a request can be sent again if its trial does not end well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeatable {
+pub(crate) enum Repeatable {
     /// It can: it is idempotent and its body, if any, can be replayed.
     Yes,
     /// It cannot. It would pay for the trial.
@@ -154,7 +151,7 @@ pub enum Repeatable {
 
 /// How a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The endpoint answered.
     Succeeded,
     /// It failed.
@@ -167,15 +164,15 @@ pub enum Outcome {
 /// [`Passive::finish`], whatever happens to the request.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an endpoint stays ejected until its trial is finished"]
-pub struct Trial(u64);
+pub(crate) struct Trial(u64);
 
 /// Failures in a row of a healthy endpoint. Lock-free; relaxed, since the number stands for itself.
 #[derive(Debug, Default)]
-pub struct Streak(AtomicU32);
+pub(crate) struct Streak(AtomicU32);
 
 impl Streak {
     /// Ends it. While there is none, which is the rule, this only reads.
-    pub fn succeeded(&self) {
+    pub(crate) fn succeeded(&self) {
         if self.0.load(Ordering::Relaxed) != 0 {
             self.0.store(0, Ordering::Relaxed);
         }
@@ -189,7 +186,7 @@ impl Streak {
 
 /// How an ejected endpoint comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NextTrial {
+pub(crate) enum NextTrial {
     /// The next request after this tries it.
     At(Instant),
     /// One is trying it.
@@ -201,7 +198,7 @@ pub enum NextTrial {
 
 /// What traffic has told of one endpoint.
 #[derive(Debug)]
-pub struct Passive {
+pub(crate) struct Passive {
     condition: Condition,
     /// Doublings that the next ejection would have.
     doublings: u32,
@@ -218,19 +215,19 @@ enum Condition {
 
 impl Passive {
     /// A new endpoint is healthy.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { condition: Condition::Healthy { since: now }, doublings: 0, trials: 0 }
     }
 
     /// Whether nothing is held against it.
-    pub fn is_healthy(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         matches!(self.condition, Condition::Healthy { .. })
     }
 
     /// When a trial may be claimed, if nothing happens before. None: it is healthy.
     ///
     /// While a trial is under way, this is when another may start beside it.
-    pub fn trial_due(&self) -> Option<Instant> {
+    pub(crate) fn trial_due(&self) -> Option<Instant> {
         match self.condition {
             Condition::Healthy { .. } => None,
             Condition::Ejected { until } => Some(until),
@@ -239,7 +236,7 @@ impl Passive {
     }
 
     /// How it comes back, for people. None: it is healthy.
-    pub fn next_trial(&self) -> Option<NextTrial> {
+    pub(crate) fn next_trial(&self) -> Option<NextTrial> {
         match self.condition {
             Condition::Healthy { .. } => None,
             Condition::Ejected { until } => Some(NextTrial::At(until)),
@@ -251,7 +248,7 @@ impl Passive {
     ///
     /// On an ejected endpoint this changes nothing: such attempts began before, or are sent while all are
     /// used (see [`panics`]), and only its trial decides.
-    pub fn failed(
+    pub(crate) fn failed(
         &mut self,
         rules: &Ejection,
         streak: &Streak,
@@ -271,7 +268,7 @@ impl Passive {
 
     /// The endpoint has stalled: see [`stall`](super::stall). `chance` is drawn from 0 to 1. If a trial is
     /// under way it has failed by this; its own outcome will then count for nothing.
-    pub fn stalled(
+    pub(crate) fn stalled(
         &mut self,
         rules: &Ejection,
         streak: &Streak,
@@ -289,7 +286,7 @@ impl Passive {
 
     /// Asks to be the request that tries the endpoint. None: it is healthy, its ejection is not over, the
     /// trial is reserved for a request that can be repeated, or another one is it.
-    pub fn claim(&mut self, request: Repeatable, now: Instant) -> Option<Trial> {
+    pub(crate) fn claim(&mut self, request: Repeatable, now: Instant) -> Option<Trial> {
         let due = self.trial_due()?;
         let open = match request {
             Repeatable::Yes => due,
@@ -307,7 +304,7 @@ impl Passive {
     ///
     /// A trial that another has replaced can only succeed: otherwise an endpoint whose every answer takes
     /// longer than [`TRIAL`] would never come back. One that was already found stalled changes nothing.
-    pub fn finish(
+    pub(crate) fn finish(
         &mut self,
         rules: &Ejection,
         trial: Trial,
@@ -334,7 +331,7 @@ impl Passive {
 
     /// Nothing is ejected any more by whatever it does: what was held against it is forgotten, and so is a trial
     /// that is under way.
-    pub fn pardon(&mut self, streak: &Streak, now: Instant) -> Option<Transition> {
+    pub(crate) fn pardon(&mut self, streak: &Streak, now: Instant) -> Option<Transition> {
         let was_healthy = self.is_healthy();
         streak.succeeded();
         *self = Self { trials: self.trials, ..Self::new(now) };
@@ -361,7 +358,7 @@ impl Passive {
 /// `out` are its ejected and unhealthy endpoints, `eligible` these and those that are up (ranks 1 and 3);
 /// both count endpoints, not weights. More than half makes the panic: 1 of 2 may be out, 2 of 4 may;
 /// 2 of 3 may not, and neither may 1 of 1.
-pub fn panics(out: usize, eligible: usize) -> bool {
+pub(crate) fn panics(out: usize, eligible: usize) -> bool {
     out > eligible / 2
 }
 

@@ -15,12 +15,12 @@ pub struct InFlight(AtomicU32);
 
 impl InFlight {
     /// How many there are.
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Takes a place, however many are taken.
-    pub fn acquire(self: &Arc<Self>) -> Permit {
+    pub(crate) fn acquire(self: &Arc<Self>) -> Permit {
         self.0.fetch_add(1, Ordering::Acquire);
         Permit { of: Arc::clone(self) }
     }

@@ -56,7 +56,7 @@ pub struct Latency {
 
 impl Latency {
     /// One without a sample. `origin` is any moment before the first.
-    pub fn new(origin: Instant) -> Self {
+    pub(crate) fn new(origin: Instant) -> Self {
         let (mean, peak) = (Mean::default().to_bits(), f64::NAN.to_bits());
         Self {
             origin,
@@ -83,21 +83,21 @@ impl Latency {
     }
 
     /// The mean; none before the first sample.
-    pub fn usual(&self) -> Option<Duration> {
+    pub(crate) fn usual(&self) -> Option<Duration> {
         let mean = Mean::from_bits(self.mean.load(Ordering::Relaxed));
         (mean.weight > 0.0).then(|| Duration::from_secs_f32(mean.seconds))
     }
 
     /// When the youngest of the requests that were answered was sent; none before the first sample. What has
     /// waited for longer than that has been overtaken.
-    pub fn youngest(&self) -> Option<Instant> {
+    pub(crate) fn youngest(&self) -> Option<Instant> {
         let nanos = self.youngest.load(Ordering::Relaxed);
         (nanos > 0).then(|| self.origin + Duration::from_nanos(nanos))
     }
 
     /// The peak in seconds; none before the first sample. It decays to 0 as none come, so that an endpoint
     /// that was slow is tried again some time.
-    pub fn peak(&self, now: Instant) -> Option<f64> {
+    pub(crate) fn peak(&self, now: Instant) -> Option<f64> {
         let peak = f64::from_bits(self.peak.load(Ordering::Relaxed));
         let silence = self.since_origin(now).saturating_sub(self.sampled.load(Ordering::Relaxed));
         (!peak.is_nan()).then(|| peak * (1.0 - recency(silence)))

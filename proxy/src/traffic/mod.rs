@@ -12,12 +12,12 @@
 //! | [`in_flight`] | whether one more request may be in flight |
 //! | [`budget`] | of one service, whether one more retry is allowed |
 
-pub mod budget;
-pub mod ejection;
+pub(crate) mod budget;
+pub(crate) mod ejection;
 pub mod in_flight;
-pub mod latency;
-pub mod stall;
-pub mod waiting;
+pub(crate) mod latency;
+pub(crate) mod stall;
+pub(crate) mod waiting;
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,29 +36,29 @@ pub struct Traffic {
     /// How long it usually takes to a first byte.
     pub latency: Latency,
     /// Failures in a row.
-    pub streak: Streak,
+    pub(crate) streak: Streak,
     /// The requests that wait for the first byte of their answers.
-    pub waiting: Waiting,
+    pub(crate) waiting: Waiting,
     /// What they have led to. Locked for failures and trials alone.
-    pub passive: Mutex<Passive>,
+    pub(crate) passive: Mutex<Passive>,
     /// How the last request failed that did by the endpoint's fault.
-    pub last_failure: LastFailure,
+    pub(crate) last_failure: LastFailure,
     /// How the last check failed that did.
-    pub last_check_failure: LastFailure,
+    pub(crate) last_check_failure: LastFailure,
 }
 
 /// The last failure of a kind, for people: when it was, and why. Locked for failures alone, and to be shown.
 #[derive(Debug, Default)]
-pub struct LastFailure(Mutex<Option<(Instant, Cow<'static, str>)>>);
+pub(crate) struct LastFailure(Mutex<Option<(Instant, Cow<'static, str>)>>);
 
 impl LastFailure {
     /// Notes one.
-    pub fn note(&self, why: impl Into<Cow<'static, str>>, now: Instant) {
+    pub(crate) fn note(&self, why: impl Into<Cow<'static, str>>, now: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, why.into()));
     }
 
     /// The last one; none: there was none.
-    pub fn get(&self) -> Option<(Instant, Cow<'static, str>)> {
+    pub(crate) fn get(&self) -> Option<(Instant, Cow<'static, str>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -72,7 +72,7 @@ impl Default for Traffic {
 
 impl Traffic {
     /// An endpoint that nothing was sent to yet.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             in_flight: Arc::default(),
             latency: Latency::new(now),

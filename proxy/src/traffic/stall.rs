@@ -20,27 +20,27 @@ const ASSUMED: Duration = Duration::from_millis(500);
 
 /// An endpoint as the watch sees it.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'w> {
+pub(crate) struct Seen<'w> {
     /// Whether it is ejected or on trial: a single request is enough then. So a trial does not hang for as long as the
     /// route would let it.
-    pub doubted: bool,
+    pub(crate) doubted: bool,
     /// Since when its requests wait for their first byte, oldest first. A request waits from the moment it
     /// was sent whole: a slow upload is not a slow answer. Leave out what was told to be stalled before.
-    pub waiting: &'w [Instant],
+    pub(crate) waiting: &'w [Instant],
     /// When the last byte came from it, for whichever request.
-    pub last_byte: Option<Instant>,
+    pub(crate) last_byte: Option<Instant>,
     /// Its usual latency, or while it has none, its service's.
-    pub usual: Option<Duration>,
+    pub(crate) usual: Option<Duration>,
 }
 
 /// How long silence is normal at an endpoint of this usual latency.
-pub fn patience(rules: &Stall, usual: Option<Duration>) -> Duration {
+pub(crate) fn patience(rules: &Stall, usual: Option<Duration>) -> Duration {
     usual.unwrap_or(ASSUMED).saturating_mul(rules.factor.get()).max(rules.floor)
 }
 
 /// How many of the waiting requests have stalled, the oldest ones; with any, the endpoint has. All that wait at an
 /// endpoint that was up; at a doubted one those that have waited long themselves.
-pub fn stalled(rules: &Stall, seen: Seen<'_>, now: Instant) -> usize {
+pub(crate) fn stalled(rules: &Stall, seen: Seen<'_>, now: Instant) -> usize {
     let patience = patience(rules, seen.usual);
     let has_stalled = |since: Instant| seen.last_byte.map_or(since, |byte| byte.max(since)) + patience <= now;
     if seen.doubted {

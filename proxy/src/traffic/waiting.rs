@@ -22,7 +22,7 @@ use crate::config::Stall;
 
 /// Why a request was broken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
+pub(crate) enum Broken {
     /// Its endpoint has stalled.
     Stalled,
     /// The first byte did not come in time.
@@ -51,23 +51,23 @@ impl Waiter {
 
 /// How a request waits.
 #[derive(Debug, Clone, Copy)]
-pub struct Wait {
+pub(crate) struct Wait {
     /// When it was sent whole; none: it is still being sent.
-    pub since: Option<Instant>,
+    pub(crate) since: Option<Instant>,
     /// How long it may wait from then on.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// Whether it can go elsewhere, and is broken off when its endpoint stalls.
-    pub repeatable: bool,
+    pub(crate) repeatable: bool,
 }
 
 /// A waiting request's place in the list.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a place is to be left before the connection is used for anything else"]
-pub struct Place(usize);
+pub(crate) struct Place(usize);
 
 /// The waiting requests of one endpoint.
 #[derive(Debug)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     origin: Instant,
     /// When the last byte came from it, in nanoseconds since `origin`; 0: none came.
     last_byte: AtomicU64,
@@ -83,13 +83,13 @@ struct List {
 
 impl Waiting {
     /// Nobody waits. `origin` is any moment before the first does.
-    pub fn new(origin: Instant) -> Self {
+    pub(crate) fn new(origin: Instant) -> Self {
         Self { origin, last_byte: AtomicU64::new(0), list: Mutex::default() }
     }
 
     /// A request waits from now on, on this connection, whose end is told by [`Waiting::closing`]. Whether the
     /// watch is to be told.
-    pub fn enter(&self, connection: RawFd, wait: Wait) -> (Place, bool) {
+    pub(crate) fn enter(&self, connection: RawFd, wait: Wait) -> (Place, bool) {
         let waiter = Waiter { wait, counted: false, broken: None, connection: Some(connection) };
         let mut list = self.list();
         let place = Place(list.waiters.insert(waiter));
@@ -98,7 +98,7 @@ impl Waiting {
 
     /// This connection is about to be closed. At most one request waits on it; most often none does, as an answer
     /// has come.
-    pub fn closing(&self, connection: RawFd) {
+    pub(crate) fn closing(&self, connection: RawFd) {
         let mut list = self.list();
         let waiter = list.waiters.iter_mut().find(|(_, waiter)| waiter.connection == Some(connection));
         if let Some((_, waiter)) = waiter {
@@ -107,19 +107,19 @@ impl Waiting {
     }
 
     /// What was being sent waits like this from now on.
-    pub fn sent(&self, place: &Place, wait: Wait) {
+    pub(crate) fn sent(&self, place: &Place, wait: Wait) {
         if let Some(waiter) = self.list().waiters.get_mut(place.0) {
             waiter.wait = wait;
         }
     }
 
     /// A request waits no more. Says why, if it was broken off.
-    pub fn leave(&self, place: Place) -> Option<Broken> {
+    pub(crate) fn leave(&self, place: Place) -> Option<Broken> {
         self.list().waiters.try_remove(place.0)?.broken
     }
 
     /// A byte came from the endpoint.
-    pub fn heard(&self, now: Instant) {
+    pub(crate) fn heard(&self, now: Instant) {
         let nanos = now.saturating_duration_since(self.origin).as_nanos();
         self.last_byte.store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -129,7 +129,7 @@ impl Waiting {
     ///
     /// `break_off` shuts a connection down. It is called while the list is locked, so that the connection is still
     /// what it was.
-    pub fn break_off_overdue(&self, now: Instant, break_off: impl FnMut(RawFd)) -> bool {
+    pub(crate) fn break_off_overdue(&self, now: Instant, break_off: impl FnMut(RawFd)) -> bool {
         let mut list = self.list();
         if list.waiters.is_empty() {
             list.watched = false;
@@ -146,7 +146,7 @@ impl Waiting {
 
     /// If the endpoint has stalled, breaks off what can go elsewhere, and calls `stalled` before: who moves on finds
     /// it ejected. `doubted`, `usual`: see [`Seen`]; `break_off` as above.
-    pub fn break_off_stalled(
+    pub(crate) fn break_off_stalled(
         &self,
         rules: &Stall,
         doubted: bool,

@@ -27,7 +27,7 @@ fn what_is_left_out_has_its_default() {
     let timeouts = RouteTimeouts::from(&Timeouts::default());
     let retry = Retry { attempts: 3, statuses: Vec::new() };
     assert_eq!(gateway.routes, [Route { path: "/goods".into(), service: "goods".into(), timeouts, retry }]);
-    assert_eq!(gateway.services, Services::default());
+    assert_eq!(gateway.services, service::Services::default());
     assert_eq!(gateway.max_requests.get(), 10_000);
     assert_eq!(gateway.trace_header, "trace_id");
     assert_eq!(gateway.log, LogFormat::Auto);

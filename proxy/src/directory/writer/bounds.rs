@@ -9,8 +9,8 @@ use crate::directory::{Bound, LeftOutInstance};
 /// How many places are taken.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    pub routed: usize,
-    pub others: usize,
+    pub(crate) routed: usize,
+    pub(crate) others: usize,
 }
 
 impl Places {
@@ -64,13 +64,13 @@ impl Writer {
     }
 
     /// Those that were left out since the last call.
-    pub fn news_of_left_out(&mut self) -> Vec<LeftOutInstance> {
+    pub(crate) fn news_of_left_out(&mut self) -> Vec<LeftOutInstance> {
         self.left_out.news()
     }
 
     /// Whether there is room, since the last call, for somebody who was left out. Who that is a complete list of the
     /// registry tells.
-    pub fn has_room_again(&mut self) -> bool {
+    pub(crate) fn has_room_again(&mut self) -> bool {
         std::mem::take(&mut self.has_room_again)
     }
 }

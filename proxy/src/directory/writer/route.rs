@@ -9,19 +9,19 @@ use crate::directory::{Endpoint, Entry, Health, Policy, Service, Services, Stand
 
 /// Services that routes name.
 #[derive(Debug, Default)]
-pub struct Routed {
+pub(crate) struct Routed {
     /// The services, as readers find them.
-    pub services: Services,
+    pub(crate) services: Services,
     /// Endpoints of those that no route named before, if the registry does not vouch for them: requests may go there
     /// once a probe has passed.
-    pub stale: Vec<Arc<Endpoint>>,
+    pub(crate) stale: Vec<Arc<Endpoint>>,
 }
 
 impl Writer {
     /// Has services routed by these policies, whether anybody is registered or not, and shows them to readers at once:
     /// a request may come for them next. One that is routed already stays the object that it is. Its plan alone is made
     /// again, and only if its policy is another; its endpoints have `initially` behind them.
-    pub fn route(&mut self, services: impl IntoIterator<Item = (Arc<str>, Policy)>) -> Routed {
+    pub(crate) fn route(&mut self, services: impl IntoIterator<Item = (Arc<str>, Policy)>) -> Routed {
         let services: BTreeMap<_, _> = services.into_iter().collect();
         let known = self.directory.services();
         let mut routed = Routed::default();
@@ -47,7 +47,7 @@ impl Writer {
     /// Has services routed no more, and shows that to readers. Those without endpoints are forgotten. What was suspect
     /// leaves: nothing is sent there any more that would be lost with it. Returns all that the registry did not vouch
     /// for, as it was: these endpoints need no probes any more.
-    pub fn unroute<'n>(&mut self, names: impl IntoIterator<Item = &'n Arc<str>>) -> Vec<Entry> {
+    pub(crate) fn unroute<'n>(&mut self, names: impl IntoIterator<Item = &'n Arc<str>>) -> Vec<Entry> {
         let mut doubted = Vec::new();
         let mut left = BTreeMap::new();
         for name in names.into_iter().filter(|name| self.is_routed(name)).collect::<BTreeSet<_>>() {
