@@ -137,6 +137,21 @@ fn every_link_leads_to_a_file_and_a_heading_that_are_there() -> Result<()> {
     Ok(())
 }
 
+/// Where a path of the architecture page may begin: it leaves out what is clear from the page or the picture.
+const ROOTS: [&str; 4] = ["", "proxy/src", "proxy/src/gateway", "registry/src"];
+
+#[test]
+fn every_source_that_the_architecture_page_names_is_there() -> Result<()> {
+    let page = fs::read_to_string(repository().join("docs/architecture.md"))?;
+    let words = page.split(|c: char| !(c.is_ascii_alphanumeric() || "_./-".contains(c)));
+    let paths: HashSet<_> = words.filter(|word| word.contains('/') && word.ends_with(".rs")).collect();
+    ensure!(paths.len() > 20, "the page names only {paths:?}");
+    let is_there = |path: &str| ROOTS.iter().any(|root| repository().join(root).join(path).is_file());
+    let absent: Vec<_> = paths.into_iter().filter(|path| !is_there(path)).collect();
+    ensure!(absent.is_empty(), "docs/architecture.md names what is not there: {absent:?}");
+    Ok(())
+}
+
 /// Where the links of a text lead, but for those to elsewhere.
 fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
