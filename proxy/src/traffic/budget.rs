@@ -20,9 +20,10 @@ fn allowance(rules: &config::Budget, requests: u64) -> u64 {
 
 /// The retry budget of one service.
 ///
-/// It counts; the rules come with each question, and may be others each time. Never more retries are granted than
-/// they allow for the requests counted in the last ten seconds, between any number of threads; of several that ask for the last one at the same moment, all may be
-/// declined. Lock-free: a request costs one atomic write, a retry one or two and twenty reads.
+/// It holds the counts alone: the rules are passed in each time, as a new configuration may change them. However many
+/// threads ask, no more retries are granted than the rules allow for the requests of the last ten seconds. If several
+/// threads ask for the last one at the same moment, it may be that none of them gets it. Lock-free: a request costs one
+/// atomic write, a retry one or two and twenty reads.
 #[derive(Debug)]
 pub(crate) struct Budget {
     origin: Instant,
@@ -81,8 +82,8 @@ impl Default for Window {
 }
 
 impl Window {
-    /// Counts one. False, and nothing is counted, when the second is so long ago that its slot has a later
-    /// one: the caller took its time and then stood still for ten seconds.
+    /// Counts one in this second. False, and nothing is counted, if the second's slot belongs to a later one already:
+    /// the caller's thread stood still for ten seconds after it had read the clock.
     fn add(&self, second: u32) -> bool {
         self.update(second, |slot| match slot.second {
             then if then > second => None,
@@ -97,8 +98,8 @@ impl Window {
         });
     }
 
-    /// The window that ends with the second, and what others have counted since: to a caller that comes
-    /// late, a retry granted meanwhile is granted all the same.
+    /// The counts of the window that ends with this second, and of later seconds: a caller whose time is a little
+    /// behind must still see the retries that others were granted meanwhile.
     fn sum(&self, second: u32) -> u64 {
         let oldest = second - (WINDOW - 1);
         let slots = self.0.iter().map(|slot| Slot::from_bits(slot.load(Ordering::SeqCst)));
@@ -113,7 +114,8 @@ impl Window {
     }
 }
 
-/// A second and its count, in one atomic so that a slot is emptied and counted in at once.
+/// A second and its count. Both fit one atomic, so that emptying a slot for a new second and counting in it is a single
+/// step.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     second: u32,

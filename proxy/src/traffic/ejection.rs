@@ -54,7 +54,7 @@ fn most_doublings(rules: &Ejection) -> u32 {
     (0..u32::BITS - 1).find(|n| rules.base.saturating_mul(1 << n) >= rules.longest).unwrap_or(u32::BITS - 1)
 }
 
-/// How an attempt on an endpoint failed. What is nobody's failure, or not the endpoint's, has no place here.
+/// How an attempt on an endpoint failed, by the endpoint's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The connect was refused, or the network said that there is no way to the address.
@@ -94,9 +94,7 @@ impl Failure {
 /// On what grounds an endpoint is ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Grounds {
-    /// It refused a connect.
     Refused,
-    /// A connect was not done in time.
     ConnectTimeout,
     /// It failed several times in a row, or on trial.
     Failures,
@@ -133,7 +131,6 @@ pub(crate) enum Transition {
     Ejected {
         /// When a trial is due.
         until: Instant,
-        /// Why.
         why: Grounds,
     },
     /// It is healthy again.
@@ -154,7 +151,6 @@ pub(crate) enum Repeatable {
 pub(crate) enum Outcome {
     /// The endpoint answered.
     Succeeded,
-    /// It failed.
     Failed(Failure),
     /// There was no outcome, above all because the client left: the next request may try.
     GivenBack,
@@ -171,14 +167,13 @@ pub(crate) struct Trial(u64);
 pub(crate) struct Streak(AtomicU32);
 
 impl Streak {
-    /// Ends it. While there is none, which is the rule, this only reads.
+    /// Ends the row of failures. Most often there is none, and then this only reads.
     pub(crate) fn succeeded(&self) {
         if self.0.load(Ordering::Relaxed) != 0 {
             self.0.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Adds a failure; returns how many it has now.
     fn failed(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
@@ -190,10 +185,7 @@ pub(crate) enum NextTrial {
     /// The next request after this tries it.
     At(Instant),
     /// One is trying it.
-    Running {
-        /// When that began.
-        since: Instant,
-    },
+    Running { since: Instant },
 }
 
 /// What traffic has told of one endpoint.
@@ -202,7 +194,8 @@ pub(crate) struct Passive {
     condition: Condition,
     /// Doublings that the next ejection would have.
     doublings: u32,
-    /// How many trials there have been: the failure of one that another has replaced is told apart by it.
+    /// How many trials there have been. Each has its number from here, by which a trial that another one has replaced
+    /// is recognised when it ends.
     trials: u64,
 }
 
@@ -214,7 +207,6 @@ enum Condition {
 }
 
 impl Passive {
-    /// A new endpoint is healthy.
     pub(crate) fn new(now: Instant) -> Self {
         Self { condition: Condition::Healthy { since: now }, doublings: 0, trials: 0 }
     }

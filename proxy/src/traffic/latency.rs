@@ -10,10 +10,10 @@ const TIME_CONSTANT: f64 = 10.0;
 /// must not stand for all.
 const HEAVIEST: f64 = 0.05;
 
-/// The least that a shorter sample weighs against a peak: a few dozen of them refute it, however fast they
-/// come. By time alone the peak of a busy endpoint would be the worst of some thousand answers, which any
-/// endpoint has; and a moment in which the gateway itself stood still would make all look equally slow for
-/// as long as it takes to be forgotten, those that are slow among them.
+/// The least that a sample weighs which is shorter than the peak: a few dozen of them bring the peak down, however fast
+/// they come. If samples weighed by time alone, the peak of a busy endpoint would be the worst of some thousand answers,
+/// and such a one every endpoint has. And after a moment in which the gateway itself stood still, all endpoints would
+/// look equally slow for seconds, so that those that really are slow could not be told from the others.
 const REFUTED: f64 = 1.0 / 16.0;
 
 /// The weight of the first sample, which has no time before it. Low, so that the slow first answer of a
@@ -88,15 +88,15 @@ impl Latency {
         (mean.weight > 0.0).then(|| Duration::from_secs_f32(mean.seconds))
     }
 
-    /// When the youngest of the requests that were answered was sent; none before the first sample. What has
-    /// waited for longer than that has been overtaken.
+    /// When the youngest of the requests that were answered was sent; none before the first sample. A request that was
+    /// sent before that and still waits has been overtaken.
     pub(crate) fn youngest(&self) -> Option<Instant> {
         let nanos = self.youngest.load(Ordering::Relaxed);
         (nanos > 0).then(|| self.origin + Duration::from_nanos(nanos))
     }
 
-    /// The peak in seconds; none before the first sample. It decays to 0 as none come, so that an endpoint
-    /// that was slow is tried again some time.
+    /// The peak in seconds; none before the first sample. It decays to 0 while no samples come, so that an endpoint that
+    /// was slow is tried again some time.
     pub(crate) fn peak(&self, now: Instant) -> Option<f64> {
         let peak = f64::from_bits(self.peak.load(Ordering::Relaxed));
         let silence = self.since_origin(now).saturating_sub(self.sampled.load(Ordering::Relaxed));
@@ -109,7 +109,7 @@ impl Latency {
     }
 }
 
-/// What a sample weighs that comes so many nanoseconds after the one before, 0 to 1.
+/// What a sample weighs, from 0 to 1, if it comes so many nanoseconds after the one before.
 fn recency(nanoseconds: u64) -> f64 {
     -(-Duration::from_nanos(nanoseconds).as_secs_f64() / TIME_CONSTANT).exp_m1()
 }

@@ -31,19 +31,18 @@ use waiting::Waiting;
 /// The traffic of one endpoint. It stays with the endpoint's identity, through a new lease and a resync.
 #[derive(Debug)]
 pub struct Traffic {
-    /// Requests in flight.
+    /// The requests in flight there.
     pub in_flight: Arc<InFlight>,
     /// How long it usually takes to a first byte.
     pub latency: Latency,
-    /// Failures in a row.
     pub(crate) streak: Streak,
     /// The requests that wait for the first byte of their answers.
     pub(crate) waiting: Waiting,
-    /// What they have led to. Locked for failures and trials alone.
+    /// Whether the endpoint is ejected. Locked for failures and trials alone.
     pub(crate) passive: Mutex<Passive>,
-    /// How the last request failed that did by the endpoint's fault.
+    /// The last failure of a request by the endpoint's fault.
     pub(crate) last_failure: LastFailure,
-    /// How the last check failed that did.
+    /// The last check that failed.
     pub(crate) last_check_failure: LastFailure,
 }
 
@@ -52,12 +51,10 @@ pub struct Traffic {
 pub(crate) struct LastFailure(Mutex<Option<(Instant, Cow<'static, str>)>>);
 
 impl LastFailure {
-    /// Notes one.
     pub(crate) fn note(&self, why: impl Into<Cow<'static, str>>, now: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, why.into()));
     }
 
-    /// The last one; none: there was none.
     pub(crate) fn get(&self) -> Option<(Instant, Cow<'static, str>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

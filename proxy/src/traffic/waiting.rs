@@ -3,12 +3,13 @@
 //! Pingora cannot be told to give an attempt up. So the connection on which a request waits is shut down, which
 //! looks to Pingora as if the endpoint had closed it.
 //!
-//! A place is left before the connection goes back to the pool. But when an exchange fails or is cancelled,
-//! Pingora closes the connection first and tells us then (`HttpProxy::proxy_to_upstream` drops the session before
-//! it calls `error_while_proxy`): in between, its descriptor may be another connection's already. So whoever
-//! closes a connection says so before ([`Waiting::closing`]), and the list's lock is held while one is shut down, which
-//! is the caller's to do: what is shut down is open, and what it was. (A second descriptor of the connection would do as well. It costs
-//! two calls of the system a request, and there is none when the process has as many as it may.)
+//! A connection is named here by its file descriptor, so it must never be shut down after it was closed: the number may
+//! be another connection's by then. A request leaves the list before its connection goes back to the pool. But when an
+//! exchange fails or is cancelled, Pingora closes the connection before it tells us (`HttpProxy::proxy_to_upstream`
+//! drops the session before it calls `error_while_proxy`). So whoever closes a connection says so first
+//! ([`Waiting::closing`]), and connections are shut down while the list is locked. (A second descriptor of the connection
+//! would do as well, but costs two system calls a request, and there is none left when the process has as many as it
+//! may.)
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,15 +34,15 @@ pub(crate) enum Broken {
 #[derive(Debug)]
 struct Waiter {
     wait: Wait,
-    /// Whether its endpoint was found stalled while it waited: it is not counted again.
+    /// Whether it was counted when its endpoint was found stalled: it is not counted a second time.
     counted: bool,
     broken: Option<Broken>,
-    /// None: it is closed, and the request will hear of it.
+    /// None: it is closed already, and the request is about to be told.
     connection: Option<RawFd>,
 }
 
 impl Waiter {
-    /// What to shut down for it; none: it was broken off before, or will hear of its end anyway.
+    /// The connection to shut down; none: the request was broken off before, or its connection is closed already.
     fn break_off(&mut self, why: Broken) -> Option<RawFd> {
         let connection = self.connection.filter(|_| self.broken.is_none())?;
         self.broken = Some(why);
@@ -106,7 +107,7 @@ impl Waiting {
         }
     }
 
-    /// What was being sent waits like this from now on.
+    /// The request was sent whole, and waits like this from now on.
     pub(crate) fn sent(&self, place: &Place, wait: Wait) {
         if let Some(waiter) = self.list().waiters.get_mut(place.0) {
             waiter.wait = wait;
