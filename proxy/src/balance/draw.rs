@@ -6,8 +6,8 @@ use crate::directory::{Endpoints, Entry, Ramp, Rank};
 
 use super::Choice;
 
-/// So many draws find somebody who can take the request, or nobody will. Where all but one of twenty are at
-/// their limits, every other choice does not find that one by drawing, and walks.
+/// How often is drawn before the choice walks over all endpoints instead. If all but one of twenty are at their limits,
+/// about half of the choices find that one by drawing.
 const TRIES: u32 = 16;
 
 /// The draws of one choice.
@@ -31,25 +31,26 @@ impl<'e, 'c> Draw<'e, 'c> {
         self.first(|chance| Some(chance.u32(..total)))
     }
 
-    /// Any but this one that can take the request, by weight.
+    /// The same, but not the endpoint at this place.
     pub(super) fn by_weight_except(&mut self, place: usize) -> Option<usize> {
         let sums = self.endpoints.cumulative();
         let end = *sums.get(place)?;
         let start = place.checked_sub(1).and_then(|before| sums.get(before)).map_or(0, |sum| *sum);
         let left = self.endpoints.total() - (end - start);
         (left > 0).then_some(())?;
-        // The line without its part.
+        // A point of the line from which that endpoint's part was cut out.
         self.first(|chance| {
             let point = chance.u32(..left);
             Some(if point < start { point } else { point + (end - start) })
         })
     }
 
-    /// The first that can take the request of those who have these points of the line.
+    /// Draws points of the line until one belongs to an endpoint that can take the request.
     ///
-    /// In its slow start an endpoint declines as often as its share is smaller than its weight says, so those
-    /// that do not decline have the right shares among each other. After [`TRIES`] draws the last that
-    /// declined is taken: in a service of which nine tenths are as new as can be, that is one choice in 30.
+    /// During its slow start an endpoint has the whole part of the line that its weight says, and declines as often as
+    /// its share is still smaller than that. So all get the right shares. If [`TRIES`] draws found none but those that
+    /// declined, the last of them is taken: in a service of which nine tenths have come this moment, that happens to one
+    /// choice in 30.
     pub(super) fn first(&mut self, mut point: impl FnMut(&mut Rng) -> Option<u32>) -> Option<usize> {
         let mut declined = None;
         for _ in 0..TRIES {
@@ -67,8 +68,9 @@ impl<'e, 'c> Draw<'e, 'c> {
         declined
     }
 
-    /// Any endpoint of the best rank that has one left, by weight: a walk over all. That those of a better rank
-    /// are busy is no reason to send a request to one that is known to fail: then it is nobody.
+    /// Walks over all endpoints, and draws by weight one of those that can take the request and whose rank is the best
+    /// among these. One of the third rank, which is known to fail, is taken only if every better one was tried already:
+    /// that those are merely at their limits is no reason to send a request there.
     pub(super) fn among_the_rest(&mut self) -> Option<&'e Entry> {
         let mut best_untried: Option<Rank> = None;
         let mut best: Option<Rank> = None;
@@ -85,7 +87,7 @@ impl<'e, 'c> Draw<'e, 'c> {
                 Some(best) if rank == best => {}
                 _ => (best, total) = (Some(rank), 0.0),
             }
-            // Each replaces those before it with the probability that makes all shares right in the end.
+            // Reservoir sampling: each replaces the one kept so far with its weight's part of the sum up to now.
             let weight = f64::from(self.weight(entry));
             total += weight;
             if self.chance.f64() * total < weight {

@@ -1,8 +1,8 @@
-//! The sooner answer: the peak EWMA of the time to the first byte, times the requests that are in flight and
-//! this one. Finagle's and linkerd's default (`PeakEwma.scala`; tower's `load::PeakEwma`).
+//! The endpoint that is expected to answer sooner: the peak EWMA of the time to the first byte, times the number of
+//! requests in flight with this one. Finagle's and linkerd's default (`PeakEwma.scala`; tower's `load::PeakEwma`).
 //!
-//! A stuck endpoint has no new latencies, but its requests in flight add up. One that has not answered yet is
-//! held to be as fast as the other of the two: tower assumes a second, which is wrong for most services.
+//! An endpoint that hangs has no new latencies, but its requests in flight add up. One that has not answered yet counts
+//! as fast as the other of the two. (tower assumes a second for it, which is wrong for most services.)
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::two_choices::Candidate;
 pub(super) fn is_better(second: &Candidate<'_>, first: &Candidate<'_>, now: Instant) -> bool {
     let peak = |candidate: &Candidate<'_>| candidate.entry.endpoint.traffic.latency.peak(now);
     let (theirs, ours) = (peak(second), peak(first));
-    // Requests in flight weigh less where the weight is larger; the lighter of the two is the measure.
+    // A request in flight counts less where the weight is larger; the smaller of the two weights is the unit.
     let unit = second.weight.min(first.weight);
     let cost = |candidate: &Candidate<'_>, latency: f64| {
         latency * f64::from(1.0 + candidate.in_flight() * unit / candidate.weight)

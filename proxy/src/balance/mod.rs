@@ -8,9 +8,8 @@
 //! | [`ewma`] | what is better: the sooner answer |
 //! | [`hash`] | the same endpoint for the same key |
 //!
-//! `random` and `round_robin` are a line each, below. A choice takes no lock and allocates nothing. It costs
-//! what it takes to draw: a binary search. Where the best rank has nobody left for this request, it is a walk
-//! over all endpoints.
+//! `random` and `round_robin` are a line each, below. A choice takes no lock and allocates nothing. Most often it costs a
+//! binary search or two. Where no endpoint of the best rank can take this request, it walks over all endpoints.
 
 mod draw;
 mod ewma;
@@ -41,9 +40,9 @@ pub struct Choice<'c> {
     pub limit: Option<NonZeroU32>,
 }
 
-/// Chooses an endpoint that was not tried for this request and is below its limit: of the best rank that has
-/// one left. One that is known to fail only where no other is left that was not tried, busy or not. None:
-/// there is nobody.
+/// Chooses an endpoint that was not tried for this request and is below its limit, from the best rank that has one. One
+/// that is known to fail is chosen only if all others were tried; that they are at their limits is not enough. None:
+/// there is no such endpoint.
 pub fn pick<'e>(endpoints: &'e Endpoints, choice: &Choice<'_>) -> Option<&'e Entry> {
     let mut draw = Draw::new(endpoints, choice);
     let picked = match endpoints.plan() {

@@ -20,9 +20,9 @@ impl Candidate<'_> {
 
 /// The first drawn, unless the second is better.
 ///
-/// Where two have very different weights, the light one is drawn second all the time. So the heavy one gives
-/// way to it only as often as their weights are to each other: nobody gets more than about twice his share
-/// by being better.
+/// If the first is much heavier than all others, a light one is drawn second each time, and would get far more requests
+/// than its weight says. So the heavier one gives way only as often as the weights are to each other: an endpoint that is
+/// better gets at most about twice its share.
 pub(super) fn pick(
     draw: &mut Draw<'_, '_>,
     is_better: impl FnOnce(&Candidate<'_>, &Candidate<'_>) -> bool,
