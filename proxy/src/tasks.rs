@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-pub(crate) use registry::timing::sleep_until;
 use tokio::task::JoinError;
 
 /// The time by tokio's clock, which tests may stop.

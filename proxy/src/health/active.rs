@@ -5,11 +5,10 @@ use std::num::NonZeroU32;
 use crate::config::Check;
 use crate::directory::Finding;
 
-/// What the checks of one endpoint have told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Active {
     is_healthy: bool,
-    /// How many of the latest answers, all the same, speak against that.
+    /// How many of the latest answers in a row say otherwise.
     against: u32,
     was_checked: bool,
 }
@@ -20,13 +19,12 @@ impl Active {
         Self { is_healthy, against: 0, was_checked: false }
     }
 
-    /// What the endpoint counts as.
     pub(super) fn is_healthy(&self) -> bool {
         self.is_healthy
     }
 
-    /// Takes the outcome of a check; says what it turned, if it turned anything. If the very first one passes, it is
-    /// enough: there is no failure that a row would have to make up for.
+    /// Takes the outcome of a check. Returns what the endpoint has become by it; none: what it was. If the very first check
+    /// passes, that one is enough: there was no failure that several would have to make up for.
     pub(super) fn checked(&mut self, rules: &Check, passed: bool) -> Option<Finding> {
         let needed = match passed {
             true if !self.was_checked => NonZeroU32::MIN,

@@ -30,7 +30,6 @@ const MAX_RUNNING: usize = 64;
 /// From one look at the directory to the next: so late a new endpoint may be noticed.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What asks an endpoint.
 type Prober = Arc<dyn HealthCheck + Send + Sync>;
 
 /// A check cannot be made into a request.
@@ -49,7 +48,6 @@ pub(crate) struct CheckedService {
     service: Arc<Service>,
     check: Check,
     prober: Prober,
-    /// What tells whom to ask.
     discovery: Arc<dyn ServiceDiscovery + Send + Sync>,
 }
 
@@ -75,7 +73,8 @@ impl CheckedService {
     }
 
     fn ask(&self, endpoint: &Arc<Endpoint>, backend: &Backend) -> Ask {
-        // Without what it stands for now: that would outlive the others at its address.
+        // Without its extension, which holds the endpoints as they are now: it would keep them alive for as long as this is
+        // asked.
         let backend = Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
         let (prober, limit) = (self.prober.clone(), self.check.timeout);
         Ask { prober, backend: Arc::new(backend), endpoint: endpoint.clone(), limit }
@@ -85,7 +84,6 @@ impl CheckedService {
 /// Asks the endpoints of services whether they are well.
 pub(crate) struct Checks {
     wanted: watch::Receiver<Arc<Vec<CheckedService>>>,
-    /// By name.
     services: BTreeMap<Arc<str>, Course>,
     rounds: Rounds<Ask>,
     findings: Findings,
@@ -95,8 +93,8 @@ pub(crate) struct Checks {
 /// How far the checks of one service have come.
 struct Course {
     of: CheckedService,
-    /// Its endpoints before they were last discovered: while these are the directory's, there is nothing new.
-    /// While they are held, no others have their address.
+    /// Its endpoints as they were just before the last discovery: while the directory has the same, there is nothing new.
+    /// (They are compared by their place in memory, which nothing else can have as long as they are held here.)
     seen: Option<Arc<Endpoints>>,
     /// What is known of each endpoint, by its id. One that is draining gets no requests, so it is not asked; what is
     /// known of it stays, as it may come back.
@@ -132,8 +130,8 @@ impl Checks {
         }
     }
 
-    /// Those that are wanted are asked from now on, and no others. What is known of endpoints stays, also where the
-    /// check of their service is another: the next look has them asked by that.
+    /// From now on the wanted services' endpoints are asked, and no others. If a service has another check now, what is
+    /// known of its endpoints stays, and the next look has them asked by the new one.
     fn follow(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
         let mut former = std::mem::take(&mut self.services);
@@ -152,9 +150,9 @@ impl Checks {
         former.into_values().for_each(|course| self.forget(course));
     }
 
-    /// Nobody asks these endpoints any more. So none of them can pass a check: those that failed, or had yet to pass
-    /// their first, are told to be healthy, or they would stay out for ever. (The directory goes by the new
-    /// configuration already: whoever comes now has no check to pass.)
+    /// Nobody asks these endpoints any more, so those that are unhealthy, or had yet to pass their first check, would stay
+    /// out for ever: they are reported as healthy. (The directory goes by the new configuration already: an endpoint that
+    /// comes now has no check to pass.)
     fn forget(&mut self, Course { of, known, .. }: Course) {
         for (id, (endpoint, active)) in &known {
             self.rounds.stop(*id);
@@ -176,7 +174,7 @@ impl Checks {
         }
     }
 
-    /// Takes the answer of an endpoint, and tells what has turned by it.
+    /// Takes the answer of an endpoint, and reports what the endpoint has become by it.
     fn answered(&mut self, endpoint: u64, service: &str, outcome: Checked) {
         self.metrics.checked(service, outcome);
         let Some(course) = self.services.get_mut(service) else { return };
@@ -222,8 +220,8 @@ impl Course {
     }
 }
 
-/// How long after it has come an endpoint is first asked. `chance` is in [0, 1): those that come together
-/// are spread over the interval, and so they stay. One that has to pass before it is used is not kept waiting.
+/// How long after it has come an endpoint is first asked. `chance` is in [0, 1): endpoints that come together are spread
+/// over the interval, and stay so. One that has to pass before it is used is asked at once.
 fn first_after(interval: Duration, active: &Active, chance: f64) -> Duration {
     if active.is_healthy() { interval.mul_f64(chance) } else { Duration::ZERO }
 }

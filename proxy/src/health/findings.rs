@@ -9,9 +9,7 @@ use crate::directory::{Endpoint, Finding};
 /// What was found of an endpoint. One that is gone by now is nobody's concern.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// The endpoint.
     pub(crate) endpoint: Arc<Endpoint>,
-    /// What was found.
     pub(crate) finding: Finding,
 }
 
@@ -19,7 +17,6 @@ pub(crate) struct Found {
 #[derive(Debug, Clone)]
 pub(crate) struct Findings(mpsc::UnboundedSender<Found>);
 
-/// Where findings go, and where they come out: in the order in which they were sent.
 pub(crate) fn channel() -> (Findings, mpsc::UnboundedReceiver<Found>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Findings(sender), receiver)

@@ -4,23 +4,20 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use registry::timing::sleep_until;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use crate::tasks::{joined, now, sleep_until};
+use crate::tasks::{joined, now};
 
 /// What is asked over and over, and what comes of it.
 pub(crate) trait Question: Clone + Send + 'static {
-    /// What comes of asking.
     type Answer: Send + 'static;
 
-    /// Asks once.
     fn ask(self) -> impl Future<Output = Self::Answer> + Send;
 }
 
-/// Who is asked when.
 #[derive(Debug)]
 pub(crate) struct Rounds<Q: Question> {
-    /// How many may be asked at once.
     most: usize,
     members: HashMap<u64, Member<Q>>,
     /// Those that are not being asked, by when they are due.
@@ -36,15 +33,10 @@ struct Member<Q> {
     due: Due,
 }
 
-/// When a member is asked next.
 #[derive(Debug)]
 enum Due {
     At(Instant),
-    /// It is being asked, since `begun`.
-    Now {
-        begun: Instant,
-        task: AbortHandle,
-    },
+    Now { begun: Instant, task: AbortHandle },
 }
 
 impl<Q: Question> Rounds<Q> {
@@ -52,7 +44,6 @@ impl<Q: Question> Rounds<Q> {
         Self { most, members: HashMap::new(), waiting: BTreeSet::new(), running: JoinSet::new() }
     }
 
-    /// Whether this one is asked.
     pub(crate) fn has(&self, id: u64) -> bool {
         self.members.contains_key(&id)
     }

@@ -19,22 +19,19 @@ use crate::traffic::waiting::{Place, Wait};
 /// What a configuration says of a service's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// None: nothing is ejected.
     ejection: Option<config::Ejection>,
-    /// When silence is a stall; none: never.
     stall: Option<config::Stall>,
 }
 
 impl Rules {
-    /// Those of a service.
     pub(crate) fn of(service: &config::Service) -> Self {
         let config::Service { ejection, stall, .. } = service;
-        // Where nothing is ejected, what is moved elsewhere might come back.
+        // A stall without an ejection is of no use: the requests that were moved elsewhere might come back.
         Self { ejection: *ejection, stall: ejection.and(*stall) }
     }
 }
 
-/// How far a service's endpoints have come.
+/// What the last look found of all endpoints of a service.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     seen: Instant,
@@ -46,11 +43,9 @@ struct Pace {
 /// The health of one service. What was counted and found stays when the rules change.
 #[derive(Debug)]
 pub(crate) struct ServiceHealth {
-    /// What retries are left.
     pub(crate) budget: Budget,
     /// Read where something fails, waits for long or is to be tried, and never for a request that goes well.
     rules: ArcSwap<Rules>,
-    /// What the last look found of all endpoints.
     pace: Mutex<Pace>,
     watch: Arc<StallWatch>,
     service: Arc<Service>,
@@ -59,7 +54,7 @@ pub(crate) struct ServiceHealth {
 }
 
 impl ServiceHealth {
-    /// Of a service whose endpoints may have been ejected before: these are tried as if nothing had been between.
+    /// The endpoints of `service` may have been ejected under former rules: these have their trials as before.
     /// `origin` is any moment before the first request.
     pub(crate) fn new(
         service: Arc<Service>,
@@ -148,21 +143,22 @@ impl ServiceHealth {
         true
     }
 
-    /// Whether what has waited for this time would be better off elsewhere: requests sent well after it have
-    /// been answered, or somebody has nothing to do. Where a whole service stands still or has become slow
-    /// (its database has), none is. Each of its endpoints would be silent for long, and if that were a stall,
-    /// its requests would be broken off one after the other instead of being answered late.
+    /// Whether a request that has waited for `patience` would be better off at another endpoint: because requests that
+    /// were sent well after it have been answered, or because an endpoint has nothing to do. If a whole service stands
+    /// still or has become slow (because its database has), no request would be: every endpoint is silent then, and if
+    /// that were taken for a stall, requests would be broken off that would have been answered late.
     fn goes_on(&self, rules: &config::Stall, patience: Duration, now: Instant) -> bool {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        // The watch looks at all endpoints at one time.
+        // The watch looks at all endpoints with one `now`: once for each look is enough.
         if pace.seen != now {
             *pace = Pace { seen: now, youngest: self.youngest(rules.floor / 2, now) };
         }
         pace.youngest.is_some_and(|sent| now.saturating_duration_since(sent) <= patience / 2)
     }
 
-    /// The youngest request that an endpoint with nothing against it has answered, or one of an age that is
-    /// young `enough`. (Usually that is the first endpoint's.) Who has nothing to do could answer at once.
+    /// When the youngest request was sent that a usable endpoint has answered. An endpoint that has nothing to do counts as
+    /// if it had answered one that was sent now. The search ends at the first that is at most `enough` old, which is
+    /// usually the first endpoint's.
     fn youngest(&self, enough: Duration, now: Instant) -> Option<Instant> {
         let endpoints = self.service.endpoints();
         let usable = endpoints.entries().iter().filter(|e| e.rank().is_some() && !e.health.is_out());
@@ -177,7 +173,6 @@ impl ServiceHealth {
         youngest
     }
 
-    /// The endpoint has stalled.
     fn stalled(&self, endpoint: &Arc<Endpoint>, now: Instant) {
         endpoint.traffic.last_failure.note(ejection::Grounds::Stalled.as_str(), now);
         self.decide(endpoint, |passive, rules| {
@@ -203,7 +198,7 @@ impl ServiceHealth {
                 Some(_) => return Err(None),
                 None => {
                     self.trials.remove(endpoint);
-                    // For ever, as far as anybody can see.
+                    // It is off the list. A time so late that no look is made for it alone.
                     return Err(Some(now + ejection::TRIAL));
                 }
             }
@@ -213,7 +208,6 @@ impl ServiceHealth {
         })
     }
 
-    /// A trial has ended.
     pub(crate) fn finish(&self, endpoint: &Arc<Endpoint>, trial: Trial, outcome: Outcome, now: Instant) {
         if let Outcome::Failed(failure) = outcome {
             endpoint.traffic.last_failure.note(failure.as_str(), now);
@@ -227,10 +221,10 @@ impl ServiceHealth {
         });
     }
 
-    /// What traffic has told leads to what `what` says; to nothing where nothing is ejected.
+    /// Has `what` decide about an endpoint, and reports what came of it. Nothing is decided where nothing is ejected.
     ///
-    /// The rules are read under the endpoint's lock: whoever turns ejection off takes each lock after that, so
-    /// that nothing that was ejected by the former rules is left.
+    /// The rules are read under the endpoint's lock. [`apply`](Self::apply) replaces them first and then takes each lock:
+    /// so if it turns ejection off, it finds every endpoint that the former rules have ejected.
     fn decide(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -258,8 +252,8 @@ impl ServiceHealth {
         }
     }
 
-    /// Whether requests may go to the endpoint as far as the registry and its probes are concerned: while
-    /// these fail, no request needs to find out. None: it is gone.
+    /// Whether a request may try the endpoint: not while the registry or its checks say that it cannot work. None: it is
+    /// gone.
     fn takes_trials(&self, endpoint: &Endpoint) -> Option<bool> {
         let endpoints = self.service.endpoints();
         let entries = endpoints.entries();

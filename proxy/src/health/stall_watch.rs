@@ -15,7 +15,6 @@ use crate::directory::Endpoint;
 /// From one look to the next: so late a stall or a timeout may be seen.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// An endpoint where requests wait, and the health of its service.
 type Watched = (Arc<ServiceHealth>, Arc<Endpoint>);
 
 /// The endpoints that the watch has yet to hear of.
@@ -32,7 +31,6 @@ impl StallWatch {
         self.came.notify_one();
     }
 
-    /// Looks until the process ends.
     pub(crate) async fn run(&self) {
         let mut watched: Vec<Watched> = Vec::new();
         loop {

@@ -28,7 +28,6 @@ impl Trials {
         Self { origin, due: AtomicU64::new(u64::MAX), ejected: Mutex::default() }
     }
 
-    /// Whether a look may find something.
     pub(crate) fn may_be_due(&self, now: Instant) -> bool {
         self.due.load(Ordering::Relaxed) <= self.nanos(now)
     }
@@ -48,7 +47,6 @@ impl Trials {
         self.list().retain(|other| other.id != endpoint.id);
     }
 
-    /// None is ejected any more.
     pub(crate) fn clear(&self) {
         self.list().clear();
     }
@@ -58,8 +56,8 @@ impl Trials {
         self.due.fetch_min(self.nanos(due), Ordering::SeqCst);
     }
 
-    /// Looks through the ejected endpoints until `claim` gets something of one. `claim` says otherwise when
-    /// it may; none: soon.
+    /// Offers the ejected endpoints to `claim`, one after the other, until it takes one. For one that it does not take it
+    /// says when to offer it again; none: soon.
     pub(crate) fn look<T>(
         &self,
         now: Instant,
