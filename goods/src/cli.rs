@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use registry::connect::{Connection, Tls, User, parse_endpoint};
+use registry::connect::{ConnectionSettings, Tls, User, parse_endpoint};
 use registry::contract::Prefix;
 
 /// A demo backend: answers at / and /goods/list, and keeps itself registered in etcd.
@@ -113,7 +113,7 @@ impl Arguments {
     ///
     /// # Errors
     /// Certificates are given that an endpoint without TLS would not see.
-    pub fn connection(&self) -> anyhow::Result<Connection> {
+    pub fn connection(&self) -> anyhow::Result<ConnectionSettings> {
         let Self { registry, username, password_file, ca, cert, key, .. } = self;
         let user = username.clone().zip(password_file.clone());
         let tls = Tls { ca: ca.clone(), cert: cert.clone(), key: key.clone() };
@@ -122,7 +122,7 @@ impl Arguments {
             anyhow::bail!("certificates are given, but {plain} is not encrypted: write https://");
         }
         let user = user.map(|(name, password_file)| User { name, password_file });
-        Ok(Connection { user, tls, ..Connection::to(registry.clone()) })
+        Ok(ConnectionSettings { user, tls, ..ConnectionSettings::to(registry.clone()) })
     }
 
     /// The instance id.

@@ -13,7 +13,7 @@ use proxy::config::{Bounds, Guard, Registry};
 use proxy::directory::{self, ServiceEndpoints};
 use proxy::discovery::Discovery;
 use proxy::metrics::Metrics;
-use registry::connect::Connection;
+use registry::connect::ConnectionSettings;
 use registry::watch::{WatchSettings, nothing_reserved, watch};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ async fn a_stock_round_robin_balancer_follows_the_directory() -> Result<()> {
     let (directory, writer) = directory::new([]);
     let settings = Registry {
         embedded: None,
-        connection: Connection::to([etcd.endpoint()]),
+        connection: ConnectionSettings::to([etcd.endpoint()]),
         watch: WatchSettings::default(),
         bounds: Bounds::default(),
         guard: Guard::default(),

@@ -4,7 +4,7 @@
 //! until it is killed. Nobody listens at their addresses.
 
 use anyhow::{Context, Result, bail};
-use leaseway_registry::connect::Connection;
+use leaseway_registry::connect::ConnectionSettings;
 use leaseway_registry::contract::Prefix;
 use leaseway_registry::register::{Registrar, Registration};
 
@@ -18,7 +18,7 @@ async fn main() -> Result<()> {
     let mut registrars = Vec::new();
     for number in 1..=count {
         let registration = Registration::new(service, number.to_string(), ([127, 0, 0, 1], number).into());
-        let connection = Connection::to([endpoint]);
+        let connection = ConnectionSettings::to([endpoint]);
         registrars.push(Registrar::start(connection, Prefix::default(), registration)?);
     }
     std::future::pending().await

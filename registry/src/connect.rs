@@ -47,7 +47,7 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to reach the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionSettings {
     /// `http://host:port` or `https://host:port`, one per member; at least one.
     pub endpoints: Vec<String>,
     /// The user to authenticate as, if the registry has users.
@@ -79,7 +79,7 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
-impl Connection {
+impl ConnectionSettings {
     /// A connection without user and certificates.
     pub fn to<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Self {
         let endpoints = endpoints.into_iter().map(Into::into).collect();
@@ -99,7 +99,7 @@ struct Current {
 
 impl Connector {
     /// Nothing is opened yet.
-    pub fn new(connection: Connection) -> Self {
+    pub fn new(connection: ConnectionSettings) -> Self {
         Self(Arc::new(Mutex::new(Current { opener: Opener::new(connection), link: None })))
     }
 
@@ -123,14 +123,14 @@ impl Connector {
 /// Opens connections, each to the next endpoint.
 #[derive(Debug)]
 struct Opener {
-    connection: Connection,
+    connection: ConnectionSettings,
     next: usize,
     warned_authentication_off: bool,
 }
 
 impl Opener {
     /// Starts at a random endpoint, so that many processes do not all hold on to the first member.
-    fn new(connection: Connection) -> Self {
+    fn new(connection: ConnectionSettings) -> Self {
         let next = fastrand::usize(..connection.endpoints.len().max(1));
         Self { connection, next, warned_authentication_off: false }
     }
@@ -289,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_share_a_connection_until_one_of_them_discards_it() {
-        let connection = Connection::to(["http://127.0.0.1:1", "http://127.0.0.1:2"]);
+        let connection = ConnectionSettings::to(["http://127.0.0.1:1", "http://127.0.0.1:2"]);
         let connector = Connector::new(connection);
         let other = connector.clone();
         let first = connector.link(CALL_TIMEOUT).await.unwrap();
@@ -306,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_password_file_is_named() {
-        let mut connection = Connection::to(["http://127.0.0.1:1"]);
+        let mut connection = ConnectionSettings::to(["http://127.0.0.1:1"]);
         connection.user = Some(User { name: "gateway".into(), password_file: "/nowhere/password".into() });
         let error = Connector::new(connection).link(CALL_TIMEOUT).await.unwrap_err();
         let text = error.to_string();
@@ -324,7 +324,7 @@ mod tests {
             [("/nowhere/ca.pem".into(), "No such file"), (key, "has no certificate"), (damaged, "")]
         {
             let tls = Some(Tls { ca: Some(ca.clone()), ..Tls::default() });
-            let connection = Connection { tls, ..Connection::to(["https://127.0.0.1:1"]) };
+            let connection = ConnectionSettings { tls, ..ConnectionSettings::to(["https://127.0.0.1:1"]) };
             let error = Connector::new(connection).link(CALL_TIMEOUT).await.unwrap_err();
             assert!(matches!(error.cause, Cause::Authorities(_)), "{error}");
             let told = error.to_string();

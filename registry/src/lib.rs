@@ -7,15 +7,15 @@
 //! # A backend that registers itself
 //!
 //! ```no_run
-//! use leaseway_registry::connect::{Connection, Tls, User};
+//! use leaseway_registry::connect::{ConnectionSettings, Tls, User};
 //! use leaseway_registry::{contract::Prefix, register::{Registrar, Registration}};
 //!
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-//! let connection = Connection {
+//! let connection = ConnectionSettings {
 //!     user: Some(User { name: "goods".into(), password_file: "/run/secrets/etcd-password".into() }),
 //!     tls: Some(Tls { ca: Some("/etc/goods/etcd-ca.pem".into()), ..Tls::default() }), // also cert and key
-//!     ..Connection::to(["https://etcd-1:2379", "https://etcd-2:2379"])
-//! }; // for an etcd without both: Connection::to(["http://127.0.0.1:2379"])
+//!     ..ConnectionSettings::to(["https://etcd-1:2379", "https://etcd-2:2379"])
+//! }; // for an etcd without both: ConnectionSettings::to(["http://127.0.0.1:2379"])
 //! let registration = Registration::new("goods", "goods-1", "10.0.0.5:80".parse()?);
 //! let registrar = Registrar::start(connection, Prefix::default(), registration)?;
 //! // ... serve requests until told to stop, then:
@@ -33,7 +33,6 @@ pub mod contract;
 pub mod log_line;
 pub mod networks;
 pub mod register;
-pub mod status;
 pub mod timing;
 pub mod watch;
 
@@ -43,7 +42,7 @@ mod tests {
 
     /// The topmost first.
     const ORDER: &[&str] =
-        &["register", "watch", "connect", "contract", "networks", "status", "backoff", "timing", "log_line"];
+        &["register", "watch", "connect", "contract", "networks", "backoff", "timing", "log_line"];
 
     #[test]
     fn a_module_uses_only_those_that_come_after_it_in_the_order() {

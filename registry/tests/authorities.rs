@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use harness::impostor::{Heard, Impostor};
 use harness::wait::eventually;
-use leaseway_registry::connect::{Connection, Tls, authorities};
+use leaseway_registry::connect::{ConnectionSettings, Tls, authorities};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use support::{PATIENCE, Picture};
 use tempfile::TempDir;
@@ -66,7 +66,10 @@ impl Place {
 async fn handshakes(impostor: &Impostor, ca: &Path) -> Result<Heard> {
     let before = impostor.heard();
     let tls = Tls { ca: Some(ca.to_owned()), ..Tls::default() };
-    let _picture = Picture::follow(Connection { tls: Some(tls), ..Connection::to([impostor.endpoint()]) });
+    let _picture = Picture::follow(ConnectionSettings {
+        tls: Some(tls),
+        ..ConnectionSettings::to([impostor.endpoint()])
+    });
     eventually("it connects", PATIENCE, async || {
         let heard = impostor.heard();
         let (refused, accepted) = (heard.refused - before.refused, heard.accepted - before.accepted);

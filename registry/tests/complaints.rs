@@ -13,10 +13,10 @@ use harness::etcd::{Etcd, key};
 use harness::fake::say::{self, alive, created, events, listed};
 use harness::fake::{Fake, Line, Reply, Request, Status};
 use harness::wait::eventually;
-use leaseway_registry::connect::Connection;
+use leaseway_registry::connect::ConnectionSettings;
 use leaseway_registry::contract::Prefix;
 use leaseway_registry::register::{Registrar, Registration};
-use leaseway_registry::watch::source::{EtcdSource, Message, Source, Stream};
+use leaseway_registry::watch::source::{EtcdSource, Message, Source, WatchStream};
 use leaseway_registry::watch::{Update, WatchSettings};
 use support::scripted::{
     A_WHILE, connection, follow, keeps_trying_without_a_spin, kv, put, reopened, resumed_after,
@@ -30,7 +30,7 @@ fn without_audits() -> WatchSettings {
     WatchSettings { audit: None, ..WatchSettings::default() }
 }
 
-fn start(connection: Connection, instance: &str, address: &str) -> Result<Registrar> {
+fn start(connection: ConnectionSettings, instance: &str, address: &str) -> Result<Registrar> {
     let registration = Registration {
         drain: Duration::ZERO,
         ..Registration::new("goods", instance, address.parse::<SocketAddr>()?)

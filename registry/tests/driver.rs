@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use leaseway_registry::connect::{CallError, Cause, Reason};
 use leaseway_registry::contract::Prefix;
-use leaseway_registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Source, Stream};
+use leaseway_registry::watch::source::{
+    Cursor, Event, Message, Page, RawKey, RawRecord, Source, WatchStream,
+};
 use leaseway_registry::watch::{
     Change, Reread, Update, Watch, WatchSettings, nothing_reserved, watch_source,
 };
@@ -55,8 +57,8 @@ fn refused() -> CallError {
     CallError { attempt: "play", endpoint: "script".into(), cause: Cause::Closed }
 }
 
-fn raw(id: &str, revision: i64) -> Raw {
-    Raw {
+fn raw(id: &str, revision: i64) -> RawRecord {
+    RawRecord {
         key: Prefix::default().key("goods", id).into_bytes(),
         value: b"10.0.0.1:80".to_vec().into(),
         lease: 7,
@@ -77,7 +79,7 @@ fn put(id: &str, revision: i64, complete: bool) -> Message {
 impl Source for Script {
     type Stream = Played;
 
-    async fn records(&mut self, _: &Cursor) -> Result<Page<Raw>, CallError> {
+    async fn records(&mut self, _: &Cursor) -> Result<Page<RawRecord>, CallError> {
         match self.next("list".into())? {
             Play::List(revision) => {
                 Ok(Page { items: vec![raw("listed", revision)], revision, cluster: 7, next: None })
@@ -86,7 +88,7 @@ impl Source for Script {
         }
     }
 
-    fn keys(&self, _: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>> {
+    fn keys(&self, _: Cursor) -> BoxFuture<'static, Result<Page<RawKey>, CallError>> {
         panic!("the script expected no audit");
     }
 
@@ -112,7 +114,7 @@ impl Source for Script {
 struct Played(VecDeque<Message>);
 
 #[async_trait]
-impl Stream for Played {
+impl WatchStream for Played {
     async fn message(&mut self) -> Result<Message, CallError> {
         match self.0.pop_front() {
             Some(message) => Ok(message),

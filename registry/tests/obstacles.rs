@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use harness::etcd::Etcd;
 use harness::ports::free_address;
-use leaseway_registry::connect::{Connection, Tls, User};
+use leaseway_registry::connect::{ConnectionSettings, Tls, User};
 use leaseway_registry::contract::Prefix;
 use leaseway_registry::register::{Registrar, Registration, RegistrationError};
-use leaseway_registry::status::Status;
+use leaseway_registry::watch::WatchStatus;
 use openssl::pkey::PKey;
 use openssl::ssl::{SslAcceptor, SslMethod};
 use openssl::x509::X509;
@@ -21,9 +21,9 @@ use support::{Picture, as_reader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What a watch over this connection complains of, in `/readyz` and in the log.
-async fn trouble(connection: Connection) -> Result<String> {
+async fn trouble(connection: ConnectionSettings) -> Result<String> {
     let mut picture = Picture::follow(connection);
-    let status: Status = picture.until_status("in trouble", |s| s.trouble.is_some()).await?;
+    let status: WatchStatus = picture.until_status("in trouble", |s| s.trouble.is_some()).await?;
     status.trouble.context("no trouble")
 }
 
@@ -59,17 +59,17 @@ fn with_scheme(etcd: &Etcd, scheme: &str) -> String {
 async fn https_to_an_etcd_without_tls_and_http_to_one_with_it() -> Result<()> {
     let clear = Etcd::start().await?;
     let endpoint = with_scheme(&clear, "https");
-    let told = trouble(Connection::to([&*endpoint])).await?;
+    let told = trouble(ConnectionSettings::to([&*endpoint])).await?;
     assert_told(&told, &endpoint, &["speaks no TLS", "write http:// in the place of https://"]);
 
     // As the same etcd does when it is busy.
     let endpoint = format!("https://{}", start_resetting().await?);
-    let told = trouble(Connection::to([&*endpoint])).await?;
+    let told = trouble(ConnectionSettings::to([&*endpoint])).await?;
     assert_told(&told, &endpoint, &["speaks no TLS", "write http:// in the place of https://"]);
 
     let encrypted = Etcd::builder().tls().start().await?;
     let endpoint = with_scheme(&encrypted, "http");
-    let told = trouble(Connection::to([&*endpoint])).await?;
+    let told = trouble(ConnectionSettings::to([&*endpoint])).await?;
     assert_told(&told, &endpoint, &["without an answer in etcd's protocol", "write https://"]);
     Ok(())
 }
@@ -79,7 +79,7 @@ async fn a_client_certificate_that_is_missing_or_of_another_authority() -> Resul
     let (etcd, other) = (Etcd::builder().tls().start().await?, Etcd::builder().tls().start().await?);
     let ours = as_reader(&etcd).tls.context("no certificates")?;
     let theirs = as_reader(&other).tls.context("no certificates")?;
-    let with = |tls: Tls| Connection { tls: Some(tls), ..as_reader(&etcd) };
+    let with = |tls: Tls| ConnectionSettings { tls: Some(tls), ..as_reader(&etcd) };
 
     let told = trouble(with(Tls { cert: None, key: None, ..ours.clone() })).await?;
     assert_told(&told, &etcd.endpoint(), &["demands a certificate of its clients", "`cert`", "`key`"]);
@@ -108,7 +108,7 @@ async fn a_certificate_for_another_name() -> Result<()> {
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
         }
     });
-    let told = trouble(Connection { endpoints: vec![endpoint.clone()], ..as_reader(&etcd) }).await?;
+    let told = trouble(ConnectionSettings { endpoints: vec![endpoint.clone()], ..as_reader(&etcd) }).await?;
     assert_told(&told, &endpoint, &["made for other names"]);
     Ok(())
 }
@@ -132,7 +132,7 @@ async fn a_certificate_that_has_expired() -> Result<()> {
     let ca = tempfile::NamedTempFile::new()?;
     std::fs::write(ca.path(), pem)?;
     let tls = Tls { ca: Some(ca.path().to_owned()), ..Tls::default() };
-    let told = trouble(Connection { tls: Some(tls), ..Connection::to([&*endpoint]) }).await?;
+    let told = trouble(ConnectionSettings { tls: Some(tls), ..ConnectionSettings::to([&*endpoint]) }).await?;
     assert_told(&told, &endpoint, &["certificate has expired", "renew it"]);
     Ok(())
 }
@@ -159,10 +159,10 @@ async fn an_http_server_where_etcd_was_expected() -> Result<()> {
     let page = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let address = server(page).await?;
     let endpoint = format!("http://{address}");
-    let told = trouble(Connection::to([&*endpoint])).await?;
+    let told = trouble(ConnectionSettings::to([&*endpoint])).await?;
     assert_told(&told, &endpoint, &["without an answer in etcd's protocol", "correct host and port"]);
     let endpoint = format!("https://{address}");
-    let told = trouble(Connection::to([&*endpoint])).await?;
+    let told = trouble(ConnectionSettings::to([&*endpoint])).await?;
     assert_told(&told, &endpoint, &["speaks no TLS", "wrong version number"]);
     Ok(())
 }
@@ -170,11 +170,11 @@ async fn an_http_server_where_etcd_was_expected() -> Result<()> {
 #[tokio::test]
 async fn nobody_there_and_no_such_name() -> Result<()> {
     let endpoint = format!("http://{}", free_address()?);
-    let told = trouble(Connection::to([&*endpoint])).await?;
+    let told = trouble(ConnectionSettings::to([&*endpoint])).await?;
     assert_told(&told, &endpoint, &["nothing listens there", "correct host and port", "Connection refused"]);
     // One letter more than a label may have: the resolver refuses it by itself, also without a network.
     let endpoint = format!("http://{}:2379", "a".repeat(64));
-    let told = trouble(Connection::to([&*endpoint])).await?;
+    let told = trouble(ConnectionSettings::to([&*endpoint])).await?;
     assert_told(&told, &endpoint, &["this host name has no address", "Name or service not known"]);
     Ok(())
 }
@@ -209,7 +209,8 @@ async fn a_wrong_an_empty_and_no_password_and_a_user_without_the_right() -> Resu
 #[tokio::test]
 async fn a_registrar_is_not_started_for_an_endpoint_that_is_none() -> Result<()> {
     let registration = Registration::new("goods", "goods-1", "10.0.0.5:80".parse()?);
-    let start = |url: &str| Registrar::start(Connection::to([url]), Prefix::default(), registration.clone());
+    let start =
+        |url: &str| Registrar::start(ConnectionSettings::to([url]), Prefix::default(), registration.clone());
     for (url, expected) in [
         ("127.0.0.1:2379", r#"cannot register at "127.0.0.1:2379": it must start with http:// or https://"#),
         ("http://127.0.0.1", r#"cannot register at "http://127.0.0.1": it has no port: etcd's is 2379"#),

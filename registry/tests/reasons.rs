@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use etcd_client::{Error, GetOptions, PutOptions};
 use harness::etcd::{AuthToken, Cluster, Etcd, key};
 use harness::wait::eventually;
-use leaseway_registry::connect::{CALL_TIMEOUT, Connection, Connector, Link, Reason, User};
+use leaseway_registry::connect::{CALL_TIMEOUT, ConnectionSettings, Connector, Link, Reason, User};
 use support::{PATIENCE, as_reader};
 use tokio::time::sleep;
 
@@ -23,14 +23,14 @@ async fn reason<T>(link: &Link, call: impl Future<Output = Result<T, Error>>) ->
     Ok(answer.err().context("it does not fail")?.cause.reason())
 }
 
-async fn link(connection: Connection) -> Result<Link> {
+async fn link(connection: ConnectionSettings) -> Result<Link> {
     Ok(Connector::new(connection).link(CALL_TIMEOUT).await?)
 }
 
 #[tokio::test]
 async fn what_is_not_there_any_more_is_told_apart() -> Result<()> {
     let etcd = Etcd::start().await?;
-    let link = link(Connection::to([etcd.endpoint()])).await?;
+    let link = link(ConnectionSettings::to([etcd.endpoint()])).await?;
     let (mut kv, mut leases) = (link.client.kv_client(), link.client.lease_client());
     assert_eq!(reason(&link, leases.revoke(NO_LEASE)).await?, Reason::LeaseGone);
     assert_eq!(reason(&link, leases.keep_alive(NO_LEASE)).await?, Reason::LeaseGone);
@@ -50,7 +50,7 @@ async fn what_is_not_there_any_more_is_told_apart() -> Result<()> {
 async fn an_answer_that_is_longer_than_what_is_taken_is_told_apart() -> Result<()> {
     let etcd = Etcd::start().await?;
     etcd.put("key", vec![b'x'; 10_000]).await?;
-    let link = link(Connection::to([etcd.endpoint()])).await?;
+    let link = link(ConnectionSettings::to([etcd.endpoint()])).await?;
     let mut kv = link.client.kv_client().max_decoding_message_size(1_000);
     assert_eq!(reason(&link, kv.get("key", None)).await?, Reason::TooLong);
     Ok(())
@@ -62,7 +62,7 @@ async fn whoever_logs_in_where_there_are_no_users_is_served_all_the_same() -> Re
     let password = tempfile::NamedTempFile::new()?;
     std::fs::write(password.path(), "secret")?;
     let user = User { name: "gateway".into(), password_file: password.path().to_owned() };
-    link(Connection { user: Some(user), ..Connection::to([etcd.endpoint()]) }).await?;
+    link(ConnectionSettings { user: Some(user), ..ConnectionSettings::to([etcd.endpoint()]) }).await?;
     Ok(())
 }
 
@@ -73,7 +73,7 @@ async fn who_may_not_is_told_why() -> Result<()> {
     let put = reader.client.kv_client().put(key("goods", "a"), "10.0.0.1:80", None).await;
     assert_eq!(reason(&reader, async { put }).await?, Reason::PermissionDenied);
 
-    let nobody = link(Connection::to([etcd.endpoint()])).await?;
+    let nobody = link(ConnectionSettings::to([etcd.endpoint()])).await?;
     let got = nobody.client.kv_client().get(key("goods", "a"), None).await;
     assert_eq!(reason(&nobody, async { got }).await?, Reason::UserMissing);
 
@@ -113,7 +113,7 @@ async fn a_login_that_is_no_longer_valid_is_told_apart() -> Result<()> {
 #[tokio::test]
 async fn a_member_that_has_lost_the_others_says_so() -> Result<()> {
     let mut cluster = Cluster::start().await?;
-    let link = link(Connection::to([cluster.members[0].endpoint()])).await?;
+    let link = link(ConnectionSettings::to([cluster.members[0].endpoint()])).await?;
     for member in &mut cluster.members[1..] {
         member.kill().await?;
     }

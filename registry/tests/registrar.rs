@@ -235,7 +235,7 @@ async fn a_registration_that_no_gateway_would_take_is_refused_at_the_start() {
     let refuse = |change: fn(&mut Registration)| {
         let mut registration = registration();
         change(&mut registration);
-        let connection = leaseway_registry::connect::Connection::to(["http://127.0.0.1:1"]);
+        let connection = leaseway_registry::connect::ConnectionSettings::to(["http://127.0.0.1:1"]);
         match Registrar::start(connection, Prefix::default(), registration) {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),

@@ -10,20 +10,20 @@ use async_trait::async_trait;
 use etcd_client::{Permission, RoleRevokePermissionOptions, Txn, TxnOp};
 use futures_util::future::BoxFuture;
 use harness::etcd::{AuthToken, Etcd, PREFIX, key};
-use leaseway_registry::connect::{CallError, Connection, Reason};
+use leaseway_registry::connect::{CallError, ConnectionSettings, Reason};
 use leaseway_registry::contract::{Instance, Prefix};
 use leaseway_registry::networks::Reserved;
-use leaseway_registry::status::Status;
+use leaseway_registry::watch::WatchStatus;
 use leaseway_registry::watch::source::{
-    Cursor, EtcdSource, EtcdStream, Event, Key, Message, Page, Raw, Source, Stream,
+    Cursor, EtcdSource, EtcdStream, Event, Message, Page, RawKey, RawRecord, Source, WatchStream,
 };
 use leaseway_registry::watch::{Update, Watch, WatchSettings, nothing_reserved, watch_source};
 use support::{PATIENCE, Picture, as_reader};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-fn plain(etcd: &Etcd) -> Connection {
-    Connection::to([etcd.endpoint()])
+fn plain(etcd: &Etcd) -> ConnectionSettings {
+    ConnectionSettings::to([etcd.endpoint()])
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn another_endpoint_is_tried_when_one_is_dead() -> Result<()> {
     let etcd = Etcd::start().await?;
     etcd.put(&key("goods", "a"), "10.0.0.1:80").await?;
     let dead = harness::ports::free_address()?;
-    let connection = Connection::to([format!("http://{dead}"), etcd.endpoint()]);
+    let connection = ConnectionSettings::to([format!("http://{dead}"), etcd.endpoint()]);
     // The first endpoint is drawn: enough pictures to have met the dead one first.
     let mut failures = 0;
     for _ in 0..20 {
@@ -322,7 +322,7 @@ async fn what_is_reserved_since_it_was_taken_is_refused_when_the_list_is_read_ag
 }
 
 /// A watch that is audited every second.
-fn audited<S: Source>(source: S) -> (mpsc::Receiver<Update>, watch::Receiver<Status>) {
+fn audited<S: Source>(source: S) -> (mpsc::Receiver<Update>, watch::Receiver<WatchStatus>) {
     let settings = WatchSettings { audit: Some(Duration::from_secs(1)), ..WatchSettings::default() };
     let (Watch { updates, status, .. }, driver) = watch_source(source, settings, nothing_reserved());
     tokio::spawn(driver.run());
@@ -330,10 +330,10 @@ fn audited<S: Source>(source: S) -> (mpsc::Receiver<Update>, watch::Receiver<Sta
 }
 
 async fn until(
-    status: &mut watch::Receiver<Status>,
+    status: &mut watch::Receiver<WatchStatus>,
     what: &str,
-    wanted: impl FnMut(&Status) -> bool,
-) -> Result<Status> {
+    wanted: impl FnMut(&WatchStatus) -> bool,
+) -> Result<WatchStatus> {
     let reached = timeout(PATIENCE, status.wait_for(wanted)).await;
     Ok(reached.with_context(|| format!("the watch's status never was: {what}"))??.clone())
 }
@@ -349,7 +349,7 @@ async fn keep_writing(etcd: &Etcd, prefix: &str) -> Result<()> {
 }
 
 /// Audits beside a writer below `prefix`.
-async fn audits_beside_a_writer(prefix: &str) -> Result<Status> {
+async fn audits_beside_a_writer(prefix: &str) -> Result<WatchStatus> {
     let etcd = Etcd::start().await?;
     etcd.put(&key("goods", "quiet"), "10.0.0.1:80").await?;
     let source = EtcdSource::new(plain(&etcd), Prefix::default().range());
@@ -390,11 +390,11 @@ struct LossyStream(EtcdStream);
 impl Source for Lossy {
     type Stream = LossyStream;
 
-    async fn records(&mut self, cursor: &Cursor) -> Result<Page<Raw>, CallError> {
+    async fn records(&mut self, cursor: &Cursor) -> Result<Page<RawRecord>, CallError> {
         self.0.records(cursor).await
     }
 
-    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>> {
+    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<RawKey>, CallError>> {
         self.0.keys(cursor)
     }
 
@@ -412,7 +412,7 @@ impl Source for Lossy {
 }
 
 #[async_trait]
-impl Stream for LossyStream {
+impl WatchStream for LossyStream {
     async fn message(&mut self) -> Result<Message, CallError> {
         let message = self.0.message().await?;
         let Message::Events { mut events, complete } = message else { return Ok(message) };

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use http::{Response, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
-use registry::status::Status;
+use registry::watch::WatchStatus;
 use tokio::sync::watch;
 
 use readiness::Readiness;
@@ -28,7 +28,7 @@ use crate::site::StatusCell;
 pub(crate) struct Admin {
     pub(crate) directory: Arc<Directory>,
     /// How the watch is.
-    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) status: watch::Receiver<WatchStatus>,
     /// Which configuration serves.
     pub(crate) configuration: StatusCell,
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -112,7 +112,7 @@ mod tests {
 
     fn admin() -> (Admin, Writer) {
         let (directory, writer) = directory::new([]);
-        let (_, status) = watch::channel(Status { audits: 3, repaired: 2, ..Status::default() });
+        let (_, status) = watch::channel(WatchStatus { audits: 3, repaired: 2, ..WatchStatus::default() });
         let metrics = Arc::new(Metrics::new().unwrap());
         let output = Output::new(Form::Json, false);
         (

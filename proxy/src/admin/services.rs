@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use registry::contract::Metadata;
-use registry::status::Status;
+use registry::watch::WatchStatus;
 use serde::Serialize;
 
 use crate::config::Guard;
@@ -45,7 +45,7 @@ impl Moment {
 /// None that is known: all of it is text and numbers.
 pub(crate) fn page(
     directory: &Directory,
-    status: &Status,
+    status: &WatchStatus,
     guard: &Guard,
     now: Moment,
 ) -> serde_json::Result<Vec<u8>> {
@@ -251,7 +251,7 @@ mod tests {
 
     fn shown(directory: &Directory, now: Moment) -> Value {
         serde_json::from_slice(
-            &page(directory, &Status::default(), &Guard::default(), now).expect("text and numbers"),
+            &page(directory, &WatchStatus::default(), &Guard::default(), now).expect("text and numbers"),
         )
         .expect("JSON")
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use config_reader::key;
 use config_reader::kind::{boolean, duration, fraction, list, number, or_off, path, text};
 use ipnet::IpNet;
-use registry::connect::{Connection, Exposed, Tls, User, host_and_port, parse_endpoint};
+use registry::connect::{ConnectionSettings, Exposed, Tls, User, host_and_port, parse_endpoint};
 use registry::contract::Prefix;
 use registry::networks::Loopback;
 use registry::watch::WatchSettings;
@@ -34,7 +34,7 @@ pub struct Registry {
     /// The one in this process; none: it is elsewhere.
     pub embedded: Option<Embedded>,
     /// How to reach it.
-    pub connection: Connection,
+    pub connection: ConnectionSettings,
     /// What is watched there.
     pub watch: WatchSettings,
     /// How many registrations are taken.
@@ -88,7 +88,7 @@ impl Registry {
     pub(super) fn unsaid() -> Self {
         Self {
             embedded: None,
-            connection: Connection::to::<String>([]),
+            connection: ConnectionSettings::to::<String>([]),
             watch: WatchSettings::default(),
             bounds: Bounds::default(),
             guard: Guard::default(),
@@ -129,7 +129,7 @@ impl Registry {
             return;
         }
         if let Some(embedded) = &self.embedded {
-            self.connection = Connection::to([embedded.endpoint()]);
+            self.connection = ConnectionSettings::to([embedded.endpoint()]);
         }
         v.refuse(
             "endpoints",
@@ -247,7 +247,7 @@ impl Guard {
 }
 
 /// How a registry elsewhere is reached.
-fn connection_keys<V: Visit>(connection: &mut Connection, v: &mut V) {
+fn connection_keys<V: Visit>(connection: &mut ConnectionSettings, v: &mut V) {
     let seen = RefCell::new(HashSet::new());
     let endpoint = text(|value: &Value<'_>| read_endpoint(value, &seen), String::clone).pattern("^https?://");
     let endpoints = key("endpoints", "the members of etcd, each with `http://` or `https://`, host and port")

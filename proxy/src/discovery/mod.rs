@@ -19,7 +19,7 @@ mod routing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry::status::Status;
+use registry::watch::WatchStatus;
 use registry::watch::{Admission, Driver, Reread, Update, Watch, source::Source};
 use tokio::sync::{mpsc, watch};
 
@@ -39,7 +39,7 @@ pub struct Discovery<S: Source> {
     driver: Driver<S>,
     updates: mpsc::Receiver<Update>,
     findings: mpsc::UnboundedReceiver<Found>,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<WatchStatus>,
     reread: Reread,
     admission: Admission,
     first_look: Option<FirstLook>,
@@ -62,7 +62,7 @@ impl<S: Source> Discovery<S> {
         settings: config::Registry,
         connect: Duration,
         metrics: Arc<Metrics>,
-    ) -> (Self, watch::Receiver<Status>) {
+    ) -> (Self, watch::Receiver<WatchStatus>) {
         let Watch { updates, status, reread, admission } = watch;
         let (_, findings) = findings::channel();
         let (saver, saves) = Saver::new();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use registry::contract::{Instance, Record};
-use registry::status::Status;
 use registry::watch::Update;
+use registry::watch::WatchStatus;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::attempt::Chosen;
@@ -121,7 +121,7 @@ impl Shop {
 
     /// Whether the metrics say this.
     pub(super) fn counts(&self, line: &str) -> bool {
-        let text = self.metrics.render(&Directory::default(), &Status::default(), 0).unwrap();
+        let text = self.metrics.render(&Directory::default(), &WatchStatus::default(), 0).unwrap();
         let text = String::from_utf8(text).unwrap();
         text.lines().any(|l| l == line)
     }

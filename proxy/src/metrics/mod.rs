@@ -25,7 +25,7 @@ mod snapshot;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use ::registry::status::Status;
+use ::registry::watch::WatchStatus;
 use embedded_registry::Observer;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -178,7 +178,7 @@ impl Metrics {
     pub(crate) fn render(
         &self,
         directory: &Directory,
-        status: &Status,
+        status: &WatchStatus,
         lines_dropped: u64,
     ) -> Result<Vec<u8>, prometheus::Error> {
         let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn lines(metrics: &Metrics, directory: &Directory) -> Vec<String> {
-        let text = metrics.render(directory, &Status::default(), 0).expect("text");
+        let text = metrics.render(directory, &WatchStatus::default(), 0).expect("text");
         String::from_utf8(text).expect("text").lines().map(str::to_owned).collect()
     }
 

@@ -1,7 +1,7 @@
 //! What is known of the registry, and of the watch on it.
 
 use prometheus::{IntCounter, IntGauge};
-use registry::status::Status;
+use registry::watch::WatchStatus;
 
 use super::maker::{Maker, as_gauge, mirror};
 
@@ -46,7 +46,7 @@ impl RegistryMetrics {
     }
 
     /// `revision`: the one that the directory shows.
-    pub(super) fn show(&self, revision: i64, status: &Status) {
+    pub(super) fn show(&self, revision: i64, status: &WatchStatus) {
         let confirmed = status.confirmed.map(|at| as_gauge(at.elapsed().as_secs()));
         self.revision.set(revision);
         self.live.set(status.live.into());

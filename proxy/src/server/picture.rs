@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use embedded_registry::Visitors;
 use registry::connect::InProcess;
-use registry::status::Status;
+use registry::watch::WatchStatus;
 use registry::watch::{Reread, source::EtcdSource, watch as watch_registry};
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 pub(super) struct Picture {
     pub(super) directory: Arc<Directory>,
     /// How the watch on the registry is.
-    pub(super) status: watch::Receiver<Status>,
+    pub(super) status: watch::Receiver<WatchStatus>,
     pub(super) discovery: Discovery<EtcdSource>,
     /// Where health tells discovery what it found.
     pub(super) findings: Findings,

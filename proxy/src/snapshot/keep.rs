@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use registry::contract::Instance;
-use registry::status::Status;
 use registry::timing::{Pace, sleep_until};
 use registry::watch::Admission;
+use registry::watch::WatchStatus;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{timeout, timeout_at};
@@ -44,7 +44,7 @@ pub(crate) struct Loader {
     turn: Turn,
     stage: Stage,
     admission: Admission,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<WatchStatus>,
     metrics: Arc<Metrics>,
 }
 
@@ -64,7 +64,7 @@ impl Loader {
         file: Option<File>,
         turn: Turn,
         admission: Admission,
-        status: watch::Receiver<Status>,
+        status: watch::Receiver<WatchStatus>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let stage = file.map_or(Stage::Over, |file| Stage::Waiting(file, None));

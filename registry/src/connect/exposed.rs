@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tonic::transport::Uri;
 
-use super::Connection;
+use super::ConnectionSettings;
 
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_ENTER: u32 = 0o001;
@@ -56,7 +56,7 @@ impl Exposed {
     }
 }
 
-impl Connection {
+impl ConnectionSettings {
     /// What others can read of this connection's secrets: the password on its way, the files of password and key.
     #[must_use]
     pub fn exposed(&self) -> Vec<Exposed> {
@@ -152,14 +152,14 @@ mod tests {
         };
         fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
         let (password_file, key) = (file("password"), file("key"));
-        let connection = Connection {
+        let connection = ConnectionSettings {
             user: Some(User { name: "goods".into(), password_file: password_file.clone() }),
             tls: Some(Tls { cert: Some(file("cert")), key: Some(key.clone()), ca: None }),
-            ..Connection::to(["http://etcd:2379"])
+            ..ConnectionSettings::to(["http://etcd:2379"])
         };
         let of = |path| Exposed::File { path, mode: 0o644 };
         let all = [Exposed::OnTheWay("http://etcd:2379".into()), of(password_file), of(key)];
         assert_eq!(connection.exposed(), all);
-        assert_eq!(Connection { user: None, tls: None, ..connection }.exposed(), []);
+        assert_eq!(ConnectionSettings { user: None, tls: None, ..connection }.exposed(), []);
     }
 }

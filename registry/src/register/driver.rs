@@ -12,7 +12,7 @@ use super::upkeep::{Notice, PutKey, Step, Upkeep};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connector, Link, Reason};
 use crate::contract::{Instance, Prefix};
-use crate::watch::source::Raw;
+use crate::watch::source::RawRecord;
 use crate::watch::{Change, Update, Watch, decode};
 
 /// Many registrars that lost the same registry come back spread over this. With the connect, the grant and
@@ -220,14 +220,14 @@ impl RegistrarDriver {
         }
     }
 
-    fn see_found(&mut self, found: Option<Raw>, revision: i64) {
+    fn see_found(&mut self, found: Option<RawRecord>, revision: i64) {
         let instance = found.and_then(|raw| self.read(&raw));
         if let Some(notice) = self.upkeep.seen(instance.as_ref(), revision) {
             self.tell(notice);
         }
     }
 
-    fn read(&self, raw: &Raw) -> Option<Instance> {
+    fn read(&self, raw: &RawRecord) -> Option<Instance> {
         decode(&self.prefix, raw).ok()
     }
 
@@ -286,7 +286,7 @@ impl RegistrarDriver {
         let link = self.link(deadline).await?;
         let mut client = link.client.kv_client();
         let left = link.call("look for the key", deadline, client.get(&*key, None)).await?;
-        let Some(raw) = left.0.kvs.into_iter().next().map(Raw::from) else { return Ok(()) };
+        let Some(raw) = left.0.kvs.into_iter().next().map(RawRecord::from) else { return Ok(()) };
         if self.read(&raw).is_none_or(|instance| !self.upkeep.is_ours(&instance)) {
             return Ok(());
         }
@@ -307,11 +307,11 @@ fn backoff(cause: &Cause) -> Backoff {
     }
 }
 
-fn first_found(response: TxnOpResponse) -> Option<Raw> {
+fn first_found(response: TxnOpResponse) -> Option<RawRecord> {
     match response {
         TxnOpResponse::Get(mut got) => got.take_kvs().into_iter().next().map(|kv| {
             let kv: PbKeyValue = kv.0;
-            Raw::from(kv)
+            RawRecord::from(kv)
         }),
         _ => None,
     }

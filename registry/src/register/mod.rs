@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::connect::{Connection, Connector, EndpointError, parse_endpoint};
+use crate::connect::{ConnectionSettings, Connector, EndpointError, parse_endpoint};
 use crate::contract::{Prefix, Record, RecordError, TooMuch, check_segment};
 use crate::watch::watch_key;
 use driver::RegistrarDriver;
@@ -107,7 +107,7 @@ impl Registrar {
     /// # Errors
     /// When no registry could take it: a name, an address, the TTL or an endpoint's URL is none.
     pub fn start(
-        connection: Connection,
+        connection: ConnectionSettings,
         prefix: Prefix,
         registration: Registration,
     ) -> Result<Self, RegistrationError> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::picture::{Difference, Picture};
-use super::source::{Cursor, Key, Page, Written};
+use super::source::{Cursor, Page, RawKey, Written};
 use super::sync::is_another;
 use crate::backoff::Backoff;
 
@@ -160,7 +160,7 @@ impl Auditor {
     /// Takes a page that was read.
     pub(super) fn page(
         &mut self,
-        page: &Page<Key>,
+        page: &Page<RawKey>,
         picture: &Picture,
         now: Instant,
         chance: f64,
@@ -270,8 +270,8 @@ mod tests {
         Written { revision, lease: 7 }
     }
 
-    fn key(name: &str, revision: i64) -> Key {
-        Key { key: name.as_bytes().into(), written: at(revision) }
+    fn key(name: &str, revision: i64) -> RawKey {
+        RawKey { key: name.as_bytes().into(), written: at(revision) }
     }
 
     fn picture(keys: &[(&str, i64)]) -> Picture {
@@ -280,7 +280,7 @@ mod tests {
         picture
     }
 
-    fn page(keys: &[(&str, i64)], revision: i64) -> Page<Key> {
+    fn page(keys: &[(&str, i64)], revision: i64) -> Page<RawKey> {
         let items = keys.iter().map(|(name, revision)| key(name, *revision)).collect();
         Page { items, revision, cluster: 7, next: None }
     }

@@ -11,12 +11,11 @@ use super::audit::{AuditStep, Auditor, Finding};
 use super::picture::Difference;
 use super::records::{Decoder, Listing, shown};
 use super::reread::{Reread, Wish};
-use super::source::{Cursor, Event, Key, Message, Page, Source, Stream, Written};
+use super::source::{Cursor, Event, Message, Page, RawKey, Source, WatchStream, Written};
 use super::sync::{Action, Input, LinkUse, Machine, Pause, State, is_another};
-use super::{Update, WatchSettings};
+use super::{Update, WatchSettings, WatchStatus};
 use crate::backoff::Backoff;
 use crate::connect::{CALL_TIMEOUT, CallError, Reason};
-use crate::status::Status;
 use crate::timing::sleep_until;
 
 /// While the registry refuses us, until somebody changes a password or a role. Each login costs it some
@@ -48,11 +47,11 @@ pub struct Driver<S: Source> {
     deadline: Deadline,
     wish: Wish,
     updates: mpsc::Sender<Update>,
-    status: watch::Sender<Status>,
+    status: watch::Sender<WatchStatus>,
     complained: Option<Instant>,
 }
 
-type AuditCall = BoxFuture<'static, Result<Page<Key>, CallError>>;
+type AuditCall = BoxFuture<'static, Result<Page<RawKey>, CallError>>;
 
 /// When a stream must have said something.
 #[derive(Clone, Copy)]
@@ -91,7 +90,7 @@ enum Happening {
     Silence,
     Wished,
     AuditDue,
-    AuditPage(Result<Page<Key>, CallError>),
+    AuditPage(Result<Page<RawKey>, CallError>),
 }
 
 impl<S: Source> Driver<S> {
@@ -100,7 +99,7 @@ impl<S: Source> Driver<S> {
         settings: WatchSettings,
         admission: Admission,
         updates: mpsc::Sender<Update>,
-        status: watch::Sender<Status>,
+        status: watch::Sender<WatchStatus>,
     ) -> Self {
         let (machine, action) = Machine::start();
         Self {
@@ -388,7 +387,7 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    async fn audit_page(&mut self, page: Result<Page<Key>, CallError>) -> Option<Input> {
+    async fn audit_page(&mut self, page: Result<Page<RawKey>, CallError>) -> Option<Input> {
         let (now, chance) = (Instant::now(), fastrand::f64());
         match page {
             Ok(page) => {
@@ -547,7 +546,7 @@ impl Deadline {
 }
 
 /// The end of an audit's call; never where there is none.
-async fn finish(call: &mut Option<AuditCall>) -> Result<Page<Key>, CallError> {
+async fn finish(call: &mut Option<AuditCall>) -> Result<Page<RawKey>, CallError> {
     let Some(running) = call else { return std::future::pending().await };
     let page = running.await;
     *call = None;

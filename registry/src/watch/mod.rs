@@ -20,6 +20,7 @@ mod picture;
 mod records;
 mod reread;
 pub mod source;
+mod status;
 mod sync;
 mod told;
 mod unknown;
@@ -30,15 +31,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
-use crate::connect::{Connection, Connector};
+use crate::connect::{ConnectionSettings, Connector};
 use crate::contract::{Instance, KeyRange, Prefix};
 use crate::networks::Networks;
-use crate::status::Status;
 pub use admission::{Admission, Reservations, nothing_reserved};
 pub use driver::Driver;
 pub(crate) use records::decode;
 pub use reread::Reread;
 use source::EtcdSource;
+pub use status::{Skipped, WatchStatus};
 
 /// Updates that wait for their reader before the watch stops reading from the registry.
 const UPDATES_WAITING: usize = 64;
@@ -136,7 +137,7 @@ pub struct Watch {
     /// The changes. Dropping it ends the driver.
     pub updates: mpsc::Receiver<Update>,
     /// How the watch itself is.
-    pub status: watch::Receiver<Status>,
+    pub status: watch::Receiver<WatchStatus>,
     /// Has every record read again.
     pub reread: Reread,
     /// What is taken of that which can be read.
@@ -145,7 +146,7 @@ pub struct Watch {
 
 /// Watches every registration below the prefix. Nothing happens until the driver runs.
 pub fn watch(
-    connection: Connection,
+    connection: ConnectionSettings,
     settings: WatchSettings,
     reserved: Reservations,
 ) -> (Watch, Driver<EtcdSource>) {
@@ -167,7 +168,7 @@ pub fn watch_source<S: source::Source>(
     reserved: Reservations,
 ) -> (Watch, Driver<S>) {
     let (update_sender, updates) = mpsc::channel(UPDATES_WAITING);
-    let (status_sender, status) = watch::channel(Status::default());
+    let (status_sender, status) = watch::channel(WatchStatus::default());
     let admission = Admission::new(&settings, reserved);
     let driver = Driver::new(source, settings, admission.clone(), update_sender, status_sender);
     let reread = driver.reread();

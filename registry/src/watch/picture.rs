@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::source::{Cursor, Key, Written};
+use super::source::{Cursor, RawKey, Written};
 use crate::contract::Prefix;
 
 /// Every key below the prefix, and how it was last written.
@@ -43,20 +43,25 @@ impl Picture {
     }
 
     /// Takes a complete list in its place.
-    pub(super) fn replace(&mut self, listed: Vec<Key>) {
-        let fits = |key: &Key| key.key.len() <= self.longest;
-        self.keys = listed.into_iter().filter(fits).map(|Key { key, written }| (key, written)).collect();
+    pub(super) fn replace(&mut self, listed: Vec<RawKey>) {
+        let fits = |key: &RawKey| key.key.len() <= self.longest;
+        self.keys = listed.into_iter().filter(fits).map(|RawKey { key, written }| (key, written)).collect();
     }
 
     /// What a page of a list, in the order of the keys, shows otherwise; the picture's own keys are those
     /// between the page's cursor and the next one.
-    pub(super) fn differences(&self, at: &Cursor, listed: &[Key], next: Option<&Cursor>) -> Vec<Difference> {
+    pub(super) fn differences(
+        &self,
+        at: &Cursor,
+        listed: &[RawKey],
+        next: Option<&Cursor>,
+    ) -> Vec<Difference> {
         let from = at.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let to = next.and_then(|c| c.after.as_deref()).map_or(Bound::Unbounded, Bound::Included);
         let mut shown = self.keys.range::<[u8], _>((from, to)).peekable();
         let mut differences = Vec::new();
         let mut differs = |key: &[u8], listed| differences.push(Difference { key: key.into(), listed });
-        for Key { key, written } in listed.iter().filter(|k| k.key.len() <= self.longest) {
+        for RawKey { key, written } in listed.iter().filter(|k| k.key.len() <= self.longest) {
             while let Some((gone, _)) = shown.next_if(|(shown, _)| *shown < key) {
                 differs(gone, None);
             }
@@ -79,8 +84,8 @@ mod tests {
         Written { revision, lease: 7 }
     }
 
-    fn listed(keys: &BTreeMap<u8, i64>) -> Vec<Key> {
-        keys.iter().map(|(key, revision)| Key { key: [*key].into(), written: at(*revision) }).collect()
+    fn listed(keys: &BTreeMap<u8, i64>) -> Vec<RawKey> {
+        keys.iter().map(|(key, revision)| RawKey { key: [*key].into(), written: at(*revision) }).collect()
     }
 
     fn some_keys() -> impl Strategy<Value = BTreeMap<u8, i64>> {
@@ -88,7 +93,7 @@ mod tests {
     }
 
     /// Compares page by page, as an audit does.
-    fn differences(picture: &Picture, listed: &[Key], page: usize) -> Vec<(u8, Option<Written>)> {
+    fn differences(picture: &Picture, listed: &[RawKey], page: usize) -> Vec<(u8, Option<Written>)> {
         let mut from = Cursor::default();
         let mut found = Vec::new();
         let mut rest = listed;
@@ -125,7 +130,7 @@ mod tests {
         let mut picture = Picture::new(&Prefix::default());
         picture.put(b"a".to_vec(), at(3));
         let written = Written { lease: 8, ..at(3) };
-        let listed = [Key { key: b"a"[..].into(), written }];
+        let listed = [RawKey { key: b"a"[..].into(), written }];
         let found = picture.differences(&Cursor::default(), &listed, None);
         assert_eq!(found, [Difference { key: b"a"[..].into(), listed: Some(written) }]);
     }
@@ -135,9 +140,9 @@ mod tests {
         let mut picture = Picture::new(&Prefix::default());
         let long = vec![b'k'; 10_000];
         picture.put(long.clone(), at(1));
-        picture.replace(vec![Key { key: long.clone().into(), written: at(1) }]);
+        picture.replace(vec![RawKey { key: long.clone().into(), written: at(1) }]);
         assert_eq!(picture.written(&long), None);
-        let listed = [Key { key: long.into(), written: at(1) }];
+        let listed = [RawKey { key: long.into(), written: at(1) }];
         assert_eq!(picture.differences(&Cursor::default(), &listed, None), []);
     }
 }

@@ -8,13 +8,12 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::picture::Picture;
-use super::source::{Event, Key, Raw, Value};
+use super::source::{Event, RawKey, RawRecord, RawValue};
 use super::told::{Mark, Told};
 use super::unknown::Unknown;
-use super::{Change, InstanceName};
+use super::{Change, InstanceName, Skipped};
 use crate::contract::{Instance, Prefix, Record, RecordError, shorten};
 use crate::log_line::{Quota, Say};
-use crate::status::Skipped;
 
 /// Decodes records, and remembers how each key was last written.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ pub(super) struct Decoded<T> {
 #[derive(Debug)]
 pub(super) struct Listing {
     decoded: Decoded<Instance>,
-    keys: Vec<Key>,
+    keys: Vec<RawKey>,
     told: HashSet<Mark>,
     refused: Vec<InstanceName>,
 }
@@ -77,7 +76,7 @@ impl Decoder {
     }
 
     /// Decodes a page of a list.
-    pub(super) fn page(&mut self, records: Vec<Raw>, listing: &mut Listing) {
+    pub(super) fn page(&mut self, records: Vec<RawRecord>, listing: &mut Listing) {
         for raw in records {
             match self.decode(&raw) {
                 Ok(instance) => {
@@ -97,7 +96,7 @@ impl Decoder {
                     listing.told.insert(mark);
                 }
             }
-            listing.keys.push(Key { written: raw.written(), key: raw.key.into() });
+            listing.keys.push(RawKey { written: raw.written(), key: raw.key.into() });
         }
     }
 
@@ -126,7 +125,7 @@ impl Decoder {
         batch.finish()
     }
 
-    fn put(&mut self, raw: Raw, batch: &mut Decoded<Change>) -> Option<Change> {
+    fn put(&mut self, raw: RawRecord, batch: &mut Decoded<Change>) -> Option<Change> {
         let written = raw.written();
         self.told.remove(&raw.key, self.picture.written(&raw.key));
         let change = match self.decode(&raw) {
@@ -150,7 +149,7 @@ impl Decoder {
         change
     }
 
-    fn decode(&self, raw: &Raw) -> Result<Instance, RecordError> {
+    fn decode(&self, raw: &RawRecord) -> Result<Instance, RecordError> {
         let instance = decode(&self.prefix, raw)?;
         self.admission.check(&instance)?;
         Ok(instance)
@@ -168,11 +167,11 @@ impl Decoder {
 }
 
 /// Reads one record.
-pub(crate) fn decode(prefix: &Prefix, raw: &Raw) -> Result<Instance, RecordError> {
+pub(crate) fn decode(prefix: &Prefix, raw: &RawRecord) -> Result<Instance, RecordError> {
     let (service, id) = prefix.split(&raw.key)?;
     let record = match &raw.value {
-        Value::Bytes(value) => Record::decode(value)?,
-        Value::TooLong(length) => return Err(RecordError::ValueTooLong(*length)),
+        RawValue::Bytes(value) => Record::decode(value)?,
+        RawValue::TooLong(length) => return Err(RecordError::ValueTooLong(*length)),
     };
     Ok(Instance {
         service: Arc::from(service),
@@ -193,7 +192,7 @@ impl<T> Decoded<T> {
         Self { items: Vec::new(), skipped: 0, last_skipped: None, unknown: 0 }
     }
 
-    fn skip(&mut self, raw: &Raw, reason: &RecordError, quota: &mut Quota) {
+    fn skip(&mut self, raw: &RawRecord, reason: &RecordError, quota: &mut Quota) {
         self.skipped += 1;
         let (key, revision) = (shown(&raw.key), raw.revision);
         self.last_skipped = Some(Skipped { key: key.clone(), revision, reason: reason.to_string() });
@@ -202,7 +201,7 @@ impl<T> Decoded<T> {
         }
     }
 
-    fn tell_unknown(&mut self, raw: &Raw, names: &[String], quota: &mut Quota) {
+    fn tell_unknown(&mut self, raw: &RawRecord, names: &[String], quota: &mut Quota) {
         for unknown in names {
             self.unknown += 1;
             if !may_tell(quota) {
@@ -253,8 +252,8 @@ mod tests {
     use crate::watch::source::Written;
     use tokio::sync::watch;
 
-    fn raw(id: &str, value: &str, revision: i64) -> Raw {
-        Raw {
+    fn raw(id: &str, value: &str, revision: i64) -> RawRecord {
+        RawRecord {
             key: Prefix::default().key("goods", id).into_bytes(),
             value: value.as_bytes().to_vec().into(),
             lease: 7,
@@ -262,11 +261,11 @@ mod tests {
         }
     }
 
-    fn list(decoder: &mut Decoder, records: Vec<Raw>) -> Decoded<Instance> {
+    fn list(decoder: &mut Decoder, records: Vec<RawRecord>) -> Decoded<Instance> {
         list_all(decoder, records).0
     }
 
-    fn list_all(decoder: &mut Decoder, records: Vec<Raw>) -> (Decoded<Instance>, Vec<InstanceName>) {
+    fn list_all(decoder: &mut Decoder, records: Vec<RawRecord>) -> (Decoded<Instance>, Vec<InstanceName>) {
         let mut listing = Listing::new();
         records.into_iter().for_each(|raw| decoder.page(vec![raw], &mut listing));
         decoder.complete(listing)
@@ -354,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_record_without_a_lease_is_refused_where_one_is_required() {
-        let unleased = || Raw { lease: 0, ..raw("a", "10.0.0.1:80", 1) };
+        let unleased = || RawRecord { lease: 0, ..raw("a", "10.0.0.1:80", 1) };
         let (mut decoder, _) = decoder_of(WatchSettings { require_lease: true, ..WatchSettings::default() });
         let (listed, refused) = list_all(&mut decoder, vec![unleased(), raw("b", "10.0.0.2:80", 2)]);
         assert_eq!((listed.items.len(), refused), (1, vec![name("a")]));

@@ -13,11 +13,11 @@ pub use etcd::{EtcdSource, EtcdStream};
 
 /// A key and its value as the registry holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Raw {
+pub struct RawRecord {
     /// The key.
     pub key: Vec<u8>,
     /// The value.
-    pub value: Value,
+    pub value: RawValue,
     /// The lease that holds it, 0 for none.
     pub lease: i64,
     /// The revision at which it was last written.
@@ -27,20 +27,20 @@ pub struct Raw {
 /// A value, unless it is too long to be a registration: then it is dropped where it arrives, so that junk
 /// never adds up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum RawValue {
     /// At most [`MAX_VALUE`] bytes.
     Bytes(Vec<u8>),
     /// The length of a longer one, in bytes, or the least that it must be.
     TooLong(usize),
 }
 
-impl From<Vec<u8>> for Value {
+impl From<Vec<u8>> for RawValue {
     fn from(bytes: Vec<u8>) -> Self {
         if bytes.len() > MAX_VALUE { Self::TooLong(bytes.len()) } else { Self::Bytes(bytes) }
     }
 }
 
-impl Raw {
+impl RawRecord {
     /// How it was last written.
     pub fn written(&self) -> Written {
         Written { revision: self.revision, lease: self.lease }
@@ -59,7 +59,7 @@ pub struct Written {
 
 /// A key without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct RawKey {
     /// The key.
     pub key: Box<[u8]>,
     /// How it was last written.
@@ -92,7 +92,7 @@ pub struct Page<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The key was written.
-    Put(Raw),
+    Put(RawRecord),
     /// The key was deleted, or its lease ended.
     Delete {
         /// The key.
@@ -150,12 +150,12 @@ pub enum Message {
 #[async_trait]
 pub trait Source: Send + 'static {
     /// An open watch.
-    type Stream: Stream;
+    type Stream: WatchStream;
 
     /// A page of a list of every record.
-    async fn records(&mut self, cursor: &Cursor) -> Result<Page<Raw>, CallError>;
+    async fn records(&mut self, cursor: &Cursor) -> Result<Page<RawRecord>, CallError>;
     /// A page of a list of the keys alone. It owns what it needs, so that a watch is read meanwhile.
-    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>>;
+    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<RawKey>, CallError>>;
     /// The current revision, by a linearizable read.
     async fn revision(&mut self) -> Result<i64, CallError>;
     /// Asks for a watch from a revision on.
@@ -167,7 +167,7 @@ pub trait Source: Send + 'static {
 
 /// An open watch.
 #[async_trait]
-pub trait Stream: Send {
+pub trait WatchStream: Send {
     /// The next message. May be dropped while it waits without losing one.
     async fn message(&mut self) -> Result<Message, CallError>;
     /// Asks the registry to say that it is alive.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::source::{Raw, Value};
+use super::source::{RawRecord, RawValue};
 use crate::contract::{Record, shorten};
 
 /// Records whose unknown keys are remembered, with names and keys that others choose. When there are more, all are
@@ -18,8 +18,8 @@ pub(super) struct Unknown(HashMap<Box<[u8]>, Vec<String>>);
 
 impl Unknown {
     /// The keys of a record that mean nothing and were not told before, each shortened.
-    pub(super) fn news(&mut self, raw: &Raw) -> Vec<String> {
-        let Value::Bytes(value) = &raw.value else { return Vec::new() };
+    pub(super) fn news(&mut self, raw: &RawRecord) -> Vec<String> {
+        let RawValue::Bytes(value) = &raw.value else { return Vec::new() };
         // An address alone: most records have no keys.
         if value.trim_ascii_start().first() != Some(&b'{') {
             return self.forget(raw);
@@ -45,7 +45,7 @@ impl Unknown {
     }
 
     /// It was corrected: the same mistake made again is news.
-    fn forget(&mut self, raw: &Raw) -> Vec<String> {
+    fn forget(&mut self, raw: &RawRecord) -> Vec<String> {
         self.0.remove(&*raw.key);
         Vec::new()
     }
@@ -55,8 +55,8 @@ impl Unknown {
 mod tests {
     use super::*;
 
-    fn raw(key: &str, value: &str) -> Raw {
-        Raw { key: key.into(), value: value.as_bytes().to_vec().into(), lease: 7, revision: 1 }
+    fn raw(key: &str, value: &str) -> RawRecord {
+        RawRecord { key: key.into(), value: value.as_bytes().to_vec().into(), lease: 7, revision: 1 }
     }
 
     #[test]

@@ -11,8 +11,8 @@ mod support;
 use anyhow::Result;
 use harness::fake::say::{created, events, listed};
 use harness::fake::{Fake, Script};
-use leaseway_registry::status::Status;
 use leaseway_registry::watch::Update;
+use leaseway_registry::watch::WatchStatus;
 use support::Picture;
 use support::scripted::{follow, is_list, kv, put, resumed_after};
 
@@ -40,7 +40,7 @@ impl Broken {
     }
 
     /// The break is noticed, takes nothing away, and the watch goes on where it was.
-    async fn survives(mut self, breaks: impl FnOnce(&Script)) -> Result<Status> {
+    async fn survives(mut self, breaks: impl FnOnce(&Script)) -> Result<WatchStatus> {
         let second = self.fake.watches.next();
         breaks(&self.watch);
         let broken = self.picture.until_status("not live", |s| !s.live).await?;
@@ -61,6 +61,6 @@ impl Broken {
     }
 }
 
-async fn survives(breaks: impl FnOnce(&Script)) -> Result<Status> {
+async fn survives(breaks: impl FnOnce(&Script)) -> Result<WatchStatus> {
     Broken::watching().await?.survives(breaks).await
 }

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use harness::fake::Status;
 use leaseway_registry::connect::{CALL_TIMEOUT, CallError, Cause, Reason};
-use leaseway_registry::watch::source::{Cursor, Event, Key, Message, Page, Raw, Source, Stream};
+use leaseway_registry::watch::source::{
+    Cursor, Event, Message, Page, RawKey, RawRecord, Source, WatchStream,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::world::{Refusal, World};
@@ -74,13 +76,13 @@ fn says(text: &str) -> CallError {
     error(Cause::Etcd(etcd_client::Error::GRpcStatus(Status::unknown(text))))
 }
 
-fn page(world: &World, cursor: &Cursor) -> Result<Page<Raw>, CallError> {
+fn page(world: &World, cursor: &Cursor) -> Result<Page<RawRecord>, CallError> {
     let revision = if cursor.revision > 0 { cursor.revision } else { world.revision };
     if revision < world.compacted {
         return Err(says(COMPACTED));
     }
     let Some(records) = world.states.get(&revision) else { return Err(says(FUTURE)) };
-    let after = |raw: &&Raw| cursor.after.as_ref().is_none_or(|after| *raw.key > **after);
+    let after = |raw: &&RawRecord| cursor.after.as_ref().is_none_or(|after| *raw.key > **after);
     let mut items: Vec<_> = records.values().filter(after).take(PAGE + 1).cloned().collect();
     let more = items.len() > PAGE;
     items.truncate(PAGE);
@@ -93,7 +95,7 @@ fn page(world: &World, cursor: &Cursor) -> Result<Page<Raw>, CallError> {
 impl Source for Model {
     type Stream = Watcher;
 
-    async fn records(&mut self, cursor: &Cursor) -> Result<Page<Raw>, CallError> {
+    async fn records(&mut self, cursor: &Cursor) -> Result<Page<RawRecord>, CallError> {
         let restarts = self.restarts;
         let page = self.call(|world| {
             if cursor.revision > 0 && restarts != world.restarts {
@@ -113,11 +115,11 @@ impl Source for Model {
         Ok(page)
     }
 
-    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>> {
+    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<RawKey>, CallError>> {
         let model = self.clone();
         Box::pin(async move {
             let Page { items, revision, cluster, next } = model.call(|world| page(world, &cursor)).await?;
-            let key = |raw: Raw| Key { written: raw.written(), key: raw.key.into() };
+            let key = |raw: RawRecord| RawKey { written: raw.written(), key: raw.key.into() };
             Ok(Page { items: items.into_iter().map(key).collect(), revision, cluster, next })
         })
     }
@@ -154,7 +156,7 @@ pub struct Watcher {
 }
 
 #[async_trait]
-impl Stream for Watcher {
+impl WatchStream for Watcher {
     async fn message(&mut self) -> Result<Message, CallError> {
         loop {
             let changed = self.model.world().changed.clone();

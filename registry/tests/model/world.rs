@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use leaseway_registry::connect::Reason;
 use leaseway_registry::contract::{Instance, Prefix};
-use leaseway_registry::watch::source::{Event, Raw, Value};
+use leaseway_registry::watch::source::{Event, RawRecord, RawValue};
 use leaseway_registry::watch::{Change, Update};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// What a registry holds at a revision.
-pub type Records = BTreeMap<Vec<u8>, Raw>;
+pub type Records = BTreeMap<Vec<u8>, RawRecord>;
 
 /// What a reader sees of them: service/instance -> address and revision.
 pub type Instances = BTreeMap<String, (String, i64)>;
@@ -119,7 +119,7 @@ impl World {
         let mut events = BTreeMap::new();
         for (id, value) in puts {
             self.leases += 1;
-            let raw = Raw { key: key(*id), value: value.to_vec().into(), lease: self.leases, revision };
+            let raw = RawRecord { key: key(*id), value: value.to_vec().into(), lease: self.leases, revision };
             records.insert(raw.key.clone(), raw.clone());
             events.insert(raw.key.clone(), Event::Put(raw));
         }
@@ -170,7 +170,7 @@ impl World {
         records.retain(|_, _| places.next().is_some_and(|place| place % 2 == 0));
         for raw in records.values_mut() {
             self.leases += 1;
-            *raw = Raw { revision: raw.revision.min(revision), lease: self.leases, ..raw.clone() };
+            *raw = RawRecord { revision: raw.revision.min(revision), lease: self.leases, ..raw.clone() };
         }
         self.start_over(revision, records);
     }
@@ -274,7 +274,7 @@ pub fn seen(instance: &Instance) -> (String, (String, i64)) {
 }
 
 fn instances(records: &Records) -> Instances {
-    let shown = |raw: &Raw| Some((name(&raw.key)?, (address(raw)?, raw.revision)));
+    let shown = |raw: &RawRecord| Some((name(&raw.key)?, (address(raw)?, raw.revision)));
     records.values().filter_map(shown).collect()
 }
 
@@ -292,9 +292,11 @@ fn name(key: &[u8]) -> Option<String> {
 }
 
 /// A plain address is a registration, and nothing else that is put here.
-fn address(raw: &Raw) -> Option<String> {
+fn address(raw: &RawRecord) -> Option<String> {
     match &raw.value {
-        Value::Bytes(value) => String::from_utf8(value.clone()).ok().filter(|text| text.starts_with("10.")),
-        Value::TooLong(_) => None,
+        RawValue::Bytes(value) => {
+            String::from_utf8(value.clone()).ok().filter(|text| text.starts_with("10."))
+        }
+        RawValue::TooLong(_) => None,
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use harness::etcd::Etcd;
-use leaseway_registry::connect::{Connection, Tls, User};
+use leaseway_registry::connect::{ConnectionSettings, Tls, User};
 use leaseway_registry::contract::Instance;
-use leaseway_registry::status::Status;
+use leaseway_registry::watch::WatchStatus;
 use leaseway_registry::watch::{Change, Update, Watch, WatchSettings, nothing_reserved, watch};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -30,12 +30,12 @@ pub struct Picture {
 
 impl Picture {
     /// Follows the default prefix.
-    pub fn follow(connection: Connection) -> Self {
+    pub fn follow(connection: ConnectionSettings) -> Self {
         Self::follow_as(connection, WatchSettings::default())
     }
 
     /// Follows what the settings say.
-    pub fn follow_as(connection: Connection, settings: WatchSettings) -> Self {
+    pub fn follow_as(connection: ConnectionSettings, settings: WatchSettings) -> Self {
         let (watch, driver) = watch(connection, settings, nothing_reserved());
         Self { watch, driver: tokio::spawn(driver.run()), instances: BTreeMap::new(), updates: Vec::new() }
     }
@@ -52,13 +52,17 @@ impl Picture {
     }
 
     /// How the watch is.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> WatchStatus {
         self.watch.status.borrow().clone()
     }
 
     /// Waits until the watch's status is as wanted.
-    pub async fn until_status(&mut self, what: &str, wanted: impl FnMut(&Status) -> bool) -> Result<Status> {
-        let mut status: watch::Receiver<Status> = self.watch.status.clone();
+    pub async fn until_status(
+        &mut self,
+        what: &str,
+        wanted: impl FnMut(&WatchStatus) -> bool,
+    ) -> Result<WatchStatus> {
+        let mut status: watch::Receiver<WatchStatus> = self.watch.status.clone();
         let reached = tokio::time::timeout(PATIENCE, status.wait_for(wanted)).await;
         let status = reached.with_context(|| format!("the watch's status never was: {what}"))??;
         Ok(status.clone())
@@ -118,23 +122,23 @@ fn name(service: &str, id: &str) -> String {
 }
 
 /// How to reach an etcd as its gateway, with whatever it wants to see.
-pub fn as_reader(etcd: &Etcd) -> Connection {
+pub fn as_reader(etcd: &Etcd) -> ConnectionSettings {
     connection(etcd, etcd.users().map(|users| &users.reader))
 }
 
 /// How to reach an etcd as one of its backends.
-pub fn as_writer(etcd: &Etcd) -> Connection {
+pub fn as_writer(etcd: &Etcd) -> ConnectionSettings {
     connection(etcd, etcd.users().map(|users| &users.writer))
 }
 
-fn connection(etcd: &Etcd, user: Option<&harness::users::User>) -> Connection {
-    Connection {
+fn connection(etcd: &Etcd, user: Option<&harness::users::User>) -> ConnectionSettings {
+    ConnectionSettings {
         user: user.map(|user| User { name: user.name.clone(), password_file: user.password_file.clone() }),
         tls: etcd.tls().map(|files| Tls {
             ca: Some(files.ca.clone()),
             cert: Some(files.client_cert.clone()),
             key: Some(files.client_key.clone()),
         }),
-        ..Connection::to([etcd.endpoint()])
+        ..ConnectionSettings::to([etcd.endpoint()])
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use etcd_client::proto::{PbEvent, PbKeyValue};
 use harness::fake::{Fake, Request, say};
 use harness::wait::eventually;
-use leaseway_registry::connect::Connection;
+use leaseway_registry::connect::ConnectionSettings;
 use leaseway_registry::watch::WatchSettings;
 use tokio::time::sleep;
 
@@ -21,8 +21,8 @@ pub const SPAN: Duration = Duration::from_secs(2);
 pub const MANY: usize = 30;
 
 /// How to reach it.
-pub fn connection(fake: &Fake) -> Connection {
-    Connection::to([fake.endpoint()])
+pub fn connection(fake: &Fake) -> ConnectionSettings {
+    ConnectionSettings::to([fake.endpoint()])
 }
 
 /// Without audits: the watch alone has to be right.

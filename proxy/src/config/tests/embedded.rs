@@ -8,7 +8,7 @@ fn an_embedded_registry_takes_the_place_of_the_endpoints() {
     let embedded = registry.embedded.unwrap();
     assert_eq!(embedded.listen, "127.0.0.1:2379".parse().unwrap());
     assert_eq!(embedded.settings, embedded_registry::Settings::default());
-    assert_eq!(registry.connection, registry::connect::Connection::to(["http://127.0.0.1:2379"]));
+    assert_eq!(registry.connection, registry::connect::ConnectionSettings::to(["http://127.0.0.1:2379"]));
 }
 
 #[test]

@@ -15,7 +15,10 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(gateway.listen, ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]);
     assert_eq!(gateway.admin, Some("127.0.0.1:9090".parse().unwrap()));
     assert!(gateway.admin_hosts.is_empty());
-    assert_eq!(gateway.registry.connection, registry::connect::Connection::to(["http://127.0.0.1:2379"]));
+    assert_eq!(
+        gateway.registry.connection,
+        registry::connect::ConnectionSettings::to(["http://127.0.0.1:2379"])
+    );
     assert_eq!(gateway.registry.watch, registry::watch::WatchSettings::default());
     assert_eq!(gateway.registry.watch.prefix.as_str(), "/service_registry_discovery");
     assert_eq!(gateway.registry.watch.audit, Some(Duration::from_secs(60)));

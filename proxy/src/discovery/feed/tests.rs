@@ -9,9 +9,9 @@ use crate::snapshot::Saver;
 use crate::traffic::ejection::Grounds;
 use anyhow::{Context, Result, ensure};
 use harness::{ports::free_address, wait::eventually};
-use registry::connect::Connection;
+use registry::connect::ConnectionSettings;
 use registry::contract::{Instance, Record};
-use registry::status::Status;
+use registry::watch::WatchStatus;
 use registry::watch::{Admission, Change, InstanceName, WatchSettings, nothing_reserved};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -26,7 +26,7 @@ struct Fixture {
     directory: Arc<Directory>,
     updates: mpsc::Sender<Update>,
     findings: Findings,
-    status: watch::Sender<Status>,
+    status: watch::Sender<WatchStatus>,
     metrics: Arc<Metrics>,
     ready: oneshot::Receiver<()>,
     saver: Saver,
@@ -48,11 +48,11 @@ impl Fixture {
 
     fn start_in_turn(guard: config::Guard, snapshot: Option<PathBuf>, turn: Turn) -> Result<Self> {
         let (directory, writer) = directory::new(["goods"]);
-        let connection = Connection::to(["http://127.0.0.1:1"]);
+        let connection = ConnectionSettings::to(["http://127.0.0.1:1"]);
         let (watch, bounds) = (WatchSettings::default(), config::Bounds::default());
         let settings = config::Registry { embedded: None, connection, watch, bounds, guard, snapshot };
         let (updates, to_take) = mpsc::channel(16);
-        let (status, followed) = watch::channel(Status::default());
+        let (status, followed) = watch::channel(WatchStatus::default());
         let (is_ready, ready) = oneshot::channel();
         let (saver, saves) = Saver::new();
         let (routing, asked) = Routing::new();

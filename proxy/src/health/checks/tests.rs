@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use harness::backend::{Backend as Server, Behaviour, Reply};
 use harness::ports::free_address;
 use registry::contract::{Instance, Record};
-use registry::status::Status;
+use registry::watch::WatchStatus;
 use registry::watch::{Change, Update};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::AbortHandle;
@@ -165,7 +165,7 @@ impl World {
 
     /// Whether the metrics show so many checks with this outcome.
     fn shows(&self, outcome: &str, count: u32) -> Result<bool> {
-        let text = self.metrics.render(&Directory::default(), &Status::default(), 0)?;
+        let text = self.metrics.render(&Directory::default(), &WatchStatus::default(), 0)?;
         let line = format!("leaseway_checks_total{{outcome=\"{outcome}\",service=\"goods\"}} {count}");
         Ok(String::from_utf8(text)?.lines().any(|other| other == line))
     }

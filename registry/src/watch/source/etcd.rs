@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use etcd_client::proto::{PbEvent, PbKeyValue, PbWatchResponse};
-use etcd_client::{GetOptions, WatchOptions, WatchStream};
+use etcd_client::{GetOptions, WatchOptions};
 use futures_util::future::BoxFuture;
 
 use super::link::SharedLink;
 use super::pages::{Content, MOST_BYTES, PageLimit, Pages, is_too_long};
-use super::{Cursor, Event, Key, Message, Page, Raw, Source, Stream, Value, Written};
-use crate::connect::{CALL_TIMEOUT, CallError, Cause, Connection, Connector, Link, Reason};
+use super::{Cursor, Event, Message, Page, RawKey, RawRecord, RawValue, Source, WatchStream, Written};
+use crate::connect::{CALL_TIMEOUT, CallError, Cause, ConnectionSettings, Connector, Link, Reason};
 use crate::contract::KeyRange;
 
 /// The largest message of a watch that is taken, in bytes. etcd splits what is longer than its
@@ -27,7 +27,7 @@ pub struct EtcdSource {
 
 impl EtcdSource {
     /// Lists and watches a range of keys.
-    pub fn new(connection: Connection, range: KeyRange) -> Self {
+    pub fn new(connection: ConnectionSettings, range: KeyRange) -> Self {
         Self::over(Connector::new(connection), range)
     }
 
@@ -53,21 +53,21 @@ impl EtcdSource {
 impl Source for EtcdSource {
     type Stream = EtcdStream;
 
-    async fn records(&mut self, cursor: &Cursor) -> Result<Page<Raw>, CallError> {
+    async fn records(&mut self, cursor: &Cursor) -> Result<Page<RawRecord>, CallError> {
         match self.records.read(cursor).await {
             // A single record that is longer than a page: no registration, whatever it holds.
             Err(error) if is_too_long(&error) => {
                 let page = self.records.read_key(cursor).await?;
                 let least = self.records.most_bytes;
-                Ok(map(page, |kv| Raw { value: Value::TooLong(least), ..kv.into() }))
+                Ok(map(page, |kv| RawRecord { value: RawValue::TooLong(least), ..kv.into() }))
             }
-            page => Ok(map(page?, Raw::from)),
+            page => Ok(map(page?, RawRecord::from)),
         }
     }
 
-    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<Key>, CallError>> {
+    fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<RawKey>, CallError>> {
         let pages = self.keys.clone();
-        Box::pin(async move { Ok(map(pages.read(&cursor).await?, Key::from)) })
+        Box::pin(async move { Ok(map(pages.read(&cursor).await?, RawKey::from)) })
     }
 
     async fn revision(&mut self) -> Result<i64, CallError> {
@@ -106,7 +106,7 @@ fn last_seen(from: i64) -> i64 {
 /// A watch on etcd.
 #[derive(Debug)]
 pub struct EtcdStream {
-    stream: WatchStream,
+    stream: etcd_client::WatchStream,
     /// Held for as long as the stream is read, whatever becomes of the source's.
     link: Link,
     watch_id: Option<i64>,
@@ -144,7 +144,7 @@ impl EtcdStream {
 }
 
 #[async_trait]
-impl Stream for EtcdStream {
+impl WatchStream for EtcdStream {
     async fn message(&mut self) -> Result<Message, CallError> {
         match self.stream.message().await {
             Ok(Some(response)) => Ok(self.read(response.0)),
@@ -175,13 +175,13 @@ fn map<T>(page: Page<PbKeyValue>, item: impl FnMut(PbKeyValue) -> T) -> Page<T> 
     Page { items: items.into_iter().map(item).collect(), revision, cluster, next }
 }
 
-impl From<PbKeyValue> for Raw {
+impl From<PbKeyValue> for RawRecord {
     fn from(kv: PbKeyValue) -> Self {
         Self { key: kv.key, value: kv.value.into(), lease: kv.lease, revision: kv.mod_revision }
     }
 }
 
-impl From<PbKeyValue> for Key {
+impl From<PbKeyValue> for RawKey {
     fn from(kv: PbKeyValue) -> Self {
         let written = Written { revision: kv.mod_revision, lease: kv.lease };
         Self { key: kv.key.into(), written }
@@ -201,7 +201,7 @@ mod tests {
         for (id, length) in [("a", 11), ("b", 4 * PAGE), ("c", PAGE / 2), ("d", 4 * PAGE), ("e", 11)] {
             etcd.put(&key("goods", id), vec![b'x'; length]).await?;
         }
-        let connection = Connection::to([etcd.endpoint()]);
+        let connection = ConnectionSettings::to([etcd.endpoint()]);
         let mut source =
             EtcdSource::with_pages_of(PAGE, Connector::new(connection), Prefix::default().range());
         let mut cursor = Some(Cursor::default());
@@ -209,8 +209,8 @@ mod tests {
         while let Some(at) = cursor {
             let page = source.records(&at).await?;
             lengths.extend(page.items.into_iter().map(|raw| match raw.value {
-                Value::Bytes(bytes) => bytes.len(),
-                Value::TooLong(length) => length,
+                RawValue::Bytes(bytes) => bytes.len(),
+                RawValue::TooLong(length) => length,
             }));
             cursor = page.next;
         }
@@ -221,7 +221,8 @@ mod tests {
     #[tokio::test]
     async fn a_watch_outlives_the_connection_that_the_next_call_renews() -> anyhow::Result<()> {
         let etcd = Etcd::start().await?;
-        let mut source = EtcdSource::new(Connection::to([etcd.endpoint()]), Prefix::default().range());
+        let mut source =
+            EtcdSource::new(ConnectionSettings::to([etcd.endpoint()]), Prefix::default().range());
         let mut stream = source.open(2).await?;
         assert!(matches!(stream.message().await?, Message::Created { .. }));
         source.disconnect();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// The state of a watch and what it has seen. Counters only grow.
 #[derive(Debug, Clone, Default)]
-pub struct Status {
+pub struct WatchStatus {
     /// Whether a first list has arrived: the picture is then one that the registry once had.
     pub synced: bool,
     /// Whether a watch is open, so that changes arrive as they happen.
@@ -34,9 +34,9 @@ pub struct Status {
     pub repaired: u64,
 }
 
-impl Status {
+impl WatchStatus {
     /// So many more records were skipped, this one last.
-    pub(crate) fn skip(&mut self, count: u64, last: Option<Skipped>) {
+    pub(super) fn skip(&mut self, count: u64, last: Option<Skipped>) {
         self.skipped += count;
         self.last_skipped = last.or(self.last_skipped.take());
     }
