@@ -1,12 +1,11 @@
-//! How long to wait after a failure: exponential, with full jitter.
+//! How long to wait after a failure: up to twice as long each time, and drawn at random.
 
 use std::time::Duration;
 
-/// Waits that double from `base` to `cap`, each drawn from zero to its bound.
+/// Waits whose bound doubles from `base` to `cap`, each drawn from a twentieth of its bound to all of it.
 ///
-/// Full jitter spreads many clients that failed together over the whole interval, where a fixed or
-/// lightly jittered delay brings them back as one wave (see "Exponential Backoff And Jitter",
-/// AWS Architecture Blog, 2015).
+/// This spreads many clients that failed together over the whole interval, where fixed waits bring them all back at one
+/// time (see "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: "full jitter").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The bound of the first wait.
@@ -16,7 +15,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after the `failures`-th failure in a row (from 1); `chance` is drawn from 0 to 1.
+    /// The wait after the `failures`-th failure in a row, from 1. `chance` is a random number from 0 to 1.
     pub fn delay(&self, failures: u32, chance: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(30);
         let bound = self.base.saturating_mul(1 << doublings).min(self.cap);

@@ -1,9 +1,8 @@
-//! From connection settings to a client: TLS, user, keepalive, deadlines.
+//! How the registry is reached ([`ConnectionSettings`]), and why a call to it failed ([`CallError`]).
 //!
-//! A [`Link`] is one connection to one endpoint, shared by all who need it. When one of them finds it
-//! broken, the next call opens another to the next endpoint, and reads password and certificates again: a
-//! rotated file needs no restart. (etcd-client can balance over several endpoints itself, but then k of n
-//! dead members fail k/n of all calls.)
+//! A registrar or a watch has one connection, to one endpoint. When it finds that broken, the next call opens another
+//! to the next endpoint, and reads password and certificates again: a rotated file needs no restart. (etcd-client can
+//! balance over several endpoints itself, but then k of n dead members fail k/n of all calls.)
 
 mod authorities;
 mod cause;
@@ -42,19 +41,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// HTTP/2 pings that find a dead peer: one every 6 s of silence, 4 s for its answer. Only while a
 /// stream is open: etcd answers pings on an idle connection with GOAWAY (too_many_pings).
 const PING: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(4));
-/// How long a call may take before it counts as failed.
+/// How long a call may take before it counts as failed: 5 s. (While a registrar holds a lease, its calls get a third of the
+/// lease's time.)
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to reach the registry.
+/// How to reach the registry: where, as whom, and whom to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionSettings {
-    /// `http://host:port` or `https://host:port`, one per member; at least one.
+    /// `http://host:port` or `https://host:port`, one per member; at least one. [`parse_endpoint`] says what is one.
     pub endpoints: Vec<String>,
     /// The user to authenticate as, if the registry has users.
     pub user: Option<User>,
-    /// Certificates, if an endpoint is `https://` and the system's authorities are not what is wanted.
+    /// Certificates for `https://`, where the system's authorities are not those of the registry, or where it wants to
+    /// see one of ours.
     pub tls: Option<Tls>,
-    /// The way to it if it is in this very process, in the place of TCP to its endpoint.
+    /// The way to a registry that is in this very process, in the place of TCP to its endpoint.
     pub in_process: Option<InProcess>,
 }
 
@@ -70,26 +71,25 @@ pub struct User {
 /// Certificate files in PEM, read at each connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The authorities of which one must have signed the registry's certificate, in the place of the system's.
-    /// The system's if absent.
+    /// The authorities of which one must have signed the registry's certificate; none: the system's.
     pub ca: Option<PathBuf>,
-    /// Our certificate, with its chain.
+    /// The certificate, with its chain, that the registry sees of us. Without `key` it is not shown.
     pub cert: Option<PathBuf>,
-    /// The key of our certificate.
+    /// The private key of `cert`.
     pub key: Option<PathBuf>,
 }
 
 impl ConnectionSettings {
-    /// A connection without user and certificates.
+    /// Endpoints alone, without user and certificates.
     pub fn to<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Self {
         let endpoints = endpoints.into_iter().map(Into::into).collect();
         Self { endpoints, user: None, tls: None, in_process: None }
     }
 }
 
-/// The way to the registry. Whoever holds a clone shares one connection.
+/// The way to the registry. All clones share one connection.
 #[derive(Debug, Clone)]
-pub struct Connector(Arc<Mutex<Current>>);
+pub(crate) struct Connector(Arc<Mutex<Current>>);
 
 #[derive(Debug)]
 struct Current {
@@ -99,17 +99,15 @@ struct Current {
 
 impl Connector {
     /// Nothing is opened yet.
-    pub fn new(connection: ConnectionSettings) -> Self {
-        Self(Arc::new(Mutex::new(Current { opener: Opener::new(connection), link: None })))
+    pub(crate) fn new(settings: ConnectionSettings) -> Self {
+        Self(Arc::new(Mutex::new(Current { opener: Opener::new(settings), link: None })))
     }
 
     /// The current connection. If there is none, or it was found broken, a new one to the next endpoint.
     /// Without a user nothing is sent yet, so an endpoint that is down shows at the first call.
-    ///
-    /// # Errors
-    /// The password file or the certificates cannot be read, or the registry does not take the user, or
-    /// does not say so by the deadline.
-    pub async fn link(&self, deadline: Duration) -> Result<Link, CallError> {
+    /// It fails if the password file or the certificates cannot be read, or if the registry refuses the user or does
+    /// not answer by the deadline.
+    pub(crate) async fn link(&self, deadline: Duration) -> Result<Link, CallError> {
         // Held while connecting, so that all who wait share one login.
         let mut state = self.0.lock().await;
         if let Some(link) = state.link.as_ref().filter(|link| !link.is_broken()) {
@@ -123,24 +121,25 @@ impl Connector {
 /// Opens connections, each to the next endpoint.
 #[derive(Debug)]
 struct Opener {
-    connection: ConnectionSettings,
+    settings: ConnectionSettings,
+    /// The place of the next endpoint, counted on beyond their number.
     next: usize,
     warned_authentication_off: bool,
 }
 
 impl Opener {
     /// Starts at a random endpoint, so that many processes do not all hold on to the first member.
-    fn new(connection: ConnectionSettings) -> Self {
-        let next = fastrand::usize(..connection.endpoints.len().max(1));
-        Self { connection, next, warned_authentication_off: false }
+    fn new(settings: ConnectionSettings) -> Self {
+        let next = fastrand::usize(..settings.endpoints.len().max(1));
+        Self { settings, next, warned_authentication_off: false }
     }
 
     async fn open(&mut self, deadline: Duration) -> Result<Link, CallError> {
-        let endpoints = &self.connection.endpoints;
+        let endpoints = &self.settings.endpoints;
         let endpoint = endpoints.get(self.next % endpoints.len().max(1)).cloned().unwrap_or_default();
         self.next = self.next.wrapping_add(1);
         let client = self.log_in(&endpoint, deadline).await;
-        let tls = self.connection.tls.clone();
+        let tls = self.settings.tls.clone();
         match client {
             Ok(client) => {
                 Ok(Link { client, endpoint, tls, answered: Arc::default(), broken: Arc::default() })
@@ -167,7 +166,7 @@ impl Opener {
     }
 
     fn read_user(&self) -> Result<Option<(String, String)>, Cause> {
-        let Some(User { name, password_file }) = &self.connection.user else {
+        let Some(User { name, password_file }) = &self.settings.user else {
             return Ok(None);
         };
         let password =
@@ -192,7 +191,7 @@ impl Opener {
         let client = Client::from_channel(self.channel(endpoint)?, Some(options));
         match tokio::time::timeout(deadline, client).await {
             Ok(client) => client
-                .map_err(|error| Cause::of(error, attempted(endpoint, self.connection.tls.as_ref(), false))),
+                .map_err(|error| Cause::of(error, attempted(endpoint, self.settings.tls.as_ref(), false))),
             Err(_) => Err(Cause::Deadline(deadline)),
         }
     }
@@ -200,7 +199,7 @@ impl Opener {
     /// Ours rather than etcd-client's own, which leaves Nagle's algorithm on with openssl: a call then
     /// waits up to 40 ms for the acknowledgement of the one before.
     fn channel(&self, endpoint: &str) -> Result<Channel, Cause> {
-        let tls = self.connection.tls.as_ref();
+        let tls = self.settings.tls.as_ref();
         let endpoint = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| Cause::Url)?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
@@ -210,11 +209,11 @@ impl Opener {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        if let Some(in_process) = self.connection.in_process.clone() {
+        if let Some(in_process) = self.settings.in_process.clone() {
             let connector = Nearest { in_process, tcp };
             return Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(connector)));
         }
-        // Not made in vain: it reads the system's authorities, which takes milliseconds at each connection.
+        // TLS is prepared only for https: that reads the system's authorities, which takes milliseconds each time.
         if endpoint.uri().scheme_str() == Some("http") {
             return Ok(Channel::Tonic(endpoint.connect_with_connector_lazy(tcp)));
         }
@@ -227,24 +226,22 @@ fn attempted<'a>(endpoint: &str, tls: Option<&'a Tls>, answered: bool) -> Attemp
     Attempted { encrypted: endpoint.starts_with("https:"), tls, connected: true, answered }
 }
 
-/// A connection: a client and the endpoint that it talks to.
+/// One connection to one endpoint. Its clones share both flags.
 #[derive(Clone)]
-pub struct Link {
-    /// The client.
+pub(crate) struct Link {
     pub client: Client,
-    /// Its endpoint, for errors and logs.
+    /// For errors and logs.
     pub endpoint: String,
-    /// The certificates that it was made with.
     tls: Option<Tls>,
-    /// The registry has answered on it; shared by all clones.
+    /// Whether the registry has answered on it.
     answered: Arc<AtomicBool>,
-    /// Somebody has found it so; shared by all clones.
+    /// Whether one of its users has discarded it.
     broken: Arc<AtomicBool>,
 }
 
 impl Link {
     /// Whoever asks for a connection from now on gets another one.
-    pub fn discard(&self) {
+    pub(crate) fn discard(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
 
@@ -253,7 +250,7 @@ impl Link {
     }
 
     /// Awaits a call under a deadline, and says in its error what was attempted.
-    pub async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         attempt: &'static str,
         deadline: Duration,

@@ -1,4 +1,4 @@
-//! THE CONTRACT: how an instance stands in etcd. Pure: bytes in, an [`Instance`] or a reason out.
+//! The contract between registrars and gateways: how an instance is written in etcd.
 //!
 //! ```text
 //! key    {prefix}/{service}/{instance}     /service_registry_discovery/goods/goods-1
@@ -6,6 +6,8 @@
 //!    or  JSON                              {"address":"10.0.0.5:80","weight":10,"metadata":{"zone":"a"}}
 //! lease  the registrar's: the key goes when the lease does
 //! ```
+//!
+//! Nothing here connects to anything: bytes become a [`Record`], or a [`RecordError`] that says why they are none.
 
 mod address;
 mod metadata;
@@ -42,7 +44,11 @@ pub struct Prefix(Arc<str>);
 pub struct PrefixError(String);
 
 impl Prefix {
-    /// Checks a prefix: it starts with `/`, does not end with one, and has no empty segment.
+    /// Checks a prefix: it starts with `/`, does not end with one, and each of its segments is one
+    /// ([`check_segment`]).
+    ///
+    /// # Errors
+    /// When it is anything else.
     pub fn parse(text: &str) -> Result<Self, PrefixError> {
         let fits =
             text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|s| check_segment(s).is_ok()));
@@ -54,17 +60,18 @@ impl Prefix {
         &self.0
     }
 
-    /// The key of an instance.
+    /// The key of an instance: `{prefix}/{service}/{instance}`. Both names must be such that [`check_segment`] takes
+    /// them.
     pub fn key(&self, service: &str, instance: &str) -> String {
         format!("{}/{service}/{instance}", self.0)
     }
 
     /// The length of the longest key that an instance can have, in bytes.
-    pub fn longest_key(&self) -> usize {
+    pub(crate) fn longest_key(&self) -> usize {
         self.0.len() + 2 + 2 * MAX_SEGMENT
     }
 
-    /// All keys below the prefix. The slash belongs to it: `/reg` must not take `/registry2/...`.
+    /// All keys below the prefix, which ends with a slash here: `/reg` must not take `/registry2/...`.
     pub fn range(&self) -> KeyRange {
         let start = format!("{}/", self.0).into_bytes();
         let mut end = start.clone();
@@ -75,7 +82,10 @@ impl Prefix {
         KeyRange { start, end }
     }
 
-    /// Service and instance id of a key, by segment: `goods` never takes `goods2`.
+    /// Service and instance id of a key below the prefix.
+    ///
+    /// # Errors
+    /// When the key is not UTF-8, is not below the prefix, or has not exactly these two segments more.
     pub fn split<'k>(&self, key: &'k [u8]) -> Result<(&'k str, &'k str), RecordError> {
         let key = std::str::from_utf8(key).map_err(RecordError::KeyNotUtf8)?;
         let rest = key
@@ -120,7 +130,10 @@ impl KeyRange {
     }
 }
 
-/// Checks a service name or an instance id: one segment of a key.
+/// Checks a service name or an instance id: 1 to [`MAX_SEGMENT`] bytes, without `/` and control characters.
+///
+/// # Errors
+/// [`RecordError::Segment`] when it is anything else.
 pub fn check_segment(segment: &str) -> Result<(), RecordError> {
     let fits = !segment.is_empty() && segment.len() <= MAX_SEGMENT;
     if fits && !segment.contains(|c: char| c == '/' || c.is_control()) {
@@ -135,7 +148,8 @@ pub fn check_segment(segment: &str) -> Result<(), RecordError> {
 pub struct Record {
     /// Where the instance answers.
     pub address: SocketAddr,
-    /// Its share of requests relative to the service's others, 0 to [`MAX_WEIGHT`]; 0 takes it out.
+    /// Its share of the service's requests in relation to the weights of the other instances, 0 to [`MAX_WEIGHT`]. With
+    /// 0 it stays known but gets no new requests.
     pub weight: u16,
     /// Free text for people and policies, such as `zone`.
     pub metadata: Metadata,
@@ -166,7 +180,12 @@ impl Record {
     }
 
     /// Reads a value. White space around it is ignored: `echo 10.0.0.5:80 | etcdctl put ...` adds a newline.
-    /// Metadata beyond its bounds is [left out](Metadata::left_out); the rest of the record counts.
+    /// Metadata beyond its bounds is [left out](Metadata::left_out); the rest of the record counts. Unknown keys are
+    /// ignored.
+    ///
+    /// # Errors
+    /// When the value is longer than [`MAX_VALUE`], is neither an address nor such JSON, has a weight above
+    /// [`MAX_WEIGHT`], or an address that [`parse_address`] refuses.
     pub fn decode(value: &[u8]) -> Result<Self, RecordError> {
         if value.len() > MAX_VALUE {
             return Err(RecordError::ValueTooLong(value.len()));
@@ -184,14 +203,14 @@ impl Record {
     }
 
     /// The keys of a record that mean nothing, such as a misspelt `weight`: it is read as if they were not
-    /// there. Those of its metadata are its own.
-    pub fn unknown_keys(value: &[u8]) -> Vec<String> {
+    /// there. Within the metadata any key may stand.
+    pub(crate) fn unknown_keys(value: &[u8]) -> Vec<String> {
         let keys: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_slice(value).ok();
         keys.unwrap_or_default().into_keys().filter(|key| !KEYS.contains(&key.as_str())).collect()
     }
 
     /// The key of a record that a misspelt one was likely meant to be.
-    pub fn likely_key(unknown: &str) -> Option<&'static str> {
+    pub(crate) fn likely_key(unknown: &str) -> Option<&'static str> {
         let lower = unknown.to_lowercase();
         let likeness = |known: &&str| strsim::jaro_winkler(&lower, known);
         KEYS.into_iter()
@@ -222,9 +241,9 @@ pub struct Instance {
     pub id: Arc<str>,
     /// What it says of itself.
     pub record: Record,
-    /// The lease that holds it, 0 for none.
+    /// The id of the lease that holds it, 0 for none.
     pub lease: i64,
-    /// The revision at which it was last written.
+    /// etcd's revision at which it was last written.
     pub revision: i64,
 }
 
@@ -255,13 +274,13 @@ pub enum RecordError {
     /// The address is not `ip:port`.
     #[error("{0:?} is not an address: expected ip:port or [ipv6]:port")]
     Address(String),
-    /// The address is well-formed but nothing can listen there.
+    /// The address is well-formed but its port is 0.
     #[error("{address} can never be a backend: its port is 0")]
     PortZero {
         /// The address.
         address: SocketAddr,
     },
-    /// The address is well-formed but none where a backend could be.
+    /// The address is well-formed but no backend can be there: it is link-local, say, or a cloud's metadata service.
     #[error("{address} can never be a backend: {why}")]
     NeverABackend {
         /// The address as it was written.
@@ -269,7 +288,7 @@ pub enum RecordError {
         /// What is wrong with it.
         why: Box<AddressRefusal>,
     },
-    /// The address is one that instances must not have.
+    /// The address is one that instances must not have, by the watch's [rules](crate::watch::Admission).
     #[error("{address} is refused: {why}")]
     Refused {
         /// The address.
@@ -285,7 +304,8 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// Whether the record says what it means and is refused for that. Any other can mean anything.
+    /// Whether the record can be read and is refused for what it says. Otherwise it cannot be read, and nobody knows what
+    /// its writer meant.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,

@@ -1,8 +1,18 @@
-//! What etcd says about services that register themselves under a lease.
+//! Services that register themselves in etcd under a lease, and those who want to know where they are.
 //!
 //! A backend keeps itself registered with a [`Registrar`](register::Registrar); a gateway follows all
-//! registrations with a [`watch`](watch::watch). Both speak the same [`contract`]: the key layout and the
-//! value format, which any program in any language can write with etcd's own tools.
+//! registrations with a [`watch`](watch::watch()). Both keep to one [`contract`]: the layout of the keys and the format of
+//! the values, which any program in any language can write with etcd's own tools.
+//!
+//! | module | |
+//! |---|---|
+//! | [`register`] | keeps one instance registered |
+//! | [`watch`] | a live picture of all registrations |
+//! | [`contract`] | keys and values: what is read and written |
+//! | [`connect`] | how etcd is reached, and what went wrong if it is not |
+//! | [`networks`] | which addresses instances may have |
+//! | [`backoff`] | how long to wait after a failure |
+//! | [`log_line`] | makes log lines safe that quote what others have written |
 //!
 //! # A backend that registers itself
 //!
@@ -11,13 +21,13 @@
 //! use leaseway_registry::{contract::Prefix, register::{Registrar, Registration}};
 //!
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-//! let connection = ConnectionSettings {
+//! let etcd = ConnectionSettings {
 //!     user: Some(User { name: "goods".into(), password_file: "/run/secrets/etcd-password".into() }),
 //!     tls: Some(Tls { ca: Some("/etc/goods/etcd-ca.pem".into()), ..Tls::default() }), // also cert and key
 //!     ..ConnectionSettings::to(["https://etcd-1:2379", "https://etcd-2:2379"])
 //! }; // for an etcd without both: ConnectionSettings::to(["http://127.0.0.1:2379"])
 //! let registration = Registration::new("goods", "goods-1", "10.0.0.5:80".parse()?);
-//! let registrar = Registrar::start(connection, Prefix::default(), registration)?;
+//! let registrar = Registrar::start(etcd, Prefix::default(), registration)?;
 //! // ... serve requests until told to stop, then:
 //! registrar.deregister().await; // gateways send nothing new from here on
 //! // ... finish what is in flight and exit
@@ -33,6 +43,7 @@ pub mod contract;
 pub mod log_line;
 pub mod networks;
 pub mod register;
+#[doc(hidden)]
 pub mod timing;
 pub mod watch;
 

@@ -19,11 +19,11 @@ pub use reserved::Reserved;
 /// The networks that instances may and must not be in. By default any address is permitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks {
-    /// If there are any, an address must be in one of them. So must be what it carries, unless one of them lies
-    /// within the prefix of the form that carries it: whoever names `64:ff9b::/96` speaks of NAT64, but whoever
-    /// names `2000::/3` has hardly thought of 6to4.
+    /// If there are any, an address must be in one of them. So must the IPv4 address that it [carries](carried()), unless
+    /// it is in a network that lies within the prefix of this form: whoever names `64:ff9b::/96` speaks of NAT64, but
+    /// whoever names `2000::/3` has hardly thought of 6to4.
     pub allow: Vec<IpNet>,
-    /// An address must be in none of them, whatever is allowed.
+    /// An address must be in none of them, whatever is allowed; nor must the IPv4 address that it carries.
     pub deny: Vec<IpNet>,
     /// Whether an instance may be on this very machine.
     pub loopback: Loopback,
@@ -39,7 +39,7 @@ pub enum Loopback {
     IfNamed,
 }
 
-/// Why an address is refused. Reads on after the address: "it is ...", or "it carries 10.0.0.1, which is ...".
+/// Why an address is refused. Its text (`Display`) begins "it is ..." or "it carries 10.0.0.1, which is ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressRefusal {
     carried: Option<Ipv4Addr>,
@@ -74,7 +74,7 @@ pub(crate) fn refused(
 }
 
 impl Networks {
-    /// Why an address is not permitted; none if it is.
+    /// Why an address is not permitted; none if it is permitted.
     pub fn refusal(&self, address: IpAddr) -> Option<AddressRefusal> {
         let denied = |address| is_in(&self.deny, address).then_some("is in a network that is denied");
         refused(address, denied)

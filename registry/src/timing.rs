@@ -1,9 +1,9 @@
-//! When to do something next.
+//! When to do something next. Public for Leaseway's other crates; this crate's users have no need of it.
 
 use std::time::{Duration, Instant};
 
-/// Sleeps until a moment by tokio's clock, which a test may stop; without one, for ever. So a `select!` can wait for
-/// something that may not be due at all.
+/// Sleeps until a moment, or for ever if there is none: a `select!` can so wait for something that may not be due at all.
+/// It goes by tokio's clock, which a test may stop.
 pub async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -11,18 +11,17 @@ pub async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// How often something is done that costs more than it seems: whoever can make somebody do it again must not keep him busy
-/// with it.
+/// How often costly work may be done that others can ask for: however often they ask, it takes only a part of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// From one to the next, at least.
+    /// The least rest after each time.
     pub interval: Duration,
-    /// And at least so many times what the last one took: 10 leaves nine tenths of the time to everything else.
+    /// The rest is also at least so many times as long as the work took: with 10, other work gets ten elevenths of the time.
     pub times: u32,
 }
 
 impl Pace {
-    /// How long to wait for the next one, after one that took so long.
+    /// How long to rest after work that took so long.
     pub fn rest(&self, took: Duration) -> Duration {
         self.interval.max(took.saturating_mul(self.times))
     }

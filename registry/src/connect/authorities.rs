@@ -9,10 +9,10 @@ use openssl::x509::X509;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 
-/// Why nobody can be trusted by a file. Each names it.
+/// Why a file with the certificates of authorities cannot be used. The text names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
-    /// The system does not hand it out.
+    /// It cannot be read.
     #[error("cannot use {} for TLS: {source}", path.display())]
     Unreadable {
         /// The file.
@@ -20,7 +20,7 @@ pub enum AuthoritiesError {
         /// What the system says.
         source: io::Error,
     },
-    /// It holds something else.
+    /// There is no certificate in it.
     #[error(
         "cannot use {} for TLS: it has no certificate in PEM format; write those of the authorities into it",
         .0.display()
@@ -34,16 +34,16 @@ pub enum AuthoritiesError {
         /// What OpenSSL says.
         why: ErrorStack,
     },
-    /// No store could be made.
+    /// OpenSSL could not make a store.
     #[error("cannot use TLS: {0}")]
     Tls(#[from] ErrorStack),
 }
 
 /// A store of the certificates in a PEM file, to verify a server by. It trusts nobody else: neither the system's
-/// authorities nor those that the environment names.
+/// authorities nor those that the environment names (`SSL_CERT_FILE`).
 ///
-/// Each certificate in it is trusted by itself, be it an authority, one that another has authorised, or a
-/// server's own. (So do the tools of etcd.)
+/// Each certificate in the file is trusted by itself, as with etcd's own tools: a root authority, an intermediate one, or
+/// the certificate of a server.
 ///
 /// # Errors
 /// When the file cannot be read, or has no certificate in it, or one that is damaged.
@@ -64,11 +64,8 @@ pub fn authorities(file: &Path) -> Result<X509Store, AuthoritiesError> {
     Ok(store.build())
 }
 
-/// Adds the system's authorities, or in their place those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. An OpenSSL that is a
-/// part of this program looks for them where no system has them.
-///
-/// # Errors
-/// When there is a file, and it cannot be used.
+/// Adds the system's authorities, or in their place those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. OpenSSL itself would find
+/// them only if it were the system's: one that is linked into this program looks in directories that no system has.
 pub(super) fn add_the_systems(context: &mut SslContextBuilder) -> Result<(), AuthoritiesError> {
     let found = openssl_probe::probe();
     // OpenSSL's binding panics at any other path.

@@ -16,7 +16,7 @@ use super::reason::Reason;
 #[derive(Debug, thiserror::Error)]
 #[error("could not {attempt} at {endpoint}: {cause}")]
 pub struct CallError {
-    /// What was attempted: "list the registrations".
+    /// What was attempted, such as "list the registrations": it reads on after "could not".
     pub attempt: &'static str,
     /// The endpoint that it was attempted at.
     pub endpoint: String,
@@ -33,13 +33,13 @@ pub enum Cause {
     /// No answer came in time.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
-    /// What is written as the endpoint's URL is none.
+    /// The endpoint is not a URL.
     #[error("this is not the URL of an endpoint")]
     Url,
-    /// Nobody can be trusted.
+    /// The certificates of the authorities cannot be used.
     #[error(transparent)]
     Authorities(#[from] AuthoritiesError),
-    /// Our own certificate or its key cannot be used.
+    /// Our own certificate or its key, in this file, cannot be used.
     #[error("cannot use {} for TLS: {}", .0.display(), reason(.1))]
     Certificates(PathBuf, ErrorStack),
     /// TLS cannot be used at all.
@@ -51,10 +51,10 @@ pub enum Cause {
     /// The password file has nothing in it.
     #[error("the password file {} is empty: write the user's password into it", .0.display())]
     NoPassword(PathBuf),
-    /// There was no way to the registry, or not to a registry; and the words in which that was told.
+    /// The registry could not be talked to. The obstacle says what to do; the text is what the system or TLS said.
     #[error("{0} ({1})")]
     Obstacle(Obstacle, String),
-    /// The answer is none that the call can have.
+    /// The answer is one that an etcd does not give to this call; the text says what is wrong with it.
     #[error("the answer makes no sense: {0}")]
     Answer(&'static str),
     /// The peer ended the stream.
@@ -63,7 +63,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What the registry has said, as far as it is known.
+    /// Why the registry refused, if it did and its words are known; otherwise [`Reason::Other`].
     pub fn reason(&self) -> Reason {
         match self {
             Self::Etcd(EtcdError::GRpcStatus(status)) => Reason::in_text(status.message()),

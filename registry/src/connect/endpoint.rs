@@ -2,33 +2,34 @@
 
 use tonic::transport::Uri;
 
-/// Why a text is no endpoint of a registry. Each reads on after the text that was found.
+/// Why a text is not the URL of an endpoint. Its text (`Display`) reads on after the URL: "... has no port".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// No URL.
+    /// It is not a URL.
     #[error("is not a URL: write http://host:port or https://host:port")]
     Malformed,
-    /// Several, in one text.
+    /// There are several, with commas between them.
     #[error("is more than one URL: make each an item of the list")]
     Several,
-    /// No scheme, or another.
+    /// The scheme is missing, or is not `http` or `https`.
     #[error("must start with http:// or https://")]
     Scheme,
-    /// A user before the host.
+    /// There is a user before the host: `user:password@`.
     #[error("has a user in it: name it apart from the URL, as username, with its password_file")]
     UserInfo,
-    /// No port.
+    /// The port is missing, or is not one of 1 to 65535.
     #[error("has no port: etcd's is 2379")]
     NoPort,
-    /// More after the port.
+    /// There is more after the port than a slash.
     #[error("has a path or a query: expected host and port alone")]
     Path,
 }
 
-/// Reads `http://host:port` or `https://host:port`; a slash at the end is left off.
+/// Checks `http://host:port` or `https://host:port`, and gives it back without a slash at its end. Nothing is resolved or
+/// connected to.
 ///
 /// # Errors
-/// When it is anything else.
+/// When the text is anything else: which part is missing or too much.
 pub fn parse_endpoint(text: &str) -> Result<String, EndpointError> {
     if text.contains(',') {
         return Err(EndpointError::Several);
@@ -52,8 +53,8 @@ pub fn parse_endpoint(text: &str) -> Result<String, EndpointError> {
     Ok(format!("{scheme}://{authority}"))
 }
 
-/// Host and port of an endpoint, as [`parse_endpoint`] gives it; an IPv6 address without its brackets. None: it is no
-/// such URL.
+/// Host and port of an endpoint that [`parse_endpoint`] has taken; an IPv6 address comes without its brackets. None for
+/// any other text that has no host and port.
 pub fn host_and_port(endpoint: &str) -> Option<(String, u16)> {
     let uri = Uri::try_from(endpoint).ok()?;
     let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');

@@ -1,4 +1,4 @@
-//! What others can read of what is to be a secret. It keeps nobody from a start, and is told at each.
+//! Passwords and keys that others can read. They keep no program from starting: it is for the program to warn of them.
 
 use std::fs;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use super::ConnectionSettings;
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_ENTER: u32 = 0o001;
 
-/// A secret that others can read. Each says what to do.
+/// A secret that others can read. Its text (`Display`) says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Exposed {
     /// A password that leaves this machine without TLS.
@@ -30,7 +30,7 @@ pub enum Exposed {
     File {
         /// The file.
         path: PathBuf,
-        /// Its permissions.
+        /// Its permissions, as `chmod` takes them: `0o644`.
         mode: u32,
     },
 }
@@ -43,8 +43,9 @@ impl Exposed {
         exposed.cloned().map(Self::OnTheWay)
     }
 
-    /// A file that everybody may read, if they may also enter the directories that it is in. One that cannot be
-    /// looked at is none: whoever reads it says so. (Groups are for those who are to read it.)
+    /// A file that everybody may read, if they may also enter the directories that it is in. A file that only a group
+    /// may read is not exposed: a group is for those who are to read it. Nor is one that cannot be looked at: whoever
+    /// tries to read it will report that.
     #[must_use]
     pub fn file(path: &Path) -> Option<Self> {
         let target = fs::canonicalize(path).ok()?;
@@ -57,7 +58,8 @@ impl Exposed {
 }
 
 impl ConnectionSettings {
-    /// What others can read of this connection's secrets: the password on its way, the files of password and key.
+    /// What others can read of these settings' secrets: the password on its way, the files of password and key. It
+    /// looks at the files as they are now.
     #[must_use]
     pub fn exposed(&self) -> Vec<Exposed> {
         let password = self.user.as_ref().map(|user| &*user.password_file);

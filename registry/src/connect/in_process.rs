@@ -1,4 +1,4 @@
-//! The way to a registry in this very process: through memory, where nobody else can take our place.
+//! The way to a registry in this very process: through memory, so that no other client can use up its connections.
 
 use std::fmt;
 use std::future::Future;
@@ -13,12 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tonic::codegen::Service;
 use tonic::codegen::http::Uri;
 
-/// A way into a registry of this process.
+/// A way into a registry of this process. Two are equal if one is a clone of the other.
 #[derive(Clone)]
 pub struct InProcess(Arc<dyn Fn() -> Option<DuplexStream> + Send + Sync>);
 
 impl InProcess {
-    /// `enter` gives a connection on which the registry serves; none where it does not, or not yet.
+    /// `enter` is asked for each new connection, and gives one on which the registry serves. Where it gives none, because
+    /// the registry does not serve yet, the endpoint is connected to over TCP.
     pub fn new(enter: impl Fn() -> Option<DuplexStream> + Send + Sync + 'static) -> Self {
         Self(Arc::new(enter))
     }
@@ -38,14 +39,14 @@ impl PartialEq for InProcess {
 
 impl Eq for InProcess {}
 
-/// Connects within the process, and where no registry is served in it, over TCP: in an upgrade it is another process
-/// that has it.
+/// Connects within the process if the registry serves in it, and otherwise over TCP: during an upgrade the registry is
+/// still in the old process.
 pub(super) struct Nearest {
     pub in_process: InProcess,
     pub tcp: HttpConnector,
 }
 
-/// Either way.
+/// A stream through memory or over TCP.
 type Io = TokioIo<Pin<Box<dyn ReadWrite>>>;
 
 pub(super) trait ReadWrite: AsyncRead + AsyncWrite + Send {}

@@ -1,15 +1,15 @@
 //! What stands between us and the registry, and what a person has to do about it.
 //!
-//! HTTP, HTTP/2 and TLS say in their own words, and in several layers, that a connection did not come about:
-//! "operation was canceled" is a missing certificate. The texts that are looked for are those of the system,
-//! of OpenSSL (`X509_verify_cert_error_string`, the reasons in `ssl_err.c`), of h2, hyper and tonic. A remedy
-//! is told for a known text alone, and the text is told with it: whoever sees both can judge the remedy.
+//! HTTP, HTTP/2 and TLS each say in their own words that a connection failed, and seldom what to do: a missing client
+//! certificate, for example, ends up as "operation was canceled". So the texts of the system, of OpenSSL
+//! (`X509_verify_cert_error_string`, the reasons in `ssl_err.c`), of h2, hyper and tonic are looked for here. Only a known
+//! text gets a remedy, and the text is told with it, so that whoever reads both can judge the remedy.
 
 use std::path::PathBuf;
 
 use super::Tls;
 
-/// Why the registry could not be talked to. Each says what to do.
+/// Why the registry could not be talked to. Its text (`Display`) says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// The system refused the connection.
@@ -38,7 +38,7 @@ pub enum Obstacle {
          certificate as `ca`"
     )]
     UnknownAuthority,
-    /// The registry's certificate was signed by nobody whom we were told to trust.
+    /// The registry's certificate was signed by none of the authorities in this file ([`Tls::ca`]).
     #[error(
         "the server's certificate was signed by none of the authorities in {}, which alone are trusted: add \
          the one that signed it to this file, if this is your registry. If it is one that the system knows, you \
@@ -67,7 +67,7 @@ pub enum Obstacle {
          its clients, so name one as `cert`, with its `key`"
     )]
     CertificateMissing,
-    /// The connection broke before an answer, and we had shown a certificate.
+    /// The connection broke before an answer, and we had shown this certificate ([`Tls::cert`]).
     #[error(
         "the server closed the encrypted connection before it answered: it probably does not accept our \
          certificate {}, so take one that was signed by the authority that the server trusts", .0.display()

@@ -1,21 +1,21 @@
-//! Why the registry refused a call or cancelled a watch, as far as it decides what comes next. Nowhere else is etcd known
-//! by its words: it has one status for several reasons, so that nothing but the text tells them apart.
+//! Why the registry refused a call or cancelled a watch, as far as it decides what comes next.
 //!
-//! `tests/reasons.rs` has a real etcd say each of them. The texts are etcd's own, the same in 3.4, 3.5 and 3.6: `api/v3rpc/rpctypes/error.go`, and
-//! `server/etcdserver/api/v3rpc/watch.go` for those that cancel a watch. There they are wrapped, as in
-//! `rpc error: code = PermissionDenied desc = etcdserver: permission denied`, so that they are looked for
-//! within the text. A compacted watch has no text at all, but a compact revision.
+//! etcd has one gRPC status for several of these reasons, so that its words alone tell them apart. This is the only
+//! place that looks at them, and its tests have a real etcd say each. The texts are etcd's own, the same in 3.4, 3.5
+//! and 3.6: `api/v3rpc/rpctypes/error.go`, and `server/etcdserver/api/v3rpc/watch.go` for those that cancel a watch.
+//! etcd wraps them, as in `rpc error: code = PermissionDenied desc = etcdserver: permission denied`, so they are
+//! looked for within the text. A watch that is cancelled because of a compaction has no text, but a compact revision.
 
 /// Why the registry refused a call or cancelled a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The history that was asked for is gone.
     Compacted,
-    /// The login is no longer valid: a new one helps.
+    /// The token of an earlier login is no longer valid: another login helps.
     TokenRejected,
     /// The user may not read the registrations.
     PermissionDenied,
-    /// The registry wants a user and saw none.
+    /// The registry has users, and the call named none.
     UserMissing,
     /// The user's name or password is wrong.
     LoginFailed,
@@ -27,9 +27,9 @@ pub enum Reason {
     KeyMissing,
     /// The member has lost its leader: another may have one.
     NoLeader,
-    /// The answer is longer than what is taken.
+    /// The answer is longer than what the client takes.
     TooLong,
-    /// The server has stopped in order: it, or another, will be back.
+    /// The server was stopped in an orderly way, as for a restart.
     Stopped,
     /// Anything else: a member that is down, a deadline, a text that is not known.
     Other,
@@ -57,19 +57,19 @@ const TEXTS: [(&str, Reason); 14] = [
 
 impl Reason {
     /// The reason in an error's or a cancellation's text.
-    pub fn in_text(text: &str) -> Self {
+    pub(crate) fn in_text(text: &str) -> Self {
         let known = TEXTS.iter().find(|(known, _)| text.contains(known));
         known.map_or(Self::Other, |(_, reason)| *reason)
     }
 
     /// Whether another login might help.
-    pub fn is_about_login(self) -> bool {
+    pub(crate) fn is_about_login(self) -> bool {
         matches!(self, Self::TokenRejected | Self::PermissionDenied | Self::UserMissing | Self::LoginFailed)
     }
 
     /// What a person has to do where waiting does not help. `right`: what the user needs, as etcdctl calls it;
     /// `keys`: how the keys begin on which it is needed.
-    pub fn advice(self, right: &str, keys: &str) -> Option<String> {
+    pub(crate) fn advice(self, right: &str, keys: &str) -> Option<String> {
         match self {
             Self::PermissionDenied => Some(format!(
                 "grant the user's role this part of the key space, as with \
@@ -86,29 +86,4 @@ impl Reason {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a watch is cancelled with, and what a call fails with.
-    #[test]
-    fn each_text_of_etcd_is_known_wrapped_or_not() {
-        for (text, reason) in TEXTS {
-            assert_eq!(Reason::in_text(text), reason, "{text}");
-            let wrapped = format!("rpc error: code = Unknown desc = {text}");
-            assert_eq!(Reason::in_text(&wrapped), reason, "{wrapped}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_known_is_an_ordinary_failure() {
-        for text in [
-            "",
-            "etcdserver: mvcc: required revision is a future revision",
-            "mvcc: watcher range is empty",
-            "mvcc: duplicate watch ID provided on the WatchStream",
-            "etcdserver: leader changed",
-        ] {
-            assert_eq!(Reason::in_text(text), Reason::Other, "{text}");
-        }
-    }
-}
+mod tests;

@@ -14,7 +14,6 @@ use tonic::transport::Uri;
 use super::authorities::{add_the_systems, authorities};
 use super::{Cause, Tls};
 
-/// TCP with TLS on it.
 pub(super) fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnector<HttpConnector>, Cause> {
     let mut connector = HttpsConnector::with_connector(tcp, tls_client(tls)?)?;
     connector.set_callback(|connection, uri| match ipv6(uri) {
@@ -24,21 +23,21 @@ pub(super) fn https(tcp: HttpConnector, tls: Option<&Tls>) -> Result<HttpsConnec
     Ok(connector)
 }
 
-/// The address that stands in brackets in the place of a name.
+/// The IPv6 address of a URL that has one in brackets in the place of a name.
 fn ipv6(uri: &Uri) -> Option<IpAddr> {
     let host = uri.host()?.strip_prefix('[')?.strip_suffix(']')?;
     host.parse::<Ipv6Addr>().ok().map(IpAddr::from)
 }
 
-/// The connector takes an address in brackets for a name, which no certificate has. So the address is what the
-/// certificate is compared with, and nothing is told to the server of a name (RFC 6066, 3: no address is one).
+/// hyper-openssl takes an IPv6 address in brackets for a host name, which no certificate has. So this compares the
+/// certificate with the address, and sends no server name (by RFC 6066, 3 an address must not be one).
 fn expect_address(connection: &mut ConnectConfiguration, address: IpAddr) -> Result<(), ErrorStack> {
     connection.set_verify_hostname(false);
     connection.set_use_server_name_indication(false);
     connection.param_mut().set_ip(address)
 }
 
-/// Compares a server's name with its certificate, as any client of this builder does.
+/// A client of this builder compares the server's name with its certificate.
 fn tls_client(tls: Option<&Tls>) -> Result<SslConnectorBuilder, Cause> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     // HTTP/2 has no less (RFC 9113, 9.2).

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use super::{RecordError, shorten};
 use crate::networks::{never_a_backend, refused};
 
-/// Reads `ip:port` and refuses what can never be a backend, in whatever form an IPv6 address carries it. An IPv4
-/// address that comes as `::ffff:a.b.c.d` is read as what it is.
+/// Reads `ip:port` or `[ipv6]:port`. `::ffff:a.b.c.d` is read as the IPv4 address that it is.
+///
+/// # Errors
+/// When it is no such text, when the port is 0, and when no backend can be at this address, or at an IPv4 address that
+/// it [carries](crate::networks::carried()).
 pub fn parse_address(text: &str) -> Result<SocketAddr, RecordError> {
     let address: SocketAddr = text.parse().map_err(|_| RecordError::Address(shorten(text)))?;
     if address.port() == 0 {

@@ -17,7 +17,8 @@ pub const MAX_METADATA_ENTRIES: usize = 16;
 /// escapes them, does not count.
 pub const MAX_METADATA_BYTES: usize = 1024;
 
-/// What a registration says for people and policies: texts by their names, within bounds. Cheap to clone.
+/// What a registration says for people and policies: texts by their names, at most [`MAX_METADATA_ENTRIES`] with
+/// [`MAX_METADATA_BYTES`] in all. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Metadata(Kept);
 
@@ -46,7 +47,7 @@ impl Metadata {
     /// Metadata of these entries; of several with one key, the last.
     ///
     /// # Errors
-    /// They are more than a gateway takes.
+    /// When there are more of them, or longer ones, than a gateway takes.
     pub fn new<K, V>(entries: impl IntoIterator<Item = (K, V)>) -> Result<Self, TooMuch>
     where
         K: Into<String>,
@@ -59,12 +60,12 @@ impl Metadata {
         Ok(Self(gathered.kept()))
     }
 
-    /// Whether there is nothing to show, be it because it is left out.
+    /// Whether there are no entries: none were given, or all were left out.
     pub fn is_empty(&self) -> bool {
         !matches!(self.0, Kept::Entries(_))
     }
 
-    /// Why all of it is left out, if it is.
+    /// Why all entries were left out when the record was read, if they were.
     pub fn left_out(&self) -> Option<TooMuch> {
         match self.0 {
             Kept::LeftOut(why) => Some(why),
@@ -112,7 +113,7 @@ impl Serialize for Metadata {
     }
 }
 
-/// From a map of texts. One beyond the bounds is read to its end, but no more of it is kept than they allow.
+/// From a map of texts. What is beyond the bounds is read, so that the rest of the record is found, and forgotten.
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Reader)

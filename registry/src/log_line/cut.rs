@@ -96,7 +96,8 @@ fn unit(text: &[u8]) -> usize {
     least + text.get(least..).unwrap_or_default().iter().take_while(is_inside).count()
 }
 
-/// A line for people may be long by its many words. Its begin says what it is about, its end has fields.
+/// A line for people may be long because it has many words, of which each is short. Its beginning says what it is about,
+/// and its end has the fields; so the middle goes.
 fn without_middle(line: Vec<u8>) -> Vec<u8> {
     if line.len() <= LONGEST {
         return line;
@@ -122,7 +123,7 @@ fn tell_in_text(mut shorter: Vec<u8>, whole: usize) -> Vec<u8> {
     shorter
 }
 
-/// To a mark's length.
+/// Off by the length of the marks, which is of no matter.
 fn missing(shorter: &[u8], whole: usize) -> usize {
     whole.saturating_sub(shorter.len())
 }

@@ -1,10 +1,9 @@
-//! A line of a log, fit to be read: what others wrote in it can neither end it nor act on whoever looks, nor make it
-//! longer than 2.5 KiB.
+//! Makes a line of a log safe to look at, whatever others wrote into it, and bounds its length to about 2.5 KiB.
 //!
-//! Keys, values and error texts come from anybody who may write to the registry or send a request. A line feed
-//! among them would begin a line that nobody logged, an escape sequence would act on the terminal, and a
-//! bidirectional control would show the line in another order than it has. So a program passes each line
-//! through [`printable`] when it writes it, whatever it was made from: no field can be forgotten then.
+//! This crate logs keys, values and error texts, which come from anybody who may write to the registry. A line feed in them
+//! would begin a line that nobody logged, an escape sequence would change the terminal, and a bidirectional control would
+//! show the line in another order than it has. So a program should pass each line through [`printable`] when it writes
+//! it, whatever it was made from: then no field can be forgotten.
 
 mod cut;
 mod quota;
@@ -12,6 +11,7 @@ mod quota;
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
+#[doc(hidden)] // For Leaseway's other crates; this crate's users have no need of them.
 pub use quota::{Quota, Say};
 
 /// The form of a line.
@@ -24,12 +24,12 @@ pub enum Form {
 }
 
 impl Form {
-    /// For people where a person looks, JSON elsewhere.
+    /// The form for an output: [`Form::Text`] for a terminal, [`Form::Json`] for anything else.
     pub fn of(output: &impl IsTerminal) -> Self {
         if output.is_terminal() { Form::Text } else { Form::Json }
     }
 
-    /// Writes a character that would act so that it is seen. In JSON it stands in a string, and stays the same.
+    /// Writes a character that would act, escaped. In JSON it stands in a string, whose value stays the same.
     fn push_escaped(self, line: &mut Vec<u8>, acting: char) {
         // Writing to memory cannot fail.
         let _ = match self {
@@ -39,10 +39,11 @@ impl Form {
     }
 }
 
-/// The line, which comes without its line feed, with everything escaped that would act instead of being shown:
-/// control characters, line and paragraph separators, and the controls of bidirectional text. What is no UTF-8
-/// becomes U+FFFD. A line that is longer than 2.5 KiB then is cut, and has a field `cut` with the number of bytes
-/// that are missing.
+/// The line with everything escaped that would act instead of being shown: control characters, line and paragraph
+/// separators, and the controls of bidirectional text. Bytes that are not UTF-8 become U+FFFD. A line that is longer than
+/// 2.5 KiB then is cut, and gets a field `cut` with the number of bytes that are missing.
+///
+/// `line` must be one line, without the line feed at its end; with [`Form::Json`] it must be one JSON object.
 pub fn printable(line: &[u8], form: Form) -> Cow<'_, [u8]> {
     let shown = escaped(line, form);
     if shown.len() > cut::LONGEST { Cow::Owned(cut::cut(&shown, form)) } else { shown }

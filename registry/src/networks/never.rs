@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 const METADATA: &str = "is a cloud's metadata service";
 
-/// Addresses where no service of anybody's can be, or where a cloud tells an instance its secrets: a request that a
-/// registration led there would bring them to whoever wrote it. Of the latter, most are link-local.
+/// Why no backend can be at an address: nothing can listen there, or a cloud tells its instances their secrets there. A
+/// registration of the latter, of which most are link-local, would have the gateway fetch the secrets for a client.
 pub(crate) fn never_a_backend(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => never_ipv4(address.octets()),

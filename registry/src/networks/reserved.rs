@@ -1,5 +1,5 @@
-//! Addresses that are somebody's already: an instance that has one would lead requests back to the gateway, or to
-//! what must not be open to clients.
+//! Addresses that something else has already. An instance at one of them would lead requests back to the gateway, or to
+//! what must not be open to clients, such as the registry.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,8 +17,8 @@ pub struct Reserved {
 impl Reserved {
     /// Reserves an address. `why` reads on after it: "is the registry". Of two reasons the first one counts.
     ///
-    /// One that can never be a backend's is left out: nobody can have it anyway, and a machine that runs containers gets
-    /// and loses a link-local address with each of them.
+    /// An address where no backend can be is left out, as it is refused anyway: a machine that runs containers gets and
+    /// loses a link-local address with each of them, which would be a change of what is reserved each time.
     pub fn add(&mut self, address: SocketAddr, why: &'static str) {
         let ip = address.ip().to_canonical();
         if never_a_backend(ip).is_none() {
@@ -26,7 +26,7 @@ impl Reserved {
         }
     }
 
-    /// Reserves a port of every loopback address.
+    /// Reserves a port of every loopback address. `why` is as in [`Reserved::add`].
     pub fn add_loopback(&mut self, port: u16, why: &'static str) {
         self.loopback.entry(port).or_insert(why);
     }

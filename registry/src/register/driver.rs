@@ -15,14 +15,14 @@ use crate::contract::{Instance, Prefix};
 use crate::watch::source::RawRecord;
 use crate::watch::{Change, Update, Watch, decode};
 
-/// Many registrars that lost the same registry come back spread over this. With the connect, the grant and
-/// the put after it, each is to be registered within 3 s of the registry's return.
+/// Many registrars that lost the same registry come back spread over 2 s. With the connect, the grant and the put after it,
+/// each is to be registered within 3 s of the registry's return.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
-/// One that is back without our lease answers: the longer waits of the time when it did not are over. Others have
-/// lost theirs too, so it is not asked by all at once.
+/// After a registry has answered that our lease is gone. It is back, so the wait need not be long; but other registrars have
+/// lost their leases too, and must not all come at once.
 const BACK: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(1) };
-/// A registry that is slow, with a thousand logins at hand, say, is asked less often than one that is not
-/// there: else it would never catch up.
+/// A registry that is slow, because a thousand registrars log in, is asked less often than one that is not there: otherwise
+/// it would never catch up.
 const OVERLOAD: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
 /// How long a withdrawal may take before the key is left to its lease.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,12 +33,12 @@ const MAX_TTL: i64 = 9_000_000_000;
 
 pub(super) struct RegistrarDriver {
     connector: Connector,
-    /// The connection that was used last.
+    /// The connection that was used last, to be discarded if a call on it fails.
     link: Option<Link>,
     upkeep: Upkeep,
     prefix: Prefix,
     key: String,
-    /// As granted; as asked for until then.
+    /// The TTL that was granted; before that, the one to ask for.
     ttl: Duration,
     report: watch::Sender<bool>,
     complained: Option<Instant>,
@@ -124,7 +124,8 @@ impl RegistrarDriver {
         Ok(())
     }
 
-    /// Puts the key, unless something stands there that was not seen yet: that is looked at instead.
+    /// Puts the key, unless it was written at a revision that we have not seen yet: then what stands there is looked at
+    /// instead.
     async fn put(&mut self, put: PutKey) -> Result<(), CallError> {
         let PutKey { lease, value, seen } = put;
         let (key, deadline) = (self.key.clone(), self.deadline());
@@ -165,8 +166,8 @@ impl RegistrarDriver {
         Ok(())
     }
 
-    /// For each call, and for each connection: two may fail before the lease ends. Where there is no
-    /// lease to lose, a registry that is slow is given the time that it takes.
+    /// The deadline of a call, and of opening a connection. While there is a lease, two may fail before it ends; without
+    /// one, a slow registry gets more time.
     fn deadline(&self) -> Duration {
         match self.upkeep.lease() {
             Some(_) => self.ttl / 3,

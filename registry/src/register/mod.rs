@@ -14,20 +14,24 @@ use crate::contract::{Prefix, Record, RecordError, TooMuch, check_segment};
 use crate::watch::watch_key;
 use driver::RegistrarDriver;
 
-/// etcd grants no shorter lease: its minimum is derived from the election timeout, 2 s as it comes.
+/// etcd grants no shorter lease: its minimum follows from its election timeout, and is 2 s by default.
 const MIN_TTL: Duration = Duration::from_secs(2);
+
 /// What to register.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// The service.
+    /// The service that the instance is one of: a name that [`check_segment`] takes.
     pub service: String,
-    /// The instance id, unique in the service: the host name, say.
+    /// The instance's id, unique in the service, such as the host's name: it too must be one that [`check_segment`]
+    /// takes.
     pub instance: String,
     /// Address, weight and metadata.
     pub record: Record,
-    /// How long the registration outlives the process; at least 2 s, in whole seconds. 3 s by default.
+    /// How long the registration outlives the process: the TTL of its lease. At least 2 s, in whole seconds; 3 s by
+    /// default. The registry may grant a longer one.
     pub ttl: Duration,
-    /// How long to serve on after the registration was withdrawn, while gateways learn of it. 3 s by default.
+    /// How long [`Registrar::deregister`] waits after the registration was withdrawn, while gateways learn of it. 3 s by
+    /// default.
     pub drain: Duration,
 }
 
@@ -43,7 +47,7 @@ impl Registration {
         }
     }
 
-    /// Checks it, and writes its record as every gateway will read it.
+    /// Checks it, and makes its record what every gateway will read.
     fn checked(mut self) -> Result<Self, RegistrationError> {
         check_segment(&self.service).map_err(RegistrationError::Service)?;
         check_segment(&self.instance).map_err(RegistrationError::Instance)?;
@@ -62,30 +66,30 @@ impl Registration {
 /// A registration that no gateway would take.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
-    /// The service's name.
+    /// The service's name is none.
     #[error("cannot register under this service: {0}")]
     Service(RecordError),
-    /// The instance id.
+    /// The instance's id is none.
     #[error("cannot register this instance: {0}")]
     Instance(RecordError),
-    /// More metadata than a gateway keeps.
+    /// There is more metadata than a gateway keeps.
     #[error("cannot register this record: {0}")]
     Metadata(TooMuch),
-    /// The address or the weight.
+    /// No gateway would take this address or weight.
     #[error("cannot register this record: {0}")]
     Record(RecordError),
-    /// No endpoint of a registry.
+    /// No endpoint of the registry is given.
     #[error("cannot register without an endpoint of a registry")]
     NoEndpoint,
-    /// An endpoint of the registry is none.
+    /// The URL of an endpoint is wrong.
     #[error("cannot register at {url:?}: it {error}")]
     Endpoint {
-        /// What was given.
+        /// The URL as it was given.
         url: String,
-        /// Why it is none.
+        /// What is wrong with it.
         error: EndpointError,
     },
-    /// The TTL.
+    /// The TTL is below 2 s, or not in whole seconds.
     #[error("cannot register with a TTL of {0:?}: expected whole seconds, at least {MIN_TTL:?}")]
     Ttl(Duration),
 }
@@ -101,11 +105,15 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Starts to register, and keeps at it whatever happens to the registry. Must be called in a tokio
-    /// runtime.
+    /// Starts to register in a task of its own, and goes on whatever happens to the registry: what goes wrong is logged,
+    /// and tried again.
     ///
     /// # Errors
-    /// When no registry could take it: a name, an address, the TTL or an endpoint's URL is none.
+    /// When trying again could not help: a name, the address, the weight, the metadata, the TTL or the URL of an endpoint
+    /// is wrong.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn start(
         connection: ConnectionSettings,
         prefix: Prefix,
@@ -127,8 +135,8 @@ impl Registrar {
         let (own_key, watching) = watch_key(connector.clone(), prefix.clone(), &key);
         let driver = RegistrarDriver::new(connector, prefix, key, registration, report);
         let task = tokio::spawn(async move {
-            // Each put says what it found, so the key need not be watched before it stands. A thousand
-            // registrars that start together ask the registry for half as much.
+            // The key is watched only once it is registered: until then each put says what it found there. So a
+            // thousand registrars that start together ask the registry for half as much.
             let watching = async {
                 let _ = claimed.wait_for(|registered| *registered).await;
                 watching.run().await;
@@ -141,18 +149,19 @@ impl Registrar {
         Ok(Self { stop: Some(stop), task, registered, drain })
     }
 
-    /// Waits until the instance is registered.
+    /// Waits until the instance is registered, without a deadline.
     pub async fn registered(&mut self) {
         // An error means that the task has ended: there is nothing left to wait for.
         let _ = self.registered.wait_for(|registered| *registered).await;
     }
 
-    /// Withdraws the registration, then waits for the drain time, in which the caller serves on: gateways
-    /// learn of the withdrawal at once, but requests may be on their way. Then it is safe to stop.
+    /// Withdraws the registration, within 2 s: if that fails, the key goes when its lease ends. Then waits for
+    /// [`Registration::drain`], in which the caller serves on: gateways learn of the withdrawal at once, but requests may be
+    /// on their way. Then it is safe to stop.
     pub async fn deregister(mut self) {
         if let Some(stop) = self.stop.take() {
-            // Errors mean that the task has ended, by a panic: the registration then ends with its lease,
-            // as after a crash, and the drain time is due all the same.
+            // An error means that the task has panicked. The registration then ends with its lease, as after a crash,
+            // and the drain time is waited for all the same.
             let _ = stop.send(());
             let _ = (&mut self.task).await;
         }

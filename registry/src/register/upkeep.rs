@@ -8,9 +8,9 @@
 //!                          another process put its own ---+ the key is left to it until it goes
 //! ```
 //!
-//! A process's first put takes the key whatever stands there: the later process has it. Each later one is
-//! made only if nothing stands there that we have not seen, or an operator's weight, or a process that
-//! replaced us while we were cut off, would be overwritten unseen.
+//! A process's first put takes the key whatever stands there, so that of two processes the later one has it. Each further
+//! put is made only if we have seen what stands there. Otherwise it could overwrite a weight that an operator has set, or
+//! the registration of a process that has replaced us while we were cut off.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -20,37 +20,25 @@ use crate::contract::{Instance, Record};
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Grant a lease.
     Grant,
-    /// Put the key.
     Put(PutKey),
-    /// Keep the lease alive.
-    KeepAlive {
-        /// The lease.
-        lease: i64,
-    },
-    /// Nothing until then.
-    Sleep {
-        /// The time of the next step.
-        until: Instant,
-    },
+    KeepAlive { lease: i64 },
+    Sleep { until: Instant },
 }
 
-/// A put of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PutKey {
-    /// The lease to put it under.
     pub lease: i64,
-    /// The value; none: as it is.
+    /// None: the value that stands there is kept, and only the lease changes.
     pub value: Option<String>,
-    /// Only if the key was not written after this revision; none: whatever stands there.
+    /// Put only if the key was not written after this revision; none: whatever stands there.
     pub seen: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct HeldLease {
     id: i64,
-    /// When it ends for sure, as far as we know: the last answered request's start + TTL.
+    /// The lease lives at least until then: the start of the last answered request, and the TTL.
     ends: Instant,
     /// When to keep it alive next.
     renew: Instant,
@@ -61,7 +49,7 @@ struct HeldLease {
 enum OwnKey {
     /// We have never put it.
     Unclaimed,
-    /// Nothing of ours: to be put.
+    /// Nothing stands there, or something that is to be overwritten: to be put.
     Missing,
     /// Ours by its address, but without a lease, as an operator's put leaves it: to be put under ours.
     Detached,
@@ -71,7 +59,7 @@ enum OwnKey {
     Foreign,
 }
 
-/// A change that people want to know of.
+/// What the log tells of a change of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
     /// The key is gone; it is put again.
@@ -81,33 +69,24 @@ pub(super) enum Notice {
     /// Somebody wrote another address there; it is overwritten.
     Overwritten,
     /// Another process registers the same instance id.
-    Taken {
-        /// Its lease.
-        lease: i64,
-        /// The address that it registered.
-        theirs: SocketAddr,
-        /// The address that this process registered.
-        ours: SocketAddr,
-    },
+    Taken { lease: i64, theirs: SocketAddr, ours: SocketAddr },
 }
 
-/// One registration's upkeep.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     record: Record,
     ttl: Duration,
     lease: Option<HeldLease>,
-    /// The lease that the key may still stand under, after its time passed unanswered.
+    /// A lease that was given up because no call was answered in its time: the key may still stand under it.
     former_lease: Option<i64>,
     key: OwnKey,
-    /// The revision that the watch of our key has shown last.
+    /// The latest revision at which our key was seen.
     picture: i64,
     not_before: Instant,
     failures: u32,
 }
 
 impl Upkeep {
-    /// A registration that has not begun.
     pub(super) fn new(record: Record, ttl: Duration, now: Instant) -> Self {
         Self {
             record,
@@ -121,7 +100,7 @@ impl Upkeep {
         }
     }
 
-    /// The lease that is held, whether or not the key stands under it.
+    /// The lease that is held, even if the key does not stand under it.
     pub(super) fn lease(&self) -> Option<i64> {
         self.lease.map(|l| l.id)
     }
@@ -137,7 +116,6 @@ impl Upkeep {
         self.lease.is_some() && matches!(self.key, OwnKey::Ours { .. })
     }
 
-    /// Failures in a row.
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
@@ -193,15 +171,16 @@ impl Upkeep {
         }
     }
 
-    /// A call failed: nothing before `now + wait`, but for a lease that is to be kept.
+    /// A call failed: nothing is done before `now + wait`. While there is a lease, the wait is shortened, so that it can
+    /// still be kept alive.
     pub(super) fn failed(&mut self, now: Instant, wait: Duration) {
         self.failures = self.failures.saturating_add(1);
         let most = if self.lease.is_some() { self.ttl / 6 } else { wait };
         self.not_before = now + wait.min(most);
     }
 
-    /// A list shows this under our key. One that is older than what the watch has shown before comes from
-    /// a registry that was restored or emptied: our put may be missing from it.
+    /// A list shows this under our key. A list that is older than what the watch has shown comes from a registry that was
+    /// restored or emptied, and our put may be missing from it.
     pub(super) fn seen_anew(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
         if revision < self.picture && matches!(self.key, OwnKey::Ours { .. }) {
             self.key = OwnKey::Ours { revision: 0 };
@@ -210,12 +189,12 @@ impl Upkeep {
         self.seen(instance, revision)
     }
 
-    /// The registry shows this under our key at `revision` (none: nothing, or no registration).
+    /// The registry shows this under our key at `revision`; none: nothing, or something that is no registration.
     pub(super) fn seen(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
         self.picture = self.picture.max(revision);
         match self.key {
             OwnKey::Unclaimed => return None,
-            // Older than our own put: the picture has not caught up yet.
+            // From before our own put, which the watch has not shown yet.
             OwnKey::Ours { revision: put } if revision < put => return None,
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Which registrations are taken, of those that can be read.
+//! Which of the registrations that can be read are taken.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use super::WatchSettings;
 use crate::contract::{Instance, RecordError};
 use crate::networks::{Networks, Reserved};
 
-/// The addresses that no instance may have, as they are now: they change with the machine's interfaces, say.
+/// The addresses that no instance may have, as they are now. They may change, with the machine's interfaces for example:
+/// whoever has the sender sends others, and then asks for a [reread](super::Reread).
 pub type Reservations = watch::Receiver<Arc<Reserved>>;
 
-/// Nothing is reserved, and nothing ever will be.
+/// Reserves nothing, now and later.
 pub fn nothing_reserved() -> Reservations {
     watch::channel(Arc::default()).1
 }
 
-/// The rules for registrations. A change of what is reserved counts from the next record on; whoever makes it has the
-/// list [read again](super::Reread).
+/// The rules that say which registrations are taken. A change of what is reserved counts from the next record on; those
+/// before it are judged anew by a [reread](super::Reread).
 #[derive(Debug, Clone)]
 pub struct Admission {
     networks: Networks,
@@ -26,16 +27,16 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The settings' rules, and what is reserved.
+    /// Takes the settings' networks and whether a lease is required.
     pub fn new(settings: &WatchSettings, reserved: Reservations) -> Self {
         let WatchSettings { networks, require_lease, .. } = settings;
         Self { networks: networks.clone(), require_lease: *require_lease, reserved }
     }
 
-    /// Checks an instance.
+    /// Whether an instance is taken.
     ///
     /// # Errors
-    /// It is refused, and why.
+    /// [`RecordError::Refused`] for its address, [`RecordError::NoLease`] if it has no lease and must have one.
     pub fn check(&self, instance: &Instance) -> Result<(), RecordError> {
         let address = instance.record.address;
         let reserved = self.reserved.borrow().refusal(address);

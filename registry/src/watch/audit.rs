@@ -22,7 +22,7 @@ use crate::backoff::Backoff;
 /// The first audit of a watch that is live (again) starts within this time. It is drawn, so that many
 /// gateways that lost the same registry do not list it all at once.
 const FIRST: Duration = Duration::from_secs(1);
-/// How far the time between two audits is drawn from the setting, of one.
+/// The time between two audits is drawn from this part of the setting below it to as much above it.
 const JITTER: f64 = 0.1;
 /// The rest between two pages: an audit is in no hurry, and the registry has others to serve.
 const REST: Duration = Duration::from_millis(10);
@@ -56,7 +56,7 @@ enum Phase {
     Due {
         at: Instant,
     },
-    /// A page is due, or being read where `at` is none.
+    /// The next page is due at this time; none: it is being read.
     Listing {
         audit: Audit,
         cursor: Cursor,
@@ -68,7 +68,7 @@ enum Phase {
         ask_at: Instant,
         /// Reports in a row at or above the audit's revision.
         reports: u32,
-        /// Whether there is something new to judge by.
+        /// Whether something has come since the last judgement that could change it.
         news: bool,
     },
 }
@@ -77,15 +77,14 @@ enum Phase {
 #[derive(Debug)]
 struct Audit {
     cluster: u64,
-    /// What the watch had seen when it began.
+    /// The latest revision that the watch had seen when the audit began.
     seen: i64,
-    /// What the list shows; 0 before its first page.
+    /// The revision that the list shows; 0 before its first page.
     revision: i64,
     /// What differed when its page was compared: each key and how it is listed, none if it is not.
     differing: BTreeMap<Box<[u8]>, Option<Written>>,
 }
 
-/// What to do for an audit now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AuditStep {
     /// Read a page of the list.
@@ -110,8 +109,8 @@ impl Auditor {
         Self { interval, phase: Phase::Idle, failures: 0, repairs: 0, deleted: HashMap::new() }
     }
 
-    /// The watch has become live. Sooner or later: a picture that was just repaired and differs again is
-    /// not listed in a loop.
+    /// The watch has become live. The first audit comes the later, the more audits in a row have found a difference: a
+    /// picture that differs again and again must not be listed in a busy loop.
     pub(super) fn watching(&mut self, now: Instant, chance: f64) {
         let Some(interval) = self.interval else { return };
         let wait = FIRST.saturating_mul(1 << self.repairs.min(16)).min(interval);
@@ -157,7 +156,7 @@ impl Auditor {
         }
     }
 
-    /// Takes a page that was read.
+    /// Compares a page that was read with the picture.
     pub(super) fn page(
         &mut self,
         page: &Page<RawKey>,
@@ -202,7 +201,7 @@ impl Auditor {
         }
     }
 
-    /// The registry has reported on the stream what it is at.
+    /// The registry has reported its newest revision on the stream.
     pub(super) fn report(&mut self, revision: i64) {
         if let Phase::Awaiting { audit, reports, news, .. } = &mut self.phase
             && revision >= audit.revision
@@ -212,9 +211,9 @@ impl Auditor {
         }
     }
 
-    /// Judges, once everything is listed, if there is something new to judge by; `next` is the first
-    /// revision that the watch has not seen. That nothing differs needs no proof; that something does needs
-    /// a watch that has reached the list's revision.
+    /// Says what the audit has found, once everything is listed and it can be said. `next` is the first revision that the
+    /// watch has not seen. If nothing differs, that is found at once. If something does, it may be because an event is still
+    /// under way, so it is found only once the watch has reached the list's revision.
     pub(super) fn judge(
         &mut self,
         next: i64,

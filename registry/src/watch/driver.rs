@@ -31,7 +31,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 /// Keys that an audit names; it counts the others.
 const WARNINGS: u64 = 20;
 
-/// Runs a watch until its reader is gone.
+/// What keeps a watch going. It must be [run](Driver::run).
 pub struct Driver<S: Source> {
     source: S,
     stream: Option<S::Stream>,
@@ -72,7 +72,6 @@ struct List {
     cluster: u64,
 }
 
-/// Why something was not to be had.
 struct Failure {
     reason: Reason,
     trouble: String,
@@ -123,7 +122,8 @@ impl<S: Source> Driver<S> {
         self.wish.handle()
     }
 
-    /// Lists, watches, resumes and lists again until the receiver of the updates is dropped.
+    /// Lists, watches, resumes and lists again, until the receiver of the updates ([`Watch::updates`](super::Watch::updates))
+    /// is dropped.
     pub async fn run(mut self) {
         // Every branch of `perform` ends by itself, but a wait or a silent stream may take seconds.
         let reader_gone = self.updates.clone();
@@ -146,7 +146,7 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// What an input means to those beside the machine, which is still where it was.
+    /// What an input means for the audits and for the stream's deadline. The machine has not taken it yet.
     fn follow_up(&mut self, input: Input) {
         if !self.is_rereading() {
             return;
@@ -221,7 +221,7 @@ impl<S: Source> Driver<S> {
         Ok(Input::Listed { revision, cluster })
     }
 
-    /// A list beside the watch has failed, which costs nothing but what it was asked for.
+    /// A list beside the watch has failed. The watch goes on.
     fn not_reread(&mut self, Failure { reason, trouble }: Failure) -> Input {
         tracing::info!(trouble, "could not read all records again: trying again later, the watch goes on");
         self.status.send_modify(|s| s.failures += 1);
@@ -503,13 +503,13 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    /// Says why a list is read again.
+    /// Tells why a list will be read again.
     fn note(&mut self, trouble: &str) {
         tracing::warn!("{trouble}");
         self.status.send_modify(|s| s.trouble = Some(trouble.to_owned()));
     }
 
-    /// Tells the state to who follows it.
+    /// Tells whoever follows the status, and the auditor, whether the watch is live.
     fn report(&mut self) {
         let live = matches!(self.machine.state(), State::Watching { .. } | State::Rereading { .. });
         let changed = self.status.send_if_modified(|s| {
@@ -545,7 +545,7 @@ impl Deadline {
     }
 }
 
-/// The end of an audit's call; never where there is none.
+/// Waits for the end of an audit's call; for ever if there is none.
 async fn finish(call: &mut Option<AuditCall>) -> Result<Page<RawKey>, CallError> {
     let Some(running) = call else { return std::future::pending().await };
     let page = running.await;

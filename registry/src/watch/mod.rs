@@ -8,6 +8,7 @@
 //! told       bad records                     each is warned of once
 //! unknown    keys that mean nothing          each is warned of once
 //! picture    how each key was last written   what the updates have shown
+//! status     how the watch itself is         for readiness and metrics
 //! audit      the picture beside a list       when to compare, and what a difference is; pure
 //! reread     a complete list on demand       when somebody may have it
 //! driver     performs the actions            the only place that sleeps and selects
@@ -43,39 +44,40 @@ pub use status::{Skipped, WatchStatus};
 
 /// Updates that wait for their reader before the watch stops reading from the registry.
 const UPDATES_WAITING: usize = 64;
-/// After a second without an answer a change would already be late, so the waits stay short; the
-/// jitter keeps many gateways apart.
+/// The waits stay short, because gateways miss changes meanwhile; that they are drawn keeps many gateways apart.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(1) };
-/// Registrars come in thousands, and a change of their own key is rare.
+/// Longer, because there may be thousands of registrars, and their own keys seldom change.
 const OWN_KEY_BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap: Duration::from_secs(10) };
 
-/// How the picture changes.
+/// How the picture of all registrations changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
-    /// The whole picture at a revision. Applied as a difference: what is unchanged keeps its state.
+    /// The whole picture at a revision, in the place of what was known before. Most of it is likely the same: the reader
+    /// compares.
     Reset {
-        /// Every instance.
+        /// Every instance, in the order of the keys.
         instances: Vec<Instance>,
-        /// The keys that hold something that is refused, as [`Change::Refused`] does.
+        /// Those that are registered and refused, as in [`Change::Refused`].
         refused: Vec<InstanceName>,
-        /// The revision that they show.
+        /// etcd's revision that this is the state of.
         revision: i64,
     },
     /// What changed, in order, up to a revision.
     Apply {
-        /// The changes of one batch: one publication.
+        /// Those that came in one message of the watch. There may be none: a key that cannot be an instance's has
+        /// changed.
         changes: Vec<Change>,
-        /// The revision of the last of them.
+        /// etcd's revision of the last of them.
         revision: i64,
     },
 }
 
-/// Which instance a key is of.
+/// Names an instance, as its key does.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InstanceName {
     /// The service.
     pub service: Arc<str>,
-    /// The id.
+    /// Its id, unique in the service.
     pub id: Arc<str>,
 }
 
@@ -93,17 +95,17 @@ pub enum Change {
         /// The revision of its end.
         revision: i64,
     },
-    /// The instance is registered, and refused: at an address that it must not have, say. Nobody can have lost it
-    /// by accident, so what it was before has no more to say.
+    /// The instance is registered, and refused: at an address that it must not have, say. Unlike a [`Change::Delete`] this
+    /// is no accident of its registrar or of etcd, so nobody should go on with the address that it had before.
     Refused {
-        /// Which one.
+        /// Which instance.
         name: InstanceName,
         /// The revision at which its record was written.
         revision: i64,
     },
 }
 
-/// What is watched, and how closely.
+/// What is watched, what is taken of it, and how often it is audited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchSettings {
     /// The part of the key space that holds the registrations.
@@ -112,9 +114,10 @@ pub struct WatchSettings {
     pub networks: Networks,
     /// Whether each of them must be under a lease. One without a lease stays when its instance is gone.
     pub require_lease: bool,
-    /// How often the picture is compared with a list, give or take a tenth; none: never.
+    /// How often the picture is compared with a list of the keys, give or take a tenth; none: never. Each audit reads all
+    /// keys below the prefix, without their values.
     pub audit: Option<Duration>,
-    /// How long to wait after failures.
+    /// How long to wait after failures; 50 ms to 1 s by default.
     pub backoff: Backoff,
 }
 
@@ -134,17 +137,21 @@ impl Default for WatchSettings {
 /// The reader's end of a watch.
 #[derive(Debug)]
 pub struct Watch {
-    /// The changes. Dropping it ends the driver.
+    /// The changes. When 64 of them wait to be received, the watch reads no more until there is room. Dropping it ends
+    /// the driver.
     pub updates: mpsc::Receiver<Update>,
     /// How the watch itself is.
     pub status: watch::Receiver<WatchStatus>,
-    /// Has every record read again.
+    /// Has every record read again, after a change of the reservations.
     pub reread: Reread,
-    /// What is taken of that which can be read.
+    /// The rules by which records are taken, for a reader that has instances from elsewhere too, such as a file.
     pub admission: Admission,
 }
 
-/// Watches every registration below the prefix. Nothing happens until the driver runs.
+/// Watches every registration below the prefix. Nothing happens until the driver [runs](Driver::run).
+///
+/// There is no error: whatever is wrong with the registry, or with these settings, is in [`WatchStatus::trouble`] and in
+/// the log, and is tried again.
 pub fn watch(
     connection: ConnectionSettings,
     settings: WatchSettings,
@@ -161,7 +168,7 @@ pub(crate) fn watch_key(connector: Connector, prefix: Prefix, key: &str) -> (Wat
     watch_source(EtcdSource::over(connector, KeyRange::one(key)), settings, nothing_reserved())
 }
 
-/// Watches any source.
+/// Watches any source, as [`watch()`] watches etcd.
 pub fn watch_source<S: source::Source>(
     source: S,
     settings: WatchSettings,

@@ -1,5 +1,5 @@
-//! What the updates have shown so far: each key and how it was last written. Bad records are part of it, so
-//! that they are no difference from the registry, and are warned of once.
+//! What the updates have shown so far: each key and how it was last written. Bad records are part of it, so that an audit
+//! does not take them for a difference from the registry.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -42,14 +42,14 @@ impl Picture {
         self.keys.remove(key);
     }
 
-    /// Takes a complete list in its place.
+    /// Puts a complete list in the place of what was known.
     pub(super) fn replace(&mut self, listed: Vec<RawKey>) {
         let fits = |key: &RawKey| key.key.len() <= self.longest;
         self.keys = listed.into_iter().filter(fits).map(|RawKey { key, written }| (key, written)).collect();
     }
 
-    /// What a page of a list, in the order of the keys, shows otherwise; the picture's own keys are those
-    /// between the page's cursor and the next one.
+    /// In which keys a page of a list, in their order, differs from the picture. Of the picture, only the keys between the
+    /// page's cursor and the next one are compared.
     pub(super) fn differences(
         &self,
         at: &Cursor,

@@ -1,5 +1,5 @@
-//! From raw records to instances. One that is no registration is warned of once, counted and skipped;
-//! it heals when it is overwritten. One with keys that mean nothing is warned of once and used.
+//! From raw records to instances. A record that is no registration is warned of once, counted and skipped, until it is
+//! overwritten. One with unknown keys is warned of once and used.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct Decoder {
     picture: Picture,
     told: Told,
     unknown: Unknown,
-    /// Bounds the lines about bad records, which each put may be.
+    /// Bounds the lines about bad records: each put may bring one.
     quota: Quota,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Decoded<T> {
     pub skipped: u64,
     /// The last of these.
     pub last_skipped: Option<Skipped>,
-    /// How many keys mean nothing, of those that were not told before.
+    /// How many unknown keys it had that were not warned of before.
     unknown: u64,
 }
 
@@ -87,7 +87,8 @@ impl Decoder {
                     listing.decoded.items.push(instance);
                 }
                 Err(reason) => {
-                    // It may be there since before it was refused, so the picture says nothing.
+                    // The picture cannot tell whether it was warned of: it may have been taken at first, and be refused
+                    // since the reservations changed.
                     let mark = self.told.mark(&raw.key, raw.written());
                     if !self.told.contains(mark) {
                         listing.decoded.skip(&raw, &reason, &mut self.quota);
@@ -166,7 +167,6 @@ impl Decoder {
     }
 }
 
-/// Reads one record.
 pub(crate) fn decode(prefix: &Prefix, raw: &RawRecord) -> Result<Instance, RecordError> {
     let (service, id) = prefix.split(&raw.key)?;
     let record = match &raw.value {

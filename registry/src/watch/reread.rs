@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::audit::RETRY;
 use crate::timing::Pace;
 
-/// From the end of a list to the next one that is asked for.
+/// From the end of a list to the next one that was asked for.
 const PACE: Pace = Pace { interval: Duration::from_secs(5), times: 10 };
 
 /// Asks a watch for a complete list. All its clones ask the same one.
@@ -18,8 +18,9 @@ const PACE: Pace = Pace { interval: Duration::from_secs(5), times: 10 };
 pub struct Reread(Arc<Notify>);
 
 impl Reread {
-    /// Has the registry listed soon. What was asked before a list began is answered by it, however often it was
-    /// asked.
+    /// Has all records read again, and sent as [`Update::Reset`](super::Update::Reset). This happens at once, or when the
+    /// last list is 5 s ago and ten times as long as it took. However often it is asked meanwhile, one list follows; if
+    /// that fails, it is tried again later.
     pub fn ask(&self) {
         self.0.notify_one();
     }
@@ -47,7 +48,7 @@ impl Wish {
         self.asked.0.notified().await;
     }
 
-    /// A list begins: it answers whoever has asked.
+    /// A list begins, which answers all who have asked so far.
     pub(super) fn begins(&self) {
         let _ = self.asked.0.notified().now_or_never();
     }

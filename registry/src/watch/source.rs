@@ -1,4 +1,5 @@
-//! The seam to the network: what a watch needs of a registry.
+//! What a watch needs of a registry: [`Source`], which [`EtcdSource`] is. Whoever keeps registrations elsewhere, or tests,
+//! can give [`watch_source`](super::watch_source) another one.
 
 mod etcd;
 mod link;
@@ -11,21 +12,20 @@ use crate::connect::{CallError, Reason};
 use crate::contract::MAX_VALUE;
 pub use etcd::{EtcdSource, EtcdStream};
 
-/// A key and its value as the registry holds them.
+/// A key and its value as the registry holds them: nobody knows yet whether it is a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawRecord {
-    /// The key.
+    /// The whole key, with the prefix.
     pub key: Vec<u8>,
-    /// The value.
+    /// Its value.
     pub value: RawValue,
-    /// The lease that holds it, 0 for none.
+    /// The id of the lease that holds it, 0 for none.
     pub lease: i64,
     /// The revision at which it was last written.
     pub revision: i64,
 }
 
-/// A value, unless it is too long to be a registration: then it is dropped where it arrives, so that junk
-/// never adds up.
+/// A value. One that is too long to be a registration is dropped where it arrives, so that it takes no memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawValue {
     /// At most [`MAX_VALUE`] bytes.
@@ -47,20 +47,20 @@ impl RawRecord {
     }
 }
 
-/// How a key was last written. The revision tells two writes of one history apart; the lease, whose id is
-/// drawn, those that two histories made at the same revision.
+/// How a key was last written. Two writes in one history of the registry differ by their revisions. Two that were made
+/// at the same revision, before and after the registry was emptied, differ by their leases, whose ids are random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// The revision.
+    /// The revision at which the key was written.
     pub revision: i64,
-    /// The lease that holds the key, 0 for none.
+    /// The id of the lease that holds the key, 0 for none.
     pub lease: i64,
 }
 
-/// A key without its value.
+/// A key as the registry holds it, without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawKey {
-    /// The key.
+    /// The whole key, with the prefix.
     pub key: Box<[u8]>,
     /// How it was last written.
     pub written: Written,
@@ -78,7 +78,7 @@ pub struct Cursor {
 /// A part of a list, in the order of the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
-    /// Its records or keys.
+    /// The records, or the keys.
     pub items: Vec<T>,
     /// The revision that they show: the cursor's, or for a first page the newest.
     pub revision: i64,
@@ -95,7 +95,7 @@ pub enum Event {
     Put(RawRecord),
     /// The key was deleted, or its lease ended.
     Delete {
-        /// The key.
+        /// The whole key, with the prefix.
         key: Vec<u8>,
         /// The revision of the deletion.
         revision: i64,
@@ -112,64 +112,65 @@ impl Event {
     }
 }
 
-/// What arrives on a watch. Created, cancelled, progress and events are four different things: an open
-/// stream is not yet a watch.
+/// What arrives on a watch. The first is [`Message::Created`]: until then the stream is open, but nothing is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// The watch is registered.
+    /// The registry watches from now on.
     Created {
-        /// What the registry is at.
+        /// The newest revision of the registry.
         revision: i64,
         /// The cluster's id; 0 if it gave none.
         cluster: u64,
     },
     /// Changes.
     Events {
-        /// In order.
+        /// Those, in the order of their revisions; at least one.
         events: Vec<Event>,
-        /// Whether the last revision is whole; more of it follows otherwise.
+        /// Whether all events of the last one's revision have come; otherwise more of them follow.
         complete: bool,
     },
-    /// A report without events.
+    /// A sign of life without events.
     Progress {
-        /// What the registry is at.
+        /// The newest revision of the registry.
         revision: i64,
-        /// Whether it speaks for this watch, and not for the stream alone.
+        /// Whether this watch has sent everything up to that revision. Otherwise events may still be on their way.
         of_watch: bool,
     },
     /// The watch has ended.
     Cancelled {
-        /// Why.
+        /// Why, as far as it is known.
         reason: Reason,
-        /// The registry's words.
+        /// The registry's words, for people.
         text: String,
     },
 }
 
-/// What a watch needs of a registry.
+/// A registry whose records can be listed and watched.
+///
+/// Each call should fail after [`CALL_TIMEOUT`](crate::connect::CALL_TIMEOUT); the watch then waits, and calls again. A call
+/// may be dropped while it waits.
 #[async_trait]
 pub trait Source: Send + 'static {
     /// An open watch.
     type Stream: WatchStream;
 
-    /// A page of a list of every record.
+    /// A page of a list of every record. All pages of a list show one revision, that of the first.
     async fn records(&mut self, cursor: &Cursor) -> Result<Page<RawRecord>, CallError>;
-    /// A page of a list of the keys alone. It owns what it needs, so that a watch is read meanwhile.
+    /// A page of a list of the keys alone. It borrows nothing, so that a watch can be read meanwhile.
     fn keys(&self, cursor: Cursor) -> BoxFuture<'static, Result<Page<RawKey>, CallError>>;
-    /// The current revision, by a linearizable read.
+    /// The newest revision, by a linearizable read: a member of a cluster that lags must ask the others.
     async fn revision(&mut self) -> Result<i64, CallError>;
-    /// Asks for a watch from a revision on.
+    /// Asks for a watch of all events from revision `from` on.
     async fn open(&mut self, from: i64) -> Result<Self::Stream, CallError>;
-    /// Forgets the connection: the next call goes to another endpoint and logs in again. A watch that is
-    /// open stays so.
+    /// Forgets the connection: the next call goes to another endpoint and logs in again. A watch that is open goes on.
     fn disconnect(&mut self);
 }
 
 /// An open watch.
 #[async_trait]
 pub trait WatchStream: Send {
-    /// The next message. May be dropped while it waits without losing one.
+    /// Waits for the next message, without a deadline. May be dropped while it waits, without losing one.
     async fn message(&mut self) -> Result<Message, CallError>;
-    /// Asks the registry to say that it is alive.
+    /// Asks the registry for a [`Message::Progress`], to see that it is alive.
     async fn ask_progress(&mut self) -> Result<(), CallError>;
 }

@@ -3,9 +3,8 @@
 //! Invariants, held by the tests:
 //! - a change is watched for from the revision after the list or the last complete event, so none is lost;
 //! - the resume revision falls only when a list says so;
-//! - every failure passes through [`State::Backoff`]: nothing spins;
-//! - but for that of a list that somebody has asked for, which takes nothing from the watch: its stream is read on,
-//!   and who asks waits before he asks again;
+//! - every failure passes through [`State::Backoff`], so that nothing is tried in a busy loop. There is one exception: if
+//!   a list fails that somebody has asked for, the stream is read on, and the next such list waits;
 //! - nothing here empties a picture: it is replaced by a list or changed by events.
 
 use crate::connect::Reason;
@@ -19,28 +18,16 @@ pub(super) enum State {
     /// A watch from `next` is being opened.
     /// Created -> Watching, or stays while the registry's revision is confirmed; another cluster, a
     /// registry that is behind us, or compacted -> Backoff towards a list; failure -> Backoff.
-    Opening {
-        /// See [`State`].
-        next: i64,
-    },
+    Opening { next: i64 },
     /// Events arrive. Failure, silence or end of the stream -> Backoff; compacted, or a picture that
     /// differs from the registry -> Backoff towards a list; asked for a list -> Rereading.
-    Watching {
-        /// See [`State`].
-        next: i64,
-    },
+    Watching { next: i64 },
     /// A list is being read that somebody has asked for; the stream is open, and nobody reads it.
     /// Listed -> Watching; a list of another cluster, or one that is behind us -> Opening; failure -> Watching, where
     /// the stream tells whether more has failed than the list.
-    Rereading {
-        /// See [`State`].
-        next: i64,
-    },
+    Rereading { next: i64 },
     /// Waiting after a failure. Elapsed -> Opening{next}, or Unsynced where there is nothing to resume from.
-    Backoff {
-        /// See [`State`]; none: list.
-        next: Option<i64>,
-    },
+    Backoff { next: Option<i64> },
 }
 
 impl State {
@@ -54,28 +41,22 @@ impl State {
     }
 }
 
-/// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Input {
     /// A complete list at `revision`.
     Listed {
-        /// The revision that the list shows.
         revision: i64,
-        /// The cluster's id; 0 if it gave none.
+        /// 0 if it gave none.
         cluster: u64,
     },
     /// The watch is registered; `revision` is what the registry is at.
     Created {
-        /// The response header's revision.
         revision: i64,
-        /// The cluster's id; 0 if it gave none.
+        /// 0 if it gave none.
         cluster: u64,
     },
     /// The answer to [`Action::Confirm`].
-    Confirmed {
-        /// The revision of a linearizable read.
-        revision: i64,
-    },
+    Confirmed { revision: i64 },
     /// Events up to and including `revision`; not `complete` if more of that revision follow.
     Events {
         /// The last event's modification revision. Not the response header's: while older events are
@@ -85,73 +66,49 @@ pub(super) enum Input {
         complete: bool,
     },
     /// The watch itself reported that it has delivered everything up to `revision`.
-    Progress {
-        /// The reported revision.
-        revision: i64,
-    },
+    Progress { revision: i64 },
     /// The registry is alive, nothing more (a progress report asked for on the stream, which may run
     /// ahead of the watch before etcd 3.4.25 and 3.5.8).
     Alive,
     /// The picture equals the registry at `revision`: older events, if any are under way, say nothing new.
-    Audited {
-        /// The revision of the list that the picture was compared with.
-        revision: i64,
-    },
+    Audited { revision: i64 },
     /// The picture differs from the registry, so the watch has lost an event.
     Differs,
     /// Somebody has asked for a complete list.
     Reread,
     /// A call failed, a stream broke or ended, a deadline passed, the watch was cancelled.
-    Failed {
-        /// Why, as far as it decides what comes next.
-        reason: Reason,
-    },
-    /// The wait is over.
+    Failed { reason: Reason },
+    /// The wait of [`Action::Wait`] is over.
     Elapsed,
 }
 
-/// What to do next.
+/// What the driver does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// Read a complete list at one revision.
     List,
     /// Open a watch.
-    Open {
-        /// The first revision wanted.
-        from: i64,
-    },
+    Open { from: i64 },
     /// Read the registry's current revision, linearizably.
     Confirm,
     /// Read the stream.
     Read,
     /// Wait, without a stream.
-    Wait {
-        /// For how long.
-        pause: Pause,
-        /// What becomes of the connection.
-        link: LinkUse,
-    },
+    Wait { pause: Pause, link: LinkUse },
 }
 
-/// How long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pause {
     /// Until the registry may be back: after the `failures`-th failure in a row, from 1.
-    Short {
-        /// From 1.
-        failures: u32,
-    },
+    Short { failures: u32 },
     /// Until a person may have acted: after the `refusals`-th refusal that a new login did not cure.
-    Long {
-        /// From 1.
-        refusals: u32,
-    },
+    Long { refusals: u32 },
 }
 
 /// What becomes of the connection during a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkUse {
-    /// It is not at fault. A new one would cost a handshake and a login, and etcd's logins are dear by design.
+    /// It is not at fault. A new one would cost a handshake and a login, and etcd's logins are slow by design.
     Keep,
     /// The next call opens another, to the next endpoint, and logs in again.
     Renew,
@@ -177,7 +134,6 @@ impl Machine {
         (Self { state, cluster: 0, seen: 0, failures: 0, refusals: 0 }, Action::List)
     }
 
-    /// Where the watch stands.
     pub(super) fn state(&self) -> State {
         self.state
     }
@@ -200,7 +156,7 @@ impl Machine {
             (Rereading { next }, Input::Failed { .. }) => self.read(next),
             (_, Input::Failed { reason }) => self.fail(reason),
 
-            // The stream has shown less than the list, if anything: what is under way says nothing new.
+            // The list is at least as new as all that the stream has shown: events up to it say nothing new.
             (Rereading { next }, Input::Listed { revision, cluster })
                 if revision >= self.seen && !is_another(self.cluster, cluster) =>
             {
@@ -228,7 +184,7 @@ impl Machine {
                 self.progress(next.max(revision.saturating_add(1)))
             }
             (Watching { next }, Input::Alive) => self.progress(next),
-            // Perhaps this member alone has lost it.
+            // Perhaps only this member has lost an event: another one is asked.
             (Watching { .. }, Input::Differs) => self.wait(None, LinkUse::Renew),
             (Watching { next }, Input::Reread) => {
                 self.state = Rereading { next };
@@ -246,7 +202,7 @@ impl Machine {
     }
 
     fn created(&mut self, next: i64, revision: i64, cluster: u64) -> Action {
-        // Its revisions are another history's.
+        // Another cluster's revisions say nothing about this one's.
         if is_another(self.cluster, cluster) {
             return self.wait(None, LinkUse::Keep);
         }
@@ -259,8 +215,8 @@ impl Machine {
     fn fail(&mut self, reason: Reason) -> Action {
         let next = self.state.next();
         match reason {
-            // Through the backoff too: a registry that compacts faster than we list must not be listed
-            // in a loop.
+            // A list is needed, but after a wait: a registry that compacts faster than we list must not be listed in a
+            // busy loop.
             Reason::Compacted | Reason::TooLong => self.wait(None, LinkUse::Keep),
             Reason::PermissionDenied | Reason::UserMissing | Reason::LoginFailed => self.refuse(next),
             Reason::TokenRejected

@@ -1,16 +1,17 @@
-//! Which bad records were told. A few bytes each: somebody may write hundreds of thousands, under long keys.
+//! Which bad records were warned of. Each takes a few bytes, since somebody may write hundreds of thousands of them, under
+//! long keys.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use super::source::Written;
 
-/// Stands for one writing of one key. That two are alike is less likely than a fault of the memory, and nobody can
-/// bring it about who does not know the hasher's keys.
+/// A hash of a key and of how it was last written. Two that are alike by chance are less likely than a fault of the
+/// memory, and nobody can make them without knowing the hasher's random keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Mark(u64);
 
-/// The bad records that were told, of those that are there.
+/// The bad records that were warned of and are still in the registry.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     marks: HashSet<Mark>,
@@ -35,15 +36,15 @@ impl Told {
         self.marks.is_empty()
     }
 
-    /// It is gone, or was overwritten.
+    /// The key is gone, or was overwritten; `written` is how it was written before.
     pub(super) fn remove(&mut self, key: &[u8], written: Option<Written>) {
-        // Hardly ever is there anything.
+        // This is asked at each event, and most registries have no bad records: then nothing needs to be hashed.
         if let Some(written) = written.filter(|_| !self.marks.is_empty()) {
             self.marks.remove(&self.mark(key, written));
         }
     }
 
-    /// These are all that are there.
+    /// Takes the bad records of a complete list in their place.
     pub(super) fn replace(&mut self, marks: HashSet<Mark>) {
         self.marks = marks;
     }

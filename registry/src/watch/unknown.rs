@@ -1,23 +1,24 @@
-//! Keys of records that mean nothing: each is told once, for the record is used without it.
+//! Unknown keys in the JSON of records, such as a misspelt `weight`. The record is used without them, and each is warned of
+//! once.
 
 use std::collections::HashMap;
 
 use super::source::{RawRecord, RawValue};
 use crate::contract::{Record, shorten};
 
-/// Records whose unknown keys are remembered, with names and keys that others choose. When there are more, all are
-/// forgotten, and told again when they are written again.
+/// How many records are remembered with their unknown keys. When there are more, all are forgotten, and warned of again
+/// when they are written again: others choose the names, and must not fill the memory.
 const RECORDS: usize = 1_000;
-/// Unknown keys of one record that are told; after that it is not spoken of any more, for records whose keys
-/// alternate would be told at every put.
+/// How many unknown keys of one record are warned of. There is no warning of more: a record that has other ones each time
+/// would otherwise cause one at every put.
 const KEYS: usize = 8;
 
-/// The unknown keys that were told.
+/// The unknown keys that were warned of, by the keys of their records.
 #[derive(Debug, Default)]
 pub(super) struct Unknown(HashMap<Box<[u8]>, Vec<String>>);
 
 impl Unknown {
-    /// The keys of a record that mean nothing and were not told before, each shortened.
+    /// The unknown keys of a record that were not warned of before, each shortened.
     pub(super) fn news(&mut self, raw: &RawRecord) -> Vec<String> {
         let RawValue::Bytes(value) = &raw.value else { return Vec::new() };
         // An address alone: most records have no keys.
@@ -44,7 +45,7 @@ impl Unknown {
         told.iter().skip(before).cloned().collect()
     }
 
-    /// It was corrected: the same mistake made again is news.
+    /// The record was corrected: should the mistake be made again, it is warned of again.
     fn forget(&mut self, raw: &RawRecord) -> Vec<String> {
         self.0.remove(&*raw.key);
         Vec::new()

@@ -1,4 +1,4 @@
-//! etcd as a source.
+//! etcd as a [`Source`].
 
 use async_trait::async_trait;
 use etcd_client::proto::{PbEvent, PbKeyValue, PbWatchResponse};
@@ -26,7 +26,7 @@ pub struct EtcdSource {
 }
 
 impl EtcdSource {
-    /// Lists and watches a range of keys.
+    /// Lists and watches a range of keys, such as [`Prefix::range`](crate::contract::Prefix::range) gives it.
     pub fn new(connection: ConnectionSettings, range: KeyRange) -> Self {
         Self::over(Connector::new(connection), range)
     }
@@ -103,11 +103,11 @@ fn last_seen(from: i64) -> i64 {
     from.saturating_sub(1).max(1)
 }
 
-/// A watch on etcd.
+/// An open watch on etcd.
 #[derive(Debug)]
 pub struct EtcdStream {
     stream: etcd_client::WatchStream,
-    /// Held for as long as the stream is read, whatever becomes of the source's.
+    /// The connection of the stream: the source may have opened another by now.
     link: Link,
     watch_id: Option<i64>,
     /// The first revision wanted.
@@ -158,7 +158,7 @@ impl WatchStream for EtcdStream {
     }
 }
 
-/// Read by its number: etcd-client's own accessor panics at a kind that it does not know.
+/// Looks at the number of the event's type: etcd-client's own accessor panics at one that it does not know.
 fn read_event(event: PbEvent) -> Option<Event> {
     const PUT: i32 = 0;
     const DELETE: i32 = 1;

@@ -1,14 +1,12 @@
-//! One connection for a watch and for the lists beside it.
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connect::{CALL_TIMEOUT, CallError, Connector, Link};
 
-/// The connection of a watch and of the lists beside it.
+/// The connection of a watch and of the lists beside it, which all its clones share.
 #[derive(Debug, Clone)]
 pub(super) struct SharedLink {
     connector: Connector,
-    /// The one that was used last.
+    /// The connection that was used last.
     link: Arc<Mutex<Option<Link>>>,
 }
 
@@ -28,7 +26,7 @@ impl SharedLink {
         self.last().as_ref().map(|link| link.endpoint.clone()).unwrap_or_default()
     }
 
-    /// The next call opens another.
+    /// Has the next call open another connection.
     pub(super) fn discard(&self) {
         if let Some(link) = self.last().take() {
             link.discard();

@@ -40,7 +40,7 @@ pub(super) enum Content {
 }
 
 impl Pages {
-    /// Reads the page at a cursor: a smaller one where a larger one is more than is taken.
+    /// Reads the page at a cursor. One that turns out too long is read again with fewer keys.
     pub(super) async fn read(&self, cursor: &Cursor) -> Result<Page<PbKeyValue>, CallError> {
         loop {
             let limit = self.limit.get();

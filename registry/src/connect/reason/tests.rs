@@ -1,7 +1,5 @@
-//! A real etcd says each of the sentences by which a [`Reason`] is known, and the libraries below say theirs: one that has
-//! found other words fails here.
-
-mod support;
+//! The texts by which a [`Reason`] is known. A real etcd, and the libraries of gRPC, say each of them here: a version that
+//! has found other words fails.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,9 +8,13 @@ use anyhow::{Context, Result, ensure};
 use etcd_client::{Error, GetOptions, PutOptions};
 use harness::etcd::{AuthToken, Cluster, Etcd, key};
 use harness::wait::eventually;
-use leaseway_registry::connect::{CALL_TIMEOUT, ConnectionSettings, Connector, Link, Reason, User};
-use support::{PATIENCE, as_reader};
 use tokio::time::sleep;
+
+use super::*;
+use crate::connect::{CALL_TIMEOUT, ConnectionSettings, Connector, Link, User};
+
+/// Bounds a wait on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A lease that nobody was granted.
 const NO_LEASE: i64 = 77;
@@ -25,6 +27,37 @@ async fn reason<T>(link: &Link, call: impl Future<Output = Result<T, Error>>) ->
 
 async fn link(connection: ConnectionSettings) -> Result<Link> {
     Ok(Connector::new(connection).link(CALL_TIMEOUT).await?)
+}
+
+/// The settings of a user who may read the registrations.
+fn as_reader(etcd: &Etcd) -> ConnectionSettings {
+    let reader = etcd.users().map(|users| &users.reader);
+    let user =
+        reader.map(|reader| User { name: reader.name.clone(), password_file: reader.password_file.clone() });
+    ConnectionSettings { user, ..ConnectionSettings::to([etcd.endpoint()]) }
+}
+
+/// What a watch is cancelled with, and what a call fails with.
+#[test]
+fn each_text_of_etcd_is_known_wrapped_or_not() {
+    for (text, reason) in TEXTS {
+        assert_eq!(Reason::in_text(text), reason, "{text}");
+        let wrapped = format!("rpc error: code = Unknown desc = {text}");
+        assert_eq!(Reason::in_text(&wrapped), reason, "{wrapped}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_an_ordinary_failure() {
+    for text in [
+        "",
+        "etcdserver: mvcc: required revision is a future revision",
+        "mvcc: watcher range is empty",
+        "mvcc: duplicate watch ID provided on the WatchStream",
+        "etcdserver: leader changed",
+    ] {
+        assert_eq!(Reason::in_text(text), Reason::Other, "{text}");
+    }
 }
 
 #[tokio::test]
