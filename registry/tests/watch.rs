@@ -13,11 +13,10 @@ use harness::etcd::{AuthToken, Etcd, PREFIX, key};
 use leaseway_registry::connect::{CallError, ConnectionSettings, Reason};
 use leaseway_registry::contract::{Instance, Prefix};
 use leaseway_registry::networks::Reserved;
-use leaseway_registry::watch::WatchStatus;
 use leaseway_registry::watch::source::{
     Cursor, EtcdSource, EtcdStream, Event, Message, Page, RawKey, RawRecord, Source, WatchStream,
 };
-use leaseway_registry::watch::{Update, Watch, WatchSettings, nothing_reserved, watch_source};
+use leaseway_registry::watch::{Update, Watch, WatchSettings, WatchStatus, nothing_reserved, watch_source};
 use support::{PATIENCE, Picture, as_reader};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;

@@ -19,8 +19,7 @@ mod routing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry::watch::WatchStatus;
-use registry::watch::{Admission, Driver, Reread, Update, Watch, source::Source};
+use registry::watch::{Admission, Driver, Reread, Update, Watch, WatchStatus, source::Source};
 use tokio::sync::{mpsc, watch};
 
 use crate::config;

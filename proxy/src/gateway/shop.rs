@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use registry::contract::{Instance, Record};
-use registry::watch::Update;
-use registry::watch::WatchStatus;
+use registry::watch::{Update, WatchStatus};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::attempt::Chosen;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use embedded_registry::Visitors;
 use registry::connect::InProcess;
-use registry::watch::WatchStatus;
-use registry::watch::{Reread, source::EtcdSource, watch as watch_registry};
+use registry::watch::{Reread, WatchStatus, source::EtcdSource, watch as watch_registry};
 use tokio::sync::watch;
 
 use crate::config;

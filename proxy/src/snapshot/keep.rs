@@ -5,8 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use registry::contract::Instance;
 use registry::timing::{Pace, sleep_until};
-use registry::watch::Admission;
-use registry::watch::WatchStatus;
+use registry::watch::{Admission, WatchStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{timeout, timeout_at};

@@ -11,8 +11,7 @@ mod support;
 use anyhow::Result;
 use harness::fake::say::{created, events, listed};
 use harness::fake::{Fake, Script};
-use leaseway_registry::watch::Update;
-use leaseway_registry::watch::WatchStatus;
+use leaseway_registry::watch::{Update, WatchStatus};
 use support::Picture;
 use support::scripted::{follow, is_list, kv, put, resumed_after};
 

@@ -11,8 +11,7 @@ use anyhow::{Context, Result, ensure};
 use harness::{ports::free_address, wait::eventually};
 use registry::connect::ConnectionSettings;
 use registry::contract::{Instance, Record};
-use registry::watch::WatchStatus;
-use registry::watch::{Admission, Change, InstanceName, WatchSettings, nothing_reserved};
+use registry::watch::{Admission, Change, InstanceName, WatchSettings, WatchStatus, nothing_reserved};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 

@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use harness::backend::{Backend as Server, Behaviour, Reply};
 use harness::ports::free_address;
 use registry::contract::{Instance, Record};
-use registry::watch::WatchStatus;
-use registry::watch::{Change, Update};
+use registry::watch::{Change, Update, WatchStatus};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::AbortHandle;
 

@@ -15,7 +15,7 @@ fn instance(id: &str, address: &str) -> Result<Instance> {
 
 struct Fixture {
     directory: tempfile::TempDir,
-    status: watch::Sender<Status>,
+    status: watch::Sender<WatchStatus>,
     metrics: Arc<Metrics>,
     writer: Writer,
 }
@@ -23,7 +23,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let (status, _) = watch::channel(Status::default());
+        let (status, _) = watch::channel(WatchStatus::default());
         let (_, writer) = directory::new(["routed"]);
         Ok(Self { directory, status, metrics: Arc::new(Metrics::new()?), writer })
     }
@@ -86,7 +86,7 @@ impl Fixture {
     }
 
     fn failures(&self) -> Result<String> {
-        let text = self.metrics.render(self.writer.directory(), &Status::default(), 0)?;
+        let text = self.metrics.render(self.writer.directory(), &WatchStatus::default(), 0)?;
         let text = String::from_utf8(text)?;
         let line = text.lines().find(|line| line.starts_with("leaseway_snapshot_failures_total"));
         Ok(line.context("no such metric")?.to_owned())
