@@ -1,5 +1,5 @@
-//! Whether a request names the host that it has reached. A browser sends what any page tells it to, but it names the
-//! host that the page's address names: a name of somebody else's that leads here (DNS rebinding) is not known here.
+//! Whether a request is for this host, by its `Host` header. A browser sends what a page tells it to, but it names the host
+//! of the page's own address: if somebody has such a name lead here (DNS rebinding), it is not one that is known here.
 
 use std::net::IpAddr;
 
@@ -9,32 +9,32 @@ use tonic::codegen::http::{HeaderMap, HeaderValue, Version, header, uri::Authori
 /// Why a request is not for the host that it has reached.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Misaddressed {
-    /// It names none.
+    /// It has no `Host` header.
     #[error("there is no Host header")]
     NoHost,
-    /// It names several.
+    /// It has more than one `Host` header.
     #[error("there is more than one Host header")]
     SeveralHosts,
-    /// What it names can be no host.
+    /// The header, or the host in its first line, is not one that a host can have.
     #[error("the Host header is not a host")]
     NotAHost,
-    /// It names another host, this one.
+    /// It is for this other host.
     #[error("{0} is not known here")]
     Elsewhere(String),
 }
 
 impl Misaddressed {
-    /// The status of HTTP that says so.
+    /// The HTTP status to refuse it with: 400, or 421 for another host.
     pub fn status(&self) -> u16 {
         if matches!(self, Self::Elsewhere(_)) { 421 } else { 400 }
     }
 }
 
-/// Checks every host that a request names: in its header, and in its first line, if its `target` has one. `hosts`: names
-/// that are known, in small letters; IP addresses and `localhost` always are.
+/// Checks every host that a request names: in its `Host` header, and in its first line, if that has one (`target`: host
+/// and port). `hosts` are the names that are known, in small letters; IP addresses and `localhost` always are.
 ///
 /// # Errors
-/// The first of them that is not known, or that the header is not as it must be.
+/// When the header is missing (HTTP/1.0 need not have it), is there twice, or names a host that is not known.
 pub fn check_host(
     version: Version,
     headers: &HeaderMap,

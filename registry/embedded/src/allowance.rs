@@ -1,4 +1,5 @@
-//! What one call may take: the registry serves everybody on one thread, and a lease's keep-alive must not wait.
+//! How much work and memory one call may take: the registry serves all clients on one thread, and keep-alives of leases
+//! must not be late.
 
 use etcd_client::proto::PbKeyValue;
 
@@ -6,36 +7,36 @@ use crate::refusal::Refusal;
 
 /// The largest answer, in bytes, as [`Allowance::answer`] counts them.
 pub(crate) const MOST_BYTES: usize = 16 * 1024 * 1024;
-/// What a key takes in an answer beside its bytes and its value's: its revisions, and what holds them together in
-/// memory and in JSON.
+/// What a key takes in an answer beside its own bytes and those of its value, in bytes.
 const RECORD_OVERHEAD: usize = 100;
-/// How many steps one call may take: to look at a key is one. All of them take a machine a tenth of a second.
+/// How many steps one call may take: to look at a key is one. All of them take about a tenth of a second.
 const MOST_STEPS: usize = 1_000_000;
-/// To write or delete a key takes so many steps, and to sort one among others.
+/// To write or delete a key counts as so many steps, and so does to sort a key among others.
 const STEPS_OF_A_WRITE: usize = 10;
 /// A value of so many bytes is compared in one step.
 const COMPARED_IN_A_STEP: usize = 1024;
 
-/// How many keys one call may delete, and one lease may have: they end in one call.
+/// How many keys one call may delete; and how many one lease may have, since they are deleted together when it ends.
 pub(crate) const MOST_WRITES: usize = MOST_STEPS / STEPS_OF_A_WRITE;
 
-/// What a call may still take. Whoever goes beyond it is refused, before anything is copied.
+/// What a call may still take. A call that needs more is refused before anything is copied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
-    /// Of the answer, what was allowed and what is left.
+    /// The bytes that the answer may have, and those that are left of them.
     most_bytes: usize,
     bytes: usize,
-    /// None: as many as it takes.
+    /// The steps that are left; none: there is no bound.
     steps: Option<usize>,
 }
 
 impl Allowance {
-    /// That of a guest's call, whose answer may have so many bytes.
+    /// For a guest's call, whose answer may have so many bytes.
     pub(crate) fn of_a_guest(bytes: usize) -> Self {
         Self { most_bytes: bytes, bytes, steps: Some(MOST_STEPS) }
     }
 
-    /// That of the gateway's own calls: it lists by pages, and for each page all keys that follow are counted.
+    /// For the gateway's own calls, without a bound on steps: it lists by pages, and as in etcd each page counts all keys
+    /// that follow.
     pub(crate) fn of_the_gateway() -> Self {
         Self { most_bytes: MOST_BYTES, bytes: MOST_BYTES, steps: None }
     }
@@ -55,8 +56,8 @@ impl Allowance {
         self.step(STEPS_OF_A_WRITE)
     }
 
-    /// So many keys are sorted, by what has so many bytes in all: each is compared about as often as the keys can be
-    /// halved.
+    /// So many keys are sorted, by values that have so many bytes in all. Each is compared about as often as the number of
+    /// keys can be halved.
     pub(crate) fn sort(&mut self, keys: usize, bytes: usize) -> Result<(), Refusal> {
         self.step(keys.saturating_mul(STEPS_OF_A_WRITE))?;
         let times = keys.checked_ilog2().map_or(0, |halvings| halvings as usize + 1);

@@ -1,5 +1,5 @@
-//! What came of a write. It shares its records with the store, so that it is cheap to make under a lock;
-//! copies are made on the way to a response, which needs none.
+//! The results of writes. They share their records with the store, so that little is done under the registry's lock; the
+//! copies for a response are made after it is released.
 
 use etcd_client::proto::{
     PbDeleteResponse, PbKeyValue, PbPutResponse, PbResponseHeader, PbResponseOp, PbTxnOpResponse,

@@ -15,7 +15,8 @@ use crate::{range, refusal::Refusal};
 const MAX_WRITE: usize = 1_572_864;
 /// What etcd's log wraps around a write, in bytes; it counts against [`MAX_WRITE`].
 const LOG_ENTRY: usize = 18;
-/// Operations on each side of a transaction, and comparisons, nested ones counted from where they stand.
+/// How many operations each side of a transaction may have, and how many comparisons. A nested transaction may have as many
+/// as its level has left.
 const MAX_OPERATIONS: usize = 128;
 
 pub(crate) fn range(request: &PbRangeRequest) -> Result<(), Refusal> {
@@ -80,7 +81,7 @@ impl<'a> Writes<'a> {
     fn by(operations: &'a [PbTxnRequestOp]) -> Result<Self, Refusal> {
         let mut written = Self::default();
         let requests = || operations.iter().filter_map(|operation| operation.request.as_ref());
-        // Deletes first: a put is checked against all of its level, before and behind it.
+        // Deletes first: a put is checked against all deletes of its level, whether they come before it or after it.
         for request in requests() {
             if let PbTxnOpRequest::RequestDeleteRange(delete) = request {
                 written.deletes.insert(&delete.key, &delete.range_end);

@@ -23,9 +23,9 @@ pub(crate) struct Client {
     is_gateway: bool,
     host: IpAddr,
     calls: watch::Sender<usize>,
-    /// How many bytes its connection has taken; it may wrap.
+    /// How many bytes of answers its connection has taken; it may wrap.
     taken: AtomicUsize,
-    /// Places that are its own: for a call that goes on, and for one that does not.
+    /// A place of its own for a stream, and one for another call.
     own_stream: Arc<Semaphore>,
     own_call: Arc<Semaphore>,
     overdue: Notify,
@@ -34,7 +34,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// One of this machine.
+    /// A guest on this machine.
     pub(crate) fn guest() -> Arc<Self> {
         Self::of_host(Ipv6Addr::LOCALHOST.into())
     }
@@ -43,8 +43,8 @@ impl Client {
         Self::new(false, host)
     }
 
-    /// The gateway in whose process the registry is. What bounds guests does not bound it, for without it
-    /// the registry is of no use to them.
+    /// The gateway in whose process the registry is. The bounds on guests are not for it: without the gateway the
+    /// registry is of no use to them.
     pub(crate) fn gateway() -> Arc<Self> {
         Self::new(true, Ipv6Addr::LOCALHOST.into())
     }
@@ -76,7 +76,7 @@ impl Client {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Its connection is to be closed, whatever is under way: it does not take what it asked for.
+    /// Has its connection closed, whatever is under way: it does not take the answers that it asked for.
     pub(crate) fn close(&self) {
         self.overdue.notify_one();
     }
@@ -98,12 +98,12 @@ impl Client {
     }
 }
 
-/// One connection may have as many calls in any case, as far as there are places.
+/// The share of one connection is never less than this.
 const LEAST_SHARE: usize = 16;
 
-/// How many calls guests may have under way: each a stream and another call in any case, so that whoever is connected
-/// can keep a lease alive and write, and so many further ones together. Of these a host may have half, and all calls
-/// of one connection may be an eighth as many.
+/// How many calls guests may have under way. Each connection always has a place for one stream and one other call, so that
+/// every client can keep its lease alive and write. There are so many further places for all together, of which a host
+/// may have half; and one connection may have no more calls than an eighth of that number.
 #[derive(Clone, Debug)]
 pub(crate) struct Calls {
     further: Arc<Semaphore>,
@@ -121,7 +121,7 @@ impl Calls {
         }
     }
 
-    /// None if a guest finds no place.
+    /// Begins a call; none if there is no place for it.
     pub(crate) fn begin(&self, client: &Arc<Client>, is_stream: bool) -> Option<Call> {
         let place = if client.is_gateway { None } else { Some(self.place(client, is_stream)?) };
         client.calls.send_modify(|calls| *calls += 1);
@@ -141,7 +141,7 @@ impl Calls {
     }
 }
 
-/// A place, and for a further one that among its host's.
+/// A place of the connection's own; or a further one, with its place among those of the host.
 type PlaceOfCall = (OwnedSemaphorePermit, Option<OfHost>);
 
 /// A call that is under way until its answer is sent.

@@ -1,5 +1,5 @@
-//! The connections that a listener accepts: a bounded number at a time, none of which is kept by a client that
-//! says nothing, or is gone, and no more than half of which are one host's.
+//! The connections that a listener accepts. Their number is bounded, and so is that of one host; and a client that says
+//! nothing, or is gone, does not keep its connection.
 
 use std::{
     io::{self, IoSlice},
@@ -24,8 +24,8 @@ use crate::{
     hosts::{Hosts, OfHost},
 };
 
-/// How long nothing is accepted after a failure to accept: it is most often a lack of file descriptors, which
-/// asking again at once would not end.
+/// How long nothing is accepted after accepting has failed. Most often there are no file descriptors left, and trying
+/// again at once would not help.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a client may take to say what it wants: HTTP/2's preface and the head of its settings, or the head of a
@@ -36,8 +36,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What comes then is a frame, and this is its head, in bytes.
 const FRAME_HEAD: usize = 9;
 
-/// After how long a silence the kernel asks a client whether it is there, in seconds; as long again, it asks a few
-/// times more.
+/// TCP keep-alive: after so many seconds of silence the kernel asks whether the client is there, and then so many times
+/// within the same time again.
 const KEEPALIVE_SECONDS: u32 = 60;
 const KEEPALIVE_TRIES: u32 = 3;
 
@@ -54,7 +54,7 @@ impl Places {
         Self { all, by_host: Hosts::new(max.div_ceil(2)) }
     }
 
-    /// The next connection that has a place. As long as there is none, who connects waits in the listener's queue.
+    /// Accepts the next connection. As long as there is no place for one, clients wait in the listener's queue.
     pub(crate) async fn next(&self, listener: &TcpListener) -> Connection {
         loop {
             // The semaphore is never closed.
@@ -91,8 +91,8 @@ async fn next(listener: &TcpListener) -> (TcpStream, IpAddr) {
     }
 }
 
-/// A watch over HTTP/1 may be silent for days: the kernel asks whether its client is there. HTTP/2 has pings of its
-/// own. Where the kernel does not, the client is served all the same.
+/// Has the kernel ask whether the client is there: a watch over HTTP/1 may be silent for days, and has no pings as HTTP/2
+/// does. If the kernel cannot, the client is served all the same.
 fn notice_the_gone(socket: &TcpStream) -> nix::Result<()> {
     setsockopt(socket, sockopt::KeepAlive, &true)?;
     setsockopt(socket, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS)?;
@@ -104,13 +104,13 @@ fn notice_the_gone(socket: &TcpStream) -> nix::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: TcpStream,
-    /// None once it came.
+    /// None once all of it has come.
     greeting: Option<Greeting>,
     client: Arc<Client>,
     _places: (OwnedSemaphorePermit, OfHost),
 }
 
-/// What a client says first, as far as it came.
+/// What a client says first, as far as it has come.
 #[derive(Debug)]
 struct Greeting {
     bytes: usize,
@@ -125,7 +125,7 @@ impl Greeting {
         Self { bytes: 0, is_http2: true, line_is_empty: true, ends: Box::pin(sleep(GREETING_TIME)) }
     }
 
-    /// Takes what came. Says whether that was all.
+    /// Takes what came. True at the end of the greeting.
     fn take(&mut self, bytes: &[u8]) -> bool {
         bytes.iter().any(|byte| self.take_byte(*byte))
     }
@@ -141,7 +141,6 @@ impl Greeting {
 }
 
 impl Connection {
-    /// Whose it is.
     pub(crate) fn client(&self) -> Arc<Client> {
         Arc::clone(&self.client)
     }

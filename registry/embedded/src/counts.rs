@@ -1,4 +1,4 @@
-//! What a registry holds, and what has become of requests: for its operators.
+//! What a registry holds, and how many requests it has refused, in numbers for its operators.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -22,7 +22,7 @@ pub struct Counts {
     pub leases: usize,
     /// Leases granted since the start.
     pub leases_granted: u64,
-    /// Keep-alives of leases that lived, since the start.
+    /// Keep-alives since the start, but for those of leases that had ended.
     pub leases_renewed: u64,
     /// Leases that their holders ended, since the start.
     pub leases_revoked: u64,
@@ -30,7 +30,7 @@ pub struct Counts {
     pub leases_expired: u64,
     /// Watches that there are now.
     pub watches: usize,
-    /// Streams that carry watches, or may.
+    /// Watch streams that are open; one may have any number of watches, or none.
     pub watch_streams: usize,
     /// How many requests were refused since the start, by reason: the refusal's words without `etcdserver: `,
     /// `answer too large`, `too much at once`, `too many keys of a lease`, `too slow`, `unimplemented`,

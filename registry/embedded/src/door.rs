@@ -1,8 +1,7 @@
-//! The gateway's own way in.
+//! The gateway's own way in: through the memory of the process.
 //!
-//! It leads through the process's memory. No stranger can take it, or its places: another user of this machine can
-//! connect from any address that the gateway could connect from, and may read whatever word it could prove itself by
-//! on the way, but has no part in its memory.
+//! Over TCP the registry could not tell the gateway from another user of the same machine, who can connect from the same
+//! addresses. Through memory nobody else can come, or use up the connections that the gateway needs.
 
 use std::sync::{
     Arc,
@@ -17,14 +16,15 @@ use tokio::{
 /// Bytes on the way in each direction.
 const BUFFER: usize = 64 * 1024;
 
-/// A way into a registry of this process, for who holds it. Its connections have places of their own.
+/// A way into a registry of this process, for whoever holds it. Its connections do not count as
+/// [`Settings::max_connections`](crate::Settings::max_connections).
 #[derive(Clone, Debug)]
 pub struct Door {
     visitors: UnboundedSender<DuplexStream>,
     is_open: Arc<AtomicBool>,
 }
 
-/// The other side of a [`Door`]: who comes in by it.
+/// The registry's side of a [`Door`]: the connections that come in by it.
 #[derive(Debug)]
 pub struct Visitors {
     pub(crate) queue: UnboundedReceiver<DuplexStream>,
@@ -39,8 +39,8 @@ pub fn door() -> (Door, Visitors) {
 }
 
 impl Door {
-    /// A connection, on which to speak HTTP/2 as over TCP. None before the door is open, and once the registry is
-    /// served no more.
+    /// A new connection, on which to speak HTTP/2 as over TCP. None before the door is [open](Visitors::welcome), and after
+    /// the registry has ended.
     pub fn enter(&self) -> Option<DuplexStream> {
         let (ours, theirs) = duplex(BUFFER);
         let is_in = self.is_open.load(Ordering::Relaxed) && self.visitors.send(theirs).is_ok();
@@ -49,7 +49,7 @@ impl Door {
 }
 
 impl Visitors {
-    /// Opens the door: who enters waits until the registry is served.
+    /// Opens the door. Connections that come in wait until the registry is served.
     pub fn welcome(&self) {
         self.is_open.store(true, Ordering::Relaxed);
     }

@@ -34,7 +34,7 @@ use crate::{
     service::{Api, MAX_MESSAGE, is_stream},
 };
 
-/// In front of a message: whether it is compressed, and how long it is.
+/// What gRPC has in front of each message: a byte that says whether it is compressed, and four with its length.
 const PREFIX: usize = 5;
 
 /// What all connections share.
@@ -47,7 +47,7 @@ pub(crate) struct Front {
     pub calls: Calls,
 }
 
-/// One connection.
+/// One connection, and what it shares with all others.
 #[derive(Clone, Debug)]
 pub(crate) struct Served {
     pub front: Front,
@@ -68,7 +68,7 @@ impl service::Service<Request<Incoming>> for Served {
 impl Served {
     async fn answer(self, mut request: Request<Incoming>) -> Response<Sent> {
         let is_grpc = request.version() == Version::HTTP_2;
-        // Over HTTP/1 there is one call at a time, whether it goes on or not.
+        // Over HTTP/1 there is one call at a time, so that one place is enough, even for a stream.
         let call = self.front.calls.begin(&self.client, is_grpc && is_stream(request.uri().path()));
         request.extensions_mut().insert(Arc::clone(&self.client));
         let answer = match &call {
@@ -138,14 +138,14 @@ impl Begun {
         Ok(Self { beginning: beginning.freeze(), rest })
     }
 
-    /// What the message takes; 0 if it is larger than any that is taken, which is refused by this alone.
+    /// How many bytes the message will take. 0 if it is too large: it is refused without being read, and needs no room.
     fn message_bytes(&self) -> usize {
         match self.beginning.first_chunk::<PREFIX>() {
             Some([0, length @ ..]) => {
                 let bytes = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
                 if bytes > MAX_MESSAGE { 0 } else { bytes }
             }
-            // How large it is when it is decompressed shows then.
+            // It is compressed: how large it is shows only once it is decompressed.
             Some(_) => MAX_MESSAGE,
             None => 0,
         }
@@ -168,7 +168,7 @@ impl HttpBody for Begun {
     }
 }
 
-/// An answer's body on its way out: its bytes hold their room, and its call is under way until it is gone.
+/// An answer's body on its way out. Its bytes keep their room until they are sent, and its call counts until then.
 pub(crate) struct Sent {
     body: Body,
     paid: Paid,

@@ -2,11 +2,11 @@
 
 use tonic::codegen::http::HeaderMap;
 
-/// The name of each gateway in `CDN-Loop`: which one it is does not matter.
+/// The name of every gateway in `CDN-Loop`. All have the same one.
 pub const GATEWAY: &str = "leaseway";
 
-/// Whether a gateway has sent a request on. Such a one comes from a client, whom neither a gateway's registry nor its
-/// admin port is for: somebody has registered their address as an instance's.
+/// Whether a gateway has sent this request on. Then it is a client's, and has come to a registry or an admin port only
+/// because somebody registered that address as an instance's. It must be refused.
 pub fn is_from_gateway(headers: &HeaderMap) -> bool {
     let lines = headers.get_all("cdn-loop");
     lines.iter().any(|line| line.as_bytes().split(|byte| *byte == b',').any(is_gateway))

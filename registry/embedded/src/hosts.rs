@@ -1,4 +1,4 @@
-//! What one host has of what there is for all, so that no host takes everything.
+//! How many places (for connections, or for calls) one host may have, so that no host takes all.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How many places each host has, of which it may have so many.
+/// How many places each host has now, and how many it may have at most.
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
     places: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -18,7 +18,7 @@ impl Hosts {
         Self { places: Arc::default(), most }
     }
 
-    /// A place among those of a host; none if it has too many. This machine's users are one host, and may have all.
+    /// A place among those of a host; none if it has as many as it may. This machine itself may have all.
     pub(crate) fn place(&self, ip: IpAddr) -> Option<OfHost> {
         let host = host(ip);
         let mut by_host = self.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,7 +31,7 @@ impl Hosts {
     }
 }
 
-/// Whose address this is: a host has all of its /64 with IPv6.
+/// The host that an address belongs to. With IPv6 a host usually has a whole /64, so that counts as one.
 fn host(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => {

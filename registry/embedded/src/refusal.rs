@@ -5,7 +5,7 @@
 use thiserror::Error;
 use tonic::{Code, Status};
 
-/// Why a request was not carried out. Nothing has changed then.
+/// Why a request was not carried out. It has then changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
     #[error("etcdserver: key is not provided")]
@@ -44,7 +44,7 @@ pub(crate) enum Refusal {
          end or keys_only"
     )]
     AnswerTooLarge,
-    /// In etcd a call takes as long as it takes.
+    /// Not in etcd, which does not bound the work of a call.
     #[error(
         "one call may look at 1000000 keys and write, delete or sort 100000: ask for fewer at once, with a nearer \
          range end"
@@ -73,7 +73,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// What it is counted as: its words, without who says them, and without what to do.
+    /// What it is counted as: its text without `etcdserver: ` and without advice.
     pub(crate) fn reason(self) -> String {
         match self {
             Self::InvalidTokenOfWatch => return Self::InvalidToken.reason(),

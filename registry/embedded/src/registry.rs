@@ -1,4 +1,4 @@
-//! Keys, leases and watches, as one: every request is one call here.
+//! Keys, leases and watches together: every request is one call here.
 //!
 //! Pure: the time is passed in, and nothing waits. A call either refuses and changes nothing, or does all of
 //! what it was asked.
@@ -25,7 +25,7 @@ use crate::{
 
 /// How many leases are ended in one call: each is a revision, and watches must be able to follow.
 const EXPIRED_AT_ONCE: usize = 500;
-/// No other lease is ended in a call that has deleted so many keys.
+/// After so many keys were deleted in one call, further leases are left for the next call.
 const EXPIRED_KEYS_AT_ONCE: usize = 10_000;
 
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Registry {
         Ok(txn)
     }
 
-    /// Forgets what was before this revision; says the newest.
+    /// Forgets what was before this revision. Returns the newest revision.
     pub(crate) fn compact(&mut self, revision: i64) -> Result<i64, Refusal> {
         self.store.compact(revision)?;
         Ok(self.store.revision())
@@ -147,14 +147,14 @@ impl Registry {
         Ok((id, lease.ttl()))
     }
 
-    /// Ends a lease and deletes its keys; says the revision.
+    /// Ends a lease and deletes its keys. Returns the newest revision.
     pub(crate) fn revoke(&mut self, id: i64, now: Instant) -> Result<i64, Refusal> {
         let lease = self.leases.revoke(id, now)?;
         self.delete_keys_of(lease);
         Ok(self.store.revision())
     }
 
-    /// Starts a lease's time anew; says its TTL in seconds, or nothing if there is no such lease.
+    /// Starts a lease's time anew. Returns its TTL in seconds; none if there is no such lease.
     pub(crate) fn keep_alive(&mut self, id: i64, now: Instant) -> Option<i64> {
         self.leases.keep_alive(id, now)
     }
@@ -168,7 +168,7 @@ impl Registry {
         self.leases.ids(now).map(|id| allowance.answer_key(&[]).map(|()| id)).collect()
     }
 
-    /// Deletes the keys of leases whose time has come, one revision each. Says when to come back.
+    /// Ends the leases whose time is over, with one revision for the keys of each. Returns when to call it again.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
         let mut keys = 0;
         for _ in 0..EXPIRED_AT_ONCE {
@@ -239,7 +239,7 @@ impl Registry {
         if is_full { Err(Refusal::TooManyKeysOfLease) } else { Ok(()) }
     }
 
-    /// A put that keeps the value or the lease needs a key that has one.
+    /// A put that keeps the value, or the lease, of a key needs that key to be there.
     fn check_kept(&self, request: &PbPutRequest) -> Result<(), Refusal> {
         let keeps = request.ignore_value || request.ignore_lease;
         if keeps && self.store.get(&request.key).is_none() { Err(Refusal::KeyNotFound) } else { Ok(()) }
@@ -268,8 +268,8 @@ impl Registry {
         written
     }
 
-    /// Takes back what was written and not committed: how large an answer is shows while it is carried out, for a
-    /// transaction reads what it writes.
+    /// Takes back what was written and not committed. A transaction may read what it has written, so that only while it is
+    /// carried out can its answer turn out to be too large.
     fn undo(&mut self) {
         while let Some((record, before)) = self.store.undo() {
             let before = before.map_or(0, |before| before.lease);

@@ -1,8 +1,8 @@
 //! How many bytes of requests and of answers there may be at a time, over all connections.
 //!
 //! Small ones are not counted: their number is bounded, and a keep-alive or a registration must not wait behind
-//! another client's megabytes. Who holds much is not waited for longer than a while: see [`CALL_TIME`] and
-//! [`ANSWER_TIME`]. Nobody waits for room who holds some of the same kind, so that nobody waits for ever.
+//! another client's megabytes. Room is held for a bounded time ([`CALL_TIME`], [`ANSWER_TIME`]). And no task waits for room
+//! while it holds some of the same kind, so that no two can wait for each other.
 
 use std::{
     mem,
@@ -20,24 +20,24 @@ use tonic::{Response, codec::SingleMessageCompressionOverride};
 
 use crate::{client::Client, refusal::Refusal};
 
-/// For requests, in bytes, and for answers as much again.
+/// The room for all requests, in bytes; that for all answers is as large.
 const BYTES: usize = 64 * 1024 * 1024;
-/// What is as small, in bytes, is not counted.
+/// Requests and answers of at most so many bytes are not counted.
 pub(crate) const SMALL: usize = 8 * 1024;
-/// An answer of more bytes is not compressed: to compress one of 16 MiB takes the thread a quarter of a second.
+/// An answer of more bytes than this is not compressed: to compress 16 MiB would keep the thread for a quarter of a second.
 const COMPRESSED: usize = 1024 * 1024;
-/// How often the bytes of a request or an answer are held, at most: as they come from the network or go to it, as a
-/// message, and as JSON or what it is made of.
+/// How many times the bytes of a request or an answer may be in memory at once: as they come from the network or go to it,
+/// as a message, and as JSON.
 const COPIES: usize = 3;
-/// How long a request waits for room. Requests of one HTTP/2 connection share its window: one that waits with its
-/// beginning unread may hold up the very one that it waits for.
+/// How long a request waits for room. It must not be long: the requests of an HTTP/2 connection share its window, so that
+/// one that waits and is not read may hold up another one, whose room it waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a call over gRPC may take from its head until it is carried out, and the body of one over HTTP/1 to come.
 pub(crate) const CALL_TIME: Duration = Duration::from_secs(30);
-/// A client that has an answer to take which is not small, and for so long takes not a byte of anything, is closed.
+/// The connection of a client that has a counted answer to take, and takes no byte at all for so long, is closed.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
-/// So is one that takes fewer bytes of that answer in a second than this, once [`ANSWER_TIME`] is over besides: other
-/// bytes may move while it leaves the answer where it is.
+/// It is also closed if the answer is not gone after [`ANSWER_TIME`] and one second for each so many bytes: a client may
+/// take other answers and never this one.
 const LEAST_RATE: usize = 16 * 1024;
 
 #[derive(Debug)]
@@ -67,8 +67,8 @@ impl Room {
         }
     }
 
-    /// Room for an answer of so many bytes. It waits as long as it takes: others are not waited for for ever. To be
-    /// driven until it is done or dropped: it may have been given its room.
+    /// Waits for room for an answer of so many bytes. There is no deadline, since those who have the room must give it back
+    /// in time. The future must be polled to its end or dropped: it may have got its room meanwhile.
     pub(crate) async fn for_answer(&self, client: &Arc<Client>, bytes: usize) -> Option<Held> {
         let bytes = counted(client, bytes)?;
         let permit = Arc::clone(&self.answers).acquire_many_owned(bytes).await.ok()?;
@@ -76,23 +76,23 @@ impl Room {
     }
 }
 
-/// What of a request or an answer is counted; none if it is not.
+/// The bytes that a request or an answer counts as; none if it does not count.
 fn counted(client: &Client, bytes: usize) -> Option<u32> {
     let is_counted = bytes > SMALL && !client.is_gateway();
     is_counted.then(|| u32::try_from(bytes.saturating_mul(COPIES).min(BYTES)).unwrap_or(u32::MAX))
 }
 
-/// Room that an answer has, until the last of its bytes is sent. Who does not take them in time is not served longer.
+/// Room that an answer has until the last of its bytes is sent. A client that does not take them in time is closed.
 #[derive(Debug)]
 pub(crate) struct Held {
     permit: OwnedSemaphorePermit,
     client: Arc<Client>,
-    /// Closes the connection in the end. None before the answer can be sent.
+    /// The task that closes the connection at the deadline. None before the answer can be sent.
     _overdue: Overdue,
 }
 
 impl Held {
-    /// From now on the client can take the answer.
+    /// Starts the deadline: from now on the client can take the answer.
     fn start(self) -> Self {
         let client = Arc::clone(&self.client);
         let seconds = self.permit.num_permits() / COPIES / LEAST_RATE;
@@ -111,7 +111,7 @@ impl Held {
     }
 }
 
-/// What closes the connection; it is not, once the answer is gone.
+/// The task that closes the connection at the deadline. Dropping it, when the answer is sent, stops it.
 #[derive(Debug, Default)]
 struct Overdue(Option<JoinHandle<()>>);
 
@@ -132,8 +132,8 @@ async fn stalled(client: &Client) {
     }
 }
 
-/// The room of what an answer says now: who makes the answer puts it in, who sends it takes it along. A stream's
-/// changes with what it tells.
+/// Where the code that makes an answer leaves its room for the code that sends it. A stream has another one for each
+/// message.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Paid(Arc<Mutex<Option<Arc<Held>>>>);
 
@@ -144,7 +144,7 @@ impl Paid {
         drop(before);
     }
 
-    /// An answer that carries it to who sends it.
+    /// Attaches it to an answer, in which the sending code finds it.
     pub(crate) fn carried_by<T>(self, answer: T) -> Response<T> {
         let mut answer = Response::new(answer);
         let is_large = |held: &Arc<Held>| held.permit.num_permits() > COPIES * COMPRESSED;
@@ -155,7 +155,7 @@ impl Paid {
         answer
     }
 
-    /// The same bytes, which hold their room for as long as they are in memory.
+    /// The same bytes, which keep the room for as long as they are in memory.
     pub(crate) fn hold(&self, bytes: Bytes) -> Bytes {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match held {

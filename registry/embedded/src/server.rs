@@ -32,15 +32,15 @@ use crate::{
 
 /// How long answers that are under way may still take once the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How often leases are looked at when none is about to expire. No TTL is shorter than two of these, so that
-/// none which is granted meanwhile is late.
+/// How often leases are looked at when none is about to expire. No TTL is shorter than twice this, so that a lease that
+/// is granted meanwhile does not end late.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Why a registry could not be served.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The address is taken, not ours, or not allowed.
+    /// The address cannot be listened on: another program does, it is not this machine's, or the user may not.
     #[error(
         "the embedded registry cannot listen on {address}: if an etcd does, name it in registry.endpoints in the \
          place of embedded; else set embedded.listen"
@@ -65,8 +65,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// An empty registry whose first revision is `first_revision`: of now, as [`first_revision()`] tells it, so
-    /// that revisions never fall back from one start to the next, and what was before answers as compacted.
+    /// An empty registry that begins at this revision. It should be that of the current time ([`first_revision()`]): then
+    /// revisions never fall back from one start to the next, and those of the start before are answered as compacted.
     pub fn new(settings: Settings, first_revision: i64) -> Self {
         // Half of all numbers are left to count on.
         let registry = Registry::new(first_revision.clamp(1, i64::MAX / 2), &settings);
@@ -74,20 +74,20 @@ impl Server {
         Self { settings, memory: Arc::new(Memory::new(registry)), visitors }
     }
 
-    /// Lets the gateway in by a [`Door`](crate::Door) of its own, beside the listener. What bounds other clients
-    /// does not bound it.
+    /// Lets the gateway in by a [`Door`](crate::Door) of its own, beside the listener, and opens this door. The
+    /// [settings](Settings) bound other clients, but not the gateway.
     #[must_use]
     pub fn admit(self, visitors: Visitors) -> Self {
         visitors.welcome();
         Self { visitors, ..self }
     }
 
-    /// Tells what the registry holds, from now on.
+    /// What tells how much the registry holds; to be taken before it is [served](Self::serve).
     pub fn observer(&self) -> Observer {
         Observer(Arc::clone(&self.memory))
     }
 
-    /// Binds the socket to serve on. It is the caller's, who may hand it on to the next process.
+    /// Binds the socket to serve on. The caller has it, to hand a copy of it on to the next process.
     ///
     /// # Errors
     /// [`ServeError::Bind`] when the address cannot be listened on.
@@ -99,7 +99,7 @@ impl Server {
     /// and other answers get 5 s to be sent. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`ServeError::Listener`] when the listener is of no use.
+    /// [`ServeError::Listener`] when the listener cannot be used.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -126,7 +126,7 @@ impl Server {
             () = shutdown => {}
         }
         stop.send_replace(true);
-        // Who is not done by then is not waited for.
+        // Answers that take longer are cut off.
         let _ = timeout(DRAIN, async { while connections.all.join_next().await.is_some() {} }).await;
         Ok(())
     }
@@ -137,7 +137,7 @@ impl Server {
     }
 }
 
-/// All connections: they end with it.
+/// All connections. Dropping it ends them.
 struct Connections {
     all: JoinSet<()>,
     front: Front,
@@ -160,10 +160,11 @@ async fn accept(
 ) {
     loop {
         select! {
-            // Nobody else's arrival makes the gateway wait.
+            // In this order: the gateway never waits for other clients.
             biased;
             Some(visitor) = visitors.queue.recv() => connections.serve(visitor, Client::gateway()),
-            // Before more come: those who are gone would else be kept for as long as guests arrive without a pause.
+            // Before further ones are accepted: otherwise tasks that have ended would pile up while guests arrive without
+            // a pause.
             Some(_) = connections.all.join_next(), if !connections.all.is_empty() => {}
             guest = places.next(&listener) => {
                 let client = guest.client();
@@ -180,7 +181,7 @@ pub fn first_revision(now: SystemTime) -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// As etcd does by default, an address that stands for all is advertised as this machine alone.
+/// The URL that is advertised by default. For `0.0.0.0` and `[::]` it is that of this machine's loopback, as in etcd.
 fn url(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("http://localhost:{}", address.port())

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-/// The bounds of an embedded registry. Each is met with a refusal that etcd's clients know, never by ending.
+/// The bounds of an embedded registry. What is beyond one is refused, in words that etcd's clients know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes that keys, values and history may take, by the registry's own count of what each costs. History
-    /// gives way first; then a put is refused with etcd's "database space exceeded". 256 MiB by default.
+    /// Bytes that keys, values and history may take, by the registry's own count of what each costs. When they would
+    /// take more, older history is compacted; if that is not enough, a put is refused with etcd's "database space
+    /// exceeded". 256 MiB by default.
     pub max_bytes: usize,
     /// How many revisions stay readable for watches and reads; older ones are compacted. 10,000 by default.
     pub history: usize,
@@ -19,9 +20,9 @@ pub struct Settings {
     pub max_watches_per_stream: usize,
     /// How many watch streams there may be at a time. 10,000 by default.
     pub max_watch_streams: usize,
-    /// How many connections there may be at a time; more wait to be accepted. A host other than this one may have
-    /// half of them. 10,000 by default. Each may have one call under way that goes on
-    /// and another one; all further ones together are as many as there may be watch streams, and more are refused.
+    /// How many connections there may be at a time; further ones wait to be accepted. A host other than this one may have
+    /// half of them. 10,000 by default. Each connection may have two calls under way, of which one is a stream (a watch or
+    /// a keep-alive). All connections together may have `max_watch_streams` calls beyond these.
     pub max_connections: usize,
     /// How often a quiet watch is told its progress if it wants to be; a random part of up to a tenth is
     /// added. 10 minutes by default, and 100 ms at least, as in etcd.
@@ -29,8 +30,8 @@ pub struct Settings {
     /// The URL that clients are told to reach this registry by (`etcdctl member list`). By default that of
     /// the address that it listens on.
     pub advertise: Option<String>,
-    /// Names by which it may be reached over HTTP/1 (`Host`), beside IP addresses and `localhost`. None by
-    /// default: a name could be that of any web page, which leads here.
+    /// Names by which it may be reached over HTTP/1 (`Host`), beside IP addresses and `localhost`. None by default, since
+    /// anybody could have a name of his own lead here, and a web page under that name ask for anything.
     pub hosts: Vec<String>,
 }
 

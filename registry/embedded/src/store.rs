@@ -1,4 +1,4 @@
-//! The keys, and what became of them: every version since the last compaction.
+//! The keys, with every version of them since the last compaction.
 //!
 //! Pure: no clock, no lock, no network. Writes gather in the store until [`Store::commit`] makes them one
 //! revision. Two views share each version: `keys` answers reads, at any revision that is kept; `history`
@@ -24,7 +24,7 @@ const RECORD_OVERHEAD: usize = 320;
 const COPIES_OF_A_KEY: usize = 3;
 /// What a change costs in the history, beside its versions.
 const CHANGE_OVERHEAD: usize = 64;
-/// How many changes of what is compacted are let go at a time; the rest follows with the next call.
+/// How many compacted changes are dropped in one call; the rest is dropped in the next ones.
 const FORGOTTEN_AT_ONCE: usize = 10_000;
 
 /// How much a store may hold.
@@ -40,8 +40,8 @@ pub(crate) struct StoreLimits {
 pub(crate) struct Store {
     /// Each key's versions, the oldest first.
     keys: BTreeMap<Vec<u8>, VecDeque<Record>>,
-    /// The revisions from `compacted` on, without gaps, the oldest first. In front of them what is compacted and not
-    /// yet let go.
+    /// The revisions from `compacted` on, without gaps, the oldest first. In front of them are those that are compacted and
+    /// not yet dropped.
     history: VecDeque<Commit>,
     /// What the next revision is made of.
     pending: Vec<KeyChange>,
@@ -97,7 +97,7 @@ impl Store {
         self.revision
     }
 
-    /// The revision that a reader amid the writes sees: the one to come, once there is a change.
+    /// The revision that a transaction sees while it writes: the next one, as soon as it has written something.
     pub(crate) fn revision_in_view(&self) -> i64 {
         if self.pending.is_empty() { self.revision } else { self.next_revision() }
     }
@@ -177,7 +177,7 @@ impl Store {
         }
     }
 
-    /// Takes back the last change that is not committed: says it, and what the key was before it.
+    /// Takes back the last change that is not committed. Returns it, and what the key was before.
     pub(crate) fn undo(&mut self) -> Option<(Record, Option<Record>)> {
         let KeyChange { record, .. } = self.pending.pop()?;
         let versions = self.keys.get_mut(&record.key)?;
@@ -223,7 +223,7 @@ impl Store {
         Ok(())
     }
 
-    /// Lets go of some of what is compacted. Says whether more is left.
+    /// Drops some of the compacted changes. Returns whether there are more.
     pub(crate) fn forget(&mut self) -> bool {
         let mut left = FORGOTTEN_AT_ONCE;
         while left > 0 && self.forget_oldest_change() {
@@ -247,7 +247,7 @@ impl Store {
         self.pending.push(KeyChange { record, previous });
     }
 
-    /// One version of a key is there in the place of another.
+    /// Counts one version of a key in the place of another.
     fn count_live(&mut self, before: Option<&PbKeyValue>, after: Option<&PbKeyValue>) {
         let costs = |version: Option<&PbKeyValue>| {
             version.filter(|version| !is_deletion(version)).map_or((0, 0), |version| (1, cost(version)))
@@ -273,7 +273,7 @@ impl Store {
         }
     }
 
-    /// Lets go of one change that is compacted, if there is one.
+    /// Drops the oldest compacted change, if there is one.
     fn forget_oldest_change(&mut self) -> bool {
         let Some(oldest) = self.history.front_mut().filter(|oldest| oldest.revision < self.compacted) else {
             return false;
@@ -294,7 +294,7 @@ impl Store {
         let Some(versions) = self.keys.get_mut(key) else { return };
         let readable = versions.partition_point(|version| version.mod_revision <= self.compacted);
         let mut superseded = readable.saturating_sub(1);
-        // Of a deletion before `compacted` nobody can know. One at `compacted` may still be watched.
+        // No read can find a deletion before `compacted`. One at `compacted` may still be sent to a watch.
         let is_forgotten = |oldest: &Record| is_deletion(oldest) && oldest.mod_revision < self.compacted;
         if versions.get(superseded).is_some_and(is_forgotten) {
             superseded += 1;

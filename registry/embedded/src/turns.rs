@@ -1,11 +1,11 @@
-//! Who works on the registry's keys, and when: one call after the other, and everybody else in between.
+//! In which order calls work on the registry's keys, so that none keeps the thread from keep-alives for long.
 //!
 //! There is one thread. A call is short, but thousands may be ready at a time, and tokio would run all of them before
 //! it looks at the network again. So whenever calls that read or write keys, and watches that read the history, have
-//! used the thread for a while, everything else that is ready goes first: keep-alives above all, which ask nobody.
+//! used the thread for a while, everything else that is ready goes first: above all keep-alives, which take no turn.
 //!
-//! Calls stand in line besides, and a client has one of its calls in it, so that who sends a thousand at once waits
-//! for them himself. The gateway's own calls wait for nobody.
+//! Besides, calls wait in a queue, in which each client has one call at a time: a client that sends a thousand at once
+//! makes itself wait, and not the others. The gateway's own calls do not wait.
 
 use std::{
     sync::{Mutex as Shared, MutexGuard, PoisonError},
@@ -18,9 +18,9 @@ use crate::client::Client;
 
 /// For how long the thread is used before everything else goes first.
 const ENOUGH: Duration = Duration::from_millis(5);
-/// Who comes back sooner from letting others go first has found nobody.
+/// If letting others go first took less than this, there was nothing else to run.
 const IDLE: Duration = Duration::from_micros(100);
-/// For how long a call lets others go first, at most: there may be no end of them.
+/// The longest time that a call lets others go first: there may always be more of them.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(crate) struct Turns {
     used: Shared<Used>,
 }
 
-/// How the thread is used since everything else went first, and how often that was.
+/// How long the thread was used since everything else last went first, and how often that has happened.
 #[derive(Debug, Default)]
 struct Used {
     time: Duration,
@@ -37,7 +37,8 @@ struct Used {
 }
 
 impl Turns {
-    /// Does some work once it is this client's turn. To be driven until it is done or dropped: others stand behind.
+    /// Does some work once it is this client's turn. The future must be polled to its end or dropped, since others wait
+    /// behind it.
     pub(crate) async fn take<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
         if client.is_gateway() {
             return self.work(work);
@@ -49,9 +50,9 @@ impl Turns {
         self.work(work)
     }
 
-    /// Does some work without standing in line: for a watch, which is driven only while its client takes what it
-    /// tells, and whom nobody may stand behind. It lets others go first once and no more: who comes back first from
-    /// that is most often the next in line, and after his call there was enough again.
+    /// Does some work outside of the queue: for a watch, which is polled only while its client takes what it sends, so that
+    /// nobody may have to wait behind it. It lets others go first only once. If it did so until the thread was free, it
+    /// might never work: most often the next call of the queue comes first, and uses the thread for long enough again.
     pub(crate) async fn amid_others<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
         if !client.is_gateway() && self.used().time >= ENOUGH {
             self.let_others_go_first(Duration::ZERO).await;
@@ -59,16 +60,16 @@ impl Turns {
         self.work(work)
     }
 
-    /// Ends when everything that is ready has run, and what that made ready; or once so much time is over. Whoever is
-    /// then the first to go on begins a round, for all who waited for it.
+    /// Ends when everything that is ready has run, and what that made ready; or after so much time. The first to go on then
+    /// resets the count, for all who waited.
     async fn let_others_go_first(&self, patience: Duration) {
         let round = self.used().rounds;
         let start = Instant::now();
         let mut yielded = start;
         loop {
             yield_now().await;
-            // tokio lets who has yielded go on after some sixty others, though more are ready: of the ten thousand
-            // that a flood makes ready at once, most would wait for one call after the other.
+            // tokio lets a task that has yielded go on after some sixty others, although more are ready. If a flood makes
+            // ten thousand tasks ready, one yield would let only few of them go first.
             let now = Instant::now();
             if now - yielded < IDLE || now - start >= patience {
                 break;

@@ -12,7 +12,7 @@ use etcd_client::{
 
 use crate::{allowance::Allowance, refusal::Refusal, span::Span, store::Store};
 
-/// What a transaction comes to, once its comparisons are made.
+/// The side of a transaction that its comparisons have chosen.
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub succeeded: bool,
@@ -47,7 +47,7 @@ pub(crate) fn choose(
     Ok(Chosen { succeeded, operations: operations.collect::<Result<_, _>>()? })
 }
 
-/// Whether nothing but reads can come of it. As in etcd, a nested transaction counts as a write.
+/// Whether a transaction can only read. As in etcd, a nested transaction counts as a write.
 pub(crate) fn is_read_only(request: &PbTxnRequest) -> bool {
     let mut operations = request.success.iter().chain(&request.failure);
     operations.all(|operation| matches!(operation.request, Some(PbTxnOpRequest::RequestRange(_))))

@@ -1,5 +1,5 @@
-//! Protocol buffers as bytes: fields, each with a number and a value. Of the kinds of value that there are etcd's
-//! messages have two.
+//! Protocol buffers as bytes: fields, each with a number and a value. etcd's messages use two of the kinds of value that
+//! there are.
 
 /// A field's value.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ pub(crate) fn put(message: &mut Vec<u8>, tag: u32, value: Value<'_>) {
             put_number(message, bytes.len() as u64);
             message.extend_from_slice(bytes);
         }
-        // Nothing of etcd's is written like this.
+        // No message of etcd has such a field.
         Value::Other => {}
     }
 }

@@ -101,7 +101,7 @@ fn of_type(kind: &'static str, status: StatusCode, body: Body) -> Answer {
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    // No browser is to guess that it is something else, and run it.
+    // So that no browser takes it for something else, such as a script.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }

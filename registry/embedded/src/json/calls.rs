@@ -16,7 +16,7 @@ use crate::{client::Client, room::Paid, service::Api};
 /// In front of each message: one byte that says whether it is compressed, four for its length.
 const PREFIX: usize = 5;
 
-/// Who calls, and what he has of having logged in.
+/// Who calls, with the token of a login, if the request has one.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub client: Arc<Client>,

@@ -199,7 +199,7 @@ impl<'de> Visitor<'de> for One {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Vec<u8>, E> {
-        // It may be long: where it stands is told, not what it is.
+        // The text may be long, so the error says where it is and not what it is.
         let found = Unexpected::Other("this string");
         match self.0.kind {
             FieldKind::Int64 => {

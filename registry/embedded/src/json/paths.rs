@@ -43,7 +43,7 @@ const fn stream(path: &'static str, request: &'static MessageType, answer: &'sta
     Method { path, request, answer, is_stream: true }
 }
 
-/// What the gRPC side does not have: it is asked all the same, for it says so best.
+/// A method that the gRPC side does not have. It is called all the same, to answer with its refusal.
 const fn absent(path: &'static str) -> Method {
     call(path, &EMPTY, &EMPTY)
 }

@@ -1,5 +1,5 @@
-//! etcd's gRPC services, as thin as can be: each call is one call of the [`Registry`] under its lock, and what
-//! is costly (copies, encoding, sending) happens outside of it.
+//! etcd's gRPC services. They are thin: each call is one call of the [`Registry`] under its lock, and what costs time
+//! (copies, encoding, sending) happens outside of it.
 
 mod api;
 mod auth;
@@ -101,9 +101,9 @@ impl Shared {
         self.turns.take(client, || self.ask(request)).await
     }
 
-    /// Asks for what is answered with keys and values, in the client's turn, and for room for that answer. How large
-    /// it is shows when it is found, and by then there must be room: so it is asked with little first, which nobody
-    /// waits for, and if it does not fit, with more.
+    /// Asks for keys and values, in the client's turn, with room for the answer. There must be room before it is asked for,
+    /// but only then is it known how large the answer is. So it is asked for within little room first, for which nobody
+    /// waits, and if the answer does not fit, within more.
     pub(crate) async fn answer<T>(
         &self,
         client: &Arc<Client>,
@@ -124,7 +124,7 @@ impl Shared {
         Ok((answer.inspect_err(|refusal| self.memory.count_refusal(refusal.reason()))?, paid))
     }
 
-    /// None if the answer is larger than this.
+    /// Asks for an answer of at most so many bytes; none if it is larger.
     async fn try_to_answer<T>(
         &self,
         client: &Arc<Client>,
@@ -176,7 +176,7 @@ fn header(revision: i64) -> PbResponseHeader {
     PbResponseHeader { cluster_id: CLUSTER_ID, member_id: MEMBER_ID, revision, raft_term: TERM }
 }
 
-/// How the services are answered whose traits etcd-client does not have.
+/// For the services for which etcd-client has no trait.
 fn grpc<A, Q>() -> Grpc<ProstCodec<A, Q>>
 where
     A: prost::Message + 'static,

@@ -21,14 +21,13 @@ use crate::{
 
 /// etcd tells progress at most this often.
 const LEAST_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-/// A timer cannot be set to just any time.
+/// tokio's timers have a limit.
 const MOST_PROGRESS_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 /// As etcd numbers them.
 const NO_PUTS: i32 = 0;
 const NO_DELETES: i32 = 1;
 
-/// A stream is driven by who reads it: it looks for news only when the last answer was taken. Dropping it
-/// ends its watches.
+/// A stream works only while it is read: it looks for news when the last answer was taken. Dropping it ends its watches.
 pub(super) struct WatchSession {
     shared: Arc<Shared>,
     client: Arc<Client>,
@@ -152,8 +151,8 @@ impl WatchSession {
         }
     }
 
-    /// Looks for news. None is taken before there is room for it: what a client does not read would else stay in
-    /// memory.
+    /// Looks for news. None is taken before there is room for it: otherwise what a client does not read would stay in
+    /// memory, uncounted.
     async fn fetch_news(&mut self) -> bool {
         self.paid.put(None);
         let mut room = if self.client.is_gateway() { usize::MAX } else { SMALL };
@@ -177,10 +176,10 @@ impl WatchSession {
         }
     }
 
-    /// Waits for room in a task of its own: it must not be given to a stream that is driven no further. Says whether
-    /// the server serves on.
+    /// Waits for room in a task of its own: a stream whose client reads no more is not polled, and would keep the room that
+    /// it is given. Returns false if the server stops.
     async fn wait_for_room(&mut self, bytes: usize) -> bool {
-        // It may have some, which was too little: nobody waits who holds some.
+        // Too little room is given back first: nobody may wait for room who holds some.
         self.paid.put(None);
         let (shared, client) = (Arc::clone(&self.shared), Arc::clone(&self.client));
         // It ends with the set.

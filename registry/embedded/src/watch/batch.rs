@@ -8,9 +8,9 @@ const ENOUGH_REVISIONS: usize = 1_000;
 /// One that is sent in one piece is also closed once it holds so many bytes. In etcd it is not, and a client whose
 /// messages may have 4 MiB, as in many languages, could not catch up: another revision of 1.5 MiB still fits.
 const ENOUGH_BYTES: usize = 2 * 1024 * 1024;
-/// Any other is closed once it holds so many, even amid a revision: this much a client holds that does not read, of
-/// records that the store may have let go. A revision of less is divided for none but those who take fragments; a
-/// larger one deletes many keys with all that they were, and no client would take it as one message.
+/// Any other batch is closed once it holds so many bytes, even in the middle of a revision: so much memory a client can keep
+/// by not reading, of records that the store may have dropped. A smaller revision is divided only for clients that take
+/// fragments; a larger one, which deletes many keys and has their former values, no client would take as one message.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// What a change takes beside its bytes, in memory and in an answer.
 const CHANGE_OVERHEAD: usize = 200;
@@ -22,7 +22,7 @@ const ENOUGH_LOOKED_AT: usize = 10_000;
 pub(crate) struct Batch {
     pub watch: i64,
     pub changes: Vec<KeyChange>,
-    /// Nothing that concerns the watch is missing up to here, but what [`is_divided`](Self::is_divided) tells.
+    /// Up to this revision nothing that concerns the watch is missing, unless the batch [is divided](Self::is_divided).
     pub through: i64,
     pub with_previous: bool,
     pub in_fragments: bool,
@@ -79,8 +79,8 @@ impl Batch {
         self.bytes + self.changes.len() * CHANGE_OVERHEAD
     }
 
-    /// Takes what concerns the watch of one revision. Says how many changes are left of it, the first of which
-    /// concerns the watch: a part that is followed by none would leave its client waiting.
+    /// Takes what concerns the watch of one revision. Returns how many changes are left of it. If any are, the first of them
+    /// concerns the watch: a client that was told that more follows would wait for it.
     fn take(&mut self, changes: &[KeyChange], wanted: &Wanted) -> usize {
         let before = self.changes.len();
         let mut left = changes.iter();

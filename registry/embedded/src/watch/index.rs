@@ -60,7 +60,7 @@ impl<T: Copy + Ord> Index<T> {
     }
 }
 
-/// As the tree takes it; none where no key can be in it.
+/// The range of a span; none if no key can be in it.
 fn range(span: Span<'_>) -> Option<Range<Edge>> {
     let end = if span.is_to_the_last_key() { Edge::BehindTheLastKey } else { Edge::At(span.end.into()) };
     (!span.is_empty()).then(|| Edge::At(span.key.into())..end)

@@ -1,4 +1,4 @@
-//! The watches: who wants to hear of which keys, and how far each has heard.
+//! The watches: which keys each is for, and up to where it has been told.
 //!
 //! Pure: no network. Nothing is queued for a watch. A write leaves one number in each watch that it concerns:
 //! the first revision that the watch has not been told. Whoever serves the watch reads on from there in the

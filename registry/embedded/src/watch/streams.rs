@@ -92,7 +92,7 @@ impl Watches {
         }
     }
 
-    /// Adds a watch to a stream; says its id.
+    /// Adds a watch to a stream. Returns its id.
     pub(crate) fn create(&mut self, stream: StreamId, wanted: Wanted, store: &Store) -> Result<i64, Refusal> {
         wanted.check()?;
         let bytes = wanted.bytes();
@@ -124,7 +124,7 @@ impl Watches {
     pub(crate) fn cancel(&mut self, stream: StreamId, id: i64) -> bool {
         let Some(state) = self.streams.get_mut(&stream) else { return false };
         let Some(watch) = state.watches.remove(&id) else { return false };
-        // Else a client that creates and cancels without end would make the queue grow.
+        // Otherwise a client that creates and cancels watches without end would make the queue grow.
         state.behind.retain(|behind| *behind != id);
         self.forget(stream, id, &watch);
         true
@@ -256,8 +256,8 @@ impl Stream {
         Ok(id)
     }
 
-    /// For when no watch is behind. One that starts in the future must not be told of the past: a client would
-    /// resume from there. One that starts with the very next revision has heard of everything.
+    /// The answer about progress when no watch is behind. There is none if a watch starts at a future revision, later than
+    /// the next one: its client would take the revision of the answer as the one to resume from.
     fn progress(&mut self, store: &Store) -> Option<News> {
         if !std::mem::take(&mut self.is_asked) {
             return None;

@@ -45,7 +45,7 @@ impl SyncedWatchers {
         }
     }
 
-    /// A watch whose revision this is, or has been, and who waited for it; it then waits no more.
+    /// Takes out a watch that waited for this revision, or for an earlier one, to come.
     pub(super) fn take_arrived(&mut self, revision: i64) -> Option<(Who, i64)> {
         let &(from, who) = self.ahead.first().filter(|(from, _)| *from <= revision)?;
         self.ahead.remove(&(from, who));
