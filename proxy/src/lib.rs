@@ -29,6 +29,10 @@
 //! Public is what `main`, the examples and the tests outside use, and nothing else.
 
 #![warn(unreachable_pub)]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "read with --document-private-items: it is no library for others"
+)]
 
 mod admin;
 pub mod balance;

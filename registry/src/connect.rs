@@ -41,8 +41,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// HTTP/2 pings that find a dead peer: one every 6 s of silence, 4 s for its answer. Only while a
 /// stream is open: etcd answers pings on an idle connection with GOAWAY (too_many_pings).
 const PING: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(4));
-/// How long a call may take before it counts as failed: 5 s. (While a registrar holds a lease, its calls get a third of the
-/// lease's time.)
+/// How long a call may take before it counts as failed: 5 s. (While a registrar holds a lease, its calls get a third
+/// of the lease's time.)
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to reach the registry: where, as whom, and whom to trust.

@@ -304,8 +304,8 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// Whether the record can be read and is refused for what it says. Otherwise it cannot be read, and nobody knows what
-    /// its writer meant.
+    /// Whether the record can be read and is refused for what it says. Otherwise it cannot be read, and nobody knows
+    /// what its writer meant.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,

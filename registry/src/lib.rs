@@ -1,8 +1,8 @@
 //! Services that register themselves in etcd under a lease, and those who want to know where they are.
 //!
 //! A backend keeps itself registered with a [`Registrar`](register::Registrar); a gateway follows all
-//! registrations with a [`watch`](watch::watch()). Both keep to one [`contract`]: the layout of the keys and the format of
-//! the values, which any program in any language can write with etcd's own tools.
+//! registrations with a [`watch`](watch::watch()). Both keep to one [`contract`]: the layout of the keys and the
+//! format of the values, which any program in any language can write with etcd's own tools.
 //!
 //! | module | |
 //! |---|---|

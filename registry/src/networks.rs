@@ -19,9 +19,9 @@ pub use reserved::Reserved;
 /// The networks that instances may and must not be in. By default any address is permitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks {
-    /// If there are any, an address must be in one of them. So must the IPv4 address that it [carries](carried()), unless
-    /// it is in a network that lies within the prefix of this form: whoever names `64:ff9b::/96` speaks of NAT64, but
-    /// whoever names `2000::/3` has hardly thought of 6to4.
+    /// If there are any, an address must be in one of them. So must the IPv4 address that it [carries](carried()),
+    /// unless it is in a network that lies within the prefix of this form: whoever names `64:ff9b::/96` speaks of
+    /// NAT64, but whoever names `2000::/3` has hardly thought of 6to4.
     pub allow: Vec<IpNet>,
     /// An address must be in none of them, whatever is allowed; nor must the IPv4 address that it carries.
     pub deny: Vec<IpNet>,

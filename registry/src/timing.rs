@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Sleeps until a moment, or for ever if there is none: a `select!` can so wait for something that may not be due at all.
-/// It goes by tokio's clock, which a test may stop.
+/// Sleeps until a moment, or for ever if there is none: a `select!` can so wait for something that may not be due at
+/// all. It goes by tokio's clock, which a test may stop.
 pub async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -16,7 +16,8 @@ pub async fn sleep_until(at: Option<Instant>) {
 pub struct Pace {
     /// The least rest after each time.
     pub interval: Duration,
-    /// The rest is also at least so many times as long as the work took: with 10, other work gets ten elevenths of the time.
+    /// The rest is also at least so many times as long as the work took: with 10, other work gets ten elevenths of the
+    /// time.
     pub times: u32,
 }
 

@@ -1,5 +1,6 @@
-//! Whether a request is for this host, by its `Host` header. A browser sends what a page tells it to, but it names the host
-//! of the page's own address: if somebody has such a name lead here (DNS rebinding), it is not one that is known here.
+//! Whether a request is for this host, by its `Host` header. A browser sends what a page tells it to, but it names the
+//! host of the page's own address: if somebody has such a name lead here (DNS rebinding), it is not one that is known
+//! here.
 
 use std::net::IpAddr;
 

@@ -35,8 +35,8 @@ impl Allowance {
         Self { most_bytes: bytes, bytes, steps: Some(MOST_STEPS) }
     }
 
-    /// For the gateway's own calls, without a bound on steps: it lists by pages, and as in etcd each page counts all keys
-    /// that follow.
+    /// For the gateway's own calls, without a bound on steps: it lists by pages, and as in etcd each page counts all
+    /// keys that follow.
     pub(crate) fn of_the_gateway() -> Self {
         Self { most_bytes: MOST_BYTES, bytes: MOST_BYTES, steps: None }
     }
@@ -56,8 +56,8 @@ impl Allowance {
         self.step(STEPS_OF_A_WRITE)
     }
 
-    /// So many keys are sorted, by values that have so many bytes in all. Each is compared about as often as the number of
-    /// keys can be halved.
+    /// So many keys are sorted, by values that have so many bytes in all. Each is compared about as often as the
+    /// number of keys can be halved.
     pub(crate) fn sort(&mut self, keys: usize, bytes: usize) -> Result<(), Refusal> {
         self.step(keys.saturating_mul(STEPS_OF_A_WRITE))?;
         let times = keys.checked_ilog2().map_or(0, |halvings| halvings as usize + 1);

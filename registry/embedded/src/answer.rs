@@ -1,5 +1,5 @@
-//! The results of writes. They share their records with the store, so that little is done under the registry's lock; the
-//! copies for a response are made after it is released.
+//! The results of writes. They share their records with the store, so that little is done under the registry's lock;
+//! the copies for a response are made after it is released.
 
 use etcd_client::proto::{
     PbDeleteResponse, PbKeyValue, PbPutResponse, PbResponseHeader, PbResponseOp, PbTxnOpResponse,

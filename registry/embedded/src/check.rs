@@ -15,8 +15,8 @@ use crate::{range, refusal::Refusal};
 const MAX_WRITE: usize = 1_572_864;
 /// What etcd's log wraps around a write, in bytes; it counts against [`MAX_WRITE`].
 const LOG_ENTRY: usize = 18;
-/// How many operations each side of a transaction may have, and how many comparisons. A nested transaction may have as many
-/// as its level has left.
+/// How many operations each side of a transaction may have, and how many comparisons. A nested transaction may have as
+/// many as its level has left.
 const MAX_OPERATIONS: usize = 128;
 
 pub(crate) fn range(request: &PbRangeRequest) -> Result<(), Refusal> {

@@ -101,9 +101,9 @@ impl Client {
 /// The share of one connection is never less than this.
 const LEAST_SHARE: usize = 16;
 
-/// How many calls guests may have under way. Each connection always has a place for one stream and one other call, so that
-/// every client can keep its lease alive and write. There are so many further places for all together, of which a host
-/// may have half; and one connection may have no more calls than an eighth of that number.
+/// How many calls guests may have under way. Each connection always has a place for one stream and one other call, so
+/// that every client can keep its lease alive and write. There are so many further places for all together, of which a
+/// host may have half; and one connection may have no more calls than an eighth of that number.
 #[derive(Clone, Debug)]
 pub(crate) struct Calls {
     further: Arc<Semaphore>,

@@ -91,8 +91,8 @@ async fn next(listener: &TcpListener) -> (TcpStream, IpAddr) {
     }
 }
 
-/// Has the kernel ask whether the client is there: a watch over HTTP/1 may be silent for days, and has no pings as HTTP/2
-/// does. If the kernel cannot, the client is served all the same.
+/// Has the kernel ask whether the client is there: a watch over HTTP/1 may be silent for days, and has no pings as
+/// HTTP/2 does. If the kernel cannot, the client is served all the same.
 fn notice_the_gone(socket: &TcpStream) -> nix::Result<()> {
     setsockopt(socket, sockopt::KeepAlive, &true)?;
     setsockopt(socket, sockopt::TcpKeepIdle, &KEEPALIVE_SECONDS)?;

@@ -34,7 +34,8 @@ pub struct Counts {
     pub watch_streams: usize,
     /// How many requests were refused since the start, by reason: the refusal's words without `etcdserver: `,
     /// `answer too large`, `too much at once`, `too many keys of a lease`, `too slow`, `unimplemented`,
-    /// `unknown encoding`, `malformed message`, or `message too large`; `HTTP` and the status for what HTTP/1 turns away.
+    /// `unknown encoding`, `malformed message`, or `message too large`; `HTTP` and the status for what HTTP/1 turns
+    /// away.
     pub refused: BTreeMap<String, u64>,
 }
 

@@ -1,7 +1,7 @@
 //! The gateway's own way in: through the memory of the process.
 //!
-//! Over TCP the registry could not tell the gateway from another user of the same machine, who can connect from the same
-//! addresses. Through memory nobody else can come, or use up the connections that the gateway needs.
+//! Over TCP the registry could not tell the gateway from another user of the same machine, who can connect from the
+//! same addresses. Through memory nobody else can come, or use up the connections that the gateway needs.
 
 use std::sync::{
     Arc,
@@ -39,8 +39,8 @@ pub fn door() -> (Door, Visitors) {
 }
 
 impl Door {
-    /// A new connection, on which to speak HTTP/2 as over TCP. None before the door is [open](Visitors::welcome), and after
-    /// the registry has ended.
+    /// A new connection, on which to speak HTTP/2 as over TCP. None before the door is [open](Visitors::welcome), and
+    /// after the registry has ended.
     pub fn enter(&self) -> Option<DuplexStream> {
         let (ours, theirs) = duplex(BUFFER);
         let is_in = self.is_open.load(Ordering::Relaxed) && self.visitors.send(theirs).is_ok();

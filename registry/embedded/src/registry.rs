@@ -268,8 +268,8 @@ impl Registry {
         written
     }
 
-    /// Takes back what was written and not committed. A transaction may read what it has written, so that only while it is
-    /// carried out can its answer turn out to be too large.
+    /// Takes back what was written and not committed. A transaction may read what it has written, so that only while
+    /// it is carried out can its answer turn out to be too large.
     fn undo(&mut self) {
         while let Some((record, before)) = self.store.undo() {
             let before = before.map_or(0, |before| before.lease);

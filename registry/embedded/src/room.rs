@@ -1,8 +1,8 @@
 //! How many bytes of requests and of answers there may be at a time, over all connections.
 //!
 //! Small ones are not counted: their number is bounded, and a keep-alive or a registration must not wait behind
-//! another client's megabytes. Room is held for a bounded time ([`CALL_TIME`], [`ANSWER_TIME`]). And no task waits for room
-//! while it holds some of the same kind, so that no two can wait for each other.
+//! another client's megabytes. Room is held for a bounded time ([`CALL_TIME`], [`ANSWER_TIME`]). And no task waits for
+//! room while it holds some of the same kind, so that no two can wait for each other.
 
 use std::{
     mem,
@@ -24,20 +24,21 @@ use crate::{client::Client, refusal::Refusal};
 const BYTES: usize = 64 * 1024 * 1024;
 /// Requests and answers of at most so many bytes are not counted.
 pub(crate) const SMALL: usize = 8 * 1024;
-/// An answer of more bytes than this is not compressed: to compress 16 MiB would keep the thread for a quarter of a second.
+/// An answer of more bytes than this is not compressed: to compress 16 MiB would keep the thread for a quarter of a
+/// second.
 const COMPRESSED: usize = 1024 * 1024;
-/// How many times the bytes of a request or an answer may be in memory at once: as they come from the network or go to it,
-/// as a message, and as JSON.
+/// How many times the bytes of a request or an answer may be in memory at once: as they come from the network or go to
+/// it, as a message, and as JSON.
 const COPIES: usize = 3;
-/// How long a request waits for room. It must not be long: the requests of an HTTP/2 connection share its window, so that
-/// one that waits and is not read may hold up another one, whose room it waits for.
+/// How long a request waits for room. It must not be long: the requests of an HTTP/2 connection share its window, so
+/// that one that waits and is not read may hold up another one, whose room it waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a call over gRPC may take from its head until it is carried out, and the body of one over HTTP/1 to come.
 pub(crate) const CALL_TIME: Duration = Duration::from_secs(30);
 /// The connection of a client that has a counted answer to take, and takes no byte at all for so long, is closed.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
-/// It is also closed if the answer is not gone after [`ANSWER_TIME`] and one second for each so many bytes: a client may
-/// take other answers and never this one.
+/// It is also closed if the answer is not gone after [`ANSWER_TIME`] and one second for each so many bytes: a client
+/// may take other answers and never this one.
 const LEAST_RATE: usize = 16 * 1024;
 
 #[derive(Debug)]
@@ -67,8 +68,8 @@ impl Room {
         }
     }
 
-    /// Waits for room for an answer of so many bytes. There is no deadline, since those who have the room must give it back
-    /// in time. The future must be polled to its end or dropped: it may have got its room meanwhile.
+    /// Waits for room for an answer of so many bytes. There is no deadline, since those who have the room must give it
+    /// back in time. The future must be polled to its end or dropped: it may have got its room meanwhile.
     pub(crate) async fn for_answer(&self, client: &Arc<Client>, bytes: usize) -> Option<Held> {
         let bytes = counted(client, bytes)?;
         let permit = Arc::clone(&self.answers).acquire_many_owned(bytes).await.ok()?;

@@ -65,8 +65,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// An empty registry that begins at this revision. It should be that of the current time ([`first_revision()`]): then
-    /// revisions never fall back from one start to the next, and those of the start before are answered as compacted.
+    /// An empty registry that begins at this revision. It should be that of the current time ([`first_revision()`]):
+    /// then revisions never fall back from one start to the next, and those of the start before are answered as
+    /// compacted.
     pub fn new(settings: Settings, first_revision: i64) -> Self {
         // Half of all numbers are left to count on.
         let registry = Registry::new(first_revision.clamp(1, i64::MAX / 2), &settings);
@@ -163,8 +164,8 @@ async fn accept(
             // In this order: the gateway never waits for other clients.
             biased;
             Some(visitor) = visitors.queue.recv() => connections.serve(visitor, Client::gateway()),
-            // Before further ones are accepted: otherwise tasks that have ended would pile up while guests arrive without
-            // a pause.
+            // Before further ones are accepted: otherwise tasks that have ended would pile up while guests arrive
+            // without a pause.
             Some(_) = connections.all.join_next(), if !connections.all.is_empty() => {}
             guest = places.next(&listener) => {
                 let client = guest.client();

@@ -20,9 +20,9 @@ pub struct Settings {
     pub max_watches_per_stream: usize,
     /// How many watch streams there may be at a time. 10,000 by default.
     pub max_watch_streams: usize,
-    /// How many connections there may be at a time; further ones wait to be accepted. A host other than this one may have
-    /// half of them. 10,000 by default. Each connection may have two calls under way, of which one is a stream (a watch or
-    /// a keep-alive). All connections together may have `max_watch_streams` calls beyond these.
+    /// How many connections there may be at a time; further ones wait to be accepted. A host other than this one may
+    /// have half of them. 10,000 by default. Each connection may have two calls under way, of which one is a stream (a
+    /// watch or a keep-alive). All connections together may have `max_watch_streams` calls beyond these.
     pub max_connections: usize,
     /// How often a quiet watch is told its progress if it wants to be; a random part of up to a tenth is
     /// added. 10 minutes by default, and 100 ms at least, as in etcd.
@@ -30,8 +30,8 @@ pub struct Settings {
     /// The URL that clients are told to reach this registry by (`etcdctl member list`). By default that of
     /// the address that it listens on.
     pub advertise: Option<String>,
-    /// Names by which it may be reached over HTTP/1 (`Host`), beside IP addresses and `localhost`. None by default, since
-    /// anybody could have a name of his own lead here, and a web page under that name ask for anything.
+    /// Names by which it may be reached over HTTP/1 (`Host`), beside IP addresses and `localhost`. None by default,
+    /// since anybody could have a name of his own lead here, and a web page under that name ask for anything.
     pub hosts: Vec<String>,
 }
 

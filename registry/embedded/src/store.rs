@@ -40,8 +40,8 @@ pub(crate) struct StoreLimits {
 pub(crate) struct Store {
     /// Each key's versions, the oldest first.
     keys: BTreeMap<Vec<u8>, VecDeque<Record>>,
-    /// The revisions from `compacted` on, without gaps, the oldest first. In front of them are those that are compacted and
-    /// not yet dropped.
+    /// The revisions from `compacted` on, without gaps, the oldest first. In front of them are those that are
+    /// compacted and not yet dropped.
     history: VecDeque<Commit>,
     /// What the next revision is made of.
     pending: Vec<KeyChange>,

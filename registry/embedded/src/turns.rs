@@ -50,9 +50,10 @@ impl Turns {
         self.work(work)
     }
 
-    /// Does some work outside of the queue: for a watch, which is polled only while its client takes what it sends, so that
-    /// nobody may have to wait behind it. It lets others go first only once. If it did so until the thread was free, it
-    /// might never work: most often the next call of the queue comes first, and uses the thread for long enough again.
+    /// Does some work outside of the queue: for a watch, which is polled only while its client takes what it sends, so
+    /// that nobody may have to wait behind it. It lets others go first only once. If it did so until the thread was
+    /// free, it might never work: most often the next call of the queue comes first, and uses the thread for long
+    /// enough again.
     pub(crate) async fn amid_others<T>(&self, client: &Client, work: impl FnOnce() -> T) -> T {
         if !client.is_gateway() && self.used().time >= ENOUGH {
             self.let_others_go_first(Duration::ZERO).await;
@@ -60,16 +61,16 @@ impl Turns {
         self.work(work)
     }
 
-    /// Ends when everything that is ready has run, and what that made ready; or after so much time. The first to go on then
-    /// resets the count, for all who waited.
+    /// Ends when everything that is ready has run, and what that made ready; or after so much time. The first to go on
+    /// then resets the count, for all who waited.
     async fn let_others_go_first(&self, patience: Duration) {
         let round = self.used().rounds;
         let start = Instant::now();
         let mut yielded = start;
         loop {
             yield_now().await;
-            // tokio lets a task that has yielded go on after some sixty others, although more are ready. If a flood makes
-            // ten thousand tasks ready, one yield would let only few of them go first.
+            // tokio lets a task that has yielded go on after some sixty others, although more are ready. If a flood
+            // makes ten thousand tasks ready, one yield would let only few of them go first.
             let now = Instant::now();
             if now - yielded < IDLE || now - start >= patience {
                 break;

@@ -1,5 +1,5 @@
-//! Protocol buffers as bytes: fields, each with a number and a value. etcd's messages use two of the kinds of value that
-//! there are.
+//! Protocol buffers as bytes: fields, each with a number and a value. etcd's messages use two of the kinds of value
+//! that there are.
 
 /// A field's value.
 #[derive(Clone, Copy, Debug)]

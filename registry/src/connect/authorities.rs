@@ -42,8 +42,8 @@ pub enum AuthoritiesError {
 /// A store of the certificates in a PEM file, to verify a server by. It trusts nobody else: neither the system's
 /// authorities nor those that the environment names (`SSL_CERT_FILE`).
 ///
-/// Each certificate in the file is trusted by itself, as with etcd's own tools: a root authority, an intermediate one, or
-/// the certificate of a server.
+/// Each certificate in the file is trusted by itself, as with etcd's own tools: a root authority, an intermediate one,
+/// or the certificate of a server.
 ///
 /// # Errors
 /// When the file cannot be read, or has no certificate in it, or one that is damaged.
@@ -64,8 +64,9 @@ pub fn authorities(file: &Path) -> Result<X509Store, AuthoritiesError> {
     Ok(store.build())
 }
 
-/// Adds the system's authorities, or in their place those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. OpenSSL itself would find
-/// them only if it were the system's: one that is linked into this program looks in directories that no system has.
+/// Adds the system's authorities, or in their place those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. OpenSSL itself would
+/// find them only if it were the system's: one that is linked into this program looks in directories that no system
+/// has.
 pub(super) fn add_the_systems(context: &mut SslContextBuilder) -> Result<(), AuthoritiesError> {
     let found = openssl_probe::probe();
     // OpenSSL's binding panics at any other path.

@@ -25,8 +25,8 @@ pub enum EndpointError {
     Path,
 }
 
-/// Checks `http://host:port` or `https://host:port`, and gives it back without a slash at its end. Nothing is resolved or
-/// connected to.
+/// Checks `http://host:port` or `https://host:port`, and gives it back without a slash at its end. Nothing is resolved
+/// or connected to.
 ///
 /// # Errors
 /// When the text is anything else: which part is missing or too much.

@@ -18,8 +18,8 @@ use tonic::codegen::http::Uri;
 pub struct InProcess(Arc<dyn Fn() -> Option<DuplexStream> + Send + Sync>);
 
 impl InProcess {
-    /// `enter` is asked for each new connection, and gives one on which the registry serves. Where it gives none, because
-    /// the registry does not serve yet, the endpoint is connected to over TCP.
+    /// `enter` is asked for each new connection, and gives one on which the registry serves. Where it gives none,
+    /// because the registry does not serve yet, the endpoint is connected to over TCP.
     pub fn new(enter: impl Fn() -> Option<DuplexStream> + Send + Sync + 'static) -> Self {
         Self(Arc::new(enter))
     }

@@ -2,8 +2,8 @@
 //!
 //! HTTP, HTTP/2 and TLS each say in their own words that a connection failed, and seldom what to do: a missing client
 //! certificate, for example, ends up as "operation was canceled". So the texts of the system, of OpenSSL
-//! (`X509_verify_cert_error_string`, the reasons in `ssl_err.c`), of h2, hyper and tonic are looked for here. Only a known
-//! text gets a remedy, and the text is told with it, so that whoever reads both can judge the remedy.
+//! (`X509_verify_cert_error_string`, the reasons in `ssl_err.c`), of h2, hyper and tonic are looked for here. Only a
+//! known text gets a remedy, and the text is told with it, so that whoever reads both can judge the remedy.
 
 use std::path::PathBuf;
 

@@ -96,8 +96,8 @@ fn unit(text: &[u8]) -> usize {
     least + text.get(least..).unwrap_or_default().iter().take_while(is_inside).count()
 }
 
-/// A line for people may be long because it has many words, of which each is short. Its beginning says what it is about,
-/// and its end has the fields; so the middle goes.
+/// A line for people may be long because it has many words, of which each is short. Its beginning says what it is
+/// about, and its end has the fields; so the middle goes.
 fn without_middle(line: Vec<u8>) -> Vec<u8> {
     if line.len() <= LONGEST {
         return line;

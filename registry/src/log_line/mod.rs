@@ -1,9 +1,9 @@
 //! Makes a line of a log safe to look at, whatever others wrote into it, and bounds its length to about 2.5 KiB.
 //!
-//! This crate logs keys, values and error texts, which come from anybody who may write to the registry. A line feed in them
-//! would begin a line that nobody logged, an escape sequence would change the terminal, and a bidirectional control would
-//! show the line in another order than it has. So a program should pass each line through [`printable`] when it writes
-//! it, whatever it was made from: then no field can be forgotten.
+//! This crate logs keys, values and error texts, which come from anybody who may write to the registry. A line feed in
+//! them would begin a line that nobody logged, an escape sequence would change the terminal, and a bidirectional
+//! control would show the line in another order than it has. So a program should pass each line through [`printable`]
+//! when it writes it, whatever it was made from: then no field can be forgotten.
 
 mod cut;
 mod quota;
@@ -40,8 +40,8 @@ impl Form {
 }
 
 /// The line with everything escaped that would act instead of being shown: control characters, line and paragraph
-/// separators, and the controls of bidirectional text. Bytes that are not UTF-8 become U+FFFD. A line that is longer than
-/// 2.5 KiB then is cut, and gets a field `cut` with the number of bytes that are missing.
+/// separators, and the controls of bidirectional text. Bytes that are not UTF-8 become U+FFFD. A line that is longer
+/// than 2.5 KiB then is cut, and gets a field `cut` with the number of bytes that are missing.
 ///
 /// `line` must be one line, without the line feed at its end; with [`Form::Json`] it must be one JSON object.
 pub fn printable(line: &[u8], form: Form) -> Cow<'_, [u8]> {

@@ -1,5 +1,6 @@
-//! The IPv4 addresses that an IPv6 address carries. A connection to the one may end at the other: a translator or a tunnel
-//! on its way, or the system itself, sees to it. So an IPv4 address that is refused is refused in each of these forms.
+//! The IPv4 addresses that an IPv6 address carries. A connection to the one may end at the other: a translator or a
+//! tunnel on its way, or the system itself, sees to it. So an IPv4 address that is refused is refused in each of these
+//! forms.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

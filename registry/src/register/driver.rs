@@ -15,14 +15,14 @@ use crate::contract::{Instance, Prefix};
 use crate::watch::source::RawRecord;
 use crate::watch::{Change, Update, Watch, decode};
 
-/// Many registrars that lost the same registry come back spread over 2 s. With the connect, the grant and the put after it,
-/// each is to be registered within 3 s of the registry's return.
+/// Many registrars that lost the same registry come back spread over 2 s. With the connect, the grant and the put
+/// after it, each is to be registered within 3 s of the registry's return.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(2) };
-/// After a registry has answered that our lease is gone. It is back, so the wait need not be long; but other registrars have
-/// lost their leases too, and must not all come at once.
+/// After a registry has answered that our lease is gone. It is back, so the wait need not be long; but other
+/// registrars have lost their leases too, and must not all come at once.
 const BACK: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(1) };
-/// A registry that is slow, because a thousand registrars log in, is asked less often than one that is not there: otherwise
-/// it would never catch up.
+/// A registry that is slow, because a thousand registrars log in, is asked less often than one that is not there:
+/// otherwise it would never catch up.
 const OVERLOAD: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(15) };
 /// How long a withdrawal may take before the key is left to its lease.
 const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(2);
@@ -166,8 +166,8 @@ impl RegistrarDriver {
         Ok(())
     }
 
-    /// The deadline of a call, and of opening a connection. While there is a lease, two may fail before it ends; without
-    /// one, a slow registry gets more time.
+    /// The deadline of a call, and of opening a connection. While there is a lease, two may fail before it ends;
+    /// without one, a slow registry gets more time.
     fn deadline(&self) -> Duration {
         match self.upkeep.lease() {
             Some(_) => self.ttl / 3,

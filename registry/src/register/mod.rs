@@ -30,8 +30,8 @@ pub struct Registration {
     /// How long the registration outlives the process: the TTL of its lease. At least 2 s, in whole seconds; 3 s by
     /// default. The registry may grant a longer one.
     pub ttl: Duration,
-    /// How long [`Registrar::deregister`] waits after the registration was withdrawn, while gateways learn of it. 3 s by
-    /// default.
+    /// How long [`Registrar::deregister`] waits after the registration was withdrawn, while gateways learn of it. 3 s
+    /// by default.
     pub drain: Duration,
 }
 
@@ -105,12 +105,12 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Starts to register in a task of its own, and goes on whatever happens to the registry: what goes wrong is logged,
-    /// and tried again.
+    /// Starts to register in a task of its own, and goes on whatever happens to the registry: what goes wrong is
+    /// logged, and tried again.
     ///
     /// # Errors
-    /// When trying again could not help: a name, the address, the weight, the metadata, the TTL or the URL of an endpoint
-    /// is wrong.
+    /// When trying again could not help: a name, the address, the weight, the metadata, the TTL or the URL of an
+    /// endpoint is wrong.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -156,8 +156,8 @@ impl Registrar {
     }
 
     /// Withdraws the registration, within 2 s: if that fails, the key goes when its lease ends. Then waits for
-    /// [`Registration::drain`], in which the caller serves on: gateways learn of the withdrawal at once, but requests may be
-    /// on their way. Then it is safe to stop.
+    /// [`Registration::drain`], in which the caller serves on: gateways learn of the withdrawal at once, but requests
+    /// may be on their way. Then it is safe to stop.
     pub async fn deregister(mut self) {
         if let Some(stop) = self.stop.take() {
             // An error means that the task has panicked. The registration then ends with its lease, as after a crash,

@@ -8,9 +8,9 @@
 //!                          another process put its own ---+ the key is left to it until it goes
 //! ```
 //!
-//! A process's first put takes the key whatever stands there, so that of two processes the later one has it. Each further
-//! put is made only if we have seen what stands there. Otherwise it could overwrite a weight that an operator has set, or
-//! the registration of a process that has replaced us while we were cut off.
+//! A process's first put takes the key whatever stands there, so that of two processes the later one has it. Each
+//! further put is made only if we have seen what stands there. Otherwise it could overwrite a weight that an operator
+//! has set, or the registration of a process that has replaced us while we were cut off.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -171,16 +171,16 @@ impl Upkeep {
         }
     }
 
-    /// A call failed: nothing is done before `now + wait`. While there is a lease, the wait is shortened, so that it can
-    /// still be kept alive.
+    /// A call failed: nothing is done before `now + wait`. While there is a lease, the wait is shortened, so that it
+    /// can still be kept alive.
     pub(super) fn failed(&mut self, now: Instant, wait: Duration) {
         self.failures = self.failures.saturating_add(1);
         let most = if self.lease.is_some() { self.ttl / 6 } else { wait };
         self.not_before = now + wait.min(most);
     }
 
-    /// A list shows this under our key. A list that is older than what the watch has shown comes from a registry that was
-    /// restored or emptied, and our put may be missing from it.
+    /// A list shows this under our key. A list that is older than what the watch has shown comes from a registry that
+    /// was restored or emptied, and our put may be missing from it.
     pub(super) fn seen_anew(&mut self, instance: Option<&Instance>, revision: i64) -> Option<Notice> {
         if revision < self.picture && matches!(self.key, OwnKey::Ours { .. }) {
             self.key = OwnKey::Ours { revision: 0 };

@@ -8,8 +8,8 @@ use super::WatchSettings;
 use crate::contract::{Instance, RecordError};
 use crate::networks::{Networks, Reserved};
 
-/// The addresses that no instance may have, as they are now. They may change, with the machine's interfaces for example:
-/// whoever has the sender sends others, and then asks for a [reread](super::Reread).
+/// The addresses that no instance may have, as they are now. They may change, with the machine's interfaces for
+/// example: whoever has the sender sends others, and then asks for a [reread](super::Reread).
 pub type Reservations = watch::Receiver<Arc<Reserved>>;
 
 /// Reserves nothing, now and later.

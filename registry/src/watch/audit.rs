@@ -211,9 +211,9 @@ impl Auditor {
         }
     }
 
-    /// Says what the audit has found, once everything is listed and it can be said. `next` is the first revision that the
-    /// watch has not seen. If nothing differs, that is found at once. If something does, it may be because an event is still
-    /// under way, so it is found only once the watch has reached the list's revision.
+    /// Says what the audit has found, once everything is listed and it can be said. `next` is the first revision that
+    /// the watch has not seen. If nothing differs, that is found at once. If something does, it may be because an
+    /// event is still under way, so it is found only once the watch has reached the list's revision.
     pub(super) fn judge(
         &mut self,
         next: i64,

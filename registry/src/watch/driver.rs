@@ -122,8 +122,8 @@ impl<S: Source> Driver<S> {
         self.wish.handle()
     }
 
-    /// Lists, watches, resumes and lists again, until the receiver of the updates ([`Watch::updates`](super::Watch::updates))
-    /// is dropped.
+    /// Lists, watches, resumes and lists again, until the receiver of the updates
+    /// ([`Watch::updates`](super::Watch::updates)) is dropped.
     pub async fn run(mut self) {
         // Every branch of `perform` ends by itself, but a wait or a silent stream may take seconds.
         let reader_gone = self.updates.clone();

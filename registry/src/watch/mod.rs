@@ -4,14 +4,12 @@
 //! source     etcd's list and watch           the narrow seam to the network
 //! sync       State x Input -> Action         what to do next; pure
 //! records    bytes -> instances              a bad one is warned of, counted and skipped
-//! admission  which of them are taken         networks, leases, and addresses that are the gateway's or the registry's own
-//! told       bad records                     each is warned of once
-//! unknown    keys that mean nothing          each is warned of once
-//! picture    how each key was last written   what the updates have shown
-//! status     how the watch itself is         for readiness and metrics
-//! audit      the picture beside a list       when to compare, and what a difference is; pure
-//! reread     a complete list on demand       when somebody may have it
-//! driver     performs the actions            the only place that sleeps and selects
+//! admission  which of them are taken         networks, leases, and addresses that are the gateway's or the registry's
+//! own told       bad records                     each is warned of once unknown    keys that mean nothing         
+//! each is warned of once picture    how each key was last written   what the updates have shown status     how the
+//! watch itself is         for readiness and metrics audit      the picture beside a list       when to compare, and
+//! what a difference is; pure reread     a complete list on demand       when somebody may have it driver     performs
+//! the actions            the only place that sleeps and selects
 //! ```
 
 mod admission;
@@ -52,8 +50,8 @@ const OWN_KEY_BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), cap
 /// How the picture of all registrations changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
-    /// The whole picture at a revision, in the place of what was known before. Most of it is likely the same: the reader
-    /// compares.
+    /// The whole picture at a revision, in the place of what was known before. Most of it is likely the same: the
+    /// reader compares.
     Reset {
         /// Every instance, in the order of the keys.
         instances: Vec<Instance>,
@@ -95,8 +93,8 @@ pub enum Change {
         /// The revision of its end.
         revision: i64,
     },
-    /// The instance is registered, and refused: at an address that it must not have, say. Unlike a [`Change::Delete`] this
-    /// is no accident of its registrar or of etcd, so nobody should go on with the address that it had before.
+    /// The instance is registered, and refused: at an address that it must not have, say. Unlike a [`Change::Delete`]
+    /// this is no accident of its registrar or of etcd, so nobody should go on with the address that it had before.
     Refused {
         /// Which instance.
         name: InstanceName,
@@ -114,8 +112,8 @@ pub struct WatchSettings {
     pub networks: Networks,
     /// Whether each of them must be under a lease. One without a lease stays when its instance is gone.
     pub require_lease: bool,
-    /// How often the picture is compared with a list of the keys, give or take a tenth; none: never. Each audit reads all
-    /// keys below the prefix, without their values.
+    /// How often the picture is compared with a list of the keys, give or take a tenth; none: never. Each audit reads
+    /// all keys below the prefix, without their values.
     pub audit: Option<Duration>,
     /// How long to wait after failures; 50 ms to 1 s by default.
     pub backoff: Backoff,
@@ -150,8 +148,8 @@ pub struct Watch {
 
 /// Watches every registration below the prefix. Nothing happens until the driver [runs](Driver::run).
 ///
-/// There is no error: whatever is wrong with the registry, or with these settings, is in [`WatchStatus::trouble`] and in
-/// the log, and is tried again.
+/// There is no error: whatever is wrong with the registry, or with these settings, is in [`WatchStatus::trouble`] and
+/// in the log, and is tried again.
 pub fn watch(
     connection: ConnectionSettings,
     settings: WatchSettings,

@@ -1,5 +1,5 @@
-//! What the updates have shown so far: each key and how it was last written. Bad records are part of it, so that an audit
-//! does not take them for a difference from the registry.
+//! What the updates have shown so far: each key and how it was last written. Bad records are part of it, so that an
+//! audit does not take them for a difference from the registry.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -48,8 +48,8 @@ impl Picture {
         self.keys = listed.into_iter().filter(fits).map(|RawKey { key, written }| (key, written)).collect();
     }
 
-    /// In which keys a page of a list, in their order, differs from the picture. Of the picture, only the keys between the
-    /// page's cursor and the next one are compared.
+    /// In which keys a page of a list, in their order, differs from the picture. Of the picture, only the keys between
+    /// the page's cursor and the next one are compared.
     pub(super) fn differences(
         &self,
         at: &Cursor,

@@ -18,9 +18,9 @@ const PACE: Pace = Pace { interval: Duration::from_secs(5), times: 10 };
 pub struct Reread(Arc<Notify>);
 
 impl Reread {
-    /// Has all records read again, and sent as [`Update::Reset`](super::Update::Reset). This happens at once, or when the
-    /// last list is 5 s ago and ten times as long as it took. However often it is asked meanwhile, one list follows; if
-    /// that fails, it is tried again later.
+    /// Has all records read again, and sent as [`Update::Reset`](super::Update::Reset). This happens at once, or when
+    /// the last list is 5 s ago and ten times as long as it took. However often it is asked meanwhile, one list
+    /// follows; if that fails, it is tried again later.
     pub fn ask(&self) {
         self.0.notify_one();
     }

@@ -1,5 +1,5 @@
-//! What a watch needs of a registry: [`Source`], which [`EtcdSource`] is. Whoever keeps registrations elsewhere, or tests,
-//! can give [`watch_source`](super::watch_source) another one.
+//! What a watch needs of a registry: [`Source`], which [`EtcdSource`] is. Whoever keeps registrations elsewhere, or
+//! tests, can give [`watch_source`](super::watch_source) another one.
 
 mod etcd;
 mod link;
@@ -147,8 +147,8 @@ pub enum Message {
 
 /// A registry whose records can be listed and watched.
 ///
-/// Each call should fail after [`CALL_TIMEOUT`](crate::connect::CALL_TIMEOUT); the watch then waits, and calls again. A call
-/// may be dropped while it waits.
+/// Each call should fail after [`CALL_TIMEOUT`](crate::connect::CALL_TIMEOUT); the watch then waits, and calls again.
+/// A call may be dropped while it waits.
 #[async_trait]
 pub trait Source: Send + 'static {
     /// An open watch.

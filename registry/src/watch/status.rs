@@ -17,9 +17,9 @@ pub struct WatchStatus {
     pub trouble: Option<String>,
     /// Events received (puts and deletes, also of bad records).
     pub events: u64,
-    /// Complete lists read: one at the start, one for each [`Reread::ask`](super::Reread::ask) that was followed, and one
-    /// whenever the watch could not be resumed: etcd had compacted what it needs, came back with an older history, or
-    /// differed in an audit.
+    /// Complete lists read: one at the start, one for each [`Reread::ask`](super::Reread::ask) that was followed, and
+    /// one whenever the watch could not be resumed: etcd had compacted what it needs, came back with an older history,
+    /// or differed in an audit.
     pub lists: u64,
     /// Calls that failed, watches that broke, and deadlines that passed.
     pub failures: u64,

@@ -3,7 +3,8 @@
 //! Invariants, held by the tests:
 //! - a change is watched for from the revision after the list or the last complete event, so none is lost;
 //! - the resume revision falls only when a list says so;
-//! - every failure passes through [`State::Backoff`], so that nothing is tried in a busy loop. There is one exception: if
+//! - every failure passes through [`State::Backoff`], so that nothing is tried in a busy loop. There is one exception:
+//!   if
 //!   a list fails that somebody has asked for, the stream is read on, and the next such list waits;
 //! - nothing here empties a picture: it is replaced by a list or changed by events.
 

@@ -1,5 +1,5 @@
-//! Which bad records were warned of. Each takes a few bytes, since somebody may write hundreds of thousands of them, under
-//! long keys.
+//! Which bad records were warned of. Each takes a few bytes, since somebody may write hundreds of thousands of them,
+//! under long keys.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -1,5 +1,5 @@
-//! Unknown keys in the JSON of records, such as a misspelt `weight`. The record is used without them, and each is warned of
-//! once.
+//! Unknown keys in the JSON of records, such as a misspelt `weight`. The record is used without them, and each is
+//! warned of once.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use crate::contract::{Record, shorten};
 /// How many records are remembered with their unknown keys. When there are more, all are forgotten, and warned of again
 /// when they are written again: others choose the names, and must not fill the memory.
 const RECORDS: usize = 1_000;
-/// How many unknown keys of one record are warned of. There is no warning of more: a record that has other ones each time
-/// would otherwise cause one at every put.
+/// How many unknown keys of one record are warned of. There is no warning of more: a record that has other ones each
+/// time would otherwise cause one at every put.
 const KEYS: usize = 8;
 
 /// The unknown keys that were warned of, by the keys of their records.

@@ -101,9 +101,9 @@ impl Shared {
         self.turns.take(client, || self.ask(request)).await
     }
 
-    /// Asks for keys and values, in the client's turn, with room for the answer. There must be room before it is asked for,
-    /// but only then is it known how large the answer is. So it is asked for within little room first, for which nobody
-    /// waits, and if the answer does not fit, within more.
+    /// Asks for keys and values, in the client's turn, with room for the answer. There must be room before it is asked
+    /// for, but only then is it known how large the answer is. So it is asked for within little room first, for which
+    /// nobody waits, and if the answer does not fit, within more.
     pub(crate) async fn answer<T>(
         &self,
         client: &Arc<Client>,

@@ -27,7 +27,8 @@ const MOST_PROGRESS_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 const NO_PUTS: i32 = 0;
 const NO_DELETES: i32 = 1;
 
-/// A stream works only while it is read: it looks for news when the last answer was taken. Dropping it ends its watches.
+/// A stream works only while it is read: it looks for news when the last answer was taken. Dropping it ends its
+/// watches.
 pub(super) struct WatchSession {
     shared: Arc<Shared>,
     client: Arc<Client>,
@@ -176,8 +177,8 @@ impl WatchSession {
         }
     }
 
-    /// Waits for room in a task of its own: a stream whose client reads no more is not polled, and would keep the room that
-    /// it is given. Returns false if the server stops.
+    /// Waits for room in a task of its own: a stream whose client reads no more is not polled, and would keep the room
+    /// that it is given. Returns false if the server stops.
     async fn wait_for_room(&mut self, bytes: usize) -> bool {
         // Too little room is given back first: nobody may wait for room who holds some.
         self.paid.put(None);

@@ -8,9 +8,10 @@ const ENOUGH_REVISIONS: usize = 1_000;
 /// One that is sent in one piece is also closed once it holds so many bytes. In etcd it is not, and a client whose
 /// messages may have 4 MiB, as in many languages, could not catch up: another revision of 1.5 MiB still fits.
 const ENOUGH_BYTES: usize = 2 * 1024 * 1024;
-/// Any other batch is closed once it holds so many bytes, even in the middle of a revision: so much memory a client can keep
-/// by not reading, of records that the store may have dropped. A smaller revision is divided only for clients that take
-/// fragments; a larger one, which deletes many keys and has their former values, no client would take as one message.
+/// Any other batch is closed once it holds so many bytes, even in the middle of a revision: so much memory a client
+/// can keep by not reading, of records that the store may have dropped. A smaller revision is divided only for clients
+/// that take fragments; a larger one, which deletes many keys and has their former values, no client would take as one
+/// message.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// What a change takes beside its bytes, in memory and in an answer.
 const CHANGE_OVERHEAD: usize = 200;
@@ -79,8 +80,8 @@ impl Batch {
         self.bytes + self.changes.len() * CHANGE_OVERHEAD
     }
 
-    /// Takes what concerns the watch of one revision. Returns how many changes are left of it. If any are, the first of them
-    /// concerns the watch: a client that was told that more follows would wait for it.
+    /// Takes what concerns the watch of one revision. Returns how many changes are left of it. If any are, the first
+    /// of them concerns the watch: a client that was told that more follows would wait for it.
     fn take(&mut self, changes: &[KeyChange], wanted: &Wanted) -> usize {
         let before = self.changes.len();
         let mut left = changes.iter();

@@ -256,8 +256,8 @@ impl Stream {
         Ok(id)
     }
 
-    /// The answer about progress when no watch is behind. There is none if a watch starts at a future revision, later than
-    /// the next one: its client would take the revision of the answer as the one to resume from.
+    /// The answer about progress when no watch is behind. There is none if a watch starts at a future revision, later
+    /// than the next one: its client would take the revision of the answer as the one to resume from.
     fn progress(&mut self, store: &Store) -> Option<News> {
         if !std::mem::take(&mut self.is_asked) {
             return None;

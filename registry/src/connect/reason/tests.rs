@@ -1,5 +1,5 @@
-//! The texts by which a [`Reason`] is known. A real etcd, and the libraries of gRPC, say each of them here: a version that
-//! has found other words fails.
+//! The texts by which a [`Reason`] is known. A real etcd, and the libraries of gRPC, say each of them here: a version
+//! that has found other words fails.
 
 use std::future::Future;
 use std::time::Duration;
