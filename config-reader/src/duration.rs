@@ -4,10 +4,10 @@ use std::time::Duration;
 
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
-/// Why a text is no duration. Each reads on after the text that was found.
+/// Why a text is not a duration. Its text (`Display`) reads on after the text that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// A bare number: seconds and milliseconds are told apart by nobody but its author.
+    /// A number without a unit: only its author knows whether it means seconds or milliseconds.
     #[error("has no unit: write {0}s for seconds, {0}ms for milliseconds")]
     NoUnit(u64),
     /// Anything else that is not a number with a unit.

@@ -1,4 +1,4 @@
-//! A tree as JSON: as an editor sees it, which knows nothing of what will be asked for.
+//! A tree as JSON, without a look at the declarations: as an editor sees it, which checks it by the schema.
 
 use serde_json::{Map, Value as Json};
 

@@ -1,4 +1,4 @@
-//! What is said of a key, once, for everybody who reads or writes about it.
+//! All that is declared of a key.
 
 /// A key: its name, what it is for, and how it is shown.
 ///
@@ -35,14 +35,14 @@ pub const fn key(name: &'static str, text: &'static str) -> Key {
 }
 
 impl Key {
-    /// Whole sentences for whoever wants to know more: they stand in the reference and in the schema. Lines that begin
-    /// with two spaces are shown as they are, all others are filled up.
+    /// More about it in whole sentences, which stand in the reference and in the schema. Lines that begin with two
+    /// spaces are shown as they are; all others are wrapped anew.
     #[must_use]
     pub const fn more(self, more: &'static str) -> Self {
         Self { more, ..self }
     }
 
-    /// It must be there. `expected`: what whoever left it out is told. It is shown with its example.
+    /// It must be there. `expected` is told if it is not. The documents show it with its example.
     #[must_use]
     pub const fn required(self, expected: &'static str) -> Self {
         Self { required: Some(expected), ..self }
@@ -54,7 +54,7 @@ impl Key {
         Self { in_the_place_of: Some(other), ..self }
     }
 
-    /// How its section looks, for whoever wrote something else: `a section such as {probe: /healthz}`.
+    /// How its section looks, which is told if something else stands there: `a section such as {probe: /healthz}`.
     #[must_use]
     pub const fn shape(self, shape: &'static str) -> Self {
         Self { shape: Some(shape), ..self }
@@ -72,7 +72,7 @@ impl Key {
         Self { example: Some(example), ..self }
     }
 
-    /// The keys below it are those of another section, by whose values they go where they are not set.
+    /// The keys below it are those of another section, and take its values where they are not set.
     #[must_use]
     pub const fn like(self, other: &'static str) -> Self {
         Self { like: Some(other), ..self }

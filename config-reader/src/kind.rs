@@ -12,12 +12,12 @@ use serde_json::{Value as Json, json};
 use crate::duration;
 use crate::value::Value;
 
-/// A kind of values. `N`: see [`Reader`](crate::Reader).
+/// A kind of values: how they are read, shown and described. `N` is what is noted ([`Reader`](crate::Reader)).
 pub trait Kind<N> {
     /// What is read.
     type Value;
 
-    /// Reads a value. What cannot be read is reported, and is `None`.
+    /// Reads a value. One that cannot be read is reported, and is `None`.
     fn read(&self, value: &Value<'_, N>) -> Option<Self::Value>;
 
     /// A value as it is written in a file, on one line.
@@ -120,7 +120,7 @@ pub const fn seconds(range: RangeInclusive<Duration>) -> Span {
     Span { range, in_seconds: true }
 }
 
-/// See [`duration`] and [`seconds`].
+/// See [`duration`](duration()) and [`seconds`].
 #[derive(Debug)]
 pub struct Span {
     range: RangeInclusive<Duration>,
@@ -192,7 +192,7 @@ pub struct Words<T, const COUNT: usize> {
 }
 
 impl<T, const COUNT: usize> Words<T, COUNT> {
-    /// What whoever wrote another word is told beside those that there are.
+    /// What is told, beside the list of the words, if the file has another one.
     #[must_use]
     pub fn hint(self, hint: &'static str) -> Self {
         Self { hint, ..self }
@@ -232,7 +232,7 @@ impl<N, T: Clone + PartialEq, const COUNT: usize> Kind<N> for Words<T, COUNT> {
     }
 }
 
-/// Text that `read` reads, and `show` shows again.
+/// Text that `read` makes into a value, and reports if it cannot; `show` makes the value into text again.
 pub const fn text<N, T, R, S>(read: R, show: S) -> Text<N, T, R, S>
 where
     R: Fn(&Value<'_, N>) -> Option<T>,
@@ -292,7 +292,8 @@ where
     }
 }
 
-/// An absolute path. What it must lead to is noted.
+/// An absolute path. `note` says what must be there, to be checked after the whole file was read: see
+/// [`Reader::notes`](crate::Reader::notes).
 pub const fn path<N, T, F: Fn(PathBuf) -> N>(note: F) -> AbsolutePath<T, F> {
     AbsolutePath { note, of: PhantomData }
 }
@@ -335,13 +336,13 @@ pub struct List<K> {
 }
 
 impl<K> List<K> {
-    /// It has one item at least. `one`: how that is called, with an example.
+    /// Takes only lists with at least one item. `one` names an item, with an example.
     #[must_use]
     pub fn not_empty(self, one: &'static str) -> Self {
         Self { least: 1, of: one, ..self }
     }
 
-    /// It has so many items. `items`: how they are called.
+    /// Takes only lists with so many items. `items` names them.
     #[must_use]
     pub fn of(self, count: RangeInclusive<usize>, items: &'static str) -> Self {
         Self { least: *count.start(), most: *count.end(), of: items, ..self }
@@ -423,7 +424,7 @@ impl<N, K: Kind<N>> Kind<N> for OrOff<K> {
     }
 }
 
-/// A value, or nothing: the key alone.
+/// A value, or nothing after the key.
 pub const fn or_nothing<K>(kind: K) -> OrNothing<K> {
     OrNothing(kind)
 }

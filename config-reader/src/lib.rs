@@ -1,16 +1,16 @@
-//! Reads a configuration in YAML, strictly, and reports every mistake at once, each with its line and its key. Writes, from
-//! the same declarations of the keys, a reference, a table and a JSON schema.
+//! Reads a configuration in YAML, strictly, and reports every mistake at once, each with its line and its key. Writes,
+//! from the same declarations of the keys, a reference, a table and a JSON schema.
 //!
-//! A section declares its keys, each once, to a [`Visitor`]: with its name, what it is for, its kind and the place of its
-//! value, which holds the default. Visitors are
+//! A section declares each of its keys once to a [`Visitor`]: the name, what it is for, the kind of its value, and the
+//! place of the value, which holds the default. These are the visitors:
 //!
-//! - a [`Section`] of a file, which sets the values: what nobody has declared when it is closed is unknown, and its author
-//!   is told which key was likely meant;
-//! - an [`Outline`], from which the [documents](document) are written;
-//! - [`Values`], by which two configurations are compared.
+//! - a [`Section`] of a file sets the values. A key that was not declared when the section is closed is reported as
+//!   unknown, with the key that was likely meant;
+//! - from an [`Outline`] the [documents](document) are written;
+//! - by their [`Values`] two configurations are compared.
 //!
-//! A value is read as what is asked for: `off` and `010` are text to whoever asks for text. Aliases and tags are refused, so
-//! that no text grows while it is read and no value means other than it reads.
+//! The kind decides what a value means: `off` and `010` are text where text is declared. Aliases and tags of YAML are
+//! refused, so that a short file cannot become a large one in memory, and each value is what it looks like.
 //!
 //! ```
 //! use config_reader::kind::{number, words};

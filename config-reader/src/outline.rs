@@ -47,11 +47,11 @@ pub(crate) struct Branch {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// It holds, whether it is written or not.
+    /// It is always there, also if the file does not have it.
     Section,
-    /// Without it there is nothing.
+    /// It is there only if the file has it.
     Optional,
-    /// It can be `off`; whether it is on if nothing is said.
+    /// It can be `off`. Whether it is on if the file does not have it.
     OrOff { on: bool },
     /// A list of such.
     List,

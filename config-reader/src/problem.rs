@@ -1,21 +1,21 @@
-//! One mistake, and many of them, said so that the author of the file can mend them.
+//! Mistakes, with all that the author of the file needs to correct them.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// More mistakes than this are counted, not listed: whoever has so many gave us the wrong file.
+/// Mistakes beyond this number are counted and not listed: with so many it is most likely the wrong file.
 pub(crate) const LISTED: usize = 100;
-/// No more are kept: a file of nothing but mistakes must not fill the memory.
+/// Mistakes beyond this number are not kept: a file of nothing but mistakes must not fill the memory.
 pub(crate) const KEPT: usize = 1_000;
 
-/// One mistake, at one key.
+/// One mistake, or one remark, at one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file as it was named.
     pub file: Arc<str>,
     /// The line of the key, or of the section that lacks it, from 1.
     pub line: usize,
-    /// The key with its sections: `gateway.routes[0].path`.
+    /// The key with its sections: `gateway.routes[0].path`. Empty for the whole file.
     pub key: String,
     /// What was found and what was expected.
     pub message: String,
@@ -32,7 +32,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Shows problems, each on a line of its own.
+/// Shows problems, each on a line of its own: the first 100, and then how many more there are.
 #[derive(Debug)]
 pub struct Listing<'a>(pub &'a [Problem]);
 

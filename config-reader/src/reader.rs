@@ -1,6 +1,6 @@
-//! Collects what a walk through a tree finds.
+//! Collects the mistakes, remarks and notes while a tree is read.
 //!
-//! Whatever cannot be read is reported at once and yields `None`, so that reading goes on.
+//! What cannot be read is reported and gives `None`, so that reading goes on to the next mistake.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -11,8 +11,8 @@ use crate::section::Section;
 use crate::tree::Node;
 use crate::value::Value;
 
-/// Collects what the walk finds. `N` is what its user wants noted beside mistakes, such as files that must be there; it is
-/// handed back with the place of its key.
+/// Collects mistakes, remarks and notes. `N` is the type of the notes: what is to be checked after reading, such as a
+/// file that must be there. Each comes back with the place of its key.
 #[derive(Debug)]
 pub struct Reader<N> {
     file: Arc<str>,
@@ -33,7 +33,7 @@ pub struct Place {
 }
 
 impl<N> Reader<N> {
-    /// `file`: its name in what is told.
+    /// `file` is the name of the file in all messages.
     pub fn new(file: &str) -> Self {
         Self {
             file: file.into(),
@@ -44,7 +44,7 @@ impl<N> Reader<N> {
         }
     }
 
-    /// The whole document, which has keys or is empty.
+    /// The section that is the whole document. `None` is an empty document; one that has no keys is reported.
     pub fn root<'a>(&'a self, node: Option<&'a Node<'a>>) -> Section<'a, N> {
         let place = Place { key: String::new(), line: 1 };
         match node {
@@ -58,7 +58,7 @@ impl<N> Reader<N> {
         self.reject_with(|| place.clone(), || message);
     }
 
-    /// As [`reject`](Self::reject), for whoever may find very many: beyond what is kept they are only counted.
+    /// As [`reject`](Self::reject), where there may be very many: the message is made only if it is kept.
     pub(crate) fn reject_with<M: Display>(&self, place: impl FnOnce() -> Place, message: impl FnOnce() -> M) {
         self.found.set(self.found.get() + 1);
         if self.problems.borrow().len() < KEPT {
@@ -72,7 +72,7 @@ impl<N> Reader<N> {
         self.found.get() >= LISTED
     }
 
-    /// Notes what is to be told, but keeps nobody from a start.
+    /// Notes a remark: something that is to be told, but is no mistake.
     pub fn remark(&self, place: &Place, message: impl Display) {
         self.remarks.borrow_mut().push(self.problem(place, message));
     }

@@ -49,7 +49,7 @@ impl<'a, N> Section<'a, N> {
         }
     }
 
-    /// The section below a key. If it is not there, it is empty, and nothing is required of it.
+    /// The section below a key. If the file does not have it, it is empty, and its required keys are not missed.
     pub fn below(&mut self, key: Key) -> Self {
         self.require(key);
         match self.value(key.name) {
@@ -82,7 +82,7 @@ impl<'a, N> Section<'a, N> {
         self.refused.push(key);
     }
 
-    /// Two keys of which one says nothing without the other.
+    /// Reports if one of two keys stands here without the other.
     pub fn require_both(&self, keys: [&str; 2]) {
         for (key, other) in [(keys[0], keys[1]), (keys[1], keys[0])] {
             if self.has(key) && !self.has(other) {
@@ -91,7 +91,8 @@ impl<'a, N> Section<'a, N> {
         }
     }
 
-    /// Two durations of which the first is never longer. One that is not set here gives way to the other.
+    /// Makes sure that the first of two durations is not longer than the second. If both are set here and are not so,
+    /// it is reported; one that is a default is changed to fit.
     pub fn in_order(&self, shorter: (&str, &mut Duration), longer: (&str, &mut Duration)) {
         if *shorter.1 <= *longer.1 {
             return;
@@ -106,7 +107,7 @@ impl<'a, N> Section<'a, N> {
         }
     }
 
-    /// Notes something at a key, for whoever reads on.
+    /// Notes something at a key: see [`Reader::notes`].
     pub fn note(&self, key: &str, note: N) {
         self.reader.note(self.place_of(key), note);
     }
@@ -116,8 +117,8 @@ impl<'a, N> Section<'a, N> {
         self.entry(key).is_some()
     }
 
-    /// Whether the key stands here with a value that could be read. A value that could not says nothing
-    /// about others.
+    /// Whether the key stands here with a value that could be read. If it could not, other keys are best not judged by
+    /// it.
     pub fn is_set(&self, key: &str) -> bool {
         self.has(key) && self.is_sound(key)
     }
@@ -132,7 +133,7 @@ impl<'a, N> Section<'a, N> {
         self.entries.is_some_and(<[_]>::is_empty)
     }
 
-    /// Notes what is to be told of a key, but keeps nobody from a start.
+    /// Notes a remark on a key: something that is to be told, but is no mistake.
     pub fn remark(&self, key: &str, message: impl Display) {
         self.reader.remark(&self.place_of(key), message);
     }
@@ -147,7 +148,8 @@ impl<'a, N> Section<'a, N> {
         &self.known
     }
 
-    /// Reports all keys that nobody asked for. `elsewhere`: keys of another section, and where they belong.
+    /// Reports all keys that were not declared. `elsewhere` are keys that are known in another place, and which:
+    /// these words read on after "it", as in "it belongs under gateway:".
     pub fn close(&self, elsewhere: Option<(&[&'static str], &str)>) {
         for entry in self.entries.unwrap_or_default() {
             let key = &*entry.key;
@@ -170,7 +172,7 @@ impl<'a, N> Section<'a, N> {
         }
     }
 
-    /// The name that a misspelt one was likely meant to be. When there are many mistakes already, nobody looks for it.
+    /// The name that a misspelt one was likely meant to be. It is not looked for when there are many mistakes already.
     pub fn closest<'k>(&self, name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
         if self.reader.has_many_problems() { None } else { closest(name, known) }
     }

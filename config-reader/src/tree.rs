@@ -1,8 +1,8 @@
 //! YAML text -> a tree of which every node knows its line.
 //!
-//! The parser's events are used rather than a ready-made tree, because such a tree has lost what we
-//! report: a key that is written twice, and a scalar as it was written. Aliases and tags are refused,
-//! so no text can grow in memory (an "alias bomb") and no value means other than it reads.
+//! The parser's events are used rather than a ready-made tree, because such a tree has lost what is reported: a key
+//! that is written twice, and a scalar as it was written. Aliases and tags are refused, so that a short text cannot
+//! become a large one in memory (an "alias bomb") and each value is what it looks like.
 
 use std::borrow::Cow;
 
@@ -31,7 +31,7 @@ pub enum Content<'t> {
     Mapping(Vec<Entry<'t>>),
 }
 
-/// A scalar as it was written: what it means is decided by who asks.
+/// A scalar as it was written: the [kind](crate::kind) that is declared decides what it means.
 #[derive(Debug)]
 pub struct Scalar<'t> {
     /// Without its quotes, and with what was escaped.
@@ -110,8 +110,8 @@ pub fn parse(text: &str) -> Result<Option<Node<'_>>, SyntaxError> {
     document(text).map_err(|error| indenting_tab(text, error.line).unwrap_or(error))
 }
 
-/// A tab that indents is the likeliest reason for an error there or in the line before, of which the
-/// parser takes it for a continuation.
+/// The error of a line that is indented by a tab, if there is one: that is the likeliest reason for an error there, or
+/// in the line before, because the parser takes such a line for its continuation.
 fn indenting_tab(text: &str, line: usize) -> Option<SyntaxError> {
     let mut lines = text.lines().take(line + 1);
     let tab = lines.position(|line| line.trim_start_matches(' ').starts_with('\t'))?;

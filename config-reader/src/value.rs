@@ -1,4 +1,4 @@
-//! One value: read as what is asked for, or reported.
+//! One value: read as the kind that is declared, or reported.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -21,7 +21,7 @@ pub struct Value<'a, N> {
     node: &'a Node<'a>,
     place: Place,
     reader: &'a Reader<N>,
-    /// What ends the list of what was expected.
+    /// The last item of the list of what was expected, such as "or off".
     or: &'static str,
 }
 
@@ -45,7 +45,7 @@ impl<'a, N> Value<'a, N> {
         result.map_err(|error| self.reject(error)).ok()
     }
 
-    /// Text as it was written: `010` and `off` are text to who asks for text.
+    /// Text as it was written: here `010` and `off` are text too.
     pub fn text(&self) -> Option<&'a str> {
         match self.scalar() {
             Some(scalar) if scalar.is_null() => {
@@ -117,7 +117,7 @@ impl<'a, N> Value<'a, N> {
         self.mismatch(format_args!("a duration from {} to {}", bounds[0], bounds[1]))
     }
 
-    /// An absolute path. What it must lead to is noted: it is looked at when all else has been read.
+    /// An absolute path. `note` says what must be there, which is checked after the whole file was read.
     pub fn path(&self, note: impl FnOnce(PathBuf) -> N) -> Option<String> {
         let path = self.text()?;
         if !Path::new(path).is_absolute() {
@@ -128,7 +128,7 @@ impl<'a, N> Value<'a, N> {
         Some(path.to_owned())
     }
 
-    /// Notes something at this place, for whoever reads on.
+    /// Notes something at this place: see [`Reader::notes`].
     pub fn note(&self, note: N) {
         self.reader.note(self.place.clone(), note);
     }
@@ -141,7 +141,7 @@ impl<'a, N> Value<'a, N> {
         }
     }
 
-    /// Reads every item, also after one that cannot be read.
+    /// Reads every item of a list, also those after one that cannot be read.
     pub fn list<T>(&self, mut read: impl FnMut(Value<'a, N>) -> Option<T>) -> Option<Vec<T>> {
         let Content::List(items) = &self.node.content else {
             return match self.scalar() {
@@ -159,7 +159,7 @@ impl<'a, N> Value<'a, N> {
         read.into_iter().collect()
     }
 
-    /// Reads every key and its value, where keys are names. Also after one that cannot be read.
+    /// Reads every key and its value, where the keys are names, also those after one that cannot be read.
     pub fn entries<T>(&self, mut read: impl FnMut(&'a str, Value<'a, N>) -> Option<T>) -> Option<Vec<T>> {
         // The section reports names that come twice.
         let entries = self.section().entries()?;
@@ -199,7 +199,7 @@ impl<'a, N> Value<'a, N> {
         self.scalar().is_some_and(Scalar::is_null)
     }
 
-    /// Notes that something else stands here.
+    /// Reports that something else than the expected stands here.
     pub fn mismatch<T>(&self, expected: impl Display) -> Option<T> {
         let found = match &self.node.content {
             Content::List(_) => "a list".to_owned(),

@@ -1,4 +1,4 @@
-//! A configuration takes the declarations of its keys: it becomes a flat list of keys and values.
+//! A configuration as a flat list of keys and values, to compare it with another one.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,14 +12,14 @@ use crate::visitor::Visitor;
 pub struct Shown {
     /// With its sections.
     pub key: String,
-    /// As it is written in a file; nothing if it has none.
+    /// The value as it is written in a file; none if the key has none.
     pub value: Option<String>,
     /// Whether a running process cannot take a new value over.
     pub is_fixed: bool,
 }
 
-/// The keys whose values differ, in the order of the declarations. Of a section that only one of the two has, it names the
-/// section alone.
+/// The keys whose values differ, in the order of the declarations. Of a section that only one of the two has, it names
+/// the section alone.
 #[must_use]
 pub fn differences(a: &[Shown], b: &[Shown]) -> Vec<String> {
     let (of_a, of_b) = (by_key(a), by_key(b));
@@ -57,7 +57,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// Collects only those that a running process cannot take over.
+    /// Collects only those whose new values a running process cannot take over ([`Key::fixed`](crate::Key::fixed)).
     #[must_use]
     pub fn fixed() -> Self {
         Self { of_fixed_alone: true, ..Self::default() }

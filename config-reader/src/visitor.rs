@@ -1,4 +1,4 @@
-//! The keys of a section, declared once for all who want to know them.
+//! The keys of a section, declared once for all that is made of them.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use crate::section::Section;
 
 /// Takes the declarations of a section's keys, one after another, each with the place of its value.
 ///
-/// Whoever reads a file sets the values; whoever writes about the keys takes the values as defaults; whoever compares
-/// two configurations takes them as they are. `N`: see [`Reader`](crate::Reader).
+/// A [`Section`] sets the values to those of a file. An [`Outline`](crate::Outline) takes them as defaults, and
+/// [`Values`](crate::Values) as they are. `N` is what is noted ([`Reader`](crate::Reader)).
 pub trait Visitor<N>: Sized {
     /// A key with a value. If it is not required, `slot` holds its default.
     fn key<K: Kind<N>>(&mut self, key: Key, kind: K, slot: &mut K::Value);
 
-    /// A key without which there is no value.
+    /// A key with a value and without a default: if the file does not have it, there is none.
     fn optional<K: Kind<N>>(&mut self, key: Key, kind: K, slot: &mut Option<K::Value>);
 
-    /// Keys below a key.
+    /// A section: keys below a key. Those that the file does not have keep their defaults.
     fn section(&mut self, key: Key, keys: impl FnOnce(&mut Self));
 
-    /// Keys below a key, without which there is nothing. `new`: what holds where it is there and says nothing.
+    /// A section that is there only if the file has it. `new` gives the defaults of its keys.
     fn optional_section<T>(
         &mut self,
         key: Key,
@@ -29,7 +29,7 @@ pub trait Visitor<N>: Sized {
         keys: impl FnOnce(&mut T, &mut Self),
     );
 
-    /// Keys below a key that can be `off`. `new`: what holds where it is on and says nothing.
+    /// A section that can be `off`. `new` gives the defaults of its keys if it is on.
     fn section_or_off<T>(
         &mut self,
         key: Key,
@@ -62,7 +62,7 @@ pub trait Visitor<N>: Sized {
     /// A sentence above some of the keys that follow.
     fn aside(&mut self, _text: &'static str) {}
 
-    /// A key that people may expect, and that is not taken.
+    /// A key that people may expect, and that is not allowed here, with the reason.
     fn refuse(&mut self, _key: &'static str, _reason: &str) {}
 
     /// Whether the key stands in the file that is read.
@@ -70,6 +70,6 @@ pub trait Visitor<N>: Sized {
         false
     }
 
-    /// What involves more than one key's own value. It is done only where a file is read.
+    /// Checks values of several keys together. It is done only when a file is read.
     fn check(&mut self, _check: impl FnOnce(&Section<'_, N>)) {}
 }

@@ -249,6 +249,7 @@ pub struct Instance {
 
 /// Why a key or a value is not a registration.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordError {
     /// The key is not text.
     #[error("the key is not UTF-8: {0}")]

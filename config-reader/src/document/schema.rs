@@ -10,7 +10,8 @@ use crate::tree::parse;
 
 /// The schema of a file whose keys are those of the outline: JSON Schema, draft 7, which all editors know.
 ///
-/// It knows no more than each key says by itself: what the reader says of several keys together is left to it.
+/// It has only what is declared of each key by itself. What a [check](crate::Visitor::check) finds, about several keys
+/// together, is reported by the reader alone.
 #[must_use]
 pub fn schema(outline: &Outline, title: &str) -> Json {
     let mut schema = section(&outline.entries, true);
@@ -19,8 +20,8 @@ pub fn schema(outline: &Outline, title: &str) -> Json {
     schema
 }
 
-/// `is_whole`: whether the section has values of its own. One that has those of another section where it says nothing
-/// has no defaults, and nothing is required of it.
+/// `is_whole`: whether the section has values of its own. If it takes those of another section for keys that are not
+/// set, it has no defaults, and no key is required.
 fn section(entries: &[Entry], is_whole: bool) -> Json {
     let mut schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
     let mut required = Vec::new();

@@ -83,6 +83,6 @@ fn name_of(entry: &Entry) -> Option<String> {
 fn line(table: &mut String, name: &str, default: &str, takes: &str, is_fixed: bool, text: &str) {
     let by = if is_fixed { "restart" } else { "reload" };
     let [default, takes, text] = [default, takes, text].map(|cell| cell.replace('|', "\\|"));
-    // To write into a string cannot fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(table, "| `{name}` | {default} | {takes} | {by} | {text} |");
 }

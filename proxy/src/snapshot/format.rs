@@ -20,7 +20,7 @@
 //! for torn writes and bad sectors, and finds each that is at most 32 bits long. A digest such as SHA-256
 //! would find no more of them, and is no guard against intent either: who can write the file can write
 //! its digest. That guard is the file's owner: a file that is neither root's nor the gateway's user's, or
-//! that everybody may write to, is not read ([`LoadError::Foreign`]).
+//! that everybody may write to, is not read ([`ReadError::Foreign`]).
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};

@@ -11,6 +11,7 @@ use openssl::x509::verify::X509VerifyFlags;
 
 /// Why a file with the certificates of authorities cannot be used. The text names the file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AuthoritiesError {
     /// It cannot be read.
     #[error("cannot use {} for TLS: {source}", path.display())]

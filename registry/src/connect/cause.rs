@@ -26,6 +26,7 @@ pub struct CallError {
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Cause {
     /// The registry answered with an error, or the connection to it broke.
     #[error("{}", Described(.0))]

@@ -4,6 +4,7 @@ use tonic::transport::Uri;
 
 /// Why a text is not the URL of an endpoint. Its text (`Display`) reads on after the URL: "... has no port".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EndpointError {
     /// It is not a URL.
     #[error("is not a URL: write http://host:port or https://host:port")]

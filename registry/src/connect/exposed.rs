@@ -14,6 +14,7 @@ const OTHERS_ENTER: u32 = 0o001;
 
 /// A secret that others can read. Its text (`Display`) says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Exposed {
     /// A password that leaves this machine without TLS.
     #[error(

@@ -11,6 +11,7 @@ use super::Tls;
 
 /// Why the registry could not be talked to. Its text (`Display`) says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Obstacle {
     /// The system refused the connection.
     #[error("nothing listens there: start the registry, or correct host and port")]

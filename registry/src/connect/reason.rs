@@ -8,6 +8,7 @@
 
 /// Why the registry refused a call or cancelled a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// The history that was asked for is gone.
     Compacted,

@@ -65,6 +65,7 @@ impl Registration {
 
 /// A registration that no gateway would take.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegistrationError {
     /// The service's name is none.
     #[error("cannot register under this service: {0}")]
