@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::networks::AddressRefusal;
 pub use address::parse_address;
-pub use metadata::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES, Metadata, TooMuch};
+pub use metadata::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES, Metadata, TooMuchMetadata};
 
 /// The weight of an instance that names none.
 pub const DEFAULT_WEIGHT: u16 = 1;

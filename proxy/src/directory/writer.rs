@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use registry::contract::{Instance, Record, TooMuch};
+use registry::contract::{Instance, Record, TooMuchMetadata};
 use registry::watch::{Change, InstanceName, Update};
 
 use super::left_out::LeftOutSet;
@@ -396,7 +396,7 @@ impl Writer {
     }
 
     /// Why an instance is used without its metadata, if it is.
-    pub(crate) fn left_out_metadata(&self, service: &str, instance: &str) -> Option<TooMuch> {
+    pub(crate) fn left_out_metadata(&self, service: &str, instance: &str) -> Option<TooMuchMetadata> {
         self.entry(service, instance)?.metadata.left_out()
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::contract::{Prefix, TooMuch};
+use registry::contract::{Prefix, TooMuchMetadata};
 use registry::log_line::{Quota, Say};
 
 use super::rivals::Rivals;
@@ -73,7 +73,7 @@ impl Journal {
     }
 
     /// The metadata of an instance were too much.
-    pub(super) fn left_out_metadata(&mut self, transition: &Transition, why: TooMuch, now: Instant) {
+    pub(super) fn left_out_metadata(&mut self, transition: &Transition, why: TooMuchMetadata, now: Instant) {
         let Transition { service, instance, revision, .. } = transition;
         let key = self.prefix.key(service, instance);
         let (service, instance) = (&**service, &**instance);

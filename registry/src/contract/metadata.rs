@@ -29,12 +29,12 @@ enum Kept {
     /// Key, value, key, value, in the order of the keys, each after a character whose number is its length in
     /// bytes.
     Entries(Arc<str>),
-    LeftOut(TooMuch),
+    LeftOut(TooMuchMetadata),
 }
 
-/// Why metadata is left out.
+/// Why the metadata of a record is left out: a gateway keeps no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TooMuch {
+pub enum TooMuchMetadata {
     /// More than [`MAX_METADATA_ENTRIES`].
     #[error("the metadata has more than {MAX_METADATA_ENTRIES} entries")]
     Entries,
@@ -48,7 +48,7 @@ impl Metadata {
     ///
     /// # Errors
     /// When there are more of them, or longer ones, than a gateway takes.
-    pub fn new<K, V>(entries: impl IntoIterator<Item = (K, V)>) -> Result<Self, TooMuch>
+    pub fn new<K, V>(entries: impl IntoIterator<Item = (K, V)>) -> Result<Self, TooMuchMetadata>
     where
         K: Into<String>,
         V: Into<String>,
@@ -66,7 +66,7 @@ impl Metadata {
     }
 
     /// Why all entries were left out when the record was read, if they were.
-    pub fn left_out(&self) -> Option<TooMuch> {
+    pub fn left_out(&self) -> Option<TooMuchMetadata> {
         match self.0 {
             Kept::LeftOut(why) => Some(why),
             Kept::Nothing | Kept::Entries(_) => None,
@@ -149,15 +149,15 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, key: String, value: String) -> Result<(), TooMuch> {
+    fn add(&mut self, key: String, value: String) -> Result<(), TooMuchMetadata> {
         let added = key.len() + value.len();
         let replaced = self.entries.get(&key).map_or(0, |former| key.len() + former.len());
         if replaced == 0 && self.entries.len() == MAX_METADATA_ENTRIES && !self.entries.contains_key(&key) {
-            return Err(TooMuch::Entries);
+            return Err(TooMuchMetadata::Entries);
         }
         self.bytes = self.bytes - replaced + added;
         if self.bytes > MAX_METADATA_BYTES {
-            return Err(TooMuch::Bytes);
+            return Err(TooMuchMetadata::Bytes);
         }
         self.entries.insert(key, value);
         Ok(())
@@ -195,11 +195,11 @@ mod tests {
     fn as_many_entries_as_the_bound_are_kept_and_one_more_costs_all_of_them() {
         let most = Metadata::new(numbered(MAX_METADATA_ENTRIES)).expect("within the bound");
         assert_eq!(most.iter().count(), MAX_METADATA_ENTRIES);
-        assert_eq!(Metadata::new(numbered(MAX_METADATA_ENTRIES + 1)), Err(TooMuch::Entries));
+        assert_eq!(Metadata::new(numbered(MAX_METADATA_ENTRIES + 1)), Err(TooMuchMetadata::Entries));
         let json = |count| serde_json::to_string(&numbered(count).into_iter().collect::<BTreeMap<_, _>>());
         assert_eq!(read(&json(MAX_METADATA_ENTRIES).expect("JSON")), most);
         let beyond = read(&json(MAX_METADATA_ENTRIES + 1).expect("JSON"));
-        assert_eq!((beyond.left_out(), beyond.is_empty()), (Some(TooMuch::Entries), true));
+        assert_eq!((beyond.left_out(), beyond.is_empty()), (Some(TooMuchMetadata::Entries), true));
         assert_eq!(serde_json::to_string(&beyond).expect("JSON"), "{}");
     }
 
@@ -211,10 +211,10 @@ mod tests {
             let entries =
                 |length| [("k1", "v"), ("k", &*filling.repeat(length))].map(|(k, v)| (k, v.to_owned()));
             assert!(Metadata::new(entries(room)).is_ok(), "{filling:?}");
-            assert_eq!(Metadata::new(entries(room + 1)), Err(TooMuch::Bytes), "{filling:?}");
+            assert_eq!(Metadata::new(entries(room + 1)), Err(TooMuchMetadata::Bytes), "{filling:?}");
         }
         let long = "k".repeat(MAX_METADATA_BYTES + 1);
-        assert_eq!(Metadata::new([(long, "")]), Err(TooMuch::Bytes));
+        assert_eq!(Metadata::new([(long, "")]), Err(TooMuchMetadata::Bytes));
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_equal_to_nothing_else() {
         let beyond = read(&format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_METADATA_BYTES)));
-        assert_eq!(beyond.left_out(), Some(TooMuch::Bytes));
+        assert_eq!(beyond.left_out(), Some(TooMuchMetadata::Bytes));
         assert_ne!(beyond, Metadata::default());
         assert_ne!(beyond, read(r#"{"a":"x"}"#));
     }

@@ -67,7 +67,7 @@ fn metadata_beyond_its_bounds_costs_an_instance_nothing_else() {
     let value = format!(r#"{{"metadata":{{{entries}}},"address":"10.0.0.5:80","weight":10}}"#);
     let record = Record::decode(value.as_bytes()).unwrap();
     assert_eq!((record.address.port(), record.weight), (80, 10));
-    assert_eq!(record.metadata.left_out(), Some(TooMuch::Entries));
+    assert_eq!(record.metadata.left_out(), Some(TooMuchMetadata::Entries));
     assert_eq!(record.encode(), r#"{"address":"10.0.0.5:80","weight":10}"#);
 }
 

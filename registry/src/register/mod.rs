@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::connect::{ConnectionSettings, Connector, EndpointError, parse_endpoint};
-use crate::contract::{Prefix, Record, RecordError, TooMuch, check_segment};
+use crate::contract::{Prefix, Record, RecordError, TooMuchMetadata, check_segment};
 use crate::watch::watch_key;
 use driver::RegistrarDriver;
 
@@ -75,7 +75,7 @@ pub enum RegistrationError {
     Instance(RecordError),
     /// There is more metadata than a gateway keeps.
     #[error("cannot register this record: {0}")]
-    Metadata(TooMuch),
+    Metadata(TooMuchMetadata),
     /// No gateway would take this address or weight.
     #[error("cannot register this record: {0}")]
     Record(RecordError),
