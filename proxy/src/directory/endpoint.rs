@@ -16,13 +16,11 @@ pub struct Endpoint {
     /// Never used again, not even for the same instance at the same address: it keys the connection
     /// pool, so that a re-used `ip:port` never inherits another instance's connections.
     pub(crate) id: u64,
-    /// The service that it belongs to.
     pub(crate) service: Arc<str>,
-    /// The instance that it is.
     pub instance: Arc<str>,
-    /// Where it answers.
     pub(crate) address: SocketAddr,
-    /// What requests have left behind there. Endpoints to which none are sent may share it.
+    /// What requests have left behind there. Endpoints of services that no route names share one, as no request goes to
+    /// them.
     pub traffic: Arc<Traffic>,
 }
 
@@ -36,27 +34,23 @@ impl Endpoint {
 /// An endpoint and what is known of its registration at the moment.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// Its share of requests; 0: nothing new.
+    /// Its share of requests; 0: it is draining.
     pub(crate) weight: u16,
-    /// What holds its registration.
     pub(crate) tenure: TenureCell,
-    /// Whether that registration is still there.
     pub(crate) standing: Standing,
     /// When that registration vanished; none while it is there.
     pub(crate) vanished: Option<Instant>,
-    /// What traffic and probes say of the endpoint.
     pub(crate) health: Health,
-    /// When the endpoint could first be used: when it appeared, or where it is to pass a check before, when
-    /// it had. None: before the gateway.
+    /// Since when the endpoint can be used: since it appeared, or if it had to pass a check first, since it did. None: it
+    /// was there before the gateway.
     pub(crate) usable_since: Option<Instant>,
     /// What the registration says for people and policies.
     pub(crate) metadata: Metadata,
 }
 
-/// What holds a registration. All copies of an entry share it: a put that changes nothing else is shown by it
-/// alone, and the service need not be published for that. Registrars may write their keys as often as they like.
+/// What holds a registration. All copies of an entry share it: a put that changes nothing but lease and revision is
+/// noted here, and the service need not be published for that, however often a registrar writes its key.
 #[derive(Debug, Clone)]
 pub(crate) struct TenureCell(Arc<Mutex<Tenure>>);
 
@@ -65,22 +59,19 @@ pub(crate) struct TenureCell(Arc<Mutex<Tenure>>);
 pub(crate) struct Tenure {
     /// The lease that holds it, 0 for none.
     pub(crate) lease: i64,
-    /// The revision of its last put.
     pub(crate) revision: i64,
 }
 
 impl TenureCell {
-    /// The tenure of a registration that was put so.
     pub(crate) fn new(tenure: Tenure) -> Self {
         Self(Arc::new(Mutex::new(tenure)))
     }
 
-    /// As it is now.
     pub(crate) fn get(&self) -> Tenure {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It was put again, and says what it said.
+    /// Notes another put that says the same.
     pub(super) fn renew(&self, tenure: Tenure) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = tenure;
     }
@@ -89,7 +80,6 @@ impl TenureCell {
 /// What the registry says of a registration, and a probe of its endpoint where the registry says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It is there.
     Registered,
     /// It vanished unannounced.
     Suspect(ProbeResult),
@@ -104,10 +94,10 @@ pub(crate) struct Health {
     pub(crate) ejected: Option<Grounds>,
     /// Its active probes fail, or it is to pass one before it is used.
     pub(crate) unhealthy: bool,
-    /// It is unhealthy for want of a probe that passed, and never has been anything else. That is no sign
-    /// of a failing service: it makes no panic, and no panic makes it one that is used.
+    /// It is unhealthy because no check of it has passed yet. That is no sign that its service fails: it does not count
+    /// towards a panic, and it is not used in one.
     pub(crate) unproven: bool,
-    /// So many of its service are out that all are used: what is known against them does not count.
+    /// So many endpoints of its service are out that all are used, whatever is known against them.
     pub(crate) panic: bool,
 }
 
@@ -125,9 +115,7 @@ pub(crate) enum Finding {
     Ejected(Grounds),
     /// Traffic says that it works again.
     Returned,
-    /// Its probes fail.
     Unhealthy,
-    /// Its probes pass.
     Healthy,
 }
 
@@ -137,9 +125,8 @@ pub(crate) enum Finding {
 pub(crate) enum ProbeResult {
     /// The first one has not ended yet.
     Pending,
-    /// The last one was answered.
     Passed,
-    /// The last one was not; or the registry does not confirm a stale endpoint whose first one has not ended.
+    /// The last one was not answered; or the registry does not confirm a stale endpoint whose first one has not ended.
     Failed,
 }
 
@@ -148,14 +135,13 @@ pub(crate) enum ProbeResult {
 pub(crate) enum Rank {
     /// Registered.
     First,
-    /// Not known to be registered, but it can be connected to as far as is known.
+    /// Not known to be registered, but not known to be unreachable either.
     Second,
     /// Ejected or unhealthy.
     Third,
 }
 
 impl Entry {
-    /// How the endpoint stands.
     pub(crate) fn state(&self) -> State {
         match self.standing {
             Standing::Registered if self.weight == 0 => State::Draining,
@@ -205,7 +191,7 @@ impl Entry {
 }
 
 impl Standing {
-    /// What is known of the endpoint itself; none while its registration speaks for it.
+    /// What its probes say; none while it is registered, as it is not probed then.
     pub(crate) fn probe(self) -> Option<ProbeResult> {
         match self {
             Standing::Registered => None,
@@ -247,11 +233,9 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Every state.
     pub(crate) const ALL: [State; 6] =
         [State::Up, State::Draining, State::Ejected, State::Unhealthy, State::Suspect, State::Stale];
 
-    /// Its name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             State::Up => "up",

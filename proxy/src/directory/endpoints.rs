@@ -20,7 +20,6 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// `in_flight` are the service's requests.
     pub(super) fn new(
         entries: Vec<Entry>,
         planner: &Planner,
@@ -77,10 +76,10 @@ impl Endpoints {
         self.cumulative.last().copied().unwrap_or(0)
     }
 
-    /// Which entry of the best rank has this point of the line on which each is as long as its weight. From
-    /// [`total`](Self::total) on there is none.
+    /// Lays the entries of the best rank side by side on a line, each as long as its weight, and returns the one on which
+    /// this point falls. The line ends at [`total`](Self::total).
     pub(crate) fn at(&self, point: u32) -> Option<usize> {
-        // The first whose sum exceeds the point; one that adds nothing never does first.
+        // The first whose sum exceeds the point. Never one of another rank: its sum is that of the entry before it.
         let index = self.cumulative.partition_point(|sum| *sum <= point);
         (index < self.cumulative.len()).then_some(index)
     }
@@ -90,7 +89,7 @@ impl Endpoints {
         self.ramp.as_ref()
     }
 
-    /// How to choose among them.
+    /// How one of them is chosen.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }

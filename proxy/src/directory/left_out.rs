@@ -1,6 +1,7 @@
 //! Who is left out: registrations beyond the bounds of the configuration.
 //!
-//! They are remembered by a hash of their names, for others choose how long and how many these are.
+//! They are remembered by a hash of their names: whoever registers chooses how long and how many these are, and they must
+//! not take the gateway's memory.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -37,11 +38,8 @@ impl fmt::Display for Bound {
 /// An instance that is left out, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LeftOutInstance {
-    /// Its service.
     pub(crate) service: Arc<str>,
-    /// Its id.
     pub(crate) instance: Arc<str>,
-    /// The bound that it is beyond.
     pub(crate) bound: Bound,
     /// The revision at which it was written.
     pub(crate) revision: i64,
@@ -52,7 +50,6 @@ pub(crate) struct LeftOutInstance {
 pub(crate) struct LeftOutSummary {
     /// By the bound of a service's endpoints.
     pub(crate) by_instances: usize,
-    /// By the bound of services.
     pub(crate) by_services: usize,
     /// By the bound of instances in all.
     pub(crate) by_registrations: usize,
@@ -61,13 +58,11 @@ pub(crate) struct LeftOutSummary {
 }
 
 impl LeftOutSummary {
-    /// How many are left out.
     pub(crate) fn count(&self) -> usize {
         self.by_instances + self.by_services + self.by_registrations
     }
 }
 
-/// Those that are left out now.
 #[derive(Debug, Default)]
 pub(super) struct LeftOutSet {
     names: RandomState,

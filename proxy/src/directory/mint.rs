@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::Endpoint;
 use crate::traffic::Traffic;
 
-/// Makes endpoints, no two with one id.
+/// Makes endpoints, no two with the same id.
 #[derive(Debug, Default)]
 pub(super) struct Mint {
     last_id: u64,
-    /// What all endpoints have in common to which nothing is sent: there may be very many.
+    /// Shared by all endpoints to which nothing is sent: there may be very many.
     unrouted: Arc<Traffic>,
 }
 

@@ -41,7 +41,6 @@ pub(crate) use service_discovery::entries;
 pub(crate) use slow_start::Ramp;
 pub(crate) use writer::{Novelty, Routed, Transition, TransitionKind, Writer};
 
-/// Every service by its name.
 pub(crate) type Services = BTreeMap<Arc<str>, Arc<Service>>;
 
 /// The readers' side.
@@ -68,17 +67,15 @@ pub fn new<'n>(services: impl IntoIterator<Item = &'n str>) -> (Arc<Directory>, 
 }
 
 impl Directory {
-    /// A service by its name.
+    /// The service of this name; none: nobody is registered, and no route names it.
     pub fn service(&self, name: &str) -> Option<Arc<Service>> {
         self.services.load().get(name).cloned()
     }
 
-    /// All services.
     pub(crate) fn services(&self) -> Arc<Services> {
         self.services.load_full()
     }
 
-    /// The registry's revision that the directory shows.
     pub(crate) fn revision(&self) -> i64 {
         self.revision.load(Ordering::Relaxed)
     }
@@ -98,7 +95,7 @@ impl Directory {
         self.left_out.load_full()
     }
 
-    /// Whether there is a picture to serve from, whatever its source.
+    /// Whether there is a picture to serve from, be it the registry's or the snapshot's.
     pub(crate) fn is_filled(&self) -> bool {
         self.is_synced() || self.is_stale()
     }
@@ -122,7 +119,6 @@ impl Service {
         Self { name, is_routed, in_flight: Arc::default(), endpoints: ArcSwap::default() }
     }
 
-    /// Its name.
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }

@@ -1,4 +1,4 @@
-//! How a service's endpoints are chosen from, by its policy: what has to be computed from them once.
+//! How one of a service's endpoints is chosen, by the service's policy, and what has to be computed once for that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use crate::traffic::in_flight::InFlight;
 use super::ring::{self, Builder, Ring, RingSlot};
 use super::{Endpoints, Policy};
 
-/// Makes a service's plans by its policy. Holds what of a plan goes on when the endpoints change, or the policy.
+/// Makes a service's plans by its policy: a new one each time that its endpoints change. Holds what outlives a plan.
 #[derive(Debug, Default)]
 pub(super) struct Planner {
     policy: Policy,
@@ -32,8 +32,8 @@ impl Planner {
         Self::default().with(policy)
     }
 
-    /// The planner of another policy. Turns go on where both have them; so does a ring, which is of the endpoints,
-    /// whatever of a request is hashed.
+    /// The planner of another policy. If both take turns, these go on. If both hash, they share the ring: it depends on the
+    /// endpoints alone, and not on what of a request is hashed.
     pub(super) fn with(&self, policy: Policy) -> Self {
         let balancer = match (&policy.balance, &self.balancer) {
             (Balance::Random, _) => Balancer::Random,
@@ -64,7 +64,8 @@ impl Planner {
             Balancer::LeastRequest => Plan::LeastRequest,
             Balancer::Ewma => Plan::Ewma,
             Balancer::Hash(key, slot) => {
-                // Whatever their rank: who comes back finds his keys where they were, and no ring is built for it.
+                // Endpoints of every rank are on the ring: one that is ejected and returns has its former keys, and no
+                // ring has to be built.
                 let nodes = endpoints.entries().iter().filter(|entry| entry.weight > 0).map(ring::Node::of);
                 builder.build(slot, nodes.collect());
                 Plan::Hash(Hashing::new(endpoints, key.clone(), slot.clone(), in_flight.clone()))

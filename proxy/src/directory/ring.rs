@@ -1,7 +1,11 @@
 //! The ring of a service whose requests are hashed, and the thread that builds the large ones.
 //!
-//! Ketama's: an endpoint has 160 points on a circle, and a key goes to the next point from where it falls. So
-//! who leaves loses his keys to all others, and nobody else's move.
+//! The ring is Ketama's: each endpoint has 160 points on a circle. A key falls somewhere on the circle, and goes to the
+//! endpoint whose point comes next. When an endpoint leaves, its keys are spread over all others, and no other key moves.
+//!
+//! Ketama's ring has whole points, of at most 65,535 endpoints, and knows addresses instead of names. So here weights are
+//! counted in units ([`unit`]), a service with more endpoints has several rings ([`SHARED`]), and a name is written as an
+//! address ([`address`]).
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
@@ -15,15 +19,16 @@ use pingora_ketama::{Bucket, Continuum};
 
 use super::Entry;
 
-/// Up to so many endpoints, a ring is built at once: that takes less than a millisecond. One of 10,000 takes
-/// some 200, and is built by a thread of its own.
+/// A ring of at most so many endpoints is built at once: that takes less than a millisecond. One of 10,000 takes some 200
+/// ms, and is built by a thread of its own.
 const SMALL: usize = 64;
-/// After a build, the thread rests so many times as long: while endpoints come and go it takes a fifth of a
-/// core.
+/// After a build, the thread rests so many times as long as the build took. So however often endpoints come and go, it
+/// takes at most a fifth of a core.
 const REST: u32 = 4;
 /// About so many endpoints share a ring. Ketama counts them in 16 bits, so more take several rings.
 const SHARED: usize = 32_768;
-/// A few heavy endpoints may have so many times more units than there are endpoints.
+/// All endpoints together have at most about so many units for each endpoint: where a few are much heavier than the
+/// others, the unit is made larger until that holds.
 const HEAVY: u32 = 8;
 
 /// What is known of an endpoint on a ring.
@@ -45,8 +50,8 @@ pub(super) fn name(instance: &str) -> u64 {
     hash(instance.as_bytes())
 }
 
-/// A hash that is the same in every gateway and every release. Who can choose what is hashed can also choose
-/// where it goes.
+/// A hash that is the same in every gateway and every release. It has no secret: a client who chooses the key can choose
+/// the endpoint as well.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     // Similar bytes leave FNV's high bits similar.
     mix(fnv(bytes))
@@ -66,7 +71,7 @@ pub fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// Which endpoints a key may go to, in their order.
+/// For each key, the order in which endpoints are asked to take it.
 pub(crate) struct Ring {
     version: u64,
     unit: u32,
@@ -88,14 +93,14 @@ impl Ring {
         Self { version, unit, shards }
     }
 
-    /// The names of endpoints from where a key falls, one for each point, round and round.
+    /// Walks round the ring from where a key falls, without end: the endpoint's name at each point.
     pub(crate) fn names(&self, key: u64) -> impl Iterator<Item = u64> {
         let shard = self.shards.get(shard(key, self.shards.len()));
         shard.into_iter().flat_map(move |ring| ring.node_iter(&key.to_le_bytes())).map(name_of)
     }
 
-    /// How much of what goes by it an endpoint of this weight may keep, 0 to 1: points come in whole units,
-    /// its weight need not.
+    /// Which part of the keys that fall to it an endpoint of this weight may keep, from 0 to 1. It has the points of whole
+    /// units, rounded up, which may be more than its weight.
     pub(crate) fn kept(&self, weight: u16) -> f32 {
         let weight = u32::from(weight);
         weight as f32 / (weight.div_ceil(self.unit).max(1) * self.unit) as f32
@@ -108,9 +113,9 @@ impl fmt::Debug for Ring {
     }
 }
 
-/// The weight that has 160 points: the middle one, so that it does not change as one of many comes or goes
-/// (all points would move), and all have as few points as do where most weights are equal. More, if a few
-/// are so heavy that they would have most of the points.
+/// The weight that has 160 points. It is the median, so that most endpoints have 160 points, and so that it seldom changes
+/// when an endpoint comes or goes: all points would move. It is more than the median if a few endpoints are so heavy that
+/// the ring would have too many points ([`HEAVY`]).
 fn unit(nodes: &[Node]) -> u32 {
     let mut weights: Vec<_> = nodes.iter().map(|node| u32::from(node.weight)).collect();
     let middle = weights.len() / 2;
@@ -118,18 +123,19 @@ fn unit(nodes: &[Node]) -> u32 {
     if weights.is_empty() {
         return 1;
     }
-    // Rounded up: the units of all would otherwise be a few more than so many times as many as they are.
+    // Rounded up, so that the units of all stay below the bound.
     let mean = weights.iter().copied().fold(0, u32::saturating_add).div_ceil(count);
     let (_, median, _) = weights.select_nth_unstable(middle);
     (*median).max(mean.div_ceil(HEAVY).next_power_of_two())
 }
 
 fn shard(hash: u64, count: usize) -> usize {
-    // The high half: where a key falls within its ring must not depend on which ring that is.
+    // The high half of the bits, as the place within a ring must not depend on which ring it is.
     (mix(hash) >> 32) as usize % count.max(1)
 }
 
-/// Ketama knows addresses alone, and hashes them. Two instances may have the same one.
+/// A name as an address: Ketama takes nothing else. (The endpoint's own address would not do: two instances may have the
+/// same one.)
 fn address(name: u64) -> SocketAddr {
     SocketAddrV6::new(Ipv6Addr::from(u128::from(name)), 0, 0, 0).into()
 }
@@ -164,7 +170,8 @@ impl RingSlot {
         version(&self.load()) == self.version.load(Ordering::Acquire)
     }
 
-    /// Unless there is a later one: a small service's is built at once, and may overtake the thread.
+    /// Stores a ring, unless a later one is there: a ring that is built at once may be done before the thread is with an
+    /// earlier one.
     fn store(&self, ring: Ring) {
         let ring = Some(Arc::new(ring));
         self.ring.rcu(|found| if version(found) > version(&ring) { found.clone() } else { ring.clone() });
@@ -195,7 +202,7 @@ impl Builder {
             return job.run();
         }
         let sent = self.thread.get_or_insert_with(start).send(job);
-        // There is no thread where the system grants none.
+        // The system did not let us start a thread: then it is built here.
         if let Err(mpsc::SendError(job)) = sent {
             job.run();
         }

@@ -24,7 +24,6 @@ pub struct ServiceEndpoints {
 #[derive(Debug, Clone)]
 struct At {
     endpoints: Arc<Endpoints>,
-    /// Where among them.
     places: Vec<usize>,
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What a new endpoint begins with, of what its weight says.
+/// The part of its weight with which a new endpoint begins.
 const FIRST: f32 = 0.1;
 
 /// The slow start of a service's endpoints, some of which are new.
@@ -26,11 +26,11 @@ impl Ramp {
         length: Duration,
     ) -> Option<Self> {
         let newest = since.clone().flatten().max().filter(|_| !length.is_zero())?;
-        // None is less than any time, and older.
+        // `None`, before the gateway, is less than any time, and so the oldest.
         Some(Self { length, oldest: since.min()?, over: newest + length })
     }
 
-    /// Whether everybody has grown up.
+    /// Whether all have their full shares.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         now >= self.over
     }
@@ -43,8 +43,7 @@ impl Ramp {
         (FIRST + (1.0 - FIRST) * age).min(1.0)
     }
 
-    /// The same in relation to the oldest endpoint, 1 at most. Shares depend on nothing else, and so nobody
-    /// is held back where all are new.
+    /// The same in relation to the oldest endpoint, at most 1. Where all are equally new, it is 1 for each of them.
     pub(crate) fn relative(&self, since: Option<Instant>, now: Instant) -> f32 {
         (self.factor(since, now) / self.factor(self.oldest, now)).min(1.0)
     }

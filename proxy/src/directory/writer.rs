@@ -25,17 +25,13 @@ pub(crate) use route::Routed;
 /// What became of a registration.
 #[derive(Debug, Clone)]
 pub struct Transition {
-    /// What happened to it.
     pub(crate) kind: TransitionKind,
-    /// The service.
     pub(crate) service: Arc<str>,
-    /// The instance.
     pub(crate) instance: Arc<str>,
     /// Its endpoint before; none: it was not there.
     pub(crate) before: Option<Arc<Endpoint>>,
     /// Its endpoint after; none: it is gone.
     pub(crate) after: Option<Arc<Endpoint>>,
-    /// The revision.
     pub(crate) revision: i64,
 }
 
@@ -63,9 +59,7 @@ pub(crate) enum TransitionKind {
 /// Whether health's finding was news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Novelty {
-    /// The endpoint was not known to be so.
     New,
-    /// It was.
     Known,
 }
 
@@ -74,7 +68,7 @@ pub(crate) enum Novelty {
 pub struct Writer {
     directory: Arc<Directory>,
     bounds: config::Bounds,
-    /// Those that routes name are there, whether anybody is registered or not.
+    /// By name. Services that routes name are there even if nobody is registered.
     staged: HashMap<Arc<str>, Staged>,
     /// Makes the plans of all services that no route names.
     unrouted: Planner,
@@ -123,7 +117,6 @@ impl Writer {
         Self { bounds, ..self }
     }
 
-    /// What the readers see.
     pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
@@ -191,7 +184,7 @@ impl Writer {
         }
     }
 
-    /// Notes another lease or revision of a registration that says what it said. None: it has neither.
+    /// Notes another lease or revision of a registration that otherwise says the same. None: both are the same, too.
     fn renew(&self, instance: &Instance) -> Option<Transition> {
         let Instance { service, id, lease, revision, .. } = instance;
         let (lease, revision) = (*lease, *revision);
@@ -233,7 +226,8 @@ impl Writer {
         }
     }
 
-    /// Whoever holds the same lease is the same registrar, which may move.
+    /// Whether it takes the key from another process that is still there. One with the same lease is the same registrar,
+    /// which may change its address.
     fn takes_over(&self, instance: &Instance) -> bool {
         self.entry(&instance.service, &instance.id).is_some_and(|entry| {
             let lease = entry.tenure.get().lease;
@@ -243,7 +237,7 @@ impl Writer {
         })
     }
 
-    /// None: it is left out.
+    /// Takes an instance in. None: there was no room, and it is left out.
     fn put(&mut self, instance: Instance, kind: TransitionKind, now: Instant) -> Option<Transition> {
         let instance = self.admit(instance)?;
         let (service, id, revision) = (instance.service.clone(), instance.id.clone(), instance.revision);
@@ -253,8 +247,8 @@ impl Writer {
         Some(Transition { kind, service, instance: id, before, after: Some(after), revision })
     }
 
-    /// Sets an instance, and returns its endpoint before and after: the same one, if it has not moved. Another one can
-    /// be used since then; none: before the gateway.
+    /// Sets an instance, and returns its endpoint before and after: the same one, if its address is the same. A new
+    /// endpoint counts as usable since the given time; none: since before the gateway.
     fn insert(
         &mut self,
         instance: Instance,
@@ -264,7 +258,7 @@ impl Writer {
         let Instance { service, id, record, lease, revision } = instance;
         let Record { address, weight, metadata } = record;
         let (service, planner, known) = match self.staged.get_key_value(&service) {
-            // One name for all its instances: each came with its own.
+            // Each instance came with a copy of the service's name: from here on they share one.
             Some((name, staged)) => (name.clone(), staged.planner.as_deref(), staged.entries.get(&id)),
             None => (service, None, None),
         };
