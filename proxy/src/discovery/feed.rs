@@ -89,7 +89,6 @@ impl<R: FnOnce()> Feed<R> {
         Self { reread, ..self }
     }
 
-    /// Runs until there are no more updates.
     pub(super) async fn run(mut self, inputs: Inputs) {
         let Inputs { mut updates, mut findings, mut saves, mut asked } = inputs;
         let mut wake_at = None;
@@ -132,9 +131,9 @@ impl<R: FnOnce()> Feed<R> {
         }
     }
 
-    /// What a change means to the others. To a service that no route names nothing is sent, so nothing is lost with
-    /// its endpoints: who vanishes there is not held, and never connected to. (Whoever may register could otherwise
-    /// have the gateway look for him who listens where.)
+    /// Tells the guard and the probes what a change means to them. Nothing is sent to a service that no route names, so
+    /// nothing is lost with its endpoints: those that vanish are not held, and never connected to. (Otherwise whoever may
+    /// register could use the gateway to find out which addresses somebody listens on.)
     fn follow(&mut self, transition: &Transition, now: Instant) {
         let Transition { kind, service, instance, before, after, .. } = transition;
         match kind {
@@ -190,7 +189,7 @@ impl<R: FnOnce()> Feed<R> {
     fn judged(&mut self, Found { endpoint, finding }: Found) {
         let Some(novelty) = self.writer.judged(&endpoint, finding, now()) else { return };
         if let Finding::Ejected(why) = finding {
-            // A trial that failed is one more: what goes on failing shows in the rate.
+            // A trial that failed counts as another ejection, so that an endpoint that goes on failing shows in the rate.
             self.metrics.ejected(&endpoint.service, why);
         }
         if novelty == Novelty::New {

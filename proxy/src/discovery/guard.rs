@@ -24,33 +24,23 @@ use std::time::Instant;
 
 use crate::config;
 
-/// What is to be done.
+/// What the guard has decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ruling {
     /// The endpoint goes.
-    Drop {
-        /// Its service.
-        service: Arc<str>,
-        /// Its instance.
-        instance: Arc<str>,
-        /// Why.
-        reason: DropReason,
-    },
+    Drop { service: Arc<str>, instance: Arc<str>, reason: DropReason },
     /// More endpoints of the service vanished together than anybody can have meant, and they do not stop: they
     /// are held, and somebody should look. Said once, until none is held any more.
     Alarm {
-        /// The service.
         service: Arc<str>,
         /// How many are held.
         held: usize,
-        /// How many vanished.
         vanished: usize,
-        /// Of how many.
+        /// Of how many endpoints that the service had.
         of: usize,
     },
     /// After an alarm: no endpoint of the service is held any more.
     Settled {
-        /// The service.
         service: Arc<str>,
         /// How many of those that were held are registered again.
         returned: usize,
@@ -71,7 +61,6 @@ pub(super) enum DropReason {
 }
 
 impl DropReason {
-    /// In words.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             DropReason::WindowPassed => "its window passed",
@@ -133,7 +122,6 @@ enum Phase {
 }
 
 impl Guard {
-    /// A guard that knows of nothing.
     pub(super) fn new(settings: config::Guard) -> Self {
         Self {
             settings,
@@ -150,7 +138,6 @@ impl Guard {
         self.settings.share < 1.0
     }
 
-    /// How many endpoints are held.
     pub(super) fn held(&self) -> usize {
         self.held
     }
@@ -168,7 +155,7 @@ impl Guard {
                 if former.phase.is_doubt() {
                     return;
                 }
-                // It counts once, however often it comes and goes.
+                // An instance counts once, however often it comes and goes.
                 wave.vanished -= 1;
                 wave.returned -= usize::from(former.phase == Phase::Returned);
                 self.recent.remove(&(former.since, service.clone(), instance.clone()));
@@ -247,7 +234,7 @@ impl Guard {
     /// The window of a suspect is over.
     fn judge(&mut self, service: &Arc<str>, instance: &Arc<str>, up: usize) {
         let Some(wave) = self.waves.get(service) else { return };
-        // Those that are back are among the vanished as well as among those that are up.
+        // An instance that is back counts as vanished and as up: it must not be counted twice.
         let of = wave.vanished + up.saturating_sub(wave.returned);
         if wave.vanished as f64 / of as f64 <= self.settings.share {
             self.drop(service, instance, DropReason::WindowPassed);

@@ -14,7 +14,6 @@ use crate::directory::{Endpoint, Entry, Finding, LeftOutInstance, Transition, Tr
 #[derive(Debug)]
 pub(super) struct Journal {
     prefix: Prefix,
-    /// How long an endpoint is held, at most.
     hold: Duration,
     rivals: Rivals,
     left_out: Quota,
@@ -27,7 +26,6 @@ impl Journal {
         Self { prefix, hold, rivals, left_out, metadata }
     }
 
-    /// A registration has become something else.
     pub(super) fn became(&mut self, transition: &Transition, now: Instant) {
         let Transition { kind, service, instance, before, after, revision } = transition;
         let key = self.prefix.key(service, instance);
@@ -72,7 +70,6 @@ impl Journal {
         }
     }
 
-    /// The metadata of an instance were too much.
     pub(super) fn left_out_metadata(&mut self, transition: &Transition, why: TooMuchMetadata, now: Instant) {
         let Transition { service, instance, revision, .. } = transition;
         let key = self.prefix.key(service, instance);
@@ -86,7 +83,6 @@ impl Journal {
         }
     }
 
-    /// An instance has no place.
     pub(super) fn left_out(&mut self, instance: &LeftOutInstance, now: Instant) {
         let LeftOutInstance { service, instance, bound, revision } = instance;
         let key = self.prefix.key(service, instance);

@@ -23,13 +23,11 @@ const MAX_RUNNING: usize = 256;
 /// Probes endpoints, at once and then every second, for as long as they are wanted.
 #[derive(Debug)]
 pub(super) struct Probes {
-    /// How long a connect may take.
     timeout: Duration,
     wanted: HashMap<u64, Arc<Endpoint>>,
     rounds: Rounds<Connect>,
 }
 
-/// What a probe found.
 #[derive(Debug)]
 pub(super) struct Probed {
     pub(crate) endpoint: Arc<Endpoint>,
@@ -59,7 +57,7 @@ impl Probes {
     pub(super) async fn outcomes(&mut self) -> Vec<Probed> {
         loop {
             let answers = self.rounds.answers().await;
-            // A probe that says nothing of the endpoint is not told.
+            // Left out: probes that failed for want of files, memory or ports of our own.
             let told = answers.into_iter().filter_map(|(id, probe)| Some((self.wanted.get(&id)?, probe?)));
             let probed: Vec<_> =
                 told.map(|(endpoint, probe)| Probed { endpoint: endpoint.clone(), probe }).collect();
@@ -70,7 +68,6 @@ impl Probes {
     }
 }
 
-/// Opens a connection, and closes it at once.
 #[derive(Debug, Clone)]
 struct Connect {
     address: SocketAddr,

@@ -10,26 +10,26 @@ use std::time::{Duration, Instant};
 
 use registry::log_line::Say;
 
-/// At most one line about a key in this time,
+/// At most one line about a key is logged in this time.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// and about so many keys: they are remembered until then, with names that others choose.
+/// At most so many keys are remembered for that, as others choose how many there are and how long their names.
 const MOST: usize = 1_000;
 
-/// A key: its service and its instance.
+/// Service and instance.
 type InstanceKey = (Arc<str>, Arc<str>);
 
 /// The keys that were spoken of a moment ago.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
     told: HashSet<InstanceKey>,
-    /// In the order in which they were.
+    /// The oldest first.
     recent: VecDeque<(Instant, InstanceKey)>,
     /// Whether it was said that there are more.
     said_more: bool,
 }
 
 impl Rivals {
-    /// A registration took a key from another one. How that is to be told.
+    /// A registration took a key from another one. Returns what is to be logged of it.
     pub(super) fn took(&mut self, service: &Arc<str>, instance: &Arc<str>, now: Instant) -> Say {
         while self.recent.front().is_some_and(|(at, _)| *at + INTERVAL <= now)
             && let Some((_, key)) = self.recent.pop_front()
