@@ -39,12 +39,7 @@ pub(crate) struct File {
 pub(crate) enum LoadError {
     /// The system did not let us read it. It was left as it is.
     #[error("cannot read the snapshot {}: {source}: the gateway starts without it", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system answered.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// Something that is no file has its name. It was left as it is.
     #[error("the snapshot {} is not a file: the gateway starts without it; name a file", .0.display())]
     NotAFile(PathBuf),
@@ -53,24 +48,14 @@ pub(crate) enum LoadError {
     Foreign(PathBuf),
     /// It is damaged or not ours. It was renamed, over an older one that had been set aside.
     #[error("the snapshot {} {fault}: it was renamed to {}, and the gateway starts without it", path.display(), aside.display())]
-    SetAside {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: Fault,
-        /// Its new name.
-        aside: PathBuf,
-    },
+    SetAside { path: PathBuf, fault: Fault, aside: PathBuf },
     /// It is damaged or not ours, and still there.
     #[error("the snapshot {} {fault}: the gateway starts without it; it cannot be renamed to {}: {source}: remove it", path.display(), aside.display())]
     NotSetAside {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         fault: Fault,
         /// The name that it cannot have.
         aside: PathBuf,
-        /// What the system answered.
         source: io::Error,
     },
 }
@@ -86,7 +71,6 @@ pub(crate) enum StoreError {
         attempt: &'static str,
         /// With which file or directory.
         path: PathBuf,
-        /// What the system answered.
         source: io::Error,
     },
     /// Another process writes it at this moment.

@@ -56,9 +56,7 @@ pub(super) enum ReadError {
 /// The directory as the registry had it at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    /// The revision that it shows.
     pub(crate) revision: i64,
-    /// The instances of all services.
     pub(crate) instances: Vec<Instance>,
     /// Lines that were skipped, if any were.
     pub(crate) skipped: Option<SkippedLines>,
@@ -67,13 +65,11 @@ pub(crate) struct Snapshot {
 /// Lines that are no instances to this gateway, although they are what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SkippedLines {
-    /// How many there are.
     pub(crate) count: usize,
     /// Which is the first, and what is wrong with it.
     pub(crate) first: String,
 }
 
-/// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stored {
     /// Instances that are not in the file, for want of room.
@@ -100,18 +96,12 @@ pub(crate) enum Fault {
     Cut(usize),
     /// Lines are missing, or there are too many.
     #[error("has {found} instances, and its first line says {expected}")]
-    Count {
-        /// What the first line says.
-        expected: usize,
-        /// How many there are.
-        found: usize,
-    },
+    Count { expected: usize, found: usize },
     /// Something in it was changed after it was written.
     #[error("was damaged or edited: its checksum is {found:08x}, and its first line says {expected}")]
     Checksum {
-        /// What the first line says.
         expected: String,
-        /// That of the bytes that are there.
+        /// The checksum of the bytes that are there.
         found: u32,
     },
 }
@@ -127,7 +117,6 @@ enum LineFault {
     Record(#[from] RecordError),
 }
 
-/// An instance as it stands in the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
@@ -149,7 +138,7 @@ pub(super) fn encode(
     instances: impl IntoIterator<Item = Instance>,
     most: u64,
 ) -> io::Result<Stored> {
-    // The first line is written last; it is as long whatever it says.
+    // The first line is written last, into the place that is kept for it: its length does not depend on what it says.
     let first = first_line(&Hasher::new(), revision, 0);
     output.write_all(&first)?;
     let mut room = most.saturating_sub(first.len() as u64);
@@ -218,7 +207,7 @@ pub(super) fn decode(input: impl BufRead, most: usize) -> Result<Snapshot, ReadE
         return Err(Fault::Count { expected: first.instances, found: count }.into());
     }
     let found = checksum.finalize();
-    // As text: no other way to write the same number is ours.
+    // Compared as text: we write the number in one way, and any other is not ours.
     if format!("{found:08x}") != first.expected {
         return Err(Fault::Checksum { expected: first.expected, found }.into());
     }
@@ -243,7 +232,6 @@ fn decode_line(line: &[u8], former: Option<&Instance>) -> Result<Instance, LineF
     })
 }
 
-/// The first line.
 struct FirstLine {
     /// The checksum that it states.
     expected: String,

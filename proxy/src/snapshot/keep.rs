@@ -28,12 +28,9 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// At most one line about a snapshot that cannot be written in this time.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(300);
 
-/// When the snapshot is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Before the registry is heard.
     First,
-    /// If the registry is late.
     IfLate,
 }
 
@@ -49,9 +46,9 @@ pub(crate) struct Loader {
 
 #[derive(Debug)]
 enum Stage {
-    /// Until it is its turn. From when the registry is late is set when the waiting begins.
+    /// Waits for its turn. The time is that from which the registry counts as late; it is set when the waiting begins.
     Waiting(File, Option<Instant>),
-    /// Until it is read, or for as long as that may take.
+    /// It is being read, which may take until then.
     Loading(JoinHandle<Result<Option<Snapshot>, LoadError>>, Instant),
     /// It has been read, is not needed, or there is none.
     Over,
@@ -70,12 +67,10 @@ impl Loader {
         Self { turn, stage, admission, status, metrics }
     }
 
-    /// The snapshot is not needed.
     pub(crate) fn stop(&mut self) {
         self.stage = Stage::Over;
     }
 
-    /// When the snapshot is read.
     pub(crate) fn turn(&self) -> Turn {
         self.turn
     }
@@ -123,7 +118,7 @@ impl Loader {
         None
     }
 
-    /// Those that the rules permitted once, and do no more.
+    /// Leaves out the instances that the configuration permitted once, and does no more.
     fn leave_out_refused(&self, instances: &mut Vec<Instance>) {
         let found = instances.len();
         let mut first = None;
@@ -209,7 +204,6 @@ impl Saver {
 /// Writes the snapshot after the directory has changed.
 #[derive(Debug)]
 pub(crate) struct Storer {
-    /// None: it is written nowhere.
     file: Option<File>,
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
@@ -217,12 +211,11 @@ pub(crate) struct Storer {
     not_before: Option<Instant>,
     /// Since when it is being written.
     storing: Option<(Instant, JoinHandle<Result<Stored, StoreError>>)>,
-    /// The process is about to end.
     save: Option<Save>,
     complained: Complained,
 }
 
-/// When a line was last written about it: what one is about must not silence the other.
+/// When a line was last logged, for each kind of trouble: one kind must not silence the other.
 #[derive(Debug, Default)]
 struct Complained {
     of_room: Option<Instant>,
@@ -254,8 +247,8 @@ impl Storer {
         self.save = Some(save);
     }
 
-    /// Begins to write, if it is time. `rest`: when readers see what they do not see yet, if there is such;
-    /// it is written after that. Returns when to call again, if that is known.
+    /// Begins to write, if it is time. `rest`: when changes that readers do not see yet will be published; none: there are
+    /// none. It is written after that. Returns when to call again, if that is known.
     pub(crate) fn store(&mut self, now: Instant, rest: Option<Instant>) -> Option<Instant> {
         let next = self.begin(now, rest);
         if next.is_none() && self.storing.is_none() {
