@@ -12,7 +12,8 @@ pub(super) struct ConfigMetrics {
     successful: IntGauge,
     applied: IntGauge,
     info: IntGaugeVec,
-    /// Its series is made when it is shown, so that there is exactly one whenever somebody looks.
+    /// The hash of the configuration that serves. Its series is made anew each time that metrics are read: there must be
+    /// exactly one.
     hash: Mutex<Option<String>>,
 }
 

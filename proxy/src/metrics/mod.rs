@@ -105,18 +105,16 @@ impl Metrics {
         })
     }
 
-    /// What counts for a service. All that ask for one name while somebody holds it get the same; when the last of
-    /// them drops it, its series are gone.
+    /// The counters of a service. All that ask for the same name share them; when the last holder drops them, the
+    /// service's series are gone.
     pub(crate) fn service(&self, name: &str) -> Arc<ServiceMetrics> {
         Counted::of(&self.services.counted, name)
     }
 
-    /// Requests being served.
     pub(crate) fn in_flight(&self) -> &IntGauge {
         &self.process.in_flight
     }
 
-    /// Endpoints that the guard holds.
     pub(crate) fn guard_held(&self) -> &IntGauge {
         &self.guard.held
     }
@@ -126,7 +124,6 @@ impl Metrics {
         self.guard.alarms.inc();
     }
 
-    /// Notes that the snapshot was written.
     pub(crate) fn snapshot_stored(&self, at: SystemTime) {
         self.snapshot.stored(at);
     }
@@ -166,7 +163,6 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that a panic ended.
     pub(crate) fn panicked(&self) {
         self.process.panics.inc();
     }

@@ -22,7 +22,7 @@ pub(crate) struct ServiceMetrics {
     pub(super) loops: AtomicU64,
     pub(super) ejections: ByLabel,
     pub(super) checks: ByLabel,
-    /// Where it is known, until it is dropped.
+    /// The list of all, from which it removes itself when it is dropped.
     of: Arc<Counted>,
 }
 
@@ -52,7 +52,6 @@ impl ServiceMetrics {
         self.durations.observe(took.as_secs_f64());
     }
 
-    /// Counts an attempt beyond the first.
     pub(crate) fn retried(&self, reason: &'static str) {
         self.retries.count(reason);
     }
@@ -83,7 +82,8 @@ impl Drop for ServiceMetrics {
 #[derive(Debug)]
 pub(super) struct Counted {
     services: Mutex<Services>,
-    /// Changed under the lock alone: what a service leaves is removed before it may come again.
+    /// Changed only while the list is locked: so the series of a service that goes are removed before one of the same name
+    /// can be made.
     durations: HistogramVec,
 }
 
@@ -100,7 +100,7 @@ impl Counted {
         if let Some(living) = services.get(name).and_then(Weak::upgrade) {
             return living;
         }
-        // One that was let go a moment ago, and has yet to say so, finds itself replaced.
+        // If the former one is just being dropped, and has not removed itself yet, it finds that it was replaced.
         this.remove(&mut services, name);
         let durations = this.durations.with_label_values(&[name]);
         let service = Arc::new(ServiceMetrics::new(name, durations, this.clone()));
@@ -124,12 +124,12 @@ impl Counted {
 
     fn remove(&self, services: &mut Services, name: &str) {
         if services.remove(name).is_some() {
-            // An error means that it has none.
+            // An error means that it has no series.
             let _ = self.durations.remove_label_values(&[name]);
         }
     }
 
-    /// All of them. One that is dropped takes the lock, so it must not happen in here.
+    /// All of them. They are returned rather than visited under the lock, which is taken when one of them is dropped.
     pub(super) fn living(&self) -> Vec<Arc<ServiceMetrics>> {
         self.lock().values().filter_map(Weak::upgrade).collect()
     }
