@@ -27,7 +27,7 @@ pub(crate) fn plain(error: &Error) -> String {
     }
 }
 
-/// What was said so far.
+/// The causes that are in the text so far.
 struct Chain(String);
 
 impl Chain {

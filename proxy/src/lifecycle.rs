@@ -15,7 +15,6 @@ const POLL: Duration = Duration::from_millis(10);
 /// The process's phase, and the requests in it.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
-    /// Not ready any more.
     stopping: AtomicBool,
     /// Clients are asked to leave: `Connection: close`.
     closing: AtomicBool,
@@ -53,7 +52,7 @@ impl Lifecycle {
         let mut idle = false;
         loop {
             let left = self.requests_in_flight();
-            // Twice: a request that was accepted a moment ago is counted only when its head is read.
+            // Looked at twice: a request that came a moment ago is counted only once its head is read.
             if (left == 0 && idle) || Instant::now() >= deadline {
                 return left;
             }

@@ -32,9 +32,9 @@ const LAST_FLUSH: Duration = Duration::from_secs(1);
 pub struct Output {
     form: Form,
     waiting: Mutex<Waiting>,
-    /// The lines being written; empty in between. Locked from taking to having written them, so that they
-    /// stay in order and a flush misses none. It and the waiting buffer change places: neither is ever
-    /// given back, so that a busy log touches no new memory.
+    /// The lines being written; empty in between. It is locked from taking lines until they are written, so that they
+    /// stay in order and a flush misses none. This buffer and the waiting one change places and are never freed, so that a
+    /// busy log needs no new memory.
     writing: Mutex<Vec<u8>>,
     wake: Condvar,
     dropped: AtomicU64,
@@ -85,7 +85,6 @@ impl Output {
         }
     }
 
-    /// The form of its lines.
     pub(crate) fn form(&self) -> Form {
         self.form
     }
@@ -173,7 +172,7 @@ impl Output {
         writing.clear();
     }
 
-    /// A log that cannot be written has nobody to be told to.
+    /// Errors are dropped: if the log cannot be written, there is nowhere to report that.
     fn write_out(&self, lines: &[u8]) {
         let _ = if self.to_stderr {
             io::stderr().write_all(lines)
@@ -184,7 +183,7 @@ impl Output {
     }
 }
 
-/// A panic elsewhere leaves whole lines behind, so a poisoned lock is as good as any.
+/// A thread that panicked while it held the lock has left whole lines behind, so the lock can be used all the same.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

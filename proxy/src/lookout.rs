@@ -30,8 +30,8 @@ const REST: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the registry's first list waits for what its names stand for.
 const HEAD_START: Duration = Duration::from_secs(1);
-/// How long an address of a name is remembered that its resolver does not tell any more. Of many addresses a resolver
-/// may tell some at a time.
+/// How long an address of a name is remembered after its resolver has last returned it: of many addresses a resolver may
+/// return a few at a time.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 const LISTEN: &str = "is where this gateway serves clients (gateway.listen)";
@@ -164,8 +164,8 @@ pub(crate) struct Lookout<M> {
     first_look: Option<oneshot::Sender<()>>,
 }
 
-/// The end of the lookout's first look: what the registry's names stand for is reserved then, if they were resolved at
-/// once.
+/// The end of the lookout's first look: by then the addresses of the registry's names are reserved, if they could be
+/// resolved at once.
 #[derive(Debug)]
 pub(crate) struct FirstLook(oneshot::Receiver<()>);
 
@@ -178,8 +178,8 @@ impl FirstLook {
 }
 
 impl<M: Machine> Lookout<M> {
-    /// A lookout that has looked at the machine's interfaces, and knows those of the registry's endpoints that are no
-    /// names; and what is reserved, now and later.
+    /// A lookout that has looked at the machine's interfaces, and knows those endpoints of the registry that are given as
+    /// IP addresses. Beside it what is reserved, which follows its later looks.
     pub(crate) fn new(config: &config::Gateway, machine: M) -> (Self, Reservations, FirstLook) {
         Self::over(Claims::of(config), machine)
     }
@@ -295,7 +295,7 @@ async fn resolve(machine: impl Machine, endpoint: HostPort) -> Option<(HostPort,
     }
 }
 
-/// The address that a host is, if it is no name. `localhost` is none that a resolver is needed for.
+/// The address of a host that is written as one. `localhost` counts as one: it needs no resolver.
 fn literal(host: &str) -> Option<IpAddr> {
     if host.eq_ignore_ascii_case("localhost") {
         return Some(Ipv4Addr::LOCALHOST.into());
