@@ -191,7 +191,9 @@ impl Registry {
 
     fn snapshot<V: Visit>(&mut self, v: &mut V, around: &Around) {
         // An embedded registry starts empty: without a snapshot, so would the gateway.
-        v.check(|_| self.snapshot = self.embedded.as_ref().map(|embedded| around.snapshot(embedded)));
+        v.check(|_| {
+            self.snapshot = self.embedded.as_ref().map(|embedded| around.snapshot(&embedded.snapshot()))
+        });
         let snapshot = key("snapshot", "the file that keeps the directory for [a start without the registry](operating.md#the-snapshot)")
             .more(
                 "Its directory must be there, and nobody but the gateway's user should be able to write to it. Each \

@@ -8,7 +8,6 @@ use config_reader::kind::{Kind, text};
 
 use super::Value;
 use super::address::Taken;
-use super::embedded::Embedded;
 use super::environment::Environment;
 use super::machine::Need;
 use super::run_directory;
@@ -34,9 +33,9 @@ impl Around {
         Self { taken: Taken::default(), snapshots: state.unwrap_or_else(beside) }
     }
 
-    /// Where an embedded registry's snapshot is kept if nothing else is said.
-    pub(super) fn snapshot(&self, embedded: &Embedded) -> PathBuf {
-        self.snapshots.join(embedded.snapshot())
+    /// Where an embedded registry's snapshot of this name is kept, if nothing else is said.
+    pub(super) fn snapshot(&self, name: &str) -> PathBuf {
+        self.snapshots.join(name)
     }
 }
 
