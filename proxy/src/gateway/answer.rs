@@ -79,8 +79,8 @@ impl Answer {
         }
     }
 
-    /// What a request gets that ended so. None: its client is gone. `was_silent`: its last attempt was broken off because
-    /// nothing came; `is_over`: the time of the whole request is over.
+    /// What a request gets that ended so. None: its client is gone. `was_silent`: its last attempt was broken off
+    /// because nothing came; `is_over`: the time of the whole request is over.
     pub(super) fn to(ending: Ending, was_silent: bool, is_over: bool) -> Option<Self> {
         let answer = match ending {
             Ending::ClientLeft => return None,
@@ -106,10 +106,15 @@ impl Answer {
         }
     }
 
+    /// Whether the gateway answers for itself: at once, as a probe has little patience.
+    pub(super) fn is_of_itself(self) -> bool {
+        matches!(self.said, Said::Plain(_))
+    }
+
     /// Whether what is left of the request's body is read beside the answer. Where a body that is not valid ends nobody
-    /// knows; who waits for `100 Continue` never sends it, and who stalls may never do.
+    /// knows; who waits for `100 Continue` never sends it, who stalls may never do, and a probe has none.
     pub(super) fn leaves_body(self, expects_continue: bool) -> bool {
-        !matches!(self.status, 400 | 408) && !expects_continue
+        !matches!(self.status, 400 | 408) && !expects_continue && !self.is_of_itself()
     }
 
     /// The whole response, to a request for this service with this trace id.
@@ -242,6 +247,7 @@ mod tests {
     fn the_rest_of_a_body_is_read_where_it_will_come_to_an_end() {
         assert!(Answer::NO_ROUTE.leaves_body(false));
         assert!(!Answer::NO_ROUTE.leaves_body(true), "it waits for 100 Continue");
+        assert!(!Answer::itself(true).leaves_body(false) && !Answer::itself(false).leaves_body(false));
         assert!(!Answer::BAD_BODY.leaves_body(false) && !Answer::CLIENT_TIMED_OUT.leaves_body(false));
     }
 

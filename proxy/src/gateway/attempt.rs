@@ -123,6 +123,10 @@ impl Attempt {
 
     /// There is a connection, on which the request waits from now on.
     pub(super) fn connected(&mut self, reused: bool, connection: RawFd, request: Wait) {
+        // From any other state there may be a place already, which nobody would leave.
+        if !matches!(self.exchange, Exchange::Connecting) {
+            return;
+        }
         let is_upload = request.since.is_none();
         let place = self.route.health.wait(&self.endpoint, connection, request);
         self.exchange = Exchange::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
@@ -142,9 +146,9 @@ impl Attempt {
         matches!(self.exchange, Exchange::Waiting(Pending { is_upload: true, .. }))
     }
 
-    /// The request was sent whole. An upload waits otherwise from now on.
+    /// The request was sent whole. `request`: how an upload waits from now on.
     pub(super) fn sent(&mut self, request: Option<Wait>, now: Instant) {
-        // Otherwise it was answered before it was sent whole.
+        // An endpoint may answer before all of the request was sent: then nothing waits any more.
         if let Exchange::Waiting(waiting) = &mut self.exchange {
             waiting.sent = Some(now);
             if let Some(request) = request {
@@ -161,8 +165,8 @@ impl Attempt {
         self.endpoint.traffic.waiting.heard(now);
     }
 
-    /// The head of the answer is here.
-    pub(super) fn answered(&mut self, status: u16, now: Instant) {
+    /// The head of the answer is here. Whether the route has such a status tried elsewhere.
+    pub(super) fn answered(&mut self, status: u16, now: Instant) -> bool {
         let answered = Exchange::Answered(Answered { at: now, is_tunnel: status == 101 });
         let before = std::mem::replace(&mut self.exchange, answered);
         let mut sent = None;
@@ -172,9 +176,10 @@ impl Attempt {
         }
         self.endpoint.traffic.waiting.heard(now);
         let failure = Failure::of_status(status);
+        let is_tried_elsewhere = self.route.retry.statuses.contains(&status);
         // An answer that came before the request was sent whole waited for the client, too.
         if let Some(waited) = sent.map(|sent| now.saturating_duration_since(sent)) {
-            if failure.is_some() || self.route.retry.statuses.contains(&status) {
+            if failure.is_some() || is_tried_elsewhere {
                 self.was_not_faster(waited, now);
             } else {
                 self.endpoint.traffic.latency.record(waited, now);
@@ -183,6 +188,7 @@ impl Attempt {
         if let Some(failure) = failure {
             self.tell(Outcome::Failed(failure), now);
         }
+        is_tried_elsewhere
     }
 
     /// Whether it has become a tunnel.
@@ -304,37 +310,42 @@ impl Drop for Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
     use crate::directory::Finding;
-    use crate::gateway::shop::{Shop, Stock};
-    use crate::traffic::ejection::Grounds;
+    use crate::gateway::fixture::{Fixture, Setup};
+    use crate::traffic::ejection::{Grounds, NextTrial, Repeatable};
 
     const MS: Duration = Duration::from_millis(1);
+    /// Waits for nobody to break it off.
+    const PATIENT: Wait = Wait { since: None, patience: Duration::MAX, repeatable: false };
 
-    /// A shop with one endpoint, whose route has this whole time.
+    /// A service with one endpoint, whose route has this whole time.
     struct Bench {
-        shop: Shop,
+        fixture: Fixture,
         endpoint: Arc<Endpoint>,
         now: Instant,
     }
 
     impl Bench {
         fn new(total: Option<Duration>) -> Self {
-            let shop = Stock { total, ..Stock::of(1) }.open();
-            Self { endpoint: shop.endpoint(0), now: shop.now, shop }
+            Self::of(Setup { total, ..Setup::of(1) })
+        }
+
+        fn of(setup: Setup) -> Self {
+            let fixture = setup.build();
+            Self { endpoint: fixture.endpoint(0), now: fixture.now + 1_000 * MS, fixture }
         }
 
         /// An attempt that was not begun.
         fn chosen(&self) -> Attempt {
-            Attempt::new(self.shop.chosen(0), self.shop.route.clone(), self.now)
+            Attempt::new(self.fixture.chosen(0), self.fixture.route.clone(), self.now)
         }
 
         /// An attempt that has a connection, and waits for nobody to break it off.
         fn attempt(&self) -> Attempt {
             let mut attempt = self.chosen();
             assert!(attempt.begin());
-            let patience = Duration::MAX;
-            let wait = Wait { since: Some(self.now), patience, repeatable: false };
-            attempt.connected(true, -1, wait);
+            attempt.connected(true, -1, Wait { since: Some(self.now), ..PATIENT });
             attempt
         }
 
@@ -351,8 +362,221 @@ mod tests {
             self.endpoint.traffic.latency.peak(self.now).unwrap()
         }
 
-        fn ejections(&mut self) -> Vec<Finding> {
-            std::iter::from_fn(|| self.shop.found.try_recv().ok()).map(|found| found.finding).collect()
+        /// An attempt that was sent whole, and waits.
+        fn sent(&self) -> Attempt {
+            let mut attempt = self.attempt();
+            attempt.sent(None, self.now);
+            attempt
+        }
+
+        fn somebody_waits(&self) -> bool {
+            self.endpoint.traffic.waiting.break_off_overdue(self.now, |_| {})
+        }
+
+        fn last_failure(&self) -> String {
+            self.endpoint.traffic.last_failure.get().unwrap().1.into()
+        }
+
+        /// When the youngest of the requests was sent that count for the latency.
+        fn sampled(&self) -> Instant {
+            self.endpoint.traffic.latency.youngest().unwrap()
+        }
+
+        /// An attempt that waits, and is the trial of the endpoint, which was ejected before.
+        fn on_trial(&mut self) -> Attempt {
+            self.fixture.route.health.failed(&self.endpoint, Failure::Refused, self.now);
+            self.fixture.findings();
+            self.now += Duration::from_secs(60);
+            let (_, trial) = self.fixture.route.health.trial(Repeatable::Yes, self.now).unwrap();
+            let chosen = Chosen { trial: Some(trial), ..self.fixture.chosen(0) };
+            let mut attempt = Attempt::new(chosen, self.fixture.route.clone(), self.now);
+            attempt.begin();
+            attempt.connected(true, -1, Wait { since: Some(self.now), ..PATIENT });
+            attempt.sent(None, self.now);
+            attempt
+        }
+    }
+
+    /// How an attempt ends, which was sent whole.
+    #[derive(Debug, Clone, Copy)]
+    enum End {
+        Dropped,
+        Complete(u16),
+        /// The head came, and the client left or the gateway did.
+        Dangling(u16),
+        Failed(Ending),
+    }
+
+    impl End {
+        fn of(self, mut attempt: Attempt, now: Instant) {
+            match self {
+                Self::Dropped => {}
+                Self::Complete(status) => {
+                    attempt.answered(status, now);
+                    attempt.succeeded(now);
+                }
+                Self::Dangling(status) => {
+                    attempt.answered(status, now);
+                }
+                Self::Failed(ending) => {
+                    attempt.failed(ending, false, now);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_end_tells_the_endpoint_what_it_says_of_it_and_leaves_nobody_waiting() {
+        // Failures in a row, of which there was one before; the last failure; whether it says how fast the endpoint is.
+        for (end, streak, last_failure, is_sample) in [
+            (End::Dropped, 1, "before", false),
+            (End::Complete(200), 0, "before", true),
+            (End::Complete(404), 0, "before", true),
+            (End::Complete(503), 2, "status", true),
+            (End::Dangling(200), 1, "before", true),
+            (End::Dangling(503), 2, "status", true),
+            (End::Failed(Ending::Broke), 1, "before", false),
+            (End::Failed(Ending::BrokeWithinHead), 2, "broken", true),
+            (End::Failed(Ending::NotHttp), 2, "broken", true),
+            (End::Failed(Ending::Silent), 2, "timeout", true),
+            (End::Failed(Ending::ClientLeft), 1, "before", false),
+            (End::Failed(Ending::Fault), 1, "before", false),
+        ] {
+            let mut bench = Bench::new(None);
+            bench.answer(200, 20 * MS);
+            bench.fixture.route.health.failed(&bench.endpoint, Failure::Status, bench.now);
+            bench.endpoint.traffic.last_failure.note("before", bench.now);
+            bench.now += 1_000 * MS;
+            let (attempt, before) = (bench.sent(), bench.now - 500 * MS);
+            assert!(bench.somebody_waits());
+            bench.now += 20 * MS;
+            end.of(attempt, bench.now);
+            assert!(!bench.somebody_waits(), "{end:?}");
+            assert_eq!(bench.endpoint.traffic.streak.length(), streak, "{end:?}");
+            assert_eq!(bench.last_failure(), last_failure, "{end:?}");
+            assert_eq!(bench.sampled() > before, is_sample, "{end:?}");
+            assert_eq!(bench.endpoint.traffic.in_flight.count(), 0, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn each_end_of_a_trial_decides_or_leaves_it_to_the_next() {
+        let ejected = Finding::Ejected(Grounds::Failures);
+        for (end, expected) in [
+            (End::Complete(200), vec![Finding::Returned]),
+            (End::Complete(503), vec![ejected]),
+            (End::Dangling(503), vec![ejected]),
+            (End::Failed(Ending::NotHttp), vec![ejected]),
+            (End::Dropped, vec![]),
+            (End::Dangling(200), vec![]),
+            (End::Failed(Ending::ClientLeft), vec![]),
+            (End::Failed(Ending::Broke), vec![]),
+        ] {
+            let mut bench = Bench::new(None);
+            let attempt = bench.on_trial();
+            end.of(attempt, bench.now);
+            assert_eq!(bench.fixture.findings(), expected, "{end:?}");
+            let next = bench.endpoint.traffic.passive.lock().unwrap().next_trial();
+            assert!(!matches!(next, Some(NextTrial::Running { .. })), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_comes_for_long_ends_a_trial_well() {
+        let mut bench = Bench::new(None);
+        let mut attempt = bench.on_trial();
+        attempt.answered(200, bench.now);
+        attempt.went_on(bench.now + 999 * MS);
+        assert_eq!(bench.fixture.findings(), []);
+        attempt.went_on(bench.now + 1_000 * MS);
+        assert_eq!(bench.fixture.findings(), [Finding::Returned]);
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_says_no_more_of_the_endpoints_speed() {
+        let mut bench = Bench::new(None);
+        let mut attempt = bench.sent();
+        bench.now += 20 * MS;
+        attempt.answered(200, bench.now);
+        let before = bench.sampled();
+        bench.now += 1_000 * MS;
+        attempt.failed(Ending::Broke, false, bench.now);
+        assert_eq!((bench.sampled(), &*bench.last_failure()), (before, "broken"));
+    }
+
+    #[test]
+    fn a_status_that_is_tried_elsewhere_does_not_make_an_endpoint_look_fast() {
+        let statuses = vec![429];
+        let mut bench =
+            Bench::of(Setup { retry: config::Retry { statuses, ..Default::default() }, ..Setup::of(1) });
+        (0..100).for_each(|_| bench.answer(200, 20 * MS));
+        let before = bench.peak();
+        for _ in 0..100 {
+            bench.answer(429, MS / 10);
+            bench.now += 10 * MS;
+        }
+        assert!(bench.peak() > 0.95 * before, "{} after {before}", bench.peak());
+        assert!(bench.sent().answered(429, bench.now) && !bench.sent().answered(503, bench.now));
+    }
+
+    #[test]
+    fn who_was_broken_off_fails_for_that_reason() {
+        let mut bench = Bench::new(None);
+        let mut attempt = bench.chosen();
+        attempt.begin();
+        attempt.connected(false, -1, Wait { since: Some(bench.now), patience: 10 * MS, repeatable: false });
+        bench.now += 10 * MS;
+        assert!(bench.somebody_waits());
+        assert_eq!(attempt.failed(Ending::Broke, false, bench.now), (Cause::FirstByte, Reach::Sent));
+        assert_eq!(bench.last_failure(), "timeout");
+    }
+
+    #[test]
+    fn an_upload_waits_for_the_endpoint_from_when_it_was_sent() {
+        let mut bench = Bench::new(None);
+        let mut attempt = bench.chosen();
+        attempt.begin();
+        attempt.connected(false, -1, Wait { since: None, patience: 10 * MS, repeatable: false });
+        bench.now += 1_000 * MS;
+        assert!(bench.somebody_waits());
+        attempt.sent(Some(Wait { since: Some(bench.now), patience: 20 * MS, repeatable: false }), bench.now);
+        bench.now += 20 * MS;
+        assert!(bench.somebody_waits());
+        assert_eq!(attempt.failed(Ending::Broke, false, bench.now).0, Cause::FirstByte);
+    }
+
+    #[test]
+    fn an_attempt_waits_once_however_often_it_is_said_to_be_connected() {
+        let mut bench = Bench::new(None);
+        let mut attempt = bench.attempt();
+        attempt.connected(true, -1, PATIENT);
+        attempt.answered(200, bench.now);
+        attempt.connected(true, -1, PATIENT);
+        assert!(!bench.somebody_waits() && attempt.took().is_some());
+        let mut early = bench.chosen();
+        early.connected(true, -1, PATIENT);
+        assert!(!bench.somebody_waits() && !early.was_connected());
+        bench.answer(200, MS);
+        assert!(!bench.somebody_waits());
+    }
+
+    #[test]
+    fn whatever_comes_from_an_endpoint_shows_that_it_has_not_stalled() {
+        let nothing: fn(&mut Attempt, Instant) = |_, _| {};
+        for (what, come, has_stalled) in [
+            ("nothing", nothing, true),
+            ("a 1xx", |attempt, now| attempt.heard(now), false),
+            ("a head", |attempt, now| _ = attempt.answered(200, now), false),
+            ("a piece of a body", |attempt, now| attempt.went_on(now), false),
+        ] {
+            let bench = Bench::new(None);
+            let (_waits, mut other) = (bench.attempt(), bench.attempt());
+            come(&mut other, bench.now + 900 * MS);
+            let mut found = false;
+            let (rules, now) = (config::Stall::default(), bench.now + 1_000 * MS);
+            let waiting = &bench.endpoint.traffic.waiting;
+            waiting.break_off_stalled(&rules, true, Some(20 * MS), now, || found = true, |_| {});
+            assert_eq!(found, has_stalled, "{what}");
         }
     }
 
@@ -394,29 +618,28 @@ mod tests {
     }
 
     #[test]
-    fn who_is_silent_for_the_better_part_of_the_whole_time_has_failed() {
-        let mut bench = Bench::new(Some(400 * MS));
-        for waited in [300 * MS, 190 * MS] {
-            for _ in 0..5 {
-                let mut attempt = bench.attempt();
-                attempt.sent(None, bench.now);
-                bench.now += waited;
-                attempt.failed(Ending::Silent, true, bench.now);
+    fn who_is_silent_for_half_of_the_whole_time_is_to_blame_that_it_is_over() {
+        for (waited, expected) in [(300, "timeout"), (200, "timeout"), (199, "before")] {
+            let bench = Bench::new(Some(400 * MS));
+            let mut connecting = bench.chosen();
+            connecting.begin();
+            for (mut attempt, ending) in
+                [(bench.sent(), Ending::Silent), (connecting, Ending::ConnectTimeout)]
+            {
+                bench.endpoint.traffic.last_failure.note("before", bench.now);
+                let (cause, _) = attempt.failed(ending, true, bench.now + waited * MS);
+                assert_eq!((cause, &*bench.last_failure()), (Cause::Total, expected), "{waited} {ending:?}");
             }
-            let expected = if waited > 200 * MS { vec![Finding::Ejected(Grounds::Failures)] } else { vec![] };
-            assert_eq!(bench.ejections(), expected, "{waited:?}");
         }
     }
 
     #[test]
     fn the_whole_time_of_a_slow_upload_is_nobodys_failure() {
         let mut bench = Bench::new(Some(400 * MS));
-        for _ in 0..10 {
-            let mut attempt = bench.attempt();
-            bench.now += 400 * MS;
-            attempt.failed(Ending::Silent, true, bench.now);
-        }
-        assert_eq!(bench.ejections(), []);
+        let mut attempt = bench.attempt();
+        bench.now += 400 * MS;
+        attempt.failed(Ending::Silent, true, bench.now);
+        assert_eq!(bench.endpoint.traffic.last_failure.get(), None);
     }
 
     #[test]

@@ -172,6 +172,33 @@ mod tests {
     }
 
     #[test]
+    fn the_time_that_is_over_comes_before_all_else() {
+        for why in [Broken::Stalled, Broken::FirstByte] {
+            let both = Circumstances { is_over: true, broken_off: Some(why), reused: true, heard: true };
+            assert_eq!(Cause::of(Ending::Broke, both), Cause::Total, "{why:?}");
+        }
+    }
+
+    #[test]
+    fn a_cause_has_its_name_and_says_this_of_the_endpoint() {
+        for (cause, name, failure) in [
+            (Cause::Refused, "refused", Some(Failure::Refused)),
+            (Cause::ConnectTimeout, "connect_timeout", Some(Failure::ConnectTimeout)),
+            (Cause::Broken, "broken", Some(Failure::Broken)),
+            (Cause::Closed, "closed", None),
+            (Cause::Timeout, "timeout", Some(Failure::Timeout)),
+            (Cause::FirstByte, "first_byte", Some(Failure::Timeout)),
+            (Cause::Stalled, "stalled", None),
+            (Cause::Status, "status", None),
+            (Cause::Total, "total", None),
+            (Cause::Client, "client", None),
+            (Cause::Gateway, "gateway", None),
+        ] {
+            assert_eq!((cause.as_str(), cause.failure()), (name, failure), "{cause:?}");
+        }
+    }
+
+    #[test]
     fn only_a_connection_that_had_served_and_said_nothing_may_have_been_closed_while_idle() {
         let cause = |ending, reused, heard| Cause::of(ending, Circumstances { reused, heard, ..PLAIN });
         assert_eq!(cause(Ending::Broke, true, false), Cause::Closed);

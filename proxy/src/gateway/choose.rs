@@ -2,15 +2,17 @@
 
 use std::time::Instant;
 
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, header};
 
 use super::attempt::Chosen;
 use super::hash_key;
 use super::head::Head;
 use super::retry::{self, Replay, Tries};
 use crate::balance::{self, Choice};
+use crate::directory::Entry;
 use crate::site::Route;
 use crate::traffic::ejection::Repeatable;
+use crate::traffic::in_flight::Permit;
 
 /// How often another endpoint is drawn when one has filled up since it was seen.
 const DRAWS: usize = 16;
@@ -55,25 +57,38 @@ pub(super) fn another(
     let pick = |tried: &[u64], limit| {
         balance::pick(&endpoints, &Choice { tried, chance: fastrand::u64(..), now, key, limit })
     };
+    let enter = |entry: &Entry| entry.endpoint.traffic.in_flight.try_acquire(limit);
+    if let Some((entry, permit)) = draw(tried, |excluded| pick(excluded, limit), enter) {
+        let (endpoint, doubted) = (entry.endpoint.clone(), entry.health.is_out());
+        return Ok(Chosen { endpoint, permit, doubted, trial: None });
+    }
+    let is_full = limit.is_some() && pick(tried, None).is_some();
+    Err(if is_full { Nobody::Full } else { Nobody::There })
+}
+
+/// Picks endpoints, none of which is excluded, until there is room at one. `enter` takes a place there, unless it has
+/// filled up since it was picked.
+fn draw<'e>(
+    tried: &[u64],
+    pick: impl Fn(&[u64]) -> Option<&'e Entry>,
+    enter: impl Fn(&Entry) -> Option<Permit>,
+) -> Option<(&'e Entry, Permit)> {
     let mut full = Vec::new();
     for _ in 0..DRAWS {
-        let excluded = if full.is_empty() { tried } else { &full };
-        let Some(entry) = pick(excluded, limit) else { break };
-        if let Some(permit) = entry.endpoint.traffic.in_flight.try_acquire(limit) {
-            let (endpoint, doubted) = (entry.endpoint.clone(), entry.health.is_out());
-            return Ok(Chosen { endpoint, permit, doubted, trial: None });
+        let entry = pick(if full.is_empty() { tried } else { &full })?;
+        if let Some(permit) = enter(entry) {
+            return Some((entry, permit));
         }
         if full.is_empty() {
             full.extend(tried);
         }
         full.push(entry.endpoint.id);
     }
-    let is_full = limit.is_some() && pick(tried, None).is_some();
-    Err(if is_full { Nobody::Full } else { Nobody::There })
+    None
 }
 
 fn trial(route: &Route, head: &impl Head, now: Instant) -> Option<Chosen> {
-    let (endpoint, trial) = route.health.trial(&[], repeatable(route, head), now)?;
+    let (endpoint, trial) = route.health.trial(repeatable(route, head), now)?;
     // Beyond the limit, if need be: what fills it may be what has waited there since it stalled.
     let permit = endpoint.traffic.in_flight.try_acquire(None)?;
     Some(Chosen { endpoint, permit, doubted: true, trial: Some(trial) })
@@ -81,8 +96,8 @@ fn trial(route: &Route, head: &impl Head, now: Instant) -> Option<Chosen> {
 
 /// Whether a trial that fails costs the request nothing but time.
 fn repeatable(route: &Route, head: &impl Head) -> Repeatable {
-    let replay =
-        Replay { idempotent: is_idempotent(head.method()), whole: has_small_body(head), unanswered: true };
+    let idempotent = retry::is_idempotent(head.method());
+    let replay = Replay { idempotent, whole: has_small_body(head), unanswered: true };
     let tries = Tries { begun: 0, permitted: route.retry.attempts, is_over: false };
     if retry::may_be_lost(replay, tries) { Repeatable::Yes } else { Repeatable::No }
 }
@@ -98,65 +113,58 @@ fn has_small_body(head: &impl Head) -> bool {
     }
 }
 
-/// Whether doing it twice is the same as doing it once: RFC 9110, 9.2.2.
-pub(super) fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
+    use crate::gateway::fixture::{Fixture, Setup, get};
     use crate::gateway::head::tests::{FakeHead, head};
-    use crate::gateway::shop::{Shop, Stock, get};
     use crate::traffic::ejection::{Failure, Outcome};
+    use http::Method;
     use std::num::NonZeroU32;
     use std::time::Duration;
 
     const CLIENT: HeaderValue = HeaderValue::from_static("192.0.2.1");
     const MS: Duration = Duration::from_millis(1);
 
-    fn pick(shop: &Shop, tried: &[u64]) -> Result<Chosen, Nobody> {
-        another(&shop.route, &get(), &CLIENT, tried, shop.now)
+    fn pick(fixture: &Fixture, tried: &[u64]) -> Result<Chosen, Nobody> {
+        another(&fixture.route, &get(), &CLIENT, tried, fixture.now)
     }
 
-    /// A shop whose endpoints take so many requests at a time.
-    fn limited(endpoints: u8, limit: u32) -> Shop {
-        let mut stock = Stock::of(endpoints);
-        stock.service.limits.endpoint = NonZeroU32::new(limit);
-        stock.open()
+    /// A service whose endpoints take so many requests at a time.
+    fn limited(endpoints: u8, limit: u32) -> Fixture {
+        let mut setup = Setup::of(endpoints);
+        setup.service.limits.endpoint = NonZeroU32::new(limit);
+        setup.build()
     }
 
     #[test]
     fn whoever_was_tried_is_not_chosen_again() {
-        let shop = Stock::of(3).open();
-        let tried = [shop.endpoint(0).id, shop.endpoint(2).id];
+        let fixture = Setup::of(3).build();
+        let tried = [fixture.endpoint(0).id, fixture.endpoint(2).id];
         for _ in 0..20 {
-            assert_eq!(pick(&shop, &tried).unwrap().endpoint.id, shop.endpoint(1).id);
+            assert_eq!(pick(&fixture, &tried).unwrap().endpoint.id, fixture.endpoint(1).id);
         }
-        let all: Vec<_> = (0..3).map(|n| shop.endpoint(n).id).collect();
-        assert_eq!(pick(&shop, &all).unwrap_err(), Nobody::There);
-        assert_eq!(pick(&Stock::of(0).open(), &[]).unwrap_err(), Nobody::There);
+        let all: Vec<_> = (0..3).map(|n| fixture.endpoint(n).id).collect();
+        assert_eq!(pick(&fixture, &all).unwrap_err(), Nobody::There);
+        assert_eq!(pick(&Setup::of(0).build(), &[]).unwrap_err(), Nobody::There);
     }
 
     #[test]
     fn each_endpoint_takes_as_many_as_its_limit_and_then_all_are_full() {
-        let shop = limited(3, 2);
-        let mut chosen: Vec<_> = (0..6).map(|_| pick(&shop, &[]).unwrap()).collect();
-        assert!((0..3).all(|n| shop.endpoint(n).traffic.in_flight.count() == 2));
-        assert_eq!(pick(&shop, &[]).unwrap_err(), Nobody::Full);
+        let fixture = limited(3, 2);
+        let mut chosen: Vec<_> = (0..6).map(|_| pick(&fixture, &[]).unwrap()).collect();
+        assert!((0..3).all(|n| fixture.endpoint(n).traffic.in_flight.count() == 2));
+        assert_eq!(pick(&fixture, &[]).unwrap_err(), Nobody::Full);
         let left = chosen.pop().unwrap().endpoint.id;
-        assert_eq!(pick(&shop, &[]).unwrap().endpoint.id, left, "the one that has room again");
+        assert_eq!(pick(&fixture, &[]).unwrap().endpoint.id, left, "the one that has room again");
     }
 
     #[test]
     fn that_those_are_full_who_were_tried_does_not_matter() {
-        let shop = limited(1, 1);
-        let held = pick(&shop, &[]).unwrap();
-        assert_eq!(pick(&shop, &[held.endpoint.id]).unwrap_err(), Nobody::There);
+        let fixture = limited(1, 1);
+        let held = pick(&fixture, &[]).unwrap();
+        assert_eq!(pick(&fixture, &[held.endpoint.id]).unwrap_err(), Nobody::There);
         let other = limited(2, 1);
         let held = pick(&other, &[]).unwrap();
         let next = pick(&other, &[held.endpoint.id]).unwrap();
@@ -164,31 +172,65 @@ mod tests {
     }
 
     #[test]
+    fn while_others_fill_up_whoever_was_tried_is_still_not_chosen() {
+        let fixture = Setup::of(3).build();
+        let endpoints = fixture.route.service.endpoints();
+        let id = |n: usize| endpoints.entries()[n].endpoint.id;
+        let first =
+            |excluded: &[u64]| endpoints.entries().iter().find(|e| !excluded.contains(&e.endpoint.id));
+        let all_but_the_second = |entry: &Entry| {
+            let free = entry.endpoint.id != id(1);
+            free.then(|| entry.endpoint.traffic.in_flight.acquire())
+        };
+        let (entry, _permit) = draw(&[id(0)], first, all_but_the_second).unwrap();
+        assert_eq!(entry.endpoint.id, id(2));
+        assert!(draw(&[id(0), id(2)], first, all_but_the_second).is_none());
+    }
+
+    #[test]
+    fn whoever_is_chosen_although_it_is_ejected_is_known_to_be_doubted() {
+        let mut fixture = Setup::of(1).build();
+        assert!(!pick(&fixture, &[]).unwrap().doubted);
+        fixture.route.health.failed(&fixture.endpoint(0), Failure::Refused, fixture.now);
+        assert_eq!(fixture.findings().len(), 1);
+        assert!(pick(&fixture, &[]).unwrap().doubted, "all are used when all are out");
+    }
+
+    #[test]
+    fn a_trial_takes_place_beyond_the_endpoints_limit() {
+        let fixture = limited(2, 1);
+        let ejected = fixture.endpoint(0);
+        let _held = ejected.traffic.in_flight.acquire();
+        fixture.route.health.failed(&ejected, Failure::Refused, fixture.now);
+        assert!(tries_out(&fixture, &get(), fixture.now + 500 * MS));
+    }
+
+    #[test]
     fn many_at_once_never_go_beyond_the_limit() {
-        let shop = limited(4, 3);
+        let fixture = limited(4, 3);
         let held = std::thread::scope(|scope| {
-            let many = || (0..8).filter_map(|_| pick(&shop, &[]).ok()).collect::<Vec<_>>();
+            let many = || (0..8).filter_map(|_| pick(&fixture, &[]).ok()).collect::<Vec<_>>();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(many)).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
         assert_eq!(held.len(), 12, "32 wanted in, and as many got in as there are places");
-        assert!((0..4).all(|n| shop.endpoint(n).traffic.in_flight.count() == 3));
+        assert!((0..4).all(|n| fixture.endpoint(n).traffic.in_flight.count() == 3));
     }
 
-    /// A shop of two, the first of which was ejected half a second ago; and the time.
-    fn with_an_ejected() -> (Shop, Instant) {
-        let shop = Stock::of(2).open();
-        shop.route.health.failed(&shop.endpoint(0), Failure::Refused, shop.now);
-        let due = shop.now + 500 * MS;
-        (shop, due)
+    /// A service of two, the first of which was ejected half a second ago; and the time.
+    fn with_an_ejected() -> (Fixture, Instant) {
+        let fixture = Setup::of(2).build();
+        fixture.route.health.failed(&fixture.endpoint(0), Failure::Refused, fixture.now);
+        let due = fixture.now + 500 * MS;
+        (fixture, due)
     }
 
-    fn tries_out(shop: &Shop, head: &FakeHead, now: Instant) -> bool {
-        let chosen = first(&shop.route, head, &CLIENT, now).unwrap();
+    fn tries_out(fixture: &Fixture, head: &FakeHead, now: Instant) -> bool {
+        let chosen = first(&fixture.route, head, &CLIENT, now).unwrap();
         match chosen.trial {
             Some(trial) => {
-                assert!(chosen.doubted && chosen.endpoint.id == shop.endpoint(0).id);
-                shop.route.health.finish(&chosen.endpoint, trial, Outcome::GivenBack, now);
+                assert!(chosen.doubted && chosen.endpoint.id == fixture.endpoint(0).id);
+                fixture.route.health.finish(&chosen.endpoint, trial, Outcome::GivenBack, now);
                 true
             }
             None => false,
@@ -197,17 +239,17 @@ mod tests {
 
     #[test]
     fn an_ejected_endpoint_is_tried_first_by_a_request_that_loses_nothing_by_it() {
-        let (shop, due) = with_an_ejected();
+        let (fixture, due) = with_an_ejected();
         // For a while after a look that found nobody, there is none.
-        let mut now = shop.now;
+        let mut now = fixture.now;
         let mut tried_out_by = |head: &FakeHead, at: Instant| {
             now = at.max(now + 20 * MS);
-            tries_out(&shop, head, now)
+            tries_out(&fixture, head, now)
         };
         let post = head(Method::POST, "/", &[]);
         let form = |length: &'static [u8]| head(Method::PUT, "/", &[("content-length", length)]);
         let stream = head(Method::PUT, "/", &[("transfer-encoding", b"chunked")]);
-        assert!(!tried_out_by(&get(), shop.now), "it is not due");
+        assert!(!tried_out_by(&get(), fixture.now), "it is not due");
         assert!(!tried_out_by(&post, due), "not idempotent");
         assert!(!tried_out_by(&form(b"65537"), due), "too much to be kept");
         assert!(!tried_out_by(&stream, due), "nobody knows how much");
@@ -218,12 +260,12 @@ mod tests {
 
     #[test]
     fn a_request_that_has_one_attempt_or_has_failed_tries_nobody_out() {
-        let (shop, due) = with_an_ejected();
-        let tried = [shop.endpoint(1).id];
-        let again = another(&shop.route, &get(), &CLIENT, &tried, due).unwrap();
+        let (fixture, due) = with_an_ejected();
+        let tried = [fixture.endpoint(1).id];
+        let again = another(&fixture.route, &get(), &CLIENT, &tried, due).unwrap();
         assert!(again.trial.is_none());
         let retry = config::Retry { attempts: 1, ..config::Retry::default() };
-        let once = Stock { retry, ..Stock::of(2) }.open();
+        let once = Setup { retry, ..Setup::of(2) }.build();
         once.route.health.failed(&once.endpoint(0), Failure::Refused, once.now);
         assert!(!tries_out(&once, &get(), once.now + 500 * MS));
     }

@@ -229,8 +229,8 @@ mod tests {
             "trace_id": "0af7651916cd43dd8448eb211c80319c", "client": "127.0.0.1", "method": "GET",
             "path": "/\"\n\\\u{7f}", "status": 200, "service": "goods", "instance": "a\"b",
             "address": "[2001:db8::1]:80", "attempts": 1,
-            "failed": [{"instance": "c", "address": "[2001:db8::1]:80", "reason": "refused"}], "sent": 91, "duration_ms": 12.034,
-            "endpoint_ms": 0.007, "error": "a \"b\"",
+            "failed": [{"instance": "c", "address": "[2001:db8::1]:80", "reason": "refused"}], "sent": 91,
+            "duration_ms": 12.034, "endpoint_ms": 0.007, "error": "a \"b\"",
         });
         assert_eq!(value, expected);
         assert!(!text.contains(&b'\n'));

@@ -3,7 +3,7 @@
 //! ```text
 //! carry       moves the bytes: asks what is to be done at each step, and does it
 //!   admit     whether a request is let in          log     its line
-//!   again     whether it is sent again             answer  what the gateway itself answers
+//!   resend    sends it again                          answer  what the gateway itself answers
 //!   request   what a request carries along: its stages, its attempts
 //!   choose    whom it is sent to
 //!   attempt   what is known of one try
@@ -15,21 +15,22 @@
 //! Nothing but `carry` knows how a connection is read and written, so that what decides serves any carrier.
 
 mod admit;
-mod again;
+
 mod answer;
 mod attempt;
 mod carry;
 mod cause;
 mod choose;
 mod door;
+#[cfg(test)]
+mod fixture;
 mod hash_key;
 mod head;
 mod hops;
 mod log;
 mod request;
+mod resend;
 mod retry;
-#[cfg(test)]
-mod shop;
 mod text;
 mod trace;
 
@@ -44,7 +45,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
 use crate::site;
-use admit::{House, admit};
+use admit::{GatewayState, admit};
 use answer::Answer;
 use head::Head;
 use log::LogLine;
@@ -79,8 +80,8 @@ impl Gateway {
         Request::new(self.site.get(), self.lifecycle.in_flight(), self.metrics.clone())
     }
 
-    /// A request's head is here: the request has an attempt to begin, or this answer. `raw` is the head as it came in
-    /// HTTP/1.
+    /// A request's head is here: door -> route -> admit. It has an attempt to begin then, or this answer. `raw` is the
+    /// head as it came in HTTP/1.
     fn receive(
         &self,
         request: &mut Request,
@@ -89,15 +90,6 @@ impl Gateway {
         client: Option<IpAddr>,
     ) -> Result<(), Answer> {
         request.begin(head, client);
-        let received = self.direct(request, head, raw);
-        if let Err(answer) = received {
-            request.declined(answer.fault());
-        }
-        received
-    }
-
-    /// door -> route -> admit.
-    fn direct(&self, request: &mut Request, head: &impl Head, raw: Option<&[u8]>) -> Result<(), Answer> {
         door::check(head, request.fields, raw).map_err(Answer::bad_request)?;
         let path = door::normalise(head.path())
             .ok_or(Answer::bad_request("the path climbs above the root or is malformed"))?;
@@ -105,8 +97,9 @@ impl Gateway {
             let is_for_itself = path == "/" && matches!(*head.method(), Method::GET | Method::HEAD);
             return Err(if is_for_itself { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };
-        let house = House { in_flight: self.lifecycle.requests_in_flight(), directory: &self.directory };
-        admit(request, route, head, house, Instant::now())
+        let state =
+            GatewayState { in_flight: self.lifecycle.requests_in_flight(), directory: &self.directory };
+        admit(request, route, head, state, Instant::now())
     }
 
     fn answer_as_itself(&self) -> Answer {
@@ -132,5 +125,32 @@ impl Gateway {
         let metrics = request.route().map_or(&self.unrouted, |route| &route.metrics);
         metrics.answered(status, took);
         LogLine::of(request, head, (status, sent), took, error).write(&self.output);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logging::Form;
+    use crate::site::Site;
+    use crate::traffic::ejection::Failure;
+    use fixture::{Setup, get};
+
+    #[test]
+    fn an_endpoint_is_told_of_success_at_the_end_of_an_answer_that_came_to_a_good_one() {
+        for (error, expected) in [(None, 0), (Some("the client left"), 1)] {
+            let fixture = Setup::of(1).build();
+            let site = Arc::new(site::Current::new(Site::default()));
+            let (directory, metrics) = (fixture.directory.clone(), fixture.metrics.clone());
+            let output = Output::new(Form::Json, false);
+            let gateway = Gateway::new(site, directory, metrics, Arc::default(), output);
+            let endpoint = fixture.endpoint(0);
+            fixture.route.health.failed(&endpoint, Failure::Broken, fixture.now);
+            let mut request = fixture.sent_to(0);
+            request.attempt_mut().unwrap().answered(200, fixture.now);
+            assert_eq!(endpoint.traffic.streak.length(), 1, "its body has not come yet");
+            gateway.finish(&mut request, &get(), (200, 5), error);
+            assert_eq!(endpoint.traffic.streak.length(), expected);
+        }
     }
 }

@@ -134,9 +134,10 @@ impl Request {
         }
     }
 
-    /// This route took it, and it was not let in.
-    pub(super) fn declined_by(&mut self, route: Arc<Route>) {
+    /// This route took it, and it was not let in. `fault`: what the log says of that.
+    pub(super) fn declined_by(&mut self, route: Arc<Route>, fault: Option<&'static str>) {
         self.progress = Progress::Declined(route);
+        self.error = fault.map(Cow::Borrowed);
     }
 
     /// It is let in on this route, and this is the endpoint of its first attempt. `permit` is its place among the
@@ -155,11 +156,6 @@ impl Request {
             tried: Tried::default(),
             permit,
         });
-    }
-
-    /// It is answered without an attempt; this is what the log says of that.
-    pub(super) fn declined(&mut self, fault: Option<&'static str>) {
-        self.error = fault.map(Cow::Borrowed);
     }
 
     /// Begins the attempt that was chosen. None: there is none to begin.
@@ -208,10 +204,9 @@ impl Request {
     }
 
     /// The current attempt was answered with a status that is tried elsewhere. Its answer may be used yet.
-    pub(super) fn answered_with_failure(&mut self, error: String) {
+    pub(super) fn answered_with_failure(&mut self) {
         if let Some(attempts) = self.attempts_mut() {
             attempts.note(Cause::Status);
-            self.error = Some(Cow::Owned(error));
         }
     }
 
@@ -220,8 +215,12 @@ impl Request {
         if let Some(attempts) = self.attempts_mut() {
             attempts.tried.forget_last();
             attempts.failed.pop();
-            self.error = attempts.failed.last().map(|failed| Cow::Borrowed(failed.cause.as_str()));
         }
+    }
+
+    /// Another attempt follows one that was answered with such a status.
+    pub(super) fn died_of(&mut self, error: String) {
+        self.error = Some(Cow::Owned(error));
     }
 
     /// The next attempt is to be on this endpoint.
@@ -371,24 +370,25 @@ impl Drop for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::shop::{Shop, Stock, get};
+    use crate::gateway::answer::Answer;
+    use crate::gateway::fixture::{Fixture, Setup, get};
     use crate::traffic::in_flight::InFlight;
 
     const MS: Duration = Duration::from_millis(1);
     const SAFE: Replay = Replay { idempotent: true, whole: true, unanswered: true };
 
-    /// A shop whose requests may take 400 ms, and a request whose first attempt has begun.
-    fn within_400_ms(endpoints: u8) -> (Shop, Request, Instant) {
-        let shop = Stock { total: Some(400 * MS), ..Stock::of(endpoints) }.open();
-        let request = shop.sent_to(0);
+    /// A service whose requests may take 400 ms, and a request whose first attempt has begun.
+    fn within_400_ms(endpoints: u8) -> (Fixture, Request, Instant) {
+        let fixture = Setup { total: Some(400 * MS), ..Setup::of(endpoints) }.build();
+        let request = fixture.sent_to(0);
         let started = request.started;
-        (shop, request, started)
+        (fixture, request, started)
     }
 
     #[test]
     fn a_request_that_was_not_let_in_has_nothing_to_begin_and_nothing_to_lose() {
-        let shop = Stock::of(1).open();
-        let mut request = shop.request();
+        let fixture = Setup::of(1).build();
+        let mut request = fixture.request();
         let later = Instant::now() + Duration::from_secs(1_000);
         for _ in 0..2 {
             assert!(request.begin_attempt().is_none() && request.attempt_mut().is_none());
@@ -398,16 +398,15 @@ mod tests {
                 (0, 0, &[][..])
             );
             assert!(!request.is_over(later), "nothing bounds it");
-            request.declined_by(shop.route.clone());
+            request.declined_by(fixture.route.clone(), Some("too many"));
         }
-        request.declined(Some("too many"));
         assert_eq!(request.error(), Some("too many"));
     }
 
     #[test]
     fn a_request_knows_its_client_by_one_name() {
-        let shop = Stock::of(1).open();
-        let mut request = shop.request();
+        let fixture = Setup::of(1).build();
+        let mut request = fixture.request();
         request.begin(&get(), Some("::ffff:192.0.2.7".parse().unwrap()));
         assert_eq!(request.client, "192.0.2.7", "as it is known where IPv6 is not spoken");
         request.begin(&get(), None);
@@ -416,14 +415,14 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_failed_is_not_chosen_again_and_one_whose_client_left_is_not_held_against_it() {
-        let shop = Stock::of(2).open();
-        let mut request = shop.sent_to(0);
-        request.failed(Ending::Refused, "refused".into(), shop.now);
-        assert_eq!(request.tried(), [shop.endpoint(0).id]);
-        request.goes_to(shop.chosen(1), false, shop.now);
+        let fixture = Setup::of(2).build();
+        let mut request = fixture.sent_to(0);
+        request.failed(Ending::Refused, "refused".into(), fixture.now);
+        assert_eq!(request.tried(), [fixture.endpoint(0).id]);
+        request.goes_to(fixture.chosen(1), false, fixture.now);
         assert!(request.begin_attempt().is_some() && request.begin_attempt().is_none());
-        request.failed(Ending::ClientLeft, "left".into(), shop.now);
-        assert_eq!(request.tried(), [shop.endpoint(0).id]);
+        request.failed(Ending::ClientLeft, "left".into(), fixture.now);
+        assert_eq!(request.tried(), [fixture.endpoint(0).id]);
         let causes: Vec<_> = request.failures().iter().map(|failed| failed.cause).collect();
         assert_eq!(causes, [Cause::Refused, Cause::Client]);
         assert_eq!((request.attempts_begun(), request.error()), (2, Some("left")));
@@ -433,13 +432,13 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_used_after_all_leaves_what_failed_before_it() {
-        let shop = Stock::of(2).open();
-        let mut request = shop.sent_to(0);
-        request.failed(Ending::Refused, "refused".into(), shop.now);
-        request.goes_to(shop.chosen(1), false, shop.now);
+        let fixture = Setup::of(2).build();
+        let mut request = fixture.sent_to(0);
+        request.failed(Ending::Refused, "refused".into(), fixture.now);
+        request.goes_to(fixture.chosen(1), false, fixture.now);
         request.begin_attempt();
-        request.attempt_mut().unwrap().answered(503, shop.now);
-        request.answered_with_failure("status 503".into());
+        request.attempt_mut().unwrap().answered(503, fixture.now);
+        request.answered_with_failure();
         assert_eq!(request.failures().len(), 2);
         request.keep_answer();
         assert_eq!(request.failures().len(), 1);
@@ -471,12 +470,23 @@ mod tests {
     }
 
     #[test]
+    fn whoever_was_broken_off_is_told_that_the_endpoint_did_not_answer_in_time() {
+        for (cause, status) in [(Cause::Stalled, 504), (Cause::FirstByte, 504), (Cause::Broken, 502)] {
+            let fixture = Setup::of(1).build();
+            let mut request = fixture.sent_to(0);
+            request.attempts_mut().unwrap().note(cause);
+            let answer = Answer::to(Ending::Broke, request.was_silent(), false).unwrap();
+            assert_eq!(answer.status, status, "{cause:?}");
+        }
+    }
+
+    #[test]
     fn a_request_that_is_answered_has_left_its_service() {
-        let shop = Stock::of(1).open();
+        let fixture = Setup::of(1).build();
         let in_flight = Arc::new(InFlight::default());
-        let mut request = shop.request();
+        let mut request = fixture.request();
         let permit = in_flight.try_acquire(None);
-        request.admitted(shop.route.clone(), shop.chosen(0), permit, shop.now);
+        request.admitted(fixture.route.clone(), fixture.chosen(0), permit, fixture.now);
         assert_eq!(in_flight.count(), 1);
         request.leaves_service();
         assert_eq!(in_flight.count(), 0);
@@ -486,15 +496,15 @@ mod tests {
 
     #[test]
     fn a_panic_counts_against_its_request_and_leaves_nothing_in_flight() {
-        let shop = Stock::of(1).open();
-        let request = shop.sent_to(0);
+        let fixture = Setup::of(1).build();
+        let request = fixture.sent_to(0);
         let serving = std::thread::spawn(move || {
             let _request = request;
             panic!("while serving");
         });
         assert!(serving.join().is_err());
-        assert_eq!(shop.in_flight(), 0);
-        assert_eq!(shop.endpoint(0).traffic.in_flight.count(), 0);
-        assert!(shop.counts("leaseway_panics_total 1"));
+        assert_eq!(fixture.in_flight(), 0);
+        assert_eq!(fixture.endpoint(0).traffic.in_flight.count(), 0);
+        assert!(fixture.counts("leaseway_panics_total 1"));
     }
 }

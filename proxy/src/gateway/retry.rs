@@ -9,6 +9,8 @@
 //! To choose an endpoint takes a place there, and to ask the budget takes from it. So [`next`] says when that is to be
 //! done, and is asked again with what came of it.
 
+use http::Method;
+
 use super::cause::Cause;
 
 /// How far an attempt had come when it failed.
@@ -18,7 +20,8 @@ pub(super) enum Reach {
     Unconnected,
     /// The request may have been sent, and nothing came.
     Sent,
-    /// Something of an answer came, or nobody can tell that nothing did.
+    /// Something of an answer came. A request that ended in any other way than by a connection that broke counts as if
+    /// something had come: the endpoint may be at work on it.
     Heard,
 }
 
@@ -34,7 +37,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn is_safe(self) -> bool {
+    fn is_safe(self) -> bool {
         self.idempotent && self.whole && self.unanswered
     }
 }
@@ -51,7 +54,7 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    pub(super) fn are_left(self) -> bool {
+    fn are_left(self) -> bool {
         self.begun < self.permitted && !self.is_over
     }
 }
@@ -65,13 +68,14 @@ pub(super) enum Among {
     OthersAndSame,
 }
 
-/// How far the search for the next endpoint has come.
+/// How far the search for the next endpoint, a `C`, has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Search {
+pub(super) enum Search<C> {
     /// Nobody has looked yet.
     NotBegun,
     /// There is one.
     Found {
+        chosen: C,
         /// Whether something is known against it.
         doubted: bool,
     },
@@ -86,20 +90,19 @@ pub(super) struct Situation {
     pub(super) reach: Reach,
     pub(super) replay: Replay,
     pub(super) tries: Tries,
-    pub(super) search: Search,
     /// What the budget said; none: it was not asked.
     pub(super) budget: Option<bool>,
 }
 
 /// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum Next<C> {
     /// An endpoint is to be chosen.
     Choose(Among),
-    /// The budget is to be asked.
-    AskBudget,
-    /// The request goes to the endpoint that was found.
-    Again,
+    /// The budget is to be asked whether the request may go to this endpoint.
+    AskBudget(C),
+    /// The request goes to this endpoint.
+    Again(C),
     /// The request is answered with what it has come to.
     Answer(Why),
 }
@@ -118,8 +121,8 @@ pub(super) enum Why {
 }
 
 /// What happens next to a request whose attempt has failed.
-pub(super) fn next(situation: &Situation) -> Next {
-    let Situation { cause, search, budget, .. } = *situation;
+pub(super) fn next<C>(situation: &Situation, search: Search<C>) -> Next<C> {
+    let Situation { cause, budget, .. } = *situation;
     if !may_go_again(situation) {
         return Next::Answer(Why::Unsafe);
     }
@@ -131,10 +134,10 @@ pub(super) fn next(situation: &Situation) -> Next {
         // An idle connection that was closed says nothing against its endpoint.
         Search::Nobody(Among::Others) if cause == Cause::Closed => Next::Choose(Among::OthersAndSame),
         Search::Nobody(_) => Next::Answer(Why::Nobody),
-        Search::Found { doubted } if is_free(cause, doubted) => Next::Again,
-        Search::Found { .. } => match budget {
-            None => Next::AskBudget,
-            Some(true) => Next::Again,
+        Search::Found { chosen, doubted } if is_free(cause, doubted) => Next::Again(chosen),
+        Search::Found { chosen, .. } => match budget {
+            None => Next::AskBudget(chosen),
+            Some(true) => Next::Again(chosen),
             Some(false) => Next::Answer(Why::Budget),
         },
     }
@@ -142,6 +145,8 @@ pub(super) fn next(situation: &Situation) -> Next {
 
 fn may_go_again(situation: &Situation) -> bool {
     match (situation.reach, situation.cause) {
+        // There is nobody left to answer.
+        (_, Cause::Client) => false,
         // Nobody has begun with it.
         (Reach::Unconnected, _) => true,
         (Reach::Sent, Cause::Broken | Cause::Closed | Cause::Stalled) | (Reach::Heard, Cause::Status) => {
@@ -172,9 +177,18 @@ pub(super) fn may_move(replay: Replay, tries: Tries, has_another: impl FnOnce() 
     replay.is_safe() && tries.are_left() && has_another()
 }
 
-/// Whether a request may be the trial of an ejected endpoint at no risk but that of time.
+/// Whether a request, before its first attempt, may try an ejected endpoint: if that fails, it is sent again, so that
+/// all that it can lose is time.
 pub(super) fn may_be_lost(replay: Replay, tries: Tries) -> bool {
     replay.is_safe() && Tries { begun: tries.begun + 1, ..tries }.are_left()
+}
+
+/// Whether doing it twice is the same as doing it once: RFC 9110, 9.2.2.
+pub(super) fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    )
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl ServiceHealth {
         }
         let Some(rules) = self.rules.load().stall else { return true };
         let usual = endpoint.traffic.latency.usual();
-        if self.goes_on(&rules, stall::patience(&rules, usual), now) {
+        if self.is_answered_elsewhere(&rules, stall::patience(&rules, usual), now) {
             let is_doubted = !lock(endpoint).is_healthy();
             let stalled = || self.stalled(endpoint, now);
             waiting.break_off_stalled(&rules, is_doubted, usual, now, stalled, break_off);
@@ -147,7 +147,7 @@ impl ServiceHealth {
     /// were sent well after it have been answered, or because an endpoint has nothing to do. If a whole service stands
     /// still or has become slow (because its database has), no request would be: every endpoint is silent then, and if
     /// that were taken for a stall, requests would be broken off that would have been answered late.
-    fn goes_on(&self, rules: &config::Stall, patience: Duration, now: Instant) -> bool {
+    fn is_answered_elsewhere(&self, rules: &config::Stall, patience: Duration, now: Instant) -> bool {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         // The watch looks at all endpoints with one `now`: once for each look is enough.
         if pace.seen != now {
@@ -186,16 +186,11 @@ impl ServiceHealth {
     }
 
     /// An ejected endpoint that this request is to try, if one is due.
-    pub(crate) fn trial(
-        &self,
-        tried: &[u64],
-        request: Repeatable,
-        now: Instant,
-    ) -> Option<(Arc<Endpoint>, Trial)> {
+    pub(crate) fn trial(&self, request: Repeatable, now: Instant) -> Option<(Arc<Endpoint>, Trial)> {
         self.trials.look(now, |endpoint| {
             match self.takes_trials(endpoint) {
-                Some(true) if !tried.contains(&endpoint.id) => {}
-                Some(_) => return Err(None),
+                Some(true) => {}
+                Some(false) => return Err(None),
                 None => {
                     self.trials.remove(endpoint);
                     // It is off the list. A time so late that no look is made for it alone.

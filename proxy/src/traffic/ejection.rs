@@ -174,6 +174,11 @@ impl Streak {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn length(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn failed(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }

@@ -23,10 +23,9 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
 use crate::gateway::answer::Answer;
-use crate::gateway::choose::is_idempotent;
 use crate::gateway::request::Request;
-use crate::gateway::retry::Replay;
-use crate::gateway::{Gateway, again};
+use crate::gateway::retry::{Replay, is_idempotent};
+use crate::gateway::{Gateway, resend};
 use connection::Connection;
 use cork::Cork;
 use peer::AttemptTimes;
@@ -103,7 +102,7 @@ impl ProxyHttp for Gateway {
         carried: &mut Box<Carried>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let again = goes_on(session, &mut carried.request, &error);
+        let again = tries_another(session, &mut carried.request, &error);
         error.set_retry(again);
         error
     }
@@ -120,8 +119,9 @@ impl ProxyHttp for Gateway {
         let request = &mut carried.request;
         let now = Instant::now();
         let since = session.as_mut().is_body_empty().then_some(now);
-        let may_be_torn = since.is_some() && request.fields.ask_for_tunnel(session.req_header());
-        carried.cork = may_be_torn.then(|| Cork::new(descriptor)).flatten();
+        let may_be_tunnel = request.fields.ask_for_tunnel(session.req_header());
+        let is_held_back = may_be_tunnel && since.is_some();
+        carried.cork = is_held_back.then(|| Cork::new(descriptor)).flatten();
         if let Some(connection) = carried.connection.as_ref().filter(|_| !reused) {
             connection.opened(descriptor);
         }
@@ -170,12 +170,11 @@ impl ProxyHttp for Gateway {
             attempt.heard(now);
             return Ok(());
         }
-        attempt.answered(status.as_u16(), now);
-        if attempt.route.retry.statuses.contains(&status.as_u16()) {
-            let error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "tried elsewhere").into_up();
-            let replay = replay(session);
-            if again::leaves_answer(request, session.req_header(), plain(&error), replay, now) {
-                return Err(error);
+        let status = status.as_u16();
+        if attempt.answered(status, now) {
+            let (head, replay) = (session.req_header(), replay(session));
+            if resend::try_elsewhere_for_status(request, head, status, replay, now) {
+                return Err(Error::explain(ErrorType::HTTPStatus(status), "tried elsewhere").into_up());
             }
         }
         Ok(())
@@ -210,7 +209,7 @@ impl ProxyHttp for Gateway {
         let request = &mut carried.request;
         // Where a status is tried elsewhere, the next attempt was chosen when it came.
         let is_decided = request.attempt().is_some_and(|attempt| attempt.is_next());
-        let again = is_decided || goes_on(session, request, &error);
+        let again = is_decided || tries_another(session, request, &error);
         error.set_retry(again);
         error
     }
@@ -301,12 +300,12 @@ fn client(session: &Session) -> Option<IpAddr> {
     }
 }
 
-/// Tells the request that its attempt has failed. Whether it goes on to another.
-fn goes_on(session: &Session, request: &mut Request, error: &Error) -> bool {
-    let now = Instant::now();
+/// Tells the request that its attempt has failed. Whether it has another.
+fn tries_another(session: &Session, request: &mut Request, error: &Error) -> bool {
+    let (now, head) = (Instant::now(), session.req_header());
     let ending = ending::of(error, was_connected(request));
     let failed = request.failed(ending, plain(error), now);
-    failed.is_some_and(|failure| again::goes_on(request, session.req_header(), failure, replay(session), now))
+    failed.is_some_and(|failure| resend::try_another(request, head, failure, replay(session), now))
 }
 
 fn was_connected(request: &Request) -> bool {
@@ -328,7 +327,12 @@ fn over() -> Box<Error> {
 
 /// Answers without an endpoint, at once: a body that takes its time is not waited for.
 async fn answer_at_once(session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
-    if !leaves_body(session, answer) || !has_ended(session, REST).await {
+    let is_whole = if leaves_body(session, answer) {
+        has_ended(session, REST).await
+    } else {
+        answer.is_of_itself() && session.as_mut().is_body_empty()
+    };
+    if !is_whole {
         session.set_keepalive(None);
     }
     send(session, request, answer).await

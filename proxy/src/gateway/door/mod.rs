@@ -1,5 +1,5 @@
-//! What stands between a client and the routes: which requests are declined as they are, and by which path one that is not
-//! is routed.
+//! What stands between a client and the routes: which requests are declined as they are, and by which path one that is
+//! not is routed.
 
 mod fields;
 pub(crate) mod forged;

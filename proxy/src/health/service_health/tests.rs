@@ -157,7 +157,7 @@ fn failing_after(failures: u32) -> Rules {
 
 /// Whether some endpoint is to be tried, at any time.
 fn is_anybody_tried(bench: &Bench, now: Instant) -> bool {
-    bench.service.trial(&[], Repeatable::Yes, now + 3_600 * SECOND).is_some()
+    bench.service.trial(Repeatable::Yes, now + 3_600 * SECOND).is_some()
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn whoever_is_ejected_returns_at_once_when_ejection_is_turned_off() {
     let now = bench.start;
     let [ejected, on_trial] = [0, 1].map(|number| bench.endpoint(number));
     bench.service.failed(&on_trial, Failure::Refused, now);
-    let (tried, trial) = bench.service.trial(&[], Repeatable::Yes, now + 5 * SECOND).expect("it is due");
+    let (tried, trial) = bench.service.trial(Repeatable::Yes, now + 5 * SECOND).expect("it is due");
     assert_eq!(tried.id, on_trial.id);
     bench.service.failed(&ejected, Failure::Refused, now + 5 * SECOND);
     assert_eq!(found(&mut bench), [refused(1), refused(0)]);
@@ -210,7 +210,7 @@ fn whoever_was_ejected_under_a_former_care_is_tried_under_the_next() {
         (ServiceHealth::new(service, rules, findings, Arc::default(), bench.start), found)
     };
     let (next, _) = again(Rules::of(&config::Service::default()));
-    assert!(next.trial(&[], Repeatable::Yes, bench.start + 5 * SECOND).is_some());
+    assert!(next.trial(Repeatable::Yes, bench.start + 5 * SECOND).is_some());
     let (_next, mut found) = again(without_ejection());
     assert_eq!(found.try_recv().expect("it returned").finding, Finding::Returned);
 }

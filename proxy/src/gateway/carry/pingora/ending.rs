@@ -7,8 +7,7 @@ use crate::gateway::cause::Ending;
 /// How an exchange ended. `was_connected`: there was a connection to the endpoint.
 pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
     use ErrorType::{
-        ConnectionClosed, InternalError, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError,
-        WriteTimedout,
+        ConnectionClosed, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
     };
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, ConnectionClosed | ReadError | WriteError | WriteTimedout) => {
@@ -18,7 +17,7 @@ pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
         (ErrorSource::Downstream, InvalidHTTPHeader) => Ending::BadNomination,
         (ErrorSource::Downstream, _) => Ending::BadBody,
         (ErrorSource::Upstream, error) if !was_connected => of_connect(error),
-        (ErrorSource::Internal | ErrorSource::Unset, _) | (_, InternalError) => Ending::Fault,
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Ending::Fault,
         (_, ErrorType::HTTPStatus(_)) => Ending::Status,
         (_, ReadTimedout | WriteTimedout) => Ending::Silent,
         (_, ConnectionClosed | ReadError | WriteError) if read_of_head(error) > 0 => Ending::BrokeWithinHead,
@@ -36,8 +35,8 @@ fn of_connect(error: &ErrorType) -> Ending {
     }
 }
 
-/// How many bytes of a head had come when the connection broke. Pingora says so in words alone: a test below notices when
-/// it changes them.
+/// How many bytes of a head had come when the connection broke. Pingora says so in words alone: a test below notices
+/// when it changes them.
 fn read_of_head(error: &Error) -> usize {
     let said = error.context.as_ref().and_then(|context| context.as_str().rsplit_once("already read: "));
     said.map_or(0, |(_, bytes)| bytes.parse().unwrap_or(usize::MAX))
@@ -112,6 +111,7 @@ mod tests {
             (ErrorType::ReadTimedout, Ending::ClientSilent, Ending::Silent),
             (ErrorType::InvalidHTTPHeader, Ending::BadNomination, Ending::NotHttp),
             (ErrorType::H1Error, Ending::BadBody, Ending::NotHttp),
+            (ErrorType::InternalError, Ending::BadBody, Ending::NotHttp),
         ] {
             assert_eq!(of(&error(kind.clone()).into_down(), true), by_client, "{kind:?}");
             assert_eq!(of(&error(kind.clone()).into_up(), true), by_endpoint, "{kind:?}");

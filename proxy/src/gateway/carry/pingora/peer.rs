@@ -21,8 +21,9 @@ pub(super) struct AttemptTimes<'s> {
     pub(super) may_be_tunnel: bool,
 }
 
-/// The peer of an attempt. All of its times end with the request's own, but for those within the tunnel that it may
-/// become. (Until then, who waits for the first byte is broken off in time.)
+/// The peer of an attempt. All of its times end with the request's own, but for those of an attempt that may become a
+/// tunnel, which may be silent for longer. (Until its 101 comes, such a request is bounded all the same: what waits too
+/// long for the head of its answer is broken off, whatever times the peer has.)
 pub(super) fn peer(
     connection: &Connection,
     times: AttemptTimes<'_>,

@@ -1,4 +1,4 @@
-//! A service of a few endpoints and a route to it, for the tests of this room.
+//! A service of a few endpoints and a route to it, for the tests in this directory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::attempt::Chosen;
 use super::head::tests::{FakeHead, head};
 use super::request::Request;
 use crate::config;
-use crate::directory::{self, Directory, Endpoint};
+use crate::directory::{self, Directory, Endpoint, Finding, Writer};
 use crate::health::ServiceHealth;
 use crate::health::findings::{self, Found};
 use crate::health::service_health::Rules;
@@ -20,16 +20,16 @@ use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::site::{Route, Site};
 
-/// What a shop is like.
+/// What a fixture consists of.
 #[derive(Debug, Default)]
-pub(super) struct Stock {
+pub(super) struct Setup {
     pub(super) endpoints: u8,
     pub(super) service: config::Service,
     pub(super) total: Option<Duration>,
     pub(super) retry: config::Retry,
 }
 
-impl Stock {
+impl Setup {
     /// So many endpoints, and the rest as if the configuration said nothing.
     pub(super) fn of(endpoints: u8) -> Self {
         Self { endpoints, ..Self::default() }
@@ -41,7 +41,7 @@ impl Stock {
         self
     }
 
-    pub(super) fn open(self) -> Shop {
+    pub(super) fn build(self) -> Fixture {
         let now = Instant::now();
         let (directory, mut writer) = directory::new(["goods"]);
         let instance = |number: u8| Instance {
@@ -72,22 +72,33 @@ impl Stock {
             budget,
             counts_requests: limits.service.is_some(),
         });
-        Shop { directory, route, found, metrics, lifecycle: Lifecycle::default(), now }
+        Fixture {
+            directory,
+            writer,
+            published: now,
+            route,
+            found,
+            metrics,
+            lifecycle: Lifecycle::default(),
+            now,
+        }
     }
 }
 
 /// A service, a route to it, and what is told of it.
 #[derive(Debug)]
-pub(super) struct Shop {
+pub(super) struct Fixture {
     pub(super) directory: Arc<Directory>,
+    writer: Writer,
+    published: Instant,
     pub(super) route: Arc<Route>,
-    pub(super) found: UnboundedReceiver<Found>,
-    metrics: Arc<Metrics>,
+    found: UnboundedReceiver<Found>,
+    pub(super) metrics: Arc<Metrics>,
     lifecycle: Lifecycle,
     pub(super) now: Instant,
 }
 
-impl Shop {
+impl Fixture {
     pub(super) fn endpoint(&self, number: usize) -> Arc<Endpoint> {
         self.route.service.endpoints().entries()[number].endpoint.clone()
     }
@@ -96,6 +107,18 @@ impl Shop {
         let endpoint = self.endpoint(number);
         let permit = endpoint.traffic.in_flight.try_acquire(None).unwrap();
         Chosen { endpoint, permit, doubted: false, trial: None }
+    }
+
+    /// What health has found since the last call. Whoever chooses sees it from now on.
+    pub(super) fn findings(&mut self) -> Vec<Finding> {
+        let found: Vec<_> = std::iter::from_fn(|| self.found.try_recv().ok()).collect();
+        for Found { endpoint, finding } in &found {
+            self.writer.judged(endpoint, *finding, self.now);
+        }
+        // The writer leaves some time between one publication and the next.
+        self.published += Duration::from_secs(1);
+        self.writer.publish(|| self.published);
+        found.into_iter().map(|found| found.finding).collect()
     }
 
     /// A request of which nothing is known yet.
