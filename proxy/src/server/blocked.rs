@@ -2,9 +2,9 @@
 //! others change nothing.
 //!
 //! They are blocked before there is a second thread, so that every thread has them blocked, from the first moment
-//! to the last. A thread of their own takes them one by one and does what is to be done; what comes before it runs
-//! waits for it. (A signal that was ignored by the system could not be told; a handler needs a runtime, which comes
-//! later.)
+//! to the last. A thread of their own takes them one by one and does what is to be done; a signal that comes before
+//! this thread runs waits for it. (If the system ignored them, none of them could be logged; and a handler needs a
+//! runtime, which is there only later.)
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 /// Signals that do what they always do.
 const LEFT: [Signal; 21] = [
-    // They end the process in order: the `signals` has them.
+    // They end the process in order: see the module `signals`.
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -36,11 +36,11 @@ const LEFT: [Signal; 21] = [
     Signal::SIGSEGV,
     Signal::SIGSYS,
     Signal::SIGXCPU,
-    // Without effect by default; SIGPIPE by Rust's.
+    // They have no effect by default; SIGPIPE has none in a program in Rust.
     Signal::SIGCHLD,
     Signal::SIGPIPE,
     Signal::SIGURG,
-    // Nor has that of a terminal whose size changes.
+    // A terminal's size has changed: no effect by default, either.
     Signal::SIGWINCH,
 ];
 
@@ -60,21 +60,21 @@ pub fn leave_to_daemon() -> io::Result<()> {
     Ok(SigSet::from(Signal::SIGUSR1).thread_unblock()?)
 }
 
-/// Starts the thread that takes them: at SIGHUP it notifies `reload`, of the others it says that they change nothing. In
-/// a runtime, and not before the process has forked.
+/// Starts the thread that takes them: at SIGHUP it notifies `reload`, of the others it says that they change nothing.
+/// In a runtime, and not before the process has forked.
 ///
 /// # Errors
 /// No thread can be started, or the system refuses.
 pub(super) fn take(reload: Arc<Notify>) -> io::Result<()> {
-    // For a daemon, which does not have it blocked: whoever listens once has replaced its default for good.
+    // A daemon does not have SIGUSR1 blocked. To have listened for it once is enough to replace its default for good.
     drop(tokio::signal::unix::signal(SignalKind::user_defined1())?);
-    // Those of real time have no name here. They are blocked, and nobody is told.
+    // The real-time signals have no names here: they are blocked, and nothing is logged of them.
     let blocked = others();
     let named: SigSet = Signal::iterator().filter(|signal| blocked.contains(*signal)).collect();
     let wait = move || {
         while let Ok(signal) = named.wait() {
             match signal {
-                // However many come while one is served, they are one.
+                // However many come while one is being served, they count as one.
                 Signal::SIGHUP => reload.notify_one(),
                 _ => tracing::warn!(
                     "{signal} changes nothing: SIGHUP has the configuration read again, SIGTERM stops the gateway, SIGQUIT \

@@ -40,7 +40,7 @@ pub(crate) enum Socket {
 #[derive(Debug)]
 struct Start {
     socket: Socket,
-    /// The gateway itself: it comes in by a door of its own, which strangers cannot block.
+    /// Through this the gateway itself connects, so that the number of other connections cannot keep it out.
     gateway: Visitors,
     phases: broadcast::Receiver<ExecutionPhase>,
 }
@@ -66,7 +66,8 @@ impl EmbeddedRegistry {
         output: Arc<Output>,
     ) -> Self {
         if let Socket::Bound(_) = socket {
-            // It reads this registry from the start on. Under -u it first reads the one that hands over.
+            // The gateway reads this registry from the start. Under -u it reads the former process's until that hands
+            // over.
             gateway.welcome();
         }
         Self { config, start: Some(Start { socket, gateway, phases }), metrics, output }
@@ -125,8 +126,9 @@ async fn serve(
     server.serve(listener, handed_over(phases)).await
 }
 
-/// The socket of the process that handed its own to this one. Where it had none of this address, somebody else
-/// has it, perhaps that process as a part of a wider address: the gateway serves what it knows until it is free.
+/// The socket that the former process has handed over. If it had none with this address, the address is tried until it
+/// is free: somebody has it, perhaps the former process as a part of a wider address. Meanwhile the gateway serves what
+/// it knows.
 async fn inherit(address: SocketAddr, table: Option<&ListenFds>) -> Result<TcpListener, ServeError> {
     let failed = |source| ServeError::Bind { address, source };
     let inherited = table.map(|table| sockets::listener(table, address)).transpose().map_err(failed)?;

@@ -78,7 +78,7 @@ pub fn run(loaded: Loaded, arguments: &Arguments, output: Arc<Output>) -> Result
     Ok(())
 }
 
-/// What most parts of the gateway have to do with.
+/// What most parts of the gateway need.
 struct Common {
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
@@ -126,7 +126,7 @@ fn build(
     let gateway = http_proxy_service_with_name(&services.server.configuration, gateway, "gateway");
     let gateway = services.listening(gateway, &config.listen);
     if has_embedded {
-        // It takes but a moment: who connects meanwhile is served then, instead of hearing "not ready".
+        // It takes only a moment: a client that connects meanwhile is served then, instead of being told "not ready".
         gateway.add_dependency(&discovery);
     }
     services.background("late", Late(facts.clone()));
@@ -180,7 +180,8 @@ fn add_registry(
     let (metrics, output) = (common.metrics.clone(), common.output.clone());
     let registry = EmbeddedRegistry::new(config, socket, gateway, phases, metrics, output);
     let registry = services.server.add_service(registry);
-    // One that is ours must not wait: under -u the sockets come after discovery, which reads it.
+    // With a socket of its own, it must not wait for those: under -u they come after discovery, which reads this
+    // registry.
     if is_inherited {
         registry.add_dependency(&services.sockets);
     }

@@ -34,8 +34,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// After being told to stop, the process serves on for as long as the site says (`lame_duck`), saying that it is not
-    /// ready.
+    /// After being told to stop, the process serves on for as long as the site says (`lame_duck`), saying that it is
+    /// not ready.
     pub(super) fn new(
         lifecycle: Arc<Lifecycle>,
         site: Arc<Current>,

@@ -226,7 +226,7 @@ impl ServiceWithDependents for Sockets {
         Some(1)
     }
 
-    /// None of its own: the listeners' are what counts.
+    /// None: the listeners name the addresses.
     fn listen_addresses(&self) -> Option<Vec<String>> {
         Some(Vec::new())
     }
