@@ -33,8 +33,8 @@ pub struct Output {
     form: Form,
     waiting: Mutex<Waiting>,
     /// The lines being written; empty in between. It is locked from taking lines until they are written, so that they
-    /// stay in order and a flush misses none. This buffer and the waiting one change places and are never freed, so that a
-    /// busy log needs no new memory.
+    /// stay in order and a flush misses none. This buffer and the waiting one change places and are never freed, so
+    /// that a busy log needs no new memory.
     writing: Mutex<Vec<u8>>,
     wake: Condvar,
     dropped: AtomicU64,

@@ -30,8 +30,8 @@ const REST: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the registry's first list waits for what its names stand for.
 const HEAD_START: Duration = Duration::from_secs(1);
-/// How long an address of a name is remembered after its resolver has last returned it: of many addresses a resolver may
-/// return a few at a time.
+/// How long an address of a name is remembered after its resolver has last returned it: of many addresses a resolver
+/// may return a few at a time.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 const LISTEN: &str = "is where this gateway serves clients (gateway.listen)";
@@ -178,8 +178,8 @@ impl FirstLook {
 }
 
 impl<M: Machine> Lookout<M> {
-    /// A lookout that has looked at the machine's interfaces, and knows those endpoints of the registry that are given as
-    /// IP addresses. Beside it what is reserved, which follows its later looks.
+    /// A lookout that has looked at the machine's interfaces, and knows those endpoints of the registry that are given
+    /// as IP addresses. Beside it what is reserved, which follows its later looks.
     pub(crate) fn new(config: &config::Gateway, machine: M) -> (Self, Reservations, FirstLook) {
         Self::over(Claims::of(config), machine)
     }

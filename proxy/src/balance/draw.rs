@@ -49,8 +49,8 @@ impl<'e, 'c> Draw<'e, 'c> {
     ///
     /// During its slow start an endpoint has the whole part of the line that its weight says, and declines as often as
     /// its share is still smaller than that. So all get the right shares. If [`TRIES`] draws found none but those that
-    /// declined, the last of them is taken: in a service of which nine tenths have come this moment, that happens to one
-    /// choice in 30.
+    /// declined, the last of them is taken: in a service of which nine tenths have come this moment, that happens to
+    /// one choice in 30.
     pub(super) fn first(&mut self, mut point: impl FnMut(&mut Rng) -> Option<u32>) -> Option<usize> {
         let mut declined = None;
         for _ in 0..TRIES {

@@ -8,8 +8,8 @@
 //! | [`ewma`] | what is better: the sooner answer |
 //! | [`hash`] | the same endpoint for the same key |
 //!
-//! `random` and `round_robin` are a line each, below. A choice takes no lock and allocates nothing. Most often it costs a
-//! binary search or two. Where no endpoint of the best rank can take this request, it walks over all endpoints.
+//! `random` and `round_robin` are a line each, below. A choice takes no lock and allocates nothing. Most often it costs
+//! a binary search or two. Where no endpoint of the best rank can take this request, it walks over all endpoints.
 
 mod draw;
 mod ewma;

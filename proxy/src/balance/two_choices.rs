@@ -21,8 +21,8 @@ impl Candidate<'_> {
 /// The first drawn, unless the second is better.
 ///
 /// If the first is much heavier than all others, a light one is drawn second each time, and would get far more requests
-/// than its weight says. So the heavier one gives way only as often as the weights are to each other: an endpoint that is
-/// better gets at most about twice its share.
+/// than its weight says. So the heavier one gives way only as often as the weights are to each other: an endpoint that
+/// is better gets at most about twice its share.
 pub(super) fn pick(
     draw: &mut Draw<'_, '_>,
     is_better: impl FnOnce(&Candidate<'_>, &Candidate<'_>) -> bool,

@@ -1,8 +1,8 @@
 //! The configuration: one YAML file, Pingora's own keys at the top level, ours under `gateway:`.
 //!
-//! [`read_file`] reads the file's bytes, [`Config::of_bytes`] says what they mean, and whether what they name is there on
-//! this machine. Every mistake is reported at once, each with its line, its key, what was found and what was expected.
-//! Unknown keys are mistakes, at every level.
+//! [`read_file`] reads the file's bytes, [`Config::of_bytes`] says what they mean, and whether what they name is there
+//! on this machine. Every mistake is reported at once, each with its line, its key, what was found and what was
+//! expected. Unknown keys are mistakes, at every level.
 
 mod access;
 mod address;
@@ -134,8 +134,8 @@ impl Config {
     }
 }
 
-/// Reads the bytes of a configuration's file, without a look at what they mean. Of a file that is too large it reads one
-/// byte more than is taken, by which [`Config::of_bytes`] knows it.
+/// Reads the bytes of a configuration's file, without a look at what they mean. Of a file that is too large it reads
+/// one byte more than is taken, by which [`Config::of_bytes`] knows it.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = Vec::new();
     let file = File::open(path).and_then(|file| file.take(SIZE as u64 + 1).read_to_end(&mut bytes));

@@ -42,8 +42,8 @@ pub struct Entry {
     /// When that registration vanished; none while it is there.
     pub(crate) vanished: Option<Instant>,
     pub(crate) health: Health,
-    /// Since when the endpoint can be used: since it appeared, or if it had to pass a check first, since it did. None: it
-    /// was there before the gateway.
+    /// Since when the endpoint can be used: since it appeared, or if it had to pass a check first, since it did. None:
+    /// it was there before the gateway.
     pub(crate) usable_since: Option<Instant>,
     /// What the registration says for people and policies.
     pub(crate) metadata: Metadata,

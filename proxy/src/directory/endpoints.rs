@@ -76,8 +76,8 @@ impl Endpoints {
         self.cumulative.last().copied().unwrap_or(0)
     }
 
-    /// Lays the entries of the best rank side by side on a line, each as long as its weight, and returns the one on which
-    /// this point falls. The line ends at [`total`](Self::total).
+    /// Lays the entries of the best rank side by side on a line, each as long as its weight, and returns the one on
+    /// which this point falls. The line ends at [`total`](Self::total).
     pub(crate) fn at(&self, point: u32) -> Option<usize> {
         // The first whose sum exceeds the point. Never one of another rank: its sum is that of the entry before it.
         let index = self.cumulative.partition_point(|sum| *sum <= point);

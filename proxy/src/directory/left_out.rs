@@ -1,7 +1,7 @@
 //! Who is left out: registrations beyond the bounds of the configuration.
 //!
-//! They are remembered by a hash of their names: whoever registers chooses how long and how many these are, and they must
-//! not take the gateway's memory.
+//! They are remembered by a hash of their names: whoever registers chooses how long and how many these are, and they
+//! must not take the gateway's memory.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -32,8 +32,8 @@ impl Planner {
         Self::default().with(policy)
     }
 
-    /// The planner of another policy. If both take turns, these go on. If both hash, they share the ring: it depends on the
-    /// endpoints alone, and not on what of a request is hashed.
+    /// The planner of another policy. If both take turns, these go on. If both hash, they share the ring: it depends on
+    /// the endpoints alone, and not on what of a request is hashed.
     pub(super) fn with(&self, policy: Policy) -> Self {
         let balancer = match (&policy.balance, &self.balancer) {
             (Balance::Random, _) => Balancer::Random,

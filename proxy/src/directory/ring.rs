@@ -1,11 +1,12 @@
 //! The ring of a service whose requests are hashed, and the thread that builds the large ones.
 //!
 //! The ring is Ketama's: each endpoint has 160 points on a circle. A key falls somewhere on the circle, and goes to the
-//! endpoint whose point comes next. When an endpoint leaves, its keys are spread over all others, and no other key moves.
+//! endpoint whose point comes next. When an endpoint leaves, its keys are spread over all others, and no other key
+//! moves.
 //!
-//! Ketama's ring has whole points, of at most 65,535 endpoints, and knows addresses instead of names. So here weights are
-//! counted in units ([`unit`]), a service with more endpoints has several rings ([`SHARED`]), and a name is written as an
-//! address ([`address`]).
+//! Ketama's ring has whole points, of at most 65,535 endpoints, and knows addresses instead of names. So here weights
+//! are counted in units ([`unit`]), a service with more endpoints has several rings ([`SHARED`]), and a name is written
+//! as an address ([`address`]).
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use pingora_ketama::{Bucket, Continuum};
 
 use super::Entry;
 
-/// A ring of at most so many endpoints is built at once: that takes less than a millisecond. One of 10,000 takes some 200
-/// ms, and is built by a thread of its own.
+/// A ring of at most so many endpoints is built at once: that takes less than a millisecond. One of 10,000 takes some
+/// 200 ms, and is built by a thread of its own.
 const SMALL: usize = 64;
 /// After a build, the thread rests so many times as long as the build took. So however often endpoints come and go, it
 /// takes at most a fifth of a core.
@@ -50,8 +51,8 @@ pub(super) fn name(instance: &str) -> u64 {
     hash(instance.as_bytes())
 }
 
-/// A hash that is the same in every gateway and every release. It has no secret: a client who chooses the key can choose
-/// the endpoint as well.
+/// A hash that is the same in every gateway and every release. It has no secret: a client who chooses the key can
+/// choose the endpoint as well.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     // Similar bytes leave FNV's high bits similar.
     mix(fnv(bytes))
@@ -99,8 +100,8 @@ impl Ring {
         shard.into_iter().flat_map(move |ring| ring.node_iter(&key.to_le_bytes())).map(name_of)
     }
 
-    /// Which part of the keys that fall to it an endpoint of this weight may keep, from 0 to 1. It has the points of whole
-    /// units, rounded up, which may be more than its weight.
+    /// Which part of the keys that fall to it an endpoint of this weight may keep, from 0 to 1. It has the points of
+    /// whole units, rounded up, which may be more than its weight.
     pub(crate) fn kept(&self, weight: u16) -> f32 {
         let weight = u32::from(weight);
         weight as f32 / (weight.div_ceil(self.unit).max(1) * self.unit) as f32
@@ -113,9 +114,9 @@ impl fmt::Debug for Ring {
     }
 }
 
-/// The weight that has 160 points. It is the median, so that most endpoints have 160 points, and so that it seldom changes
-/// when an endpoint comes or goes: all points would move. It is more than the median if a few endpoints are so heavy that
-/// the ring would have too many points ([`HEAVY`]).
+/// The weight that has 160 points. It is the median, so that most endpoints have 160 points, and so that it seldom
+/// changes when an endpoint comes or goes: all points would move. It is more than the median if a few endpoints are so
+/// heavy that the ring would have too many points ([`HEAVY`]).
 fn unit(nodes: &[Node]) -> u32 {
     let mut weights: Vec<_> = nodes.iter().map(|node| u32::from(node.weight)).collect();
     let middle = weights.len() / 2;
@@ -134,8 +135,8 @@ fn shard(hash: u64, count: usize) -> usize {
     (mix(hash) >> 32) as usize % count.max(1)
 }
 
-/// A name as an address: Ketama takes nothing else. (The endpoint's own address would not do: two instances may have the
-/// same one.)
+/// A name as an address: Ketama takes nothing else. (The endpoint's own address would not do: two instances may have
+/// the same one.)
 fn address(name: u64) -> SocketAddr {
     SocketAddrV6::new(Ipv6Addr::from(u128::from(name)), 0, 0, 0).into()
 }
@@ -170,8 +171,8 @@ impl RingSlot {
         version(&self.load()) == self.version.load(Ordering::Acquire)
     }
 
-    /// Stores a ring, unless a later one is there: a ring that is built at once may be done before the thread is with an
-    /// earlier one.
+    /// Stores a ring, unless a later one is there: a ring that is built at once may be done before the thread is with
+    /// an earlier one.
     fn store(&self, ring: Ring) {
         let ring = Some(Arc::new(ring));
         self.ring.rcu(|found| if version(found) > version(&ring) { found.clone() } else { ring.clone() });

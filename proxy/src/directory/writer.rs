@@ -226,8 +226,8 @@ impl Writer {
         }
     }
 
-    /// Whether it takes the key from another process that is still there. One with the same lease is the same registrar,
-    /// which may change its address.
+    /// Whether it takes the key from another process that is still there. One with the same lease is the same
+    /// registrar, which may change its address.
     fn takes_over(&self, instance: &Instance) -> bool {
         self.entry(&instance.service, &instance.id).is_some_and(|entry| {
             let lease = entry.tenure.get().lease;

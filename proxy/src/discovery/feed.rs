@@ -132,8 +132,8 @@ impl<R: FnOnce()> Feed<R> {
     }
 
     /// Tells the guard and the probes what a change means to them. Nothing is sent to a service that no route names, so
-    /// nothing is lost with its endpoints: those that vanish are not held, and never connected to. (Otherwise whoever may
-    /// register could use the gateway to find out which addresses somebody listens on.)
+    /// nothing is lost with its endpoints: those that vanish are not held, and never connected to. (Otherwise whoever
+    /// may register could use the gateway to find out which addresses somebody listens on.)
     fn follow(&mut self, transition: &Transition, now: Instant) {
         let Transition { kind, service, instance, before, after, .. } = transition;
         match kind {
@@ -189,7 +189,8 @@ impl<R: FnOnce()> Feed<R> {
     fn judged(&mut self, Found { endpoint, finding }: Found) {
         let Some(novelty) = self.writer.judged(&endpoint, finding, now()) else { return };
         if let Finding::Ejected(why) = finding {
-            // A trial that failed counts as another ejection, so that an endpoint that goes on failing shows in the rate.
+            // A trial that failed counts as another ejection, so that an endpoint that goes on failing shows in the
+            // rate.
             self.metrics.ejected(&endpoint.service, why);
         }
         if novelty == Novelty::New {

@@ -97,8 +97,8 @@ impl<S: Source> Discovery<S> {
         Self { first_look: Some(first_look), ..self }
     }
 
-    /// For a registry that starts with this process, and empty: the snapshot is read before the registry's first list. So
-    /// the list counts as a change to the snapshot, and the guard decides about the endpoints that it lacks.
+    /// For a registry that starts with this process, and empty: the snapshot is read before the registry's first list.
+    /// So the list counts as a change to the snapshot, and the guard decides about the endpoints that it lacks.
     pub(crate) fn with_the_snapshot_first(self) -> Self {
         Self { turn: Turn::First, ..self }
     }

@@ -23,8 +23,8 @@ impl Active {
         self.is_healthy
     }
 
-    /// Takes the outcome of a check. Returns what the endpoint has become by it; none: what it was. If the very first check
-    /// passes, that one is enough: there was no failure that several would have to make up for.
+    /// Takes the outcome of a check. Returns what the endpoint has become by it; none: what it was. If the very first
+    /// check passes, that one is enough: there was no failure that several would have to make up for.
     pub(super) fn checked(&mut self, rules: &Check, passed: bool) -> Option<Finding> {
         let needed = match passed {
             true if !self.was_checked => NonZeroU32::MIN,

@@ -73,8 +73,8 @@ impl CheckedService {
     }
 
     fn ask(&self, endpoint: &Arc<Endpoint>, backend: &Backend) -> Ask {
-        // Without its extension, which holds the endpoints as they are now: it would keep them alive for as long as this is
-        // asked.
+        // Without its extension, which holds the endpoints as they are now: it would keep them alive for as long as
+        // this is asked.
         let backend = Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
         let (prober, limit) = (self.prober.clone(), self.check.timeout);
         Ask { prober, backend: Arc::new(backend), endpoint: endpoint.clone(), limit }
@@ -93,8 +93,8 @@ pub(crate) struct Checks {
 /// How far the checks of one service have come.
 struct Course {
     of: CheckedService,
-    /// Its endpoints as they were just before the last discovery: while the directory has the same, there is nothing new.
-    /// (They are compared by their place in memory, which nothing else can have as long as they are held here.)
+    /// Its endpoints as they were just before the last discovery: while the directory has the same, there is nothing
+    /// new. (They are compared by their place in memory, which nothing else can have as long as they are held here.)
     seen: Option<Arc<Endpoints>>,
     /// What is known of each endpoint, by its id. One that is draining gets no requests, so it is not asked; what is
     /// known of it stays, as it may come back.
@@ -150,9 +150,9 @@ impl Checks {
         former.into_values().for_each(|course| self.forget(course));
     }
 
-    /// Nobody asks these endpoints any more, so those that are unhealthy, or had yet to pass their first check, would stay
-    /// out for ever: they are reported as healthy. (The directory goes by the new configuration already: an endpoint that
-    /// comes now has no check to pass.)
+    /// Nobody asks these endpoints any more, so those that are unhealthy, or had yet to pass their first check, would
+    /// stay out for ever: they are reported as healthy. (The directory goes by the new configuration already: an
+    /// endpoint that comes now has no check to pass.)
     fn forget(&mut self, Course { of, known, .. }: Course) {
         for (id, (endpoint, active)) in &known {
             self.rounds.stop(*id);
@@ -220,8 +220,8 @@ impl Course {
     }
 }
 
-/// How long after it has come an endpoint is first asked. `chance` is in [0, 1): endpoints that come together are spread
-/// over the interval, and stay so. One that has to pass before it is used is asked at once.
+/// How long after it has come an endpoint is first asked. `chance` is in [0, 1): endpoints that come together are
+/// spread over the interval, and stay so. One that has to pass before it is used is asked at once.
 fn first_after(interval: Duration, active: &Active, chance: f64) -> Duration {
     if active.is_healthy() { interval.mul_f64(chance) } else { Duration::ZERO }
 }

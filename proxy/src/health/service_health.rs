@@ -156,9 +156,9 @@ impl ServiceHealth {
         pace.youngest.is_some_and(|sent| now.saturating_duration_since(sent) <= patience / 2)
     }
 
-    /// When the youngest request was sent that a usable endpoint has answered. An endpoint that has nothing to do counts as
-    /// if it had answered one that was sent now. The search ends at the first that is at most `enough` old, which is
-    /// usually the first endpoint's.
+    /// When the youngest request was sent that a usable endpoint has answered. An endpoint that has nothing to do
+    /// counts as if it had answered one that was sent now. The search ends at the first that is at most `enough` old,
+    /// which is usually the first endpoint's.
     fn youngest(&self, enough: Duration, now: Instant) -> Option<Instant> {
         let endpoints = self.service.endpoints();
         let usable = endpoints.entries().iter().filter(|e| e.rank().is_some() && !e.health.is_out());
@@ -218,8 +218,8 @@ impl ServiceHealth {
 
     /// Has `what` decide about an endpoint, and reports what came of it. Nothing is decided where nothing is ejected.
     ///
-    /// The rules are read under the endpoint's lock. [`apply`](Self::apply) replaces them first and then takes each lock:
-    /// so if it turns ejection off, it finds every endpoint that the former rules have ejected.
+    /// The rules are read under the endpoint's lock. [`apply`](Self::apply) replaces them first and then takes each
+    /// lock: so if it turns ejection off, it finds every endpoint that the former rules have ejected.
     fn decide(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -247,8 +247,8 @@ impl ServiceHealth {
         }
     }
 
-    /// Whether a request may try the endpoint: not while the registry or its checks say that it cannot work. None: it is
-    /// gone.
+    /// Whether a request may try the endpoint: not while the registry or its checks say that it cannot work. None: it
+    /// is gone.
     fn takes_trials(&self, endpoint: &Endpoint) -> Option<bool> {
         let endpoints = self.service.endpoints();
         let entries = endpoints.entries();

@@ -56,8 +56,8 @@ impl Trials {
         self.due.fetch_min(self.nanos(due), Ordering::SeqCst);
     }
 
-    /// Offers the ejected endpoints to `claim`, one after the other, until it takes one. For one that it does not take it
-    /// says when to offer it again; none: soon.
+    /// Offers the ejected endpoints to `claim`, one after the other, until it takes one. For one that it does not take
+    /// it says when to offer it again; none: soon.
     pub(crate) fn look<T>(
         &self,
         now: Instant,

@@ -12,8 +12,8 @@ pub(super) struct ConfigMetrics {
     successful: IntGauge,
     applied: IntGauge,
     info: IntGaugeVec,
-    /// The hash of the configuration that serves. Its series is made anew each time that metrics are read: there must be
-    /// exactly one.
+    /// The hash of the configuration that serves. Its series is made anew each time that metrics are read: there must
+    /// be exactly one.
     hash: Mutex<Option<String>>,
 }
 

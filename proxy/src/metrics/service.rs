@@ -82,8 +82,8 @@ impl Drop for ServiceMetrics {
 #[derive(Debug)]
 pub(super) struct Counted {
     services: Mutex<Services>,
-    /// Changed only while the list is locked: so the series of a service that goes are removed before one of the same name
-    /// can be made.
+    /// Changed only while the list is locked: so the series of a service that goes are removed before one of the same
+    /// name can be made.
     durations: HistogramVec,
 }
 

@@ -247,8 +247,8 @@ impl Storer {
         self.save = Some(save);
     }
 
-    /// Begins to write, if it is time. `rest`: when changes that readers do not see yet will be published; none: there are
-    /// none. It is written after that. Returns when to call again, if that is known.
+    /// Begins to write, if it is time. `rest`: when changes that readers do not see yet will be published; none: there
+    /// are none. It is written after that. Returns when to call again, if that is known.
     pub(crate) fn store(&mut self, now: Instant, rest: Option<Instant>) -> Option<Instant> {
         let next = self.begin(now, rest);
         if next.is_none() && self.storing.is_none() {

@@ -11,9 +11,9 @@ const TIME_CONSTANT: f64 = 10.0;
 const HEAVIEST: f64 = 0.05;
 
 /// The least that a sample weighs which is shorter than the peak: a few dozen of them bring the peak down, however fast
-/// they come. If samples weighed by time alone, the peak of a busy endpoint would be the worst of some thousand answers,
-/// and such a one every endpoint has. And after a moment in which the gateway itself stood still, all endpoints would
-/// look equally slow for seconds, so that those that really are slow could not be told from the others.
+/// they come. If samples weighed by time alone, the peak of a busy endpoint would be the worst of some thousand
+/// answers, and such a one every endpoint has. And after a moment in which the gateway itself stood still, all
+/// endpoints would look equally slow for seconds, so that those that really are slow could not be told from the others.
 const REFUTED: f64 = 1.0 / 16.0;
 
 /// The weight of the first sample, which has no time before it. Low, so that the slow first answer of a
@@ -95,8 +95,8 @@ impl Latency {
         (nanos > 0).then(|| self.origin + Duration::from_nanos(nanos))
     }
 
-    /// The peak in seconds; none before the first sample. It decays to 0 while no samples come, so that an endpoint that
-    /// was slow is tried again some time.
+    /// The peak in seconds; none before the first sample. It decays to 0 while no samples come, so that an endpoint
+    /// that was slow is tried again some time.
     pub(crate) fn peak(&self, now: Instant) -> Option<f64> {
         let peak = f64::from_bits(self.peak.load(Ordering::Relaxed));
         let silence = self.since_origin(now).saturating_sub(self.sampled.load(Ordering::Relaxed));

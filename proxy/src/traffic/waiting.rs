@@ -7,9 +7,9 @@
 //! be another connection's by then. A request leaves the list before its connection goes back to the pool. But when an
 //! exchange fails or is cancelled, Pingora closes the connection before it tells us (`HttpProxy::proxy_to_upstream`
 //! drops the session before it calls `error_while_proxy`). So whoever closes a connection says so first
-//! ([`Waiting::closing`]), and connections are shut down while the list is locked. (A second descriptor of the connection
-//! would do as well, but costs two system calls a request, and there is none left when the process has as many as it
-//! may.)
+//! ([`Waiting::closing`]), and connections are shut down while the list is locked. (A second descriptor of the
+//! connection would do as well, but costs two system calls a request, and there is none left when the process has as
+//! many as it may.)
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -66,8 +66,8 @@ impl Writer {
         }
     }
 
-    /// Adds new services to the map of all. The map is copied for that, so they are added together, and not more often than
-    /// a service is published: otherwise whoever may register could have it copied all the time.
+    /// Adds new services to the map of all. The map is copied for that, so they are added together, and not more often
+    /// than a service is published: otherwise whoever may register could have it copied all the time.
     fn add_missing(&mut self, names: &[Arc<str>], known: &Services, clock: &impl Fn() -> Instant) {
         if names.iter().all(|name| known.contains_key(name)) {
             return;

@@ -79,8 +79,9 @@ impl Writer {
         self.dirty.remove(service.name());
     }
 
-    /// Has one more service routed. As long as no route named it, its endpoints shared one [`Traffic`](crate::traffic::Traffic);
-    /// now each is replaced by one that has its own. Returns also those that are stale.
+    /// Has one more service routed. As long as no route named it, its endpoints shared one
+    /// [`Traffic`](crate::traffic::Traffic); now each is replaced by one that has its own. Returns also those that are
+    /// stale.
     fn begin_routing(&mut self, name: Arc<str>, policy: Policy) -> (Arc<Service>, Vec<Arc<Endpoint>>) {
         let planner = Planner::new(policy);
         let mut staged = self.staged.remove(&name).unwrap_or_default();
