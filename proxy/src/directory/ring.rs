@@ -5,7 +5,7 @@
 //! moves.
 //!
 //! Ketama's ring has whole points, of at most 65,535 endpoints, and knows addresses instead of names. So here weights
-//! are counted in units ([`unit`]), a service with more endpoints has several rings ([`SHARED`]), and a name is written
+//! are counted in units ([`unit()`]), a service with more endpoints has several rings ([`SHARED`]), and a name is written
 //! as an address ([`address`]).
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
