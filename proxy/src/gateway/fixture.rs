@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::Method;
 use registry::contract::{Instance, Record};
 use registry::watch::{Update, WatchStatus};
@@ -125,6 +126,7 @@ impl Fixture {
     pub(super) fn request(&self) -> Request {
         let mut site = Site::default();
         site.max_requests = 100;
+        site.trace_header = Bytes::from_static(b"trace_id");
         Request::new(Arc::new(site), self.lifecycle.in_flight(), self.metrics.clone())
     }
 

@@ -75,6 +75,8 @@ mod tests {
     use crate::gateway::cause::Ending;
     use crate::gateway::fixture::{Fixture, Setup, get};
     use crate::traffic::waiting::Wait;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     const SAFE: Replay = Replay { idempotent: true, whole: true, unanswered: true };
@@ -213,5 +215,113 @@ mod tests {
         let declined = Setup::of(2).without_budget().build();
         assert!(!broke(&declined, &mut declined.sent_to(0), false));
         assert!(is_denied(&declined));
+    }
+
+    /// How an endpoint fails every attempt. `reused` is none where there is no connection.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Way {
+        reused: Option<bool>,
+        ending: Ending,
+    }
+
+    const REFUSES: Way = Way { reused: None, ending: Ending::Refused };
+    const CLOSES_IDLE: Way = Way { reused: Some(true), ending: Ending::Broke };
+    const WAYS: [Way; 10] = [
+        REFUSES,
+        CLOSES_IDLE,
+        Way { reused: None, ending: Ending::ConnectTimeout },
+        Way { reused: None, ending: Ending::NoConnection },
+        Way { reused: None, ending: Ending::ClientLeft },
+        Way { reused: Some(false), ending: Ending::Broke },
+        Way { reused: Some(true), ending: Ending::BrokeWithinHead },
+        Way { reused: Some(false), ending: Ending::Silent },
+        Way { reused: Some(false), ending: Ending::Status },
+        Way { reused: Some(true), ending: Ending::ClientLeft },
+    ];
+
+    impl Way {
+        /// The request's attempt fails in this way. Whether it has another.
+        fn fail(self, request: &mut Request, replay: Replay, now: Instant) -> bool {
+            let attempt = request.attempt_mut().unwrap();
+            if let Some(reused) = self.reused {
+                let wait = Wait { since: Some(now), patience: Duration::MAX, repeatable: false };
+                attempt.connected(reused && !attempt.on_new_connection, -1, wait);
+            }
+            if self.ending == Ending::Status {
+                return attempt.answered(503, now)
+                    && try_elsewhere_for_status(request, &get(), 503, replay, now);
+            }
+            let failure = request.failed(self.ending, "as it was".into(), now).unwrap();
+            try_another(request, &get(), failure, replay, now)
+        }
+    }
+
+    /// A request to a service of which each endpoint fails in its way.
+    #[derive(Debug)]
+    struct Case {
+        ways: Vec<Way>,
+        replay: Replay,
+        attempts: usize,
+        has_budget: bool,
+        /// With how many attempts its time is over.
+        over_after: usize,
+    }
+
+    impl Case {
+        /// The endpoints that the request was sent to, in order, and how many retries the budget granted.
+        fn run(&self) -> (Vec<usize>, u64) {
+            let retry = config::Retry { attempts: self.attempts, statuses: vec![503] };
+            let endpoints = u8::try_from(self.ways.len()).unwrap();
+            let setup = Setup { retry, total: Some(Duration::from_secs(60)), ..Setup::of(endpoints) };
+            let fixture = if self.has_budget { setup } else { setup.without_budget() }.build();
+            let left = || fixture.route.health.budget.left(&fixture.route.budget, fixture.now);
+            let (before, mut request, mut visits) = (left(), fixture.sent_to(0), Vec::new());
+            loop {
+                let id = at(&request);
+                let endpoint = (0..self.ways.len()).find(|n| fixture.endpoint(*n).id == id).unwrap();
+                visits.push(endpoint);
+                let is_over = visits.len() >= self.over_after;
+                let now = fixture.now + Duration::from_secs(if is_over { 100 } else { 0 });
+                if !self.ways[endpoint].fail(&mut request, self.replay, now) {
+                    return (visits, before - left());
+                }
+                assert!(request.begin_attempt().is_some());
+            }
+        }
+    }
+
+    fn case() -> impl Strategy<Value = Case> {
+        let ways = prop::collection::vec(prop::sample::select(&WAYS[..]), 1..5);
+        let safe_or_any = prop_oneof![Just([true; 3]), any::<[bool; 3]>()];
+        (ways, safe_or_any, 1_usize..4, any::<bool>(), 1_usize..5).prop_map(
+            |(ways, [idempotent, whole, unanswered], attempts, has_budget, over_after)| {
+                let replay = Replay { idempotent, whole, unanswered };
+                Case { ways, replay, attempts, has_budget, over_after }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_fails_a_request_keeps_within_its_bounds(case in case()) {
+            let (visits, granted) = case.run();
+            let Replay { idempotent, whole, unanswered } = case.replay;
+            prop_assert!(visits.len() <= case.attempts, "attempts: {visits:?}");
+            prop_assert!(visits.len() <= case.over_after, "time: {visits:?}");
+            let way = |n: &usize| case.ways[*n];
+            let sent = visits.iter().filter(|n| way(n).reused.is_some()).count();
+            prop_assert!(sent <= 1 || idempotent && whole && unanswered, "twice where it is unsafe: {visits:?}");
+            let (_, retried) = visits.split_last().unwrap();
+            let paid = retried.iter().filter(|n| way(n) != REFUSES).count();
+            prop_assert_eq!(u64::try_from(paid).unwrap(), granted, "what is not free is paid for");
+            prop_assert!(case.has_budget || granted == 0);
+            prop_assert!(retried.iter().all(|n| way(n).ending != Ending::ClientLeft), "nobody to answer");
+            for n in 1..visits.len() {
+                let seen: BTreeSet<_> = visits[..n].iter().collect();
+                let is_second = seen.contains(&visits[n]);
+                prop_assert!(!is_second || seen.len() == case.ways.len(), "the same while there is another");
+                prop_assert!(!is_second || way(&visits[n]) == CLOSES_IDLE, "{visits:?}");
+            }
+        }
     }
 }

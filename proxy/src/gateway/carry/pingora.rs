@@ -377,3 +377,34 @@ fn final_status(session: &Session) -> Option<u16> {
 fn is_final(status: StatusCode) -> bool {
     !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::fixture::Setup;
+    use tokio::io::AsyncWriteExt;
+
+    /// Whether a client's connection is kept that has sent so much when the gateway answers for itself, which it does
+    /// without waiting for anything.
+    async fn is_kept(sent: &[u8]) -> bool {
+        let (mut client, stream) = tokio::io::duplex(4096);
+        client.write_all(sent).await.unwrap();
+        let mut session = Session::new_h1(Box::new(stream));
+        assert!(session.as_mut().read_request().await.unwrap());
+        session.set_keepalive(Some(60));
+        let mut request = Setup::of(0).build().request();
+        tokio::select! {
+            biased;
+            answered = answer_at_once(&mut session, &mut request, Answer::itself(true)) => answered.unwrap(),
+            () = std::future::ready(()) => panic!("it waits"),
+        }
+        session.get_keepalive().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_answered_at_once_whatever_body_it_declares() {
+        assert!(is_kept(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await);
+        assert!(!is_kept(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await);
+        assert!(!is_kept(b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await);
+    }
+}
