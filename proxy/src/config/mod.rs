@@ -102,6 +102,9 @@ pub enum Purpose {
     Test,
     /// To start: what the gateway serves without is a remark.
     Start,
+    /// To be taken over by a process that runs. The files and users that it names are not looked at: those keys are all
+    /// fixed, so they were when the process started, and it may be another user by now.
+    Reload,
 }
 
 impl Config {
@@ -137,9 +140,14 @@ impl Config {
 /// Reads the bytes of a configuration's file, without a look at what they mean. Of a file that is too large it reads
 /// one byte more than is taken, by which [`Config::of_bytes`] knows it.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    read_opened(File::open(path), path)
+}
+
+/// The same of a file that was to be opened at this path.
+pub(crate) fn read_opened(opened: io::Result<File>, path: &Path) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = Vec::new();
-    let file = File::open(path).and_then(|file| file.take(SIZE as u64 + 1).read_to_end(&mut bytes));
-    file.map_err(|source| unread(path, source))?;
+    let read = opened.and_then(|file| file.take(SIZE as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|source| unread(path, source))?;
     Ok(bytes)
 }
 
@@ -211,6 +219,9 @@ fn declare<V: Visit>(server: &mut ServerConf, gateway: &mut Gateway, v: &mut V, 
 }
 
 fn check_needs(reader: &Reader<Need>, who: &Who, purpose: Purpose) {
+    if purpose == Purpose::Reload {
+        return;
+    }
     for (place, need) in reader.notes() {
         if let Some(exposed) = need.exposed() {
             reader.remark(&place, exposed);

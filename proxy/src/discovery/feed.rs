@@ -201,13 +201,17 @@ impl<R: FnOnce()> Feed<R> {
     /// Another configuration names other services. (Who asked may be gone by the time of the answer.)
     fn asked(&mut self, asked: Asked) {
         match asked {
-            Asked::Route { services, answer } => {
+            Asked::Begin { services, answer } => {
                 let Routed { services, stale } = self.writer.route(services);
                 self.probe_stale(&stale);
                 let _ = answer.send(services);
             }
-            Asked::Unroute { names, answer } => {
-                self.unroute(&names);
+            Asked::Settle { services, gone, connect, answer } => {
+                self.writer.change_policies(services);
+                self.unroute(&gone);
+                self.probes.within(connect);
+                // What has no room in the snapshot are services without a route.
+                self.storer.changed();
                 let _ = answer.send(());
             }
         }

@@ -39,6 +39,11 @@ impl Probes {
         Self { timeout, wanted: HashMap::new(), rounds: Rounds::new(MAX_RUNNING) }
     }
 
+    /// A connect of probes that start from now on may take so long.
+    pub(super) fn within(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// Probes an endpoint from now on. Nothing new if it already is.
     pub(super) fn start(&mut self, endpoint: &Arc<Endpoint>) {
         let Entry::Vacant(wanted) = self.wanted.entry(endpoint.id) else { return };

@@ -2,6 +2,7 @@
 //! directory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,8 +15,16 @@ pub(crate) struct Routing(mpsc::Sender<Asked>);
 /// What the loop is asked. Each answer is sent when readers see what was asked for.
 #[derive(Debug)]
 pub(super) enum Asked {
-    Route { services: Vec<(Arc<str>, Policy)>, answer: oneshot::Sender<Services> },
-    Unroute { names: Vec<Arc<str>>, answer: oneshot::Sender<()> },
+    Begin {
+        services: Vec<(Arc<str>, Policy)>,
+        answer: oneshot::Sender<Services>,
+    },
+    Settle {
+        services: Vec<(Arc<str>, Policy)>,
+        gone: Vec<Arc<str>>,
+        connect: Duration,
+        answer: oneshot::Sender<()>,
+    },
 }
 
 impl Routing {
@@ -24,19 +33,26 @@ impl Routing {
         (Self(asking), asked)
     }
 
-    /// Has services routed by these policies. When they are, and whoever is registered can be sent to, returns them.
-    /// None: discovery has ended, and nothing was changed.
-    pub(crate) async fn route(&self, services: Vec<(Arc<str>, Policy)>) -> Option<Services> {
+    /// Has those of these services routed that are not yet. When they are, and whoever is registered can be sent to,
+    /// returns all of them. One that is routed already keeps its policy. None: discovery has ended, and nothing was
+    /// changed.
+    pub(crate) async fn begin(&self, services: Vec<(Arc<str>, Policy)>) -> Option<Services> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Asked::Route { services, answer }).await.ok()?;
+        self.0.send(Asked::Begin { services, answer }).await.ok()?;
         answered.await.ok()
     }
 
-    /// Has services routed no more, and returns when they are not. Requests that hold one of them go on undisturbed.
-    pub(crate) async fn unroute(&self, names: Vec<Arc<str>>) {
+    /// Has these services routed by these policies and those that are `gone` routed no more, and returns when that is so.
+    /// Requests that hold one of them go on undisturbed. A probe's connect may take `connect` from then on.
+    pub(crate) async fn settle(
+        &self,
+        services: Vec<(Arc<str>, Policy)>,
+        gone: Vec<Arc<str>>,
+        connect: Duration,
+    ) {
         let (answer, answered) = oneshot::channel();
         // An error means that discovery has ended: nothing is routed any more.
-        if self.0.send(Asked::Unroute { names, answer }).await.is_ok() {
+        if self.0.send(Asked::Settle { services, gone, connect, answer }).await.is_ok() {
             let _ = answered.await;
         }
     }

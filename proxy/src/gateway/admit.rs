@@ -42,30 +42,27 @@ pub(super) fn admit(
     }
 }
 
-/// The endpoint, and a place among the service's requests where they are limited.
+/// The endpoint, and a place among the service's requests. It is taken whether there is a limit or not: bounded loads go by
+/// their number, and another configuration may limit it at any time.
 fn enter(
     request: &Request,
     route: &Route,
     head: &impl Head,
     gateway: GatewayState<'_>,
     now: Instant,
-) -> Result<(Chosen, Option<Permit>), Answer> {
+) -> Result<(Chosen, Permit), Answer> {
     if request.hops.are_too_many() {
         route.metrics.looped();
         return Err(Answer::LOOP);
     }
-    if gateway.in_flight > request.site.max_requests {
+    if gateway.in_flight > request.common.max_requests {
         route.metrics.limited("gateway");
         return Err(Answer::FULL_GATEWAY);
     }
-    let mut permit = None;
-    if route.counts_requests {
-        permit = route.service.in_flight().try_acquire(route.limits.service);
-        if permit.is_none() {
-            route.metrics.limited("service");
-            return Err(Answer::FULL_SERVICE);
-        }
-    }
+    let Some(permit) = route.service.in_flight().try_acquire(route.limits.service) else {
+        route.metrics.limited("service");
+        return Err(Answer::FULL_SERVICE);
+    };
     match choose::first(route, head, &request.client, now) {
         Ok(chosen) => Ok((chosen, permit)),
         Err(Nobody::Full) => {

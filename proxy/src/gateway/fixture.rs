@@ -19,7 +19,7 @@ use crate::health::findings::{self, Found};
 use crate::health::service_health::Rules;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
-use crate::site::{Route, Site};
+use crate::site::{Common, Route, Site};
 
 /// What a fixture consists of.
 #[derive(Debug, Default)]
@@ -71,7 +71,6 @@ impl Setup {
             metrics: metrics.service("goods"),
             limits,
             budget,
-            counts_requests: limits.service.is_some(),
         });
         Fixture {
             directory,
@@ -124,16 +123,16 @@ impl Fixture {
 
     /// A request of which nothing is known yet.
     pub(super) fn request(&self) -> Request {
-        let mut site = Site::default();
-        site.max_requests = 100;
-        site.trace_header = Bytes::from_static(b"trace_id");
+        let trace_header = Bytes::from_static(b"trace_id");
+        let site = Site::with(Common { max_requests: 100, trace_header, ..Common::default() });
         Request::new(Arc::new(site), self.lifecycle.in_flight(), self.metrics.clone())
     }
 
     /// A request whose first attempt goes to this endpoint and has begun.
     pub(super) fn sent_to(&self, number: usize) -> Request {
         let mut request = self.request();
-        request.admitted(self.route.clone(), self.chosen(number), None, self.now);
+        let permit = self.route.service.in_flight().acquire();
+        request.admitted(self.route.clone(), self.chosen(number), permit, self.now);
         assert!(request.begin_attempt().is_some());
         request
     }

@@ -93,7 +93,7 @@ impl Gateway {
         door::check(head, request.fields, raw).map_err(Answer::bad_request)?;
         let path = door::normalise(head.path())
             .ok_or(Answer::bad_request("the path climbs above the root or is malformed"))?;
-        let Some(route) = request.site.route(&path).cloned() else {
+        let Some(route) = request.find_route(&path) else {
             let is_for_itself = path == "/" && matches!(*head.method(), Method::GET | Method::HEAD);
             return Err(if is_for_itself { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };

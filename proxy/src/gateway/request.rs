@@ -20,15 +20,17 @@ use super::trace::Trace;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
 use crate::metrics::Metrics;
-use crate::site::{Route, Site};
+use crate::site::{Common, Route, Site};
 use crate::traffic::in_flight::Permit;
 use crate::traffic::waiting::Wait;
 
 /// A request's state.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// The site that there was when it began.
-    pub(super) site: Arc<Site>,
+    /// The site that there was when it began, until it is asked for a route.
+    site: Option<Arc<Site>>,
+    /// What that says of all requests.
+    pub(super) common: Arc<Common>,
     pub(super) fields: Fields,
     pub(super) trace: Trace,
     /// The gateways that it has come through.
@@ -66,7 +68,7 @@ struct Attempts {
     failed: Vec<FailedAttempt>,
     /// The endpoints that are not chosen again, by id.
     tried: Tried,
-    /// The request's place among the service's, where they are limited.
+    /// The request's place among the service's, until the service is done with it.
     permit: Option<Permit>,
 }
 
@@ -104,7 +106,8 @@ impl Tried {
 impl Request {
     pub(super) fn new(site: Arc<Site>, in_flight: Permit, metrics: Arc<Metrics>) -> Self {
         Self {
-            site,
+            common: site.common().clone(),
+            site: Some(site),
             fields: Fields::default(),
             trace: Trace::none(),
             hops: Hops::none(),
@@ -120,7 +123,7 @@ impl Request {
 
     /// Its head is here: goes on with the client's trace, or begins one.
     pub(super) fn begin(&mut self, head: &impl Head, client: Option<IpAddr>) {
-        self.fields = Fields::of(head, &self.site.trace_header);
+        self.fields = Fields::of(head, &self.common.trace_header);
         self.trace = Trace::begin(self.fields.traceparent(head), || fastrand::u128(..));
         if self.fields.cdn_loop {
             self.hops = Hops::of(head);
@@ -134,6 +137,11 @@ impl Request {
         }
     }
 
+    /// The route that takes this normalised path by the site that there was when it began. It is asked once.
+    pub(super) fn find_route(&mut self, path: &str) -> Option<Arc<Route>> {
+        self.site.take()?.route(path).cloned()
+    }
+
     /// This route took it, and it was not let in. `fault`: what the log says of that.
     pub(super) fn declined_by(&mut self, route: Arc<Route>, fault: Option<&'static str>) {
         self.progress = Progress::Declined(route);
@@ -141,20 +149,14 @@ impl Request {
     }
 
     /// It is let in on this route, and this is the endpoint of its first attempt. `permit` is its place among the
-    /// service's requests, where they are limited.
-    pub(super) fn admitted(
-        &mut self,
-        route: Arc<Route>,
-        chosen: Chosen,
-        permit: Option<Permit>,
-        now: Instant,
-    ) {
+    /// service's requests.
+    pub(super) fn admitted(&mut self, route: Arc<Route>, chosen: Chosen, permit: Permit, now: Instant) {
         self.progress = Progress::Attempting(Attempts {
             current: Attempt::new(chosen, route, now),
             begun: 0,
             failed: Vec::new(),
             tried: Tried::default(),
-            permit,
+            permit: Some(permit),
         });
     }
 
@@ -447,7 +449,7 @@ mod tests {
 
     #[test]
     fn the_whole_time_bounds_a_request_until_it_is_a_tunnel() {
-        let (_shop, mut request, started) = within_400_ms(1);
+        let (_fixture, mut request, started) = within_400_ms(1);
         assert_eq!(request.left(started + 100 * MS), Some(300 * MS));
         assert!(!request.is_over(started + 399 * MS) && request.is_over(started + 400 * MS));
         let Tries { begun, permitted, is_over } = request.tries(started + 400 * MS);
@@ -459,7 +461,7 @@ mod tests {
     #[test]
     fn a_request_waits_for_as_long_as_it_has_and_can_move_where_there_is_somewhere_to_go() {
         for (endpoints, can_move) in [(1, false), (2, true)] {
-            let (_shop, request, started) = within_400_ms(endpoints);
+            let (_fixture, request, started) = within_400_ms(endpoints);
             let now = started + 150 * MS;
             let waits = request.waits(Some(now), SAFE, now);
             assert_eq!((waits.patience, waits.repeatable), (250 * MS, can_move));
@@ -485,7 +487,7 @@ mod tests {
         let fixture = Setup::of(1).build();
         let in_flight = Arc::new(InFlight::default());
         let mut request = fixture.request();
-        let permit = in_flight.try_acquire(None);
+        let permit = in_flight.try_acquire(None).unwrap();
         request.admitted(fixture.route.clone(), fixture.chosen(0), permit, fixture.now);
         assert_eq!(in_flight.count(), 1);
         request.leaves_service();

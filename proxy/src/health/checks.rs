@@ -7,20 +7,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, header};
-use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::discovery::ServiceDiscovery;
-use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::active::Active;
 use super::findings::Findings;
+use super::probers::{Prober, Probers};
 use super::rounds::{Question, Rounds};
 use crate::causes::plain;
-use crate::config::{Check, Probe};
+use crate::config::Check;
 use crate::directory::{Directory, Endpoint, Endpoints, Finding, Service, ServiceEndpoints, entries};
 use crate::metrics::{Checked, Metrics};
 use crate::tasks::now;
@@ -29,8 +27,6 @@ use crate::tasks::now;
 const MAX_RUNNING: usize = 64;
 /// From one look at the directory to the next: so late a new endpoint may be noticed.
 const LOOK: Duration = Duration::from_millis(100);
-
-type Prober = Arc<dyn HealthCheck + Send + Sync>;
 
 /// A check cannot be made into a request.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +56,11 @@ impl CheckedService {
         service: Arc<Service>,
         check: &Check,
         directory: &Arc<Directory>,
+        probers: &Probers,
     ) -> Result<Self, CheckError> {
         let name = service.name();
-        let prober =
-            prober(name, check).map_err(|error| CheckError { service: name.clone(), why: plain(&error) })?;
+        let prober = probers.of(name, check);
+        let prober = prober.map_err(|error| CheckError { service: name.clone(), why: plain(&error) })?;
         let discovery = Arc::new(ServiceEndpoints::new(directory.clone(), &**name));
         Ok(Self { service, check: check.clone(), prober, discovery })
     }
@@ -266,40 +263,6 @@ fn judge(answer: pingora::Result<()>) -> Checked {
         Err(ErrorType::InternalError | ErrorType::SocketError | ErrorType::BindError) => Checked::Unknown,
         Err(_) => Checked::Failed,
     }
-}
-
-/// Fails where path or name have no place in a request.
-fn prober(service: &str, check: &Check) -> pingora::Result<Prober> {
-    match &check.probe {
-        Probe::Tcp => {
-            let mut prober = TcpHealthCheck::default();
-            prober.peer_template.options.connection_timeout = Some(check.timeout);
-            Ok(Arc::new(prober))
-        }
-        Probe::Http { path, statuses } => {
-            // Its constructor panics at names that a header takes as bytes only.
-            let mut prober = HttpHealthCheck::new("", false);
-            let host = HeaderValue::from_bytes(service.as_bytes());
-            let host = host.map_err(|error| {
-                Error::because(ErrorType::InvalidHTTPHeader, "the service's name as a Host header", error)
-            })?;
-            prober.req.insert_header(header::HOST, host)?;
-            prober.req.set_raw_path(path.as_bytes())?;
-            prober.peer_template.options.connection_timeout = Some(check.timeout);
-            prober.peer_template.options.read_timeout = Some(check.timeout);
-            let statuses = statuses.clone();
-            prober.validator = Some(Box::new(move |head| expect(head, &statuses)));
-            Ok(Arc::new(prober))
-        }
-    }
-}
-
-fn expect(head: &ResponseHeader, statuses: &[u16]) -> pingora::Result<()> {
-    let status = head.status.as_u16();
-    if statuses.contains(&status) {
-        return Ok(());
-    }
-    Error::e_explain(ErrorType::CustomCode("unexpected status", status), "the answer to a check")
 }
 
 #[cfg(test)]

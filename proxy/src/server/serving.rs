@@ -9,6 +9,7 @@ use super::StartError;
 use super::picture::Picture;
 use crate::config;
 use crate::health::checks::Checks;
+use crate::health::probers::Probers;
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
 use crate::site::{Current, Draft, Loaded, Materials, Reload, Replacement, Site, StatusCell};
@@ -36,6 +37,7 @@ impl Serving {
             directory: picture.directory.clone(),
             findings: picture.findings.clone(),
             stall_watch: stall_watch.clone(),
+            probers: Probers::new(),
             metrics: metrics.clone(),
         };
         let draft = Draft::new(config, &picture.directory.services(), &Site::default(), &materials)?;

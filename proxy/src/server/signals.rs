@@ -49,7 +49,7 @@ impl Signals {
         tracing::info!(in_flight = self.lifecycle.requests_in_flight(), "stopping");
         self.lifecycle.stop();
         tokio::select! {
-            () = sleep(self.site.get().timeouts.lame_duck) => ShutdownSignal::GracefulTerminate,
+            () = sleep(self.site.get().common().timeouts.lame_duck) => ShutdownSignal::GracefulTerminate,
             // Whoever asks twice does not want to wait.
             () = signals.stop() => ShutdownSignal::FastShutdown,
         }

@@ -27,7 +27,7 @@ impl BackgroundService for Stop {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         // An error means that the server itself is gone.
         let _ = shutdown.wait_for(|stopping| *stopping).await;
-        let drain = self.site.get().timeouts.drain;
+        let drain = self.site.get().common().timeouts.drain;
         let left = tokio::select! {
             left = self.lifecycle.drained(drain) => left,
             () = second_signal() => self.lifecycle.requests_in_flight(),

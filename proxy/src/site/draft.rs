@@ -8,21 +8,23 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::routes::{Route, Routes};
-use super::{Lasting, Site};
+use super::{Common, Lasting, Site};
 use crate::config;
 use crate::directory::{Directory, Policy, Service, Services};
 use crate::health::checks::{CheckError, CheckedService};
 use crate::health::findings::Findings;
+use crate::health::probers::Probers;
 use crate::health::service_health::{Rules, ServiceHealth};
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
 
 /// What all sites of a process are made with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Materials {
     pub(crate) directory: Arc<Directory>,
     pub(crate) findings: Findings,
     pub(crate) stall_watch: Arc<StallWatch>,
+    pub(crate) probers: Probers,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -71,7 +73,12 @@ impl Draft {
         let services: BTreeMap<_, _> = services.iter().map(lasting).collect();
         let check = |(name, lasting): (&Arc<str>, &Lasting)| {
             let check = config.services.get(name).check.as_ref()?;
-            Some(CheckedService::new(lasting.service.clone(), check, &materials.directory))
+            Some(CheckedService::new(
+                lasting.service.clone(),
+                check,
+                &materials.directory,
+                &materials.probers,
+            ))
         };
         let checked = services.iter().filter_map(check).collect::<Result<_, _>>()?;
         let rules = |(name, lasting): (&Arc<str>, &Lasting)| {
@@ -88,9 +95,11 @@ impl Draft {
         let site = Site {
             routes,
             services,
-            timeouts: config.timeouts,
-            trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
-            max_requests: config.max_requests.get(),
+            common: Arc::new(Common {
+                timeouts: config.timeouts,
+                trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
+                max_requests: config.max_requests.get(),
+            }),
         };
         Ok(Self { site, rules, checked: Arc::new(checked) })
     }
@@ -134,7 +143,10 @@ mod tests {
             directory::with_routed(policies.iter().map(|(name, policy)| (&**name, policy.clone())));
         let (findings, _) = findings::channel();
         let metrics = Arc::new(Metrics::new().unwrap());
-        (Materials { directory, findings, stall_watch: Arc::default(), metrics }, writer)
+        (
+            Materials { directory, findings, stall_watch: Arc::default(), probers: Probers::new(), metrics },
+            writer,
+        )
     }
 
     fn draft(config: &config::Gateway, serving: &Site, materials: &Materials) -> Draft {

@@ -12,6 +12,8 @@ pub(super) struct Looks {
     /// What was considered last, be it that it serves now or that it was rejected.
     considered: Revision,
     last: Last,
+    /// Whether that the file cannot be read is the last that was told.
+    told_unreadable: bool,
 }
 
 /// What the last look found.
@@ -19,7 +21,7 @@ pub(super) struct Looks {
 enum Last {
     Considered,
     New(Revision),
-    Unreadable { told: bool },
+    Unreadable,
 }
 
 /// What is to be done after a look.
@@ -36,39 +38,36 @@ pub(super) enum Step {
 impl Looks {
     /// `considered`: the content that serves now.
     pub(crate) fn new(considered: Revision) -> Self {
-        Self { considered, last: Last::Considered }
+        Self { considered, last: Last::Considered, told_unreadable: false }
     }
 
     /// A look has found this content; none: the file cannot be read.
-    pub(crate) fn found(&mut self, content: Option<&Revision>) -> Step {
-        let was_told = self.last == Last::Unreadable { told: true };
-        let (last, step) = match content {
-            None => match self.last {
-                Last::Unreadable { told: true } => (Last::Unreadable { told: true }, Step::Rest),
-                Last::Unreadable { told: false } => (Last::Unreadable { told: true }, Step::TellUnreadable),
-                _ => (Last::Unreadable { told: false }, Step::Rest),
-            },
-            Some(content) if *content == self.considered => {
-                (Last::Considered, if was_told { Step::Consider } else { Step::Rest })
-            }
-            Some(content) if self.last == Last::New(content.clone()) => {
-                (Last::New(content.clone()), Step::Consider)
-            }
-            Some(content) => (Last::New(content.clone()), Step::Rest),
+    pub(super) fn found(&mut self, content: Option<&Revision>) -> Step {
+        let Some(content) = content else {
+            let is_news = self.last == Last::Unreadable && !self.told_unreadable;
+            self.last = Last::Unreadable;
+            self.told_unreadable |= is_news;
+            return if is_news { Step::TellUnreadable } else { Step::Rest };
         };
-        self.last = last;
-        step
+        if *content == self.considered {
+            self.last = Last::Considered;
+            return if self.told_unreadable { Step::Consider } else { Step::Rest };
+        }
+        let is_whole = self.last == Last::New(content.clone());
+        self.last = Last::New(content.clone());
+        if is_whole { Step::Consider } else { Step::Rest }
     }
 
     /// That the file cannot be read was told, though no look has found it so.
     pub(crate) fn told_unreadable(&mut self) {
-        self.last = Last::Unreadable { told: true };
+        self.told_unreadable = true;
     }
 
     /// This content was considered, whatever came of it.
     pub(crate) fn considered(&mut self, content: Revision) {
         self.considered = content;
         self.last = Last::Considered;
+        self.told_unreadable = false;
     }
 }
 
@@ -119,6 +118,9 @@ mod tests {
         use Step::{Consider, Rest, TellUnreadable};
         let found = [None, None, None, None, Some("served"), Some("served"), None, None];
         assert_eq!(steps(&found), [Rest, TellUnreadable, Rest, Rest, Consider, Rest, Rest, TellUnreadable]);
+        // Though it is being written in between.
+        let found = [None, None, Some("ser"), Some("served"), Some("served")];
+        assert_eq!(steps(&found), [Rest, TellUnreadable, Rest, Consider, Rest]);
         let found = [None, None, Some("new"), Some("new")];
         assert_eq!(steps(&found), [Rest, TellUnreadable, Rest, Consider]);
     }

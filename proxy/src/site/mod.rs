@@ -1,5 +1,5 @@
 //! The site: all that a configuration says of requests, at one moment. A request takes the one that there is when it
-//! begins, and keeps it to its end.
+//! begins, and keeps what concerns it to its end: the route that takes it, and what is common to all.
 //!
 //! ```text
 //! reload       when the file has changed: reads and checks it, tells what is wrong with it
@@ -49,6 +49,12 @@ pub(crate) struct Site {
     routes: Routes,
     /// The services that the routes lead to, by name.
     services: BTreeMap<Arc<str>, Lasting>,
+    common: Arc<Common>,
+}
+
+/// What a site says of all requests, whatever their routes.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
     /// How long things may take.
     pub(crate) timeouts: Timeouts,
     /// The name of the header that carries the trace id, ready to be shared by many heads.
@@ -67,6 +73,18 @@ struct Lasting {
 }
 
 impl Site {
+    /// One without routes.
+    #[cfg(test)]
+    pub(crate) fn with(common: Common) -> Self {
+        Self { common: Arc::new(common), ..Self::default() }
+    }
+
+    /// What it says of all requests. A request keeps this and its route to its end, and not the whole site: ten thousand
+    /// routes would stay in memory for as long as one tunnel.
+    pub(crate) fn common(&self) -> &Arc<Common> {
+        &self.common
+    }
+
     /// The route that takes a normalised path.
     pub(crate) fn route(&self, path: &str) -> Option<&Arc<Route>> {
         self.routes.find(path)
@@ -82,7 +100,7 @@ impl Current {
         Self(ArcSwap::from_pointee(site))
     }
 
-    /// For a request: to be kept to its end.
+    /// For a request: to be taken once, for all that it asks of a site.
     pub(crate) fn get(&self) -> Arc<Site> {
         self.0.load_full()
     }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::looks::{Looks, Step};
 use super::refusal::Refusal;
@@ -28,17 +28,22 @@ use crate::tasks::joined;
 
 /// From one look at the file to the next.
 const LOOK: Duration = Duration::from_secs(1);
-/// A reload begins no sooner after another than this many times what that one took: however often somebody asks,
-/// most of the thread's time is left.
+/// A reload begins no sooner after another than this many times what that one took, and no sooner than the shortest
+/// rest: however often somebody asks, most of the thread's time is left, and the log stays readable.
 const SHARE: u32 = 4;
+const SHORTEST_REST: Duration = Duration::from_millis(20);
 /// But one that took long keeps nobody waiting for longer than this.
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// How long reading the file may take before that is told.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What takes a changed file over.
 pub(crate) struct Reload {
     source: Source,
     /// Whether the source can be looked at again.
     is_file: bool,
+    /// A reading that has not ended: no other begins beside it, or a disk that hangs would take a thread each second.
+    reading: Option<JoinHandle<Result<Vec<u8>, ConfigError>>>,
     /// What serves. Whatever a running process cannot take over is as it was at the start.
     serving: Config,
     replacement: Replacement,
@@ -63,7 +68,18 @@ impl Reload {
         let Loaded { config: serving, revision, source, .. } = loaded;
         let source = source.absolute();
         let (is_file, looks) = (source.is_file(), Looks::new(revision));
-        Self { source, is_file, serving, replacement, looks, status, asked, metrics, retired: Vec::new() }
+        Self {
+            source,
+            is_file,
+            reading: None,
+            serving,
+            replacement,
+            looks,
+            status,
+            asked,
+            metrics,
+            retired: Vec::new(),
+        }
     }
 
     /// Runs until the process ends.
@@ -84,7 +100,7 @@ impl Reload {
             } else if self.serving.gateway.reload && self.is_file {
                 self.look().await;
             }
-            rested = Instant::now() + (begun.elapsed() * SHARE).min(LONGEST_REST);
+            rested = Instant::now() + (begun.elapsed() * SHARE).clamp(SHORTEST_REST, LONGEST_REST);
         }
     }
 
@@ -100,10 +116,16 @@ impl Reload {
     }
 
     /// On a thread that may wait for a disk.
-    async fn read(&self) -> Result<Vec<u8>, ConfigError> {
+    async fn read(&mut self) -> Result<Vec<u8>, ConfigError> {
         let source = self.source.clone();
-        let read = joined(spawn_blocking(move || source.read()).await);
-        read.unwrap_or_else(|| Err(self.source.broken_off()))
+        let reading = self.reading.get_or_insert_with(|| spawn_blocking(move || source.read()));
+        match timeout(PATIENCE, reading).await {
+            Ok(read) => {
+                self.reading = None;
+                joined(read).unwrap_or_else(|| Err(self.source.takes_too_long()))
+            }
+            Err(_) => Err(self.source.takes_too_long()),
+        }
     }
 
     async fn look(&mut self) {
@@ -119,10 +141,15 @@ impl Reload {
     async fn consider(&mut self, content: &[u8]) {
         let (revision, begun) = (Revision::of(content), Instant::now());
         self.looks.considered(revision.clone());
-        if revision == self.status.get().revision {
+        let status = self.status.get();
+        if revision == status.revision {
             tracing::info!(%revision, "the configuration says what it said: nothing changes");
             self.status.confirmed();
-            self.metrics.config_applied(revision.as_str(), self.status.get().loaded);
+            self.metrics.config_applied(revision.as_str(), status.loaded);
+            return;
+        }
+        if status.rejected.as_ref().is_some_and(|rejected| rejected.revision.as_ref() == Some(&revision)) {
+            tracing::error!(%revision, "the configuration still has the mistakes that were told: serving on");
             return;
         }
         match self.apply(content).await {
@@ -142,9 +169,8 @@ impl Reload {
         if !fixed.is_empty() {
             return Err(Refusal::Fixed(fixed));
         }
-        let former = self.replacement.replace(&config.gateway, &self.serving.gateway).await?;
+        let former = self.replacement.replace(&config.gateway).await?;
         self.retired.push(former);
-        config.remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
         self.serving = config;
         Ok(())
     }

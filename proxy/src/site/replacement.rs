@@ -1,7 +1,8 @@
 //! How one site takes another's place while requests go on.
 //!
 //! First the directory routes the services of both, so that each of the two finds its own at any moment. Then the new
-//! site serves, at once for all requests that begin from then on. At last what only the former one named is let go.
+//! site serves, at once for all requests that begin from then on. At last the directory goes by the new site: the services
+//! have its policies, and what only the former one named is let go.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,28 +36,25 @@ pub(crate) enum ReplaceError {
 }
 
 impl Replacement {
-    /// Serves by another configuration from now on. `serving`: the one that served until now. Returns its site, which
-    /// requests that began under it may still hold.
-    pub(super) async fn replace(
-        &self,
-        config: &config::Gateway,
-        serving: &config::Gateway,
-    ) -> Result<Arc<Site>, ReplaceError> {
+    /// Serves by another configuration from now on. Returns the former site, which requests that began under it may still
+    /// hold.
+    pub(super) async fn replace(&self, config: &config::Gateway) -> Result<Arc<Site>, ReplaceError> {
         let former = self.current.get();
-        let routed = self.routing.route(policies(config).into_iter().collect()).await;
+        let policies: Vec<_> = policies(config).into_iter().collect();
+        let routed = self.routing.begin(policies.clone()).await;
         let services = routed.ok_or(ReplaceError::Ending)?;
-        let draft = match Draft::new(config, &services, &former, &self.materials) {
-            Ok(draft) => draft,
-            Err(error) => {
-                self.restore(serving, services.into_keys(), &former).await;
-                return Err(error.into());
+        let draft = Draft::new(config, &services, &former, &self.materials);
+        let connect = config.timeouts.connect;
+        let (kept, gone, outcome) = match draft {
+            Ok(draft) => {
+                let gone = without(former.services.keys(), &draft.site);
+                self.take(draft);
+                (policies, gone, Ok(former))
             }
+            Err(error) => (Vec::new(), without(services.keys(), &former), Err(error.into())),
         };
-        self.take(draft);
-        let site = self.current.get();
-        let gone = former.services.keys().filter(|name| !site.services.contains_key(*name));
-        self.routing.unroute(gone.cloned().collect()).await;
-        Ok(former)
+        self.routing.settle(kept, gone, connect).await;
+        outcome
     }
 
     fn take(&self, draft: Draft) {
@@ -66,20 +64,13 @@ impl Replacement {
         self.current.set(draft.site);
     }
 
-    /// Lets go what was routed for a site that came to nothing.
-    async fn restore(
-        &self,
-        serving: &config::Gateway,
-        routed: impl Iterator<Item = Arc<str>>,
-        former: &Site,
-    ) {
-        // None: the process is ending.
-        let _ = self.routing.route(policies(serving).into_iter().collect()).await;
-        self.routing.unroute(routed.filter(|name| !former.services.contains_key(name)).collect()).await;
-    }
-
     /// How many services the routes of the site that serves lead to.
     pub(super) fn services(&self) -> usize {
         self.current.get().services.len()
     }
+}
+
+/// Those of these services that a site does not name.
+fn without<'n>(names: impl Iterator<Item = &'n Arc<str>>, site: &Site) -> Vec<Arc<str>> {
+    names.filter(|name| !site.services.contains_key(*name)).cloned().collect()
 }

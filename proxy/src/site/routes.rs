@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Lasting;
-use crate::config::{self, Balance};
+use crate::config;
 use crate::directory::Service;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
@@ -20,8 +20,6 @@ pub(crate) struct Route {
     pub(crate) limits: config::Limits,
     /// How many retries there may be.
     pub(crate) budget: config::Budget,
-    /// Whether the service's requests in flight have to be known: for a limit, or for bounded loads.
-    pub(crate) counts_requests: bool,
 }
 
 impl Route {
@@ -29,7 +27,6 @@ impl Route {
     pub(super) fn new(route: &config::Route, to: &Lasting, rules: &config::Service) -> Self {
         let Lasting { service, health, metrics } = to.clone();
         let config::Service { limits, budget, .. } = *rules;
-        let hashes = matches!(rules.balance, Balance::Hash(_));
         Self {
             service,
             health,
@@ -38,7 +35,6 @@ impl Route {
             retry: route.retry.clone(),
             limits,
             budget,
-            counts_requests: hashes || limits.service.is_some(),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Where the configuration comes from.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+
+use nix::fcntl::OFlag;
 
 use super::Revision;
 use crate::config::{self, Config, ConfigError, Environment, Purpose};
@@ -51,26 +54,25 @@ impl Source {
         fs::metadata(&self.file).is_ok_and(|found| found.is_file())
     }
 
-    /// Reads the file's content. It must be a file: opening a pipe might wait for ever.
+    /// Reads the file's content. Nothing else is read: a pipe might keep whoever opens it waiting for ever.
     pub(super) fn read(&self) -> Result<Vec<u8>, ConfigError> {
-        match fs::metadata(&self.file) {
-            Ok(found) if !found.is_file() => Err(self.unread(io::Error::other("it is not a file"))),
-            _ => config::read_file(&self.file),
-        }
+        let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.file);
+        let opened = opened.and_then(|file| match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("it is not a file")),
+        });
+        config::read_opened(opened, &self.file)
     }
 
-    /// Why there is no content if reading was broken off.
-    pub(super) fn broken_off(&self) -> ConfigError {
-        self.unread(ErrorKind::Interrupted.into())
-    }
-
-    fn unread(&self, source: io::Error) -> ConfigError {
+    /// Why there is no content if reading has no end.
+    pub(super) fn takes_too_long(&self) -> ConfigError {
+        let source = io::Error::new(ErrorKind::TimedOut, "its disk does not answer");
         ConfigError::Read { path: self.file.clone(), source }
     }
 
-    /// What the content says to a process that runs: what a start would do without, so does it.
+    /// What the content says to a process that runs.
     pub(super) fn check(&self, content: &[u8]) -> Result<Config, ConfigError> {
-        Config::of_bytes(content, &self.file, &self.environment, Purpose::Start)
+        Config::of_bytes(content, &self.file, &self.environment, Purpose::Reload)
     }
 }
 

@@ -18,9 +18,8 @@ pub(crate) struct Routed {
 }
 
 impl Writer {
-    /// Has services routed by these policies, whether anybody is registered or not, and shows them to readers at once:
-    /// a request may come for them next. One that is routed already stays the object that it is. Its plan alone is made
-    /// again, and only if its policy is another; its endpoints have `initially` behind them.
+    /// Has services routed, whether anybody is registered or not, and shows them to readers at once: a request may come
+    /// for them next. One that is routed already stays as it is, whatever the policy.
     pub(crate) fn route(&mut self, services: impl IntoIterator<Item = (Arc<str>, Policy)>) -> Routed {
         let services: BTreeMap<_, _> = services.into_iter().collect();
         let known = self.directory.services();
@@ -28,7 +27,6 @@ impl Writer {
         let mut new = Services::new();
         for (name, policy) in services {
             if let Some(service) = known.get(&name).filter(|service| service.is_routed()) {
-                self.change_policy(service, policy);
                 routed.services.insert(name, service.clone());
             } else {
                 let (service, stale) = self.begin_routing(name.clone(), policy);
@@ -42,6 +40,17 @@ impl Writer {
             self.has_room_again |= self.left_out.waits_for_any();
         }
         routed
+    }
+
+    /// Other policies hold for services that are routed, and are shown to readers at once. The plan of one alone is made
+    /// again, and only if its policy is another; its endpoints have `initially` behind them.
+    pub(crate) fn change_policies(&mut self, services: impl IntoIterator<Item = (Arc<str>, Policy)>) {
+        let known = self.directory.services();
+        for (name, policy) in services {
+            if let Some(service) = known.get(&name) {
+                self.change_policy(service, policy);
+            }
+        }
     }
 
     /// Has services routed no more, and shows that to readers. Those without endpoints are forgotten. What was suspect

@@ -629,12 +629,12 @@ async fn who_is_registered_can_be_sent_to_when_his_service_is_routed() -> Result
         Ok(())
     })
     .await?;
-    let routed = fixture.routing.route(policy_of("other")).await.context("it has ended")?;
+    let routed = fixture.routing.begin(policy_of("other")).await.context("it has ended")?;
     let service = routed.get("other").context("it is routed")?;
     assert!(service.is_routed() && service.endpoints().total() == 2);
     let found = fixture.directory.service("other").context("it is there")?;
     assert!(Arc::ptr_eq(service, &found));
-    let again = fixture.routing.route(policy_of("other")).await.context("it has ended")?;
+    let again = fixture.routing.begin(policy_of("other")).await.context("it has ended")?;
     assert!(again.get("other").is_some_and(|again| Arc::ptr_eq(again, service)));
     Ok(())
 }
@@ -649,12 +649,13 @@ async fn services_are_routed_before_the_registry_is_heard_and_not_after_the_end(
     fixtures.push(Fixture::start_in_turn(guard(SHORT, HOUR), Some(path.clone()), Turn::IfLate)?);
     fixtures.push(Fixture::start_in_turn(guard(SHORT, HOUR), Some(path), Turn::First)?);
     for fixture in &mut fixtures {
-        let routed = tokio::time::timeout(PATIENCE, fixture.routing.route(policy_of("other"))).await?;
+        let routed = tokio::time::timeout(PATIENCE, fixture.routing.begin(policy_of("other"))).await?;
         assert!(routed.context("it has ended")?.contains_key("other"));
         fixture.running.abort();
         let ended = (&mut fixture.running).await;
-        assert!(ended.is_err() && fixture.routing.route(policy_of("other")).await.is_none());
-        tokio::time::timeout(PATIENCE, fixture.routing.unroute(vec!["other".into()])).await?;
+        assert!(ended.is_err() && fixture.routing.begin(policy_of("other")).await.is_none());
+        tokio::time::timeout(PATIENCE, fixture.routing.settle(Vec::new(), vec!["other".into()], PATIENCE))
+            .await?;
     }
     Ok(())
 }
@@ -669,7 +670,7 @@ async fn what_is_stale_is_probed_when_its_service_is_routed() -> Result<()> {
     assert!(!was_connected(&listener)?);
     let service = |fixture: &Fixture| fixture.directory.service("other").context("it is shown");
     for _ in 0..2 {
-        fixture.routing.route(policy_of("other")).await.context("it has ended")?;
+        fixture.routing.begin(policy_of("other")).await.context("it has ended")?;
         eventually("its probe has passed", PATIENCE, async || {
             let entries = service(&fixture)?.endpoints().entries().to_vec();
             ensure!(
@@ -679,7 +680,7 @@ async fn what_is_stale_is_probed_when_its_service_is_routed() -> Result<()> {
             Ok(())
         })
         .await?;
-        fixture.routing.unroute(vec!["other".into()]).await;
+        fixture.routing.settle(Vec::new(), vec!["other".into()], PATIENCE).await;
         let entries = service(&fixture)?.endpoints().entries().to_vec();
         assert!(entries.iter().all(|e| e.standing == Standing::Stale(ProbeResult::Pending)), "{entries:?}");
     }
@@ -696,7 +697,7 @@ async fn what_is_held_leaves_with_the_last_route_of_its_service() -> Result<()> 
     fixture.put(&b).await?;
     fixture.until_held(1).await?;
     let held = fixture.directory.service("goods").context("it is there")?;
-    fixture.routing.unroute(vec!["goods".into(), "unknown".into()]).await;
+    fixture.routing.settle(Vec::new(), vec!["goods".into(), "unknown".into()], PATIENCE).await;
     fixture.until_held(0).await?;
     let entries = fixture.entries();
     assert_eq!(entries.iter().map(|e| &*e.endpoint.instance).collect::<Vec<_>>(), ["b"]);

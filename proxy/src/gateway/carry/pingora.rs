@@ -81,7 +81,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<Box<HttpPeer>> {
         let request = &mut carried.request;
         let left = request.left(Instant::now());
-        let (site, fields) = (request.site.timeouts, request.fields);
+        let (site, fields) = (request.common.timeouts, request.fields);
         let may_be_tunnel = fields.ask_for_tunnel(session.req_header());
         let Some(attempt) = request.begin_attempt() else {
             return Error::e_explain(ErrorType::InternalError, "a request has no attempt to begin");
@@ -226,7 +226,7 @@ impl ProxyHttp for Gateway {
         }
         head::strip_hop_by_hop(answer);
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
-            session.set_read_timeout(Some(request.site.timeouts.tunnel));
+            session.set_read_timeout(Some(request.common.timeouts.tunnel));
         }
         if session.req_header().version == Version::HTTP_10
             && answer.remove_header(&header::TRANSFER_ENCODING).is_some()
@@ -234,7 +234,7 @@ impl ProxyHttp for Gateway {
             // HTTP/1.0 knows no chunks: the answer ends with the connection.
             session.set_keepalive(None);
         }
-        answer.insert_header(request.site.trace_header.clone(), request.trace.id_value())?;
+        answer.insert_header(request.common.trace_header.clone(), request.trace.id_value())?;
         Ok(())
     }
 
@@ -280,7 +280,7 @@ impl ProxyHttp for Gateway {
 impl Gateway {
     /// Pingora lets a client's connection live for ever from its first request on, so this is said at each.
     fn set_client_timeouts(&self, session: &mut Session, request: &Request) {
-        let timeouts = &request.site.timeouts;
+        let timeouts = &request.common.timeouts;
         if self.lifecycle.is_closing() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
@@ -348,12 +348,12 @@ async fn send(session: &mut Session, request: &mut Request, answer: Answer) -> R
     for (name, value) in reply.fields() {
         head.insert_header(name, value)?;
     }
-    head.insert_header(request.site.trace_header.clone(), request.trace.id_value())?;
+    head.insert_header(request.common.trace_header.clone(), request.trace.id_value())?;
     session.write_response_header(Box::new(head), false).await?;
     session.write_response_body(Some(reply.body), true).await?;
     request.was_answered(Instant::now());
     if leaves_body(session, answer) {
-        has_ended(session, request.site.timeouts.body).await;
+        has_ended(session, request.common.timeouts.body).await;
     }
     Ok(())
 }

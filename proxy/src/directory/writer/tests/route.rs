@@ -15,7 +15,9 @@ fn balanced(balance: Balance) -> Policy {
 }
 
 fn route(writer: &mut Writer, policy: Policy) -> Arc<Service> {
-    writer.route(named([("goods", policy)])).services["goods"].clone()
+    let routed = writer.route(named([("goods", policy.clone())])).services["goods"].clone();
+    writer.change_policies(named([("goods", policy)]));
+    routed
 }
 
 fn unroute(writer: &mut Writer) -> Vec<Entry> {

@@ -53,7 +53,7 @@ pub(super) fn policy(fields: Fields) -> HttpUpstreamRequestPolicy {
 /// Adds the trace and the gateway's mark, and says who asked; what a client says of that is not believed.
 /// (Hop-by-hop headers are Pingora's to strip, and it has: [`policy`].)
 pub(super) fn prepare(head: &mut RequestHeader, request: &Request) -> pingora::Result<()> {
-    let (fields, trace_header) = (request.fields, &request.site.trace_header);
+    let (fields, trace_header) = (request.fields, &request.common.trace_header);
     if fields.forged {
         strip_forged(head, trace_header);
     }
