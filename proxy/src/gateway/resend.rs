@@ -301,6 +301,16 @@ mod tests {
         )
     }
 
+    #[test]
+    fn of_all_that_were_tried_only_the_one_that_closed_an_idle_connection_is_asked_again() {
+        let breaks = Way { reused: Some(false), ending: Ending::Broke };
+        for _ in 0..20 {
+            let ways = vec![breaks, CLOSES_IDLE];
+            let case = Case { ways, replay: SAFE, attempts: 3, has_budget: true, over_after: 9 };
+            assert_eq!(case.run(), (vec![0, 1, 1], 2));
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_fails_a_request_keeps_within_its_bounds(case in case()) {

@@ -327,12 +327,9 @@ fn over() -> Box<Error> {
 
 /// Answers without an endpoint, at once: a body that takes its time is not waited for.
 async fn answer_at_once(session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
-    let is_whole = if leaves_body(session, answer) {
-        has_ended(session, REST).await
-    } else {
-        answer.is_of_itself() && session.as_mut().is_body_empty()
-    };
-    if !is_whole {
+    // Nothing is read for a probe: if it declares a body, Pingora itself closes the connection.
+    let is_kept = answer.is_of_itself() || leaves_body(session, answer) && has_ended(session, REST).await;
+    if !is_kept {
         session.set_keepalive(None);
     }
     send(session, request, answer).await
@@ -382,10 +379,10 @@ fn is_final(status: StatusCode) -> bool {
 mod tests {
     use super::*;
     use crate::gateway::fixture::Setup;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// Whether a client's connection is kept that has sent so much when the gateway answers for itself, which it does
-    /// without waiting for anything.
+    /// Whether a client that has sent so much is told that its connection is kept when the gateway answers for itself,
+    /// which it does without waiting for anything.
     async fn is_kept(sent: &[u8]) -> bool {
         let (mut client, stream) = tokio::io::duplex(4096);
         client.write_all(sent).await.unwrap();
@@ -398,13 +395,18 @@ mod tests {
             answered = answer_at_once(&mut session, &mut request, Answer::itself(true)) => answered.unwrap(),
             () = std::future::ready(()) => panic!("it waits"),
         }
-        session.get_keepalive().is_some()
+        drop(session);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("gateway"), "{answer}");
+        !answer.to_lowercase().contains("connection: close")
     }
 
     #[tokio::test]
     async fn a_probe_is_answered_at_once_whatever_body_it_declares() {
         assert!(is_kept(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await);
         assert!(!is_kept(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await);
+        assert!(!is_kept(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await);
         assert!(!is_kept(b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await);
     }
 }
