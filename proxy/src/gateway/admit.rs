@@ -42,8 +42,8 @@ pub(super) fn admit(
     }
 }
 
-/// The endpoint, and a place among the service's requests. It is taken whether there is a limit or not: bounded loads go by
-/// their number, and another configuration may limit it at any time.
+/// The endpoint, and a place among the service's requests. It is taken whether there is a limit or not: bounded loads go
+/// by their number, and another configuration may limit it at any time.
 fn enter(
     request: &Request,
     route: &Route,

@@ -3,7 +3,7 @@
 //! ```text
 //! carry       moves the bytes: asks what is to be done at each step, and does it
 //!   admit     whether a request is let in          log     its line
-//!   resend    sends it again                          answer  what the gateway itself answers
+//!   resend    sends it again                       answer  what the gateway itself answers
 //!   request   what a request carries along: its stages, its attempts
 //!   choose    whom it is sent to
 //!   attempt   what is known of one try
