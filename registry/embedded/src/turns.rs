@@ -20,6 +20,8 @@ use crate::client::Client;
 const ENOUGH: Duration = Duration::from_millis(5);
 /// If letting others go first took less than this, there was nothing else to run.
 const IDLE: Duration = Duration::from_micros(100);
+/// That it took less must be found so often in a row: once, it may have been sixty of many who each had little to do.
+const SURE: u32 = 3;
 /// The longest time that a call lets others go first: there may always be more of them.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -66,13 +68,14 @@ impl Turns {
     async fn let_others_go_first(&self, patience: Duration) {
         let round = self.used().rounds;
         let start = Instant::now();
-        let mut yielded = start;
+        let (mut yielded, mut found_nobody) = (start, 0);
         loop {
             yield_now().await;
             // tokio lets a task that has yielded go on after some sixty others, although more are ready. If a flood
             // makes ten thousand tasks ready, one yield would let only few of them go first.
             let now = Instant::now();
-            if now - yielded < IDLE || now - start >= patience {
+            found_nobody = if now - yielded < IDLE { found_nobody + 1 } else { 0 };
+            if found_nobody == SURE || now - start >= patience {
                 break;
             }
             yielded = now;
