@@ -150,7 +150,10 @@ async fn a_record_with_a_misspelt_key_is_used_and_told_of_once() -> Result<()> {
     }
     etcd.put(&key("goods", "b"), "127.0.0.9:80").await?;
     gateway.wait_instances("goods", &["a", "b"]).await?;
-    let is_warning = |line: &&String| line.contains("a record has an unknown key, which is ignored");
+    const WARNING: &str = "a record has an unknown key, which is ignored";
+    // What the gateway has said may take a moment to be read here.
+    gateway.process().wait_for_line(|line| line.contains(WARNING), PATIENCE).await?;
+    let is_warning = |line: &&String| line.contains(WARNING);
     let lines = gateway.process().lines();
     let warnings: Vec<_> = lines.iter().filter(is_warning).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
