@@ -27,9 +27,6 @@ const SERVICES: [&str; 3] = [ALPHA, BETA, EXTRA];
 /// What may come on top of the memory that is resident when half of the reloads are done. By then the allocator has taken
 /// what it takes: under load it goes on for some hundred reloads.
 const MEMORY: u64 = 2 << 20;
-/// The same where there are too few reloads for that.
-const MEMORY_OF_FEW: u64 = 8 << 20;
-const FEW: u32 = 500;
 /// So many reloads fill caches and pools.
 const WARM: u32 = 50;
 
@@ -194,8 +191,7 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
     let (counted, answered) = (scene.counted().await?, answers.of(ALPHA) + answers.of(BETA));
     ensure!(counted == answered as f64, "{counted} requests were counted, {answered} answered");
     after.note_against(&before, warm, measured)?;
-    let most = if context.scale.reloads < FEW { MEMORY_OF_FEW } else { MEMORY };
-    after.ensure_memory(resident, most, measured)?;
+    after.ensure_memory(resident, measured)?;
     wait_no_more(&scene, &before).await?;
     ensure_known(&scene).await?;
     ensure_checked_once(&scene, measured).await

@@ -5,7 +5,7 @@ use std::{fmt, fs, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use harness::{http, wait::eventually};
 
-use super::Scene;
+use super::{MEMORY, Scene};
 use crate::measured::Measured;
 
 /// For threads that wait for work of a kind that there is no more.
@@ -45,11 +45,11 @@ impl Taken {
     /// Notes how far memory has gone up since half of the reloads were done.
     ///
     /// # Errors
-    /// When that is more than `most` bytes.
-    pub(super) fn ensure_memory(&self, half: u64, most: u64, measured: &mut Measured) -> Result<()> {
+    /// When that is more than [`MEMORY`].
+    pub(super) fn ensure_memory(&self, half: u64, measured: &mut Measured) -> Result<()> {
         measured.note(format_args!("{:.1} MiB at half of them", mebibytes(half)));
         let more = self.resident.saturating_sub(half);
-        ensure!(more <= most, "{more} bytes more are resident than at half of the reloads");
+        ensure!(more <= MEMORY, "{more} bytes more are resident than at half of the reloads");
         Ok(())
     }
 
