@@ -103,8 +103,25 @@ pub(super) struct Attempted<'a> {
 pub(super) const NO_STATUS: &str = "grpc-status header missing";
 /// What h2 says of bytes that are none of HTTP/2's frames.
 const NO_FRAMES: &str = "connection error detected";
-/// How a connection ends that the other side does not want any more.
-const BROKEN: [&str; 4] = ["eset by peer", "roken pipe", "onnection closed", "unexpected end of file"];
+/// How a connection ends that the other side does not want any more. Where the system's own words are lost on the
+/// way up, Rust's for the kind of the error (`std::io::ErrorKind`) are all that is left: "connection reset".
+const BROKEN: [&str; 6] = [
+    "eset by peer",
+    "onnection reset",
+    "onnection aborted",
+    "roken pipe",
+    "onnection closed",
+    "unexpected end of file",
+];
+/// How the system, and Rust for the kinds of its errors, say that there is no way to a host.
+const NO_WAY: [&str; 6] = [
+    "timed out",
+    "deadline has elapsed",
+    "No route to host",
+    "etwork is unreachable",
+    "host unreachable",
+    "network unreachable",
+];
 
 impl Obstacle {
     /// The obstacle that the texts of an error and of its causes show; none where they are not known.
@@ -121,7 +138,7 @@ impl Obstacle {
         } else if attempted.answered {
             // Pings that stay without an answer are "timed out" too: nothing is wrong with the way there.
             None
-        } else if says(&["timed out", "deadline has elapsed", "No route to host", "etwork is unreachable"]) {
+        } else if says(&NO_WAY) {
             Some(Self::Unreachable)
         } else if attempted.encrypted {
             Self::of_tls(says, texts, attempted)
@@ -221,6 +238,10 @@ mod tests {
             ("grpc-status header missing, mapped from HTTP status code 404", CLEAR, Obstacle::NotEtcd),
             ("Connection reset by peer (os error 104)", CLEAR, Obstacle::NoAnswer),
             ("connection closed", CLEAR, Obstacle::NoAnswer),
+            ("connection reset", CLEAR, Obstacle::NoAnswer),
+            ("connection reset", TLS, Obstacle::CertificateMissing),
+            ("connection aborted", CLEAR, Obstacle::NoAnswer),
+            ("host unreachable", CLEAR, Obstacle::Unreachable),
         ] {
             assert_eq!(found(text, attempted), Some(expected), "{text}");
         }
