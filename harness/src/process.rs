@@ -15,7 +15,7 @@ pub use nix::sys::signal::Signal;
 use nix::{
     sys::{
         signal::kill,
-        wait::{Id, WaitPidFlag, waitid},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
     },
     unistd::Pid,
 };
@@ -125,6 +125,29 @@ impl Process {
     /// When the process is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(pid_of(&self.child), signal).with_context(|| format!("sending {signal} to {}", self.name))
+    }
+
+    /// Freezes it (SIGSTOP) and waits until it stands still: its connections stay open and nothing answers. The
+    /// signal alone only asks, and the process may do something more before each of its threads has stopped.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let (id, either) = (Id::Pid(pid_of(&self.child)), WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED);
+        match waitid(id, either | WaitPidFlag::WNOWAIT) {
+            Ok(WaitStatus::Stopped(..)) => Ok(()),
+            Ok(other) => bail!("{} was to stand still: {other:?}\n{}", self.name, self.tail()),
+            Err(error) => Err(error).with_context(|| format!("waiting until {} stands still", self.name)),
+        }
+    }
+
+    /// Ends a [`Process::freeze`] (SIGCONT).
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
     }
 
     /// Waits until the process has ended and all its output is in.

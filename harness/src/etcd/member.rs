@@ -86,7 +86,7 @@ impl Member {
     /// # Errors
     /// When it is gone.
     pub fn pause(&self) -> Result<()> {
-        self.process.signal(Signal::SIGSTOP)
+        self.process.freeze()
     }
 
     /// Ends a [`Member::pause`].
@@ -94,7 +94,7 @@ impl Member {
     /// # Errors
     /// When it is gone.
     pub fn resume(&self) -> Result<()> {
-        self.process.signal(Signal::SIGCONT)
+        self.process.thaw()
     }
 
     /// Waits until it answers a linearizable read: then it has a leader too.

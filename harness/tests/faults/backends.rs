@@ -8,7 +8,6 @@ use harness::{
     etcd::{Etcd, key},
     load::Load,
     ports::free_address,
-    process::Signal,
     stack::{Gateway, GatewayOptions, Services},
     wait::eventually,
 };
@@ -327,10 +326,10 @@ async fn stopped_goods_cost_no_get() -> Result<()> {
     let load = Load::get(stack.gateway.address(), "/goods/list").rate(200).connections(32).start();
     load.wait_begun(400, PATIENCE).await?;
     // Its registrar is stopped too: its lease runs out, and it registers again.
-    stack.goods[0].process().signal(Signal::SIGSTOP)?;
+    stack.goods[0].process().freeze()?;
     let is_out = |services: &Services| !is_in_state(services, "goods-1", "up");
     stack.gateway.wait_services(is_out).await?;
-    stack.goods[0].process().signal(Signal::SIGCONT)?;
+    stack.goods[0].process().thaw()?;
     stack.gateway.wait_services(|services| is_in_state(services, "goods-1", "up")).await?;
     assert_none_failed(&load.stop().await);
     Ok(())

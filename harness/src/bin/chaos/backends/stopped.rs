@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use harness::{load::Outcome, process::Signal, stack::Services};
+use harness::{load::Outcome, stack::Services};
 use tokio::time::sleep;
 
 use super::{calm, gets, is_in_state, stack};
@@ -22,14 +22,14 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
     let stack = stack(context).await?;
     let running = gets(&stack.gateway, context).start();
     calm(&running, context).await?;
-    stack.goods[0].process().signal(Signal::SIGSTOP)?;
+    stack.goods[0].process().freeze()?;
     context.say(format_args!("{STOPPED} is stopped"));
     let is_up = |services: &Services| is_in_state(services, STOPPED, "up");
     let stopped = Instant::now();
     shown(&stack.gateway, "it is out", stopped, bound(LONGEST), |services| !is_up(services)).await?;
     sleep(context.scale.fault.saturating_sub(stopped.elapsed())).await;
 
-    stack.goods[0].process().signal(Signal::SIGCONT)?;
+    stack.goods[0].process().thaw()?;
     context.say("it goes on");
     let back = shown(&stack.gateway, "it is back", Instant::now(), bound(RETURN), is_up).await?;
     sleep(context.scale.calm).await;
