@@ -42,22 +42,12 @@ impl Taken {
         })
     }
 
-    /// Notes how far memory has gone up since half of the reloads were done.
-    ///
-    /// # Errors
-    /// When that is more than [`MEMORY`].
-    pub(super) fn ensure_memory(&self, half: u64, measured: &mut Measured) -> Result<()> {
-        measured.note(format_args!("{:.1} MiB at half of them", mebibytes(half)));
-        let more = self.resident.saturating_sub(half);
-        ensure!(more <= MEMORY, "{more} bytes more are resident than at half of the reloads");
-        Ok(())
-    }
-
     /// Notes what is more than before.
     ///
     /// # Errors
-    /// When connections to instances were not used again.
+    /// When memory was not given back, or connections to instances were not used again.
     pub(super) fn note_against(&self, before: &Self, warm: u32, measured: &mut Measured) -> Result<()> {
+        let more = self.resident.saturating_sub(before.resident);
         measured.note(format_args!(
             "resident {:.1} MiB after {warm} reloads, {:.1} MiB in the end",
             mebibytes(before.resident),
@@ -66,6 +56,7 @@ impl Taken {
         let opened = self.connections.saturating_sub(before.connections);
         measured
             .note(format_args!("{opened} connections to the instances that stay were opened after those"));
+        ensure!(more <= MEMORY, "{more} bytes more are resident");
         ensure!(opened <= 32, "{opened} connections to instances that stay were opened");
         Ok(())
     }
