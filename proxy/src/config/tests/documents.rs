@@ -26,11 +26,24 @@ fn a_page_without_a_place_for_the_tables_is_told_so() {
     assert!(documents("# Configuration\n").is_none());
 }
 
-/// An editor looks for the schema beside the file.
+/// An editor looks for the schema from where the file is.
 #[test]
 fn each_example_names_the_schema_in_its_first_line() {
-    for name in ["pingora.yaml", "services.yaml", "etcd-cluster.yaml", "reference.yaml"] {
-        let text = fs::read_to_string(root().join("conf").join(name)).unwrap();
-        assert!(text.starts_with("# yaml-language-server: $schema=schema.json\n"), "{name}");
+    const NAMED: &str = "# yaml-language-server: $schema=";
+    for example in [
+        "conf/pingora.yaml",
+        "conf/services.yaml",
+        "conf/etcd-cluster.yaml",
+        "conf/reference.yaml",
+        "deploy/compose/pingora.yaml",
+        "deploy/systemd/pingora.yaml",
+        "deploy/kubernetes/base/pingora.yaml",
+        "deploy/kubernetes/tls/pingora.yaml",
+    ] {
+        let example = root().join(example);
+        let text = fs::read_to_string(&example).unwrap();
+        let named = text.lines().next().and_then(|line| line.strip_prefix(NAMED));
+        let schema = named.map(|path| example.with_file_name(path).canonicalize().unwrap());
+        assert_eq!(schema, Some(root().join("conf/schema.json").canonicalize().unwrap()), "{example:?}");
     }
 }
