@@ -7,12 +7,13 @@ use std::ops::RangeInclusive;
 use config_reader::key;
 use config_reader::kind::{list, number, or_off, text, words};
 use http::HeaderName;
+use ipnet::IpNet;
 
 use super::address::Taken;
 use super::connection::Registry;
 use super::host;
 use super::keys::{Around, Visit, address, parsed};
-use super::route::{self, Route};
+use super::route::{self, ErrorAnswers, Route};
 use super::service::Services;
 use super::timeouts::Timeouts;
 use super::{Section, Value};
@@ -49,6 +50,16 @@ pub struct Gateway {
     pub(crate) max_requests: NonZeroU32,
     /// The header that carries the trace id to instances and back to clients.
     pub(crate) trace_header: HeaderName,
+    /// Whose word of who asks is believed: proxies in front of this one, by their addresses.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whether `Forwarded` (RFC 7239) is added to requests.
+    pub(crate) forwarded: bool,
+    /// Whether `Via` is added to requests and answers.
+    pub(crate) via: bool,
+    /// Whether the gateway's own error answers say in `Proxy-Status` (RFC 9209) what went wrong.
+    pub(crate) proxy_status: bool,
+    /// What the gateway's own error answers look like.
+    pub(crate) errors: ErrorAnswers,
     /// Whether the file is watched, and a change of it applied by itself. A SIGHUP applies it in any case.
     pub(crate) reload: bool,
     /// How log lines are written.
@@ -80,6 +91,11 @@ impl Gateway {
             services: Services::default(),
             max_requests: MAX_REQUESTS,
             trace_header: TRACE_HEADER,
+            trusted_proxies: Vec::new(),
+            forwarded: false,
+            via: false,
+            proxy_status: true,
+            errors: ErrorAnswers::default(),
             reload: true,
             log: LogFormat::Auto,
             timeouts: Timeouts::default(),
@@ -128,9 +144,9 @@ impl Gateway {
     fn route_keys<V: Visit>(&mut self, v: &mut V) {
         route::keys(&mut self.routes, v, &self.timeouts);
         // A service that could not be read was reported, and may be any.
-        let mut is_known = self.routes.iter().all(|route| !route.service.is_empty());
+        let mut is_known = self.routes.iter().flat_map(Route::services).all(|service| !service.is_empty());
         v.check(|section| is_known &= section.is_set("routes"));
-        let routed = self.routes.iter().map(|route| &*route.service).collect();
+        let routed = self.routes.iter().flat_map(Route::services).collect();
         self.services.keys(v, is_known.then_some(&routed));
     }
 

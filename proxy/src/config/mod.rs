@@ -44,7 +44,12 @@ pub use self::environment::Environment;
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::gateway::Gateway;
 pub use self::gateway::LogFormat;
-pub(crate) use self::route::{Retry, Route};
+#[allow(unused_imports, reason = "goes with the issue's end")]
+pub(crate) use self::route::{
+    Action, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges, FixedAnswer,
+    HostPattern, Key as StickyKey, Match, PathChange, PathPattern, Piece, Redirect, Retry, Route, Scheme,
+    ServicePattern, ServicesAllowed, Share, Sticky, Template, Variable,
+};
 pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
 pub(crate) use self::server::ATTEMPTS;
 pub(crate) use self::service::{Budget, Ejection, Limits, Service, Stall};

@@ -1,15 +1,14 @@
 //! Whether a request is let in.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::answer::Answer;
 use super::attempt::Chosen;
 use super::choose::{self, Nobody};
-use super::head::Head;
 use super::request::Request;
 use crate::directory::Directory;
-use crate::site::Route;
+use crate::head::Head;
+use crate::site::Way;
 use crate::traffic::in_flight::Permit;
 
 /// What of the gateway itself decides whether a request is let in.
@@ -20,23 +19,23 @@ pub(super) struct GatewayState<'g> {
     pub(super) directory: &'g Directory,
 }
 
-/// Lets a request in that this route takes, and chooses its first endpoint; or says what it is answered with.
+/// Lets a request in that goes this way, and chooses its first endpoint; or says what it is answered with.
 pub(super) fn admit(
     request: &mut Request,
-    route: Arc<Route>,
+    way: Way,
     head: &impl Head,
     gateway: GatewayState<'_>,
     now: Instant,
 ) -> Result<(), Answer> {
-    match enter(request, &route, head, gateway, now) {
+    match enter(request, &way, head, gateway, now) {
         Ok((chosen, permit)) => {
             // The budget of retries is a share of the requests that were let in.
-            route.health.budget.request(now);
-            request.admitted(route, chosen, permit, now);
+            way.target.health.budget.request(now);
+            request.admitted(way, chosen, permit, now);
             Ok(())
         }
         Err(answer) => {
-            request.declined_by(route, answer.fault());
+            request.declined(way.route, Some(way.target), answer.fault());
             Err(answer)
         }
     }
@@ -46,30 +45,30 @@ pub(super) fn admit(
 /// by their number, and another configuration may limit it at any time.
 fn enter(
     request: &Request,
-    route: &Route,
+    way: &Way,
     head: &impl Head,
     gateway: GatewayState<'_>,
     now: Instant,
 ) -> Result<(Chosen, Permit), Answer> {
     if request.hops.are_too_many() {
-        route.metrics.looped();
+        way.target.metrics.looped();
         return Err(Answer::LOOP);
     }
     if gateway.in_flight > request.common.max_requests {
-        route.metrics.limited("gateway");
+        way.target.metrics.limited("gateway");
         return Err(Answer::FULL_GATEWAY);
     }
-    let Some(permit) = route.service.in_flight().try_acquire(route.limits.service) else {
-        route.metrics.limited("service");
+    let Some(permit) = way.target.service.in_flight().try_acquire(way.target.limits.service) else {
+        way.target.metrics.limited("service");
         return Err(Answer::FULL_SERVICE);
     };
-    match choose::first(route, head, &request.client, now) {
+    match choose::first(way, head, &request.client, now) {
         Ok(chosen) => Ok((chosen, permit)),
         Err(Nobody::Full) => {
-            route.metrics.limited("endpoint");
+            way.target.metrics.limited("endpoint");
             Err(Answer::FULL_ENDPOINTS)
         }
-        Err(Nobody::There) => Err(Answer::no_endpoint(gateway.directory, &route.service)),
+        Err(Nobody::There) => Err(Answer::no_endpoint(gateway.directory, &way.target.service)),
     }
 }
 
@@ -77,20 +76,20 @@ fn enter(
 mod tests {
     use super::*;
     use crate::gateway::fixture::{Fixture, Setup, get};
-    use crate::gateway::head::tests::head;
+    use crate::head::tests::head;
     use http::Method;
     use std::num::NonZeroU32;
 
     fn admitted(fixture: &Fixture, request: &mut Request, in_flight: u32) -> Result<(), Answer> {
         request.begin(&get(), None);
         let gateway = GatewayState { in_flight, directory: &fixture.directory };
-        admit(request, fixture.route.clone(), &get(), gateway, fixture.now)
+        admit(request, fixture.way.clone(), &get(), gateway, fixture.now)
     }
 
     #[test]
     fn who_is_let_in_has_an_attempt_to_begin_and_counts_for_the_budget() {
         let fixture = Setup::of(1).build();
-        let left = || fixture.route.health.budget.left(&fixture.route.budget, fixture.now);
+        let left = || fixture.way.target.health.budget.left(&fixture.way.target.budget, fixture.now);
         let before = left();
         for _ in 0..5 {
             let mut request = fixture.request();
@@ -104,7 +103,7 @@ mod tests {
     #[test]
     fn who_is_declined_holds_no_place_and_does_not_count_for_the_budget() {
         let fixture = Setup::of(1).build();
-        let left = || fixture.route.health.budget.left(&fixture.route.budget, fixture.now);
+        let left = || fixture.way.target.health.budget.left(&fixture.way.target.budget, fixture.now);
         let before = left();
         for _ in 0..10 {
             let mut request = fixture.request();
@@ -154,7 +153,7 @@ mod tests {
         let lines = [("cdn-loop", &b"leaseway"[..]); 8];
         request.begin(&head(Method::GET, "/goods", &lines), None);
         let gateway = GatewayState { in_flight: 101, directory: &fixture.directory };
-        let answer = admit(&mut request, fixture.route.clone(), &get(), gateway, fixture.now);
+        let answer = admit(&mut request, fixture.way.clone(), &get(), gateway, fixture.now);
         assert_eq!(answer, Err(Answer::LOOP));
         assert!(fixture.counts(r#"leaseway_loops_total{service="goods"} 1"#));
     }

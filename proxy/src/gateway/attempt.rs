@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::cause::{Cause, Circumstances, Ending};
 use super::retry::Reach;
 use crate::directory::Endpoint;
-use crate::site::Route;
+use crate::site::Way;
 use crate::traffic::ejection::{Failure, Outcome, Trial};
 use crate::traffic::in_flight::Permit;
 use crate::traffic::waiting::{Place, Wait};
@@ -30,7 +30,7 @@ pub(super) struct Chosen {
 /// An attempt. It has one outcome at most; dropped without one, a trial is given back.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) route: Arc<Route>,
+    pub(super) way: Way,
     pub(super) endpoint: Arc<Endpoint>,
     /// Whether it must not go over a connection that has served before.
     pub(super) on_new_connection: bool,
@@ -94,10 +94,10 @@ enum Report {
 
 impl Attempt {
     /// An attempt on an endpoint that was chosen.
-    pub(super) fn new(chosen: Chosen, route: Arc<Route>, now: Instant) -> Self {
+    pub(super) fn new(chosen: Chosen, way: Way, now: Instant) -> Self {
         let Chosen { endpoint, permit, trial, doubted: _ } = chosen;
         Self {
-            route,
+            way,
             endpoint,
             on_new_connection: false,
             begun: now,
@@ -128,7 +128,7 @@ impl Attempt {
             return;
         }
         let is_upload = request.since.is_none();
-        let place = self.route.health.wait(&self.endpoint, connection, request);
+        let place = self.way.target.health.wait(&self.endpoint, connection, request);
         self.exchange = Exchange::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
     }
 
@@ -176,7 +176,7 @@ impl Attempt {
         }
         self.endpoint.traffic.waiting.heard(now);
         let failure = Failure::of_status(status);
-        let is_tried_elsewhere = self.route.retry.statuses.contains(&status);
+        let is_tried_elsewhere = self.way.route.retry.statuses.contains(&status);
         // An answer that came before the request was sent whole waited for the client, too.
         if let Some(waited) = sent.map(|sent| now.saturating_duration_since(sent)) {
             if failure.is_some() || is_tried_elsewhere {
@@ -267,13 +267,13 @@ impl Attempt {
     /// blame that the time is over; otherwise a route of little time would never see who has fallen silent.
     fn spent_the_time(&self, since: Option<Instant>, now: Instant) -> bool {
         let silence = since.map(|since| now.saturating_duration_since(since));
-        self.route.timeouts.total.zip(silence).is_some_and(|(total, silence)| silence >= total / 2)
+        self.way.route.timeouts.total.zip(silence).is_some_and(|(total, silence)| silence >= total / 2)
     }
 
     /// Tells the endpoint's health how this has ended, if that was not done before.
     fn tell(&mut self, outcome: Outcome, now: Instant) {
         let Report::Due(trial) = std::mem::replace(&mut self.report, Report::Made) else { return };
-        let health = &self.route.health;
+        let health = &self.way.target.health;
         match (trial, outcome) {
             (Some(trial), outcome) => health.finish(&self.endpoint, trial, outcome, now),
             (None, Outcome::Succeeded) => health.succeeded(&self.endpoint),
@@ -338,7 +338,7 @@ mod tests {
 
         /// An attempt that was not begun.
         fn chosen(&self) -> Attempt {
-            Attempt::new(self.fixture.chosen(0), self.fixture.route.clone(), self.now)
+            Attempt::new(self.fixture.chosen(0), self.fixture.way.clone(), self.now)
         }
 
         /// An attempt that has a connection, and waits for nobody to break it off.
@@ -384,12 +384,12 @@ mod tests {
 
         /// An attempt that waits, and is the trial of the endpoint, which was ejected before.
         fn on_trial(&mut self) -> Attempt {
-            self.fixture.route.health.failed(&self.endpoint, Failure::Refused, self.now);
+            self.fixture.way.target.health.failed(&self.endpoint, Failure::Refused, self.now);
             self.fixture.findings();
             self.now += Duration::from_secs(60);
-            let (_, trial) = self.fixture.route.health.trial(Repeatable::Yes, self.now).unwrap();
+            let (_, trial) = self.fixture.way.target.health.trial(Repeatable::Yes, self.now).unwrap();
             let chosen = Chosen { trial: Some(trial), ..self.fixture.chosen(0) };
-            let mut attempt = Attempt::new(chosen, self.fixture.route.clone(), self.now);
+            let mut attempt = Attempt::new(chosen, self.fixture.way.clone(), self.now);
             attempt.begin();
             attempt.connected(true, -1, Wait { since: Some(self.now), ..PATIENT });
             attempt.sent(None, self.now);
@@ -444,7 +444,7 @@ mod tests {
         ] {
             let mut bench = Bench::new(None);
             bench.answer(200, 20 * MS);
-            bench.fixture.route.health.failed(&bench.endpoint, Failure::Status, bench.now);
+            bench.fixture.way.target.health.failed(&bench.endpoint, Failure::Status, bench.now);
             bench.endpoint.traffic.last_failure.note("before", bench.now);
             bench.now += 1_000 * MS;
             let (attempt, before) = (bench.sent(), bench.now - 500 * MS);

@@ -6,11 +6,11 @@ use http::{HeaderValue, header};
 
 use super::attempt::Chosen;
 use super::hash_key;
-use super::head::Head;
 use super::retry::{self, Replay, Tries};
 use crate::balance::{self, Choice};
 use crate::directory::Entry;
-use crate::site::Route;
+use crate::head::Head;
+use crate::site::Way;
 use crate::traffic::ejection::Repeatable;
 use crate::traffic::in_flight::Permit;
 
@@ -30,29 +30,29 @@ pub(super) enum Nobody {
 
 /// The endpoint of a request's first attempt: an ejected one whose trial is due, else the one that balance chooses.
 pub(super) fn first(
-    route: &Route,
+    way: &Way,
     head: &impl Head,
     client: &HeaderValue,
     now: Instant,
 ) -> Result<Chosen, Nobody> {
-    if route.health.trial_may_be_due(now)
-        && let Some(chosen) = trial(route, head, now)
+    if way.target.health.trial_may_be_due(now)
+        && let Some(chosen) = trial(way, head, now)
     {
         return Ok(chosen);
     }
-    another(route, head, client, &[], now)
+    another(way, head, client, &[], now)
 }
 
 /// An endpoint that is not among those that were tried. (A request that has failed once tries nobody out.)
 pub(super) fn another(
-    route: &Route,
+    way: &Way,
     head: &impl Head,
     client: &HeaderValue,
     tried: &[u64],
     now: Instant,
 ) -> Result<Chosen, Nobody> {
-    let limit = route.limits.endpoint;
-    let endpoints = route.service.endpoints();
+    let limit = way.target.limits.endpoint;
+    let endpoints = way.target.service.endpoints();
     let key = endpoints.plan().hash_key().map_or(0, |key| hash_key::of(key, head, client));
     let pick = |tried: &[u64], limit| {
         balance::pick(&endpoints, &Choice { tried, chance: fastrand::u64(..), now, key, limit })
@@ -87,18 +87,18 @@ fn draw<'e>(
     None
 }
 
-fn trial(route: &Route, head: &impl Head, now: Instant) -> Option<Chosen> {
-    let (endpoint, trial) = route.health.trial(repeatable(route, head), now)?;
+fn trial(way: &Way, head: &impl Head, now: Instant) -> Option<Chosen> {
+    let (endpoint, trial) = way.target.health.trial(repeatable(way, head), now)?;
     // Beyond the limit, if need be: what fills it may be what has waited there since it stalled.
     let permit = endpoint.traffic.in_flight.try_acquire(None)?;
     Some(Chosen { endpoint, permit, doubted: true, trial: Some(trial) })
 }
 
 /// Whether a trial that fails costs the request nothing but time.
-fn repeatable(route: &Route, head: &impl Head) -> Repeatable {
+fn repeatable(way: &Way, head: &impl Head) -> Repeatable {
     let idempotent = retry::is_idempotent(head.method());
     let replay = Replay { idempotent, whole: has_small_body(head), unanswered: true };
-    let tries = Tries { begun: 0, permitted: route.retry.attempts, is_over: false };
+    let tries = Tries { begun: 0, permitted: way.route.retry.attempts, is_over: false };
     if retry::may_be_lost(replay, tries) { Repeatable::Yes } else { Repeatable::No }
 }
 
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::gateway::fixture::{Fixture, Setup, get};
-    use crate::gateway::head::tests::{FakeHead, head};
+    use crate::head::tests::{FakeHead, head};
     use crate::traffic::ejection::{Failure, Outcome};
     use http::Method;
     use std::num::NonZeroU32;
@@ -128,7 +128,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn pick(fixture: &Fixture, tried: &[u64]) -> Result<Chosen, Nobody> {
-        another(&fixture.route, &get(), &CLIENT, tried, fixture.now)
+        another(&fixture.way, &get(), &CLIENT, tried, fixture.now)
     }
 
     /// A service whose endpoints take so many requests at a time.
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn while_others_fill_up_whoever_was_tried_is_still_not_chosen() {
         let fixture = Setup::of(3).build();
-        let endpoints = fixture.route.service.endpoints();
+        let endpoints = fixture.way.target.service.endpoints();
         let id = |n: usize| endpoints.entries()[n].endpoint.id;
         let first =
             |excluded: &[u64]| endpoints.entries().iter().find(|e| !excluded.contains(&e.endpoint.id));
@@ -191,7 +191,7 @@ mod tests {
     fn whoever_is_chosen_although_it_is_ejected_is_known_to_be_doubted() {
         let mut fixture = Setup::of(1).build();
         assert!(!pick(&fixture, &[]).unwrap().doubted);
-        fixture.route.health.failed(&fixture.endpoint(0), Failure::Refused, fixture.now);
+        fixture.way.target.health.failed(&fixture.endpoint(0), Failure::Refused, fixture.now);
         assert_eq!(fixture.findings().len(), 1);
         assert!(pick(&fixture, &[]).unwrap().doubted, "all are used when all are out");
     }
@@ -201,7 +201,7 @@ mod tests {
         let fixture = limited(2, 1);
         let ejected = fixture.endpoint(0);
         let _held = ejected.traffic.in_flight.acquire();
-        fixture.route.health.failed(&ejected, Failure::Refused, fixture.now);
+        fixture.way.target.health.failed(&ejected, Failure::Refused, fixture.now);
         assert!(tries_out(&fixture, &get(), fixture.now + 500 * MS));
     }
 
@@ -220,17 +220,17 @@ mod tests {
     /// A service of two, the first of which was ejected half a second ago; and the time.
     fn with_an_ejected() -> (Fixture, Instant) {
         let fixture = Setup::of(2).build();
-        fixture.route.health.failed(&fixture.endpoint(0), Failure::Refused, fixture.now);
+        fixture.way.target.health.failed(&fixture.endpoint(0), Failure::Refused, fixture.now);
         let due = fixture.now + 500 * MS;
         (fixture, due)
     }
 
     fn tries_out(fixture: &Fixture, head: &FakeHead, now: Instant) -> bool {
-        let chosen = first(&fixture.route, head, &CLIENT, now).unwrap();
+        let chosen = first(&fixture.way, head, &CLIENT, now).unwrap();
         match chosen.trial {
             Some(trial) => {
                 assert!(chosen.doubted && chosen.endpoint.id == fixture.endpoint(0).id);
-                fixture.route.health.finish(&chosen.endpoint, trial, Outcome::GivenBack, now);
+                fixture.way.target.health.finish(&chosen.endpoint, trial, Outcome::GivenBack, now);
                 true
             }
             None => false,
@@ -262,11 +262,11 @@ mod tests {
     fn a_request_that_has_one_attempt_or_has_failed_tries_nobody_out() {
         let (fixture, due) = with_an_ejected();
         let tried = [fixture.endpoint(1).id];
-        let again = another(&fixture.route, &get(), &CLIENT, &tried, due).unwrap();
+        let again = another(&fixture.way, &get(), &CLIENT, &tried, due).unwrap();
         assert!(again.trial.is_none());
         let retry = config::Retry { attempts: 1, ..config::Retry::default() };
         let once = Setup { retry, ..Setup::of(2) }.build();
-        once.route.health.failed(&once.endpoint(0), Failure::Refused, once.now);
+        once.way.target.health.failed(&once.endpoint(0), Failure::Refused, once.now);
         assert!(!tries_out(&once, &get(), once.now + 500 * MS));
     }
 }

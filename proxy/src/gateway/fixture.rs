@@ -10,16 +10,16 @@ use registry::watch::{Update, WatchStatus};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::attempt::Chosen;
-use super::head::tests::{FakeHead, head};
 use super::request::Request;
 use crate::config;
 use crate::directory::{self, Directory, Endpoint, Finding, Writer};
+use crate::head::tests::{FakeHead, head};
 use crate::health::ServiceHealth;
 use crate::health::findings::{self, Found};
 use crate::health::service_health::Rules;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
-use crate::site::{Common, Route, Site};
+use crate::site::{Action, Common, Route, Site, Target, Way};
 
 /// What a fixture consists of.
 #[derive(Debug, Default)]
@@ -64,11 +64,17 @@ impl Setup {
         let mut timeouts: config::RouteTimeouts = (&config::Timeouts::default()).into();
         timeouts.total = self.total;
         let route = Arc::new(Route {
-            service,
-            health: Arc::new(health),
+            name: "/goods".into(),
+            action: Action::Answer(config::FixedAnswer::default()),
+            changes: config::Changes::default(),
             timeouts,
             retry: self.retry,
-            metrics: metrics.service("goods"),
+        });
+        let metrics_of_service = metrics.service("goods");
+        let target = Arc::new(Target {
+            service,
+            health: Arc::new(health),
+            metrics: metrics_of_service,
             limits,
             budget,
         });
@@ -76,7 +82,7 @@ impl Setup {
             directory,
             writer,
             published: now,
-            route,
+            way: Way { route, target },
             found,
             metrics,
             lifecycle: Lifecycle::default(),
@@ -91,7 +97,7 @@ pub(super) struct Fixture {
     pub(super) directory: Arc<Directory>,
     writer: Writer,
     published: Instant,
-    pub(super) route: Arc<Route>,
+    pub(super) way: Way,
     found: UnboundedReceiver<Found>,
     pub(super) metrics: Arc<Metrics>,
     lifecycle: Lifecycle,
@@ -100,7 +106,7 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn endpoint(&self, number: usize) -> Arc<Endpoint> {
-        self.route.service.endpoints().entries()[number].endpoint.clone()
+        self.way.target.service.endpoints().entries()[number].endpoint.clone()
     }
 
     pub(super) fn chosen(&self, number: usize) -> Chosen {
@@ -131,8 +137,8 @@ impl Fixture {
     /// A request whose first attempt goes to this endpoint and has begun.
     pub(super) fn sent_to(&self, number: usize) -> Request {
         let mut request = self.request();
-        let permit = self.route.service.in_flight().acquire();
-        request.admitted(self.route.clone(), self.chosen(number), permit, self.now);
+        let permit = self.way.target.service.in_flight().acquire();
+        request.admitted(self.way.clone(), self.chosen(number), permit, self.now);
         assert!(request.begin_attempt().is_some());
         request
     }

@@ -2,9 +2,9 @@
 
 use http::{HeaderValue, header};
 
-use super::head::Head;
 use crate::config::HashKey;
 use crate::directory;
+use crate::head::Head;
 
 /// The hash of a request's key. A request that lacks it is known by its client's address.
 pub(super) fn of(key: &HashKey, head: &impl Head, client: &HeaderValue) -> u64 {
@@ -28,7 +28,7 @@ fn cookie<'h>(head: &'h impl Head, name: &str) -> Option<&'h [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::head::tests::{FakeHead, head};
+    use crate::head::tests::{FakeHead, head};
     use http::Method;
 
     fn cart(headers: &[(&'static str, &'static str)]) -> FakeHead {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use embedded_registry::{GATEWAY, is_gateway};
 use http::{HeaderName, HeaderValue};
 
-use super::head::Head;
+use crate::head::Head;
 
 /// So many gateways a request may pass through. Three in a row are usual (at the edge, in a region, before a team's
 /// services); what goes round in circles has cost so many requests when it is found out.
@@ -71,7 +71,7 @@ impl Hops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::head::tests::head;
+    use crate::head::tests::head;
     use http::Method;
     use proptest::prelude::*;
 

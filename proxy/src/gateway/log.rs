@@ -4,9 +4,9 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use super::head::Head;
 use super::request::{FailedAttempt, Request};
 use super::text::{push_address, push_millis, push_number};
+use crate::head::Head;
 use serde_json::json;
 
 use crate::directory::Endpoint;
@@ -60,7 +60,7 @@ impl<'a> LogLine<'a> {
             method: head.method().as_str(),
             path: head.path(),
             status,
-            service: request.route().map(|route| &**route.service.name()),
+            service: request.target().map(|target| &**target.service.name()),
             endpoint: attempt.map(|attempt| &*attempt.endpoint),
             attempts: request.attempts_begun(),
             failed: request.failures(),

@@ -25,7 +25,6 @@ mod door;
 #[cfg(test)]
 mod fixture;
 mod hash_key;
-mod head;
 mod hops;
 mod log;
 mod request;
@@ -41,13 +40,13 @@ use std::time::Instant;
 use http::Method;
 
 use crate::directory::Directory;
+use crate::head::Head;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
-use crate::site;
+use crate::site::{self, Action, Asked, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
-use head::Head;
 use log::LogLine;
 use request::Request;
 
@@ -93,13 +92,21 @@ impl Gateway {
         door::check(head, request.fields, raw).map_err(Answer::bad_request)?;
         let path = door::normalise(head.path())
             .ok_or(Answer::bad_request("the path climbs above the root or is malformed"))?;
-        let Some(route) = request.find_route(&path) else {
+        let asked = Asked { client, ..Asked::new(head, &path) };
+        let Some(route) = request.find_route(&asked) else {
             let is_for_itself = path == "/" && matches!(*head.method(), Method::GET | Method::HEAD);
             return Err(if is_for_itself { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };
         let state =
             GatewayState { in_flight: self.lifecycle.requests_in_flight(), directory: &self.directory };
-        admit(request, route, head, state, Instant::now())
+        let target = match &route.action {
+            Action::Forward(target) => target.clone(),
+            Action::Redirect(_) | Action::Answer(_) => {
+                request.declined(route, None, None);
+                return Err(Answer::NO_ROUTE);
+            }
+        };
+        admit(request, Way { route, target }, head, state, Instant::now())
     }
 
     fn answer_as_itself(&self) -> Answer {
@@ -122,7 +129,7 @@ impl Gateway {
             attempt.succeeded(now);
         }
         let took = request.took(now);
-        let metrics = request.route().map_or(&self.unrouted, |route| &route.metrics);
+        let metrics = request.target().map_or(&self.unrouted, |target| &target.metrics);
         metrics.answered(status, took);
         LogLine::of(request, head, (status, sent), took, error).write(&self.output);
     }
@@ -145,7 +152,7 @@ mod tests {
             let output = Output::new(Form::Json, false);
             let gateway = Gateway::new(site, directory, metrics, Arc::default(), output);
             let endpoint = fixture.endpoint(0);
-            fixture.route.health.failed(&endpoint, Failure::Broken, fixture.now);
+            fixture.way.target.health.failed(&endpoint, Failure::Broken, fixture.now);
             let mut request = fixture.sent_to(0);
             request.attempt_mut().unwrap().answered(200, fixture.now);
             assert_eq!(endpoint.traffic.streak.length(), 1, "its body has not come yet");

@@ -12,15 +12,15 @@ use http::HeaderValue;
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
 use super::door::Fields;
-use super::head::Head;
 use super::hops::Hops;
 use super::retry::{self, Reach, Replay, Tries};
 use super::text::push_ip;
 use super::trace::Trace;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
+use crate::head::Head;
 use crate::metrics::Metrics;
-use crate::site::{Common, Route, Site};
+use crate::site::{Asked, Common, Route, Site, Target, Way};
 use crate::traffic::in_flight::Permit;
 use crate::traffic::waiting::Wait;
 
@@ -52,8 +52,8 @@ pub(super) struct Request {
 enum Progress {
     /// No route has taken it, or none will.
     Begun,
-    /// A route took it, and it was not let in.
-    Declined(Arc<Route>),
+    /// A route took it, and it goes to no service, or was not let in by this one.
+    Declined(Arc<Route>, Option<Arc<Target>>),
     /// It was let in.
     Attempting(Attempts),
 }
@@ -137,22 +137,27 @@ impl Request {
         }
     }
 
-    /// The route that takes this normalised path by the site that there was when it began. It is asked once.
-    pub(super) fn find_route(&mut self, path: &str) -> Option<Arc<Route>> {
-        self.site.take()?.route(path).cloned()
+    /// The route that takes it, by the site that there was when it began. It is asked once.
+    pub(super) fn find_route(&mut self, asked: &Asked<'_, impl Head>) -> Option<Arc<Route>> {
+        self.site.take()?.route(asked).cloned()
     }
 
-    /// This route took it, and it was not let in. `fault`: what the log says of that.
-    pub(super) fn declined_by(&mut self, route: Arc<Route>, fault: Option<&'static str>) {
-        self.progress = Progress::Declined(route);
+    /// This route took it, and it goes to no service, or was not let in by this one. `fault`: what the log says of that.
+    pub(super) fn declined(
+        &mut self,
+        route: Arc<Route>,
+        target: Option<Arc<Target>>,
+        fault: Option<&'static str>,
+    ) {
+        self.progress = Progress::Declined(route, target);
         self.error = fault.map(Cow::Borrowed);
     }
 
-    /// It is let in on this route, and this is the endpoint of its first attempt. `permit` is its place among the
+    /// It is let in on this way, and this is the endpoint of its first attempt. `permit` is its place among the
     /// service's requests.
-    pub(super) fn admitted(&mut self, route: Arc<Route>, chosen: Chosen, permit: Permit, now: Instant) {
+    pub(super) fn admitted(&mut self, way: Way, chosen: Chosen, permit: Permit, now: Instant) {
         self.progress = Progress::Attempting(Attempts {
-            current: Attempt::new(chosen, route, now),
+            current: Attempt::new(chosen, way, now),
             begun: 0,
             failed: Vec::new(),
             tried: Tried::default(),
@@ -228,8 +233,8 @@ impl Request {
     /// The next attempt is to be on this endpoint.
     pub(super) fn goes_to(&mut self, chosen: Chosen, on_new_connection: bool, now: Instant) {
         if let Some(attempts) = self.attempts_mut() {
-            let route = attempts.current.route.clone();
-            attempts.current = Attempt::new(chosen, route, now);
+            let way = attempts.current.way.clone();
+            attempts.current = Attempt::new(chosen, way, now);
             attempts.current.on_new_connection = on_new_connection;
         }
     }
@@ -257,9 +262,23 @@ impl Request {
     pub(super) fn route(&self) -> Option<&Arc<Route>> {
         match &self.progress {
             Progress::Begun => None,
-            Progress::Declined(route) => Some(route),
-            Progress::Attempting(attempts) => Some(&attempts.current.route),
+            Progress::Declined(route, _) => Some(route),
+            Progress::Attempting(attempts) => Some(&attempts.current.way.route),
         }
+    }
+
+    /// The service that it goes to, or would have gone to.
+    pub(super) fn target(&self) -> Option<&Arc<Target>> {
+        match &self.progress {
+            Progress::Begun => None,
+            Progress::Declined(_, target) => target.as_ref(),
+            Progress::Attempting(attempts) => Some(&attempts.current.way.target),
+        }
+    }
+
+    /// The way that it goes, if it was let in.
+    pub(super) fn way(&self) -> Option<&Way> {
+        self.attempts().map(|attempts| &attempts.current.way)
     }
 
     /// The current attempt, or the last one.
@@ -291,7 +310,7 @@ impl Request {
         let patience = self.left(now).map_or(patience, |left| patience.min(left));
         let asked = self.tried().len() + 1;
         let has_another =
-            || self.route().is_some_and(|route| route.service.endpoints().entries().len() > asked);
+            || self.target().is_some_and(|target| target.service.endpoints().entries().len() > asked);
         let repeatable = since.is_some() && retry::may_move(replay, self.tries(now), has_another);
         Wait { since, patience, repeatable }
     }
@@ -336,14 +355,14 @@ impl Request {
     fn attempts(&self) -> Option<&Attempts> {
         match &self.progress {
             Progress::Attempting(attempts) => Some(attempts),
-            Progress::Begun | Progress::Declined(_) => None,
+            Progress::Begun | Progress::Declined(..) => None,
         }
     }
 
     fn attempts_mut(&mut self) -> Option<&mut Attempts> {
         match &mut self.progress {
             Progress::Attempting(attempts) => Some(attempts),
-            Progress::Begun | Progress::Declined(_) => None,
+            Progress::Begun | Progress::Declined(..) => None,
         }
     }
 }
@@ -400,7 +419,7 @@ mod tests {
                 (0, 0, &[][..])
             );
             assert!(!request.is_over(later), "nothing bounds it");
-            request.declined_by(fixture.route.clone(), Some("too many"));
+            request.declined(fixture.way.route.clone(), None, Some("too many"));
         }
         assert_eq!(request.error(), Some("too many"));
     }
@@ -488,7 +507,7 @@ mod tests {
         let in_flight = Arc::new(InFlight::default());
         let mut request = fixture.request();
         let permit = in_flight.try_acquire(None).unwrap();
-        request.admitted(fixture.route.clone(), fixture.chosen(0), permit, fixture.now);
+        request.admitted(fixture.way.clone(), fixture.chosen(0), permit, fixture.now);
         assert_eq!(in_flight.count(), 1);
         request.leaves_service();
         assert_eq!(in_flight.count(), 0);

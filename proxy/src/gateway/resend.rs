@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::cause::Cause;
 use super::choose;
-use super::head::Head;
 use super::request::Request;
 use super::retry::{self, Among, Next, Reach, Replay, Search, Situation, Why};
+use crate::head::Head;
 
 /// Whether a request has another attempt after one that failed for this reason; it is chosen then.
 pub(super) fn try_another(
@@ -16,7 +16,7 @@ pub(super) fn try_another(
     replay: Replay,
     now: Instant,
 ) -> bool {
-    let Some(route) = request.route().cloned() else { return false };
+    let Some(way) = request.way().cloned() else { return false };
     let mut situation = Situation { cause, reach, replay, tries: request.tries(now), budget: None };
     let mut search = Search::NotBegun;
     loop {
@@ -25,23 +25,23 @@ pub(super) fn try_another(
                 if among == Among::OthersAndSame {
                     request.forgive();
                 }
-                match choose::another(&route, head, &request.client, request.tried(), now) {
+                match choose::another(&way, head, &request.client, request.tried(), now) {
                     Ok(chosen) => Search::Found { doubted: chosen.doubted, chosen },
                     Err(_) => Search::Nobody(among),
                 }
             }
             Next::AskBudget(chosen) => {
-                situation.budget = Some(route.health.budget.retry(&route.budget, now));
+                situation.budget = Some(way.target.health.budget.retry(&way.target.budget, now));
                 Search::Found { doubted: chosen.doubted, chosen }
             }
             Next::Again(chosen) => {
-                route.metrics.retried(cause.as_str());
+                way.target.metrics.retried(cause.as_str());
                 request.goes_to(chosen, retry::wants_new_connection(cause), now);
                 return true;
             }
             Next::Answer(why) => {
                 if why == Why::Budget {
-                    route.metrics.retry_denied();
+                    way.target.metrics.retry_denied();
                 }
                 return false;
             }
@@ -274,7 +274,7 @@ mod tests {
             let endpoints = u8::try_from(self.ways.len()).unwrap();
             let setup = Setup { retry, total: Some(Duration::from_secs(60)), ..Setup::of(endpoints) };
             let fixture = if self.has_budget { setup } else { setup.without_budget() }.build();
-            let left = || fixture.route.health.budget.left(&fixture.route.budget, fixture.now);
+            let left = || fixture.way.target.health.budget.left(&fixture.way.target.budget, fixture.now);
             let (before, mut request, mut visits) = (left(), fixture.sent_to(0), Vec::new());
             loop {
                 let id = at(&request);

@@ -32,7 +32,7 @@ pub(super) struct Picture {
 impl Picture {
     /// `starts_empty`: the registry is embedded, and begins with this process.
     pub(super) fn new(config: &config::Gateway, starts_empty: bool, metrics: &Arc<Metrics>) -> Self {
-        let services = config.routes.iter().map(|route| route.service.as_str());
+        let services = config.routes.iter().flat_map(config::Route::services);
         let policy = |name| (name, directory::Policy::from(config.services.get(name)));
         let (directory, writer) = directory::with_routed(services.map(policy));
         let writer = writer.within(config.registry.bounds);

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::routes::{Route, Routes};
+use super::route::{Action, Route, Target};
+use super::routes::Routes;
 use super::{Common, Lasting, Site};
 use crate::config;
 use crate::directory::{Directory, Policy, Service, Services};
@@ -51,7 +52,7 @@ pub(crate) struct Draft {
 /// The services that a configuration's routes lead to, each once, with what it says of their endpoints.
 pub(crate) fn policies(config: &config::Gateway) -> BTreeMap<Arc<str>, Policy> {
     let policy = |name: &str| (Arc::from(name), Policy::from(config.services.get(name)));
-    config.routes.iter().map(|route| policy(&route.service)).collect()
+    config.routes.iter().flat_map(config::Route::services).map(policy).collect()
 }
 
 impl Draft {
@@ -85,12 +86,21 @@ impl Draft {
             (lasting.health.clone(), Rules::of(config.services.get(name)))
         };
         let rules = services.iter().map(rules).collect();
-        let routes = config.routes.iter().map(|route| {
-            let lasting = services.get(route.service.as_str());
-            let lasting = lasting.ok_or_else(|| DraftError::NotRouted(route.service.clone()))?;
-            let rules = config.services.get(&route.service);
-            Ok((route.path.clone(), Arc::new(Route::new(route, lasting, rules))))
-        });
+        let target = |name: &str| {
+            let lasting = services.get(name).ok_or_else(|| DraftError::NotRouted(name.to_owned()))?;
+            Ok::<_, DraftError>(Arc::new(Target::new(lasting, config.services.get(name))))
+        };
+        let action = |route: &config::Route| match &route.action {
+            config::Action::Forward(shares) => {
+                let service = shares.first().map_or("", |share| share.service.as_str());
+                Ok(Action::Forward(target(service)?))
+            }
+            config::Action::ForwardByPath(_) => Err(DraftError::NotRouted(String::new())),
+            config::Action::Redirect(redirect) => Ok(Action::Redirect(redirect.clone())),
+            config::Action::Answer(answer) => Ok(Action::Answer(answer.clone())),
+        };
+        let routes =
+            config.routes.iter().map(|route| Ok((&route.takes, Arc::new(Route::new(route, action(route)?)))));
         let routes = Routes::new(routes.collect::<Result<Vec<_>, DraftError>>()?);
         let site = Site {
             routes,
@@ -125,7 +135,10 @@ mod tests {
     use super::*;
     use crate::config::{Config, Environment};
     use crate::directory::{self, Writer};
+    use crate::head::tests::head;
     use crate::health::findings;
+    use crate::site::Asked;
+    use http::Method;
 
     const TWO: &str = "[{path: /goods, service: goods}, {path: /carts, service: carts}]";
 
@@ -153,12 +166,16 @@ mod tests {
         Draft::new(config, &materials.directory.services(), serving, materials).unwrap()
     }
 
+    fn of<'s>(site: &'s Site, path: &'static str) -> Option<&'s Arc<Target>> {
+        Some(site.route(&Asked::new(&head(Method::GET, path, &[]), path))?.target())
+    }
+
     #[test]
     fn routes_to_one_service_share_what_lasts_of_it() {
         let config = config("[{path: /a, service: goods}, {path: /b, service: goods}]", "{}");
         let (materials, _writer) = bench(&config);
         let site = draft(&config, &Site::default(), &materials).site;
-        let [a, b] = ["/a", "/b"].map(|path| site.route(path).unwrap());
+        let [a, b] = ["/a", "/b"].map(|path| of(&site, path).unwrap());
         assert!(Arc::ptr_eq(&a.health, &b.health) && Arc::ptr_eq(&a.metrics, &b.metrics));
         assert_eq!(site.services.len(), 1);
     }
@@ -170,7 +187,7 @@ mod tests {
         let serving = draft(&former, &Site::default(), &materials).site;
         let rules = "{goods: {ejection: off, limits: {endpoint: 7}, budget: {percent: 1}}}";
         let next = draft(&config(TWO, rules), &serving, &materials);
-        let [before, after] = [&serving, &next.site].map(|site| site.route("/goods").unwrap());
+        let [before, after] = [&serving, &next.site].map(|site| of(site, "/goods").unwrap());
         assert!(Arc::ptr_eq(&before.health, &after.health) && Arc::ptr_eq(&before.metrics, &after.metrics));
         assert_eq!(after.limits.endpoint.unwrap().get(), 7);
         assert_eq!((before.budget.percent, after.budget.percent), (20, 1));

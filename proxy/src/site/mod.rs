@@ -9,7 +9,8 @@
 //!   source       where it is read
 //! replacement  how one site takes another's place
 //! draft        the one way to a site: a checked configuration, and what it does not change of the site that serves
-//! routes       from a path to its service
+//! routes       which route takes a request
+//! route        what it does then, and whom it leads to
 //! ```
 
 mod draft;
@@ -18,6 +19,7 @@ mod refusal;
 mod reload;
 mod replacement;
 mod revision;
+mod route;
 mod routes;
 mod source;
 mod status;
@@ -30,6 +32,7 @@ use bytes::Bytes;
 
 use crate::config::Timeouts;
 use crate::directory::Service;
+use crate::head::Head;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
 
@@ -38,7 +41,8 @@ pub(crate) use draft::{Draft, Materials};
 pub(crate) use reload::Reload;
 pub(crate) use replacement::Replacement;
 pub(crate) use revision::Revision;
-pub(crate) use routes::Route;
+pub(crate) use route::{Action, Route, Target, Way};
+pub(crate) use routes::Asked;
 use routes::Routes;
 pub use source::{Loaded, Source};
 pub(crate) use status::{Rejected, Status, StatusCell};
@@ -85,9 +89,9 @@ impl Site {
         &self.common
     }
 
-    /// The route that takes a normalised path.
-    pub(crate) fn route(&self, path: &str) -> Option<&Arc<Route>> {
-        self.routes.find(path)
+    /// The route that takes a request.
+    pub(crate) fn route(&self, asked: &Asked<'_, impl Head>) -> Option<&Arc<Route>> {
+        self.routes.find(asked)
     }
 }
 

@@ -29,7 +29,10 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(gateway.registry.snapshot, None);
     let timeouts = RouteTimeouts::from(&Timeouts::default());
     let retry = Retry { attempts: 3, statuses: Vec::new() };
-    assert_eq!(gateway.routes, [Route { path: "/goods".into(), service: "goods".into(), timeouts, retry }]);
+    let [route] = &gateway.routes[..] else { panic!("{:?}", gateway.routes) };
+    assert_eq!(route.takes, Match { path: PathPattern::Prefix("/goods".into()), ..Match::default() });
+    assert_eq!(route.action, Action::Forward(vec![Share { service: "goods".into(), weight: 1 }]));
+    assert_eq!((&route.timeouts, &route.retry), (&timeouts, &retry));
     assert_eq!(gateway.services, service::Services::default());
     assert_eq!(gateway.max_requests.get(), 10_000);
     assert_eq!(gateway.trace_header, "trace_id");
@@ -101,7 +104,7 @@ fn our_keys_reach_the_gateway() {
     assert_eq!(gateway.registry.guard, guard);
     assert_eq!(gateway.registry.bounds, Bounds { instances: 1_000_000, services: 1, registrations: 7 });
     assert_eq!(gateway.registry.snapshot, Some("/var/lib/x".into()));
-    let routes: Vec<_> = gateway.routes.iter().map(|r| (&*r.path, &*r.service)).collect();
+    let routes: Vec<_> = gateway.routes.iter().map(|r| (&*r.name, r.services().next().unwrap())).collect();
     assert_eq!(routes, [("/", "Süß"), ("/a/b", "b")]);
     let balance = ["Süß", "b"].map(|service| gateway.services.get(service).balance.clone());
     assert_eq!(balance, [Balance::Ewma, Balance::RoundRobin]);
@@ -127,9 +130,9 @@ fn our_keys_reach_the_gateway() {
 #[test]
 fn scalars_are_taken_as_they_are_written() {
     let gateway = valid(&with("service: goods", "service: no")).gateway;
-    assert_eq!(gateway.routes[0].service, "no");
+    assert_eq!(gateway.routes[0].services().next(), Some("no"));
     let gateway = valid(&with("service: goods", "service: 010")).gateway;
-    assert_eq!(gateway.routes[0].service, "010");
+    assert_eq!(gateway.routes[0].services().next(), Some("010"));
 }
 
 #[test]

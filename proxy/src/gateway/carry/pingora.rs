@@ -86,7 +86,7 @@ impl ProxyHttp for Gateway {
         let Some(attempt) = request.begin_attempt() else {
             return Error::e_explain(ErrorType::InternalError, "a request has no attempt to begin");
         };
-        let times = AttemptTimes { site: &site, route: &attempt.route.timeouts, left, may_be_tunnel };
+        let times = AttemptTimes { site: &site, route: &attempt.way.route.timeouts, left, may_be_tunnel };
         let connection = carried.connection.insert(Connection::new(attempt.endpoint.clone()));
         let mut peer = peer::peer(connection, times, head::policy(fields));
         if attempt.on_new_connection {
@@ -339,7 +339,7 @@ async fn answer_at_once(session: &mut Session, request: &mut Request, answer: An
 /// still sends: that could undo the answer on its way.
 async fn send(session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
     request.leaves_service();
-    let service = request.route().map(|route| &**route.service.name());
+    let service = request.target().map(|target| &**target.service.name());
     let reply = answer.reply(service, request.trace.id());
     let mut head = ResponseHeader::build(reply.status, Some(5))?;
     for (name, value) in reply.fields() {

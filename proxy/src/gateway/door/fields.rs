@@ -3,7 +3,7 @@
 use http::{HeaderName, header};
 
 use super::forged;
-use crate::gateway::head::Head;
+use crate::head::Head;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -86,7 +86,7 @@ fn stays_or_closes(connection: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::head::tests::head;
+    use crate::head::tests::head;
     use http::Method;
 
     fn fields(fields: &[(&'static str, &[u8])]) -> Fields {

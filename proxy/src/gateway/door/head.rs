@@ -3,7 +3,7 @@
 use http::{Version, header};
 
 use super::fields::Fields;
-use crate::gateway::head::Head;
+use crate::head::Head;
 
 /// Finds what a parser may let pass but two servers in a row may read differently, which is how requests are
 /// smuggled. `raw` is the head as it came in HTTP/1.
@@ -72,7 +72,7 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::head::tests::head;
+    use crate::head::tests::head;
     use http::Method;
 
     fn checked(

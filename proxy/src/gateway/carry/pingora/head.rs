@@ -5,8 +5,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 
 use crate::gateway::door::{Fields, forged};
-use crate::gateway::head::Head;
 use crate::gateway::request::Request;
+use crate::head::Head;
 
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 

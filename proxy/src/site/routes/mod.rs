@@ -1,43 +1,14 @@
-//! From a path to its service: the longest prefix wins, by segment.
+//! Which route takes a request.
+
+mod asked;
 
 use std::sync::Arc;
 
-use super::Lasting;
-use crate::config;
-use crate::directory::Service;
-use crate::health::ServiceHealth;
-use crate::metrics::ServiceMetrics;
+use super::route::Route;
+use crate::config::{self, PathPattern};
+use crate::head::Head;
 
-/// A route that holds on to its service.
-#[derive(Debug)]
-pub(crate) struct Route {
-    pub(crate) service: Arc<Service>,
-    pub(crate) health: Arc<ServiceHealth>,
-    pub(crate) metrics: Arc<ServiceMetrics>,
-    pub(crate) timeouts: config::RouteTimeouts,
-    pub(crate) retry: config::Retry,
-    /// How many requests may be in flight.
-    pub(crate) limits: config::Limits,
-    /// How many retries there may be.
-    pub(crate) budget: config::Budget,
-}
-
-impl Route {
-    /// `rules`: what the configuration says of its service.
-    pub(super) fn new(route: &config::Route, to: &Lasting, rules: &config::Service) -> Self {
-        let Lasting { service, health, metrics } = to.clone();
-        let config::Service { limits, budget, .. } = *rules;
-        Self {
-            service,
-            health,
-            metrics,
-            timeouts: route.timeouts,
-            retry: route.retry.clone(),
-            limits,
-            budget,
-        }
-    }
-}
+pub(crate) use asked::Asked;
 
 /// All routes, sorted by their paths: most gateways have a handful, which a search finds sooner than a hash.
 #[derive(Debug)]
@@ -50,16 +21,25 @@ impl<R> Default for Routes<R> {
 }
 
 impl<R> Routes<R> {
-    /// Routes by their paths, no two of which are equal.
-    pub(super) fn new(routes: impl IntoIterator<Item = (String, R)>) -> Self {
-        let mut routes: Vec<_> = routes.into_iter().collect();
+    /// Routes by what they take, of which no two are equal.
+    pub(super) fn new<'m>(routes: impl IntoIterator<Item = (&'m config::Match, R)>) -> Self {
+        let path = |takes: &config::Match| match &takes.path {
+            PathPattern::Prefix(path) => path.clone(),
+            _ => String::new(),
+        };
+        let mut routes: Vec<_> = routes.into_iter().map(|(takes, route)| (path(takes), route)).collect();
         routes.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self(routes)
     }
 
+    /// The route that takes a request.
+    pub(super) fn find(&self, asked: &Asked<'_, impl Head>) -> Option<&R> {
+        self.by_path(asked.path)
+    }
+
     /// The route of a normalised path: its own, else that of the nearest path above it. `/goods` takes
     /// `/goods` and `/goods/...`, not `/goods2`; `/` takes everything.
-    pub(super) fn find(&self, path: &str) -> Option<&R> {
+    fn by_path(&self, path: &str) -> Option<&R> {
         let mut prefix = path;
         while !prefix.is_empty() {
             if let Some(route) = self.of(prefix) {
@@ -81,7 +61,12 @@ mod tests {
     use super::*;
 
     fn routes(routes: &[(&str, &'static str)]) -> Routes<&'static str> {
-        Routes::new(routes.iter().map(|(path, service)| ((*path).to_owned(), *service)))
+        let takes = |path: &str| config::Match {
+            path: PathPattern::Prefix(path.to_owned()),
+            ..config::Match::default()
+        };
+        let matches: Vec<_> = routes.iter().map(|(path, service)| (takes(path), *service)).collect();
+        Routes::new(matches.iter().map(|(takes, service)| (takes, *service)))
     }
 
     #[test]
@@ -99,7 +84,7 @@ mod tests {
             ("/a%2Fb/c", Some("slash")),
             ("//goods", None),
         ] {
-            assert_eq!(routes.find(path).copied(), service, "{path}");
+            assert_eq!(routes.by_path(path).copied(), service, "{path}");
         }
     }
 
@@ -107,7 +92,7 @@ mod tests {
     fn the_root_takes_what_no_other_route_does() {
         let routes = routes(&[("/", "website"), ("/goods", "goods")]);
         for (path, service) in [("/", "website"), ("/goods2/x", "website"), ("/goods/", "goods")] {
-            assert_eq!(routes.find(path).copied(), Some(service), "{path}");
+            assert_eq!(routes.by_path(path).copied(), Some(service), "{path}");
         }
     }
 }

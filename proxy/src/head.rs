@@ -3,7 +3,7 @@
 use http::{HeaderName, Method, Version};
 
 /// What the gateway asks of a request's head.
-pub(super) trait Head {
+pub(crate) trait Head {
     fn method(&self) -> &Method;
 
     /// The target as it stands in the request.

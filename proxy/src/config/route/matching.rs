@@ -1,0 +1,103 @@
+//! Which requests a route takes.
+
+use std::net::IpAddr;
+
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+
+use super::Expression;
+
+/// Which requests a route takes: those of which all of this is so.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Match {
+    /// The host is one of these; none: any.
+    pub(crate) hosts: Vec<HostPattern>,
+    /// Where its path is.
+    pub(crate) path: PathPattern,
+    /// The method is one of these; none: any.
+    pub(crate) methods: Vec<Method>,
+    /// The header's values, one of which must be so. No name twice.
+    pub(crate) headers: Vec<(HeaderName, Condition)>,
+    /// The parameters of the query, as they are after their escapes are decoded. No name twice.
+    pub(crate) query: Vec<(String, Condition)>,
+    /// The cookies. No name twice.
+    pub(crate) cookies: Vec<(String, Condition)>,
+    /// The client's address is in one of these; none: any.
+    pub(crate) clients: Vec<IpNet>,
+    /// What the client speaks; none: either.
+    pub(crate) scheme: Option<Scheme>,
+}
+
+/// Hosts, in small letters, without a port and a trailing dot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum HostPattern {
+    /// This one: `shop.example.com`.
+    Exact(String),
+    /// Those of one or more labels before it: `shop.example.com`, of `*.shop.example.com`.
+    Below(String),
+}
+
+/// Where a normalised path is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum PathPattern {
+    /// Anywhere.
+    #[default]
+    Any,
+    /// This one alone.
+    Exact(String),
+    /// This one and all below it, by segment: `/goods` takes `/goods` and `/goods/list`, not `/goods2`. It ends with no
+    /// slash, but for `/` itself, which takes all.
+    Prefix(String),
+    /// Those that it takes from their first letter to their last.
+    Regex(Expression),
+    /// Those whose first segment below this path (without a slash at its end, so empty for the root) is a service's
+    /// name: `/{service}`.
+    Service(String),
+}
+
+/// What a header, a parameter or a cookie must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// There, with whatever value.
+    Present,
+    /// Not there.
+    Absent,
+    /// There, with this value.
+    Exact(String),
+    /// There, with a value that begins so.
+    Prefix(String),
+    /// There, with a value that it takes from its first letter to its last.
+    Regex(Expression),
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl Match {
+    /// How many conditions there are beside the host and the path: each header, each parameter and each cookie counts,
+    /// and the methods, the clients and the scheme.
+    pub(crate) fn conditions(&self) -> usize {
+        let named = self.headers.len() + self.query.len() + self.cookies.len();
+        let others = [!self.methods.is_empty(), !self.clients.is_empty(), self.scheme.is_some()];
+        named + others.into_iter().filter(|there| *there).count()
+    }
+
+    /// Whether the client's address is one that it takes.
+    pub(crate) fn takes_client(&self, client: Option<IpAddr>) -> bool {
+        self.clients.is_empty()
+            || client.is_some_and(|client| self.clients.iter().any(|network| network.contains(&client)))
+    }
+}
