@@ -1,16 +1,27 @@
 //! What users of other gateways complain of, as far as the gateway itself is concerned. (What concerns the
 //! watch and the registrar is in `registry/tests/complaints.rs`.)
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
+use bytes::Bytes;
 use harness::{
     backend::{Backend, Reply},
     etcd::{Etcd, key},
+    http::{Connection, Request},
     load::Load,
-    stack::{Gateway, GatewayOptions, Services},
+    process::Signal,
+    stack::{Gateway, GatewayOptions, Services, file},
     wait::eventually,
 };
+use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::{PATIENCE, assert_none_failed, stack_of_with};
 
@@ -98,5 +109,141 @@ async fn apisix_12466_a_change_touches_nothing_else() -> Result<()> {
     load.wait_begun(load.begun() + 100, PATIENCE).await?;
     assert_none_failed(&load.stop().await);
     assert_eq!(steady.connections().accepted, accepted, "its kept connection outlived all of them");
+    Ok(())
+}
+
+/// One of two sites, told apart by all that a request meets: the service behind the route, and the trace's header.
+fn site(name: &str) -> GatewayOptions {
+    let routes = json!([{ "path": "/goods", "service": name }]);
+    GatewayOptions::without_routes()
+        .set("gateway/routes", routes)
+        .set("gateway/trace_header", format!("x-trace-{name}"))
+}
+
+/// "Several changes are not applied as one": <https://github.com/traefik/traefik/issues/7419>.
+#[tokio::test]
+async fn traefik_7419_no_request_meets_a_part_of_a_change() -> Result<()> {
+    const SITES: [&str; 2] = ["blue", "green"];
+    let etcd = Etcd::start().await?;
+    let mut backends = Vec::new();
+    for name in SITES {
+        let backend = Backend::start(name, Reply::ok("")).await?;
+        etcd.put(&key(name, "1"), backend.address().to_string()).await?;
+        backends.push(backend);
+    }
+    let gateway = Gateway::start(&etcd.endpoint(), site("blue")).await?;
+    gateway.wait_instances("blue", &["1"]).await?;
+
+    let (is_over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut clients = JoinSet::new();
+    for _ in 0..4 {
+        clients.spawn(ask_until(gateway.address(), Arc::clone(&is_over), Arc::clone(&seen)));
+    }
+    for round in 1..=30 {
+        gateway.reload(&site(SITES[round % 2])).await?;
+        let before = seen.load(Ordering::Relaxed);
+        eventually("clients have asked meanwhile", PATIENCE, async || {
+            let asked = seen.load(Ordering::Relaxed) - before;
+            ensure!(asked > 20, "{asked} times");
+            Ok(())
+        })
+        .await?;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for asked in clients.join_all().await {
+        asked?;
+    }
+    assert!(backends.iter().all(|backend| backend.count() > 100), "both were in use");
+    for (name, backend) in SITES.iter().zip(&backends) {
+        let trace = format!("x-trace-{name}");
+        let strays = backend.requests().iter().filter(|request| request.header(&trace).is_none()).count();
+        assert_eq!(strays, 0, "requests of the other site came to {name}");
+    }
+    Ok(())
+}
+
+/// Asks again and again, on one connection: each answer is one site's alone.
+async fn ask_until(
+    gateway: std::net::SocketAddr,
+    is_over: Arc<AtomicBool>,
+    seen: Arc<AtomicUsize>,
+) -> Result<()> {
+    let mut connection = Connection::open(gateway).await?;
+    while !is_over.load(Ordering::Relaxed) {
+        let answer = connection.send(Request::get("/goods").body(Bytes::new())?).await?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        let site = answer.header("x-served-by").unwrap_or_default().to_owned();
+        let traces = answer.headers.keys().filter(|name| name.as_str().starts_with("x-trace-"));
+        let traces: Vec<_> = traces.map(ToString::to_string).collect();
+        ensure!(traces == [format!("x-trace-{site}")], "of {site}: {:?}", answer.headers);
+        seen.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// "A bad route keeps the good ones from being updated": <https://github.com/apache/apisix/issues/11267>,
+/// <https://github.com/fabiolb/fabio/issues/282>.
+#[tokio::test]
+async fn apisix_11267_and_fabio_282_a_bad_route_changes_nothing_and_names_its_line() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    for service in ["goods", "orders"] {
+        etcd.put(&key(service, "1"), backend.address().to_string()).await?;
+    }
+    let options = GatewayOptions::default;
+    let gateway = Gateway::start(&etcd.endpoint(), options()).await?;
+    gateway.wait_instances("goods", &["1"]).await?;
+    let before = gateway.config().await?;
+    let load = Load::get(gateway.address(), "/goods").rate(200).start();
+
+    let bad = options().route("/orders", "orders").route("/bad/../path", "goods");
+    let bad = file::yaml(&gateway.configuration(&bad))?;
+    file::rename_into_place(&gateway.file(), &bad)?;
+    gateway.process().signal(Signal::SIGHUP)?;
+    let rejected = eventually("the file is rejected", PATIENCE, async || {
+        let config = gateway.config().await?;
+        ensure!(config["rejected"]["revision"] == *file::revision(&bad), "{config}");
+        Ok(config)
+    })
+    .await?;
+    assert_eq!(rejected["revision"], before["revision"], "what serves is what was there before");
+    let line = bad.lines().position(|line| line.contains("/bad/")).map_or(0, |at| at + 1);
+    let mistakes = rejected["rejected"]["mistakes"].as_array().map_or(&[][..], Vec::as_slice);
+    let place = format!("pingora.yaml:{line}: gateway.routes[2].path: ");
+    assert!(mistakes.len() == 1 && mistakes[0].as_str().is_some_and(|m| m.contains(&place)), "{rejected}");
+    assert_eq!(gateway.get("/orders").await?.status, 404, "nor is the good half of it in force");
+
+    // The gateway has not become deaf: the next file is taken, and so are changes of endpoints before it.
+    let second = Backend::start("b", Reply::ok("")).await?;
+    etcd.put(&key("goods", "2"), second.address().to_string()).await?;
+    gateway.wait_instances("goods", &["1", "2"]).await?;
+    second.wait_count(1, PATIENCE).await?;
+    gateway.reload(&options().route("/orders", "orders")).await?;
+    assert_eq!(gateway.get("/orders").await?.status, 200);
+    load.wait_begun(load.begun() + 200, PATIENCE).await?;
+    assert_none_failed(&load.stop().await);
+    Ok(())
+}
+
+/// The same of registrations.
+#[tokio::test]
+async fn apisix_11267_and_fabio_282_a_bad_registration_spares_the_others() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    let address = backend.address().to_string();
+    let gateway = Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
+    let bad = ["", "nonsense", "host:80", "{", r#"{"address":"10.0.0.1:80","weight":-1}"#, "169.254.0.1:80"];
+    for (n, value) in bad.into_iter().enumerate() {
+        etcd.put(&key("goods", &format!("bad-{n}")), value).await?;
+        etcd.put(&key("goods", &format!("good-{n}")), address.clone()).await?;
+    }
+    let good: Vec<_> = (0..bad.len()).map(|n| format!("good-{n}")).collect();
+    let good: Vec<_> = good.iter().map(String::as_str).collect();
+    gateway.wait_instances("goods", &good).await?;
+    assert_none_failed(&Load::get(gateway.address(), "/goods").run_count(300).await);
+
+    etcd.put(&key("goods", "bad-0"), address.clone()).await?;
+    let with_repaired: Vec<_> = ["bad-0"].into_iter().chain(good).collect();
+    gateway.wait_instances("goods", &with_repaired).await?;
     Ok(())
 }
