@@ -21,6 +21,7 @@
 //! head        a request's head, whoever has parsed it
 //! cli         the command line
 //! config      the configuration file
+//! path        a request's path in its normal form
 //! logging     where log lines go
 //! ```
 //!
@@ -50,6 +51,7 @@ mod lifecycle;
 pub mod logging;
 mod lookout;
 pub mod metrics;
+mod path;
 pub mod server;
 pub mod site;
 mod snapshot;

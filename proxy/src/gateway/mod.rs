@@ -9,7 +9,7 @@
 //!   attempt   what is known of one try
 //!   retry     when a request is sent again: pure
 //!   cause     why an attempt failed: pure
-//!   door      which heads are declined, and the path that is routed: pure
+//!   door      which heads are declined: pure
 //! ```
 //!
 //! Nothing but `carry` knows how a connection is read and written, so that what decides serves any carrier.
@@ -44,6 +44,7 @@ use crate::head::Head;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, ServiceMetrics};
+use crate::path::normalise;
 use crate::site::{self, Action, Asked, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
@@ -90,7 +91,7 @@ impl Gateway {
     ) -> Result<(), Answer> {
         request.begin(head, client);
         door::check(head, request.fields, raw).map_err(Answer::bad_request)?;
-        let path = door::normalise(head.path())
+        let path = normalise(head.path())
             .ok_or(Answer::bad_request("the path climbs above the root or is malformed"))?;
         let asked = Asked { client, ..Asked::new(head, &path) };
         let Some(route) = request.find_route(&asked) else {

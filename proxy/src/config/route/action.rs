@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::{Expression, Scheme, Template};
+use super::{PathChange, Scheme, Template};
 
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,18 +86,6 @@ pub(crate) struct Changes {
     pub(crate) host: Option<HeaderValue>,
     pub(crate) request: FieldChanges,
     pub(crate) response: FieldChanges,
-}
-
-/// How a path becomes another.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum PathChange {
-    #[default]
-    None,
-    /// This prefix of whole segments is taken away, where it is one.
-    Strip(String),
-    /// Where the expression takes the normalised path, this takes its place. Its groups are named in it as `$1` or
-    /// `${name}`.
-    Rewrite { from: Expression, to: String },
 }
 
 /// What is changed of a head's fields, in this order.

@@ -4,6 +4,7 @@ mod action;
 mod expression;
 mod matching;
 mod path;
+mod path_change;
 mod retry;
 mod template;
 
@@ -18,11 +19,12 @@ use super::timeouts::{RouteTimeouts, Timeouts};
 use super::{Section, Value};
 
 pub(crate) use self::action::{
-    Action, Changes, ErrorAnswer, ErrorAnswers, FieldChanges, FixedAnswer, Key, PathChange, Redirect,
-    ServicePattern, ServicesAllowed, Share, Sticky,
+    Action, Changes, ErrorAnswer, ErrorAnswers, FieldChanges, FixedAnswer, Key, Redirect, ServicePattern,
+    ServicesAllowed, Share, Sticky,
 };
 pub(crate) use self::expression::Expression;
 pub(crate) use self::matching::{Condition, HostPattern, Match, PathPattern, Scheme};
+pub(crate) use self::path_change::PathChange;
 pub(crate) use self::retry::Retry;
 pub(crate) use self::template::{Piece, Template, Variable};
 

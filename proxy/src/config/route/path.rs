@@ -73,7 +73,7 @@ pub(super) fn parse_path(text: &str) -> Result<String, PathError> {
 }
 
 /// The characters of a path in RFC 3986, section 3.3.
-fn check_characters(path: &str) -> Result<(), PathError> {
+pub(super) fn check_characters(path: &str) -> Result<(), PathError> {
     let mut rest = path;
     while let Some(next) = rest.chars().next() {
         let length = match next {
