@@ -31,6 +31,10 @@ pub struct Arguments {
     #[arg(long, env = "GOODS_SERVICE", default_value = "goods")]
     pub service: String,
 
+    /// Answer every path with the head of the request as it arrived, to see what a gateway makes of it.
+    #[arg(long, env = "GOODS_ECHO")]
+    pub echo: bool,
+
     /// The part of the key space that holds registrations.
     #[arg(long, env = "GOODS_PREFIX", default_value_t = Prefix::default(), value_parser = Prefix::parse)]
     pub prefix: Prefix,

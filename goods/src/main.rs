@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::Arguments;
-use service::Goods;
+use service::{Goods, Manner};
 
 /// How long the last requests may take after the drain time.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
@@ -50,7 +50,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let registrar = register(&arguments, &instance, address)?;
     tracing::info!(listen = %arguments.listen, %address, instance, "serving");
 
-    let goods = Arc::new(Goods::new(instance));
+    let manner = if arguments.echo { Manner::Echo } else { Manner::Demo };
+    let goods = Arc::new(Goods::new(instance, manner));
     let connections = GracefulShutdown::new();
     tokio::select! {
         () = accept(&listener, &goods, &connections) => {}

@@ -3,6 +3,7 @@
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -14,12 +15,22 @@ const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 /// The demo's service.
 pub struct Goods {
     instance: String,
+    manner: Manner,
+}
+
+/// How requests are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// As the demo does, at its two paths.
+    Demo,
+    /// With what has arrived, at every path.
+    Echo,
 }
 
 impl Goods {
     /// Its answers name the instance.
-    pub fn new(instance: String) -> Self {
-        Self { instance }
+    pub fn new(instance: String, manner: Manner) -> Self {
+        Self { instance, manner }
     }
 
     /// Answers a request, and logs it.
@@ -35,7 +46,11 @@ impl Goods {
             Ok(body) => {
                 let trace_id = Some(header).filter(|id| !id.is_null());
                 let trace_id = trace_id.unwrap_or_else(|| trace_id_in(&body.to_bytes()));
-                (route(&head.method, head.uri.path(), &trace_id), trace_id)
+                let response = match self.manner {
+                    Manner::Demo => route(&head.method, head.uri.path(), &trace_id),
+                    Manner::Echo => echo(&head),
+                };
+                (response, trace_id)
             }
         };
         if let Ok(instance) = HeaderValue::from_str(&self.instance) {
@@ -63,6 +78,15 @@ fn route(method: &Method, path: &str, trace_id: &Value) -> Response<Full<Bytes>>
     }
 }
 
+/// The head of the request, as it arrived.
+fn echo(head: &Parts) -> Response<Full<Bytes>> {
+    let mut body = format!("{} {}\n", head.method, head.uri);
+    for (name, value) in &head.headers {
+        body += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
+    }
+    text(StatusCode::OK, body)
+}
+
 /// The article's gateway sends the id in a JSON body, as a number.
 fn trace_id_in(body: &[u8]) -> Value {
     let body: Option<Value> = serde_json::from_slice(body).ok();
@@ -85,7 +109,7 @@ mod tests {
             request = request.header(TRACE_ID, id);
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        let response = Goods::new("goods-1".into()).answer(request).await;
+        let response = Goods::new("goods-1".into(), Manner::Demo).answer(request).await;
         assert_eq!(response.headers()[SERVED_BY], "goods-1");
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -116,6 +140,16 @@ mod tests {
         assert_eq!(ask(Method::GET, "/goods/list", None, "").await.0, 200);
         assert_eq!(ask(Method::GET, "/goods", None, "").await.0, 404);
         assert_eq!(ask(Method::DELETE, "/goods/list", None, "").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn an_echo_is_the_head_as_it_arrived_at_whatever_path() {
+        let request = Request::put("/a%2Fb?c=d").header("x-one", "1").header("x-two", "2");
+        let request = request.body(Full::new(Bytes::from_static(b"unread"))).unwrap();
+        let response = Goods::new("goods-1".into(), Manner::Echo).answer(request).await;
+        assert_eq!(response.headers()[SERVED_BY], "goods-1");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(&body[..], b"PUT /a%2Fb?c=d\nx-one: 1\nx-two: 2\n");
     }
 
     #[tokio::test]
