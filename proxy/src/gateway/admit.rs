@@ -75,13 +75,13 @@ fn enter(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::fixture::{Fixture, Setup, get};
+    use crate::gateway::fixture::{Fixture, NOWHERE, Setup, get};
     use crate::head::tests::head;
     use http::Method;
     use std::num::NonZeroU32;
 
     fn admitted(fixture: &Fixture, request: &mut Request, in_flight: u32) -> Result<(), Answer> {
-        request.begin(&get(), None);
+        request.begin(&get(), NOWHERE);
         let gateway = GatewayState { in_flight, directory: &fixture.directory };
         admit(request, fixture.way.clone(), &get(), gateway, fixture.now)
     }
@@ -151,7 +151,7 @@ mod tests {
         let fixture = Setup::of(1).build();
         let mut request = fixture.request();
         let lines = [("cdn-loop", &b"leaseway"[..]); 8];
-        request.begin(&head(Method::GET, "/goods", &lines), None);
+        request.begin(&head(Method::GET, "/goods", &lines), NOWHERE);
         let gateway = GatewayState { in_flight: 101, directory: &fixture.directory };
         let answer = admit(&mut request, fixture.way.clone(), &get(), gateway, fixture.now);
         assert_eq!(answer, Err(Answer::LOOP));

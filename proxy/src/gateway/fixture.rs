@@ -10,8 +10,9 @@ use registry::watch::{Update, WatchStatus};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::attempt::Chosen;
+use super::origin::Arrival;
 use super::request::Request;
-use crate::config;
+use crate::config::{self, Scheme};
 use crate::directory::{self, Directory, Endpoint, Finding, Writer};
 use crate::head::tests::{FakeHead, head};
 use crate::health::ServiceHealth;
@@ -159,4 +160,12 @@ impl Fixture {
 /// A GET without anything.
 pub(super) fn get() -> FakeHead {
     head(Method::GET, "/goods", &[])
+}
+
+/// A request that comes from no network.
+pub(super) const NOWHERE: Arrival = Arrival { peer: None, scheme: Scheme::Http };
+
+/// One that comes from this address.
+pub(super) fn from(peer: &str) -> Arrival {
+    Arrival { peer: Some(peer.parse().unwrap()), ..NOWHERE }
 }

@@ -10,6 +10,7 @@
 //!   retry     when a request is sent again: pure
 //!   cause     why an attempt failed: pure
 //!   door      which heads are declined: pure
+//!   origin    who asks, over what, and for which host: pure
 //! ```
 //!
 //! Nothing but `carry` knows how a connection is read and written, so that what decides serves any carrier.
@@ -27,13 +28,13 @@ mod fixture;
 mod hash_key;
 mod hops;
 mod log;
+mod origin;
 mod request;
 mod resend;
 mod retry;
 mod text;
 mod trace;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,6 +50,7 @@ use crate::site::{self, Action, Asked, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
 use log::LogLine;
+use origin::Arrival;
 use request::Request;
 
 /// What serves requests.
@@ -87,13 +89,14 @@ impl Gateway {
         request: &mut Request,
         head: &impl Head,
         raw: Option<&[u8]>,
-        client: Option<IpAddr>,
+        arrival: Arrival,
     ) -> Result<(), Answer> {
-        request.begin(head, client);
+        request.begin(head, arrival);
         door::check(head, request.fields, raw).map_err(Answer::bad_request)?;
         let path = normalise(head.path())
             .ok_or(Answer::bad_request("the path climbs above the root or is malformed"))?;
-        let asked = Asked { client, ..Asked::new(head, &path) };
+        let (scheme, client) = (request.origin.scheme, request.origin.client);
+        let asked = Asked { head, path: &path, scheme, client };
         let Some(route) = request.find_route(&asked) else {
             let is_for_itself = path == "/" && matches!(*head.method(), Method::GET | Method::HEAD);
             return Err(if is_for_itself { self.answer_as_itself() } else { Answer::NO_ROUTE });

@@ -1,20 +1,18 @@
 //! What a request carries along, from its head to its line in the log.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
 use super::door::Fields;
 use super::hops::Hops;
+use super::origin::{Arrival, Origin};
 use super::retry::{self, Reach, Replay, Tries};
-use super::text::push_ip;
 use super::trace::Trace;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
@@ -35,7 +33,9 @@ pub(super) struct Request {
     pub(super) trace: Trace,
     /// The gateways that it has come through.
     pub(super) hops: Hops,
-    /// The client's address, without its port.
+    /// Who asks, over what, and for which host.
+    pub(super) origin: Origin,
+    /// The client's address, without its port; if nobody knows it, that of the nearest proxy.
     pub(super) client: HeaderValue,
     started: Instant,
     /// When an answer of the gateway's own was sent.
@@ -111,6 +111,7 @@ impl Request {
             fields: Fields::default(),
             trace: Trace::none(),
             hops: Hops::none(),
+            origin: Origin::unknown(),
             client: HeaderValue::from_static(""),
             started: Instant::now(),
             ended: None,
@@ -122,19 +123,13 @@ impl Request {
     }
 
     /// Its head is here: goes on with the client's trace, or begins one.
-    pub(super) fn begin(&mut self, head: &impl Head, client: Option<IpAddr>) {
+    pub(super) fn begin(&mut self, head: &impl Head, arrival: Arrival) {
         self.fields = Fields::of(head, &self.common.trace_header);
         self.trace = Trace::begin(self.fields.traceparent(head), || fastrand::u128(..));
         if self.fields.cdn_loop {
             self.hops = Hops::of(head);
         }
-        if let Some(address) = client {
-            let mut text = Vec::with_capacity(40);
-            push_ip(&mut text, address.to_canonical());
-            // An address holds nothing that a header may not.
-            self.client =
-                HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""));
-        }
+        (self.origin, self.client) = Origin::of(head, arrival, &self.common);
     }
 
     /// The route that takes it, by the site that there was when it began. It is asked once.
@@ -392,7 +387,7 @@ impl Drop for Request {
 mod tests {
     use super::*;
     use crate::gateway::answer::Answer;
-    use crate::gateway::fixture::{Fixture, Setup, get};
+    use crate::gateway::fixture::{Fixture, NOWHERE, Setup, from, get};
     use crate::traffic::in_flight::InFlight;
 
     const MS: Duration = Duration::from_millis(1);
@@ -428,9 +423,9 @@ mod tests {
     fn a_request_knows_its_client_by_one_name() {
         let fixture = Setup::of(1).build();
         let mut request = fixture.request();
-        request.begin(&get(), Some("::ffff:192.0.2.7".parse().unwrap()));
+        request.begin(&get(), from("::ffff:192.0.2.7"));
         assert_eq!(request.client, "192.0.2.7", "as it is known where IPv6 is not spoken");
-        request.begin(&get(), None);
+        request.begin(&get(), NOWHERE);
         assert_eq!(request.trace.id().len(), 32);
     }
 

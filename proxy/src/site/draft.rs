@@ -109,6 +109,10 @@ impl Draft {
                 timeouts: config.timeouts,
                 trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
                 max_requests: config.max_requests.get(),
+                trusted_proxies: config.trusted_proxies.clone(),
+                forwarded: config.forwarded,
+                via: config.via,
+                proxy_status: config.proxy_status,
             }),
         };
         Ok(Self { site, rules, checked: Arc::new(checked) })

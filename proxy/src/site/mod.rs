@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use ipnet::IpNet;
 
 use crate::config::Timeouts;
 use crate::directory::Service;
@@ -65,6 +66,14 @@ pub(crate) struct Common {
     pub(crate) trace_header: Bytes,
     /// Requests in flight in all, at most.
     pub(crate) max_requests: u32,
+    /// Whose word of who asks is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whether `Forwarded` is added to requests.
+    pub(crate) forwarded: bool,
+    /// Whether `Via` is added to requests and answers.
+    pub(crate) via: bool,
+    /// Whether an error answer of the gateway's own says in `Proxy-Status` what went wrong.
+    pub(crate) proxy_status: bool,
 }
 
 /// What lasts of a service from one site that names it to the next: its endpoints, what is known of their health, and

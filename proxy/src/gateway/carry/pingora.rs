@@ -6,7 +6,6 @@ mod ending;
 mod head;
 mod peer;
 
-use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,9 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
+use crate::config::Scheme;
 use crate::gateway::answer::Answer;
+use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
 use crate::gateway::{Gateway, resend};
@@ -61,7 +62,7 @@ impl ProxyHttp for Gateway {
         self.set_client_timeouts(session, request);
         let received = {
             let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-            self.receive(request, session.req_header(), raw.as_deref(), client(session))
+            self.receive(request, session.req_header(), raw.as_deref(), arrival(session))
         };
         if let Some(route) = request.route() {
             // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
@@ -234,6 +235,9 @@ impl ProxyHttp for Gateway {
             // HTTP/1.0 knows no chunks: the answer ends with the connection.
             session.set_keepalive(None);
         }
+        if request.common.via {
+            answer.append_header("Via", head::via(answer.version))?;
+        }
         answer.insert_header(request.common.trace_header.clone(), request.trace.id_value())?;
         Ok(())
     }
@@ -293,11 +297,12 @@ impl Gateway {
     }
 }
 
-fn client(session: &Session) -> Option<IpAddr> {
-    match session.client_addr() {
+fn arrival(session: &Session) -> Arrival {
+    let peer = match session.client_addr() {
         Some(SocketAddr::Inet(address)) => Some(address.ip()),
         _ => None,
-    }
+    };
+    Arrival { peer, scheme: Scheme::Http }
 }
 
 /// Tells the request that its attempt has failed. Whether it has another.

@@ -67,16 +67,31 @@ pub(super) fn prepare(head: &mut RequestHeader, request: &Request) -> pingora::R
         head.remove_header(&TRACESTATE);
     }
     head.insert_header("CDN-Loop", request.hops.marker())?;
-    head.insert_header("X-Forwarded-For", request.client.clone())?;
-    head.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
-    let endpoint = request.attempt().map(|attempt| &attempt.endpoint);
-    match (head.headers.get(header::HOST).cloned(), endpoint) {
-        (Some(host), _) => head.insert_header("X-Forwarded-Host", host)?,
+    let origin = &request.origin;
+    head.insert_header("X-Forwarded-For", origin.list().unwrap_or(&request.client).clone())?;
+    head.insert_header("X-Forwarded-Proto", HeaderValue::from_static(origin.scheme.as_str()))?;
+    if let Some(forwarded) = origin.forwarded() {
+        head.insert_header("Forwarded", forwarded.clone())?;
+    }
+    if request.common.via {
+        head.append_header("Via", via(head.version))?;
+    }
+    let host = head.headers.get(header::HOST);
+    if let Some(host) = origin.host().or(host).cloned() {
+        head.insert_header("X-Forwarded-Host", host)?;
+    }
+    if !head.headers.contains_key(header::HOST)
+        && let Some(attempt) = request.attempt()
+    {
         // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
-        (None, Some(endpoint)) => head.insert_header(header::HOST, endpoint.address.to_string())?,
-        (None, None) => {}
+        head.insert_header(header::HOST, attempt.endpoint.address.to_string())?;
     }
     Ok(())
+}
+
+/// What `Via` says of a message that came in this version.
+pub(super) fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 leaseway" } else { "1.1 leaseway" })
 }
 
 fn strip_forged(head: &mut RequestHeader, trace_header: &[u8]) {
