@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! services   by service: requests, retries, what was declined, ejections, checks
-//!   service    what is counted of one service, and for as long as somebody counts
-//!     counts     counts of which each has a label
+//!   service    what is counted of one service
+//! routes     by route: requests
+//!   counted    what is counted under names, and for as long as somebody counts under them
+//!   counts     counts of which each has a label
 //! directory  who is there
 //! registry   what is known of the registry, and of the watch on it
 //! guard, snapshot, config, process, embedded
@@ -11,6 +13,7 @@
 //! ```
 
 mod config;
+mod counted;
 mod counts;
 mod directory;
 mod embedded;
@@ -18,6 +21,7 @@ mod guard;
 mod maker;
 mod process;
 mod registry;
+mod routes;
 mod service;
 mod services;
 mod snapshot;
@@ -34,13 +38,15 @@ use prometheus::{Encoder, IntGauge, Registry, TextEncoder};
 use crate::directory::Directory;
 use crate::traffic::ejection::Grounds;
 use config::ConfigMetrics;
+use counted::Counted;
 use directory::DirectoryMetrics;
 use embedded::EmbeddedMetrics;
 use guard::GuardMetrics;
 use maker::{Maker, mirror};
 use process::ProcessMetrics;
 use registry::RegistryMetrics;
-use service::Counted;
+pub(crate) use routes::RouteMetrics;
+use routes::RoutesMetrics;
 pub(crate) use service::ServiceMetrics;
 use services::ServicesMetrics;
 use snapshot::SnapshotMetrics;
@@ -50,6 +56,7 @@ use snapshot::SnapshotMetrics;
 pub struct Metrics {
     all: Registry,
     services: ServicesMetrics,
+    routes: RoutesMetrics,
     directory: DirectoryMetrics,
     registry: RegistryMetrics,
     guard: GuardMetrics,
@@ -92,6 +99,7 @@ impl Metrics {
         let make = Maker { registry: &all, prefix: "leaseway_" };
         Ok(Self {
             services: ServicesMetrics::new(&make)?,
+            routes: RoutesMetrics::new(&make)?,
             directory: DirectoryMetrics::new(&make)?,
             registry: RegistryMetrics::new(&make)?,
             guard: GuardMetrics::new(&make)?,
@@ -108,7 +116,16 @@ impl Metrics {
     /// The counters of a service. All that ask for the same name share them; when the last holder drops them, the
     /// service's series are gone.
     pub(crate) fn service(&self, name: &str) -> Arc<ServiceMetrics> {
-        Counted::of(&self.services.counted, name)
+        Counted::of(&self.services.counted, &name.into())
+    }
+
+    /// The counters of a route: the same holds of them. The name `""` is for requests that no route takes.
+    pub(crate) fn route(&self, name: &Arc<str>) -> Arc<RouteMetrics> {
+        Counted::of(&self.routes.counted, name)
+    }
+
+    pub(crate) fn routes_without_endpoint(&self) -> &IntGauge {
+        &self.routes.without_endpoint
     }
 
     pub(crate) fn in_flight(&self) -> &IntGauge {
@@ -179,6 +196,7 @@ impl Metrics {
     ) -> Result<Vec<u8>, prometheus::Error> {
         let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         self.services.show();
+        self.routes.show();
         self.directory.show(directory);
         self.registry.show(directory.revision(), status);
         self.config.show();

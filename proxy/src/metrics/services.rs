@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 
 use prometheus::IntCounterVec;
 
+use super::counted::Counted;
 use super::maker::Maker;
-use super::service::{Counted, ServiceMetrics};
+use super::service::{ServiceCounts, ServiceMetrics};
 
 /// From 0.5 ms, a proxied request on one machine, to 30 s, the longest wait for a first byte.
 const DURATION_BUCKETS: [f64; 14] =
@@ -16,7 +17,7 @@ const DURATION_BUCKETS: [f64; 14] =
 /// The series of all services. Counts are shown when somebody looks; the durations are prometheus' own.
 #[derive(Debug)]
 pub(super) struct ServicesMetrics {
-    pub(super) counted: Arc<Counted>,
+    pub(super) counted: Arc<Counted<ServiceCounts>>,
     requests: IntCounterVec,
     retries: IntCounterVec,
     retries_denied: IntCounterVec,
