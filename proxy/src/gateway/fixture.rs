@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use registry::contract::{Instance, Record};
 use registry::watch::{Update, WatchStatus};
+use serde_json::value::RawValue;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::attempt::Chosen;
@@ -20,7 +21,7 @@ use crate::health::findings::{self, Found};
 use crate::health::service_health::Rules;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
-use crate::site::{Action, Common, Route, Site, Target, Way};
+use crate::site::{Action, Common, Route, RouteName, Site, Target, Way};
 
 /// What a fixture consists of.
 #[derive(Debug, Default)]
@@ -65,7 +66,9 @@ impl Setup {
         let mut timeouts: config::RouteTimeouts = (&config::Timeouts::default()).into();
         timeouts.total = self.total;
         let route = Arc::new(Route {
-            name: "/goods".into(),
+            name: RouteName::new("/goods".into()),
+            metrics: metrics.route(&"/goods".into()),
+            takes: RawValue::NULL.to_owned(),
             action: Action::Answer(config::FixedAnswer::default()),
             changes: config::Changes::default(),
             timeouts,

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::directory::Endpoint;
 use crate::logging::{Form, Output};
+use crate::site::RouteName;
 
 /// The begin of a member of the object, behind others; its value follows.
 macro_rules! key {
@@ -28,6 +29,7 @@ pub(super) struct LogLine<'a> {
     pub(super) path: &'a str,
     /// 0: the client left before it was answered.
     pub(super) status: u16,
+    pub(super) route: Option<&'a RouteName>,
     pub(super) service: Option<&'a str>,
     pub(super) endpoint: Option<&'a Endpoint>,
     /// Endpoints tried.
@@ -60,6 +62,7 @@ impl<'a> LogLine<'a> {
             method: head.method().as_str(),
             path: head.path(),
             status,
+            route: request.route().map(|route| &route.name),
             service: request.target().map(|target| &**target.service.name()),
             endpoint: attempt.map(|attempt| &*attempt.endpoint),
             attempts: request.attempts_begun(),
@@ -95,6 +98,9 @@ impl<'a> LogLine<'a> {
         plain(add(line, key!("method")), self.method);
         escaped(add(line, key!("path")), self.path);
         push_number(add(line, key!("status")), self.status);
+        if let Some(route) = self.route {
+            add(add(line, key!("route")), route.json());
+        }
         if let Some(service) = self.service {
             escaped(add(line, key!("service")), service);
         }
@@ -137,6 +143,9 @@ impl<'a> LogLine<'a> {
         show(line, format_args!(" {level} {method} {:?} {status} ", self.path));
         push_millis(line, self.took);
         show(line, format_args!("ms trace_id={trace_id} client={client}"));
+        if let Some(route) = self.route {
+            show(line, format_args!(" route={}", route.json()));
+        }
         if let Some(service) = self.service {
             show(line, format_args!(" service={service}"));
         }
@@ -201,6 +210,7 @@ mod tests {
             method: "GET",
             path,
             status: 200,
+            route: None,
             service: Some("goods"),
             endpoint,
             attempts: 1,
@@ -220,14 +230,16 @@ mod tests {
     fn a_line_is_one_json_object_whatever_the_request_says() {
         let endpoint = endpoint("a\"b");
         let failed = [FailedAttempt { endpoint: Arc::new(self::endpoint("c")), cause: Cause::Refused }];
-        let mut text = Vec::new();
-        line("/\"\n\\\u{7f}", Some(&endpoint), &failed, Some("a \"b\"")).write_json(&mut text);
+        let (mut text, route) = (Vec::new(), RouteName::new("a \"route\"\u{2028}".into()));
+        let line = line("/\"\n\\\u{7f}", Some(&endpoint), &failed, Some("a \"b\""));
+        LogLine { route: Some(&route), ..line }.write_json(&mut text);
         let mut value: Value = serde_json::from_slice(&text).unwrap();
         assert!(value["timestamp"].take().as_str().unwrap().ends_with('Z'));
         let expected = json!({
             "timestamp": null, "level": "WARN", "message": "request",
             "trace_id": "0af7651916cd43dd8448eb211c80319c", "client": "127.0.0.1", "method": "GET",
-            "path": "/\"\n\\\u{7f}", "status": 200, "service": "goods", "instance": "a\"b",
+            "path": "/\"\n\\\u{7f}", "status": 200, "route": "a \"route\"\u{2028}",
+            "service": "goods", "instance": "a\"b",
             "address": "[2001:db8::1]:80", "attempts": 1,
             "failed": [{"instance": "c", "address": "[2001:db8::1]:80", "reason": "refused"}], "sent": 91,
             "duration_ms": 12.034, "endpoint_ms": 0.007, "error": "a \"b\"",
@@ -238,12 +250,12 @@ mod tests {
 
     #[test]
     fn a_line_for_people_is_one_line() {
-        let mut text = Vec::new();
-        line("/a\nb", None, &[], None).write_text(&mut text);
+        let (mut text, route) = (Vec::new(), RouteName::new("a \"route\"".into()));
+        LogLine { route: Some(&route), ..line("/a\nb", None, &[], None) }.write_text(&mut text);
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("INFO GET \"/a\\nb\" 200 12.034ms"), "{text}");
         assert!(
-            text.ends_with(" client=127.0.0.1 service=goods"),
+            text.ends_with(r#" client=127.0.0.1 route="a \"route\"" service=goods"#),
             "also where no endpoint was chosen: {text}"
         );
     }

@@ -44,7 +44,7 @@ use crate::directory::Directory;
 use crate::head::Head;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
-use crate::metrics::{Metrics, ServiceMetrics};
+use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
 use crate::path::normalise;
 use crate::site::{self, Action, Asked, Way};
 use admit::{GatewayState, admit};
@@ -59,8 +59,10 @@ pub(crate) struct Gateway {
     site: Arc<site::Current>,
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
+    /// Of requests that go to no service.
+    unserved: Arc<ServiceMetrics>,
     /// Of requests that no route takes.
-    unrouted: Arc<ServiceMetrics>,
+    unrouted: Arc<RouteMetrics>,
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
 }
@@ -74,7 +76,8 @@ impl Gateway {
         lifecycle: Arc<Lifecycle>,
         output: Arc<Output>,
     ) -> Self {
-        Self { site, directory, unrouted: metrics.service(""), metrics, lifecycle, output }
+        let (unserved, unrouted) = (metrics.service(""), metrics.route(&"".into()));
+        Self { site, directory, unserved, unrouted, metrics, lifecycle, output }
     }
 
     /// A request begins, by the site as it is now.
@@ -133,8 +136,8 @@ impl Gateway {
             attempt.succeeded(now);
         }
         let took = request.took(now);
-        let metrics = request.target().map_or(&self.unrouted, |target| &target.metrics);
-        metrics.answered(status, took);
+        request.route().map_or(&self.unrouted, |route| &route.metrics).answered(status);
+        request.target().map_or(&self.unserved, |target| &target.metrics).answered(status, took);
         LogLine::of(request, head, (status, sent), took, error).write(&self.output);
     }
 }

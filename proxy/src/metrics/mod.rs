@@ -369,6 +369,32 @@ mod tests {
     }
 
     #[test]
+    fn a_route_has_series_of_what_it_was_answered_with_while_somebody_holds_it() {
+        let metrics = Metrics::new().unwrap();
+        let shown = || -> Vec<String> {
+            let lines = lines(&metrics, &Directory::default());
+            lines.into_iter().filter(|line| line.starts_with("leaseway_route_requests_total{")).collect()
+        };
+        let names: Vec<Arc<str>> = (0..10_000).map(|n| format!("route-{n}").into()).collect();
+        let routes: Vec<_> = names.iter().map(|name| metrics.route(name)).collect();
+        assert_eq!(shown(), [""; 0], "nothing was asked of them yet");
+        for status in [200, 204, 503, 0] {
+            routes[7].answered(status);
+        }
+        let next = metrics.route(&names[7]);
+        drop(routes);
+        next.answered(200);
+        let expected = [("0", 1), ("2xx", 3), ("5xx", 1)].map(|(status, count)| {
+            format!(r#"leaseway_route_requests_total{{route="route-7",status="{status}"}} {count}"#)
+        });
+        assert_eq!(shown(), expected, "the next site has gone on counting");
+        assert_eq!((next.requests(), next.errors()), (5, 1));
+        drop(next);
+        assert_eq!(shown(), [""; 0]);
+        assert_eq!(metrics.routes.counted.living().len(), 0);
+    }
+
+    #[test]
     fn endpoints_are_shown_by_service_while_a_route_names_it() {
         let metrics = Metrics::new().unwrap();
         let instances = vec![instance("goods", "a", 1)];

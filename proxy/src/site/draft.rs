@@ -99,11 +99,15 @@ impl Draft {
             config::Action::Redirect(redirect) => Ok(Action::Redirect(redirect.clone())),
             config::Action::Answer(answer) => Ok(Action::Answer(answer.clone())),
         };
-        let routes =
-            config.routes.iter().map(|route| Ok((&route.takes, Arc::new(Route::new(route, action(route)?)))));
-        let routes = Routes::new(routes.collect::<Result<Vec<_>, DraftError>>()?);
+        let routes = config.routes.iter().map(|route| {
+            let made = Route::new(route, action(route)?, &materials.metrics);
+            Ok((&route.takes, Arc::new(made)))
+        });
+        let routes = routes.collect::<Result<Vec<_>, DraftError>>()?;
+        let in_order = routes.iter().map(|(_, route)| route.clone()).collect();
         let site = Site {
-            routes,
+            routes: Routes::new(routes),
+            in_order,
             services,
             common: Arc::new(Common {
                 timeouts: config.timeouts,
@@ -200,6 +204,16 @@ mod tests {
         };
         assert_ne!(of("goods").unwrap().1, Rules::of(&config::Service::default()));
         assert_eq!(of("carts").unwrap().1, Rules::of(&config::Service::default()));
+    }
+
+    #[test]
+    fn the_next_site_goes_on_counting_for_routes_of_the_same_name() {
+        let former = config(TWO, "{}");
+        let (materials, _writer) = bench(&former);
+        let serving = draft(&former, &Site::default(), &materials).site;
+        let next = draft(&config("[{path: /goods, service: carts}]", "{}"), &serving, &materials).site;
+        let of = |site: &Site| site.routes()[0].metrics.clone();
+        assert!(Arc::ptr_eq(&of(&serving), &of(&next)));
     }
 
     #[test]

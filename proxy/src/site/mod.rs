@@ -42,7 +42,7 @@ pub(crate) use draft::{Draft, Materials};
 pub(crate) use reload::Reload;
 pub(crate) use replacement::Replacement;
 pub(crate) use revision::Revision;
-pub(crate) use route::{Action, Route, Target, Way};
+pub(crate) use route::{Action, Route, RouteName, Target, Way};
 pub(crate) use routes::Asked;
 use routes::Routes;
 pub use source::{Loaded, Source};
@@ -52,6 +52,8 @@ pub(crate) use status::{Rejected, Status, StatusCell};
 #[derive(Debug, Default)]
 pub(crate) struct Site {
     routes: Routes,
+    /// The same, in the order in which they are tried.
+    in_order: Vec<Arc<Route>>,
     /// The services that the routes lead to, by name.
     services: BTreeMap<Arc<str>, Lasting>,
     common: Arc<Common>,
@@ -96,6 +98,11 @@ impl Site {
     /// routes would stay in memory for as long as one tunnel.
     pub(crate) fn common(&self) -> &Arc<Common> {
         &self.common
+    }
+
+    /// All routes, in the order in which they are tried.
+    pub(crate) fn routes(&self) -> &[Arc<Route>] {
+        &self.in_order
     }
 
     /// The route that takes a request.

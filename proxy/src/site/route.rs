@@ -1,23 +1,55 @@
 //! What a route does with the requests that it takes, and whom it leads to.
 
+use std::ops::Deref;
 use std::sync::Arc;
+
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::Lasting;
 use crate::config;
 use crate::directory::Service;
 use crate::health::ServiceHealth;
-use crate::metrics::ServiceMetrics;
+use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
 
 /// A route that holds on to what it leads to.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// What logs, metrics and operators call it.
-    pub(crate) name: Arc<str>,
+    pub(crate) name: RouteName,
+    pub(crate) metrics: Arc<RouteMetrics>,
+    /// What it takes, in the words of the configuration: operators are told. As text, it takes the least memory.
+    pub(crate) takes: Box<RawValue>,
     pub(crate) action: Action,
     /// What is changed of a request, and of its answer.
     pub(crate) changes: config::Changes,
     pub(crate) timeouts: config::RouteTimeouts,
     pub(crate) retry: config::Retry,
+}
+
+/// What logs, metrics and operators call a route.
+#[derive(Debug)]
+pub(crate) struct RouteName {
+    text: Arc<str>,
+    json: Box<str>,
+}
+
+impl RouteName {
+    pub(crate) fn new(text: Arc<str>) -> Self {
+        let json = serde_json::Value::from(&*text).to_string().into();
+        Self { text, json }
+    }
+
+    /// As a string of JSON: every request's line in the log has it.
+    pub(crate) fn json(&self) -> &str {
+        &self.json
+    }
+}
+
+impl Deref for RouteName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
 }
 
 /// What happens to a request.
@@ -51,9 +83,14 @@ pub(crate) struct Target {
 }
 
 impl Route {
-    pub(super) fn new(route: &config::Route, action: Action) -> Self {
+    /// What is counted of it lasts for as long as its name does: `metrics` finds it.
+    pub(super) fn new(route: &config::Route, action: Action, metrics: &Metrics) -> Self {
+        let name: Arc<str> = route.name.as_str().into();
         Self {
-            name: route.name.as_str().into(),
+            metrics: metrics.route(&name),
+            name: RouteName::new(name),
+            // Text and numbers: that cannot fail.
+            takes: to_raw_value(&route.takes).unwrap_or_else(|_| RawValue::NULL.to_owned()),
             action,
             changes: route.changes.clone(),
             timeouts: route.timeouts,

@@ -7,6 +7,7 @@ mod path;
 mod path_change;
 mod retry;
 mod template;
+mod words;
 
 use std::collections::HashMap;
 
