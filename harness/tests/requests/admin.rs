@@ -109,7 +109,7 @@ async fn a_web_page_whose_name_leads_here_reads_nothing() -> Result<()> {
     let get = async |path: &str, name: &str, value: &str| {
         http::send(admin, Request::get(path).header(name, value).body(Bytes::new())?).await
     };
-    for path in ["/livez", "/readyz", "/metrics", "/services", "/nothing-here"] {
+    for path in ["/livez", "/readyz", "/metrics", "/services", "/routes", "/nothing-here"] {
         let refused = get(path, "host", "evil.example:9090").await?;
         assert_eq!(refused.status, 421, "{path}");
         assert!(refused.text().contains("gateway.admin_hosts"), "{}", refused.text());

@@ -2,6 +2,7 @@
 //! record and misbehave as told.
 
 mod admin;
+mod admin_routes;
 mod answers;
 mod descriptors;
 mod forged;

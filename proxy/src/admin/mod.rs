@@ -1,8 +1,9 @@
-//! What operators ask: `/livez`, `/readyz`, `/metrics`, `/services`.
+//! What operators ask: `/livez`, `/readyz`, `/metrics`, `/services`, `/routes`.
 
 mod configuration;
 mod door;
 mod readiness;
+mod routes;
 mod services;
 
 use std::sync::Arc;
@@ -22,10 +23,11 @@ use crate::directory::Directory;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::Metrics;
-use crate::site::StatusCell;
+use crate::site::{Current, StatusCell};
 
 #[derive(Debug)]
 pub(crate) struct Admin {
+    pub(crate) site: Arc<Current>,
     pub(crate) directory: Arc<Directory>,
     /// How the watch is.
     pub(crate) status: watch::Receiver<WatchStatus>,
@@ -52,8 +54,14 @@ impl Admin {
         answer_json(200, services::page(&self.directory, &self.status.borrow(), &self.guard, Moment::now()))
     }
 
+    fn routes(&self) -> Response<Vec<u8>> {
+        answer_json(200, routes::page(&self.site.get(), &self.directory))
+    }
+
     fn metrics(&self) -> Response<Vec<u8>> {
         let status = self.status.borrow().clone();
+        let without_endpoint = routes::without_endpoint(&self.site.get());
+        self.metrics.routes_without_endpoint(without_endpoint);
         self.metrics.in_flight().set(self.lifecycle.requests_in_flight().into());
         match self.metrics.render(&self.directory, &status, self.output.dropped()) {
             Ok(text) => answer(200, "text/plain; version=0.0.4", text),
@@ -94,7 +102,8 @@ impl ServeHttp for Admin {
             "/readyz" => self.readiness(),
             "/metrics" => self.metrics(),
             "/services" => self.services(),
-            _ => answer(404, "text/plain", b"there are /livez /readyz /metrics /services\n".to_vec()),
+            "/routes" => self.routes(),
+            _ => answer(404, "text/plain", b"there are /livez /readyz /metrics /services /routes\n".to_vec()),
         }
     }
 }
@@ -104,7 +113,7 @@ mod tests {
     use super::*;
     use crate::directory::{self, ProbeResult, Writer};
     use crate::logging::Form;
-    use crate::site::{Rejected, Revision};
+    use crate::site::{Rejected, Revision, Site};
     use registry::contract::{Instance, Record};
     use registry::watch::{Change, Update};
     use serde_json::{Value, json};
@@ -117,6 +126,7 @@ mod tests {
         let output = Output::new(Form::Json, false);
         (
             Admin {
+                site: Arc::new(Current::new(Site::default())),
                 directory,
                 status,
                 configuration: StatusCell::new(Revision::of(b""), SystemTime::UNIX_EPOCH),

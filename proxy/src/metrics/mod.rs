@@ -42,7 +42,7 @@ use counted::Counted;
 use directory::DirectoryMetrics;
 use embedded::EmbeddedMetrics;
 use guard::GuardMetrics;
-use maker::{Maker, mirror};
+use maker::{Maker, as_gauge, mirror};
 use process::ProcessMetrics;
 use registry::RegistryMetrics;
 pub(crate) use routes::RouteMetrics;
@@ -124,8 +124,9 @@ impl Metrics {
         Counted::of(&self.routes.counted, name)
     }
 
-    pub(crate) fn routes_without_endpoint(&self) -> &IntGauge {
-        &self.routes.without_endpoint
+    /// Notes how many routes lead to no endpoint that is up.
+    pub(crate) fn routes_without_endpoint(&self, count: usize) {
+        self.routes.without_endpoint.set(as_gauge(count as u64));
     }
 
     pub(crate) fn in_flight(&self) -> &IntGauge {

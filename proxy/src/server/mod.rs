@@ -99,7 +99,7 @@ fn build(
     let serving = Serving::new(&config, loaded, &picture, &common.metrics)?;
     let site = serving.site;
     let gateway = gateway(site.clone(), &picture, common);
-    let admin = admin(&config, &picture, serving.status, common);
+    let admin = admin(&config, site.clone(), &picture, serving.status, common);
     let upgrade_sock = conf.upgrade_sock.clone().into();
     let signals = Signals::new(common.lifecycle.clone(), site.clone(), serving.asked, upgrade_sock);
     let facts = Arc::new(Facts::new(&config, &arguments.conf, picture.directory.clone()));
@@ -146,8 +146,15 @@ fn gateway(site: Arc<Current>, picture: &Picture, common: &Common) -> Gateway {
     Gateway::new(site, picture.directory.clone(), metrics.clone(), lifecycle.clone(), output.clone())
 }
 
-fn admin(config: &config::Gateway, picture: &Picture, configuration: StatusCell, common: &Common) -> Admin {
+fn admin(
+    config: &config::Gateway,
+    site: Arc<Current>,
+    picture: &Picture,
+    configuration: StatusCell,
+    common: &Common,
+) -> Admin {
     Admin {
+        site,
         directory: picture.directory.clone(),
         status: picture.status.clone(),
         configuration,

@@ -1,0 +1,128 @@
+//! The page `/routes`: what each route takes and does, what came of it, and whether somebody is there to answer.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::config::{FixedAnswer, Redirect};
+use crate::directory::{Directory, Endpoints, State};
+use crate::site::{Action, Route, Site, Target};
+
+/// The page as JSON: the routes that lead to nothing, then the others, each in the order in which routes are tried.
+///
+/// # Errors
+/// None that is known: all of it is text and numbers.
+pub(super) fn page(site: &Site, directory: &Directory) -> serde_json::Result<Vec<u8>> {
+    let tried = site.routes().iter().zip(1..);
+    let mut routes: Vec<_> = tried.map(|(route, order)| RouteFields::of(route, order, directory)).collect();
+    let without_endpoint = routes.iter().filter(|route| route.leads_to_nothing()).count();
+    routes.sort_by_key(|route| !route.leads_to_nothing());
+    serde_json::to_vec(&Page { count: routes.len(), without_endpoint, routes })
+}
+
+/// How many routes lead to nothing.
+pub(super) fn without_endpoint(site: &Site) -> usize {
+    site.routes().iter().filter(|route| is_up(route) == Some(false)).count()
+}
+
+#[derive(Serialize)]
+struct Page<'s> {
+    /// How many there are.
+    count: usize,
+    /// How many of them lead to nothing.
+    without_endpoint: usize,
+    routes: Vec<RouteFields<'s>>,
+}
+
+/// A route. What does not apply is not shown.
+#[derive(Serialize)]
+struct RouteFields<'s> {
+    name: &'s str,
+    /// Its place among those that are tried.
+    order: usize,
+    #[serde(rename = "match")]
+    takes: &'s RawValue,
+    #[serde(flatten)]
+    does: Does<'s>,
+    /// Whether a service that it leads to has an endpoint that is up; none: it leads to no service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up: Option<bool>,
+    requests: u64,
+    errors: u64,
+}
+
+/// What happens to a request.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Does<'s> {
+    Services(Vec<ServiceFields<'s>>),
+    Redirect(&'s Redirect),
+    Answer(&'s FixedAnswer),
+}
+
+/// A service to which a route leads.
+#[derive(Serialize)]
+struct ServiceFields<'s> {
+    service: &'s str,
+    up: bool,
+    /// Why it is not up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl<'s> RouteFields<'s> {
+    fn of(route: &'s Route, order: usize, directory: &Directory) -> Self {
+        let does = match &route.action {
+            Action::Forward(target) => Does::Services(vec![ServiceFields::of(target, directory)]),
+            Action::Redirect(redirect) => Does::Redirect(redirect),
+            Action::Answer(answer) => Does::Answer(answer),
+        };
+        Self {
+            name: &route.name,
+            order,
+            takes: &route.takes,
+            does,
+            up: is_up(route),
+            requests: route.metrics.requests(),
+            errors: route.metrics.errors(),
+        }
+    }
+
+    fn leads_to_nothing(&self) -> bool {
+        self.up == Some(false)
+    }
+}
+
+/// Whether a service that a route leads to has an endpoint that is up; none: it leads to no service.
+fn is_up(route: &Route) -> Option<bool> {
+    match &route.action {
+        Action::Forward(target) => Some(has_up(&target.service.endpoints())),
+        Action::Redirect(_) | Action::Answer(_) => None,
+    }
+}
+
+fn has_up(endpoints: &Endpoints) -> bool {
+    endpoints.entries().iter().any(|entry| entry.state() == State::Up)
+}
+
+impl<'s> ServiceFields<'s> {
+    fn of(target: &'s Target, directory: &Directory) -> Self {
+        let endpoints = target.service.endpoints();
+        let up = has_up(&endpoints);
+        Self { service: target.service.name(), up, why: (!up).then(|| why(&endpoints, directory)) }
+    }
+}
+
+/// Why none of them is up.
+fn why(endpoints: &Endpoints, directory: &Directory) -> String {
+    if endpoints.entries().is_empty() {
+        return match directory.is_filled() {
+            true => "no endpoint is registered".to_owned(),
+            false => "the registry has not been read yet, so no endpoint is known".to_owned(),
+        };
+    }
+    let count = |state| endpoints.entries().iter().filter(|entry| entry.state() == state).count();
+    let counts = State::ALL.map(|state| (state, count(state)));
+    let there = counts.into_iter().filter(|(_, count)| *count > 0);
+    let states: Vec<_> = there.map(|(state, count)| format!("{count} {}", state.as_str())).collect();
+    format!("no endpoint is up: {}", states.join(", "))
+}
