@@ -7,6 +7,7 @@ use http::{HeaderValue, header};
 use serde_json::json;
 
 use super::cause::Ending;
+use super::proxy_status::Kind;
 use crate::directory::{Directory, Service};
 
 /// An answer of the gateway's own.
@@ -22,44 +23,60 @@ enum Said {
     Plain(&'static str),
     /// `{"code":-1,"message":"...","trace_id":"..."}`. From 502 on, the message names the service before it says what
     /// is wrong there. It names no instance and no address: these are for the log.
-    Message(&'static str),
+    Message(Kind, &'static str),
 }
 
 impl Answer {
-    pub(super) const NO_ROUTE: Self = Self::message(404, "no route takes this path");
+    pub(super) const NO_ROUTE: Self =
+        Self::message(404, Kind::DestinationNotFound, "no route takes this path");
     pub(super) const FULL_GATEWAY: Self =
-        Self::unavailable("too many requests are in flight in the gateway at the moment");
+        Self::full("too many requests are in flight in the gateway at the moment");
     pub(super) const FULL_SERVICE: Self =
-        Self::unavailable("too many requests of the service are in flight at the moment");
+        Self::full("too many requests of the service are in flight at the moment");
     pub(super) const FULL_ENDPOINTS: Self =
-        Self::unavailable("each endpoint that is well has too many requests in flight at the moment");
-    pub(super) const LOOP: Self =
-        Self::message(508, "the request has gone through 8 gateways, so it goes round in circles");
+        Self::full("each endpoint that is well has too many requests in flight at the moment");
+    pub(super) const LOOP: Self = Self::message(
+        508,
+        Kind::ProxyLoopDetected,
+        "the request has gone through 8 gateways, so it goes round in circles",
+    );
     const NOT_READ: Self = Self::unavailable("the registry has not been read yet, so no endpoint is known");
     const NONE_REGISTERED: Self = Self::unavailable("no endpoint is registered");
     const NONE_USABLE: Self = Self::unavailable(
         "endpoints are registered, but none takes requests: each is draining or cannot be connected to",
     );
-    const NOT_REACHED: Self = Self::message(502, "no endpoint could be reached");
-    const BROKE_OFF: Self = Self::message(502, "the endpoint broke off before it answered");
-    const BAD_ANSWER: Self = Self::message(502, "the endpoint's answer is not valid HTTP");
-    const TIMED_OUT: Self = Self::message(504, "the endpoint did not answer in time");
-    const OVER: Self = Self::message(504, "the time for the whole request is over");
-    const CLIENT_TIMED_OUT: Self = Self::message(408, "the request did not arrive in time");
+    const BROKE_OFF: Self =
+        Self::message(502, Kind::ConnectionTerminated, "the endpoint broke off before it answered");
+    const BAD_ANSWER: Self =
+        Self::message(502, Kind::HttpProtocolError, "the endpoint's answer is not valid HTTP");
+    const TIMED_OUT: Self =
+        Self::message(504, Kind::ConnectionReadTimeout, "the endpoint did not answer in time");
+    const OVER: Self =
+        Self::message(504, Kind::HttpResponseTimeout, "the time for the whole request is over");
+    const CLIENT_TIMED_OUT: Self =
+        Self::message(408, Kind::HttpRequestError, "the request did not arrive in time");
     const BAD_NOMINATION: Self = Self::bad_request("the Connection header names what it must not");
     const BAD_BODY: Self = Self::bad_request("the request's body is not valid");
-    const INTERNAL: Self = Self::message(500, "the gateway failed");
+    const INTERNAL: Self = Self::message(500, Kind::ProxyInternalError, "the gateway failed");
 
-    const fn message(status: u16, message: &'static str) -> Self {
-        Self { status, said: Said::Message(message) }
+    const fn message(status: u16, kind: Kind, message: &'static str) -> Self {
+        Self { status, said: Said::Message(kind, message) }
     }
 
     const fn unavailable(message: &'static str) -> Self {
-        Self::message(503, message)
+        Self::message(503, Kind::DestinationUnavailable, message)
+    }
+
+    const fn full(message: &'static str) -> Self {
+        Self::message(503, Kind::ConnectionLimitReached, message)
+    }
+
+    const fn not_reached(kind: Kind) -> Self {
+        Self::message(502, kind, "no endpoint could be reached")
     }
 
     pub(super) const fn bad_request(message: &'static str) -> Self {
-        Self::message(400, message)
+        Self::message(400, Kind::HttpRequestError, message)
     }
 
     /// The gateway's answer for itself: the readiness probe of the article's manifests looks for this text.
@@ -89,7 +106,9 @@ impl Answer {
             Ending::BadBody => Self::BAD_BODY,
             _ if was_silent => Self::TIMED_OUT,
             _ if is_over => Self::OVER,
-            Ending::Refused | Ending::ConnectTimeout | Ending::NoConnection => Self::NOT_REACHED,
+            Ending::Refused => Self::not_reached(Kind::ConnectionRefused),
+            Ending::ConnectTimeout => Self::not_reached(Kind::ConnectionTimeout),
+            Ending::NoConnection => Self::not_reached(Kind::ProxyInternalError),
             Ending::Silent => Self::TIMED_OUT,
             Ending::Broke | Ending::BrokeWithinHead => Self::BROKE_OFF,
             Ending::NotHttp | Ending::Status => Self::BAD_ANSWER,
@@ -98,12 +117,17 @@ impl Answer {
         Some(answer)
     }
 
+    /// Which error it is, and what is said of it; none: it is none.
+    pub(super) fn error(self) -> Option<(Kind, &'static str)> {
+        match self.said {
+            Said::Message(kind, message) => Some((kind, message)),
+            Said::Plain(_) => None,
+        }
+    }
+
     /// What the access log says went wrong: where it was not the client's request.
     pub(super) fn fault(self) -> Option<&'static str> {
-        match self.said {
-            Said::Message(message) if self.status >= 500 => Some(message),
-            _ => None,
-        }
+        self.error().filter(|_| self.status >= 500).map(|(_, message)| message)
     }
 
     /// Whether the gateway answers for itself: at once, as a probe has little patience.
@@ -121,7 +145,7 @@ impl Answer {
     pub(super) fn reply(self, service: Option<&str>, trace_id: &str) -> Reply {
         let (content_type, body) = match self.said {
             Said::Plain(text) => ("text/plain", Bytes::from_static(text.as_bytes())),
-            Said::Message(message) => {
+            Said::Message(_, message) => {
                 let message = match service {
                     Some(service) if self.status >= 502 => {
                         Cow::Owned(format!("service {service}: {message}"))
@@ -132,7 +156,7 @@ impl Answer {
                 ("application/json", body.to_string().into())
             }
         };
-        let retry_after = (self.status == 503 && matches!(self.said, Said::Message(_))).then_some("1");
+        let retry_after = (self.status == 503 && self.error().is_some()).then_some("1");
         Reply { status: self.status, content_type, retry_after, body }
     }
 }
@@ -213,25 +237,28 @@ mod tests {
 
     #[test]
     fn an_ending_has_its_answer() {
-        for (ending, status) in [
-            (Ending::ClientSilent, 408),
-            (Ending::BadNomination, 400),
-            (Ending::BadBody, 400),
-            (Ending::Refused, 502),
-            (Ending::ConnectTimeout, 502),
-            (Ending::NoConnection, 502),
-            (Ending::Silent, 504),
-            (Ending::Broke, 502),
-            (Ending::BrokeWithinHead, 502),
-            (Ending::NotHttp, 502),
-            (Ending::Fault, 500),
+        for (ending, status, kind) in [
+            (Ending::ClientSilent, 408, Kind::HttpRequestError),
+            (Ending::BadNomination, 400, Kind::HttpRequestError),
+            (Ending::BadBody, 400, Kind::HttpRequestError),
+            (Ending::Refused, 502, Kind::ConnectionRefused),
+            (Ending::ConnectTimeout, 502, Kind::ConnectionTimeout),
+            (Ending::NoConnection, 502, Kind::ProxyInternalError),
+            (Ending::Silent, 504, Kind::ConnectionReadTimeout),
+            (Ending::Broke, 502, Kind::ConnectionTerminated),
+            (Ending::BrokeWithinHead, 502, Kind::ConnectionTerminated),
+            (Ending::NotHttp, 502, Kind::HttpProtocolError),
+            (Ending::Fault, 500, Kind::ProxyInternalError),
         ] {
-            assert_eq!(Answer::to(ending, false, false).unwrap().status, status, "{ending:?}");
+            let answer = Answer::to(ending, false, false).unwrap();
+            assert_eq!((answer.status, answer.error().unwrap().0), (status, kind), "{ending:?}");
             let is_clients = status < 500;
-            for (was_silent, is_over) in [(true, false), (false, true)] {
-                let expected = if is_clients { status } else { 504 };
+            for (was_silent, is_over, timeout) in
+                [(true, false, Kind::ConnectionReadTimeout), (false, true, Kind::HttpResponseTimeout)]
+            {
+                let expected = if is_clients { (status, kind) } else { (504, timeout) };
                 let answer = Answer::to(ending, was_silent, is_over).unwrap();
-                assert_eq!(answer.status, expected, "{ending:?}");
+                assert_eq!((answer.status, answer.error().unwrap().0), expected, "{ending:?}");
             }
         }
         assert_eq!(Answer::to(Ending::ClientLeft, true, true), None);

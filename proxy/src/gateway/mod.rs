@@ -11,6 +11,7 @@
 //!   cause     why an attempt failed: pure
 //!   door      which heads are declined: pure
 //!   origin    who asks, over what, and for which host: pure
+//!   proxy_status  what an error answer says for programs: pure
 //! ```
 //!
 //! Nothing but `carry` knows how a connection is read and written, so that what decides serves any carrier.
@@ -29,6 +30,7 @@ mod hash_key;
 mod hops;
 mod log;
 mod origin;
+mod proxy_status;
 mod request;
 mod resend;
 mod retry;

@@ -26,7 +26,7 @@ use crate::gateway::answer::Answer;
 use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
-use crate::gateway::{Gateway, resend};
+use crate::gateway::{Gateway, proxy_status, resend};
 use connection::Connection;
 use cork::Cork;
 use peer::AttemptTimes;
@@ -349,6 +349,9 @@ async fn send(session: &mut Session, request: &mut Request, answer: Answer) -> R
     let mut head = ResponseHeader::build(reply.status, Some(5))?;
     for (name, value) in reply.fields() {
         head.insert_header(name, value)?;
+    }
+    if let Some(status) = proxy_status::of(request, answer) {
+        head.insert_header("Proxy-Status", status)?;
     }
     head.insert_header(request.common.trace_header.clone(), request.trace.id_value())?;
     session.write_response_header(Box::new(head), false).await?;
