@@ -1,6 +1,6 @@
 //! A request's head, whoever has parsed it.
 
-use http::{HeaderName, Method, Version};
+use http::{HeaderName, Method, Version, header};
 
 /// What the gateway asks of a request's head.
 pub(crate) trait Head {
@@ -11,6 +11,29 @@ pub(crate) trait Head {
 
     /// The path of the target, without its query.
     fn path(&self) -> &str;
+
+    /// The host that the target itself names, with its port: where it is a URL, and in HTTP/2.
+    fn authority(&self) -> Option<&[u8]>;
+
+    /// The host that is asked for, with its port. (Where both the header and the target say it, they say the same: what
+    /// differs is declined before.)
+    fn host(&self) -> Option<&[u8]> {
+        self.value(&header::HOST).or_else(|| self.authority())
+    }
+
+    /// The query of the target, without its question mark.
+    fn query(&self) -> Option<&[u8]> {
+        let target = self.target();
+        let at = memchr::memchr(b'?', target)?;
+        target.get(at + 1..)
+    }
+
+    /// The values of the cookies of this name, as RFC 6265 (4.2) has them: pairs that a semicolon and a space divide.
+    fn cookies<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        let lines = self.values(&header::COOKIE);
+        let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+        pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    }
 
     fn version(&self) -> Version;
 
@@ -56,6 +79,11 @@ pub(crate) mod tests {
 
         fn path(&self) -> &str {
             self.target.split('?').next().unwrap_or_default()
+        }
+
+        fn authority(&self) -> Option<&[u8]> {
+            let (_, rest) = self.target.split_once("://")?;
+            Some(rest.split(['/', '?']).next()?.as_bytes())
         }
 
         fn version(&self) -> Version {

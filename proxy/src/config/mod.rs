@@ -47,8 +47,9 @@ pub use self::gateway::LogFormat;
 #[allow(unused_imports, reason = "goes with the issue's end")]
 pub(crate) use self::route::{
     Action, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges, FixedAnswer,
-    HostPattern, Key as StickyKey, Match, PathChange, PathPattern, Piece, Redirect, Retry, Route, Scheme,
-    ServicePattern, ServicesAllowed, Share, Sticky, Template, Variable,
+    HostPattern, HostRank, Key as StickyKey, Match, Part, PathChange, PathPattern, PathRank, Piece, Rank,
+    Redirect, Retry, Route, Scheme, ServicePattern, ServicesAllowed, Share, Sticky, Template, Variable,
+    below, order,
 };
 pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
 pub(crate) use self::server::ATTEMPTS;

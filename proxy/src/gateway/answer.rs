@@ -28,7 +28,7 @@ enum Said {
 
 impl Answer {
     pub(super) const NO_ROUTE: Self =
-        Self::message(404, Kind::DestinationNotFound, "no route takes this path");
+        Self::message(404, Kind::DestinationNotFound, "no route takes this request");
     pub(super) const FULL_GATEWAY: Self =
         Self::full("too many requests are in flight in the gateway at the moment");
     pub(super) const FULL_SERVICE: Self =
@@ -206,7 +206,7 @@ mod tests {
     fn an_answer_names_the_service_only_where_the_fault_may_be_there() {
         let said = |answer: Answer, service| message(&answer.reply(service, "7"));
         assert_eq!(said(Answer::NONE_REGISTERED, Some("goods")), "service goods: no endpoint is registered");
-        assert_eq!(said(Answer::NO_ROUTE, None), "no route takes this path");
+        assert_eq!(said(Answer::NO_ROUTE, None), "no route takes this request");
         assert_eq!(said(Answer::BAD_BODY, Some("goods")), "the request's body is not valid");
         assert_eq!(said(Answer::INTERNAL, Some("goods")), "the gateway failed");
     }

@@ -1,6 +1,6 @@
 //! The key of a request whose service is balanced by hash.
 
-use http::{HeaderValue, header};
+use http::HeaderValue;
 
 use crate::config::HashKey;
 use crate::directory;
@@ -10,19 +10,11 @@ use crate::head::Head;
 pub(super) fn of(key: &HashKey, head: &impl Head, client: &HeaderValue) -> u64 {
     let found = match key {
         HashKey::Header(name) => head.value(name),
-        HashKey::Cookie(name) => cookie(head, name),
+        HashKey::Cookie(name) => head.cookies(name).next(),
         HashKey::Path => Some(head.path().as_bytes()),
         HashKey::Client => None,
     };
     directory::hash(found.unwrap_or(client.as_bytes()))
-}
-
-/// The first cookie of this name, as RFC 6265 (4.2) has them: pairs that a semicolon and a space divide.
-fn cookie<'h>(head: &'h impl Head, name: &str) -> Option<&'h [u8]> {
-    let lines = head.values(&header::COOKIE);
-    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    let mut values = pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-    values.next()
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ impl Draft {
         };
         let routes = config.routes.iter().map(|route| {
             let made = Route::new(route, action(route)?, &materials.metrics);
-            Ok((&route.takes, Arc::new(made)))
+            Ok((route, Arc::new(made)))
         });
         let routes = routes.collect::<Result<Vec<_>, DraftError>>()?;
         let in_order = routes.iter().map(|(_, route)| route.clone()).collect();

@@ -97,7 +97,63 @@ impl Match {
 
     /// Whether the client's address is one that it takes.
     pub(crate) fn takes_client(&self, client: Option<IpAddr>) -> bool {
-        self.clients.is_empty()
-            || client.is_some_and(|client| self.clients.iter().any(|network| network.contains(&client)))
+        let is_in = |client: IpAddr| self.clients.iter().any(|network| network.contains(&client));
+        self.clients.is_empty() || client.is_some_and(|client| is_in(client.to_canonical()))
+    }
+}
+
+impl HostPattern {
+    /// Whether this host, in small letters and without a port and a trailing dot, is one of them.
+    pub(crate) fn takes(&self, host: &[u8]) -> bool {
+        match self {
+            Self::Exact(known) => host == known.as_bytes(),
+            Self::Below(known) => host
+                .strip_suffix(known.as_bytes())
+                .and_then(|labels| labels.strip_suffix(b"."))
+                .is_some_and(|labels| !labels.is_empty()),
+        }
+    }
+}
+
+impl PathPattern {
+    /// Whether this path is one of them. (Of a path that names a service, whether it may is for the route to say.)
+    pub(crate) fn takes(&self, path: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(known) => path == known,
+            Self::Prefix(prefix) => below(prefix.trim_end_matches('/'), path).is_some(),
+            Self::Regex(expression) => expression.takes(path.as_bytes()),
+            Self::Service(_) => self.service(path).is_some(),
+        }
+    }
+
+    /// The service that a path names, if it is at such a place: of `/shop/{service}` and `/shop/goods/7`, `goods`. It
+    /// is taken as it stands in the normalised path.
+    pub(crate) fn service<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let Self::Service(prefix) = self else { return None };
+        let segment = below(prefix, path)?.strip_prefix('/')?;
+        let (segment, _) = segment.split_once('/').unwrap_or((segment, ""));
+        (!segment.is_empty()).then_some(segment)
+    }
+}
+
+/// What follows this prefix of whole segments in a path: nothing, or a slash and more. The prefix ends with no slash, so
+/// the root's is empty.
+pub(crate) fn below<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
+    let rest = path.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+impl Condition {
+    /// Whether it holds where these are the values, of which one suffices.
+    pub(crate) fn holds<V: AsRef<[u8]>>(&self, mut values: impl Iterator<Item = V>) -> bool {
+        let mut any = |takes: &dyn Fn(&[u8]) -> bool| values.any(|value| takes(value.as_ref()));
+        match self {
+            Self::Present => any(&|_| true),
+            Self::Absent => !any(&|_| true),
+            Self::Exact(expected) => any(&|value| value == expected.as_bytes()),
+            Self::Prefix(prefix) => any(&|value| value.starts_with(prefix.as_bytes())),
+            Self::Regex(expression) => any(&|value| expression.takes(value)),
+        }
     }
 }

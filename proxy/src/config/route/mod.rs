@@ -3,6 +3,7 @@
 mod action;
 mod expression;
 mod matching;
+mod order;
 mod path;
 mod path_change;
 mod retry;
@@ -24,7 +25,8 @@ pub(crate) use self::action::{
     ServicesAllowed, Share, Sticky,
 };
 pub(crate) use self::expression::Expression;
-pub(crate) use self::matching::{Condition, HostPattern, Match, PathPattern, Scheme};
+pub(crate) use self::matching::{Condition, HostPattern, Match, PathPattern, Scheme, below};
+pub(crate) use self::order::{HostRank, Part, PathRank, Rank, order};
 pub(crate) use self::path_change::PathChange;
 pub(crate) use self::retry::Retry;
 pub(crate) use self::template::{Piece, Template, Variable};
@@ -64,6 +66,17 @@ impl Route {
             errors: ErrorAnswers::default(),
             timeouts: gateway.into(),
             retry: Retry::default(),
+        }
+    }
+
+    /// One that takes this prefix and leads to this service.
+    #[cfg(test)]
+    pub(crate) fn plain(prefix: &str, service: &str) -> Self {
+        Self {
+            name: prefix.to_owned(),
+            takes: Match { path: PathPattern::Prefix(prefix.to_owned()), ..Match::default() },
+            action: Action::Forward(vec![Share { service: service.to_owned(), weight: 1 }]),
+            ..Self::unsaid(&Timeouts::default())
         }
     }
 

@@ -1,98 +1,117 @@
 //! Which route takes a request.
+//!
+//! ```text
+//! asked       what a request is matched by
+//! host        its host
+//! hosts       the routes of each host
+//! paths       those of one host, by their paths
+//! conditions  what must be so beside host and path
+//! ```
 
 mod asked;
+mod conditions;
+mod host;
+mod hosts;
+mod paths;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use super::route::Route;
-use crate::config::{self, PathPattern};
+use crate::config::{self, HostRank, Match, ServicesAllowed};
 use crate::head::Head;
 
 pub(crate) use asked::Asked;
+use conditions::unmet;
+use host::Host;
+use hosts::Hosts;
+use paths::Paths;
 
-/// All routes, sorted by their paths: most gateways have a handful, which a search finds sooner than a hash.
+/// All routes, so that a request finds the first one, in their [order](config::order), that takes it.
 #[derive(Debug)]
-pub(super) struct Routes<R = Arc<Route>>(Vec<(String, R)>);
+pub(super) struct Routes<R = Arc<Route>> {
+    /// In the order of the file.
+    entries: Vec<Entry<R>>,
+    /// None: none names a host.
+    hosts: Option<Box<Hosts>>,
+    /// Those that name no host.
+    any: Paths,
+}
+
+/// A route, and what must be so beside host and path.
+#[derive(Debug)]
+struct Entry<R> {
+    /// None: nothing.
+    further: Option<Box<Further>>,
+    route: R,
+}
+
+#[derive(Debug)]
+struct Further {
+    takes: Match,
+    /// The services that the path may name, if it is to name one.
+    allowed: Option<ServicesAllowed>,
+}
 
 impl<R> Default for Routes<R> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { entries: Vec::new(), hosts: None, any: Paths::default() }
     }
 }
 
 impl<R> Routes<R> {
-    /// Routes by what they take, of which no two are equal.
-    pub(super) fn new<'m>(routes: impl IntoIterator<Item = (&'m config::Match, R)>) -> Self {
-        let path = |takes: &config::Match| match &takes.path {
-            PathPattern::Prefix(path) => path.clone(),
-            _ => String::new(),
-        };
-        let mut routes: Vec<_> = routes.into_iter().map(|(takes, route)| (path(takes), route)).collect();
-        routes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Self(routes)
+    /// `routes`: in the order of the file.
+    pub(super) fn new<'c>(routes: impl IntoIterator<Item = (&'c config::Route, R)>) -> Self {
+        let (configured, entries): (Vec<_>, Vec<_>) = routes
+            .into_iter()
+            .map(|(configured, route)| (configured, Entry { further: Further::of(configured), route }))
+            .unzip();
+        let routes: Vec<_> = configured.iter().map(|route| &route.takes).collect();
+        let mut found = Self { entries, ..Self::default() };
+        let order = config::order(routes.iter().copied());
+        for ranks in order.chunk_by(|a, b| a.host == b.host) {
+            match ranks.first().map_or(HostRank::Any, |first| first.host) {
+                HostRank::Any => found.any = Paths::new(ranks, &routes),
+                host => found.hosts.get_or_insert_default().push(host, ranks, &routes),
+            }
+        }
+        found
     }
 
     /// The route that takes a request.
     pub(super) fn find(&self, asked: &Asked<'_, impl Head>) -> Option<&R> {
-        self.by_path(asked.path)
-    }
-
-    /// The route of a normalised path: its own, else that of the nearest path above it. `/goods` takes
-    /// `/goods` and `/goods/...`, not `/goods2`; `/` takes everything.
-    fn by_path(&self, path: &str) -> Option<&R> {
-        let mut prefix = path;
-        while !prefix.is_empty() {
-            if let Some(route) = self.of(prefix) {
-                return Some(route);
-            }
-            (prefix, _) = prefix.rsplit_once('/')?;
-        }
-        self.of("/")
-    }
-
-    fn of(&self, path: &str) -> Option<&R> {
-        let at = self.0.binary_search_by(|(known, _)| known.as_str().cmp(path)).ok()?;
-        self.0.get(at).map(|(_, route)| route)
+        let holds = |number: usize| self.entries.get(number).is_some_and(|entry| entry.holds(asked));
+        let named = self.hosts.as_deref().and_then(|hosts| {
+            let host = Host::of(asked.head.host().unwrap_or_default());
+            hosts.find(&host, asked.path, holds)
+        });
+        let number = named.or_else(|| self.any.find(asked.path, holds))?;
+        self.entries.get(number).map(|entry| &entry.route)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl<R> Entry<R> {
+    fn holds(&self, asked: &Asked<'_, impl Head>) -> bool {
+        self.further.as_ref().is_none_or(|further| further.holds(asked))
+    }
+}
 
-    fn routes(routes: &[(&str, &'static str)]) -> Routes<&'static str> {
-        let takes = |path: &str| config::Match {
-            path: PathPattern::Prefix(path.to_owned()),
-            ..config::Match::default()
+impl Further {
+    fn of(route: &config::Route) -> Option<Box<Self>> {
+        let allowed = match &route.action {
+            config::Action::ForwardByPath(allowed) => Some(allowed.clone()),
+            _ => None,
         };
-        let matches: Vec<_> = routes.iter().map(|(path, service)| (takes(path), *service)).collect();
-        Routes::new(matches.iter().map(|(takes, service)| (takes, *service)))
+        let is_any = allowed.is_some() || route.takes.conditions() > 0;
+        is_any.then(|| Box::new(Self { takes: route.takes.clone(), allowed }))
     }
 
-    #[test]
-    fn a_route_takes_whole_segments_and_the_longest_wins() {
-        let routes = routes(&[("/goods/list", "list"), ("/goods", "goods"), ("/a%2Fb", "slash")]);
-        for (path, service) in [
-            ("/goods", Some("goods")),
-            ("/goods/", Some("goods")),
-            ("/goods/x", Some("goods")),
-            ("/goods/list", Some("list")),
-            ("/goods/list/1", Some("list")),
-            ("/goods/listing", Some("goods")),
-            ("/goods2", None),
-            ("/", None),
-            ("/a%2Fb/c", Some("slash")),
-            ("//goods", None),
-        ] {
-            assert_eq!(routes.by_path(path).copied(), service, "{path}");
-        }
-    }
-
-    #[test]
-    fn the_root_takes_what_no_other_route_does() {
-        let routes = routes(&[("/", "website"), ("/goods", "goods")]);
-        for (path, service) in [("/", "website"), ("/goods2/x", "website"), ("/goods/", "goods")] {
-            assert_eq!(routes.by_path(path).copied(), Some(service), "{path}");
-        }
+    fn holds(&self, asked: &Asked<'_, impl Head>) -> bool {
+        let is_allowed = |allowed: &ServicesAllowed| {
+            self.takes.path.service(asked.path).is_some_and(|service| allowed.allow(service))
+        };
+        self.allowed.as_ref().is_none_or(is_allowed) && unmet(&self.takes, asked).is_none()
     }
 }

@@ -1,6 +1,7 @@
 //! What Pingora changes in a head before it goes on, and what of it is ours to change.
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use pingora::http::authority::raw_target_authority;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 
@@ -21,6 +22,11 @@ impl Head for RequestHeader {
 
     fn path(&self) -> &str {
         self.uri.path()
+    }
+
+    fn authority(&self) -> Option<&[u8]> {
+        let of_uri = || self.uri.authority().map(|authority| authority.as_str().as_bytes());
+        raw_target_authority(self.raw_path()).authority().or_else(of_uri)
     }
 
     fn version(&self) -> Version {
