@@ -1,40 +1,16 @@
 //! The host that a request is matched by.
 
-/// The longest name of a host (RFC 1035, 2.3.4, as it is written).
-const LONGEST: usize = 253;
+use std::borrow::Cow;
 
-/// A host in small letters, without its port and a trailing dot.
-#[derive(Debug)]
-pub(crate) enum Host<'h> {
-    /// As it came.
-    Same(&'h [u8]),
-    Lowered([u8; LONGEST], usize),
-}
-
-impl<'h> Host<'h> {
-    /// `host`: as it came, with a port or without. Nothing is left of what is too long to be one.
-    pub(crate) fn of(host: &'h [u8]) -> Self {
-        let host = without_port(host);
-        let host = host.strip_suffix(b".").unwrap_or(host);
-        if !host.iter().any(u8::is_ascii_uppercase) {
-            return Self::Same(host);
-        }
-        let mut lowered = [0; LONGEST];
-        match lowered.get_mut(..host.len()) {
-            Some(start) => {
-                start.copy_from_slice(host);
-                start.make_ascii_lowercase();
-                Self::Lowered(lowered, host.len())
-            }
-            None => Self::Same(b""),
-        }
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Same(host) => host,
-            Self::Lowered(host, length) => host.get(..*length).unwrap_or_default(),
-        }
+/// A host in small letters, without its port and a trailing dot. `host`: as it came. What is written as usual is not
+/// copied.
+pub(crate) fn plain(host: &[u8]) -> Cow<'_, [u8]> {
+    let host = without_port(host);
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    if host.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
     }
 }
 
@@ -66,21 +42,19 @@ mod tests {
             ("", ""),
             (":80", ""),
         ] {
-            assert_eq!(Host::of(came.as_bytes()).as_bytes(), expected.as_bytes(), "{came}");
+            assert_eq!(&*plain(came.as_bytes()), expected.as_bytes(), "{came}");
         }
-        assert_eq!(Host::of("A".repeat(LONGEST + 1).as_bytes()).as_bytes(), b"");
     }
 
     #[test]
     fn one_that_is_written_as_usual_is_not_copied() {
-        assert!(matches!(Host::of(b"shop.example.com:80"), Host::Same(_)));
+        assert!(matches!(plain(b"shop.example.com:80"), Cow::Borrowed(_)));
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(host in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let lowered = Host::of(&host);
-            prop_assert!(!lowered.as_bytes().iter().any(u8::is_ascii_uppercase));
+            prop_assert!(!plain(&host).iter().any(u8::is_ascii_uppercase));
         }
     }
 }

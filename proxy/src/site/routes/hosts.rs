@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::host::Host;
 use super::paths::Paths;
 use crate::config::{HostRank, Match, Rank};
 
@@ -34,8 +33,7 @@ impl Hosts {
     }
 
     /// The first route of this host that takes the path and of which all else holds, too.
-    pub(super) fn find(&self, host: &Host<'_>, path: &str, holds: impl Fn(usize) -> bool) -> Option<usize> {
-        let host = host.as_bytes();
+    pub(super) fn find(&self, host: &[u8], path: &str, holds: impl Fn(usize) -> bool) -> Option<usize> {
         let of = |paths: &Paths| paths.find(path, &holds);
         if let Some(found) = self.exact.get(host).and_then(of) {
             return Some(found);

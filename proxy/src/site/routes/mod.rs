@@ -25,7 +25,6 @@ use crate::head::Head;
 
 pub(crate) use asked::Asked;
 use conditions::unmet;
-use host::Host;
 use hosts::Hosts;
 use paths::Paths;
 
@@ -84,7 +83,7 @@ impl<R> Routes<R> {
     pub(super) fn find(&self, asked: &Asked<'_, impl Head>) -> Option<&R> {
         let holds = |number: usize| self.entries.get(number).is_some_and(|entry| entry.holds(asked));
         let named = self.hosts.as_deref().and_then(|hosts| {
-            let host = Host::of(asked.head.host().unwrap_or_default());
+            let host = host::plain(asked.head.host().unwrap_or_default());
             hosts.find(&host, asked.path, holds)
         });
         let number = named.or_else(|| self.any.find(asked.path, holds))?;
