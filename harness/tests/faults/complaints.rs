@@ -181,6 +181,34 @@ async fn ask_until(
     Ok(())
 }
 
+/// "The dashboard says success though no server of the service is well": <https://github.com/traefik/traefik/issues/6117>.
+#[tokio::test]
+async fn traefik_6117_a_route_to_a_dead_service_says_so() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let (well, dead) =
+        (Backend::start("well", Reply::ok("")).await?, Backend::start("dead", Reply::status(500)).await?);
+    for (service, backend) in [("goods", &well), ("carts", &dead)] {
+        etcd.put(&key(service, "1"), backend.address().to_string()).await?;
+    }
+    let check = json!({ "probe": "/healthz", "interval": "100ms", "timeout": "100ms", "unhealthy": 2 });
+    let options = GatewayOptions::default()
+        .route("/carts", "carts")
+        .set("gateway/services", json!({ "goods": { "check": check }, "carts": { "check": check } }));
+    let gateway = Gateway::start(&etcd.endpoint(), options).await?;
+    eventually("the route to the dead service is first", PATIENCE, async || {
+        let page = gateway.admin("/routes").await?.json()?;
+        let ups =
+            [0, 1].map(|place| (page["routes"][place]["name"].clone(), page["routes"][place]["up"].clone()));
+        ensure!(ups == [("/carts".into(), false.into()), ("/goods".into(), true.into())], "{page}");
+        let why = &page["routes"][0]["services"][0]["why"];
+        ensure!(why == "no endpoint is up: 1 unhealthy", "{page}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(gateway.metric("leaseway_routes_without_endpoint", &[]).await?, 1.0);
+    Ok(())
+}
+
 /// "A bad route keeps the good ones from being updated": <https://github.com/apache/apisix/issues/11267>,
 /// <https://github.com/fabiolb/fabio/issues/282>.
 #[tokio::test]

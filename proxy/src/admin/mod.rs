@@ -60,8 +60,7 @@ impl Admin {
 
     fn metrics(&self) -> Response<Vec<u8>> {
         let status = self.status.borrow().clone();
-        let without_endpoint = routes::without_endpoint(&self.site.get());
-        self.metrics.routes_without_endpoint(without_endpoint);
+        self.metrics.routes_without_endpoint(self.site.get().without_endpoint());
         self.metrics.in_flight().set(self.lifecycle.requests_in_flight().into());
         match self.metrics.render(&self.directory, &status, self.output.dropped()) {
             Ok(text) => answer(200, "text/plain; version=0.0.4", text),

@@ -14,14 +14,10 @@ use crate::site::{Action, Route, Site, Target};
 pub(super) fn page(site: &Site, directory: &Directory) -> serde_json::Result<Vec<u8>> {
     let tried = site.routes().iter().zip(1..);
     let mut routes: Vec<_> = tried.map(|(route, order)| RouteFields::of(route, order, directory)).collect();
-    let without_endpoint = routes.iter().filter(|route| route.leads_to_nothing()).count();
-    routes.sort_by_key(|route| !route.leads_to_nothing());
+    let leads_to_nothing = |route: &RouteFields<'_>| route.up == Some(false);
+    let without_endpoint = routes.iter().filter(|route| leads_to_nothing(route)).count();
+    routes.sort_by_key(|route| !leads_to_nothing(route));
     serde_json::to_vec(&Page { count: routes.len(), without_endpoint, routes })
-}
-
-/// How many routes lead to nothing.
-pub(super) fn without_endpoint(site: &Site) -> usize {
-    site.routes().iter().filter(|route| is_up(route) == Some(false)).count()
 }
 
 #[derive(Serialize)]
@@ -81,33 +77,17 @@ impl<'s> RouteFields<'s> {
             order,
             takes: &route.takes,
             does,
-            up: is_up(route),
+            up: route.action.is_up(),
             requests: route.metrics.requests(),
             errors: route.metrics.errors(),
         }
     }
-
-    fn leads_to_nothing(&self) -> bool {
-        self.up == Some(false)
-    }
-}
-
-/// Whether a service that a route leads to has an endpoint that is up; none: it leads to no service.
-fn is_up(route: &Route) -> Option<bool> {
-    match &route.action {
-        Action::Forward(target) => Some(has_up(&target.service.endpoints())),
-        Action::Redirect(_) | Action::Answer(_) => None,
-    }
-}
-
-fn has_up(endpoints: &Endpoints) -> bool {
-    endpoints.entries().iter().any(|entry| entry.state() == State::Up)
 }
 
 impl<'s> ServiceFields<'s> {
     fn of(target: &'s Target, directory: &Directory) -> Self {
         let endpoints = target.service.endpoints();
-        let up = has_up(&endpoints);
+        let up = endpoints.any_up();
         Self { service: target.service.name(), up, why: (!up).then(|| why(&endpoints, directory)) }
     }
 }

@@ -7,7 +7,7 @@ use crate::traffic::in_flight::InFlight;
 use super::plan::{Plan, Planner};
 use super::ring::Builder;
 use super::slow_start::Ramp;
-use super::{Entry, Rank};
+use super::{Entry, Rank, State};
 
 /// The endpoints of a service at one moment, and what balance needs of them, computed once.
 #[derive(Debug, Default)]
@@ -58,6 +58,11 @@ impl Endpoints {
     /// The rank of one of them; none: nothing goes to it.
     pub(crate) fn rank(&self, entry: &Entry) -> Option<Rank> {
         entry.rank()
+    }
+
+    /// Whether one of them is up.
+    pub(crate) fn any_up(&self) -> bool {
+        self.entries.iter().any(|entry| entry.state() == State::Up)
     }
 
     /// Whether one of them has the best rank.

@@ -105,6 +105,11 @@ impl Site {
         &self.in_order
     }
 
+    /// How many of them lead to nothing.
+    pub(crate) fn without_endpoint(&self) -> usize {
+        self.in_order.iter().filter(|route| route.action.leads_to_nothing()).count()
+    }
+
     /// The route that takes a request.
     pub(crate) fn route(&self, asked: &Asked<'_, impl Head>) -> Option<&Arc<Route>> {
         self.routes.find(asked)

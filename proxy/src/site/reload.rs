@@ -177,9 +177,9 @@ impl Reload {
 
     fn tell_applied(&self, revision: &Revision, took: Duration) {
         let routes = self.serving.gateway.routes.len();
-        let services = self.replacement.services();
+        let (services, without_endpoint) = self.replacement.counts();
         let took_ms = took.as_micros() as f64 / 1000.0;
-        tracing::info!(%revision, routes, services, took_ms, "configuration applied");
+        tracing::info!(%revision, routes, services, without_endpoint, took_ms, "configuration applied");
     }
 
     fn reject(&self, revision: Option<Revision>, refusal: &Refusal) {

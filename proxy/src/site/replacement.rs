@@ -64,9 +64,10 @@ impl Replacement {
         self.current.set(draft.site);
     }
 
-    /// How many services the routes of the site that serves lead to.
-    pub(super) fn services(&self) -> usize {
-        self.current.get().services.len()
+    /// How many services the routes of the site that serves lead to, and how many of the routes lead to nothing.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let site = self.current.get();
+        (site.services.len(), site.without_endpoint())
     }
 }
 

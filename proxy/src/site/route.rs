@@ -108,6 +108,21 @@ impl Route {
     }
 }
 
+impl Action {
+    /// Whether a service to which requests go has an endpoint that is up; none: they go to no service.
+    pub(crate) fn is_up(&self) -> Option<bool> {
+        match self {
+            Self::Forward(target) => Some(target.service.endpoints().any_up()),
+            Self::Redirect(_) | Self::Answer(_) => None,
+        }
+    }
+
+    /// Whether requests go to a service, and none to an endpoint that is up.
+    pub(crate) fn leads_to_nothing(&self) -> bool {
+        self.is_up() == Some(false)
+    }
+}
+
 impl Target {
     /// `rules`: what the configuration says of the service.
     pub(super) fn new(to: &Lasting, rules: &config::Service) -> Self {
