@@ -1,5 +1,5 @@
 //! What is counted by route. A route has series for as long as a site or a request holds it, and none of a status that
-//! it was never answered with: ten thousand routes are no series until they are used, and at most sixty thousand then.
+//! it was never answered with: so ten thousand routes that nobody uses are no series at all.
 
 use std::sync::Arc;
 
