@@ -106,3 +106,91 @@ fn why(endpoints: &Endpoints, directory: &Directory) -> String {
     let states: Vec<_> = there.map(|(state, count)| format!("{count} {}", state.as_str())).collect();
     format!("no endpoint is up: {}", states.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Writer;
+    use crate::site::drafts::{bench, config, draft};
+    use registry::contract::{Instance, Record};
+    use registry::watch::Update;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    struct Fixture {
+        site: Site,
+        directory: Arc<Directory>,
+        writer: Writer,
+    }
+
+    impl Fixture {
+        fn new(routes: &str) -> Self {
+            let config = config(routes, "{}");
+            let (materials, writer) = bench(&config);
+            let site = draft(&config, &Site::default(), &materials).site;
+            Self { site, directory: materials.directory.clone(), writer }
+        }
+
+        /// An instance each.
+        fn register(&mut self, services: &[(&str, u16)]) {
+            let instance = |(place, (service, weight)): (usize, &(&str, u16))| Instance {
+                service: (*service).into(),
+                id: place.to_string().into(),
+                record: Record { weight: *weight, ..Record::new(([10, 0, 0, 1], 80).into()) },
+                lease: 7,
+                revision: 3,
+            };
+            let instances = services.iter().enumerate().map(instance).collect();
+            self.writer.hear(Update::Reset { instances, refused: Vec::new(), revision: 3 });
+            self.writer.publish(Instant::now);
+        }
+
+        fn page(&self) -> Value {
+            serde_json::from_slice(&page(&self.site, &self.directory).unwrap()).unwrap()
+        }
+
+        fn answered(&self, route: usize, statuses: &[u16]) {
+            statuses.iter().for_each(|status| self.site.routes()[route].metrics.answered(*status));
+        }
+    }
+
+    #[test]
+    fn the_page_is_as_the_guide_shows_it() {
+        let guide = include_str!("../../../docs/observability.md");
+        let (_, sample) = guide.split_once("### Routes").unwrap();
+        let sample = sample.split("```").nth(1).unwrap().strip_prefix("json").unwrap();
+        let mut fixture = Fixture::new("[{path: /goods, service: goods}, {path: /carts, service: carts}]");
+        fixture.register(&[("goods", 1)]);
+        fixture.answered(0, &[200, 404]);
+        fixture.answered(1, &[503]);
+        assert_eq!(fixture.page(), serde_json::from_str::<Value>(sample).unwrap());
+    }
+
+    #[test]
+    fn a_route_to_nothing_says_why() {
+        let mut fixture = Fixture::new("[{path: /goods, service: goods}]");
+        let why = |fixture: &Fixture| fixture.page()["routes"][0]["services"][0]["why"].clone();
+        assert_eq!(why(&fixture), "the registry has not been read yet, so no endpoint is known");
+        fixture.register(&[("goods", 0), ("goods", 0)]);
+        assert_eq!(why(&fixture), "no endpoint is up: 2 draining");
+        let mut fixture = Fixture::new("[{path: /goods, service: goods}]");
+        fixture.register(&[]);
+        assert_eq!(why(&fixture), "no endpoint is registered");
+    }
+
+    #[test]
+    fn ten_thousand_routes_are_shown_those_to_nothing_first() {
+        let routes: Vec<_> =
+            (0..10_000).map(|n| format!("{{path: /team/{n}, service: s-{}}}", n % 50)).collect();
+        let mut fixture = Fixture::new(&format!("[{}]", routes.join(", ")));
+        fixture.register(&[("s-49", 1)]);
+        let page = fixture.page();
+        assert_eq!((&page["count"], &page["without_endpoint"]), (&json!(10_000), &json!(9_800)));
+        let orders = page["routes"].as_array().unwrap().iter().map(|route| route["order"].as_u64().unwrap());
+        let orders: Vec<_> = orders.collect();
+        let (nothing, others) = orders.split_at(9_800);
+        assert!(nothing.is_sorted() && others.is_sorted());
+        assert!(others.iter().all(|order| order % 50 == 0));
+    }
+}

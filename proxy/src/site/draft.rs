@@ -139,7 +139,7 @@ impl Materials {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::{Config, Environment};
     use crate::directory::{self, Writer};
@@ -150,7 +150,7 @@ mod tests {
 
     const TWO: &str = "[{path: /goods, service: goods}, {path: /carts, service: carts}]";
 
-    fn config(routes: &str, services: &str) -> config::Gateway {
+    pub(crate) fn config(routes: &str, services: &str) -> config::Gateway {
         let text = format!(
             "version: 1\ngateway:\n  listen: [\"127.0.0.1:1\"]\n  registry: {{endpoints: [\"http://127.0.0.1:2\"]}}\n  \
              routes: {routes}\n  services: {services}\n"
@@ -158,7 +158,7 @@ mod tests {
         Config::parse(&text, "conf.yaml", &Environment::of_this_process()).unwrap().gateway
     }
 
-    fn bench(config: &config::Gateway) -> (Materials, Writer) {
+    pub(crate) fn bench(config: &config::Gateway) -> (Materials, Writer) {
         let policies = policies(config);
         let (directory, writer) =
             directory::with_routed(policies.iter().map(|(name, policy)| (&**name, policy.clone())));
@@ -170,7 +170,7 @@ mod tests {
         )
     }
 
-    fn draft(config: &config::Gateway, serving: &Site, materials: &Materials) -> Draft {
+    pub(crate) fn draft(config: &config::Gateway, serving: &Site, materials: &Materials) -> Draft {
         Draft::new(config, &materials.directory.services(), serving, materials).unwrap()
     }
 

@@ -38,6 +38,8 @@ use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
 
 pub(crate) use draft::DraftError;
+#[cfg(test)]
+pub(crate) use draft::tests as drafts;
 pub(crate) use draft::{Draft, Materials};
 pub(crate) use reload::Reload;
 pub(crate) use replacement::Replacement;
