@@ -30,6 +30,7 @@ pub(super) struct Setup {
     pub(super) service: config::Service,
     pub(super) total: Option<Duration>,
     pub(super) retry: config::Retry,
+    pub(super) changes: config::Changes,
 }
 
 impl Setup {
@@ -70,7 +71,7 @@ impl Setup {
             metrics: metrics.route(&"/goods".into()),
             takes: RawValue::NULL.to_owned(),
             action: Action::Answer(config::FixedAnswer::default()),
-            changes: config::Changes::default(),
+            changes: (&self.changes).into(),
             timeouts,
             retry: self.retry,
         });

@@ -9,6 +9,7 @@
 //!   attempt   what is known of one try
 //!   retry     when a request is sent again: pure
 //!   cause     why an attempt failed: pure
+//!   edits     what is changed of a request and of its answer: pure
 //!   door      which heads are declined: pure
 //!   origin    who asks, over what, and for which host: pure
 //!   proxy_status  what an error answer says for programs: pure
@@ -20,10 +21,12 @@ mod admit;
 
 mod answer;
 mod attempt;
+mod authority;
 mod carry;
 mod cause;
 mod choose;
 mod door;
+mod edits;
 #[cfg(test)]
 mod fixture;
 mod hash_key;
@@ -106,6 +109,14 @@ impl Gateway {
             let is_for_itself = path == "/" && matches!(*head.method(), Method::GET | Method::HEAD);
             return Err(if is_for_itself { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };
+        match route.changes.path.apply(&path) {
+            Ok(None) => {}
+            Ok(Some(path)) => request.changes_path(&path, head.query()),
+            Err(refusal) => {
+                request.declined(route, None, None);
+                return Err(Answer::bad_request(refusal.as_str()));
+            }
+        }
         let state =
             GatewayState { in_flight: self.lifecycle.requests_in_flight(), directory: &self.directory };
         let target = match &route.action {

@@ -37,6 +37,8 @@ pub(super) struct Request {
     pub(super) origin: Origin,
     /// The client's address, without its port; if nobody knows it, that of the nearest proxy.
     pub(super) client: HeaderValue,
+    /// The path and the query that its route has made of its target.
+    new_target: Option<Vec<u8>>,
     started: Instant,
     /// When an answer of the gateway's own was sent.
     ended: Option<Instant>,
@@ -113,6 +115,7 @@ impl Request {
             hops: Hops::none(),
             origin: Origin::unknown(),
             client: HeaderValue::from_static(""),
+            new_target: None,
             started: Instant::now(),
             ended: None,
             progress: Progress::Begun,
@@ -135,6 +138,21 @@ impl Request {
     /// The route that takes it, by the site that there was when it began. It is asked once.
     pub(super) fn find_route(&mut self, asked: &Asked<'_, impl Head>) -> Option<Arc<Route>> {
         self.site.take()?.route(asked).cloned()
+    }
+
+    /// Its route has made another path of its own; the query stays.
+    pub(super) fn changes_path(&mut self, path: &str, query: Option<&[u8]>) {
+        let mut target = path.as_bytes().to_vec();
+        if let Some(query) = query {
+            target.push(b'?');
+            target.extend_from_slice(query);
+        }
+        self.new_target = Some(target);
+    }
+
+    /// The path and the query that its route has made of its target; none: it goes on as it came.
+    pub(super) fn new_target(&self) -> Option<&[u8]> {
+        self.new_target.as_deref()
     }
 
     /// This route took it, and it goes to no service, or was not let in by this one. `fault`: what the log says of that.

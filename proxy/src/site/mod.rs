@@ -11,8 +11,10 @@
 //! draft        the one way to a site: a checked configuration, and what it does not change of the site that serves
 //! routes       which route takes a request
 //! route        what it does then, and whom it leads to
+//!   changes      what it changes
 //! ```
 
+mod changes;
 mod draft;
 mod looks;
 mod refusal;
@@ -37,6 +39,7 @@ use crate::head::Head;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
 
+pub(crate) use changes::{FieldChange, FieldValue};
 pub(crate) use draft::DraftError;
 #[cfg(test)]
 pub(crate) use draft::tests as drafts;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Lasting;
+use super::changes::Changes;
 use crate::config;
 use crate::directory::Service;
 use crate::health::ServiceHealth;
@@ -20,7 +21,7 @@ pub(crate) struct Route {
     pub(crate) takes: Box<RawValue>,
     pub(crate) action: Action,
     /// What is changed of a request, and of its answer.
-    pub(crate) changes: config::Changes,
+    pub(crate) changes: Changes,
     pub(crate) timeouts: config::RouteTimeouts,
     pub(crate) retry: config::Retry,
 }
@@ -92,7 +93,7 @@ impl Route {
             // Text and numbers: that cannot fail.
             takes: to_raw_value(&route.takes).unwrap_or_else(|_| RawValue::NULL.to_owned()),
             action,
-            changes: route.changes.clone(),
+            changes: (&route.changes).into(),
             timeouts: route.timeouts,
             retry: route.retry.clone(),
         }

@@ -23,6 +23,7 @@ use pingora::{Error, ErrorType, Result};
 use crate::causes::plain;
 use crate::config::Scheme;
 use crate::gateway::answer::Answer;
+use crate::gateway::edits::{AnswerEdits, RequestEdits};
 use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
@@ -132,11 +133,11 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         head: &mut RequestHeader,
         carried: &mut Box<Carried>,
     ) -> Result<()> {
-        head::prepare(head, &carried.request)
+        head::prepare(head, &RequestEdits::of(&carried.request, session.req_header()))
     }
 
     async fn request_body_filter(
@@ -235,11 +236,7 @@ impl ProxyHttp for Gateway {
             // HTTP/1.0 knows no chunks: the answer ends with the connection.
             session.set_keepalive(None);
         }
-        if request.common.via {
-            answer.append_header("Via", head::via(answer.version))?;
-        }
-        answer.insert_header(request.common.trace_header.clone(), request.trace.id_value())?;
-        Ok(())
+        AnswerEdits::of_instance(request, session.req_header(), answer.status, answer.version).apply(answer)
     }
 
     async fn fail_to_proxy(
@@ -353,7 +350,7 @@ async fn send(session: &mut Session, request: &mut Request, answer: Answer) -> R
     if let Some(status) = proxy_status::of(request, answer) {
         head.insert_header("Proxy-Status", status)?;
     }
-    head.insert_header(request.common.trace_header.clone(), request.trace.id_value())?;
+    AnswerEdits::of_gateway(request, session.req_header(), head.status, "").apply(&mut head)?;
     session.write_response_header(Box::new(head), false).await?;
     session.write_response_body(Some(reply.body), true).await?;
     request.was_answered(Instant::now());

@@ -1,15 +1,15 @@
 //! What Pingora changes in a head before it goes on, and what of it is ours to change.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::authority::raw_target_authority;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
+use pingora::{Error, Result};
 
-use crate::gateway::door::{Fields, forged};
-use crate::gateway::request::Request;
+use crate::gateway::door::Fields;
+use crate::gateway::edits::{FieldsToSend, RequestEdits};
 use crate::head::Head;
-
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 impl Head for RequestHeader {
     fn method(&self) -> &Method {
@@ -44,6 +44,42 @@ impl Head for RequestHeader {
     fn value<'h>(&'h self, name: &HeaderName) -> Option<&'h [u8]> {
         self.headers.get(name).map(HeaderValue::as_bytes)
     }
+
+    fn share(&self, name: &HeaderName) -> Option<HeaderValue> {
+        self.headers.get(name).cloned()
+    }
+}
+
+impl FieldsToSend for RequestHeader {
+    type Error = Box<Error>;
+
+    fn remove(&mut self, name: &str) {
+        self.remove_header(name);
+    }
+
+    fn set(&mut self, name: Bytes, value: HeaderValue) -> Result<()> {
+        self.insert_header(name, value)
+    }
+
+    fn add(&mut self, name: Bytes, value: HeaderValue) -> Result<()> {
+        self.append_header(name, value).map(drop)
+    }
+}
+
+impl FieldsToSend for ResponseHeader {
+    type Error = Box<Error>;
+
+    fn remove(&mut self, name: &str) {
+        self.remove_header(name);
+    }
+
+    fn set(&mut self, name: Bytes, value: HeaderValue) -> Result<()> {
+        self.insert_header(name, value)
+    }
+
+    fn add(&mut self, name: Bytes, value: HeaderValue) -> Result<()> {
+        self.append_header(name, value).map(drop)
+    }
 }
 
 /// What Pingora is to do with a request before [`prepare`] does the rest. Most requests have nothing of one connection,
@@ -56,56 +92,16 @@ pub(super) fn policy(fields: Fields) -> HttpUpstreamRequestPolicy {
     }
 }
 
-/// Adds the trace and the gateway's mark, and says who asked; what a client says of that is not believed.
-/// (Hop-by-hop headers are Pingora's to strip, and it has: [`policy`].)
-pub(super) fn prepare(head: &mut RequestHeader, request: &Request) -> pingora::Result<()> {
-    let (fields, trace_header) = (request.fields, &request.common.trace_header);
-    if fields.forged {
-        strip_forged(head, trace_header);
+/// Makes of a client's head what the instance gets. (Fields of one connection are Pingora's to remove, and it has:
+/// [`policy`].)
+pub(super) fn prepare(head: &mut RequestHeader, edits: &RequestEdits<'_, impl Head>) -> Result<()> {
+    if let Some(target) = edits.target() {
+        head.set_raw_path(target)?;
     }
-    // Where Pingora was to remove it, what stands there now is Pingora's own.
-    if fields.stays_or_closes && !fields.are_hop_by_hop() {
-        head.remove_header(&header::CONNECTION);
+    if let Some(host) = edits.host() {
+        head.insert_header(header::HOST, host)?;
     }
-    head.insert_header(trace_header.clone(), request.trace.id_value())?;
-    head.insert_header("traceparent", request.trace.traceparent())?;
-    if fields.tracestate && !request.trace.continued {
-        head.remove_header(&TRACESTATE);
-    }
-    head.insert_header("CDN-Loop", request.hops.marker())?;
-    let origin = &request.origin;
-    head.insert_header("X-Forwarded-For", origin.list().unwrap_or(&request.client).clone())?;
-    head.insert_header("X-Forwarded-Proto", HeaderValue::from_static(origin.scheme.as_str()))?;
-    if let Some(forwarded) = origin.forwarded() {
-        head.insert_header("Forwarded", forwarded.clone())?;
-    }
-    if request.common.via {
-        head.append_header("Via", via(head.version))?;
-    }
-    let host = head.headers.get(header::HOST);
-    if let Some(host) = origin.host().or(host).cloned() {
-        head.insert_header("X-Forwarded-Host", host)?;
-    }
-    if !head.headers.contains_key(header::HOST)
-        && let Some(attempt) = request.attempt()
-    {
-        // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
-        head.insert_header(header::HOST, attempt.endpoint.address.to_string())?;
-    }
-    Ok(())
-}
-
-/// What `Via` says of a message that came in this version.
-pub(super) fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 leaseway" } else { "1.1 leaseway" })
-}
-
-fn strip_forged(head: &mut RequestHeader, trace_header: &[u8]) {
-    let is_forged = |name: &&HeaderName| forged::is_forged(name.as_str(), trace_header);
-    let forged: Vec<_> = head.headers.keys().filter(is_forged).cloned().collect();
-    for name in forged {
-        head.remove_header(&name);
-    }
+    edits.apply(head)
 }
 
 /// Removes what an answer says of the connection that it came on. What frames its body is Pingora's.

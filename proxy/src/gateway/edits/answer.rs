@@ -1,0 +1,63 @@
+//! What a client gets of an answer.
+
+use http::{StatusCode, Version};
+
+use super::{Facts, FieldsToSend, change, said, via};
+use crate::gateway::request::Request;
+use crate::head::Head;
+
+/// What becomes of an answer on its way to the client, be it an instance's or the gateway's own.
+#[derive(Debug)]
+pub(in crate::gateway) struct AnswerEdits<'e, H> {
+    request: &'e Request,
+    head: &'e H,
+    status: StatusCode,
+    /// In which an instance's came.
+    version: Option<Version>,
+    /// What went wrong, if it is the gateway that says so.
+    message: &'e str,
+}
+
+impl<'e, H: Head> AnswerEdits<'e, H> {
+    /// Of an instance's answer. `head`: the request's, as it came from the client.
+    pub(in crate::gateway) fn of_instance(
+        request: &'e Request,
+        head: &'e H,
+        status: StatusCode,
+        version: Version,
+    ) -> Self {
+        Self { request, head, status, version: Some(version), message: "" }
+    }
+
+    /// Of the gateway's own. `head`: the request's. `message`: what went wrong.
+    pub(in crate::gateway) fn of_gateway(
+        request: &'e Request,
+        head: &'e H,
+        status: StatusCode,
+        message: &'e str,
+    ) -> Self {
+        Self { request, head, status, version: None, message }
+    }
+
+    /// First comes the route; and last what the gateway itself says, which no route changes.
+    pub(in crate::gateway) fn apply<F: FieldsToSend>(&self, fields: &mut F) -> Result<(), F::Error> {
+        if let Some(route) = self.request.route().filter(|_| self.is_final()) {
+            let facts = || Facts {
+                status: Some(self.status.as_u16()),
+                message: self.message,
+                ..Facts::of(self.request, self.head)
+            };
+            change(fields, &route.changes.response, facts)?;
+        }
+        let common = &self.request.common;
+        if let Some(version) = self.version.filter(|_| common.via) {
+            fields.add(said("Via"), via(version))?;
+        }
+        fields.set(common.trace_header.clone(), self.request.trace.id_value())
+    }
+
+    /// What goes before an answer (1xx) is none.
+    fn is_final(&self) -> bool {
+        !self.status.is_informational() || self.status == StatusCode::SWITCHING_PROTOCOLS
+    }
+}

@@ -1,0 +1,79 @@
+//! What becomes of a request before an instance gets it, and of an answer before its client does: values, which are
+//! computed from what is known of the request and from its route, and which any carrier applies to the head that it has.
+//!
+//! ```text
+//! request   what an instance gets
+//! answer    what a client gets
+//! facts     what is known of a request, and what templates make of it
+//! ```
+
+mod answer;
+mod facts;
+mod request;
+
+use bytes::Bytes;
+use http::{HeaderValue, Version};
+
+use crate::site::{FieldChange, FieldValue};
+pub(super) use answer::AnswerEdits;
+pub(super) use facts::Facts;
+pub(super) use request::RequestEdits;
+
+/// The fields of a head that a carrier is about to send.
+pub(super) trait FieldsToSend {
+    type Error;
+
+    /// All fields of this name, in small letters, are left out.
+    fn remove(&mut self, name: &str);
+
+    /// This one takes the place of all of its name.
+    fn set(&mut self, name: Bytes, value: HeaderValue) -> Result<(), Self::Error>;
+
+    /// This one goes beside those of its name.
+    fn add(&mut self, name: Bytes, value: HeaderValue) -> Result<(), Self::Error>;
+}
+
+/// Changes fields as a route says.
+fn change<'f, F: FieldsToSend>(
+    fields: &mut F,
+    changes: &[FieldChange],
+    facts: impl FnOnce() -> Facts<'f>,
+) -> Result<(), F::Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let facts = facts();
+    let value = |value: &FieldValue| match value {
+        FieldValue::Fixed(value) => Some(value.clone()),
+        FieldValue::Made(template) => facts.value(template),
+    };
+    for change in changes {
+        match change {
+            FieldChange::Remove(name) => fields.remove(name.as_str()),
+            FieldChange::Set(name, made) => {
+                if let Some(value) = value(made) {
+                    fields.set(name.clone(), value)?;
+                }
+            }
+            FieldChange::Add(name, made) => {
+                if let Some(value) = value(made) {
+                    fields.add(name.clone(), value)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of a field that the gateway says itself, as it is usually written.
+fn said(name: &'static str) -> Bytes {
+    Bytes::from_static(name.as_bytes())
+}
+
+/// What `Via` says of a message that came in this version.
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 leaseway" } else { "1.1 leaseway" })
+}
+
+#[cfg(test)]
+mod tests;

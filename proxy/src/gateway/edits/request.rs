@@ -1,0 +1,94 @@
+//! What an instance gets of a request.
+
+use http::{HeaderName, HeaderValue, header};
+
+use super::{Facts, FieldsToSend, change, said, via};
+use crate::gateway::door::forged;
+use crate::gateway::request::Request;
+use crate::head::Head;
+
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What becomes of a request on its way to the instance of its attempt. What is not named here goes on as it came, but
+/// for what concerns one connection: that is the carrier's.
+#[derive(Debug)]
+pub(in crate::gateway) struct RequestEdits<'e, H> {
+    request: &'e Request,
+    head: &'e H,
+}
+
+impl<'e, H: Head> RequestEdits<'e, H> {
+    /// `head`: as it came from the client.
+    pub(in crate::gateway) fn of(request: &'e Request, head: &'e H) -> Self {
+        Self { request, head }
+    }
+
+    /// The path and the query in place of the client's target; none: that stays.
+    pub(in crate::gateway) fn target(&self) -> Option<&'e [u8]> {
+        self.request.new_target()
+    }
+
+    /// The host in place of the one that the client asks for; none: that stays.
+    pub(in crate::gateway) fn host(&self) -> Option<HeaderValue> {
+        if let Some(host) = self.request.route().and_then(|route| route.changes.host.as_ref()) {
+            return Some(host.clone());
+        }
+        if self.head.host().is_some() {
+            return None;
+        }
+        // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
+        let endpoint = &self.request.attempt()?.endpoint;
+        HeaderValue::try_from(endpoint.address.to_string()).ok()
+    }
+
+    /// What the client may not say is left out first; then comes the route; and last what the gateway itself says, which
+    /// no route changes.
+    pub(in crate::gateway) fn apply<F: FieldsToSend>(&self, fields: &mut F) -> Result<(), F::Error> {
+        self.leave_out(fields);
+        if let Some(route) = self.request.route() {
+            change(fields, &route.changes.request, || Facts::of(self.request, self.head))?;
+        }
+        self.say(fields)
+    }
+
+    fn leave_out(&self, fields: &mut impl FieldsToSend) {
+        let found = self.request.fields;
+        if found.forged {
+            let trace_header = &self.request.common.trace_header;
+            let names = self.head.fields().map(|(name, _)| name);
+            names.filter(|name| forged::is_forged(name, trace_header)).for_each(|name| fields.remove(name));
+        }
+        // Where something is of one connection, the carrier has seen to it: what stands there now is the carrier's own.
+        if found.stays_or_closes && !found.are_hop_by_hop() {
+            fields.remove(header::CONNECTION.as_str());
+        }
+        if found.tracestate && !self.request.trace.continued {
+            fields.remove(TRACESTATE.as_str());
+        }
+    }
+
+    /// The trace and the gateway's marks; and who asked, for what.
+    fn say<F: FieldsToSend>(&self, fields: &mut F) -> Result<(), F::Error> {
+        let Request { common, trace, hops, origin, client, .. } = self.request;
+        fields.set(common.trace_header.clone(), trace.id_value())?;
+        fields.set(said("traceparent"), trace.traceparent())?;
+        fields.set(said("CDN-Loop"), hops.marker())?;
+        fields.set(said("X-Forwarded-For"), origin.list().unwrap_or(client).clone())?;
+        fields.set(said("X-Forwarded-Proto"), HeaderValue::from_static(origin.scheme.as_str()))?;
+        if let Some(host) = origin.host().cloned().or_else(|| self.asked_host()) {
+            fields.set(said("X-Forwarded-Host"), host)?;
+        }
+        if let Some(forwarded) = origin.forwarded() {
+            fields.set(said("Forwarded"), forwarded.clone())?;
+        }
+        if common.via {
+            fields.add(said("Via"), via(self.head.version()))?;
+        }
+        Ok(())
+    }
+
+    fn asked_host(&self) -> Option<HeaderValue> {
+        let of_target = || self.head.authority().and_then(|host| HeaderValue::from_bytes(host).ok());
+        self.head.share(&header::HOST).or_else(of_target)
+    }
+}
