@@ -22,6 +22,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::networks::AddressRefusal;
+pub(crate) use address::check_backend;
 pub use address::parse_address;
 pub use metadata::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES, Metadata, TooMuchMetadata};
 

@@ -16,6 +16,7 @@ mod records;
 mod retries;
 mod routing;
 mod services;
+mod static_services;
 mod trace;
 mod tunnel;
 

@@ -133,6 +133,9 @@ struct EndpointFields<'a> {
     /// It stays when its instance is gone, until somebody deletes it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     without_lease: bool,
+    /// The configuration gives its address: it is not in the registry.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    given: bool,
     state: State,
     /// Why it is ejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,7 +195,8 @@ fn describe<'a>(entry: &'a Entry, guard: &Guard, now: Moment) -> EndpointFields<
         address: entry.endpoint.address.to_string(),
         weight: entry.weight,
         lease: format!("{lease:x}"),
-        without_lease: lease == 0,
+        without_lease: entry.is_without_lease(),
+        given: entry.standing == Standing::Given,
         state: entry.state(),
         reason: entry.health.ejected.map(|why| why.as_str()),
         probe: entry.standing.probe(),

@@ -14,7 +14,7 @@ use super::connection::Registry;
 use super::host;
 use super::keys::{Around, Visit, address, parsed};
 use super::route::{self, ErrorAnswers, Route};
-use super::service::Services;
+use super::service::{Routed, Services};
 use super::timeouts::Timeouts;
 use super::{Section, Value};
 
@@ -146,7 +146,7 @@ impl Gateway {
         // A service that could not be read was reported, and may be any.
         let mut is_known = self.routes.iter().flat_map(Route::services).all(|service| !service.is_empty());
         v.check(|section| is_known &= section.is_set("routes"));
-        let routed = self.routes.iter().flat_map(Route::services).collect();
+        let routed = Routed::by(&self.routes);
         self.services.keys(v, is_known.then_some(&routed));
     }
 

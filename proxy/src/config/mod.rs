@@ -14,6 +14,7 @@ mod embedded;
 mod environment;
 mod error;
 mod gateway;
+mod given;
 mod host;
 mod keys;
 mod machine;
@@ -44,6 +45,7 @@ pub use self::environment::Environment;
 pub(crate) use self::error::ConfigError;
 pub(crate) use self::gateway::Gateway;
 pub use self::gateway::LogFormat;
+pub use self::given::GivenAddress;
 #[allow(unused_imports, reason = "goes with the issue's end")]
 pub(crate) use self::route::{
     Action, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges, FixedAnswer,

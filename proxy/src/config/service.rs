@@ -6,13 +6,15 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use config_reader::key;
-use config_reader::kind::{duration, number, or_off};
+use config_reader::kind::{duration, list, number, or_off, text};
 use registry::contract::check_segment;
 
-use super::Section;
 use super::balance::{Balance, BalanceKind};
 use super::check::{self, Check};
+use super::given::GivenAddress;
 use super::keys::Visit;
+use super::route::{Route, ServicesAllowed};
+use super::{Section, Value};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SLOW_START: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;
@@ -24,6 +26,7 @@ const COUNT: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(1_00
 const REQUESTS: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(1_000_000).unwrap();
 const PERCENT: RangeInclusive<u32> = 0..=1_000;
 const PER_SECOND: RangeInclusive<u32> = 0..=100_000;
+const ADDRESSES: RangeInclusive<usize> = 1..=100;
 
 /// Services by their names, and what the others are like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,11 +40,18 @@ impl Services {
     pub(crate) fn get(&self, name: &str) -> &Service {
         self.named.get(name).unwrap_or(&self.others)
     }
+
+    /// Those that are not in the registry.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().filter(|(_, service)| service.addresses.is_some()).map(|(name, _)| name.as_str())
+    }
 }
 
 /// What is particular to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
+    /// Where it is, if it is not in the registry: 1 to 100, none twice; none: where those are that register.
+    pub(crate) addresses: Option<Vec<GivenAddress>>,
     /// Which endpoint a request goes to.
     pub(crate) balance: Balance,
     /// How long a new endpoint's share grows to what its weight says: 100 ms to 1 h; 0: it has it at once.
@@ -62,6 +72,7 @@ pub(crate) struct Service {
 impl Default for Service {
     fn default() -> Self {
         Self {
+            addresses: None,
             balance: Balance::default(),
             slow_start: Duration::ZERO,
             ejection: Some(Ejection::default()),
@@ -143,12 +154,15 @@ impl Default for Budget {
 
 impl Services {
     /// `routed`: the services that routes lead to; none if that is not known.
-    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, routed: Option<&BTreeSet<&str>>) {
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, routed: Option<&Routed<'_>>) {
         let defaults = key("defaults", "what all services are like, unless `services` says otherwise");
         v.section(defaults, |v| self.others.keys(v, &Service::default()));
         let others = self.others.clone();
         let services = key("services", "what is different in one service: it must be the service of a route")
-            .more("All other settings are those of `defaults`.")
+            .more(
+                "All other settings are those of `defaults`. One that is not in the registry has `addresses`, too, such \
+                 as [\"10.0.0.9:80\", \"legacy.example.net:80\"].",
+            )
             .like("defaults")
             .example("goods:\n  balance: ewma\n  check:\n    probe: /healthz");
         v.named(
@@ -156,6 +170,7 @@ impl Services {
             &mut self.named,
             || others.clone(),
             |name, service, v| {
+                service.address_keys(v);
                 service.keys(v, &others);
                 v.check(|section| check_name(name, section, routed));
             },
@@ -169,14 +184,33 @@ impl Services {
     }
 }
 
+/// The services that routes lead to.
+pub(super) struct Routed<'r> {
+    named: BTreeSet<&'r str>,
+    allowed: Vec<&'r ServicesAllowed>,
+}
+
+impl<'r> Routed<'r> {
+    pub(super) fn by(routes: &'r [Route]) -> Self {
+        Self {
+            named: routes.iter().flat_map(Route::services).collect(),
+            allowed: routes.iter().filter_map(Route::allowed).collect(),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.named.contains(name) || self.allowed.iter().any(|allowed| allowed.allow(name))
+    }
+}
+
 /// A service that no route leads to is a name that was misspelt, here or there.
-fn check_name(name: &str, section: &Section<'_>, routed: Option<&BTreeSet<&str>>) {
+fn check_name(name: &str, section: &Section<'_>, routed: Option<&Routed<'_>>) {
     if let Err(error) = check_segment(name) {
         section.reject_itself(error);
         return;
     }
-    let Some(routed) = routed.filter(|routed| !routed.contains(name)) else { return };
-    match section.closest(name, routed.iter().copied()) {
+    let Some(routed) = routed.filter(|routed| !routed.has(name)) else { return };
+    match section.closest(name, routed.named.iter().copied()) {
         Some(meant) => {
             section.reject_itself(format_args!("is the service of no route: did you mean {meant}?"));
         }
@@ -185,6 +219,20 @@ fn check_name(name: &str, section: &Section<'_>, routed: Option<&BTreeSet<&str>>
 }
 
 impl Service {
+    /// What holds for one service, and not for all.
+    fn address_keys<V: Visit>(&mut self, v: &mut V) {
+        let addresses = key("addresses", "where the service is, if it [does not register](requests.md#services-that-do-not-register)")
+            .more(
+                "The service has these instances and no others: whoever registers under its name is left out. Names are \
+                 resolved every 30 s, and each address of a name is an instance.",
+            )
+            .example(r#"["10.0.0.9:80", "legacy.example.net:80"]"#);
+        let address = text(|value: &Value<'_>| value.parse(GivenAddress::parse), GivenAddress::to_string);
+        let address = address.pattern(":[0-9]+$").takes("`ip:port` or `name:port`");
+        v.optional(addresses, list(address).of(ADDRESSES, "addresses"), &mut self.addresses);
+        v.check(|section| check_addresses(section, self.addresses.as_deref().unwrap_or_default()));
+    }
+
     /// `otherwise`: what holds where the section says nothing.
     fn keys<V: Visit>(&mut self, v: &mut V, otherwise: &Self) {
         self.choice_keys(v);
@@ -239,6 +287,16 @@ impl Service {
         let inherited = otherwise.check.as_ref();
         let new = || inherited.unwrap_or(&check::DEFAULT).clone();
         v.section_or_off(check, &mut self.check, new, |check, v| check.keys(v, inherited.is_some()));
+    }
+}
+
+/// One that is given twice would get twice its share.
+fn check_addresses(section: &Section<'_>, addresses: &[GivenAddress]) {
+    let mut seen = BTreeSet::new();
+    for address in addresses {
+        if !seen.insert(address.to_string()) {
+            section.reject("addresses", format_args!("has {address} twice"));
+        }
     }
 }
 

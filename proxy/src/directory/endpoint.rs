@@ -81,6 +81,8 @@ impl TenureCell {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     Registered,
+    /// The configuration gives its address: the registry is not asked.
+    Given,
     /// It vanished unannounced.
     Suspect(ProbeResult),
     /// It is in the snapshot, and the registry has not been heard yet.
@@ -144,10 +146,10 @@ pub(crate) enum Rank {
 impl Entry {
     pub(crate) fn state(&self) -> State {
         match self.standing {
-            Standing::Registered if self.weight == 0 => State::Draining,
-            Standing::Registered if self.health.ejected.is_some() => State::Ejected,
-            Standing::Registered if self.health.unhealthy => State::Unhealthy,
-            Standing::Registered => State::Up,
+            Standing::Registered | Standing::Given if self.weight == 0 => State::Draining,
+            Standing::Registered | Standing::Given if self.health.ejected.is_some() => State::Ejected,
+            Standing::Registered | Standing::Given if self.health.unhealthy => State::Unhealthy,
+            Standing::Registered | Standing::Given => State::Up,
             Standing::Suspect(_) => State::Suspect,
             Standing::Stale(_) => State::Stale,
         }
@@ -164,13 +166,23 @@ impl Entry {
             return None;
         }
         match self.standing {
-            Standing::Registered => Some(Rank::First),
+            Standing::Registered | Standing::Given => Some(Rank::First),
             // It served a moment ago: until its first probe has ended, a request's own connect is the probe.
             Standing::Suspect(ProbeResult::Pending | ProbeResult::Passed) => Some(Rank::Second),
             Standing::Stale(ProbeResult::Passed) => Some(Rank::Second),
             Standing::Stale(ProbeResult::Pending) => None,
             Standing::Suspect(ProbeResult::Failed) | Standing::Stale(ProbeResult::Failed) => None,
         }
+    }
+
+    /// How many places it takes of those that the configuration has for registrations.
+    pub(super) fn places(&self) -> usize {
+        usize::from(self.standing != Standing::Given)
+    }
+
+    /// Whether its registration stays when its instance is gone.
+    pub(crate) fn is_without_lease(&self) -> bool {
+        self.standing != Standing::Given && self.tenure.get().lease == 0
     }
 
     /// Its registration as it last was.
@@ -191,12 +203,17 @@ impl Entry {
 }
 
 impl Standing {
-    /// What its probes say; none while it is registered, as it is not probed then.
+    /// What its probes say; none while it is registered or given, as it is not probed then.
     pub(crate) fn probe(self) -> Option<ProbeResult> {
         match self {
-            Standing::Registered => None,
+            Standing::Registered | Standing::Given => None,
             Standing::Suspect(probe) | Standing::Stale(probe) => Some(probe),
         }
+    }
+
+    /// Whether nobody vouches for it: the registry does not, or not any more.
+    pub(super) fn is_doubted(self) -> bool {
+        matches!(self, Standing::Suspect(_) | Standing::Stale(_))
     }
 
     /// Whether it vanished unannounced.
@@ -204,10 +221,10 @@ impl Standing {
         matches!(self, Standing::Suspect(_))
     }
 
-    /// As it is after a probe. A registered endpoint is not probed.
+    /// As it is after a probe. One that is not in doubt is not probed.
     pub(super) fn probed(self, probe: ProbeResult) -> Self {
         match self {
-            Standing::Registered => Standing::Registered,
+            Standing::Registered | Standing::Given => self,
             Standing::Suspect(_) => Standing::Suspect(probe),
             Standing::Stale(_) => Standing::Stale(probe),
         }
@@ -264,9 +281,10 @@ mod tests {
     #[test]
     fn the_rank_follows_from_standing_probe_and_weight() {
         use ProbeResult::{Failed, Passed, Pending};
-        use Standing::{Registered, Stale, Suspect};
+        use Standing::{Given, Registered, Stale, Suspect};
         for (standing, rank) in [
             (Registered, Some(Rank::First)),
+            (Given, Some(Rank::First)),
             (Suspect(Pending), Some(Rank::Second)),
             (Suspect(Passed), Some(Rank::Second)),
             (Suspect(Failed), None),

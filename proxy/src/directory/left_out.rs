@@ -1,4 +1,4 @@
-//! Who is left out: registrations beyond the bounds of the configuration.
+//! Who is left out: registrations beyond the bounds of the configuration, and those of services that it gives itself.
 //!
 //! They are remembered by a hash of their names: whoever registers chooses how long and how many these are, and they
 //! must not take the gateway's memory.
@@ -19,6 +19,8 @@ pub(crate) enum Bound {
     Services(usize),
     /// There are so many instances in all already; of services that routes name, if a route names this one's.
     Registrations(usize),
+    /// The configuration gives the addresses of its service.
+    Given,
 }
 
 impl fmt::Display for Bound {
@@ -30,6 +32,9 @@ impl fmt::Display for Bound {
             }
             Self::Registrations(most) => {
                 write!(f, "there are {most} instances that come before it (registry.max_registrations)")
+            }
+            Self::Given => {
+                f.write_str("the configuration gives its service's addresses (services.NAME.addresses)")
             }
         }
     }
@@ -53,13 +58,15 @@ pub(crate) struct LeftOutSummary {
     pub(crate) by_services: usize,
     /// By the bound of instances in all.
     pub(crate) by_registrations: usize,
+    /// Because the configuration gives their services' addresses.
+    pub(crate) by_given: usize,
     /// The last that was left out; none while nobody is.
     pub(crate) last: Option<LeftOutInstance>,
 }
 
 impl LeftOutSummary {
     pub(crate) fn count(&self) -> usize {
-        self.by_instances + self.by_services + self.by_registrations
+        self.by_instances + self.by_services + self.by_registrations + self.by_given
     }
 }
 
@@ -71,6 +78,8 @@ pub(super) struct LeftOutSet {
     waiting: HashMap<Arc<str>, usize>,
     /// How many are beyond the bound of instances in all.
     by_registrations: usize,
+    /// How many are of services whose addresses the configuration gives.
+    by_given: usize,
     last: Option<LeftOutInstance>,
     news: Vec<LeftOutInstance>,
 }
@@ -95,6 +104,7 @@ impl LeftOutSet {
         match bound {
             Bound::Instances(_) => *self.waiting.entry(service.clone()).or_default() += 1,
             Bound::Registrations(_) => self.by_registrations += 1,
+            Bound::Given => self.by_given += 1,
             Bound::Services(_) => {}
         }
     }
@@ -107,6 +117,7 @@ impl LeftOutSet {
         }
         let Some(bound) = self.excluded.remove(&self.name(service, instance)) else { return false };
         self.by_registrations -= usize::from(matches!(bound, Bound::Registrations(_)));
+        self.by_given -= usize::from(bound == Bound::Given);
         if let Bound::Instances(_) = bound
             && let Some(waiting) = self.waiting.get_mut(service)
         {
@@ -125,7 +136,7 @@ impl LeftOutSet {
         }
         let former = std::mem::take(&mut self.excluded);
         self.waiting.clear();
-        self.by_registrations = 0;
+        (self.by_registrations, self.by_given) = (0, 0);
         for (service, instance) in listed {
             let name = self.name(service, instance);
             if let Some(bound) = former.get(&name) {
@@ -141,12 +152,12 @@ impl LeftOutSet {
 
     /// Whether somebody waits for more than a place in his own service.
     pub(super) fn waits_for_any(&self) -> bool {
-        self.excluded.len() > self.by_instances()
+        self.excluded.len() > self.by_instances() + self.by_given
     }
 
     /// How many wait for a place for their services.
     pub(super) fn by_services(&self) -> usize {
-        self.excluded.len() - self.by_instances() - self.by_registrations
+        self.excluded.len() - self.by_instances() - self.by_registrations - self.by_given
     }
 
     fn by_instances(&self) -> usize {
@@ -162,7 +173,8 @@ impl LeftOutSet {
     pub(super) fn summary(&self) -> LeftOutSummary {
         let last = self.last.clone().filter(|_| !self.excluded.is_empty());
         let (by_instances, by_services) = (self.by_instances(), self.by_services());
-        LeftOutSummary { by_instances, by_services, by_registrations: self.by_registrations, last }
+        let Self { by_registrations, by_given, .. } = *self;
+        LeftOutSummary { by_instances, by_services, by_registrations, by_given, last }
     }
 
     fn name(&self, service: &str, instance: &str) -> u64 {

@@ -1,12 +1,15 @@
 //! What a configuration says of a service's endpoints.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{self, Balance, Initially};
+use crate::config::{self, Balance, GivenAddress, Initially};
 
 /// What a configuration says of the endpoints of a service that a route names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
+    /// Where they are, if the configuration gives that; none: where those are that register.
+    pub addresses: Option<Arc<[GivenAddress]>>,
     /// Which of them a request goes to.
     pub balance: Balance,
     /// How long a new one's share grows to what its weight says; zero: it has it at once.
@@ -23,9 +26,10 @@ impl Default for Policy {
 
 impl From<&config::Service> for Policy {
     fn from(service: &config::Service) -> Self {
-        let config::Service { balance, slow_start, check, .. } = service;
+        let config::Service { addresses, balance, slow_start, check, .. } = service;
         // Where nothing is ever checked, nobody could pass.
         let initially = check.as_ref().map_or(Initially::Up, |check| check.initially);
-        Self { balance: balance.clone(), slow_start: *slow_start, initially }
+        let addresses = addresses.as_deref().map(Arc::from);
+        Self { addresses, balance: balance.clone(), slow_start: *slow_start, initially }
     }
 }

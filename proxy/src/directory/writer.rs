@@ -1,6 +1,7 @@
 //! The only hand that changes the directory.
 
 mod bounds;
+mod given;
 mod publish;
 mod route;
 
@@ -20,6 +21,7 @@ use super::{Directory, Endpoint, Entry, Finding, Health, ProbeResult, Standing, 
 use crate::config::{self, Initially};
 
 use bounds::Places;
+pub(crate) use given::{Given, Replaced};
 pub(crate) use route::Routed;
 
 /// What became of a registration.
@@ -180,7 +182,7 @@ impl Writer {
             Some(Standing::Suspect(_) | Standing::Stale(_)) => {
                 self.put(instance, TransitionKind::Confirmed, now)
             }
-            None => self.put(instance, TransitionKind::Put, now),
+            Some(Standing::Given) | None => self.put(instance, TransitionKind::Put, now),
         }
     }
 
@@ -259,11 +261,14 @@ impl Writer {
         let Record { address, weight, metadata } = record;
         let (service, planner, known) = match self.staged.get_key_value(&service) {
             // Each instance came with a copy of the service's name: from here on they share one.
-            Some((name, staged)) => (name.clone(), staged.planner.as_deref(), staged.entries.get(&id)),
+            Some((name, staged)) => {
+                (name.clone(), staged.planner.as_deref(), staged.entries.get(&id).map(Box::as_ref))
+            }
             None => (service, None, None),
         };
         let is_routed = planner.is_some();
         let before = known.map(|entry| entry.endpoint.clone());
+        let counted = known.map_or(0, Entry::places);
         let same = known.filter(|entry| entry.endpoint.address == address);
         let same = same.map(|entry| (entry.endpoint.clone(), entry.health, entry.usable_since));
         let (endpoint, health, usable_since) = same.unwrap_or_else(|| {
@@ -281,7 +286,8 @@ impl Writer {
             usable_since,
             metadata,
         };
-        *self.taken.by(is_routed) += usize::from(before.is_none());
+        let taken = self.taken.by(is_routed);
+        *taken = *taken + entry.places() - counted;
         self.staged.entry(service.clone()).or_default().insert(entry);
         self.dirty.insert(service);
         (before, endpoint)
@@ -294,18 +300,22 @@ impl Writer {
         revision: i64,
         now: Instant,
     ) -> Option<Transition> {
+        let is_given = self.is_given(&service);
         let staged = self.staged.get_mut(&service)?;
         let entry = staged.entries.get(&instance)?;
         let before = entry.endpoint.clone();
         let probe = match entry.standing {
             Standing::Registered => ProbeResult::Pending,
+            Standing::Given if is_given => return None,
+            // It was given once, and now those are its service's that register.
+            Standing::Given => ProbeResult::Failed,
             // Unlike one that served a moment ago, it is not used before a probe has passed. The guard drops
             // it only when one has failed.
             Standing::Stale(ProbeResult::Pending) => ProbeResult::Failed,
             Standing::Stale(probe) => probe,
             Standing::Suspect(_) => return None,
         };
-        let (kind, after) = if entry.weight == 0 {
+        let (kind, after) = if entry.weight == 0 || entry.standing == Standing::Given {
             self.take_out(&service, &instance);
             (TransitionKind::Deleted, None)
         } else {
@@ -319,6 +329,7 @@ impl Writer {
     /// Takes out an endpoint whose key holds something that is refused, however it stands. None: there is none.
     fn refuse(&mut self, InstanceName { service, id }: &InstanceName, revision: i64) -> Option<Transition> {
         self.left_out.remove(service, id);
+        self.entry(service, id).filter(|entry| entry.standing != Standing::Given)?;
         let removed = self.take_out(service, id)?;
         let (service, instance, before) = (service.clone(), id.clone(), Some(removed.endpoint));
         Some(Transition { kind: TransitionKind::Refused, service, instance, before, after: None, revision })
@@ -333,7 +344,7 @@ impl Writer {
     fn take_out(&mut self, service: &Arc<str>, instance: &str) -> Option<Entry> {
         let staged = self.staged.get_mut(service)?;
         let removed = staged.remove(instance)?;
-        *self.taken.by(staged.is_routed()) -= 1;
+        *self.taken.by(staged.is_routed()) -= removed.places();
         self.has_room_again |= self.left_out.waits_for(service);
         self.dirty.insert(service.clone());
         Some(removed)
@@ -343,7 +354,7 @@ impl Writer {
     /// gone, or is registered again; the outcome says nothing then.
     pub(crate) fn probed(&mut self, endpoint: &Endpoint, probe: ProbeResult) -> Option<Standing> {
         let entry = self.entry(&endpoint.service, &endpoint.instance)?;
-        if entry.endpoint.id != endpoint.id || entry.standing == Standing::Registered {
+        if entry.endpoint.id != endpoint.id || !entry.standing.is_doubted() {
             return None;
         }
         let standing = entry.standing.probed(probe);

@@ -1,16 +1,19 @@
 //! The loop that changes the directory: updates, probes, the guard's and health's verdicts and the snapshot
 //! meet here.
 
+mod given;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use registry::timing::sleep_until;
-use registry::watch::{Reread, Update};
+use registry::watch::{Admission, Reread, Update};
 use tokio::sync::mpsc;
 
 use super::guard::{self, Guard};
 use super::journal::Journal;
+use super::names::Names;
 use super::probes::{Probed, Probes};
 use super::routing::Asked;
 use crate::config;
@@ -18,6 +21,7 @@ use crate::directory::{
     Endpoint, Entry, Finding, Novelty, ProbeResult, Routed, Standing, Transition, TransitionKind, Writer,
 };
 use crate::health::findings::Found;
+use crate::lookout::ThisMachine;
 use crate::metrics::Metrics;
 use crate::snapshot::{File, Loader, Save, Snapshot, Storer, Turn};
 use crate::tasks::{self, now};
@@ -32,6 +36,10 @@ pub(super) struct Feed<R> {
     writer: Writer,
     guard: Guard,
     probes: Probes,
+    names: Names<ThisMachine>,
+    admission: Admission,
+    /// Given addresses that are refused, and were told: service and instance.
+    refused: HashSet<(Arc<str>, Arc<str>)>,
     journal: Journal,
     reread: Reread,
     loader: Loader,
@@ -64,7 +72,7 @@ impl<R: FnOnce()> Feed<R> {
     pub(super) fn new(
         writer: Writer,
         settings: config::Registry,
-        loader: Loader,
+        (loader, admission): (Loader, Admission),
         connect: Duration,
         metrics: Arc<Metrics>,
         ready: R,
@@ -74,6 +82,9 @@ impl<R: FnOnce()> Feed<R> {
             journal: Journal::new(watch.prefix, guard.hold),
             guard: Guard::new(guard),
             probes: Probes::new(connect),
+            names: Names::new(ThisMachine),
+            admission,
+            refused: HashSet::new(),
             reread: Reread::default(),
             loader,
             storer: Storer::new(snapshot.map(File::new), writer.directory().clone(), metrics.clone()),
@@ -91,6 +102,7 @@ impl<R: FnOnce()> Feed<R> {
 
     pub(super) async fn run(mut self, inputs: Inputs) {
         let Inputs { mut updates, mut findings, mut saves, mut asked } = inputs;
+        self.follow_given();
         let mut wake_at = None;
         loop {
             tokio::select! {
@@ -105,6 +117,7 @@ impl<R: FnOnce()> Feed<R> {
                     }
                 }
                 outcomes = self.probes.outcomes() => self.probed(outcomes),
+                outcomes = self.names.outcomes() => self.resolved(outcomes),
                 snapshot = self.loader.snapshot() => snapshot.into_iter().for_each(|s| self.open(s)),
                 () = self.storer.stored() => {}
                 Some(asked) = asked.recv() => self.asked(asked),
@@ -121,13 +134,17 @@ impl<R: FnOnce()> Feed<R> {
     }
 
     fn update(&mut self, update: Update) {
-        if matches!(update, Update::Reset { .. }) {
+        let is_list = matches!(update, Update::Reset { .. });
+        if is_list {
             self.loader.stop();
             self.opening = None;
         }
         let now = now();
         for transition in self.writer.stage(update, now) {
             self.follow(&transition, now);
+        }
+        if is_list {
+            self.give_all();
         }
     }
 
@@ -204,11 +221,13 @@ impl<R: FnOnce()> Feed<R> {
             Asked::Begin { services, answer } => {
                 let Routed { services, stale } = self.writer.route(services);
                 self.probe_stale(&stale);
+                self.follow_given();
                 let _ = answer.send(services);
             }
             Asked::Settle { services, gone, connect, answer } => {
                 self.writer.change_policies(services);
                 self.unroute(&gone);
+                self.follow_given();
                 self.probes.within(connect);
                 // What has no room in the snapshot are services without a route.
                 self.storer.changed();

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use registry::contract::{Prefix, TooMuchMetadata};
+use registry::contract::{Prefix, RecordError, TooMuchMetadata};
 use registry::log_line::{Quota, Say};
 
+use super::names::News;
 use super::rivals::Rivals;
 use crate::directory::{Endpoint, Entry, Finding, LeftOutInstance, Transition, TransitionKind};
 
@@ -105,6 +106,45 @@ impl Journal {
         let (service, instance) = (&**service, &**instance);
         let (before, revision) = (address.to_string(), entry.tenure.get().revision);
         tracing::info!(service, instance, key, before, revision, reason, "endpoint dropped");
+    }
+
+    /// The configuration gives this endpoint.
+    pub(super) fn given(&self, endpoint: &Endpoint) {
+        let (service, instance) = (&*endpoint.service, &*endpoint.instance);
+        tracing::info!(service, instance, address = endpoint.address.to_string(), "endpoint given");
+    }
+
+    /// An endpoint is gone of a service whose addresses the configuration gives.
+    pub(super) fn taken_back(&self, entry: &Entry) {
+        let Endpoint { service, instance, address, .. } = &*entry.endpoint;
+        let (service, instance) = (&**service, &**instance);
+        tracing::info!(service, instance, address = address.to_string(), "endpoint no longer given");
+    }
+
+    /// A given address is one to which nothing may go.
+    pub(super) fn refused(&self, service: &str, instance: &str, reason: &RecordError) {
+        tracing::warn!(
+            service,
+            instance,
+            %reason,
+            "an address that gateway.services gives is refused: nothing is sent there"
+        );
+    }
+
+    /// A name cannot be resolved, or can be again.
+    pub(super) fn resolved(&self, news: &News) {
+        let News { service, address, error, known } = news;
+        let (service, name) = (&**service, address.to_string());
+        match error {
+            Some(error) => tracing::warn!(
+                service,
+                name,
+                error,
+                known,
+                "cannot resolve a name that gateway.services gives: what is known of it stays in use; trying again"
+            ),
+            None => tracing::info!(service, name, known, "a name is resolved again"),
+        }
     }
 
     /// Health has found something new of an endpoint.

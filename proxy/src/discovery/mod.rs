@@ -4,6 +4,7 @@
 //! feed      the loop: takes updates and outcomes, publishes the directory
 //! guard     what becomes of an endpoint whose registration vanishes; pure
 //! journal   what the log says of it
+//! names     where the services are whose addresses the configuration gives
 //! probes    whether endpoints in doubt can be connected to
 //! routing   which services are routed, as whoever replaces the configuration tells
 //! rivals    whether processes seem to share an instance's id; pure
@@ -12,6 +13,7 @@
 mod feed;
 mod guard;
 mod journal;
+mod names;
 mod probes;
 mod rivals;
 mod routing;
@@ -134,8 +136,8 @@ impl<S: Source> Discovery<S> {
         } = self;
         let most = settings.bounds.registrations;
         let file = settings.snapshot.clone().map(|path| File::new(path).within(most));
-        let loader = Loader::new(file, turn, admission, status, metrics.clone());
-        let feed = Feed::new(writer, settings, loader, connect, metrics, ready).asking(reread);
+        let loader = Loader::new(file, turn, admission.clone(), status, metrics.clone());
+        let feed = Feed::new(writer, settings, (loader, admission), connect, metrics, ready).asking(reread);
         let watching = async {
             if let Some(first_look) = first_look {
                 first_look.over().await;

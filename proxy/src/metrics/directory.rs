@@ -1,6 +1,6 @@
 //! Who is there.
 
-use prometheus::{IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 
 use super::maker::{Maker, as_gauge};
 use crate::directory::{Directory, Entry, Service, State};
@@ -14,6 +14,7 @@ pub(super) struct DirectoryMetrics {
     services_without_route: IntGauge,
     endpoints_without_route: IntGaugeVec,
     endpoints_without_lease: IntGauge,
+    pub(super) lookup_failures: IntCounter,
 }
 
 impl DirectoryMetrics {
@@ -48,6 +49,10 @@ impl DirectoryMetrics {
                 "endpoints_without_lease",
                 "Endpoints whose registration stays when their instance is gone, of all services.",
             )?,
+            lookup_failures: make.counter(
+                "lookup_failures_total",
+                "Names in gateway.services that could not be resolved when they were to be.",
+            )?,
         })
     }
 
@@ -61,7 +66,7 @@ impl DirectoryMetrics {
         let (mut services, mut without_route, mut without_lease) = (0, States::default(), 0);
         for service in directory.services().values() {
             let endpoints = service.endpoints();
-            without_lease += endpoints.entries().iter().filter(|entry| entry.tenure.get().lease == 0).count();
+            without_lease += endpoints.entries().iter().filter(|entry| entry.is_without_lease()).count();
             if service.is_routed() {
                 self.show_service(service, endpoints.entries());
             } else {
@@ -90,6 +95,7 @@ impl DirectoryMetrics {
             ("max_instances", left_out.by_instances),
             ("max_services", left_out.by_services),
             ("max_registrations", left_out.by_registrations),
+            ("addresses", left_out.by_given),
         ] {
             self.left_out.with_label_values(&[bound]).set(as_gauge(count as u64));
         }

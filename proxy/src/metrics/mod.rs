@@ -133,6 +133,11 @@ impl Metrics {
         &self.process.in_flight
     }
 
+    /// Counts a name that could not be resolved.
+    pub(crate) fn lookup_failed(&self) {
+        self.directory.lookup_failures.inc();
+    }
+
     pub(crate) fn guard_held(&self) -> &IntGauge {
         &self.guard.held
     }

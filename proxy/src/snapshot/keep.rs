@@ -12,7 +12,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::file::{File, LoadError, StoreError};
 use super::format::{SkippedLines, Snapshot, Stored};
-use crate::directory::{Directory, Entry};
+use crate::directory::{Directory, Entry, Standing};
 use crate::metrics::Metrics;
 use crate::tasks::{joined, now};
 
@@ -331,6 +331,8 @@ fn store(file: &File, directory: &Directory) -> Result<Stored, StoreError> {
     let endpoints: Vec<_> =
         routed.into_iter().chain(others).map(|service| Arc::clone(&service.endpoints())).collect();
     let entries = endpoints.iter().flat_map(|endpoints| endpoints.entries());
+    // What the configuration gives, it gives at the next start, too.
+    let entries = entries.filter(|entry| entry.standing != Standing::Given);
     file.store(revision, entries.map(Entry::to_instance))
 }
 

@@ -15,8 +15,17 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, RecordError> {
     if address.port() == 0 {
         return Err(RecordError::PortZero { address });
     }
+    check_backend(address)?;
+    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+/// Whether a backend can be at this address.
+///
+/// # Errors
+/// When none can.
+pub(crate) fn check_backend(address: SocketAddr) -> Result<(), RecordError> {
     match refused(address.ip(), never_a_backend) {
         Some(why) => Err(RecordError::NeverABackend { address, why: why.into() }),
-        None => Ok(SocketAddr::new(address.ip().to_canonical(), address.port())),
+        None => Ok(()),
     }
 }

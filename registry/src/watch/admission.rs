@@ -1,11 +1,12 @@
 //! Which of the registrations that can be read are taken.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::WatchSettings;
-use crate::contract::{Instance, RecordError};
+use crate::contract::{Instance, RecordError, check_backend};
 use crate::networks::{Networks, Reserved};
 
 /// The addresses that no instance may have, as they are now. They may change, with the machine's interfaces for
@@ -47,5 +48,18 @@ impl Admission {
             return Err(RecordError::NoLease);
         }
         Ok(())
+    }
+
+    /// Whether an address is taken that no registration has named but whoever runs this process. The networks do not
+    /// concern it: they say whose word is good.
+    ///
+    /// # Errors
+    /// [`RecordError::NeverABackend`], or [`RecordError::Refused`] if it is reserved.
+    pub fn check_given(&self, address: SocketAddr) -> Result<(), RecordError> {
+        check_backend(address)?;
+        match self.reserved.borrow().refusal(address) {
+            Some(why) => Err(RecordError::Refused { address, why: why.into() }),
+            None => Ok(()),
+        }
     }
 }

@@ -89,6 +89,14 @@ impl Route {
         shares.iter().map(|share| share.service.as_str())
     }
 
+    /// The services that a path may name; none: none may.
+    pub(crate) fn allowed(&self) -> Option<&ServicesAllowed> {
+        match &self.action {
+            Action::ForwardByPath(allowed) => Some(allowed),
+            Action::Forward(_) | Action::Redirect(_) | Action::Answer(_) => None,
+        }
+    }
+
     fn keys<V: Visit>(&mut self, v: &mut V) {
         let path = key(
             "path",

@@ -33,6 +33,7 @@ fn assert_mistake(keys: &str, expected: &str) {
 #[test]
 fn a_service_of_which_nothing_is_said_has_the_documented_defaults() {
     let expected = Service {
+        addresses: None,
         balance: Balance::Random,
         slow_start: Duration::ZERO,
         ejection: Some(Ejection {
@@ -60,6 +61,7 @@ fn every_key_reaches_the_service() {
         check: { probe: /healthz?full=1, statuses: [200, 204], interval: 2s, timeout: 1500ms, healthy: 1, unhealthy: 4, initially: unhealthy }, \
         limits: { endpoint: 100, service: 1000000 }, budget: { percent: 0, per_second: 100000 }";
     let expected = Service {
+        addresses: None,
         balance: Balance::LeastRequest,
         slow_start: 30 * SECOND,
         ejection: Some(Ejection {
@@ -105,6 +107,7 @@ fn a_service_takes_over_key_by_key_what_it_does_not_say() {
         limits: { service: 90 }, budget: { per_second: 0 }";
     let (all, goods) = (goods(&with_defaults(defaults)), goods(&with_both(defaults, own)));
     let expected = Service {
+        addresses: None,
         balance: Balance::Random,
         slow_start: 5 * SECOND,
         ejection: all.ejection.map(|ejection| Ejection { failures: count(2), ..ejection }),
@@ -397,10 +400,6 @@ fn limits_and_budget_state_their_bounds() {
 #[test]
 fn unknown_keys_are_mistakes_in_every_section() {
     for (keys, expected) in [
-        (
-            "weight: 3",
-            "weight: is an unknown key: expected one of balance, slow_start, ejection, stall, check, limits, budget",
-        ),
         ("slowstart: 3s", "slowstart: is an unknown key: did you mean slow_start?"),
         (
             "ejection: { jitter: 1 }",
@@ -414,6 +413,50 @@ fn unknown_keys_are_mistakes_in_every_section() {
         ("budget: { ratio: 1 }", "budget.ratio: is an unknown key: expected one of percent, per_second"),
     ] {
         assert_mistake(keys, expected);
+    }
+    let known = "balance, slow_start, ejection, stall, check, limits, budget";
+    assert_problem(
+        &with_defaults("weight: 3"),
+        &format!("9: gateway.defaults.weight: is an unknown key: expected one of {known}"),
+    );
+    assert_problem(
+        &with_both("", "weight: 3"),
+        &format!("11: gateway.services.goods.weight: is an unknown key: expected one of addresses, {known}"),
+    );
+}
+
+#[test]
+fn the_addresses_of_a_service_that_does_not_register_are_its_own_and_not_of_all() {
+    let addresses = r#"addresses: ["10.0.0.9:80", "Legacy.example.net:8080", "[fd00::1]:80"]"#;
+    let goods = goods(&with_both("balance: ewma", addresses));
+    let found: Vec<_> = goods.addresses.iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(found, ["10.0.0.9:80", "legacy.example.net:8080", "[fd00::1]:80"]);
+    assert_eq!(goods.balance, Balance::Ewma);
+    let services = valid(&with_both("", addresses)).gateway.services;
+    assert_eq!(services.given().collect::<Vec<_>>(), ["goods"]);
+    let mistake = "9: gateway.defaults.addresses: is an unknown key: expected one of balance";
+    assert!(problems(&with_defaults(addresses)).iter().any(|told| told.starts_with(mistake)));
+}
+
+#[test]
+fn addresses_are_read_strictly() {
+    let many =
+        format!("[{}]", (1..=101).map(|n| format!("\"10.0.0.{n}:80\"")).collect::<Vec<_>>().join(", "));
+    for (addresses, expected) in [
+        ("[]", "addresses: has 0 addresses: expected 1 to 100"),
+        (&*many, "addresses: has 101 addresses: expected 1 to 100"),
+        (r#"["10.0.0.1:80", "10.0.0.1:80"]"#, "addresses: has 10.0.0.1:80 twice"),
+        (r#"["a.net:80", "A.net:80"]"#, "addresses: has a.net:80 twice"),
+        (r#"["[fd00::1]:80", "[fd00:0::1]:80"]"#, "addresses: has [fd00::1]:80 twice"),
+        (
+            r#"["10.0.0.1"]"#,
+            "addresses[0]: \"10.0.0.1\" has no port: write ip:port, [ipv6]:port or name:port, such as \
+             legacy.example.net:80",
+        ),
+        (r#"["a.net:0"]"#, "addresses[0]: \"a.net:0\" has no port from 1 to 65535 after its last colon"),
+    ] {
+        let text = with_both("", &format!("addresses: {addresses}"));
+        assert_problem(&text, &format!("11: gateway.services.goods.{expected}"));
     }
 }
 

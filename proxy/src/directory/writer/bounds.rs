@@ -52,6 +52,9 @@ impl Writer {
 
     /// The bound that an instance is beyond.
     fn bound(&self, instance: &Instance) -> Option<Bound> {
+        if self.excludes(instance) {
+            return Some(Bound::Given);
+        }
         let config::Bounds { instances, services, registrations } = self.bounds;
         let is_routed = match self.staged.get(&instance.service) {
             Some(staged) if staged.entries.contains_key(&instance.id) => return None,

@@ -82,10 +82,21 @@ impl Writer {
         let Some(former) = staged.planner.as_deref().filter(|former| *former.policy() != policy) else {
             return;
         };
-        let planner = former.with(policy);
-        service.publish(staged.shown(), &planner, &mut self.builder);
-        staged.planner = Some(Box::new(planner));
-        self.dirty.remove(service.name());
+        // Who registers under its name may come in now: the registry's next list has them.
+        self.has_room_again |= former.policy().addresses.is_some() && policy.addresses.is_none();
+        staged.planner = Some(Box::new(former.with(policy)));
+        self.show(service.name());
+    }
+
+    /// Shows a service that is routed to readers as it is now.
+    pub(super) fn show(&mut self, name: &Arc<str>) {
+        if let Some(service) = self.directory.services.load().get(name)
+            && let Some(staged) = self.staged.get(name)
+            && let Some(planner) = staged.planner.as_deref()
+        {
+            service.publish(staged.shown(), planner, &mut self.builder);
+            self.dirty.remove(name);
+        }
     }
 
     /// Has one more service routed. As long as no route named it, its endpoints shared one
@@ -97,7 +108,7 @@ impl Writer {
         staged.renew(&mut self.mint, true, initial_health(Some(&planner)));
         self.taken.others -= staged.entries.len();
         self.taken.routed += staged.entries.len();
-        let stale = staged.entries.values().filter(|entry| entry.standing != Standing::Registered);
+        let stale = staged.entries.values().filter(|entry| entry.standing.is_doubted());
         let stale = stale.map(|entry| entry.endpoint.clone()).collect();
         let service = Service::new(name.clone(), true);
         service.publish(staged.shown(), &planner, &mut self.builder);
@@ -119,14 +130,15 @@ impl Writer {
     /// Adds those endpoints to `doubted` that are stale. None: nobody is registered, and the service is forgotten.
     fn end_routing(&mut self, name: &Arc<str>, doubted: &mut Vec<Entry>) -> Option<Arc<Service>> {
         self.dirty.remove(name);
+        self.has_room_again |= self.is_given(name);
         let mut staged = self.staged.remove(name)?;
+        staged.entries.retain(|_, entry| entry.standing != Standing::Given);
         if staged.entries.is_empty() {
             return None;
         }
         staged.planner = None;
         let entries = staged.entries.values();
-        doubted
-            .extend(entries.filter(|entry| entry.standing != Standing::Registered).map(|e| Entry::clone(e)));
+        doubted.extend(entries.filter(|entry| entry.standing.is_doubted()).map(|e| Entry::clone(e)));
         staged.renew(&mut self.mint, false, Health::default());
         self.taken.routed -= staged.entries.len();
         self.taken.others += staged.entries.len();

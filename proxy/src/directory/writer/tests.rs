@@ -1,4 +1,5 @@
 mod bounds;
+mod given;
 mod route;
 
 use std::cell::Cell;

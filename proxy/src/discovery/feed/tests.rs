@@ -60,8 +60,8 @@ impl Fixture {
         let when_ready = move || is_ready.send(()).unwrap_or_default();
         let admission = Admission::new(&settings.watch, nothing_reserved());
         let file = settings.snapshot.clone().map(File::new);
-        let loader = Loader::new(file, turn, admission, followed, metrics.clone());
-        let feed = Feed::new(writer, settings, loader, connect, metrics.clone(), when_ready);
+        let loader = Loader::new(file, turn, admission.clone(), followed, metrics.clone());
+        let feed = Feed::new(writer, settings, (loader, admission), connect, metrics.clone(), when_ready);
         let (findings, found) = findings::channel();
         let running = tokio::spawn(feed.run(Inputs { updates: to_take, findings: found, saves, asked }));
         Ok(Self {
