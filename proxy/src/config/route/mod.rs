@@ -2,6 +2,7 @@
 
 mod action;
 mod expression;
+mod hidden;
 mod matching;
 mod order;
 mod path;
@@ -25,6 +26,7 @@ pub(crate) use self::action::{
     ServicesAllowed, Share, Sticky,
 };
 pub(crate) use self::expression::Expression;
+pub(crate) use self::hidden::{Hidden, hidden};
 pub(crate) use self::matching::{Condition, HostPattern, Match, PathPattern, Scheme, below};
 pub(crate) use self::order::{HostRank, Part, PathRank, Rank, order};
 pub(crate) use self::path_change::PathChange;
