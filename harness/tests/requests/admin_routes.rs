@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Fixture, malformed::PATIENCE};
 
 fn goods_and_carts() -> GatewayOptions {
-    GatewayOptions::default().route("/carts", "carts")
+    GatewayOptions::default().route("/cart", "carts")
 }
 
 impl Fixture {
@@ -55,8 +55,8 @@ async fn routes_to_nothing_come_first_and_say_why_until_somebody_is_up() -> Resu
     fixture.register("goods", &[&backend]).await?;
     let up = json!([{"service": "goods", "up": true}]);
     fixture.wait_route("/goods", json!({"up": true, "services": up, "match": {"path": "/goods"}})).await?;
-    fixture.wait_route("/carts", json!({"up": false, "order": 2, "services": nobody("carts")})).await?;
-    assert_eq!(fixture.names().await?, ["/carts", "/goods"]);
+    fixture.wait_route("/cart", json!({"up": false, "order": 2, "services": nobody("carts")})).await?;
+    assert_eq!(fixture.names().await?, ["/cart", "/goods"]);
     let page = fixture.routes().await?;
     assert_eq!((&page["count"], &page["without_endpoint"]), (&json!(2), &json!(1)), "{page}");
     assert_eq!(fixture.gateway.metric("leaseway_routes_without_endpoint", &[]).await?, 1.0);
@@ -64,10 +64,10 @@ async fn routes_to_nothing_come_first_and_say_why_until_somebody_is_up() -> Resu
     let draining = format!(r#"{{"address":"{}","weight":0}}"#, backend.address());
     fixture.etcd.put(&key("carts", "0"), draining).await?;
     let why = json!([{"service": "carts", "up": false, "why": "no endpoint is up: 1 draining"}]);
-    fixture.wait_route("/carts", json!({"up": false, "services": why})).await?;
+    fixture.wait_route("/cart", json!({"up": false, "services": why})).await?;
     fixture.etcd.put(&key("carts", "0"), backend.address().to_string()).await?;
-    fixture.wait_route("/carts", json!({"up": true})).await?;
-    assert_eq!(fixture.names().await?, ["/goods", "/carts"], "in the order in which they are tried");
+    fixture.wait_route("/cart", json!({"up": true})).await?;
+    assert_eq!(fixture.names().await?, ["/goods", "/cart"], "in the order in which they are tried");
     assert_eq!(fixture.gateway.get("/routes").await?.status, 404, "where clients are served it is no page");
     Ok(())
 }
@@ -78,13 +78,13 @@ async fn requests_and_errors_are_counted_by_route_and_go_on_over_a_reload() -> R
     let backend = Backend::start("a", Reply::ok("")).await?;
     fixture.register("goods", &[&backend]).await?;
     fixture.wait_route("/goods", json!({"requests": 0, "errors": 0})).await?;
-    for (path, status) in [("/goods", 200), ("/goods/7", 200), ("/carts", 503), ("/nowhere", 404)] {
+    for (path, status) in [("/goods", 200), ("/goods/7", 200), ("/cart", 503), ("/nowhere", 404)] {
         assert_eq!(fixture.gateway.get(path).await?.status, status, "{path}");
     }
     fixture.wait_route("/goods", json!({"requests": 2, "errors": 0})).await?;
-    fixture.wait_route("/carts", json!({"requests": 1, "errors": 1})).await?;
+    fixture.wait_route("/cart", json!({"requests": 1, "errors": 1})).await?;
     let metric = "leaseway_route_requests_total";
-    for (route, status, count) in [("/goods", "2xx", 2.0), ("/carts", "5xx", 1.0), ("", "4xx", 1.0)] {
+    for (route, status, count) in [("/goods", "2xx", 2.0), ("/cart", "5xx", 1.0), ("", "4xx", 1.0)] {
         let labels = [format!("route=\"{route}\""), format!("status=\"{status}\"")];
         eventually("it is counted", PATIENCE, async || {
             let counted = fixture.gateway.metric(metric, &[&labels[0], &labels[1]]).await?;
@@ -99,7 +99,7 @@ async fn requests_and_errors_are_counted_by_route_and_go_on_over_a_reload() -> R
     assert_eq!(fixture.names().await?, ["/goods"]);
     eventually("the former site is gone, and what only it counted", PATIENCE, async || {
         let text = fixture.gateway.admin("/metrics").await?.text();
-        ensure!(!text.contains("route=\"/carts\""), "{text}");
+        ensure!(!text.contains("route=\"/cart\""), "{text}");
         Ok(())
     })
     .await

@@ -104,10 +104,8 @@ impl Draft {
             Ok((route, Arc::new(made)))
         });
         let routes = routes.collect::<Result<Vec<_>, DraftError>>()?;
-        let in_order = routes.iter().map(|(_, route)| route.clone()).collect();
         let site = Site {
             routes: Routes::new(routes),
-            in_order,
             services,
             common: Arc::new(Common {
                 timeouts: config.timeouts,
@@ -212,7 +210,8 @@ pub(crate) mod tests {
         let (materials, _writer) = bench(&former);
         let serving = draft(&former, &Site::default(), &materials).site;
         let next = draft(&config("[{path: /goods, service: carts}]", "{}"), &serving, &materials).site;
-        let of = |site: &Site| site.routes()[0].metrics.clone();
+        let of = |site: &Site| site.routes().last().unwrap().metrics.clone();
+        assert_eq!(&*serving.routes().last().unwrap().name, "/goods");
         assert!(Arc::ptr_eq(&of(&serving), &of(&next)));
     }
 

@@ -57,8 +57,6 @@ pub(crate) use status::{Rejected, Status, StatusCell};
 #[derive(Debug, Default)]
 pub(crate) struct Site {
     routes: Routes,
-    /// The same, in the order in which they are tried.
-    in_order: Vec<Arc<Route>>,
     /// The services that the routes lead to, by name.
     services: BTreeMap<Arc<str>, Lasting>,
     common: Arc<Common>,
@@ -106,13 +104,13 @@ impl Site {
     }
 
     /// All routes, in the order in which they are tried.
-    pub(crate) fn routes(&self) -> &[Arc<Route>] {
-        &self.in_order
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.in_order()
     }
 
     /// How many of them lead to nothing.
     pub(crate) fn without_endpoint(&self) -> usize {
-        self.in_order.iter().filter(|route| route.action.leads_to_nothing()).count()
+        self.routes().filter(|route| route.action.leads_to_nothing()).count()
     }
 
     /// The route that takes a request.

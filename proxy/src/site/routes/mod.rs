@@ -33,6 +33,8 @@ use paths::Paths;
 pub(super) struct Routes<R = Arc<Route>> {
     /// In the order of the file.
     entries: Vec<Entry<R>>,
+    /// Their places in that list, in the order in which they are tried first.
+    tried: Box<[usize]>,
     /// None: none names a host.
     hosts: Option<Box<Hosts>>,
     /// Those that name no host.
@@ -56,7 +58,7 @@ struct Further {
 
 impl<R> Default for Routes<R> {
     fn default() -> Self {
-        Self { entries: Vec::new(), hosts: None, any: Paths::default() }
+        Self { entries: Vec::new(), tried: Box::default(), hosts: None, any: Paths::default() }
     }
 }
 
@@ -68,8 +70,11 @@ impl<R> Routes<R> {
             .map(|(configured, route)| (configured, Entry { further: Further::of(configured), route }))
             .unzip();
         let routes: Vec<_> = configured.iter().map(|route| &route.takes).collect();
-        let mut found = Self { entries, ..Self::default() };
         let order = config::order(routes.iter().copied());
+        let mut is_new = vec![true; routes.len()];
+        let tried =
+            order.iter().map(|rank| rank.number).filter(|number| std::mem::take(&mut is_new[*number]));
+        let mut found = Self { entries, tried: tried.collect(), ..Self::default() };
         for ranks in order.chunk_by(|a, b| a.host == b.host) {
             match ranks.first().map_or(HostRank::Any, |first| first.host) {
                 HostRank::Any => found.any = Paths::new(ranks, &routes),
@@ -77,6 +82,12 @@ impl<R> Routes<R> {
             }
         }
         found
+    }
+
+    /// All of them, in the order in which they are tried. A route of several hosts has a place for each, and comes here at
+    /// its first.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &R> {
+        self.tried.iter().filter_map(|number| self.entries.get(*number)).map(|entry| &entry.route)
     }
 
     /// The route that takes a request.

@@ -185,3 +185,14 @@ fn conditions_are_on_the_client_and_on_what_it_speaks() {
         assert_eq!(routes.find(&Asked { client, scheme, ..plain }).copied(), expected, "{client:?}");
     }
 }
+
+#[test]
+fn each_route_comes_once_in_the_order_in_which_they_are_tried() {
+    let two = Match {
+        hosts: vec![HostPattern::Below("example.com".into()), HostPattern::Exact("shop.example.com".into())],
+        ..at("", prefix("/"))
+    };
+    let routes = [at("", prefix("/")), at("a.example.com", prefix("/")), two, at("", prefix("/a"))];
+    let routes = matcher(&routes.map(answers));
+    assert_eq!(routes.in_order().copied().collect::<Vec<_>>(), [1, 2, 3, 0]);
+}
