@@ -8,6 +8,18 @@ pub use self::reference::reference;
 pub use self::schema::schema;
 pub use self::table::table;
 
+use crate::key::Key;
+
+/// The keys that may stand in a key's place; none: it has to be there.
+fn alternatives(key: Key) -> Option<String> {
+    let others: Vec<_> = key.others.iter().map(|other| format!("`{other}`")).collect();
+    match &others[..] {
+        [] => None,
+        [other] => Some(other.clone()),
+        [others @ .., last] => Some(format!("{} or {last}", others.join(", "))),
+    }
+}
+
 /// Text without Markdown: of a link, its label.
 fn plain(text: &str) -> String {
     let mut plain = String::new();

@@ -9,7 +9,8 @@ pub struct Key {
     pub(crate) text: &'static str,
     pub(crate) more: &'static str,
     pub(crate) required: Option<&'static str>,
-    pub(crate) in_the_place_of: Option<&'static str>,
+    pub(crate) others: &'static [&'static str],
+    pub(crate) is_alone: bool,
     pub(crate) shape: Option<&'static str>,
     pub(crate) default: Option<&'static str>,
     pub(crate) example: Option<&'static str>,
@@ -25,7 +26,8 @@ pub const fn key(name: &'static str, text: &'static str) -> Key {
         text,
         more: "",
         required: None,
-        in_the_place_of: None,
+        others: &[],
+        is_alone: false,
         shape: None,
         default: None,
         example: None,
@@ -48,10 +50,16 @@ impl Key {
         Self { required: Some(expected), ..self }
     }
 
-    /// It must be there, or this other key in its place.
+    /// It must be there, or one of these other keys in its place; not two of them.
     #[must_use]
-    pub const fn or_instead(self, other: &'static str) -> Self {
-        Self { in_the_place_of: Some(other), ..self }
+    pub const fn or_instead(self, others: &'static [&'static str]) -> Self {
+        Self { others, is_alone: true, ..self }
+    }
+
+    /// It must be there, or one of these other keys; or several of them.
+    #[must_use]
+    pub const fn or_beside(self, others: &'static [&'static str]) -> Self {
+        Self { others, is_alone: false, ..self }
     }
 
     /// How its section looks, which is told if something else stands there: `a section such as {probe: /healthz}`.

@@ -1,5 +1,9 @@
 //! What values there are: how each is read, shown, and described to an editor.
 
+mod map;
+mod one_or_list;
+mod ways;
+
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
@@ -11,6 +15,10 @@ use serde_json::{Value as Json, json};
 
 use crate::duration;
 use crate::value::Value;
+
+pub use self::map::{Map, map};
+pub use self::one_or_list::{OneOrList, one_or_list};
+pub use self::ways::{AnyKind, PlainOrWay, plain_or_way};
 
 /// A kind of values: how they are read, shown and described. `N` is what is noted ([`Reader`](crate::Reader)).
 pub trait Kind<N> {
@@ -238,7 +246,7 @@ where
     R: Fn(&Value<'_, N>) -> Option<T>,
     S: Fn(&T) -> String,
 {
-    Text { read, show, pattern: None, takes: "", of: PhantomData }
+    Text { read, show, pattern: None, least: 1, takes: "", of: PhantomData }
 }
 
 /// See [`text`].
@@ -247,6 +255,8 @@ pub struct Text<N, T, R, S> {
     read: R,
     show: S,
     pattern: Option<&'static str>,
+    /// How long it is at least, in characters.
+    least: usize,
     takes: &'static str,
     of: PhantomData<fn(N) -> T>,
 }
@@ -256,6 +266,12 @@ impl<N, T, R, S> Text<N, T, R, S> {
     #[must_use]
     pub fn pattern(self, pattern: &'static str) -> Self {
         Self { pattern: Some(pattern), ..self }
+    }
+
+    /// It may be empty.
+    #[must_use]
+    pub fn may_be_empty(self) -> Self {
+        Self { least: 0, ..self }
     }
 
     /// What is taken, for people.
@@ -283,7 +299,8 @@ where
     fn schema(&self) -> Json {
         match self.pattern {
             Some(pattern) => json!({"type": "string", "pattern": pattern}),
-            None => json!({"type": "string", "minLength": 1}),
+            None if self.least == 0 => json!({"type": "string"}),
+            None => json!({"type": "string", "minLength": self.least}),
         }
     }
 

@@ -59,7 +59,8 @@ impl<'a, N> Section<'a, N> {
     }
 
     fn require(&self, key: Key) {
-        if let (Some(expected), Some(_), false) = (key.required, self.entries, self.has(key.name)) {
+        let is_there = || self.has(key.name) || key.others.iter().any(|other| self.has(other));
+        if let (Some(expected), Some(_), false) = (key.required, self.entries, is_there()) {
             self.reject(key.name, format_args!("is missing: expected {expected}"));
         }
     }
@@ -67,6 +68,22 @@ impl<'a, N> Section<'a, N> {
     /// The key of this section, with those that it stands in; empty for the whole file.
     pub fn key(&self) -> &str {
         &self.place.key
+    }
+
+    /// Where the section stands.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Notes a mistake at another place.
+    pub fn reject_at(&self, place: &Place, message: impl Display) {
+        self.reader.reject(place, message);
+    }
+
+    /// Where the key stands, or else the section that lacks it.
+    pub fn place_of(&self, key: &str) -> Place {
+        let line = self.entry(key).map_or(self.place.line, |entry| entry.line);
+        Place { key: join(&self.place.key, key), line }
     }
 
     /// Notes a mistake of the section itself.
@@ -190,12 +207,6 @@ impl<'a, N> Section<'a, N> {
 
     fn entry(&self, key: &str) -> Option<&'a Entry<'a>> {
         self.entries?.iter().find(|entry| entry.key == key)
-    }
-
-    /// Where the key stands, or else the section that lacks it.
-    fn place_of(&self, key: &str) -> Place {
-        let line = self.entry(key).map_or(self.place.line, |entry| entry.line);
-        Place { key: join(&self.place.key, key), line }
     }
 
     fn reject_repeated_keys(&self) {

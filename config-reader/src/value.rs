@@ -61,6 +61,14 @@ impl<'a, N> Value<'a, N> {
         }
     }
 
+    /// Text of one or more lines, which may be empty.
+    pub fn lines(&self) -> Option<&'a str> {
+        let is_line = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+        let scalar = self.scalar().filter(|scalar| !scalar.is_null() && scalar.text.chars().all(is_line));
+        // What is none is reported as for text of one line.
+        scalar.map(|scalar| &*scalar.text).or_else(|| self.text())
+    }
+
     /// Text that is read further; the error goes on after the text that was found.
     pub fn parse<T, E: Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text()?;

@@ -1,6 +1,6 @@
 //! All keys as a file, with their defaults and what they are for.
 
-use super::{plain, sentences};
+use super::{alternatives, plain, sentences};
 use crate::key::Key;
 use crate::outline::{Branch, Entry, Form, Leaf, Outline};
 
@@ -68,8 +68,9 @@ fn leaf(leaf: &Leaf, depth: usize, is_out: bool) -> Vec<String> {
 
 /// The line of a key, with its text behind it if there is room, else above it.
 fn with_text(key: Key, line: &str, takes: &str, depth: usize, is_out: bool) -> Vec<String> {
-    let required = match (key.required, key.in_the_place_of) {
-        (Some(_), Some(other)) => format!("required, or `{other}` in its place"),
+    let required = match (key.required, alternatives(key)) {
+        (Some(_), Some(others)) if key.is_alone => format!("required, or {others} in its place"),
+        (Some(_), Some(others)) => format!("required, or {others}"),
         (Some(_), None) => "required".to_owned(),
         (None, _) => String::new(),
     };
@@ -99,7 +100,8 @@ fn branch(branch: &Branch, depth: usize, is_out: bool) -> Vec<String> {
     let is_commented = match form {
         Form::Section => key.like.is_some(),
         Form::Optional | Form::Named | Form::OrOff { on: false } => true,
-        Form::OrOff { on: true } | Form::List => false,
+        Form::OrOff { on: true } => false,
+        Form::List => key.required.is_none(),
     };
     let is_below_out = is_out || is_commented;
     let below = match (key.like, form) {
@@ -117,11 +119,15 @@ fn branch(branch: &Branch, depth: usize, is_out: bool) -> Vec<String> {
     lines
 }
 
-/// The lines of a list's one item.
+/// The lines of a list's one item. What is said of its first key stands above it.
 fn item(lines: Vec<String>) -> Vec<String> {
     let mut mark = "- ";
     let mut item = Vec::new();
     for line in lines {
+        if mark == "- " && line.starts_with("# ") {
+            item.push(line);
+            continue;
+        }
         item.push(format!("{mark}{line}"));
         mark = "  ";
     }

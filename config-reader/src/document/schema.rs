@@ -24,7 +24,7 @@ pub fn schema(outline: &Outline, title: &str) -> Json {
 /// set, it has no defaults, and no key is required.
 fn section(entries: &[Entry], is_whole: bool) -> Json {
     let mut schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
-    let mut required = Vec::new();
+    let (mut required, mut alternatives) = (Vec::new(), Vec::new());
     for entry in entries {
         let (key, property) = match entry {
             Entry::Leaf(found) => (found.key, leaf(found, is_whole)),
@@ -32,13 +32,18 @@ fn section(entries: &[Entry], is_whole: bool) -> Json {
             Entry::Heading(_) | Entry::Aside(_) => continue,
         };
         schema["properties"][key.name] = property;
-        match (key.required, key.in_the_place_of) {
-            (Some(_), None) => required.push(key.name),
-            (Some(_), Some(other)) if is_whole => {
-                schema["oneOf"] = json!([{"required": [key.name]}, {"required": [other]}]);
+        match (key.required, key.others) {
+            (Some(_), []) => required.push(key.name),
+            (Some(_), others) if is_whole => {
+                let each = [key.name].into_iter().chain(others.iter().copied());
+                let each: Vec<_> = each.map(|name| json!({"required": [name]})).collect();
+                alternatives.push(json!({if key.is_alone { "oneOf" } else { "anyOf" }: each}));
             }
             _ => {}
         }
+    }
+    if !alternatives.is_empty() {
+        schema["allOf"] = alternatives.into();
     }
     if is_whole && !required.is_empty() {
         schema["required"] = required.into();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::alternatives;
 use crate::outline::{Branch, Entry, Form, Leaf, Outline};
 
 /// A table in Markdown of the keys of a section, or of those that stand in no section if its name is empty.
@@ -31,8 +32,8 @@ fn row(table: &mut String, prefix: &str, entry: &Entry) {
 
 fn leaf_row(table: &mut String, prefix: &str, leaf: &Leaf) {
     let Leaf { key, default, takes, is_fixed, .. } = leaf;
-    let default = match (key.required, key.in_the_place_of, key.default, default.as_deref()) {
-        (Some(_), Some(other), ..) => format!("this or `{other}`"),
+    let default = match (key.required, alternatives(*key), key.default, default.as_deref()) {
+        (Some(_), Some(others), ..) => format!("this or {others}"),
         (Some(_), None, ..) => "required".to_owned(),
         (None, _, Some(words), _) => words.to_owned(),
         (None, _, None, Some("[]") | None) => "none".to_owned(),
@@ -50,6 +51,7 @@ fn branch_rows(table: &mut String, prefix: &str, branch: &Branch) {
         Form::Optional => ("none", "a section", format!("{name}.")),
         Form::OrOff { on: true } => ("on", "a section, or `off`", format!("{name}.")),
         Form::OrOff { on: false } => ("`off`", "a section, or `off`", format!("{name}.")),
+        Form::List if key.required.is_none() => ("none", "a list of sections", format!("{name}[].")),
         Form::List => ("required", "a list of sections", format!("{name}[].")),
         Form::Named => ("none", "a section for each name", format!("{name}.NAME.")),
     };

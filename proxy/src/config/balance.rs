@@ -6,8 +6,8 @@ use http::HeaderName;
 use serde_json::{Value as Json, json};
 
 use super::Value;
-use super::keys::parsed;
 use super::machine::Need;
+use super::token::{TOKEN, token};
 
 const NAMED: [(&str, Balance); 4] = [
     ("random", Balance::Random),
@@ -15,9 +15,6 @@ const NAMED: [(&str, Balance); 4] = [
     ("least_request", Balance::LeastRequest),
     ("ewma", Balance::Ewma),
 ];
-/// What a header's or a cookie's name looks like: a token of RFC 9110.
-const TOKEN: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
-
 const POLICIES: &str = "random, round_robin, least_request, ewma, or a hash such as {hash: client}";
 const KEYS: &str = "path, client, {header: NAME} or {cookie: NAME}";
 
@@ -154,18 +151,4 @@ fn named_key(value: &Value<'_>) -> Option<HashKey> {
         // What stands there was reported.
         (None, None) => None,
     }
-}
-
-fn token(of: &'static str) -> impl Kind<Need, Value = String> {
-    parsed(move |text| parse_token(text, of).map(|_| text.to_owned()), TOKEN)
-}
-
-/// Why a text is no name of a header or a cookie. Reads on after the text that was found.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a {0} name: expected letters, digits, \"-\" and \"_\"")]
-struct TokenError(&'static str);
-
-/// A cookie's name has the characters of a header's: RFC 6265, section 4.1.1.
-fn parse_token(text: &str, of: &'static str) -> Result<HeaderName, TokenError> {
-    HeaderName::try_from(text).map_err(|_| TokenError(of))
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use config_reader::key;
 use config_reader::kind::{boolean, duration, fraction, list, number, or_off, path, text};
-use ipnet::IpNet;
 use registry::connect::{ConnectionSettings, Exposed, Tls, User, host_and_port, parse_endpoint};
 use registry::contract::Prefix;
 use registry::networks::Loopback;
@@ -18,6 +17,7 @@ use registry::watch::WatchSettings;
 use super::embedded::Embedded;
 use super::keys::{Around, Visit};
 use super::machine::Need;
+use super::network::network;
 use super::pattern;
 use super::{Section, Value};
 
@@ -152,19 +152,13 @@ impl Registry {
     }
 
     fn networks<V: Visit>(&mut self, v: &mut V) {
-        let networks = || {
-            list(
-                text(|value: &Value<'_>| value.parse(parse_network), IpNet::to_string)
-                    .takes("`10.0.0.0/8`, `fd00::/8`, or an address"),
-            )
-        };
         let allow = key("allow", "the networks that instances may be in; none: any, but for [what is refused in any case](registrars.md#what-is-taken)").more(
             "If it names any, an instance's address must be in one of them. An instance on loopback is taken if it \
              is named here, if the registry is embedded, or if all endpoints are on loopback.",
         );
-        v.key(allow, networks(), &mut self.watch.networks.allow);
+        v.key(allow, list(network()), &mut self.watch.networks.allow);
         let deny = key("deny", "the networks that instances must not be in, whatever `allow` says");
-        v.key(deny, networks(), &mut self.watch.networks.deny);
+        v.key(deny, list(network()), &mut self.watch.networks.deny);
         let endpoints = &self.connection.endpoints;
         let is_here = !endpoints.is_empty() && endpoints.iter().all(|endpoint| is_on_loopback(endpoint));
         let is_here = self.embedded.is_some() || is_here;
@@ -254,7 +248,7 @@ fn connection_keys<V: Visit>(connection: &mut ConnectionSettings, v: &mut V) {
     let endpoint = text(|value: &Value<'_>| read_endpoint(value, &seen), String::clone).pattern("^https?://");
     let endpoints = key("endpoints", "the members of etcd, each with `http://` or `https://`, host and port")
         .required(r#"a list such as ["http://127.0.0.1:2379"], or embedded: {} in its place"#)
-        .or_instead("embedded")
+        .or_instead(&["embedded"])
         .example(r#"["http://127.0.0.1:2379"]"#);
     let kind = list(endpoint).not_empty("URL, such as http://127.0.0.1:2379");
     v.key(endpoints, kind, &mut connection.endpoints);
@@ -271,39 +265,6 @@ fn connection_keys<V: Visit>(connection: &mut ConnectionSettings, v: &mut V) {
             section.remark("username", exposed);
         }
     });
-}
-
-/// Why a text is no network. Reads on after the text that was found.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum NetworkError {
-    #[error("is not a network: write an address and a length, such as 10.0.0.0/8 or fd00::/8")]
-    Malformed,
-    #[error("has bits set after its length: write {0}")]
-    NotTruncated(IpNet),
-    #[error("is an IPv4 network in IPv6's form, which no address is compared with: write {0}")]
-    Mapped(IpNet),
-}
-
-/// A single address is a network of its own.
-fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
-    let network: IpNet = match text.parse::<IpAddr>() {
-        Ok(address) => address.into(),
-        Err(_) => text.parse().map_err(|_| NetworkError::Malformed)?,
-    };
-    match (network.trunc(), unmapped(network)) {
-        (_, Some(ipv4)) => Err(NetworkError::Mapped(ipv4)),
-        (truncated, None) if truncated != network => Err(NetworkError::NotTruncated(truncated)),
-        _ => Ok(network),
-    }
-}
-
-/// The IPv4 network that stands below `::ffff:0:0/96`. An instance's address is never there: the contract
-/// reads it as the IPv4 address that it is.
-fn unmapped(network: IpNet) -> Option<IpNet> {
-    let IpNet::V6(network) = network else { return None };
-    let length = network.prefix_len().checked_sub(96)?;
-    let ipv4 = network.addr().to_ipv4_mapped()?;
-    IpNet::new(ipv4.into(), length).ok().map(|network| network.trunc())
 }
 
 /// Whether whoever reaches this endpoint is on this machine: then instances may well be, too.
@@ -367,30 +328,6 @@ fn reject_plain(section: &Section<'_>, endpoints: &[String]) {
 mod tests {
     use super::*;
 
-    fn network(text: &str) -> IpNet {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_network_is_an_address_and_a_length_or_an_address_alone() {
-        for (text, expected) in [
-            ("10.0.0.0/8", "10.0.0.0/8"),
-            ("0.0.0.0/0", "0.0.0.0/0"),
-            ("169.254.169.254", "169.254.169.254/32"),
-            ("fd00::/8", "fd00::/8"),
-            ("::/0", "::/0"),
-            ("::1", "::1/128"),
-            // An address that carries another is compared as it stands, too.
-            ("64:ff9b::/96", "64:ff9b::/96"),
-            ("64:ff9b::10.0.0.0/104", "64:ff9b::a00:0/104"),
-            ("2002::/16", "2002::/16"),
-            ("::/96", "::/96"),
-            ("::ffff:0:0:0/96", "::ffff:0:0:0/96"),
-        ] {
-            assert_eq!(parse_network(text), Ok(network(expected)), "{text:?}");
-        }
-    }
-
     #[test]
     fn an_endpoint_is_on_loopback_by_its_address_or_as_localhost() {
         for (endpoint, expected) in [
@@ -405,30 +342,6 @@ mod tests {
             ("http://localhost.example:2379", false),
         ] {
             assert_eq!(is_on_loopback(endpoint), expected, "{endpoint}");
-        }
-    }
-
-    #[test]
-    fn every_other_network_says_what_is_wrong() {
-        for (text, expected) in [
-            ("", NetworkError::Malformed),
-            ("10.0.0.0/33", NetworkError::Malformed),
-            ("10.0.0.0/", NetworkError::Malformed),
-            ("10.0.0.0/255.0.0.0", NetworkError::Malformed),
-            ("10.0/8", NetworkError::Malformed),
-            ("10.0.0.5:80", NetworkError::Malformed),
-            ("fd00::/129", NetworkError::Malformed),
-            ("[fd00::]/8", NetworkError::Malformed),
-            ("example.com", NetworkError::Malformed),
-            ("10.0.0.1/8", NetworkError::NotTruncated(network("10.0.0.0/8"))),
-            ("fd00::1/64", NetworkError::NotTruncated(network("fd00::/64"))),
-            ("0.0.0.1/0", NetworkError::NotTruncated(network("0.0.0.0/0"))),
-            ("::ffff:10.0.0.0/104", NetworkError::Mapped(network("10.0.0.0/8"))),
-            ("::ffff:10.0.0.1/104", NetworkError::Mapped(network("10.0.0.0/8"))),
-            ("::ffff:10.0.0.1", NetworkError::Mapped(network("10.0.0.1/32"))),
-            ("::ffff:0:0/96", NetworkError::Mapped(network("0.0.0.0/0"))),
-        ] {
-            assert_eq!(parse_network(text), Err(expected), "{text:?}");
         }
     }
 }

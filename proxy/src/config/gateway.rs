@@ -13,6 +13,7 @@ use super::address::Taken;
 use super::connection::Registry;
 use super::host;
 use super::keys::{Around, Visit, address, parsed};
+use super::network::network;
 use super::route::{self, ErrorAnswers, Route};
 use super::service::{Routed, Services};
 use super::timeouts::Timeouts;
@@ -111,6 +112,7 @@ impl Gateway {
         let timeouts = key("timeouts", "how long things may take")
             .more("Of `first_byte` and `idle`, one that you do not set gives way to the other.");
         v.section(timeouts, |v| self.timeouts.keys(v));
+        self.hop_keys(v);
         self.route_keys(v);
         self.other_keys(v);
     }
@@ -141,21 +143,8 @@ impl Gateway {
         });
     }
 
-    fn route_keys<V: Visit>(&mut self, v: &mut V) {
-        route::keys(&mut self.routes, v, &self.timeouts);
-        // A service that could not be read was reported, and may be any.
-        let mut is_known = self.routes.iter().flat_map(Route::services).all(|service| !service.is_empty());
-        v.check(|section| is_known &= section.is_set("routes"));
-        let routed = Routed::by(&self.routes);
-        self.services.keys(v, is_known.then_some(&routed));
-    }
-
-    fn other_keys<V: Visit>(&mut self, v: &mut V) {
-        let max_requests = key(
-            "max_requests",
-            "requests in flight in all; a request above that gets 503 at once. [Reckon with 200 KB for each](#memory)",
-        );
-        v.key(max_requests, number(REQUESTS), &mut self.max_requests);
+    /// What the gateway says of itself, and whom it believes.
+    fn hop_keys<V: Visit>(&mut self, v: &mut V) {
         let trace_header = key(
             "trace_header",
             "the header that carries [the trace id](requests.md#trace) to instances and back to clients",
@@ -165,6 +154,40 @@ impl Gateway {
             |name: &HeaderName| name.as_str().to_owned(),
         );
         v.key(trace_header, kind, &mut self.trace_header);
+        let trusted = key(
+            "trusted_proxies",
+            "the networks of proxies in front of this gateway, whose word it takes on who asks: \
+             `X-Forwarded-For`, `-Proto` and `-Host` of all others are overwritten",
+        );
+        v.key(trusted, list(network()), &mut self.trusted_proxies);
+        let switch = || words([("on", true), ("off", false)]);
+        let forwarded = key("forwarded", "whether instances get `Forwarded` (RFC 7239), too");
+        v.key(forwarded, switch(), &mut self.forwarded);
+        let via = key(
+            "via",
+            "whether instances and clients get `Via`; some servers compress less where they see it",
+        );
+        v.key(via, switch(), &mut self.via);
+        let proxy_status = key(
+            "proxy_status",
+            "whether the gateway's own error answers say in `Proxy-Status` (RFC 9209) what went wrong",
+        );
+        v.key(proxy_status, switch(), &mut self.proxy_status);
+        route::errors::keys(&mut self.errors, v, "what the gateway's own error answers look like");
+    }
+
+    fn route_keys<V: Visit>(&mut self, v: &mut V) {
+        let are_known = route::keys(&mut self.routes, v, &self.timeouts, &self.trace_header);
+        let routed = Routed::by(&self.routes);
+        self.services.keys(v, are_known.then_some(&routed));
+    }
+
+    fn other_keys<V: Visit>(&mut self, v: &mut V) {
+        let max_requests = key(
+            "max_requests",
+            "requests in flight in all; a request above that gets 503 at once. [Reckon with 200 KB for each](#memory)",
+        );
+        v.key(max_requests, number(REQUESTS), &mut self.max_requests);
         let reload = key(
             "reload",
             "whether a change of this file is applied by itself; SIGHUP applies it in any case",

@@ -25,6 +25,10 @@ pub(super) enum Need {
     ReadCertificates(PathBuf),
     /// A file with a private key in PEM, without a pass phrase, for the gateway's user.
     PrivateKey(PathBuf),
+    /// A file with a key of sticky cookies, which the gateway's user reads again at each reload.
+    StickyKey(PathBuf),
+    /// A file with an error answer, likewise.
+    ErrorFile(PathBuf),
     /// A private key and the certificate that was made for it.
     Pair {
         cert: PathBuf,
@@ -92,7 +96,7 @@ impl Need {
     /// What is to be told of it although it is there.
     pub(super) fn exposed(&self) -> Option<Exposed> {
         match self {
-            Self::Password(path) | Self::PrivateKey(path) => Exposed::file(path),
+            Self::Password(path) | Self::PrivateKey(path) | Self::StickyKey(path) => Exposed::file(path),
             _ => None,
         }
     }
@@ -104,6 +108,8 @@ impl Need {
             Self::Certificates(path) => certificates(path, &read(path)?).map(drop),
             Self::ReadCertificates(path) => certificates(path, &read_as(who, path)?).map(drop),
             Self::PrivateKey(path) => private_key(path, &read_as(who, path)?).map(drop),
+            // What is in them was read with the configuration.
+            Self::StickyKey(path) | Self::ErrorFile(path) => Ok(who.may(Wish::Read, path)?),
             Self::Pair { cert, key } => check_pair(cert, key),
             Self::NewFile(path) => check_new_file(path),
             Self::ReplacedFile(path) => check_replaced_file(path, who),

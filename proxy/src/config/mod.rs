@@ -18,6 +18,7 @@ mod given;
 mod host;
 mod keys;
 mod machine;
+mod network;
 pub(crate) mod ours;
 mod pattern;
 mod route;
@@ -25,6 +26,7 @@ mod run_directory;
 mod server;
 mod service;
 mod timeouts;
+mod token;
 
 #[cfg(test)]
 mod tests;

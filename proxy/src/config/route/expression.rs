@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use config_reader::kind::{Kind, text};
 use regex::bytes::{Regex, RegexBuilder};
+
+use crate::config::Value;
+use crate::config::machine::Need;
 
 /// The longest expression, in bytes.
 const LENGTH: usize = 1024;
@@ -28,6 +32,15 @@ pub(crate) enum ExpressionError {
     Size,
     #[error("is no regular expression: {0}")]
     Syntax(String),
+}
+
+/// An expression that is a part of something else.
+pub(super) fn expression<T>(
+    part_of: impl Fn(Expression) -> T,
+    show: impl Fn(&T) -> String,
+) -> impl Kind<Need, Value = T> {
+    text(move |value: &Value<'_>| value.parse(Expression::parse).map(&part_of), show)
+        .takes("a regular expression")
 }
 
 impl Expression {

@@ -2,10 +2,21 @@
 
 use std::net::IpAddr;
 
+use config_reader::key;
+use config_reader::kind::{Kind, list, map, one_or_list, text};
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
-use super::Expression;
+use super::condition::condition;
+use super::host::host;
+use super::path::path;
+use super::redirect::scheme;
+use super::{Expression, some};
+use crate::config::Value;
+use crate::config::keys::Visit;
+use crate::config::machine::Need;
+use crate::config::network::network;
+use crate::config::token::{TOKEN, TokenError, parse_token};
 
 /// Which requests a route takes: those of which all of this is so.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,6 +98,34 @@ impl Scheme {
 }
 
 impl Match {
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V) {
+        let hosts = key("host", "the hosts that it takes; `*.NAME` is one label or more before NAME")
+            .example("[shop.example.com, \"*.shop.example.com\"]");
+        some(
+            v,
+            hosts,
+            one_or_list(list(host()).not_empty("host, such as shop.example.com")),
+            &mut self.hosts,
+        );
+        let paths =
+            key("path", "the path, as the route's own key `path` has it").example("{regex: \"/v[0-9]+/.*\"}");
+        let mut written = Some(self.path.clone()).filter(|path| *path != PathPattern::Any);
+        v.optional(paths, path(), &mut written);
+        self.path = written.unwrap_or_default();
+        let methods = key("methods", "the methods that it takes").example("[GET, HEAD]");
+        some(v, methods, list(method()).not_empty("method, such as GET"), &mut self.methods);
+        let headers =
+            key("headers", "what the fields are, one of those of a name").example("{x-canary: \"1\"}");
+        some(v, headers, map(parse_header, TOKEN, condition()), &mut self.headers);
+        let query = key("query", "what the parameters of the query are").example("{beta: {present: true}}");
+        some(v, query, map(parse_parameter, ".", condition()), &mut self.query);
+        let cookies = key("cookies", "what the cookies are").example("{group: a}");
+        some(v, cookies, map(parse_cookie, TOKEN, condition()), &mut self.cookies);
+        let clients = key("client", "the networks that clients are in").example("[10.0.0.0/8]");
+        some(v, clients, list(network()).not_empty("network, such as 10.0.0.0/8"), &mut self.clients);
+        v.optional(key("scheme", "what clients speak").example("https"), scheme(), &mut self.scheme);
+    }
+
     /// How many conditions there are beside the host and the path: each header, each parameter and each cookie counts,
     /// and the methods, the clients and the scheme.
     pub(crate) fn conditions(&self) -> usize {
@@ -156,4 +195,51 @@ impl Condition {
             Self::Regex(expression) => any(&|value| expression.takes(value)),
         }
     }
+}
+
+/// Why a text is no method. Each reads on after the text that was found.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum MethodError {
+    #[error("is in small letters: write {0}, a method's letters are not compared without regard to case")]
+    Small(String),
+    #[error("is no method such as GET")]
+    Malformed,
+}
+
+fn method() -> impl Kind<Need, Value = Method> {
+    let parse = |text: &str| match text.to_ascii_uppercase() {
+        upper if upper != text => Err(MethodError::Small(upper)),
+        _ => Method::from_bytes(text.as_bytes()).map_err(|_| MethodError::Malformed),
+    };
+    text(move |value: &Value<'_>| value.parse(parse), Method::to_string).pattern("^[A-Z0-9!#$%&'*+.^_`|~-]+$")
+}
+
+/// Why a name is not matched by. Each reads on after it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum NameError {
+    #[error(transparent)]
+    NoName(#[from] TokenError),
+    #[error("is matched by `host`, which knows HTTP/2's hosts, too")]
+    Host,
+    #[error("is matched by `cookies`, one by one")]
+    Cookie,
+    #[error("is empty")]
+    Empty,
+}
+
+fn parse_header(text: &str) -> Result<HeaderName, NameError> {
+    match parse_token(text, "header")? {
+        name if name == http::header::HOST => Err(NameError::Host),
+        name if name == http::header::COOKIE => Err(NameError::Cookie),
+        name => Ok(name),
+    }
+}
+
+fn parse_parameter(text: &str) -> Result<String, NameError> {
+    if text.is_empty() { Err(NameError::Empty) } else { Ok(text.to_owned()) }
+}
+
+fn parse_cookie(text: &str) -> Result<String, NameError> {
+    parse_token(text, "cookie")?;
+    Ok(text.to_owned())
 }

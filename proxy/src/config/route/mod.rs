@@ -1,25 +1,40 @@
 //! A route: which requests it takes, and what happens to them.
 
 mod action;
+mod answer;
+mod changes;
+mod condition;
+pub(super) mod errors;
 mod expression;
+mod fields;
+mod file;
+mod forward;
 mod hidden;
+mod host;
 mod matching;
+mod name;
 mod order;
 mod path;
 mod path_change;
+mod redirect;
 mod retry;
+mod rewrite;
+mod sticky;
 mod template;
 mod words;
+mod written;
 
 use std::collections::HashMap;
+use std::mem;
 
-use config_reader::key;
-use config_reader::kind::text;
-use registry::contract::check_segment;
+use config_reader::kind::Kind;
+use config_reader::{Key as ConfigKey, Place, key};
+use http::HeaderName;
 
-use super::keys::{Visit, parsed};
+use super::Section;
+use super::keys::Visit;
+use super::machine::Need;
 use super::timeouts::{RouteTimeouts, Timeouts};
-use super::{Section, Value};
 
 pub(crate) use self::action::{
     Action, Changes, ErrorAnswer, ErrorAnswers, FieldChanges, FixedAnswer, Key, Redirect, ServicePattern,
@@ -33,7 +48,7 @@ pub(crate) use self::path_change::PathChange;
 pub(crate) use self::retry::Retry;
 pub(crate) use self::template::{Piece, Template, Variable};
 
-use self::path::parse_path;
+use self::written::Written;
 
 /// The rule that says which requests it takes and what happens to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,20 +72,6 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// What holds where a route says nothing. It must say what happens.
-    fn unsaid(gateway: &Timeouts) -> Self {
-        Self {
-            name: String::new(),
-            takes: Match::default(),
-            action: Action::Forward(Vec::new()),
-            sticky: None,
-            changes: Changes::default(),
-            errors: ErrorAnswers::default(),
-            timeouts: gateway.into(),
-            retry: Retry::default(),
-        }
-    }
-
     /// One that takes this prefix and leads to this service.
     #[cfg(test)]
     pub(crate) fn plain(prefix: &str, service: &str) -> Self {
@@ -78,7 +79,11 @@ impl Route {
             name: prefix.to_owned(),
             takes: Match { path: PathPattern::Prefix(prefix.to_owned()), ..Match::default() },
             action: Action::Forward(vec![Share { service: service.to_owned(), weight: 1 }]),
-            ..Self::unsaid(&Timeouts::default())
+            sticky: None,
+            changes: Changes::default(),
+            errors: ErrorAnswers::default(),
+            timeouts: RouteTimeouts::from(&Timeouts::default()),
+            retry: Retry::default(),
         }
     }
 
@@ -98,78 +103,64 @@ impl Route {
             Action::Forward(_) | Action::Redirect(_) | Action::Answer(_) => None,
         }
     }
-
-    fn keys<V: Visit>(&mut self, v: &mut V) {
-        let path = key(
-            "path",
-            "the path that it takes, with everything below it; [the longest wins](requests.md#route)",
-        )
-        .required("a path, such as /goods")
-        .example("/goods");
-        let mut prefix = self.name.clone();
-        v.key(path, parsed(parse_path, "^/"), &mut prefix);
-        self.name.clone_from(&prefix);
-        self.takes.path = PathPattern::Prefix(prefix);
-        let service = key("service", "the service that answers")
-            .required("the name of a service, such as goods")
-            .example("goods");
-        let read = |value: &Value<'_>| {
-            let name = value.text()?;
-            value.accept(check_segment(name))?;
-            Some(name.to_owned())
-        };
-        let mut name = self.services().next().unwrap_or_default().to_owned();
-        v.key(service, text(read, String::clone), &mut name);
-        self.action = Action::Forward(vec![Share { service: name, weight: 1 }]);
-        let timeouts =
-            key("timeouts", "a route's own; what is not set here is as in `timeouts` of the gateway")
-                .like("gateway.timeouts")
-                .example("first_byte: 5s\ntotal: 10s");
-        v.section(timeouts, |v| self.timeouts.keys(v));
-        let retry = key("retry", "when a request is [sent again](requests.md#retries)").more(
-            "When an attempt fails, the gateway sends the request to another instance where that is safe: if the \
-             connection was never opened; or, before a byte of an answer came, if the connection broke or the instance \
-             stalled, and the request is idempotent (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) with a body of at most \
-             64 KiB. It does not do so when a timeout ended the attempt, except for the timeout of a connect.",
-        );
-        v.section(retry, |v| self.retry.keys(v));
-    }
 }
 
-/// All routes. Two of one path are a mistake: only one could be taken.
-pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, timeouts: &Timeouts) {
-    let mut owners = HashMap::new();
+/// Declares a key with a list of values, which has one at least if it is there.
+fn some<V: Visit, K: Kind<Need, Value = Vec<T>>, T>(v: &mut V, key: ConfigKey, kind: K, slot: &mut Vec<T>) {
+    let mut values = Some(mem::take(slot)).filter(|values| !values.is_empty());
+    v.optional(key, kind, &mut values);
+    *slot = values.unwrap_or_default();
+}
+
+/// All routes. What was written of them is not kept: a running process takes over every key of a route. Returns whether
+/// all are there that the file has, with all their services.
+pub(super) fn keys<V: Visit>(
+    routes: &mut Vec<Route>,
+    v: &mut V,
+    timeouts: &Timeouts,
+    trace: &HeaderName,
+) -> bool {
+    let mut places = Vec::new();
     let key = key("routes", "which service answers what; at least one")
         .more(
             "A path takes itself and everything below it, by segment: /goods takes /goods and /goods/list, not /goods2. \
              The longest wins.",
         )
         .required("a list such as [{path: /goods, service: goods}]");
+    let mut written = Vec::new();
     v.list(
         key,
-        routes,
-        || Route::unsaid(timeouts),
-        |route, v| {
-            route.keys(v);
-            v.check(|section| claim(&route.name, section, &mut owners));
+        &mut written,
+        || Written::unsaid(timeouts),
+        |written, v| {
+            written.keys(v, trace);
+            v.check(|section| {
+                let written = mem::replace(written, Written::unsaid(timeouts));
+                if let Some(route) = written.settled(section) {
+                    places.push(section.place().clone());
+                    routes.push(route);
+                }
+            });
         },
     );
     v.check(|section| {
-        if section.is_set("routes") && routes.is_empty() {
+        if section.is_set("routes") && written.is_empty() {
             section.reject("routes", "is empty: expected at least one route");
         }
+        check_names(section, routes, &places);
     });
+    let mut are_there = written.len() == routes.len();
+    v.check(|section| are_there &= section.is_set("routes"));
+    are_there && routes.iter().flat_map(Route::services).all(|service| !service.is_empty())
 }
 
-/// `owners`: the route that each path belongs to already.
-fn claim(path: &str, section: &Section<'_>, owners: &mut HashMap<String, String>) {
-    if !section.is_set("path") {
-        return;
-    }
-    match owners.get(path) {
-        Some(owner) => section.reject("path", format_args!("\"{path}\" is the path of {owner} already")),
-        None => {
-            owners.insert(path.to_owned(), section.key().to_owned());
+/// `places`: where each of the routes stands.
+fn check_names(section: &Section<'_>, routes: &[Route], places: &[Place]) {
+    let mut owners = HashMap::new();
+    for (route, place) in routes.iter().zip(places) {
+        if let Some(owner) = owners.insert(&route.name, place) {
+            section
+                .reject_at(place, format_args!("has the name \"{}\" of {} already", route.name, owner.key));
         }
     }
 }

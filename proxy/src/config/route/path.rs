@@ -1,9 +1,55 @@
-//! The path that a route names.
+//! The paths that a route takes.
 
+use config_reader::kind::{Kind, plain_or_way, text};
+
+use super::PathPattern;
+use super::expression::expression;
+use crate::config::Value;
+use crate::config::machine::Need;
 use crate::config::pattern::{self, Pattern};
 
 /// The longest path of a route, in bytes.
 const LENGTH: usize = 1024;
+
+/// Below a path, in the place of a service's name.
+const SERVICE: &str = "/{service}";
+
+/// A path, which takes all below it, too, and may end with `/{service}`; or `{exact: ...}`, `{prefix: ...}`,
+/// `{regex: ...}`.
+pub(super) fn path() -> impl Kind<Need, Value = PathPattern> {
+    let plain = text(|value: &Value<'_>| value.parse(parse_plain), as_text).pattern("^/").takes("a path");
+    let exact = |value: &Value<'_>| value.parse(parse_exact).map(PathPattern::Exact);
+    let prefix = |value: &Value<'_>| value.parse(parse_path).map(PathPattern::Prefix);
+    let ways: Vec<(_, Box<dyn Kind<Need, Value = PathPattern>>)> = vec![
+        ("exact", Box::new(text(exact, as_text).pattern("^/"))),
+        ("prefix", Box::new(text(prefix, as_text).pattern("^/"))),
+        ("regex", Box::new(expression(PathPattern::Regex, as_text))),
+    ];
+    plain_or_way(Box::new(plain), ways, |path| match path {
+        PathPattern::Any | PathPattern::Prefix(_) | PathPattern::Service(_) => None,
+        PathPattern::Exact(_) => Some("exact"),
+        PathPattern::Regex(_) => Some("regex"),
+    })
+}
+
+fn as_text(path: &PathPattern) -> String {
+    match path {
+        PathPattern::Any => String::new(),
+        PathPattern::Exact(path) | PathPattern::Prefix(path) => path.clone(),
+        PathPattern::Regex(expression) => expression.as_str().to_owned(),
+        PathPattern::Service(above) => format!("{above}{SERVICE}"),
+    }
+}
+
+fn parse_plain(text: &str) -> Result<PathPattern, PathError> {
+    match text.strip_suffix(SERVICE) {
+        Some("") => Ok(PathPattern::Service(String::new())),
+        Some(above) if above.ends_with('/') => Err(PathError::EmptySegment),
+        Some(above) => parse_path(above).map(PathPattern::Service),
+        None if text.contains(SERVICE) => Err(PathError::ServiceWithin),
+        None => parse_path(text).map(PathPattern::Prefix),
+    }
+}
 
 /// Why a text is no route's path. Each reads on after the text that was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +63,11 @@ pub(super) enum PathError {
     /// It is matched as it is written.
     #[error(transparent)]
     Pattern(#[from] Pattern),
+    /// What stands for a service's name is not its end.
+    #[error(
+        "has more after {{service}}: the name of a service is the last segment, and all below it is taken, too"
+    )]
+    ServiceWithin,
     /// It ends with a slash.
     #[error("must not end with \"/\": {0} takes everything below it too")]
     TrailingSlash(String),
@@ -48,6 +99,15 @@ pub(super) enum PathError {
 /// A path that starts with `/` and ends with none (but for `/` itself), has no empty and no dot segment, no query, and
 /// needless or lower-case escapes neither: equal paths are equal texts.
 pub(super) fn parse_path(text: &str) -> Result<String, PathError> {
+    let path = parse_exact(text)?;
+    match path.strip_suffix('/') {
+        Some(better) if !better.is_empty() => Err(PathError::TrailingSlash(better.to_owned())),
+        _ => Ok(path),
+    }
+}
+
+/// The same, but that it may end with a slash.
+pub(super) fn parse_exact(text: &str) -> Result<String, PathError> {
     let Some(rest) = text.strip_prefix('/') else {
         let is_more = text.contains(|c: char| !c.is_alphanumeric() && !"/-_".contains(c));
         return Err(if is_more { PathError::NoPath } else { PathError::Relative });
@@ -62,9 +122,6 @@ pub(super) fn parse_path(text: &str) -> Result<String, PathError> {
     check_characters(rest)?;
     if text.contains("//") {
         return Err(PathError::EmptySegment);
-    }
-    if let Some(better) = text.strip_suffix('/') {
-        return Err(PathError::TrailingSlash(better.to_owned()));
     }
     match rest.split('/').find(|segment| matches!(*segment, "." | "..")) {
         Some(segment) => Err(PathError::DotSegment(segment.to_owned())),

@@ -1,5 +1,9 @@
 //! Text with variables in it.
 
+use std::fmt;
+
+use config_reader::closest;
+
 /// Text with variables in it: `{route}`. A brace is written twice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Template {
@@ -40,6 +44,28 @@ pub(crate) enum Variable {
     Message,
 }
 
+/// Where a template stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a header of a request or of an answer.
+    Header,
+    /// In an error answer of the gateway's own, which knows a status and a message.
+    ErrorAnswer,
+}
+
+/// Why a text is no template. Each reads on after the text that was found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TemplateError {
+    #[error("has the unknown variable {{{name}}}: {hint}")]
+    Unknown { name: String, hint: String },
+    #[error("has the variable {{{0}}}, which only the gateway's error answers know")]
+    Elsewhere(&'static str),
+    #[error("has a \"{{\" that is not closed: a brace that is meant itself is written twice")]
+    Open,
+    #[error("has a \"}}\" that closes nothing: a brace that is meant itself is written twice")]
+    Closing,
+}
+
 impl Variable {
     /// All of them, by the names under which they are written.
     pub(crate) const ALL: [(&'static str, Self); 11] = [
@@ -55,4 +81,81 @@ impl Variable {
         ("status", Self::Status),
         ("message", Self::Message),
     ];
+
+    fn is_known_in(self, place: Place) -> bool {
+        place == Place::ErrorAnswer || !matches!(self, Self::Status | Self::Message)
+    }
+
+    fn parse(name: &str, place: Place) -> Result<Self, TemplateError> {
+        match Self::ALL.into_iter().find(|(known, _)| *known == name) {
+            Some((_, variable)) if variable.is_known_in(place) => Ok(variable),
+            Some((known, _)) => Err(TemplateError::Elsewhere(known)),
+            None => {
+                let known = Self::ALL.into_iter().filter(|(_, variable)| variable.is_known_in(place));
+                let known: Vec<_> = known.map(|(known, _)| known).collect();
+                let meant =
+                    closest(name, known.iter().copied()).map(|meant| format!("did you mean {{{meant}}}?"));
+                let hint = meant.unwrap_or_else(|| format!("expected one of {}", known.join(", ")));
+                let name = name.chars().take(40).collect();
+                Err(TemplateError::Unknown { name, hint })
+            }
+        }
+    }
+}
+
+impl Template {
+    pub(super) fn parse(text: &str, place: Place) -> Result<Self, TemplateError> {
+        let (mut template, mut rest) = (Self::default(), text);
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, from) = rest.split_at(at);
+            template.push_text(before);
+            rest = if let Some(after) = from.strip_prefix("{{") {
+                template.push_text("{");
+                after
+            } else if let Some(after) = from.strip_prefix("}}") {
+                template.push_text("}");
+                after
+            } else if let Some(after) = from.strip_prefix('{') {
+                let (name, after) = after.split_once('}').ok_or(TemplateError::Open)?;
+                template.pieces.push(Piece::Variable(Variable::parse(name, place)?));
+                after
+            } else {
+                return Err(TemplateError::Closing);
+            };
+        }
+        template.push_text(rest);
+        Ok(template)
+    }
+
+    fn push_text(&mut self, more: &str) {
+        match self.pieces.last_mut() {
+            _ if more.is_empty() => {}
+            Some(Piece::Text(text)) => text.push_str(more),
+            _ => self.pieces.push(Piece::Text(more.to_owned())),
+        }
+    }
+
+    /// Its pieces that are no variables.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Variable(_) => None,
+        })
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
+                Piece::Variable(variable) => {
+                    let name = Variable::ALL.into_iter().find(|(_, known)| known == variable);
+                    write!(f, "{{{}}}", name.map(|(name, _)| name).unwrap_or_default())?;
+                }
+            }
+        }
+        Ok(())
+    }
 }

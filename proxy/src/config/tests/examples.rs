@@ -44,12 +44,16 @@ fn the_reference_is_valid_with_every_example_in_it() {
         let key = rest.and_then(|rest| rest.split_once(':')).map(|(key, _)| key);
         key.is_some_and(|key| key.chars().all(|c| c.is_ascii_lowercase() || "_46".contains(c)))
     };
-    // It would stand beside `endpoints`.
-    let of_embedded = commented_section(&text, "embedded");
+    // They would stand beside `endpoints`, `service`, `strip_prefix`, and the path of `match` beside that of the route.
+    let instead =
+        ["embedded", "services", "redirect", "answer", "rewrite"].map(|key| commented_section(&text, key));
+    let alone = ["      # services_allowed:", "      # max_services:", "      #   path:"];
+    let directory = tempfile::tempdir().unwrap();
     let uncommented: Vec<_> = text
         .lines()
-        .filter(|line| !line.starts_with("    # embedded:") && !of_embedded.contains(line))
+        .filter(|line| !instead.concat().contains(line) && !alone.iter().any(|alone| line.starts_with(alone)))
         .map(|line| if key_in_comment(line) { line.replacen("# ", "", 1) } else { line.to_owned() })
+        .map(|line| with_files_in(directory.path(), &line))
         .collect();
     let all = uncommented.join("\n").replace("http://", "https://");
     let config = valid(&all);
@@ -63,19 +67,32 @@ fn the_reference_is_valid_with_every_example_in_it() {
     assert!(services.get("any other").check.is_some());
 }
 
-/// The lines of a commented section that hold its keys.
+/// The files that are read with a configuration are elsewhere.
+fn with_files_in(directory: &Path, line: &str) -> String {
+    let mut moved = line.to_owned();
+    for name in ["sticky.key", "503.html"] {
+        let file = directory.join(name);
+        fs::write(&file, "a key of sixteen bytes, or a page").unwrap();
+        moved = moved.replace(&format!("/etc/leaseway/{name}"), &file.display().to_string());
+    }
+    moved
+}
+
+/// The lines of a commented section: its own and those of its keys.
 fn commented_section<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
-    let head = format!("    # {key}:");
-    let from = text.lines().skip_while(|line| !line.starts_with(&head)).skip(1);
-    from.take_while(|line| line.starts_with("    #   ")).collect()
+    let head = format!("# {key}:");
+    let mut from = text.lines().skip_while(|line| !line.trim_start().starts_with(&head));
+    let first = from.next().unwrap();
+    let below = format!("{}#   ", &first[..first.len() - first.trim_start().len()]);
+    [first].into_iter().chain(from.take_while(|line| line.starts_with(&below))).collect()
 }
 
 #[test]
 fn the_reference_shows_the_defaults_of_an_embedded_registry() {
     let text = fs::read_to_string(conf("reference.yaml")).unwrap();
     let shown: Vec<_> = commented_section(&text, "embedded");
-    assert_eq!(shown.len(), 9);
-    let shown = shown.join("\n").replace("    #   ", "      ");
+    assert_eq!(shown.len(), 10);
+    let shown = shown[1..].join("\n").replace("    #   ", "      ");
     let endpoints = r#"endpoints: ["http://127.0.0.1:2379"]"#;
     assert_eq!(valid(&with(endpoints, &format!("embedded:\n{shown}"))), valid(&with_embedded("")));
 }
@@ -84,8 +101,10 @@ fn the_reference_shows_the_defaults_of_an_embedded_registry() {
 #[test]
 fn the_reference_shows_the_defaults_of_a_check() {
     let text = fs::read_to_string(conf("reference.yaml")).unwrap();
-    let shown =
-        commented_section(&text, "check").into_iter().map(|line| line.replacen("    #   ", "      ", 1));
+    let shown = commented_section(&text, "check")
+        .into_iter()
+        .skip(1)
+        .map(|line| line.replacen("    #   ", "      ", 1));
     let shown: Vec<_> = shown.collect();
     let check = |lines: &str| {
         let text = format!("{VALID}  defaults:\n    check:\n{lines}\n");

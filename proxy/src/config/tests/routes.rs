@@ -6,7 +6,7 @@ use super::*;
 fn a_route_has_one_path_and_one_service() {
     assert_problem(
         &with("service: goods", "service: goods\n    - path: /goods\n      service: other"),
-        "9: gateway.routes[1].path: \"/goods\" is the path of gateway.routes[0] already",
+        "9: gateway.routes[1]: has the name \"/goods\" of gateway.routes[0] already",
     );
     for service in ["a/b", "\"\""] {
         let told = problems(&with("service: goods", &format!("service: {service}")));

@@ -169,8 +169,8 @@ gateway:
             "7: gateway.registry.endpoints[0]: \"127.0.0.1:2379\" must start with http:// or https://",
             "8: gateway.registry.username: needs password_file beside it",
             "10: gateway.routes[0].path: \"goods\" must start with \"/\"",
-            "10: gateway.routes[0].service: is missing: expected the name of a service, such as goods",
-            "11: gateway.routes[1].service: is missing: expected the name of a service, such as goods",
+            "10: gateway.routes[0].service: is missing: expected the name of a service, such as goods; or services, services_allowed, redirect or answer in its place",
+            "11: gateway.routes[1].service: is missing: expected the name of a service, such as goods; or services, services_allowed, redirect or answer in its place",
             "12: gateway.routes[1].servce: is an unknown key: did you mean service?",
             "14: gateway.timeouts.idle: \"60\" has no unit: write 60s for seconds, 60ms for milliseconds",
             "15: gateway.trace_header: \"host\" is a header with a meaning of its own: the trace id would replace it",
@@ -245,11 +245,11 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_gateway("\"a\\nb\": 1"),
-            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, admin_hosts, registry, timeouts, routes, defaults, services, max_requests, trace_header, reload, log",
+            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, admin_hosts, registry, timeouts, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
         ),
         (
             with("service: goods", "service: goods\n      weight: 3"),
-            "9: gateway.routes[0].weight: is an unknown key: expected one of path, service, timeouts, retry",
+            "9: gateway.routes[0].weight: is an unknown key: expected one of path, match, name, service, services, services_allowed, max_services, redirect, answer, sticky, strip_prefix, rewrite, host, request_headers, response_headers, errors, timeouts, retry",
         ),
     ] {
         assert_problem(&text, expected);

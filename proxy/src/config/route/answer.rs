@@ -1,0 +1,48 @@
+//! An answer of the gateway's own that a route gives, as the configuration has it.
+
+use bytes::Bytes;
+use config_reader::key;
+use config_reader::kind::{number, text};
+use http::HeaderName;
+
+use super::fields::{Rule, Side, fields};
+use super::{FixedAnswer, some};
+use crate::config::Value;
+use crate::config::keys::Visit;
+
+/// The largest body, in bytes.
+const BODY: usize = 16 * 1024;
+
+impl FixedAnswer {
+    pub(super) fn unsaid() -> Self {
+        Self { status: 200, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, trace: &HeaderName) {
+        v.key(key("status", "its status"), number(200..=599), &mut self.status);
+        let headers = key("headers", "its fields").example("{content-type: text/plain}");
+        some(v, headers, fields(Rule { side: Side::Response, trace }), &mut self.headers);
+        let body = key("body", "its body, at most 16 KiB").example("ok");
+        let mut written = Some(self.body.clone()).filter(|body| !body.is_empty());
+        let shown = |body: &Bytes| String::from_utf8_lossy(body).into_owned();
+        v.optional(body, text(read_body, shown).may_be_empty(), &mut written);
+        self.body = written.unwrap_or_default();
+        v.check(|section| {
+            if matches!(self.status, 204 | 205 | 304) && !self.body.is_empty() && section.is_sound("status") {
+                section.reject(
+                    "body",
+                    format_args!("means nothing with status {}, which has no body", self.status),
+                );
+            }
+        });
+    }
+}
+
+fn read_body(value: &Value<'_>) -> Option<Bytes> {
+    let text = value.lines()?;
+    if text.len() > BODY {
+        value.reject(format_args!("has {} bytes: expected at most {BODY}", text.len()));
+        return None;
+    }
+    Some(Bytes::copy_from_slice(text.as_bytes()))
+}

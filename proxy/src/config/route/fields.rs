@@ -1,0 +1,122 @@
+//! Fields of heads that a route changes or says.
+
+use config_reader::key;
+use config_reader::kind::{Kind, list, map, text};
+use http::{HeaderName, HeaderValue};
+
+use super::template::{Place, Template};
+use super::{FieldChanges, some};
+use crate::config::Value;
+use crate::config::keys::Visit;
+use crate::config::machine::Need;
+use crate::config::token::{TOKEN, TokenError, parse_token};
+
+/// Fields of one connection alone: RFC 9110, section 7.6.1.
+const OF_A_CONNECTION: [&str; 7] =
+    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// Fields by which the gateway says who asks, and finds requests that go round in circles.
+const OURS: [&str; 6] =
+    ["forwarded", "via", "cdn-loop", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+
+/// Which head it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Request,
+    Response,
+}
+
+/// Which fields are a route's to change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule<'r> {
+    pub(super) side: Side,
+    /// The header that carries the trace id.
+    pub(super) trace: &'r HeaderName,
+}
+
+/// Why a field is not a route's to change. Each reads on after its name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FieldError {
+    #[error(transparent)]
+    NoName(#[from] TokenError),
+    #[error("is of one connection alone: the gateway sees to it on each of its own")]
+    OfAConnection,
+    #[error("says where a body ends, which the gateway sees to")]
+    Length,
+    #[error("is what the route's own key `host` sets")]
+    Host,
+    #[error("is the gateway's own: it says by it who asks, and that a request came through here")]
+    Ours,
+    #[error("is the header of the trace id, which the gateway sets: see trace_header")]
+    Trace,
+}
+
+impl Rule<'_> {
+    pub(super) fn parse(self, text: &str) -> Result<HeaderName, FieldError> {
+        let name = parse_token(text, "header")?;
+        // Some servers take `content_length` for `content-length`.
+        let folded = name.as_str().replace('_', "-");
+        match &*folded {
+            "content-length" => Err(FieldError::Length),
+            "host" => Err(FieldError::Host),
+            of if OF_A_CONNECTION.contains(&of) => Err(FieldError::OfAConnection),
+            ours if self.side == Side::Request && OURS.contains(&ours) => Err(FieldError::Ours),
+            _ if name == *self.trace => Err(FieldError::Trace),
+            _ => Ok(name),
+        }
+    }
+}
+
+impl FieldChanges {
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, rule: Rule<'_>) {
+        let templates = || map(move |name: &str| rule.parse(name), TOKEN, template());
+        let set = key("set", "fields that get this value, whatever they had")
+            .more("Values may have variables in them.")
+            .example("{x-route: \"{route}\"}");
+        some(v, set, templates(), &mut self.set);
+        let add = key("add", "fields that are added to those of the same name").example("{x-via: leaseway}");
+        some(v, add, templates(), &mut self.add);
+        let remove = key("remove", "fields that are removed, before others are set").example("[x-internal]");
+        let name = |value: &Value<'_>| value.parse(|name| rule.parse(name));
+        let name = text(name, |name: &HeaderName| name.as_str().to_owned()).pattern(TOKEN);
+        some(v, remove, list(name), &mut self.remove);
+    }
+}
+
+/// Fields and their values, without variables.
+pub(super) fn fields(rule: Rule<'_>) -> impl Kind<Need, Value = Vec<(HeaderName, HeaderValue)>> {
+    map(move |name: &str| rule.parse(name), TOKEN, field_value())
+}
+
+/// Why a text is no field's value. Each reads on after the text that was found.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum ValueError {
+    #[error("has {0:?} in it: a header takes ASCII alone")]
+    Character(char),
+    #[error("begins or ends with a space, which HTTP takes away")]
+    Space,
+}
+
+/// A field's value.
+pub(super) fn field_value() -> impl Kind<Need, Value = HeaderValue> {
+    let read = |value: &Value<'_>| {
+        value.parse(|text| check_value(text).map(|()| HeaderValue::try_from(text).ok()))?
+    };
+    text(read, |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned()).may_be_empty()
+}
+
+/// A field's value that may have variables in it.
+fn template() -> impl Kind<Need, Value = Template> {
+    let read = |value: &Value<'_>| {
+        value.parse(check_value)?;
+        value.parse(|text| Template::parse(text, Place::Header))
+    };
+    text(read, Template::to_string).may_be_empty()
+}
+
+fn check_value(text: &str) -> Result<(), ValueError> {
+    if let Some(other) = text.chars().find(|c| !matches!(c, ' '..='~')) {
+        return Err(ValueError::Character(other));
+    }
+    if text.trim_matches(' ').len() < text.len() { Err(ValueError::Space) } else { Ok(()) }
+}
