@@ -1,11 +1,5 @@
 //! The gateway's own answers.
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
-use http::{HeaderValue, header};
-use serde_json::json;
-
 use super::cause::Ending;
 use super::proxy_status::Kind;
 use crate::directory::{Directory, Service};
@@ -17,13 +11,16 @@ pub(super) struct Answer {
     said: Said,
 }
 
+/// What an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
+pub(super) enum Said {
     /// This text, and no more.
     Plain(&'static str),
     /// `{"code":-1,"message":"...","trace_id":"..."}`. From 502 on, the message names the service before it says what
     /// is wrong there. It names no instance and no address: these are for the log.
     Message(Kind, &'static str),
+    /// What the request's route says: it is no error.
+    AsRoute,
 }
 
 impl Answer {
@@ -40,6 +37,12 @@ impl Answer {
         Kind::ProxyLoopDetected,
         "the request has gone through 8 gateways, so it goes round in circles",
     );
+    pub(super) const REDIRECT_LOOP: Self = Self::message(
+        508,
+        Kind::ProxyLoopDetected,
+        "the route sends the client to where it is, so it would go round in circles",
+    );
+    pub(super) const NO_HOST: Self = Self::bad_request("Host is missing, or is no host");
     const NOT_READ: Self = Self::unavailable("the registry has not been read yet, so no endpoint is known");
     const NONE_REGISTERED: Self = Self::unavailable("no endpoint is registered");
     const NONE_USABLE: Self = Self::unavailable(
@@ -84,6 +87,11 @@ impl Answer {
         Self { status: if is_ready { 200 } else { 503 }, said: Said::Plain("gateway") }
     }
 
+    /// The route of the request answers by itself, with this status.
+    pub(super) const fn as_route(status: u16) -> Self {
+        Self { status, said: Said::AsRoute }
+    }
+
     /// Why a service has no endpoint for a request.
     pub(super) fn no_endpoint(directory: &Directory, service: &Service) -> Self {
         let endpoints = service.endpoints();
@@ -117,11 +125,15 @@ impl Answer {
         Some(answer)
     }
 
+    pub(super) fn said(self) -> Said {
+        self.said
+    }
+
     /// Which error it is, and what is said of it; none: it is none.
     pub(super) fn error(self) -> Option<(Kind, &'static str)> {
         match self.said {
             Said::Message(kind, message) => Some((kind, message)),
-            Said::Plain(_) => None,
+            Said::Plain(_) | Said::AsRoute => None,
         }
     }
 
@@ -140,100 +152,12 @@ impl Answer {
     pub(super) fn leaves_body(self, expects_continue: bool) -> bool {
         !matches!(self.status, 400 | 408) && !expects_continue && !self.is_of_itself()
     }
-
-    /// The whole response, to a request for this service with this trace id.
-    pub(super) fn reply(self, service: Option<&str>, trace_id: &str) -> Reply {
-        let (content_type, body) = match self.said {
-            Said::Plain(text) => ("text/plain", Bytes::from_static(text.as_bytes())),
-            Said::Message(_, message) => {
-                let message = match service {
-                    Some(service) if self.status >= 502 => {
-                        Cow::Owned(format!("service {service}: {message}"))
-                    }
-                    _ => Cow::Borrowed(message),
-                };
-                let body = json!({"code": -1, "message": message, "trace_id": trace_id});
-                ("application/json", body.to_string().into())
-            }
-        };
-        let retry_after = (self.status == 503 && self.error().is_some()).then_some("1");
-        Reply { status: self.status, content_type, retry_after, body }
-    }
-}
-
-/// An answer of the gateway's own as it is sent: with the trace's header, which every answer has, and its length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    content_type: &'static str,
-    /// When to come back, in seconds.
-    retry_after: Option<&'static str>,
-    pub(super) body: Bytes,
-}
-
-impl Reply {
-    /// Its header's fields, in their order; the trace's header goes behind them.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (http::HeaderName, HeaderValue)> {
-        let length = HeaderValue::from(self.body.len());
-        let fields = [
-            (header::CONTENT_TYPE, HeaderValue::from_static(self.content_type)),
-            (header::CONTENT_LENGTH, length),
-        ];
-        let retry_after =
-            self.retry_after.map(|after| (header::RETRY_AFTER, HeaderValue::from_static(after)));
-        fields.into_iter().chain(retry_after)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::directory;
-    use serde_json::Value;
-
-    fn message(reply: &Reply) -> String {
-        let body: Value = serde_json::from_slice(&reply.body).unwrap();
-        assert_eq!((&body["code"], &body["trace_id"]), (&json!(-1), &json!("7")));
-        body["message"].as_str().unwrap().to_owned()
-    }
-
-    fn field(reply: &Reply, name: http::HeaderName) -> Option<String> {
-        let value = reply.fields().find(|(n, _)| *n == name)?.1;
-        Some(value.to_str().unwrap().to_owned())
-    }
-
-    #[test]
-    fn an_answer_names_the_service_only_where_the_fault_may_be_there() {
-        let said = |answer: Answer, service| message(&answer.reply(service, "7"));
-        assert_eq!(said(Answer::NONE_REGISTERED, Some("goods")), "service goods: no endpoint is registered");
-        assert_eq!(said(Answer::NO_ROUTE, None), "no route takes this request");
-        assert_eq!(said(Answer::BAD_BODY, Some("goods")), "the request's body is not valid");
-        assert_eq!(said(Answer::INTERNAL, Some("goods")), "the gateway failed");
-    }
-
-    #[test]
-    fn an_answer_has_its_length_and_says_when_to_come_back_if_that_helps() {
-        for (answer, retry_after) in
-            [(Answer::FULL_SERVICE, Some("1")), (Answer::TIMED_OUT, None), (Answer::NO_ROUTE, None)]
-        {
-            let reply = answer.reply(Some("goods"), "7");
-            assert_eq!(field(&reply, header::CONTENT_LENGTH), Some(reply.body.len().to_string()));
-            assert_eq!(field(&reply, header::CONTENT_TYPE).as_deref(), Some("application/json"));
-            assert_eq!(field(&reply, header::RETRY_AFTER).as_deref(), retry_after);
-        }
-    }
-
-    #[test]
-    fn the_gateway_says_of_itself_its_name_and_whether_it_is_ready() {
-        for (is_ready, status) in [(true, 200), (false, 503)] {
-            let answer = Answer::itself(is_ready);
-            let reply = answer.reply(None, "7");
-            assert_eq!((reply.status, &reply.body[..]), (status, &b"gateway"[..]));
-            assert_eq!(field(&reply, header::CONTENT_TYPE).as_deref(), Some("text/plain"));
-            assert_eq!(field(&reply, header::RETRY_AFTER), None);
-            assert_eq!(answer.fault(), None, "a probe that finds out is no failure");
-        }
-    }
 
     #[test]
     fn an_ending_has_its_answer() {
@@ -275,6 +199,7 @@ mod tests {
         assert!(Answer::NO_ROUTE.leaves_body(false));
         assert!(!Answer::NO_ROUTE.leaves_body(true), "it waits for 100 Continue");
         assert!(!Answer::itself(true).leaves_body(false) && !Answer::itself(false).leaves_body(false));
+        assert!(Answer::as_route(200).leaves_body(false));
         assert!(!Answer::BAD_BODY.leaves_body(false) && !Answer::CLIENT_TIMED_OUT.leaves_body(false));
     }
 
@@ -282,6 +207,8 @@ mod tests {
     fn only_what_is_no_fault_of_the_request_is_told_in_the_log_as_one() {
         assert_eq!(Answer::bad_request("no Host").fault(), None);
         assert_eq!(Answer::NO_ROUTE.fault(), None);
+        assert_eq!(Answer::itself(false).fault(), None, "a probe that finds out is no failure");
+        assert_eq!(Answer::as_route(503).fault(), None, "it is what was asked for");
         assert!(Answer::LOOP.fault().is_some() && Answer::FULL_GATEWAY.fault().is_some());
     }
 

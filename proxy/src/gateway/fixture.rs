@@ -31,6 +31,12 @@ pub(super) struct Setup {
     pub(super) total: Option<Duration>,
     pub(super) retry: config::Retry,
     pub(super) changes: config::Changes,
+    /// What the route does; none: it does not matter.
+    pub(super) action: Option<Action>,
+    /// What the route says of errors.
+    pub(super) errors: config::ErrorAnswers,
+    /// What is said of errors for all routes.
+    pub(super) gateway_errors: config::ErrorAnswers,
 }
 
 impl Setup {
@@ -70,8 +76,9 @@ impl Setup {
             name: RouteName::new("/goods".into()),
             metrics: metrics.route(&"/goods".into()),
             takes: RawValue::NULL.to_owned(),
-            action: Action::Answer(config::FixedAnswer::default()),
+            action: self.action.unwrap_or(Action::Answer(config::FixedAnswer::default())),
             changes: (&self.changes).into(),
+            errors: self.errors,
             timeouts,
             retry: self.retry,
         });
@@ -88,6 +95,7 @@ impl Setup {
             writer,
             published: now,
             way: Way { route, target },
+            errors: self.gateway_errors,
             found,
             metrics,
             lifecycle: Lifecycle::default(),
@@ -103,6 +111,7 @@ pub(super) struct Fixture {
     writer: Writer,
     published: Instant,
     pub(super) way: Way,
+    errors: config::ErrorAnswers,
     found: UnboundedReceiver<Found>,
     pub(super) metrics: Arc<Metrics>,
     lifecycle: Lifecycle,
@@ -135,7 +144,8 @@ impl Fixture {
     /// A request of which nothing is known yet.
     pub(super) fn request(&self) -> Request {
         let trace_header = Bytes::from_static(b"trace_id");
-        let site = Site::with(Common { max_requests: 100, trace_header, ..Common::default() });
+        let errors = self.errors.clone();
+        let site = Site::with(Common { max_requests: 100, trace_header, errors, ..Common::default() });
         Request::new(Arc::new(site), self.lifecycle.in_flight(), self.metrics.clone())
     }
 

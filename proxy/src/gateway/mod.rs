@@ -12,6 +12,8 @@
 //!   edits     what is changed of a request and of its answer: pure
 //!   door      which heads are declined: pure
 //!   origin    who asks, over what, and for which host: pure
+//!   redirect  where a client is sent: pure
+//!   reply     an answer of the gateway's own, as it is sent: pure
 //!   proxy_status  what an error answer says for programs: pure
 //! ```
 //!
@@ -34,6 +36,8 @@ mod hops;
 mod log;
 mod origin;
 mod proxy_status;
+mod redirect;
+mod reply;
 mod request;
 mod resend;
 mod retry;
@@ -51,7 +55,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
 use crate::path::normalise;
-use crate::site::{self, Action, Asked, Way};
+use crate::site::{self, Action, Asked, Route, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
 use log::LogLine;
@@ -109,23 +113,42 @@ impl Gateway {
             let is_for_itself = path == "/" && matches!(*head.method(), Method::GET | Method::HEAD);
             return Err(if is_for_itself { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };
-        match route.changes.path.apply(&path) {
-            Ok(None) => {}
-            Ok(Some(path)) => request.changes_path(&path, head.query()),
+        self.take(request, route, head, &path)
+    }
+
+    /// A route has taken a request with this normalised path.
+    fn take(
+        &self,
+        request: &mut Request,
+        route: Arc<Route>,
+        head: &impl Head,
+        path: &str,
+    ) -> Result<(), Answer> {
+        let changed = match route.changes.path.apply(path) {
+            Ok(changed) => changed,
             Err(refusal) => {
                 request.declined(route, None, None);
                 return Err(Answer::bad_request(refusal.as_str()));
             }
+        };
+        let target = match &route.action {
+            Action::Forward(target) => target.clone(),
+            Action::Redirect(redirect) => {
+                let (scheme, host, query) = (request.origin.scheme, head.host(), head.query());
+                let asked = redirect::Asked { scheme, host, path, query };
+                let location = redirect::location(redirect, asked, changed.as_deref());
+                return Err(request.goes_elsewhere(&route, redirect.status, location));
+            }
+            Action::Answer(answer) => {
+                request.declined(route.clone(), None, None);
+                return Err(Answer::as_route(answer.status));
+            }
+        };
+        if let Some(changed) = changed {
+            request.changes_path(&changed, head.query());
         }
         let state =
             GatewayState { in_flight: self.lifecycle.requests_in_flight(), directory: &self.directory };
-        let target = match &route.action {
-            Action::Forward(target) => target.clone(),
-            Action::Redirect(_) | Action::Answer(_) => {
-                request.declined(route, None, None);
-                return Err(Answer::NO_ROUTE);
-            }
-        };
         admit(request, Way { route, target }, head, state, Instant::now())
     }
 

@@ -129,7 +129,7 @@ mod tests {
         let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         request.common = Arc::new(Common { trusted_proxies, proxy_status: true, ..Common::default() });
         request.begin(&get(), from("10.0.0.7"));
-        let expected = "leaseway; error=destination_not_found; details=\"no route takes this path\"";
+        let expected = "leaseway; error=destination_not_found; details=\"no route takes this request\"";
         assert_eq!(of(&request, Answer::NO_ROUTE).unwrap(), expected);
         assert_eq!(of(&request, Answer::itself(false)), None, "a probe is told in another way");
     }

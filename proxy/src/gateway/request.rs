@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
+use super::answer::Answer;
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
 use super::door::Fields;
@@ -39,6 +40,8 @@ pub(super) struct Request {
     pub(super) client: HeaderValue,
     /// The path and the query that its route has made of its target.
     new_target: Option<Vec<u8>>,
+    /// Where its client is sent.
+    location: Option<HeaderValue>,
     started: Instant,
     /// When an answer of the gateway's own was sent.
     ended: Option<Instant>,
@@ -116,6 +119,7 @@ impl Request {
             origin: Origin::unknown(),
             client: HeaderValue::from_static(""),
             new_target: None,
+            location: None,
             started: Instant::now(),
             ended: None,
             progress: Progress::Begun,
@@ -153,6 +157,27 @@ impl Request {
     /// The path and the query that its route has made of its target; none: it goes on as it came.
     pub(super) fn new_target(&self) -> Option<&[u8]> {
         self.new_target.as_deref()
+    }
+
+    /// This route took it, and sends its client elsewhere, unless it cannot. Says what it is answered with.
+    pub(super) fn goes_elsewhere(
+        &mut self,
+        route: &Arc<Route>,
+        status: u16,
+        location: Result<HeaderValue, Answer>,
+    ) -> Answer {
+        let (location, answer) = match location {
+            Ok(location) => (Some(location), Answer::as_route(status)),
+            Err(answer) => (None, answer),
+        };
+        self.location = location;
+        self.declined(route.clone(), None, answer.fault());
+        answer
+    }
+
+    /// Where its route sends its client.
+    pub(super) fn location(&self) -> Option<&HeaderValue> {
+        self.location.as_ref()
     }
 
     /// This route took it, and it goes to no service, or was not let in by this one. `fault`: what the log says of that.
@@ -404,7 +429,6 @@ impl Drop for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::answer::Answer;
     use crate::gateway::fixture::{Fixture, NOWHERE, Setup, from, get};
     use crate::traffic::in_flight::InFlight;
 

@@ -25,6 +25,13 @@ pub(super) fn push_millis(text: &mut Vec<u8>, duration: Duration) {
     }
 }
 
+/// Appends a byte as `%XX`.
+pub(super) fn push_escape(text: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let [high, low] = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
+    text.extend_from_slice(&[b'%', high, low]);
+}
+
 /// Appends an address without a port.
 pub(super) fn push_ip(text: &mut Vec<u8>, ip: IpAddr) {
     match ip {

@@ -111,6 +111,7 @@ impl Draft {
                 timeouts: config.timeouts,
                 trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
                 max_requests: config.max_requests.get(),
+                errors: config.errors.clone(),
                 trusted_proxies: config.trusted_proxies.clone(),
                 forwarded: config.forwarded,
                 via: config.via,

@@ -33,7 +33,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
 
-use crate::config::Timeouts;
+use crate::config::{ErrorAnswers, Timeouts};
 use crate::directory::Service;
 use crate::head::Head;
 use crate::health::ServiceHealth;
@@ -71,6 +71,8 @@ pub(crate) struct Common {
     pub(crate) trace_header: Bytes,
     /// Requests in flight in all, at most.
     pub(crate) max_requests: u32,
+    /// What the gateway's own error answers look like.
+    pub(crate) errors: ErrorAnswers,
     /// Whose word of who asks is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Whether `Forwarded` is added to requests.

@@ -22,6 +22,8 @@ pub(crate) struct Route {
     pub(crate) action: Action,
     /// What is changed of a request, and of its answer.
     pub(crate) changes: Changes,
+    /// What the gateway's own error answers look like, before what is said for all routes.
+    pub(crate) errors: config::ErrorAnswers,
     pub(crate) timeouts: config::RouteTimeouts,
     pub(crate) retry: config::Retry,
 }
@@ -94,6 +96,7 @@ impl Route {
             takes: to_raw_value(&route.takes).unwrap_or_else(|_| RawValue::NULL.to_owned()),
             action,
             changes: (&route.changes).into(),
+            errors: route.errors.clone(),
             timeouts: route.timeouts,
             retry: route.retry.clone(),
         }

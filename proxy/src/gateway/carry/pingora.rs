@@ -27,7 +27,7 @@ use crate::gateway::edits::{AnswerEdits, RequestEdits};
 use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
-use crate::gateway::{Gateway, proxy_status, resend};
+use crate::gateway::{Gateway, resend};
 use connection::Connection;
 use cork::Cork;
 use peer::AttemptTimes;
@@ -341,18 +341,9 @@ async fn answer_at_once(session: &mut Session, request: &mut Request, answer: An
 /// still sends: that could undo the answer on its way.
 async fn send(session: &mut Session, request: &mut Request, answer: Answer) -> Result<()> {
     request.leaves_service();
-    let service = request.target().map(|target| &**target.service.name());
-    let reply = answer.reply(service, request.trace.id());
-    let mut head = ResponseHeader::build(reply.status, Some(5))?;
-    for (name, value) in reply.fields() {
-        head.insert_header(name, value)?;
-    }
-    if let Some(status) = proxy_status::of(request, answer) {
-        head.insert_header("Proxy-Status", status)?;
-    }
-    AnswerEdits::of_gateway(request, session.req_header(), head.status, "").apply(&mut head)?;
+    let (head, body) = head::reply(answer, request, session.req_header())?;
     session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(reply.body), true).await?;
+    session.write_response_body(Some(body), true).await?;
     request.was_answered(Instant::now());
     if leaves_body(session, answer) {
         has_ended(session, request.common.timeouts.body).await;

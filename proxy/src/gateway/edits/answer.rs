@@ -14,8 +14,6 @@ pub(in crate::gateway) struct AnswerEdits<'e, H> {
     status: StatusCode,
     /// In which an instance's came.
     version: Option<Version>,
-    /// What went wrong, if it is the gateway that says so.
-    message: &'e str,
 }
 
 impl<'e, H: Head> AnswerEdits<'e, H> {
@@ -26,28 +24,18 @@ impl<'e, H: Head> AnswerEdits<'e, H> {
         status: StatusCode,
         version: Version,
     ) -> Self {
-        Self { request, head, status, version: Some(version), message: "" }
+        Self { request, head, status, version: Some(version) }
     }
 
-    /// Of the gateway's own. `head`: the request's. `message`: what went wrong.
-    pub(in crate::gateway) fn of_gateway(
-        request: &'e Request,
-        head: &'e H,
-        status: StatusCode,
-        message: &'e str,
-    ) -> Self {
-        Self { request, head, status, version: None, message }
+    /// Of the gateway's own. `head`: the request's.
+    pub(in crate::gateway) fn of_gateway(request: &'e Request, head: &'e H, status: StatusCode) -> Self {
+        Self { request, head, status, version: None }
     }
 
     /// First comes the route; and last what the gateway itself says, which no route changes.
     pub(in crate::gateway) fn apply<F: FieldsToSend>(&self, fields: &mut F) -> Result<(), F::Error> {
         if let Some(route) = self.request.route().filter(|_| self.is_final()) {
-            let facts = || Facts {
-                status: Some(self.status.as_u16()),
-                message: self.message,
-                ..Facts::of(self.request, self.head)
-            };
-            change(fields, &route.changes.response, facts)?;
+            change(fields, &route.changes.response, || Facts::of(self.request, self.head))?;
         }
         let common = &self.request.common;
         if let Some(version) = self.version.filter(|_| common.via) {

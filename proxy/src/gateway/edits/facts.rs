@@ -8,6 +8,7 @@ use http::HeaderValue;
 use crate::config::{Piece, Template, Variable};
 use crate::gateway::authority::Authority;
 use crate::gateway::request::Request;
+use crate::gateway::text::push_escape;
 use crate::head::Head;
 
 /// What is known of a request. What is not known is empty.
@@ -92,13 +93,10 @@ impl<'f> Facts<'f> {
 
 /// Appends what can be seen in ASCII as it is, and each other byte as `%XX`.
 fn push_visible(bytes: &mut Vec<u8>, text: &str) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
-        if matches!(byte, b' '..=b'~') {
-            bytes.push(byte);
-        } else {
-            let [high, low] = [byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]);
-            bytes.extend_from_slice(&[b'%', high, low]);
+        match byte {
+            b' '..=b'~' => bytes.push(byte),
+            _ => push_escape(bytes, byte),
         }
     }
 }

@@ -7,8 +7,12 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, Result};
 
+use crate::gateway::answer::Answer;
 use crate::gateway::door::Fields;
-use crate::gateway::edits::{FieldsToSend, RequestEdits};
+use crate::gateway::edits::{AnswerEdits, FieldsToSend, RequestEdits};
+use crate::gateway::proxy_status;
+use crate::gateway::reply::Reply;
+use crate::gateway::request::Request;
 use crate::head::Head;
 
 impl Head for RequestHeader {
@@ -102,6 +106,24 @@ pub(super) fn prepare(head: &mut RequestHeader, edits: &RequestEdits<'_, impl He
         head.insert_header(header::HOST, host)?;
     }
     edits.apply(head)
+}
+
+/// Makes a head and a body of an answer of the gateway's own.
+pub(super) fn reply(
+    answer: Answer,
+    request: &Request,
+    head: &RequestHeader,
+) -> Result<(ResponseHeader, Bytes)> {
+    let Reply { status, fields, body } = Reply::of(answer, request, head);
+    let mut reply = ResponseHeader::build(status, Some(fields.len() + 2))?;
+    for (name, value) in fields {
+        reply.append_header(name, value)?;
+    }
+    if let Some(status) = proxy_status::of(request, answer) {
+        reply.insert_header("Proxy-Status", status)?;
+    }
+    AnswerEdits::of_gateway(request, head, status).apply(&mut reply)?;
+    Ok((reply, body))
 }
 
 /// Removes what an answer says of the connection that it came on. What frames its body is Pingora's.
