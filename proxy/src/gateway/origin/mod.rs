@@ -17,9 +17,10 @@ mod node;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::HeaderValue;
 use ipnet::IpNet;
 
+use super::authority::Authority;
 use super::text::push_ip;
 use crate::config::Scheme;
 use crate::head::Head;
@@ -28,9 +29,6 @@ use forwarded::Forwarded;
 
 /// So many hops of a list are read, and go on: far more than there are proxies in a row.
 const MOST_HOPS: usize = 32;
-
-/// No name is longer, with a dot and a port.
-const LONGEST_HOST: usize = 260;
 
 /// How a request has come to this gateway.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +112,7 @@ impl Origin {
             return Self::through_proxies(head, peer, scheme, common);
         }
         let told = common.forwarded.then(|| {
-            let said = Said { scheme: Some(scheme), host: head.value(&header::HOST) };
+            let said = Said { scheme: Some(scheme), host: head.host() };
             let forwarded = value(forwarded::add(Vec::new(), Some(peer), said));
             Box::new(Told { forwarded, ..Told::default() })
         });
@@ -134,7 +132,7 @@ impl Origin {
             scheme: listed::scheme(head, hops.len(), found.at).or(beside.scheme),
             host: listed::host(head, hops.len(), found.at).or(beside.host),
         };
-        let own = Said { scheme: Some(spoken), host: head.value(&header::HOST) };
+        let own = Said { scheme: Some(spoken), host: head.host() };
         let forwarded = if common.forwarded {
             let line = alike.line.unwrap_or_else(|| rebuilt(&hops, found.at, said));
             // Where no hop is told of, what is said is of the one that the gateway adds.
@@ -235,10 +233,9 @@ fn scheme(text: &[u8]) -> Option<Scheme> {
     }
 }
 
-/// Whether this can be a host, with or without a port.
+/// Whether this is a host, with or without a port.
 fn is_host(text: &[u8]) -> bool {
-    let is_of_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(byte);
-    (1..=LONGEST_HOST).contains(&text.len()) && text.iter().all(is_of_host)
+    Authority::parse(text).is_some()
 }
 
 fn is_in(networks: &[IpNet], address: IpAddr) -> bool {

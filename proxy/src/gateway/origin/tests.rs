@@ -224,12 +224,19 @@ fn what_is_not_valid_in_forwarded_tells_nothing_and_does_not_go_on() {
         "for=\"_hidden\"",
         "proto=https",
         &"for=192.0.2.7,".repeat(33),
-        &format!("for={}", "7".repeat(3_000)),
+        &format!("by=_{};for=192.0.2.7", "x".repeat(3_000)),
     ] {
         let seen = seen(FRONT, &[("forwarded", line)], &with_forwarded());
         assert_eq!((seen.client, &*seen.named), (None, FRONT), "{line}");
         assert!(seen.forwarded.unwrap().ends_with("for=10.0.0.1;proto=http;host=inner.example"));
     }
+}
+
+#[test]
+fn what_is_quoted_ends_where_its_writer_meant() {
+    let line = "for=\"\\\", for=10.6.6.6;\\\\\", for=192.0.2.7;secret=\"a, b;\\\"c\"";
+    let seen = seen(FRONT, &[("forwarded", line)], &common());
+    assert_eq!((seen.client.as_deref(), &*seen.list), (Some("192.0.2.7"), "unknown, 192.0.2.7, 10.0.0.1"));
 }
 
 #[test]
