@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::config::{FixedAnswer, Redirect};
 use crate::directory::{Directory, Endpoints, State};
-use crate::site::{Action, Route, Site, Target};
+use crate::site::{Action, Route, Share, Site, Target};
 
 /// The page as JSON: the routes that lead to nothing, then the others, each in the order in which routes are tried.
 ///
@@ -59,6 +59,9 @@ enum Does<'s> {
 #[derive(Serialize)]
 struct ServiceFields<'s> {
     service: &'s str,
+    /// Its share, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u16>,
     up: bool,
     /// Why it is not up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +71,11 @@ struct ServiceFields<'s> {
 impl<'s> RouteFields<'s> {
     fn of(route: &'s Route, order: usize, directory: &Directory) -> Self {
         let does = match &route.action {
-            Action::Forward(target) => Does::Services(vec![ServiceFields::of(target, directory)]),
+            Action::Forward(target) => Does::Services(vec![ServiceFields::of(target, None, directory)]),
+            Action::Split(split) => {
+                let of = |share: &'s Share| ServiceFields::of(&share.target, Some(share.weight), directory);
+                Does::Services(split.shares().iter().map(of).collect())
+            }
             Action::Redirect(redirect) => Does::Redirect(redirect),
             Action::Answer(answer) => Does::Answer(answer),
         };
@@ -85,10 +92,10 @@ impl<'s> RouteFields<'s> {
 }
 
 impl<'s> ServiceFields<'s> {
-    fn of(target: &'s Target, directory: &Directory) -> Self {
+    fn of(target: &'s Target, weight: Option<u16>, directory: &Directory) -> Self {
         let endpoints = target.service.endpoints();
         let up = endpoints.any_up();
-        Self { service: target.service.name(), up, why: (!up).then(|| why(&endpoints, directory)) }
+        Self { service: target.service.name(), weight, up, why: (!up).then(|| why(&endpoints, directory)) }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::traffic::in_flight::InFlight;
 use super::plan::{Plan, Planner};
 use super::ring::Builder;
 use super::slow_start::Ramp;
-use super::{Entry, Rank, State};
+use super::{Endpoint, Entry, Rank, State};
 
 /// The endpoints of a service at one moment, and what balance needs of them, computed once.
 #[derive(Debug, Default)]
@@ -68,6 +68,19 @@ impl Endpoints {
     /// Whether one of them has the best rank.
     pub(crate) fn is_best(&self, entry: &Entry) -> bool {
         self.best.is_some() && self.rank(entry) == self.best
+    }
+
+    /// Whether one of them takes whoever would rather go there than to the others: it has the best rank, and nothing is
+    /// known against it.
+    pub(crate) fn is_well(&self, entry: &Entry) -> bool {
+        self.is_best(entry) && !entry.health.is_out()
+    }
+
+    /// What there is of an endpoint. None: it is gone.
+    pub(crate) fn find(&self, endpoint: &Endpoint) -> Option<&Entry> {
+        let at =
+            self.entries.binary_search_by(|entry| entry.endpoint.instance.cmp(&endpoint.instance)).ok()?;
+        self.entries.get(at).filter(|entry| entry.endpoint.id == endpoint.id)
     }
 
     /// For each entry, the sum of the weights of the best rank up to and including its own. An entry of

@@ -19,6 +19,15 @@ pub(super) struct GatewayState<'g> {
     pub(super) directory: &'g Directory,
 }
 
+/// Why a request is not let in to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It has no endpoint for it.
+    NoEndpoint,
+    /// Whatever service it asked for, or for it alone: this is the answer.
+    With(Answer),
+}
+
 /// Lets a request in that goes this way, and chooses its first endpoint; or says what it is answered with.
 pub(super) fn admit(
     request: &mut Request,
@@ -27,48 +36,63 @@ pub(super) fn admit(
     gateway: GatewayState<'_>,
     now: Instant,
 ) -> Result<(), Answer> {
-    match enter(request, &way, head, gateway, now) {
+    match enter(request, &way, gateway, || choose::first(&way, head, &request.client, now), now) {
         Ok((chosen, permit)) => {
-            // The budget of retries is a share of the requests that were let in.
-            way.target.health.budget.request(now);
             request.admitted(way, chosen, permit, now);
             Ok(())
         }
-        Err(answer) => {
-            request.declined(way.route, Some(way.target), answer.fault());
-            Err(answer)
-        }
+        Err(refusal) => Err(decline(request, way, refusal, gateway)),
     }
 }
 
-/// The endpoint, and a place among the service's requests. It is taken whether there is a limit or not: bounded loads go
-/// by their number, and another configuration may limit it at any time.
-fn enter(
+/// The request is not let in to this service. Says what it is answered with.
+pub(super) fn decline(
+    request: &mut Request,
+    way: Way,
+    refusal: Refusal,
+    gateway: GatewayState<'_>,
+) -> Answer {
+    let answer = match refusal {
+        Refusal::NoEndpoint => Answer::no_endpoint(gateway.directory, &way.target.service),
+        Refusal::With(answer) => answer,
+    };
+    request.declined(way.route, Some(way.target), answer.fault());
+    answer
+}
+
+/// The endpoint that `choose` chooses if the request may go this way, and a place among the service's requests. That is
+/// taken whether there is a limit or not: bounded loads go by their number, and another configuration may limit it at
+/// any time.
+pub(super) fn enter(
     request: &Request,
     way: &Way,
-    head: &impl Head,
     gateway: GatewayState<'_>,
+    choose: impl FnOnce() -> Result<Chosen, Nobody>,
     now: Instant,
-) -> Result<(Chosen, Permit), Answer> {
+) -> Result<(Chosen, Permit), Refusal> {
     if request.hops.are_too_many() {
         way.target.metrics.looped();
-        return Err(Answer::LOOP);
+        return Err(Refusal::With(Answer::LOOP));
     }
     if gateway.in_flight > request.common.max_requests {
         way.target.metrics.limited("gateway");
-        return Err(Answer::FULL_GATEWAY);
+        return Err(Refusal::With(Answer::FULL_GATEWAY));
     }
     let Some(permit) = way.target.service.in_flight().try_acquire(way.target.limits.service) else {
         way.target.metrics.limited("service");
-        return Err(Answer::FULL_SERVICE);
+        return Err(Refusal::With(Answer::FULL_SERVICE));
     };
-    match choose::first(way, head, &request.client, now) {
-        Ok(chosen) => Ok((chosen, permit)),
+    match choose() {
+        Ok(chosen) => {
+            // The budget of retries is a share of the requests that were let in.
+            way.target.health.budget.request(now);
+            Ok((chosen, permit))
+        }
         Err(Nobody::Full) => {
             way.target.metrics.limited("endpoint");
-            Err(Answer::FULL_ENDPOINTS)
+            Err(Refusal::With(Answer::FULL_ENDPOINTS))
         }
-        Err(Nobody::There) => Err(Answer::no_endpoint(gateway.directory, &way.target.service)),
+        Err(Nobody::There) => Err(Refusal::NoEndpoint),
     }
 }
 

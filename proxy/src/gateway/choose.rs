@@ -1,5 +1,6 @@
 //! Which endpoint a request goes to next.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderValue, header};
@@ -8,7 +9,7 @@ use super::attempt::Chosen;
 use super::hash_key;
 use super::retry::{self, Replay, Tries};
 use crate::balance::{self, Choice};
-use crate::directory::Entry;
+use crate::directory::{Endpoint, Entry};
 use crate::head::Head;
 use crate::site::Way;
 use crate::traffic::ejection::Repeatable;
@@ -41,6 +42,20 @@ pub(super) fn first(
         return Ok(chosen);
     }
     another(way, head, client, &[], now)
+}
+
+/// The endpoint at which a client was before; if that is full, another, be it for this request alone.
+pub(super) fn home(
+    way: &Way,
+    head: &impl Head,
+    client: &HeaderValue,
+    endpoint: &Arc<Endpoint>,
+    now: Instant,
+) -> Result<Chosen, Nobody> {
+    match endpoint.traffic.in_flight.try_acquire(way.target.limits.endpoint) {
+        Some(permit) => Ok(Chosen { endpoint: endpoint.clone(), permit, doubted: false, trial: None }),
+        None => another(way, head, client, &[], now),
+    }
 }
 
 /// An endpoint that is not among those that were tried. (A request that has failed once tries nobody out.)

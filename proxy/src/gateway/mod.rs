@@ -4,6 +4,7 @@
 //! carry       moves the bytes: asks what is to be done at each step, and does it
 //!   admit     whether a request is let in          log     its line
 //!   resend    sends it again                       answer  what the gateway itself answers
+//!   split     to which of several services         sticky  where its client was before
 //!   request   what a request carries along: its stages, its attempts
 //!   choose    whom it is sent to
 //!   attempt   what is known of one try
@@ -41,6 +42,8 @@ mod reply;
 mod request;
 mod resend;
 mod retry;
+mod split;
+mod sticky;
 mod text;
 mod trace;
 
@@ -132,7 +135,8 @@ impl Gateway {
             }
         };
         let target = match &route.action {
-            Action::Forward(target) => target.clone(),
+            Action::Forward(target) => Some(target.clone()),
+            Action::Split(_) => None,
             Action::Redirect(redirect) => {
                 let (scheme, host, query) = (request.origin.scheme, head.host(), head.query());
                 let asked = redirect::Asked { scheme, host, path, query };
@@ -149,7 +153,10 @@ impl Gateway {
         }
         let state =
             GatewayState { in_flight: self.lifecycle.requests_in_flight(), directory: &self.directory };
-        admit(request, Way { route, target }, head, state, Instant::now())
+        match target {
+            Some(target) => admit(request, Way { route, target }, head, state, Instant::now()),
+            None => split::admit(request, route, head, state, Instant::now()),
+        }
     }
 
     fn answer_as_itself(&self) -> Answer {

@@ -75,6 +75,8 @@ struct Attempts {
     tried: Tried,
     /// The request's place among the service's, until the service is done with it.
     permit: Option<Permit>,
+    /// The endpoint at which its client was before, if that was well when the request was let in.
+    home: Option<Arc<Endpoint>>,
 }
 
 /// An attempt that failed.
@@ -200,7 +202,15 @@ impl Request {
             failed: Vec::new(),
             tried: Tried::default(),
             permit: Some(permit),
+            home: None,
         });
+    }
+
+    /// Its client was at this endpoint before, which was well when the request was let in.
+    pub(super) fn has_home(&mut self, endpoint: Arc<Endpoint>) {
+        if let Some(attempts) = self.attempts_mut() {
+            attempts.home = Some(endpoint);
+        }
     }
 
     /// Begins the attempt that was chosen. None: there is none to begin.
@@ -326,6 +336,10 @@ impl Request {
 
     pub(super) fn attempt_mut(&mut self) -> Option<&mut Attempt> {
         self.attempts_mut().map(|attempts| &mut attempts.current)
+    }
+
+    pub(super) fn home(&self) -> Option<&Arc<Endpoint>> {
+        self.attempts()?.home.as_ref()
     }
 
     /// The endpoints that are not chosen again.

@@ -251,9 +251,7 @@ impl ServiceHealth {
     /// is gone.
     fn takes_trials(&self, endpoint: &Endpoint) -> Option<bool> {
         let endpoints = self.service.endpoints();
-        let entries = endpoints.entries();
-        let at = entries.binary_search_by(|entry| entry.endpoint.instance.cmp(&endpoint.instance)).ok()?;
-        let entry = entries.get(at).filter(|entry| entry.endpoint.id == endpoint.id)?;
+        let entry = endpoints.find(endpoint)?;
         Some(entry.rank().is_some() && !entry.health.unhealthy)
     }
 }

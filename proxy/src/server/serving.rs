@@ -12,7 +12,9 @@ use crate::health::checks::Checks;
 use crate::health::probers::Probers;
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
-use crate::site::{Current, Draft, Loaded, Materials, Reload, Replacement, Site, StatusCell};
+use crate::site::{
+    Current, Draft, DraftError, Loaded, Materials, Reload, Replacement, Site, StatusCell, key_of_this_process,
+};
 
 /// The first site, and what goes on beside it.
 pub(super) struct Serving {
@@ -39,6 +41,7 @@ impl Serving {
             stall_watch: stall_watch.clone(),
             probers: Probers::new(),
             metrics: metrics.clone(),
+            key: key_of_this_process().map_err(DraftError::from)?,
         };
         let draft = Draft::new(config, &picture.directory.services(), &Site::default(), &materials)?;
         let (checked, to_check) = watch::channel(draft.checked);

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use openssl::error::ErrorStack;
 
-use super::route::{Action, Route, Target};
+use super::route::{Action, Route};
 use super::routes::Routes;
+use super::split::{Share, Split};
+use super::sticky::Sticky;
+use super::target::Target;
 use super::{Common, Lasting, Site};
 use crate::config;
 use crate::directory::{Directory, Policy, Service, Services};
@@ -27,6 +31,8 @@ pub(crate) struct Materials {
     pub(crate) stall_watch: Arc<StallWatch>,
     pub(crate) probers: Probers,
     pub(crate) metrics: Arc<Metrics>,
+    /// For cookies, where a route has no key of its own.
+    pub(crate) key: config::StickyKey,
 }
 
 /// Why a configuration makes no site.
@@ -38,6 +44,9 @@ pub enum DraftError {
     /// The directory was made, or changed, by another configuration.
     #[error("the directory does not know the service {0} of a route: this is a fault of the gateway")]
     NotRouted(String),
+    /// OpenSSL declines.
+    #[error("cannot make the key that signs the cookies of sticky routes")]
+    Key(#[from] ErrorStack),
 }
 
 /// A site that does not serve yet, and what comes into force with it.
@@ -91,10 +100,7 @@ impl Draft {
             Ok::<_, DraftError>(Arc::new(Target::new(lasting, config.services.get(name))))
         };
         let action = |route: &config::Route| match &route.action {
-            config::Action::Forward(shares) => {
-                let service = shares.first().map_or("", |share| share.service.as_str());
-                Ok(Action::Forward(target(service)?))
-            }
+            config::Action::Forward(shares) => materials.forward(shares, route.sticky.as_ref(), target),
             config::Action::ForwardByPath(_) => Err(DraftError::NotRouted(String::new())),
             config::Action::Redirect(redirect) => Ok(Action::Redirect(redirect.clone())),
             config::Action::Answer(answer) => Ok(Action::Answer(answer.clone())),
@@ -123,6 +129,25 @@ impl Draft {
 }
 
 impl Materials {
+    /// `target`: the service of a name.
+    fn forward(
+        &self,
+        shares: &[config::Share],
+        sticky: Option<&config::Sticky>,
+        target: impl Fn(&str) -> Result<Arc<Target>, DraftError>,
+    ) -> Result<Action, DraftError> {
+        if let ([share], None) = (shares, sticky) {
+            return target(&share.service).map(Action::Forward);
+        }
+        let share = |share: &config::Share| {
+            Ok::<_, DraftError>(Share { target: target(&share.service)?, weight: share.weight })
+        };
+        let shares = shares.iter().map(share).collect::<Result<Vec<_>, _>>()?;
+        let names = shares.iter().map(|share| share.target.service.name().clone());
+        let sticky = sticky.map(|sticky| Sticky::new(sticky, &self.key, names)).transpose()?;
+        Ok(Action::Split(Split::new(shares, sticky)))
+    }
+
     /// What a service has lasts for as long as it is the same object of the directory.
     fn lasting(&self, service: &Arc<Service>, rules: Rules, before: Option<&Lasting>) -> Lasting {
         if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.service, service)) {
@@ -164,7 +189,14 @@ pub(crate) mod tests {
         let (findings, _) = findings::channel();
         let metrics = Arc::new(Metrics::new().unwrap());
         (
-            Materials { directory, findings, stall_watch: Arc::default(), probers: Probers::new(), metrics },
+            Materials {
+                directory,
+                findings,
+                stall_watch: Arc::default(),
+                probers: Probers::new(),
+                metrics,
+                key: config::StickyKey(Arc::new([7; 32])),
+            },
             writer,
         )
     }

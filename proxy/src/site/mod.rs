@@ -12,6 +12,9 @@
 //! routes       which route takes a request
 //! route        what it does then, and whom it leads to
 //!   changes      what it changes
+//!   split        which of several services
+//!   sticky       where its client was before
+//!   target       one of these services
 //! ```
 
 mod changes;
@@ -24,7 +27,10 @@ mod revision;
 mod route;
 mod routes;
 mod source;
+mod split;
 mod status;
+mod sticky;
+mod target;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,11 +53,14 @@ pub(crate) use draft::{Draft, Materials};
 pub(crate) use reload::Reload;
 pub(crate) use replacement::Replacement;
 pub(crate) use revision::Revision;
-pub(crate) use route::{Action, Route, RouteName, Target, Way};
+pub(crate) use route::{Action, Route, RouteName, Way};
 pub(crate) use routes::Asked;
 use routes::Routes;
 pub use source::{Loaded, Source};
+pub(crate) use split::{Share, Split};
 pub(crate) use status::{Rejected, Status, StatusCell};
+pub(crate) use sticky::{Remembered, key_of_this_process};
+pub(crate) use target::Target;
 
 /// All that a configuration says of requests.
 #[derive(Debug, Default)]

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Lasting;
 use super::changes::Changes;
+use super::split::Split;
+use super::target::Target;
 use crate::config;
-use crate::directory::Service;
-use crate::health::ServiceHealth;
-use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
+use crate::metrics::{Metrics, RouteMetrics};
 
 /// A route that holds on to what it leads to.
 #[derive(Debug)]
@@ -58,8 +57,10 @@ impl Deref for RouteName {
 /// What happens to a request.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// It is forwarded.
+    /// It is forwarded to this service.
     Forward(Arc<Target>),
+    /// It is forwarded to one of several services; or to where its client was before.
+    Split(Split),
     /// The client is sent elsewhere.
     Redirect(config::Redirect),
     /// The gateway answers.
@@ -71,18 +72,6 @@ pub(crate) enum Action {
 pub(crate) struct Way {
     pub(crate) route: Arc<Route>,
     pub(crate) target: Arc<Target>,
-}
-
-/// A service that a route leads to.
-#[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) service: Arc<Service>,
-    pub(crate) health: Arc<ServiceHealth>,
-    pub(crate) metrics: Arc<ServiceMetrics>,
-    /// How many requests may be in flight.
-    pub(crate) limits: config::Limits,
-    /// How many retries there may be.
-    pub(crate) budget: config::Budget,
 }
 
 impl Route {
@@ -107,7 +96,9 @@ impl Route {
     pub(crate) fn target(&self) -> &Arc<Target> {
         match &self.action {
             Action::Forward(target) => target,
-            Action::Redirect(_) | Action::Answer(_) => panic!("it leads to no service"),
+            Action::Split(_) | Action::Redirect(_) | Action::Answer(_) => {
+                panic!("it does not lead to one service")
+            }
         }
     }
 }
@@ -117,6 +108,7 @@ impl Action {
     pub(crate) fn is_up(&self) -> Option<bool> {
         match self {
             Self::Forward(target) => Some(target.service.endpoints().any_up()),
+            Self::Split(split) => Some(split.is_up()),
             Self::Redirect(_) | Self::Answer(_) => None,
         }
     }
@@ -124,14 +116,5 @@ impl Action {
     /// Whether requests go to a service, and none to an endpoint that is up.
     pub(crate) fn leads_to_nothing(&self) -> bool {
         self.is_up() == Some(false)
-    }
-}
-
-impl Target {
-    /// `rules`: what the configuration says of the service.
-    pub(super) fn new(to: &Lasting, rules: &config::Service) -> Self {
-        let Lasting { service, health, metrics } = to.clone();
-        let config::Service { limits, budget, .. } = *rules;
-        Self { service, health, metrics, limits, budget }
     }
 }

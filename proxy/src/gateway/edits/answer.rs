@@ -4,6 +4,7 @@ use http::{StatusCode, Version};
 
 use super::{Facts, FieldsToSend, change, said, via};
 use crate::gateway::request::Request;
+use crate::gateway::sticky;
 use crate::head::Head;
 
 /// What becomes of an answer on its way to the client, be it an instance's or the gateway's own.
@@ -37,11 +38,21 @@ impl<'e, H: Head> AnswerEdits<'e, H> {
         if let Some(route) = self.request.route().filter(|_| self.is_final()) {
             change(fields, &route.changes.response, || Facts::of(self.request, self.head))?;
         }
+        if self.is_of_instance()
+            && let Some(cookie) = sticky::cookie(self.request)
+        {
+            fields.add(said("Set-Cookie"), cookie)?;
+        }
         let common = &self.request.common;
         if let Some(version) = self.version.filter(|_| common.via) {
             fields.add(said("Via"), via(version))?;
         }
         fields.set(common.trace_header.clone(), self.request.trace.id_value())
+    }
+
+    /// Whether it is an answer by which a client may come to an instance again.
+    fn is_of_instance(&self) -> bool {
+        self.version.is_some() && self.is_final()
     }
 
     /// What goes before an answer (1xx) is none.

@@ -1,0 +1,30 @@
+//! A service to which requests go.
+
+use std::sync::Arc;
+
+use super::Lasting;
+use crate::config;
+use crate::directory::Service;
+use crate::health::ServiceHealth;
+use crate::metrics::ServiceMetrics;
+
+/// A service that a route leads to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) service: Arc<Service>,
+    pub(crate) health: Arc<ServiceHealth>,
+    pub(crate) metrics: Arc<ServiceMetrics>,
+    /// How many requests may be in flight.
+    pub(crate) limits: config::Limits,
+    /// How many retries there may be.
+    pub(crate) budget: config::Budget,
+}
+
+impl Target {
+    /// `rules`: what the configuration says of the service.
+    pub(super) fn new(to: &Lasting, rules: &config::Service) -> Self {
+        let Lasting { service, health, metrics } = to.clone();
+        let config::Service { limits, budget, .. } = *rules;
+        Self { service, health, metrics, limits, budget }
+    }
+}
