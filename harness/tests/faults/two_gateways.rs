@@ -1,17 +1,25 @@
 //! Two gateways behind the balancer that deploy/balancer/ describes.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use harness::{
     etcd::Etcd,
-    http,
+    http::{self, Connection, Request},
     load::Load,
     ports::free_address,
     process::{Process, Stdout},
     stack::{Gateway, GatewayOptions, Goods},
     wait::eventually,
 };
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{PATIENCE, assert_none_failed};
@@ -116,5 +124,34 @@ async fn two_gateways_restarted_one_after_the_other_lose_no_request() -> Result<
     for outcome in [gets.stop().await, posts.stop().await] {
         assert_none_failed(&outcome);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gateway_behind_the_balancer_knows_the_client_and_believes_it_nothing() -> Result<()> {
+    let etcd = Etcd::start().await?;
+    let _goods = Goods::start(&etcd.endpoint(), "goods-1", &[]).await?;
+    let options = || GatewayOptions::default().set("gateway/trusted_proxies", json!(["127.0.0.1"]));
+    let gateways = [
+        Gateway::start(&etcd.endpoint(), options()).await?,
+        Gateway::start(&etcd.endpoint(), options()).await?,
+    ];
+    for gateway in &gateways {
+        gateway.wait_instances("goods", &["goods-1"]).await?;
+    }
+    let balancer = Balancer::start(&gateways).await?;
+    let request = Request::get("/goods/list")
+        .header("x-forwarded-for", "192.0.2.1")
+        .header("forwarded", "for=192.0.2.1")
+        .body(Bytes::new())?;
+    let client = Ipv4Addr::new(127, 0, 0, 5);
+    let answer = Connection::open_from(client, balancer.address).await?.send(request).await?;
+    let trace_id = answer.header("trace_id").context("no trace id")?;
+    let line = eventually("a gateway has logged it", PATIENCE, async || {
+        let mut lines = gateways.iter().flat_map(|gateway| gateway.process().lines());
+        lines.find(|line| line.contains(trace_id)).context("none has")
+    });
+    let line: Value = serde_json::from_str(&line.await?)?;
+    assert_eq!(line["client"], client.to_string());
     Ok(())
 }

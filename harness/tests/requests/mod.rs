@@ -10,6 +10,7 @@ mod headers;
 mod lines;
 mod loops;
 mod malformed;
+mod origin;
 mod own_addresses;
 mod protocol;
 mod records;

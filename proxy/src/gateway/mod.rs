@@ -50,7 +50,7 @@ mod trace;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Method;
+use http::{HeaderValue, Method};
 
 use crate::directory::Directory;
 use crate::head::Head;
@@ -138,7 +138,8 @@ impl Gateway {
             Action::Forward(target) => Some(target.clone()),
             Action::Split(_) => None,
             Action::Redirect(redirect) => {
-                let (scheme, host, query) = (request.origin.scheme, head.host(), head.query());
+                let host = request.origin.host().map(HeaderValue::as_bytes).or(head.host());
+                let (scheme, query) = (request.origin.scheme, head.query());
                 let asked = redirect::Asked { scheme, host, path, query };
                 let location = redirect::location(redirect, asked, changed.as_deref());
                 return Err(request.goes_elsewhere(&route, redirect.status, location));
