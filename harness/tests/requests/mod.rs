@@ -5,6 +5,7 @@ mod admin;
 mod admin_routes;
 mod answers;
 mod descriptors;
+mod edits;
 mod forged;
 mod headers;
 mod lines;
