@@ -68,7 +68,10 @@ async fn a_path_is_stripped_or_rewritten_and_its_query_stays() -> Result<()> {
     let count = backend.count();
     let answer = fixture.gateway.get("/dots/.x.").await?;
     assert_own_answer(&answer, 400)?;
-    assert_eq!(backend.count(), count, "what climbs above the root reached the instance");
+    let request = b"GET /api/v1/\xe9 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = http::raw(fixture.gateway.address(), request, PATIENCE).await?;
+    assert_eq!(answer.status(), Some(400), "{}", answer.text());
+    assert_eq!(backend.count(), count, "what is no path reached the instance");
     Ok(())
 }
 

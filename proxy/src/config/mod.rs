@@ -51,9 +51,9 @@ pub use self::given::GivenAddress;
 #[allow(unused_imports, reason = "goes with the issue's end")]
 pub(crate) use self::route::{
     Action, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges, FixedAnswer, Hidden,
-    HostPattern, HostRank, Key as StickyKey, Match, Part, PathChange, PathPattern, PathRank, Piece, Rank,
-    Redirect, Retry, Route, Scheme, ServicePattern, ServicesAllowed, Share, Sticky, Template, Variable,
-    below, hidden, order,
+    HostPattern, HostRank, Key as StickyKey, Match, Part, PathChange, PathPattern, PathRank, PathRefusal,
+    Piece, Rank, Redirect, Retry, Route, Scheme, ServicePattern, ServicesAllowed, Share, Sticky, Template,
+    Variable, below, hidden, order,
 };
 pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
 pub(crate) use self::server::ATTEMPTS;

@@ -47,11 +47,13 @@ mod sticky;
 mod text;
 mod trace;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderValue, Method};
 
+use crate::config::PathRefusal;
 use crate::directory::Directory;
 use crate::head::Head;
 use crate::lifecycle::Lifecycle;
@@ -127,7 +129,7 @@ impl Gateway {
         head: &impl Head,
         path: &str,
     ) -> Result<(), Answer> {
-        let changed = match route.changes.path.apply(path) {
+        let changed = match changed_path(&route, head, path) {
             Ok(changed) => changed,
             Err(refusal) => {
                 request.declined(route, None, None);
@@ -184,6 +186,21 @@ impl Gateway {
         request.target().map_or(&self.unserved, |target| &target.metrics).answered(status, took);
         LogLine::of(request, head, (status, sent), took, error).write(&self.output);
     }
+}
+
+/// The path that a route makes of a request's, which is this one when it is normalised; none: that stays.
+fn changed_path<'p>(
+    route: &Route,
+    head: &impl Head,
+    path: &'p str,
+) -> Result<Option<Cow<'p, str>>, PathRefusal> {
+    let changed = route.changes.path.apply(path)?;
+    // What is no UTF-8 a head shows with other letters, which must not take the place of the client's own.
+    let written = || head.target().split(|byte| *byte == b'?').next().unwrap_or_default();
+    if changed.is_some() && std::str::from_utf8(written()).is_err() {
+        return Err(PathRefusal::Malformed);
+    }
+    Ok(changed)
 }
 
 #[cfg(test)]

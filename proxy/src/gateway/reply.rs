@@ -80,12 +80,13 @@ impl Reply {
         Self::new(status, vec![(header::CONTENT_TYPE, content_type)], body)
     }
 
-    /// With its length, unless it may have no body: RFC 9110, 8.6.
+    /// With its length, if it may say one: RFC 9110, 8.6, 15.3.6 and 15.4.5.
     fn new(status: u16, mut fields: Vec<(HeaderName, HeaderValue)>, mut body: Bytes) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if matches!(status.as_u16(), 204 | 205 | 304) {
             body.clear();
-        } else {
+        }
+        if !matches!(status.as_u16(), 204 | 304) {
             fields.push((header::CONTENT_LENGTH, body.len().into()));
         }
         Self { status, fields, body }
@@ -250,6 +251,7 @@ mod tests {
             (200, "ok", "ok", Some("2")),
             (503, "", "", Some("0")),
             (204, "ok", "", None),
+            (205, "ok", "", Some("0")),
             (304, "ok", "", None),
         ] {
             let errors = ErrorAnswers { by_hundred: vec![(5, file("error"))], ..ErrorAnswers::default() };

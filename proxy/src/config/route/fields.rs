@@ -47,7 +47,7 @@ pub(super) enum FieldError {
     Host,
     #[error("is the gateway's own: it says by it who asks, and that a request came through here")]
     Ours,
-    #[error("is the header of the trace id, which the gateway sets: see trace_header")]
+    #[error("carries the trace id, which the gateway sets")]
     Trace,
 }
 
@@ -61,6 +61,7 @@ impl Rule<'_> {
             "host" => Err(FieldError::Host),
             of if OF_A_CONNECTION.contains(&of) => Err(FieldError::OfAConnection),
             ours if self.side == Side::Request && OURS.contains(&ours) => Err(FieldError::Ours),
+            "traceparent" if self.side == Side::Request => Err(FieldError::Trace),
             _ if name == *self.trace => Err(FieldError::Trace),
             _ => Ok(name),
         }

@@ -44,7 +44,7 @@ pub(crate) use self::expression::Expression;
 pub(crate) use self::hidden::{Hidden, hidden};
 pub(crate) use self::matching::{Condition, HostPattern, Match, PathPattern, Scheme, below};
 pub(crate) use self::order::{HostRank, Part, PathRank, Rank, order};
-pub(crate) use self::path_change::PathChange;
+pub(crate) use self::path_change::{PathChange, PathRefusal};
 pub(crate) use self::retry::Retry;
 pub(crate) use self::template::{Piece, Template, Variable};
 
