@@ -156,12 +156,23 @@ impl Gateway {
         v.key(trace_header, kind, &mut self.trace_header);
         let trusted = key(
             "trusted_proxies",
-            "the networks of proxies in front of this gateway, whose word it takes on who asks: \
-             `X-Forwarded-For`, `-Proto` and `-Host` of all others are overwritten",
+            "the networks of proxies in front of this gateway [whose word of the client it \
+             takes](requests.md#clients-address); what all others say of it is overwritten",
         );
         v.key(trusted, list(network()), &mut self.trusted_proxies);
+        v.check(|section| {
+            if let Some(all) = self.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
+                let message = format_args!(
+                    "{all} trusts everybody: any client may say that it is another. Name the proxies' networks"
+                );
+                section.remark("trusted_proxies", message);
+            }
+        });
         let switch = || words([("on", true), ("off", false)]);
-        let forwarded = key("forwarded", "whether instances get `Forwarded` (RFC 7239), too");
+        let forwarded = key(
+            "forwarded",
+            "whether instances get `Forwarded` (RFC 7239), [too](requests.md#clients-address)",
+        );
         v.key(forwarded, switch(), &mut self.forwarded);
         let via = key(
             "via",
@@ -170,7 +181,7 @@ impl Gateway {
         v.key(via, switch(), &mut self.via);
         let proxy_status = key(
             "proxy_status",
-            "whether the gateway's own error answers say in `Proxy-Status` (RFC 9209) what went wrong",
+            "whether the gateway's own error answers say in [`Proxy-Status`](requests.md#proxy-status) what went wrong",
         );
         v.key(proxy_status, switch(), &mut self.proxy_status);
         route::errors::keys(&mut self.errors, v, "what the gateway's own error answers look like");
@@ -217,7 +228,7 @@ fn take_default(section: &Section<'_>, taken: &Taken) {
 }
 
 /// Headers that mean something to HTTP or to a proxy: the trace id would destroy it.
-const RESERVED: [&str; 38] = [
+const RESERVED: [&str; 39] = [
     // Of one connection only: RFC 9110, section 7.6.1.
     "connection",
     "keep-alive",
@@ -256,6 +267,7 @@ const RESERVED: [&str; 38] = [
     "tracestate",
     "forwarded",
     "via",
+    "proxy-status",
     "cdn-loop",
     "x-forwarded-for",
     "x-forwarded-proto",

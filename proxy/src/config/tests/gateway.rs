@@ -90,3 +90,17 @@ fn the_admin_port_may_have_names() {
         "10: gateway.admin_hosts: means nothing while admin is off",
     );
 }
+
+#[test]
+fn who_trusts_everybody_is_told_so() {
+    let networks = |list: &str| with_gateway(&format!("trusted_proxies: {list}"));
+    assert_eq!(valid(&networks("[10.0.0.0/8, \"fd00::1\"]")).gateway.trusted_proxies.len(), 2);
+    assert_eq!(remarks(&networks("[10.0.0.0/8, \"fd00::1\"]")), [""; 0]);
+    for all in ["0.0.0.0/0", "::/0"] {
+        let told = remarks(&networks(&format!("[10.0.0.0/8, \"{all}\"]")));
+        assert_eq!(told.len(), 1, "{told:?}");
+        let expected = format!("9: gateway.trusted_proxies: {all} trusts everybody: ");
+        assert!(told[0].starts_with(&expected), "{told:?}");
+    }
+    assert!(problems(&networks("[proxies.internal]"))[0].contains("trusted_proxies[0]"));
+}
