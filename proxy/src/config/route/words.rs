@@ -118,16 +118,31 @@ impl Serialize for FixedAnswer {
 mod tests {
     use super::super::{Expression, Scheme};
     use super::*;
+    use crate::config::{Config, Environment};
     use http::Method;
 
     fn shown(value: &impl Serialize) -> String {
         serde_json::to_string(value).unwrap()
     }
 
-    #[test]
-    fn what_a_route_takes_is_told_as_it_is_written() {
+    /// What a route takes of which the configuration says this.
+    fn read(takes: &str) -> Match {
+        let routes = format!("[{{match: {takes}, services_allowed: [a], answer: {{status: 200}}}}]");
+        let routes = match takes.contains("{service}") {
+            true => routes.replace(", answer: {status: 200}", ""),
+            false => routes.replace(", services_allowed: [a]", ""),
+        };
+        let text = format!(
+            "version: 1\ngateway:\n  listen: [\"127.0.0.1:1\"]\n  registry: {{endpoints: [\"http://127.0.0.1:2\"]}}\n  \
+             routes: {routes}\n"
+        );
+        let config = Config::parse(&text, "conf.yaml", &Environment::of_this_process()).unwrap();
+        config.gateway.routes[0].takes.clone()
+    }
+
+    fn all() -> Match {
         let expression = |text: &str| Expression::parse(text).unwrap();
-        let takes = Match {
+        Match {
             hosts: vec![
                 HostPattern::Exact("shop.example.com".into()),
                 HostPattern::Below("example.com".into()),
@@ -139,29 +154,36 @@ mod tests {
                 (HeaderName::from_static("x-debug"), Condition::Absent),
             ],
             query: vec![("beta".into(), Condition::Present), ("v".into(), Condition::Prefix("2.".into()))],
-            cookies: vec![("group".into(), Condition::Exact("a".into()))],
+            cookies: vec![("group".into(), Condition::Exact("a \"b\"".into()))],
             clients: vec!["10.0.0.0/8".parse().unwrap()],
             scheme: Some(Scheme::Https),
-        };
+        }
+    }
+
+    #[test]
+    fn what_a_route_takes_is_told_as_it_is_written() {
         let expected = concat!(
             r#"{"host":["shop.example.com","*.example.com"],"path":{"regex":"/api/v[0-9]+"},"#,
             r#""methods":["GET","POST"],"headers":{"x-tenant":{"regex":"[a-z]+"},"x-debug":{"present":false}},"#,
-            r#""query":{"beta":{"present":true},"v":{"prefix":"2."}},"cookies":{"group":"a"},"#,
+            r#""query":{"beta":{"present":true},"v":{"prefix":"2."}},"cookies":{"group":"a \"b\""},"#,
             r#""client":["10.0.0.0/8"],"scheme":"https"}"#,
         );
-        assert_eq!(shown(&takes), expected);
-        assert_eq!(shown(&Match::default()), "{}");
+        assert_eq!(shown(&all()), expected);
+        assert_eq!(read(expected), all(), "the configuration has the same words");
     }
 
     #[test]
     fn each_kind_of_path_is_told_as_it_is_written() {
         for (path, expected) in [
-            (PathPattern::Exact("/a".into()), r#"{"exact":"/a"}"#),
-            (PathPattern::Prefix("/".into()), r#""/""#),
-            (PathPattern::Service(String::new()), r#""/{service}""#),
-            (PathPattern::Service("/api".into()), r#""/api/{service}""#),
+            (PathPattern::Any, "{}"),
+            (PathPattern::Exact("/a".into()), r#"{"path":{"exact":"/a"}}"#),
+            (PathPattern::Prefix("/".into()), r#"{"path":"/"}"#),
+            (PathPattern::Service(String::new()), r#"{"path":"/{service}"}"#),
+            (PathPattern::Service("/api".into()), r#"{"path":"/api/{service}"}"#),
         ] {
-            assert_eq!(shown(&path), expected);
+            let takes = Match { path, ..Match::default() };
+            assert_eq!(shown(&takes), expected);
+            assert_eq!(read(expected), takes);
         }
     }
 
