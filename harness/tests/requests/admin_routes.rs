@@ -121,3 +121,41 @@ async fn a_requests_line_names_its_route_if_it_has_one() -> Result<()> {
     assert_eq!((&unrouted["status"], unrouted.get("route")), (&json!(404), None));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_route_that_answers_by_itself_is_counted_and_named_like_any_other() -> Result<()> {
+    let routes = json!([
+        {"name": "old", "path": "/old", "redirect": {"path": "/new", "status": 308}},
+        {"name": "a \"b\"", "path": "/health", "answer": {"status": 200, "body": "ok"}},
+    ]);
+    let options = GatewayOptions::without_routes().set("gateway/routes", routes);
+    let fixture = Fixture::start(options).await?;
+    assert_eq!(fixture.gateway.get("/old").await?.status, 308);
+    assert_eq!(fixture.gateway.get("/health").await?.text(), "ok");
+    let redirect = json!({"path": "/new", "status": 308});
+    fixture.wait_route("old", json!({"redirect": redirect, "up": null, "requests": 1, "errors": 0})).await?;
+    fixture.wait_route("a \"b\"", json!({"answer": {"status": 200}, "requests": 1})).await?;
+    assert_eq!(fixture.gateway.metric("leaseway_routes_without_endpoint", &[]).await?, 0.0);
+    let process = fixture.gateway.process();
+    let line = process.wait_for_line(|line| line.contains("\"path\":\"/health\""), PATIENCE).await?;
+    let line: Value = serde_json::from_str(&line)?;
+    assert_eq!((&line["route"], line.get("service")), (&json!("a \"b\""), None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_split_route_is_up_while_one_of_its_services_is() -> Result<()> {
+    let services = json!([{"service": "goods", "weight": 9}, {"service": "next", "weight": 1}]);
+    let routes = json!([{"path": "/goods", "services": services}]);
+    let fixture = Fixture::start(GatewayOptions::without_routes().set("gateway/routes", routes)).await?;
+    fixture.wait_route("/goods", json!({"up": false})).await?;
+    let backend = Backend::start("a", Reply::ok("")).await?;
+    fixture.register("next", &[&backend]).await?;
+    let services = json!([
+        {"service": "goods", "weight": 9, "up": false, "why": "no endpoint is registered"},
+        {"service": "next", "weight": 1, "up": true},
+    ]);
+    fixture.wait_route("/goods", json!({"up": true, "services": services})).await?;
+    assert_eq!(fixture.gateway.get("/goods").await?.status, 200, "the other takes over");
+    Ok(())
+}

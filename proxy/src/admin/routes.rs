@@ -169,10 +169,16 @@ mod tests {
         let guide = include_str!("../../../docs/observability.md");
         let (_, sample) = guide.split_once("### Routes").unwrap();
         let sample = sample.split("```").nth(1).unwrap().strip_prefix("json").unwrap();
-        let mut fixture = Fixture::new("[{path: /cart, service: carts}, {path: /goods, service: goods}]");
-        fixture.register(&[("goods", 1)]);
-        fixture.answered("/goods", &[200, 404]);
-        fixture.answered("/cart", &[503]);
+        let mut fixture = Fixture::new(
+            "[{name: basket, match: {host: shop.example.com, path: /cart}, service: carts}, \
+             {name: shop, match: {host: shop.example.com, path: /goods, methods: [GET]}, \
+              services: [{service: goods, weight: 90}, {service: goods-next, weight: 10}]}, \
+             {match: {host: old.example.com}, redirect: {scheme: https, host: shop.example.com, status: 308}}, \
+             {path: /healthz, answer: {status: 200, body: ok}}]",
+        );
+        fixture.register(&[("goods", 1), ("goods-next", 0)]);
+        fixture.answered("shop", &[200, 404]);
+        fixture.answered("basket", &[503]);
         assert_eq!(fixture.page(), serde_json::from_str::<Value>(sample).unwrap());
     }
 
