@@ -126,7 +126,7 @@ impl Gateway {
         v.check(|section| take_default(section, &around.taken));
         let admin = key(
             "admin",
-            "where operators are served: [`/livez`, `/readyz`, `/metrics`, `/services`](observability.md)",
+            "where operators are served: [`/livez`, `/readyz`, `/metrics`, `/services`, `/routes`](observability.md)",
         );
         v.key(admin.fixed(), or_off(address(&around.taken)), &mut self.admin);
         let hosts = key(
