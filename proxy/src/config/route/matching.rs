@@ -141,19 +141,6 @@ impl Match {
     }
 }
 
-impl HostPattern {
-    /// Whether this host, in small letters and without a port and a trailing dot, is one of them.
-    pub(crate) fn takes(&self, host: &[u8]) -> bool {
-        match self {
-            Self::Exact(known) => host == known.as_bytes(),
-            Self::Below(known) => host
-                .strip_suffix(known.as_bytes())
-                .and_then(|labels| labels.strip_suffix(b"."))
-                .is_some_and(|labels| !labels.is_empty()),
-        }
-    }
-}
-
 impl PathPattern {
     /// Whether this path is one of them. (Of a path that names a service, whether it may is for the route to say.)
     pub(crate) fn takes(&self, path: &str) -> bool {

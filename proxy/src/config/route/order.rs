@@ -66,6 +66,18 @@ impl<'r> HostRank<'r> {
             HostPattern::Below(host) => Self::Below(Reverse(host.len()), host),
         }
     }
+
+    /// Whether this host, in small letters and without a port and a trailing dot, is one of them.
+    pub(crate) fn takes(&self, host: &[u8]) -> bool {
+        match self {
+            Self::Exact(known) => host == known.as_bytes(),
+            Self::Below(_, known) => {
+                let labels = host.strip_suffix(known.as_bytes()).and_then(|labels| labels.strip_suffix(b"."));
+                labels.is_some_and(|labels| !labels.is_empty())
+            }
+            Self::Any => true,
+        }
+    }
 }
 
 impl<'r> PathRank<'r> {

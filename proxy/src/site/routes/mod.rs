@@ -24,13 +24,14 @@ use crate::config::{self, HostRank, Match, ServicesAllowed};
 use crate::head::Head;
 
 pub(crate) use asked::Asked;
-use conditions::unmet;
+pub(crate) use conditions::{Unmet, first_unmet};
+use conditions::{allowed, further_unmet};
 use hosts::Hosts;
 use paths::Paths;
 
 /// All routes, so that a request finds the first one, in their [order](config::order), that takes it.
 #[derive(Debug)]
-pub(super) struct Routes<R = Arc<Route>> {
+pub(crate) struct Routes<R = Arc<Route>> {
     /// In the order of the file.
     entries: Vec<Entry<R>>,
     /// Their places in that list, in the order in which they are tried first.
@@ -64,7 +65,7 @@ impl<R> Default for Routes<R> {
 
 impl<R> Routes<R> {
     /// `routes`: in the order of the file.
-    pub(super) fn new<'c>(routes: impl IntoIterator<Item = (&'c config::Route, R)>) -> Self {
+    pub(crate) fn new<'c>(routes: impl IntoIterator<Item = (&'c config::Route, R)>) -> Self {
         let (configured, entries): (Vec<_>, Vec<_>) = routes
             .into_iter()
             .map(|(configured, route)| (configured, Entry { further: Further::of(configured), route }))
@@ -91,7 +92,7 @@ impl<R> Routes<R> {
     }
 
     /// The route that takes a request.
-    pub(super) fn find(&self, asked: &Asked<'_, impl Head>) -> Option<&R> {
+    pub(crate) fn find(&self, asked: &Asked<'_, impl Head>) -> Option<&R> {
         let holds = |number: usize| self.entries.get(number).is_some_and(|entry| entry.holds(asked));
         let named = self.hosts.as_deref().and_then(|hosts| {
             let host = host::plain(asked.head.host().unwrap_or_default());
@@ -110,18 +111,12 @@ impl<R> Entry<R> {
 
 impl Further {
     fn of(route: &config::Route) -> Option<Box<Self>> {
-        let allowed = match &route.action {
-            config::Action::ForwardByPath(allowed) => Some(allowed.clone()),
-            _ => None,
-        };
+        let allowed = allowed(&route.action).cloned();
         let is_any = allowed.is_some() || route.takes.conditions() > 0;
         is_any.then(|| Box::new(Self { takes: route.takes.clone(), allowed }))
     }
 
     fn holds(&self, asked: &Asked<'_, impl Head>) -> bool {
-        let is_allowed = |allowed: &ServicesAllowed| {
-            self.takes.path.service(asked.path).is_some_and(|service| allowed.allow(service))
-        };
-        self.allowed.as_ref().is_none_or(is_allowed) && unmet(&self.takes, asked).is_none()
+        further_unmet(&self.takes, self.allowed.as_ref(), asked).is_none()
     }
 }

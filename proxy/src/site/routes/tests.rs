@@ -196,3 +196,221 @@ fn each_route_comes_once_in_the_order_in_which_they_are_tried() {
     let routes = matcher(&routes.map(answers));
     assert_eq!(routes.in_order().copied().collect::<Vec<_>>(), [1, 2, 3, 0]);
 }
+
+/// The first route that takes it, of all in their order.
+fn tried_one_by_one(routes: &[config::Route], asked: &Asked<'_, impl Head>) -> Option<usize> {
+    let order = config::order(routes.iter().map(|route| &route.takes));
+    let mut takes = order.iter().filter(|rank| first_unmet(rank, &routes[rank.number], asked).is_none());
+    takes.next().map(|rank| rank.number)
+}
+
+/// Few of everything, so that much of it meets.
+mod few {
+    use super::*;
+    use http::HeaderValue;
+    use pingora::http::RequestHeader;
+    use proptest::collection::{btree_map, btree_set, vec};
+    use proptest::prelude::*;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::LazyLock;
+
+    /// Compiled once: the first three for paths, the others for values.
+    static EXPRESSIONS: LazyLock<[Expression; 5]> = LazyLock::new(|| {
+        ["/a.*", "/[ab]+", "(/a|/b)+/?", "a+", "[^a]*"].map(|text| Expression::parse(text).unwrap())
+    });
+
+    fn path() -> impl Strategy<Value = PathPattern> {
+        prop_oneof![
+            1 => Just(PathPattern::Any),
+            2 => Just(PathPattern::Prefix("/".into())),
+            3 => "(/(a|b|ab|a-b)){1,3}".prop_map(PathPattern::Prefix),
+            2 => "(/(a|b|ab|a-b)){0,3}/?".prop_map(|path| PathPattern::Exact(format!("/{}", path.trim_start_matches('/')))),
+            1 => "(/(a|b)){0,2}".prop_map(PathPattern::Service),
+            2 => (0..3_usize).prop_map(|n| PathPattern::Regex(EXPRESSIONS[n].clone())),
+        ]
+    }
+
+    fn host() -> impl Strategy<Value = HostPattern> {
+        prop_oneof![
+            "(a\\.|b\\.){0,2}[ab]".prop_map(HostPattern::Exact),
+            "(a\\.|b\\.){0,2}[ab]".prop_map(HostPattern::Below),
+        ]
+    }
+
+    fn condition() -> impl Strategy<Value = Condition> {
+        prop_oneof![
+            Just(Condition::Present),
+            Just(Condition::Absent),
+            "[ab ]{0,2}".prop_map(Condition::Exact),
+            "[ab]{0,2}".prop_map(Condition::Prefix),
+            (3..5_usize).prop_map(|n| Condition::Regex(EXPRESSIONS[n].clone())),
+        ]
+    }
+
+    prop_compose! {
+        fn takes()(
+            hosts in btree_set(host(), 0..3),
+            path in path(),
+            methods in proptest::sample::subsequence(vec![Method::GET, Method::PUT], 0..=1),
+            headers in btree_map("x-[ab]", condition(), 0..2),
+            query in btree_map("[ab]", condition(), 0..2),
+            cookies in btree_map("[ab]", condition(), 0..2),
+            clients in vec(0_u8..4, 0..2),
+            scheme in prop_oneof![3 => Just(None), 1 => Just(Some(config::Scheme::Https))],
+        ) -> Match {
+            let network = |n: u8| format!("10.0.0.{n}/31").parse::<ipnet::IpNet>().unwrap().trunc();
+            let header = |(name, is): (String, Condition)| (HeaderName::try_from(name).unwrap(), is);
+            Match {
+                hosts: hosts.into_iter().collect(),
+                path,
+                methods,
+                headers: headers.into_iter().map(header).collect(),
+                query: query.into_iter().collect(),
+                cookies: cookies.into_iter().collect(),
+                clients: clients.into_iter().map(network).collect(),
+                scheme,
+            }
+        }
+    }
+
+    /// Half of them ask for nothing but a host and a path.
+    pub(super) fn route() -> impl Strategy<Value = config::Route> {
+        (takes(), any::<bool>()).prop_map(|(takes, is_plain)| {
+            let plain = Match { hosts: takes.hosts.clone(), path: takes.path.clone(), ..Match::default() };
+            let route = answers(if is_plain { plain } else { takes });
+            let patterns = vec![ServicePattern::Exact("b".into()), ServicePattern::Prefix("a".into())];
+            let by_path = Action::ForwardByPath(ServicesAllowed { patterns, most: 100 });
+            match route.takes.path {
+                PathPattern::Service(_) => config::Route { action: by_path, ..route },
+                _ => route,
+            }
+        })
+    }
+
+    #[derive(Debug)]
+    pub(super) struct Request {
+        pub(super) head: RequestHeader,
+        scheme: config::Scheme,
+        client: Option<IpAddr>,
+    }
+
+    impl Request {
+        pub(super) fn asked<'r>(&'r self, path: &'r str) -> Asked<'r, RequestHeader> {
+            Asked { head: &self.head, path, scheme: self.scheme, client: self.client }
+        }
+    }
+
+    prop_compose! {
+        pub(super) fn request()(
+            host in "((a\\.|b\\.){0,3}[ab]|A\\.b)(\\.|:80)?|",
+            path in "(/(a|b|ab|a-b|aa)?){1,4}",
+            query in "(\\?((a|b|%61)(=[ab%2+ ]{0,2})?&?){0,3})?",
+            is_put in any::<bool>(),
+            fields in vec(("x-[ab]|cookie", "[ab]{0,2}|[ab]=[ab]{0,2}(; [ab]=a)?"), 0..3),
+            is_https in any::<bool>(),
+            client in proptest::option::of(0_u8..6),
+        ) -> Request {
+            let target = format!("{path}{}", query.replace(' ', "+"));
+            let method = if is_put { Method::PUT } else { Method::GET };
+            let mut head = RequestHeader::build(method, target.as_bytes(), None).unwrap();
+            head.insert_header("host", host).unwrap();
+            for (name, value) in fields {
+                head.append_header(name, HeaderValue::try_from(value).unwrap()).unwrap();
+            }
+            Request {
+                head,
+                scheme: if is_https { config::Scheme::Https } else { config::Scheme::Http },
+                client: client.map(|n| Ipv4Addr::new(10, 0, 0, n).into()),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn the_matcher_finds_what_a_try_of_each_route_in_order_does(
+            routes in vec(route(), 0..20),
+            request in request(),
+        ) {
+            let path = request.head.path().to_owned();
+            let asked = request.asked(&path);
+            prop_assert_eq!(matcher(&routes).find(&asked).copied(), tried_one_by_one(&routes, &asked));
+        }
+
+        #[test]
+        fn a_hidden_route_takes_nothing(
+            routes in vec(route(), 2..10),
+            twice in any::<proptest::sample::Index>(),
+            requests in vec(request(), 1..20),
+        ) {
+            // One that is hidden, as a rule: by itself.
+            let again = twice.get(&routes).clone();
+            let routes = [&routes[..], &[again]].concat();
+            let hidden = config::hidden(&routes);
+            prop_assert!(hidden.iter().any(|hidden| hidden.route == routes.len() - 1));
+            let matcher = matcher(&routes);
+            for request in requests {
+                let path = request.head.path().to_owned();
+                let found = matcher.find(&request.asked(&path)).copied();
+                prop_assert!(hidden.iter().all(|hidden| Some(hidden.route) != found));
+            }
+        }
+
+        /// With one request that no condition of the others is made for, at a path that none of them names.
+        #[test]
+        fn a_plain_route_that_is_not_hidden_takes_something(routes in vec(route(), 1..20)) {
+            let is_far = |route: &config::Route| {
+                let conditions = (&route.takes.headers, &route.takes.query, &route.takes.cookies);
+                let named = conditions.0.iter().map(|(_, is)| is);
+                let named = named.chain(conditions.1.iter().chain(conditions.2).map(|(_, is)| is));
+                let mut absent = named.filter(|is| **is == Condition::Absent);
+                absent.next().is_none() && !matches!(route.takes.path, PathPattern::Regex(_))
+            };
+            let routes: Vec<_> = routes.into_iter().filter(is_far).collect();
+            let hidden = config::hidden(&routes);
+            let matcher = matcher(&routes);
+            for (number, route) in routes.iter().enumerate() {
+                let is_plain = route.takes.conditions() == 0 && !matches!(route.action, Action::ForwardByPath(_));
+                if !is_plain || hidden.iter().any(|hidden| hidden.route == number) {
+                    continue;
+                }
+                let path = match &route.takes.path {
+                    PathPattern::Exact(path) => path.clone(),
+                    PathPattern::Prefix(path) => format!("{}/~", path.trim_end_matches('/')),
+                    _ => "/~".into(),
+                };
+                let hosts = route.takes.hosts.iter().map(|host| match host {
+                    HostPattern::Exact(host) => host.clone(),
+                    HostPattern::Below(host) => format!("~.{host}"),
+                });
+                let any = route.takes.hosts.is_empty().then(|| "~".to_owned());
+                let takes = |host: String| {
+                    let mut head = RequestHeader::build("OPTIONS", path.as_bytes(), None).unwrap();
+                    head.insert_header("host", host).unwrap();
+                    matcher.find(&Asked::new(&head, &path)) == Some(&number)
+                };
+                prop_assert!(hosts.chain(any).any(takes), "{:?}", route.takes);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            routes in vec(route(), 0..10),
+            target in vec(any::<u8>(), 0..40),
+            path in ".{0,20}",
+            host in vec(0x20_u8..=0xff, 0..20),
+            cookie in vec(0x80_u8..=0xff, 0..20),
+        ) {
+            let target = [b"/", &target[..]].concat();
+            let Ok(mut head) = RequestHeader::build("GET", &target, None) else { return Ok(()) };
+            for (name, value) in [("host", &host), ("cookie", &cookie), ("x-a", &cookie)] {
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    head.insert_header(name, value).unwrap();
+                }
+            }
+            let asked = Asked::new(&head, &path);
+            prop_assert_eq!(matcher(&routes).find(&asked).copied(), tried_one_by_one(&routes, &asked));
+        }
+    }
+}
