@@ -326,7 +326,7 @@ mod few {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1_000))]
+        #![proptest_config(ProptestConfig::with_cases(300))]
 
         #[test]
         fn the_matcher_finds_what_a_try_of_each_route_in_order_does(
