@@ -26,6 +26,26 @@ pub struct Arguments {
     #[arg(short, long)]
     pub test: bool,
 
+    /// With --test: print the routes, in the order in which they are tried.
+    #[arg(long, requires = "test")]
+    pub routes: bool,
+
+    /// With --test: say which route takes this request, what happens to it, and what kept each earlier one from it.
+    ///
+    /// A method and a URL, such as 'GET https://shop.example.com/goods/7?x=1'; or a path, of a request without a host.
+    /// Exits with 0 if a route takes it, with 2 if none does, and with 1 if the configuration or the request is not
+    /// valid. Scheme and host are the URL's, whatever the trusted proxies are.
+    #[arg(long = "match", value_name = "REQUEST", requires = "test", conflicts_with = "routes")]
+    pub request: Option<String>,
+
+    /// With --match: a header of the request, as 'name: value'. May be given several times.
+    #[arg(short = 'H', long = "header", value_name = "HEADER", requires = "request")]
+    pub headers: Vec<String>,
+
+    /// With --match: the client's address, as the gateway has found it.
+    #[arg(long, value_name = "IP", requires = "request")]
+    pub client: Option<String>,
+
     /// Run in the background, as `daemon: true` in the configuration does.
     #[arg(short, long)]
     pub daemon: bool,
@@ -95,6 +115,11 @@ mod tests {
             ("proxy --nocapture", ErrorKind::UnknownArgument),
             ("proxy a.yaml", ErrorKind::UnknownArgument),
             ("proxy -c", ErrorKind::InvalidValue),
+            ("proxy --routes", ErrorKind::MissingRequiredArgument),
+            ("proxy --match x", ErrorKind::MissingRequiredArgument),
+            ("proxy -t -H a:b", ErrorKind::MissingRequiredArgument),
+            ("proxy -t --client 10.0.0.1", ErrorKind::MissingRequiredArgument),
+            ("proxy -t --routes --match x", ErrorKind::ArgumentConflict),
         ] {
             assert_eq!(arguments(line).unwrap_err().kind(), kind, "{line}");
         }

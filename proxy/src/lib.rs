@@ -58,6 +58,8 @@ mod snapshot;
 mod tasks;
 pub mod traffic;
 
+pub use gateway::explain;
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -1,5 +1,6 @@
 //! Arguments -> configuration -> run.
 
+use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use proxy::cli::Arguments;
 use proxy::config::{Config, Environment, LogFormat, Purpose};
+use proxy::explain::{self, Question};
 use proxy::logging::{Form, Output};
 use proxy::server::{self, blocked, run_files};
 use proxy::site::Source;
@@ -15,9 +17,12 @@ use proxy::site::Source;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What a process ends with that was asked about a request which no route takes.
+const UNTAKEN: u8 = 2;
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln(&error);
             ExitCode::FAILURE
@@ -25,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     blocked::block().context("cannot block signals")?;
     let environment = Environment { daemon: arguments.daemon, ..Environment::of_this_process() };
     let purpose = if arguments.test { Purpose::Test } else { Purpose::Start };
@@ -37,7 +42,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             eprintln(&anyhow!("{remark}"));
         }
         eprintln(&anyhow!("{}: valid", arguments.conf.display()));
-        return Ok(());
+        return tell(config, arguments);
     }
     let is_daemon = arguments.daemon || config.server.daemon;
     if is_daemon && config.server.daemon_wait_for_ready {
@@ -51,7 +56,28 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let outcome = catch_unwind(AssertUnwindSafe(|| server::run(loaded, arguments, output.clone())));
     output.flush();
     outcome.map_err(|_| anyhow!("the gateway panicked while it started; see its log"))??;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is asked of a valid configuration beside that it is one.
+fn tell(config: &Config, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.routes {
+        print(&explain::table(config))?;
+    }
+    let Some(request) = &arguments.request else { return Ok(ExitCode::SUCCESS) };
+    let question = Question::parse(request, &arguments.headers, arguments.client.as_deref());
+    let question = question.with_context(|| format!("cannot match {request:?}"))?;
+    let explanation = explain::explain(config, &question);
+    print(&explanation.to_string())?;
+    Ok(if explanation.is_taken { ExitCode::SUCCESS } else { ExitCode::from(UNTAKEN) })
+}
+
+/// Prints what was asked for. Whoever reads it may have had enough.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
+        _ => Ok(()),
+    }
 }
 
 fn output(config: &Config, is_daemon: bool) -> Arc<Output> {

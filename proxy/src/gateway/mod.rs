@@ -16,6 +16,7 @@
 //!   redirect  where a client is sent: pure
 //!   reply     an answer of the gateway's own, as it is sent: pure
 //!   proxy_status  what an error answer says for programs: pure
+//!   explain   which route takes a request, and why, for people: pure
 //! ```
 //!
 //! Nothing but `carry` knows how a connection is read and written, so that what decides serves any carrier.
@@ -30,6 +31,7 @@ mod cause;
 mod choose;
 mod door;
 mod edits;
+pub mod explain;
 #[cfg(test)]
 mod fixture;
 mod hash_key;
@@ -59,7 +61,6 @@ use crate::head::Head;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
-use crate::path::normalise;
 use crate::site::{self, Action, Asked, Route, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
@@ -109,14 +110,11 @@ impl Gateway {
         arrival: Arrival,
     ) -> Result<(), Answer> {
         request.begin(head, arrival);
-        door::check(head, request.fields, raw).map_err(Answer::bad_request)?;
-        let path = normalise(head.path())
-            .ok_or(Answer::bad_request("the path climbs above the root or is malformed"))?;
+        let path = door::enter(head, request.fields, raw).map_err(Answer::bad_request)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
         let asked = Asked { head, path: &path, scheme, client };
         let Some(route) = request.find_route(&asked) else {
-            let is_for_itself = path == "/" && matches!(*head.method(), Method::GET | Method::HEAD);
-            return Err(if is_for_itself { self.answer_as_itself() } else { Answer::NO_ROUTE });
+            return Err(if is_for_itself(head, &path) { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };
         self.take(request, route, head, &path)
     }
@@ -201,6 +199,11 @@ fn changed_path<'p>(
         return Err(PathRefusal::Malformed);
     }
     Ok(changed)
+}
+
+/// Whether a request that no route takes asks whether the gateway is there.
+fn is_for_itself(head: &impl Head, path: &str) -> bool {
+    path == "/" && matches!(*head.method(), Method::GET | Method::HEAD)
 }
 
 #[cfg(test)]

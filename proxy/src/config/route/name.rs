@@ -29,15 +29,38 @@ struct Shown<'m>(&'m Match);
 
 impl Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Match { hosts, path, methods, headers, query, cookies, clients, scheme } = self.0;
-        list(f, "", hosts)?;
-        match path {
-            PathPattern::Any => {}
-            PathPattern::Prefix(path) => f.write_str(path)?,
-            PathPattern::Exact(path) => write!(f, "={path}")?,
-            PathPattern::Regex(expression) => write!(f, "~{}", Quoted(expression.as_str()))?,
-            PathPattern::Service(above) => write!(f, "{above}/{{service}}")?,
+        list(f, "", &self.0.hosts)?;
+        if self.0.path != PathPattern::Any {
+            self.0.path.fmt(f)?;
         }
+        Further(self.0).fmt(f)
+    }
+}
+
+impl Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Prefix(path) => f.write_str(path),
+            Self::Exact(path) => write!(f, "={path}"),
+            Self::Regex(expression) => write!(f, "~{}", Quoted(expression.as_str())),
+            Self::Service(above) => write!(f, "{above}/{{service}}"),
+        }
+    }
+}
+
+impl Match {
+    /// What it asks for beside a host and a path, each after a space.
+    pub(crate) fn further(&self) -> impl Display {
+        Further(self)
+    }
+}
+
+struct Further<'m>(&'m Match);
+
+impl Display for Further<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Match { methods, headers, query, cookies, clients, scheme, .. } = self.0;
         list(f, " method=", methods)?;
         let headers: Vec<_> = headers.iter().map(|(name, condition)| (name.as_str(), condition)).collect();
         let [query, cookies] = [query, cookies].map(|list| list.iter().map(|(name, is)| (name.as_str(), is)));

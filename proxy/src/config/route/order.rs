@@ -2,6 +2,7 @@
 //! take goes to.
 
 use std::cmp::Reverse;
+use std::fmt;
 
 use super::{HostPattern, Match, PathPattern};
 
@@ -76,6 +77,17 @@ impl<'r> HostRank<'r> {
                 labels.is_some_and(|labels| !labels.is_empty())
             }
             Self::Any => true,
+        }
+    }
+}
+
+/// As it is written; a star for any.
+impl fmt::Display for HostRank<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::Below(_, host) => write!(f, "*.{host}"),
+            Self::Any => f.write_str("*"),
         }
     }
 }

@@ -4,5 +4,18 @@ mod fields;
 pub(crate) mod forged;
 mod head;
 
+use std::borrow::Cow;
+
+use crate::head::Head;
+use crate::path::normalise;
 pub(crate) use fields::Fields;
-pub(crate) use head::check;
+
+/// The normalised path of a request that is let through, or why it is declined. `raw` is the head as it came in HTTP/1.
+pub(crate) fn enter<'h>(
+    head: &'h impl Head,
+    fields: Fields,
+    raw: Option<&[u8]>,
+) -> Result<Cow<'h, str>, &'static str> {
+    head::check(head, fields, raw)?;
+    normalise(head.path()).ok_or("the path climbs above the root or is malformed")
+}
