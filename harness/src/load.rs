@@ -16,7 +16,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use hyper::{Method, Request};
+use hyper::{
+    Method, Request,
+    header::{COOKIE, HeaderValue},
+};
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -28,8 +31,10 @@ use crate::{
     wait::eventually,
 };
 
+mod client;
 mod outcome;
 
+use client::Client;
 use outcome::Failure;
 pub use outcome::Outcome;
 
@@ -46,6 +51,8 @@ pub struct Load {
     connections: usize,
     /// None: each connection sends its next request as soon as it has its answer.
     rate: Option<u32>,
+    /// After how many requests a connection is another client's; none: nobody keeps a cookie.
+    visits: Option<u64>,
 }
 
 /// A load that runs until it is stopped. Dropping it stops it too.
@@ -65,6 +72,7 @@ impl Load {
             body: Bytes::new(),
             connections: 16,
             rate: Some(500),
+            visits: None,
         }
     }
 
@@ -83,6 +91,12 @@ impl Load {
     /// Over this many connections.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
+        self
+    }
+
+    /// Each connection is a client that keeps the cookie it was given, and after so many requests a new one, without.
+    pub fn clients_of(mut self, visits: u64) -> Self {
+        self.visits = Some(visits);
         self
     }
 
@@ -113,13 +127,22 @@ impl Load {
             limit,
             stop: watch::Sender::new(false),
         });
-        let worker = || Worker { shared: Arc::clone(&shared), connection: None, outcome: Outcome::default() };
+        let worker = || Worker {
+            shared: Arc::clone(&shared),
+            connection: None,
+            client: Client::default(),
+            outcome: Outcome::default(),
+        };
         let workers = (0..self.connections).map(|_| worker().run()).collect();
         Running { workers, shared }
     }
 
-    fn request(&self) -> Result<Request<Bytes>> {
-        Ok(Request::builder().method(&self.method).uri(&self.path).body(self.body.clone())?)
+    fn request(&self, cookie: Option<&HeaderValue>) -> Result<Request<Bytes>> {
+        let mut request = Request::builder().method(&self.method).uri(&self.path).body(self.body.clone())?;
+        if let Some(cookie) = cookie {
+            request.headers_mut().insert(COOKIE, cookie.clone());
+        }
+        Ok(request)
     }
 }
 
@@ -170,6 +193,7 @@ struct Shared {
 struct Worker {
     shared: Arc<Shared>,
     connection: Option<Connection>,
+    client: Client,
     outcome: Outcome,
 }
 
@@ -184,6 +208,14 @@ impl Worker {
                     Err(Failure::Transport(anyhow::anyhow!("no answer within {PATIENCE:?}")))
                 }
             };
+            if let Some(visits) = self.shared.load.visits {
+                if let Ok(answer) = &result {
+                    self.client.answered(answer, &mut self.outcome);
+                }
+                if self.client.visits >= visits {
+                    self.client = Client::default();
+                }
+            }
             self.outcome.record(result, due.elapsed());
         }
         self.outcome
@@ -240,7 +272,7 @@ impl Worker {
     }
 
     async fn send(&self, connection: &mut Connection) -> Result<Answer> {
-        let request = self.shared.load.request()?;
+        let request = self.shared.load.request(self.client.cookie.as_ref())?;
         connection.send(request).await.context("exchanging a request for an answer")
     }
 

@@ -165,3 +165,17 @@ async fn one_connection_carries_several_requests() -> Result<()> {
     assert_eq!(http::get(backend.address(), "/").await?.header("x-served-by"), Some("a"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_client_keeps_its_cookie_and_makes_room_for_the_next() -> Result<()> {
+    let given = vec![("set-cookie", "a=7; Path=/".to_owned())];
+    let first = Backend::start("a", Reply::ok("")).await?;
+    first.script([Reply::Answer(200, given, Bytes::new())]);
+    let outcome = Load::get(first.address(), "/").connections(1).clients_of(3).run_count(4).await;
+    let sent: Vec<_> =
+        first.requests().iter().map(|request| request.header("cookie").map(str::to_owned)).collect();
+    let kept = Some("a=7".to_owned());
+    assert_eq!(sent, [None, kept.clone(), kept, None]);
+    assert_eq!((outcome.cookies, outcome.moved), (1, 0));
+    Ok(())
+}

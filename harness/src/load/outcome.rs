@@ -22,6 +22,10 @@ pub struct Outcome {
     pub by_status: BTreeMap<u16, u64>,
     /// Answers by their `x-served-by` header.
     pub by_instance: BTreeMap<String, u64>,
+    /// Answers to clients that came back, by another instance than the one before.
+    pub moved: u64,
+    /// Answers that gave a client a cookie.
+    pub cookies: u64,
     /// The first few failures.
     pub errors: Vec<String>,
     /// Of every answer, ascending once the load has ended.
@@ -55,6 +59,8 @@ impl Outcome {
         self.failed += other.failed;
         self.refused += other.refused;
         self.repeated += other.repeated;
+        self.moved += other.moved;
+        self.cookies += other.cookies;
         for (status, count) in other.by_status {
             *self.by_status.entry(status).or_default() += count;
         }

@@ -18,7 +18,9 @@ mod records;
 mod retries;
 mod routing;
 mod services;
+mod split;
 mod static_services;
+mod sticky;
 mod trace;
 mod tunnel;
 

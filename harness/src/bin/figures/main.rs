@@ -15,6 +15,7 @@ mod instructions;
 mod outage;
 mod propagation;
 mod reload;
+mod split;
 mod spread;
 
 use std::{process::ExitCode, time::Duration};
@@ -43,17 +44,30 @@ struct Scale {
     outage: Duration,
     /// How long a load runs before and after a fault, and as a control.
     calm: Duration,
+    /// Requests that are split.
+    split: u64,
 }
 
-const FULL: Scale =
-    Scale { rounds: 5, changes: 300, outage: Duration::from_secs(30), calm: Duration::from_secs(3) };
-const SHORT: Scale =
-    Scale { rounds: 1, changes: 20, outage: Duration::from_secs(5), calm: Duration::from_secs(1) };
+const FULL: Scale = Scale {
+    rounds: 5,
+    changes: 300,
+    outage: Duration::from_secs(30),
+    calm: Duration::from_secs(3),
+    split: 100_000,
+};
+const SHORT: Scale = Scale {
+    rounds: 1,
+    changes: 20,
+    outage: Duration::from_secs(5),
+    calm: Duration::from_secs(1),
+    split: 5_000,
+};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Part {
     Balance,
+    Split,
     Propagation,
     Departures,
     Outage,
@@ -63,7 +77,8 @@ enum Part {
 }
 
 /// The rest is about what the gateway itself costs, and needs release builds.
-const IN_SHORT: [Part; 5] = [Part::Balance, Part::Propagation, Part::Departures, Part::Outage, Part::Reload];
+const IN_SHORT: [Part; 6] =
+    [Part::Balance, Part::Split, Part::Propagation, Part::Departures, Part::Outage, Part::Reload];
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -81,6 +96,7 @@ async fn run(Arguments { short, parts }: Arguments) -> Result<()> {
     for part in if parts.is_empty() { all } else { &parts } {
         match part {
             Part::Balance => balance::show().await?,
+            Part::Split => split::show(scale).await?,
             Part::Propagation => propagation::show(scale).await?,
             Part::Departures => departures::show(scale).await?,
             Part::Outage => outage::show(scale).await?,
