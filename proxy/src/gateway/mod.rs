@@ -53,7 +53,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderValue, Method};
+use http::Method;
 
 use crate::config::PathRefusal;
 use crate::directory::Directory;
@@ -138,11 +138,19 @@ impl Gateway {
             Action::Forward(target) => Some(target.clone()),
             Action::Split(_) => None,
             Action::Redirect(redirect) => {
-                let host = request.origin.host().map(HeaderValue::as_bytes).or(head.host());
                 let (scheme, query) = (request.origin.scheme, head.query());
-                let asked = redirect::Asked { scheme, host, path, query };
-                let location = redirect::location(redirect, asked, changed.as_deref());
-                return Err(request.goes_elsewhere(&route, redirect.status, location));
+                let asked = redirect::Asked { scheme, host: request.asked_host(head), path, query };
+                let answer = match redirect::location(redirect, asked, changed.as_deref()) {
+                    Ok(location) => {
+                        request.goes_elsewhere(route.clone(), location);
+                        Answer::as_route(redirect.status)
+                    }
+                    Err(answer) => {
+                        request.declined(route.clone(), None, answer.fault());
+                        answer
+                    }
+                };
+                return Err(answer);
             }
             Action::Answer(answer) => {
                 request.declined(route.clone(), None, None);

@@ -270,8 +270,8 @@ mod tests {
         let redirect = Redirect { scheme: None, host: None, path: Some("/b".into()), status: 308 };
         let fixture = Setup { action: Some(Action::Redirect(redirect)), ..Setup::of(1) }.build();
         let mut request = fixture.request();
-        let answer = request.goes_elsewhere(&fixture.way.route, 308, Ok(HeaderValue::from_static("/b")));
-        let reply = Reply::of(answer, &request, &of_path("/goods"));
+        request.goes_elsewhere(fixture.way.route.clone(), HeaderValue::from_static("/b"));
+        let reply = Reply::of(Answer::as_route(308), &request, &of_path("/goods"));
         assert_eq!((reply.status.as_u16(), reply.body.len()), (308, 0));
         assert_eq!(field(&reply, header::LOCATION), Some("/b"));
         assert_eq!(field(&reply, header::CONTENT_LENGTH), Some("0"));

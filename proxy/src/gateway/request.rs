@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
-use super::answer::Answer;
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
 use super::door::Fields;
@@ -39,9 +38,7 @@ pub(super) struct Request {
     /// The client's address, without its port; if nobody knows it, that of the nearest proxy.
     pub(super) client: HeaderValue,
     /// The path and the query that its route has made of its target.
-    new_target: Option<Vec<u8>>,
-    /// Where its client is sent.
-    location: Option<HeaderValue>,
+    new_target: Option<Box<[u8]>>,
     started: Instant,
     /// When an answer of the gateway's own was sent.
     ended: Option<Instant>,
@@ -59,6 +56,8 @@ enum Progress {
     Begun,
     /// A route took it, and it goes to no service, or was not let in by this one.
     Declined(Arc<Route>, Option<Arc<Target>>),
+    /// A route took it, and sends its client there.
+    Elsewhere(Arc<Route>, HeaderValue),
     /// It was let in.
     Attempting(Attempts),
 }
@@ -121,7 +120,6 @@ impl Request {
             origin: Origin::unknown(),
             client: HeaderValue::from_static(""),
             new_target: None,
-            location: None,
             started: Instant::now(),
             ended: None,
             progress: Progress::Begun,
@@ -146,6 +144,11 @@ impl Request {
         self.site.take()?.route(asked).cloned()
     }
 
+    /// The host that its client has asked for, with its port: as a proxy says that is trusted, else as the head says.
+    pub(super) fn asked_host<'r>(&'r self, head: &'r impl Head) -> Option<&'r [u8]> {
+        self.origin.host().map(HeaderValue::as_bytes).or_else(|| head.host())
+    }
+
     /// Its route has made another path of its own; the query stays.
     pub(super) fn changes_path(&mut self, path: &str, query: Option<&[u8]>) {
         let mut target = path.as_bytes().to_vec();
@@ -153,7 +156,7 @@ impl Request {
             target.push(b'?');
             target.extend_from_slice(query);
         }
-        self.new_target = Some(target);
+        self.new_target = Some(target.into());
     }
 
     /// The path and the query that its route has made of its target; none: it goes on as it came.
@@ -161,25 +164,17 @@ impl Request {
         self.new_target.as_deref()
     }
 
-    /// This route took it, and sends its client elsewhere, unless it cannot. Says what it is answered with.
-    pub(super) fn goes_elsewhere(
-        &mut self,
-        route: &Arc<Route>,
-        status: u16,
-        location: Result<HeaderValue, Answer>,
-    ) -> Answer {
-        let (location, answer) = match location {
-            Ok(location) => (Some(location), Answer::as_route(status)),
-            Err(answer) => (None, answer),
-        };
-        self.location = location;
-        self.declined(route.clone(), None, answer.fault());
-        answer
+    /// This route took it, and sends its client there.
+    pub(super) fn goes_elsewhere(&mut self, route: Arc<Route>, location: HeaderValue) {
+        self.progress = Progress::Elsewhere(route, location);
     }
 
     /// Where its route sends its client.
     pub(super) fn location(&self) -> Option<&HeaderValue> {
-        self.location.as_ref()
+        match &self.progress {
+            Progress::Elsewhere(_, location) => Some(location),
+            _ => None,
+        }
     }
 
     /// This route took it, and it goes to no service, or was not let in by this one. `fault`: what the log says of that.
@@ -310,7 +305,7 @@ impl Request {
     pub(super) fn route(&self) -> Option<&Arc<Route>> {
         match &self.progress {
             Progress::Begun => None,
-            Progress::Declined(route, _) => Some(route),
+            Progress::Declined(route, _) | Progress::Elsewhere(route, _) => Some(route),
             Progress::Attempting(attempts) => Some(&attempts.current.way.route),
         }
     }
@@ -318,7 +313,7 @@ impl Request {
     /// The service that it goes to, or would have gone to.
     pub(super) fn target(&self) -> Option<&Arc<Target>> {
         match &self.progress {
-            Progress::Begun => None,
+            Progress::Begun | Progress::Elsewhere(..) => None,
             Progress::Declined(_, target) => target.as_ref(),
             Progress::Attempting(attempts) => Some(&attempts.current.way.target),
         }
@@ -407,14 +402,14 @@ impl Request {
     fn attempts(&self) -> Option<&Attempts> {
         match &self.progress {
             Progress::Attempting(attempts) => Some(attempts),
-            Progress::Begun | Progress::Declined(..) => None,
+            Progress::Begun | Progress::Declined(..) | Progress::Elsewhere(..) => None,
         }
     }
 
     fn attempts_mut(&mut self) -> Option<&mut Attempts> {
         match &mut self.progress {
             Progress::Attempting(attempts) => Some(attempts),
-            Progress::Begun | Progress::Declined(..) => None,
+            Progress::Begun | Progress::Declined(..) | Progress::Elsewhere(..) => None,
         }
     }
 }
@@ -443,6 +438,7 @@ impl Drop for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::answer::Answer;
     use crate::gateway::fixture::{Fixture, NOWHERE, Setup, from, get};
     use crate::traffic::in_flight::InFlight;
 

@@ -11,7 +11,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// have few, and each search costs more than this.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fields {
-    pub(super) host: bool,
+    pub(crate) host: bool,
     pub(super) length: bool,
     pub(super) encoding: bool,
     upgrade: bool,

@@ -36,7 +36,11 @@ impl<'f> Facts<'f> {
             route: request.route().map(|route| &*route.name).unwrap_or_default(),
             service: request.target().map(|target| &**target.service.name()).unwrap_or_default(),
             instance: request.attempt().map(|attempt| &*attempt.endpoint.instance).unwrap_or_default(),
-            host: head.host().and_then(Authority::parse).map(Authority::name).unwrap_or_default(),
+            host: request
+                .asked_host(head)
+                .and_then(Authority::parse)
+                .map(Authority::name)
+                .unwrap_or_default(),
             scheme: request.origin.scheme.as_str(),
             method: head.method().as_str(),
             path: head.path(),

@@ -33,7 +33,7 @@ impl<'e, H: Head> RequestEdits<'e, H> {
         if let Some(host) = self.request.route().and_then(|route| route.changes.host.as_ref()) {
             return Some(host.clone());
         }
-        if self.head.host().is_some() {
+        if self.request.fields.host || self.head.authority().is_some() {
             return None;
         }
         // From an HTTP/1.0 client; the endpoint is spoken to in HTTP/1.1, which requires it.
