@@ -185,8 +185,8 @@ fn hops(head: &impl Head) -> (Vec<Hop<'_>>, Forwarded<'_>) {
 }
 
 /// The client, by the hops that a trusted peer tells of: the first from the right that is not trusted; if all are, the
-/// leftmost. Who is hidden by a trusted proxy is known to nobody. A proxy's address would stand for it in vain: a
-/// network that is let in because proxies are in it must not let in whoever comes through them.
+/// leftmost. Whom a trusted proxy hides is known to nobody, and that proxy's address does not stand for the client's: a
+/// route that is for a network must not take whoever comes through a proxy there.
 fn find(hops: &[Hop<'_>], peer: IpAddr, trusted: &[IpNet]) -> Found {
     let mut nearest = peer;
     for (at, hop) in hops.iter().enumerate().rev() {
