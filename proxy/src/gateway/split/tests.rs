@@ -318,3 +318,18 @@ fn the_first_cookie_of_ours_counts() {
     bench.gateway.receive(&mut request, &head(Method::GET, "/goods", &fields), None, NOWHERE).unwrap();
     assert_eq!((taken(&request).instance, taken(&request).cookie), (client.instance, None));
 }
+
+#[test]
+fn while_all_are_ejected_and_used_all_the_same_no_cookie_leads_to_one() {
+    let mut bench = Bench::new([1, 1], true);
+    let client = bench.client_of("goods");
+    for instance in ["a", "b"] {
+        bench.eject("goods", instance, Duration::ZERO);
+    }
+    for _ in 0..20 {
+        let served = bench.send(client.cookie.as_deref());
+        assert_eq!((&*served.service, served.cookie), ("goods", None));
+    }
+    assert_eq!(bench.client_of("goods").cookie, None, "who is new gets one when somebody is well again");
+    assert!(bench.client_of("next").cookie.is_some());
+}
