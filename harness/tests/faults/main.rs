@@ -6,6 +6,7 @@ mod complaints;
 mod daemon;
 mod departures;
 mod embedded;
+mod explain;
 mod registry;
 mod reload;
 mod rivals;

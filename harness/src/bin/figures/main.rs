@@ -12,6 +12,7 @@ mod bare;
 mod cost;
 mod departures;
 mod instructions;
+mod matching;
 mod outage;
 mod propagation;
 mod reload;
@@ -72,13 +73,21 @@ enum Part {
     Departures,
     Outage,
     Reload,
+    Matching,
     Cost,
     Instructions,
 }
 
 /// The rest is about what the gateway itself costs, and needs release builds.
-const IN_SHORT: [Part; 6] =
-    [Part::Balance, Part::Split, Part::Propagation, Part::Departures, Part::Outage, Part::Reload];
+const IN_SHORT: [Part; 7] = [
+    Part::Balance,
+    Part::Split,
+    Part::Propagation,
+    Part::Departures,
+    Part::Outage,
+    Part::Reload,
+    Part::Matching,
+];
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
@@ -101,6 +110,7 @@ async fn run(Arguments { short, parts }: Arguments) -> Result<()> {
             Part::Departures => departures::show(scale).await?,
             Part::Outage => outage::show(scale).await?,
             Part::Reload => reload::show(scale).await?,
+            Part::Matching => matching::show(!short)?,
             Part::Cost => cost::show().await?,
             Part::Instructions => instructions::show().await?,
         }

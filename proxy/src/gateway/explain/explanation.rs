@@ -5,15 +5,15 @@ use std::fmt::{self, Display};
 
 use http::{HeaderName, Method};
 
-use super::Question;
 use super::columns::Columns;
 use super::words;
+use super::{Matcher, Question};
 use crate::config::{self, Action, Config, FieldChanges, Gateway, Rank, Route, Template};
 use crate::gateway::answer::Answer;
 use crate::gateway::door::{self, Fields};
 use crate::gateway::{is_for_itself, redirect};
 use crate::head::Head;
-use crate::site::{Asked, Routes, Unmet, first_unmet};
+use crate::site::{Asked, Unmet, first_unmet};
 
 /// Which route takes a request, and why.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ impl Display for Explanation {
 /// Which route of a configuration takes a request, and why.
 #[must_use]
 pub fn explain(config: &Config, question: &Question) -> Explanation {
+    let matcher = Matcher::new(config);
     let (config, head) = (&config.gateway, &question.head);
     let mut explanation = Explanation::new();
     let path = match enter(config, question) {
@@ -61,7 +62,8 @@ pub fn explain(config: &Config, question: &Question) -> Explanation {
         }
     };
     let asked = Asked { head, path: &path, scheme: question.scheme, client: question.client };
-    match find(config, &asked) {
+    let number = matcher.of(question, &path);
+    match number.and_then(|number| Some((number, config.routes.get(number)?))) {
         Some((number, route)) => {
             explanation.is_taken = true;
             explanation.tell("route", &route.name);
@@ -89,12 +91,6 @@ fn enter<'q>(config: &Gateway, question: &'q Question) -> Result<Cow<'q, str>, S
     }
     let fields = Fields::of(head, config.trace_header.as_str().as_bytes());
     door::enter(head, fields, None).map_err(|why| format!("400 {why}"))
-}
-
-/// The route that takes it, and its place in the file.
-pub(super) fn find<'c>(config: &'c Gateway, asked: &Asked<'_, impl Head>) -> Option<(usize, &'c Route)> {
-    let routes = Routes::new(config.routes.iter().zip(0..).map(|(route, number)| (route, (number, route))));
-    routes.find(asked).copied()
 }
 
 /// Those that are tried before the one that takes it, in their order, or all: each with the first of its conditions that

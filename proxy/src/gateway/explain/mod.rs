@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! question     the request that is asked about
+//! matcher      which route takes it
 //! explanation  which route takes it, what happens to it, and why none before it did
 //! table        all routes, in the order in which they are tried
 //! words        what a route does, and what it asks for in vain
@@ -11,6 +12,7 @@
 
 mod columns;
 mod explanation;
+mod matcher;
 mod question;
 mod table;
 mod words;
@@ -19,5 +21,6 @@ mod words;
 mod tests;
 
 pub use explanation::{Explanation, explain};
+pub use matcher::Matcher;
 pub use question::{Question, QuestionError};
 pub use table::table;
