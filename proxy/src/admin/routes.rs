@@ -95,17 +95,24 @@ impl<'s> ServiceFields<'s> {
     fn of(target: &'s Target, weight: Option<u16>, directory: &Directory) -> Self {
         let endpoints = target.service.endpoints();
         let up = endpoints.any_up();
-        Self { service: target.service.name(), weight, up, why: (!up).then(|| why(&endpoints, directory)) }
+        Self {
+            service: target.service.name(),
+            weight,
+            up,
+            why: (!up).then(|| why(target, &endpoints, directory)),
+        }
     }
 }
 
-/// Why none of them is up.
-fn why(endpoints: &Endpoints, directory: &Directory) -> String {
+/// Why none of a service's endpoints is up.
+fn why(target: &Target, endpoints: &Endpoints, directory: &Directory) -> String {
     if endpoints.entries().is_empty() {
-        return match directory.is_filled() {
-            true => "no endpoint is registered".to_owned(),
-            false => "the registry has not been read yet, so no endpoint is known".to_owned(),
+        let why = match directory.is_filled() {
+            _ if target.is_given => "none of its addresses can be used: the log says why",
+            true => "no endpoint is registered",
+            false => "the registry has not been read yet, so no endpoint is known",
         };
+        return why.to_owned();
     }
     let count = |state| endpoints.entries().iter().filter(|entry| entry.state() == state).count();
     let counts = State::ALL.map(|state| (state, count(state)));
@@ -133,7 +140,11 @@ mod tests {
 
     impl Fixture {
         fn new(routes: &str) -> Self {
-            let config = config(routes, "{}");
+            Self::with(routes, "{}")
+        }
+
+        fn with(routes: &str, services: &str) -> Self {
+            let config = config(routes, services);
             let (materials, writer) = bench(&config);
             let site = draft(&config, &Site::default(), &materials).site;
             Self { site, directory: materials.directory.clone(), writer }
@@ -192,6 +203,9 @@ mod tests {
         let mut fixture = Fixture::new("[{path: /goods, service: goods}]");
         fixture.register(&[]);
         assert_eq!(why(&fixture), "no endpoint is registered");
+        let given =
+            Fixture::with("[{path: /old, service: old}]", "{old: {addresses: [\"nobody.invalid:80\"]}}");
+        assert_eq!(why(&given), "none of its addresses can be used: the log says why");
     }
 
     #[test]

@@ -89,6 +89,7 @@ impl Setup {
             metrics: metrics_of_service,
             limits,
             budget,
+            is_given: false,
         });
         Fixture {
             directory,

@@ -18,6 +18,8 @@ pub(crate) struct Target {
     pub(crate) limits: config::Limits,
     /// How many retries there may be.
     pub(crate) budget: config::Budget,
+    /// Whether its addresses are given by the configuration, and not by the registry.
+    pub(crate) is_given: bool,
 }
 
 impl Target {
@@ -25,6 +27,6 @@ impl Target {
     pub(super) fn new(to: &Lasting, rules: &config::Service) -> Self {
         let Lasting { service, health, metrics } = to.clone();
         let config::Service { limits, budget, .. } = *rules;
-        Self { service, health, metrics, limits, budget }
+        Self { service, health, metrics, limits, budget, is_given: rules.addresses.is_some() }
     }
 }
