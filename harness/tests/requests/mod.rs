@@ -4,6 +4,7 @@
 mod admin;
 mod admin_routes;
 mod answers;
+mod by_path;
 mod descriptors;
 mod edits;
 mod forged;

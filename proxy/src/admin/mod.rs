@@ -60,7 +60,8 @@ impl Admin {
 
     fn metrics(&self) -> Response<Vec<u8>> {
         let status = self.status.borrow().clone();
-        self.metrics.routes_without_endpoint(self.site.get().without_endpoint());
+        let site = self.site.get();
+        self.metrics.of_routes(site.without_endpoint(), site.left_out());
         self.metrics.in_flight().set(self.lifecycle.requests_in_flight().into());
         match self.metrics.render(&self.directory, &status, self.output.dropped()) {
             Ok(text) => answer(200, "text/plain; version=0.0.4", text),

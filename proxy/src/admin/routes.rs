@@ -1,5 +1,7 @@
 //! The page `/routes`: what each route takes and does, what came of it, and whether somebody is there to answer.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -42,6 +44,9 @@ struct RouteFields<'s> {
     /// Whether a service that it leads to has an endpoint that is up; none: it leads to no service.
     #[serde(skip_serializing_if = "Option::is_none")]
     up: Option<bool>,
+    /// The services that its paths may name, and for which it has no place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
     requests: u64,
     errors: u64,
 }
@@ -50,15 +55,15 @@ struct RouteFields<'s> {
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Does<'s> {
-    Services(Vec<ServiceFields<'s>>),
+    Services(Vec<ServiceFields>),
     Redirect(&'s Redirect),
     Answer(&'s FixedAnswer),
 }
 
 /// A service to which a route leads.
 #[derive(Serialize)]
-struct ServiceFields<'s> {
-    service: &'s str,
+struct ServiceFields {
+    service: String,
     /// Its share, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<u16>,
@@ -73,8 +78,13 @@ impl<'s> RouteFields<'s> {
         let does = match &route.action {
             Action::Forward(target) => Does::Services(vec![ServiceFields::of(target, None, directory)]),
             Action::Split(split) => {
-                let of = |share: &'s Share| ServiceFields::of(&share.target, Some(share.weight), directory);
+                let of = |share: &Share| ServiceFields::of(&share.target, Some(share.weight), directory);
                 Does::Services(split.shares().iter().map(of).collect())
+            }
+            Action::ForwardByPath(by_path) => {
+                let targets = by_path.targets();
+                let of = |target: &Arc<Target>| ServiceFields::of(target, None, directory);
+                Does::Services(targets.iter().map(of).collect())
             }
             Action::Redirect(redirect) => Does::Redirect(redirect),
             Action::Answer(answer) => Does::Answer(answer),
@@ -85,22 +95,19 @@ impl<'s> RouteFields<'s> {
             takes: &route.takes,
             does,
             up: route.action.is_up(),
+            left_out: route.action.left_out().iter().map(ToString::to_string).collect(),
             requests: route.metrics.requests(),
             errors: route.metrics.errors(),
         }
     }
 }
 
-impl<'s> ServiceFields<'s> {
-    fn of(target: &'s Target, weight: Option<u16>, directory: &Directory) -> Self {
+impl ServiceFields {
+    fn of(target: &Target, weight: Option<u16>, directory: &Directory) -> Self {
         let endpoints = target.service.endpoints();
         let up = endpoints.any_up();
-        Self {
-            service: target.service.name(),
-            weight,
-            up,
-            why: (!up).then(|| why(target, &endpoints, directory)),
-        }
+        let service = target.service.name().to_string();
+        Self { service, weight, up, why: (!up).then(|| why(target, &endpoints, directory)) }
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) use self::route::{
 };
 pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
 pub(crate) use self::server::ATTEMPTS;
-pub(crate) use self::service::{Budget, Ejection, Limits, Service, Stall};
+pub(crate) use self::service::{Budget, Ejection, Limits, Service, Services, Stall};
 pub(crate) use self::timeouts::{RouteTimeouts, Timeouts};
 
 use self::access::{Who, Wish};

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Notify;
 
 use crate::traffic::in_flight::InFlight;
 
@@ -51,6 +52,8 @@ pub struct Directory {
     stale: AtomicBool,
     synced: AtomicBool,
     left_out: ArcSwap<LeftOutSummary>,
+    /// Told when a service has endpoints that had none.
+    arrivals: Notify,
 }
 
 /// A directory in which these services are routed from the start.
@@ -93,6 +96,11 @@ impl Directory {
     /// Registrations that are beyond the bounds, and so have no endpoint.
     pub(crate) fn left_out(&self) -> Arc<LeftOutSummary> {
         self.left_out.load_full()
+    }
+
+    /// Waits until a service has endpoints that had none, since the last time that somebody waited for that.
+    pub(crate) async fn arrival(&self) {
+        self.arrivals.notified().await;
     }
 
     /// Whether there is a picture to serve from, be it the registry's or the snapshot's.
@@ -140,7 +148,10 @@ impl Service {
         self.endpoints.load()
     }
 
-    fn publish(&self, entries: Vec<Entry>, planner: &Planner, builder: &mut Builder) {
-        self.endpoints.store(Arc::new(Endpoints::new(entries, planner, &self.in_flight, builder)));
+    /// Whether it has endpoints now, and had none.
+    fn publish(&self, entries: Vec<Entry>, planner: &Planner, builder: &mut Builder) -> bool {
+        let endpoints = Endpoints::new(entries, planner, &self.in_flight, builder);
+        let is_there = !endpoints.entries().is_empty();
+        self.endpoints.swap(Arc::new(endpoints)).entries().is_empty() && is_there
     }
 }

@@ -57,3 +57,27 @@ impl Routing {
         }
     }
 }
+
+#[cfg(test)]
+impl Routing {
+    /// Answered by a writer alone, as by the loop that has it.
+    pub(crate) fn of(writer: Arc<std::sync::Mutex<crate::directory::Writer>>) -> Self {
+        let (routing, mut asked) = Self::new();
+        tokio::spawn(async move {
+            while let Some(asked) = asked.recv().await {
+                let mut writer = writer.lock().unwrap();
+                match asked {
+                    Asked::Begin { services, answer } => {
+                        let _ = answer.send(writer.route(services).services);
+                    }
+                    Asked::Settle { services, gone, answer, .. } => {
+                        writer.change_policies(services);
+                        writer.unroute(&gone);
+                        let _ = answer.send(());
+                    }
+                }
+            }
+        });
+        routing
+    }
+}

@@ -43,7 +43,8 @@ impl Answer {
         "the route sends the client to where it is, so it would go round in circles",
     );
     pub(super) const NO_HOST: Self = Self::bad_request("Host is missing, or is no host");
-    const NOT_READ: Self = Self::unavailable("the registry has not been read yet, so no endpoint is known");
+    pub(super) const NOT_READ: Self =
+        Self::unavailable("the registry has not been read yet, so no endpoint is known");
     const NONE_REGISTERED: Self = Self::unavailable("no endpoint is registered");
     const NONE_USABLE: Self = Self::unavailable(
         "endpoints are registered, but none takes requests: each is draining or cannot be connected to",

@@ -61,7 +61,7 @@ use crate::head::Head;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
-use crate::site::{self, Action, Asked, Route, Way};
+use crate::site::{self, Action, Asked, Named, Route, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
 use log::LogLine;
@@ -137,6 +137,15 @@ impl Gateway {
         let target = match &route.action {
             Action::Forward(target) => Some(target.clone()),
             Action::Split(_) => None,
+            Action::ForwardByPath(by_path) => match by_path.named(path) {
+                Named::Adopted(target) => Some(target),
+                // As if no route had taken it: whether a name is allowed is nobody's business.
+                Named::Nobody => return Err(Answer::NO_ROUTE),
+                Named::NotKnown => {
+                    request.declined(route.clone(), None, Some("it is not known yet who is registered"));
+                    return Err(Answer::NOT_READ);
+                }
+            },
             Action::Redirect(redirect) => {
                 let (scheme, query) = (request.origin.scheme, head.query());
                 let asked = redirect::Asked { scheme, host: request.asked_host(head), path, query };

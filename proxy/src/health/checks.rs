@@ -65,6 +65,10 @@ impl CheckedService {
         Ok(Self { service, check: check.clone(), prober, discovery })
     }
 
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
     fn is_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.service, &other.service) && self.check == other.check
     }

@@ -124,9 +124,10 @@ impl Metrics {
         Counted::of(&self.routes.counted, name)
     }
 
-    /// Notes how many routes lead to no endpoint that is up.
-    pub(crate) fn routes_without_endpoint(&self, count: usize) {
-        self.routes.without_endpoint.set(as_gauge(count as u64));
+    /// Notes how many routes lead to no endpoint that is up, and for how many services a route has no place.
+    pub(crate) fn of_routes(&self, without_endpoint: usize, services_left_out: usize) {
+        self.routes.without_endpoint.set(as_gauge(without_endpoint as u64));
+        self.routes.left_out.set(as_gauge(services_left_out as u64));
     }
 
     pub(crate) fn in_flight(&self) -> &IntGauge {

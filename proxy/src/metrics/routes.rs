@@ -48,6 +48,7 @@ pub(super) struct RoutesMetrics {
     pub(super) counted: Arc<Counted<RouteCounts>>,
     requests: IntCounterVec,
     pub(super) without_endpoint: IntGauge,
+    pub(super) left_out: IntGauge,
 }
 
 impl RoutesMetrics {
@@ -62,6 +63,10 @@ impl RoutesMetrics {
             without_endpoint: make.gauge(
                 "routes_without_endpoint",
                 "Routes of whose services none has an endpoint that is up.",
+            )?,
+            left_out: make.gauge(
+                "services_left_out",
+                "Services that paths may name, but for which their route has no place (max_services).",
             )?,
         })
     }

@@ -14,6 +14,8 @@
 //! lookout     keeps up which addresses no instance may have
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
+//! reload      takes a configuration over that has changed
+//! adoption    has routes lead to the services that their paths name, as these register
 //! late        says that the registry keeps the gateway waiting
 //! ready       after all of these: says that the gateway serves, and what it found
 //! stop        when told to: waits until nothing is in flight and the snapshot is written, then ends the process
@@ -123,6 +125,7 @@ fn build(
     services.vital("watch", async move { serving.stall_watch.run().await });
     services.vital("checks", serving.checks.run());
     services.vital("reload", serving.reload.run());
+    services.vital("adoption", serving.adoption.run());
     let gateway = http_proxy_service_with_name(&services.server.configuration, gateway, "gateway");
     let gateway = services.listening(gateway, &config.listen);
     if has_embedded {

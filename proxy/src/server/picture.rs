@@ -13,6 +13,7 @@ use crate::discovery::Discovery;
 use crate::health::findings::{self, Findings};
 use crate::lookout::{Lookout, ThisMachine};
 use crate::metrics::Metrics;
+use crate::site;
 
 /// The directory, and what feeds it.
 pub(super) struct Picture {
@@ -32,9 +33,9 @@ pub(super) struct Picture {
 impl Picture {
     /// `starts_empty`: the registry is embedded, and begins with this process.
     pub(super) fn new(config: &config::Gateway, starts_empty: bool, metrics: &Arc<Metrics>) -> Self {
-        let services = config.routes.iter().flat_map(config::Route::services);
-        let policy = |name| (name, directory::Policy::from(config.services.get(name)));
-        let (directory, writer) = directory::with_routed(services.map(policy));
+        let policies = site::policies(config);
+        let services = policies.iter().map(|(name, policy)| (&**name, policy.clone()));
+        let (directory, writer) = directory::with_routed(services);
         let writer = writer.within(config.registry.bounds);
         let mut registry = config.registry.clone();
         let (door, visitors) = embedded_registry::door();

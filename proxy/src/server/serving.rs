@@ -13,7 +13,8 @@ use crate::health::probers::Probers;
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
 use crate::site::{
-    Current, Draft, DraftError, Loaded, Materials, Reload, Replacement, Site, StatusCell, key_of_this_process,
+    Adoption, Carried, Current, Draft, DraftError, Loaded, Materials, Reload, Replacement, Site, StatusCell,
+    key_of_this_process,
 };
 
 /// The first site, and what goes on beside it.
@@ -23,6 +24,7 @@ pub(super) struct Serving {
     pub(super) stall_watch: Arc<StallWatch>,
     pub(super) checks: Checks,
     pub(super) reload: Reload,
+    pub(super) adoption: Adoption,
     /// To be told when the configuration is to be read again.
     pub(super) asked: Arc<Notify>,
 }
@@ -43,7 +45,8 @@ impl Serving {
             metrics: metrics.clone(),
             key: key_of_this_process().map_err(DraftError::from)?,
         };
-        let draft = Draft::new(config, &picture.directory.services(), &Site::default(), &materials)?;
+        let services = picture.directory.services();
+        let draft = Draft::new(config, &services, &Carried::default(), &Site::default(), &materials)?;
         let (checked, to_check) = watch::channel(draft.checked);
         let checks = Checks::new(to_check, picture.findings.clone(), metrics.clone());
         let site = Arc::new(Current::new(draft.site));
@@ -51,9 +54,11 @@ impl Serving {
         metrics.config_applied(loaded.revision().as_str(), now);
         let status = StatusCell::new(loaded.revision().clone(), now);
         let routing = picture.discovery.routing();
-        let replacement = Replacement { current: site.clone(), materials, routing, checked };
+        let replacement = Replacement::new(config, (site.clone(), materials), routing, checked);
+        let replacement = Arc::new(replacement);
+        let adoption = Adoption(replacement.clone());
         let asked = Arc::new(Notify::new());
         let reload = Reload::new(loaded, replacement, status.clone(), asked.clone(), metrics.clone());
-        Ok(Self { site, status, stall_watch, checks, reload, asked })
+        Ok(Self { site, status, stall_watch, checks, reload, adoption, asked })
     }
 }

@@ -1,13 +1,15 @@
 //! The one way to a site: from a checked configuration and the site that serves, of which it keeps what it does not
 //! change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use openssl::error::ErrorStack;
 
+use super::adoption::Places;
+use super::by_path::{Adopted, ByPath};
 use super::route::{Action, Route};
 use super::routes::Routes;
 use super::split::{Share, Split};
@@ -58,38 +60,72 @@ pub(crate) struct Draft {
     pub(crate) checked: Arc<Vec<CheckedService>>,
 }
 
-/// The services that a configuration's routes lead to, each once, with what it says of their endpoints.
+/// The services that a configuration names, each once, with what it says of their endpoints: those that its routes lead
+/// to, and those that paths may name and of which it gives the addresses. (Others that paths may name it does not know.)
 pub(crate) fn policies(config: &config::Gateway) -> BTreeMap<Arc<str>, Policy> {
-    let policy = |name: &str| (Arc::from(name), Policy::from(config.services.get(name)));
-    config.routes.iter().flat_map(config::Route::services).map(policy).collect()
+    let allowed: Vec<_> = config.routes.iter().filter_map(config::Route::allowed).collect();
+    let given = config.services.given().filter(|name| allowed.iter().any(|allowed| allowed.allow(name)));
+    let named = config.routes.iter().flat_map(config::Route::services).chain(given);
+    named.map(|name| (Arc::from(name), Policy::from(config.services.get(name)))).collect()
+}
+
+/// What routes by path go on leading to under another configuration, by the routes' names.
+#[derive(Debug, Default)]
+pub(crate) struct Carried(HashMap<String, Places>);
+
+impl Carried {
+    /// A service that the former site's routes named may be one that a path of the next one's names.
+    pub(super) fn over(config: &config::Gateway, former: &Site) -> Self {
+        let mut before: Vec<_> = former.by_path.iter().map(|route| route.adopted().places.clone()).collect();
+        let is_there = |lasting: &Lasting| !lasting.service.endpoints().entries().is_empty();
+        let named = former.services.iter().filter(|(_, lasting)| is_there(lasting));
+        before.push(Places::of(named.map(|(name, _)| name.clone())));
+        let carry = |route: &config::Route| {
+            let allowed = route.allowed()?;
+            let places = Places::carried(&before, allowed.most, |service| allowed.allow(service));
+            Some((route.name.clone(), places))
+        };
+        Self(config.routes.iter().filter_map(carry).collect())
+    }
+
+    /// The services, each once or more.
+    pub(super) fn services(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.values().flat_map(Places::services)
+    }
+
+    fn adopted(
+        &self,
+        route: &config::Route,
+        most: usize,
+        target: impl Fn(&str) -> Result<Arc<Target>, DraftError>,
+    ) -> Result<Adopted, DraftError> {
+        let places = self.0.get(&route.name).cloned().unwrap_or_else(|| Places::new(most));
+        let targets = places.services().map(|name| Ok((name.clone(), target(name)?)));
+        let targets = targets.collect::<Result<_, DraftError>>()?;
+        Ok(Adopted { places, targets, has_looked: false })
+    }
 }
 
 impl Draft {
-    /// `services`: those of the configuration's [`policies`], which the directory has routed by them. `serving`: the
-    /// site that serves; the first one follows upon an empty one.
+    /// `services`: those of the configuration's [`policies`] and those that are carried over, which the directory has
+    /// routed. `serving`: the site that serves; the first one follows upon an empty one.
     ///
     /// # Errors
     /// When the configuration makes no site. Nothing has changed.
     pub(crate) fn new(
         config: &config::Gateway,
         services: &Services,
+        carried: &Carried,
         serving: &Site,
         materials: &Materials,
     ) -> Result<Self, DraftError> {
         let lasting = |(name, service): (&Arc<str>, &Arc<Service>)| {
             let rules = Rules::of(config.services.get(name));
-            (name.clone(), materials.lasting(service, rules, serving.services.get(name)))
+            (name.clone(), materials.lasting(service, rules, serving.lasting(name)))
         };
-        let services: BTreeMap<_, _> = services.iter().map(lasting).collect();
-        let check = |(name, lasting): (&Arc<str>, &Lasting)| {
-            let check = config.services.get(name).check.as_ref()?;
-            Some(CheckedService::new(
-                lasting.service.clone(),
-                check,
-                &materials.directory,
-                &materials.probers,
-            ))
-        };
+        let mut services: BTreeMap<_, _> = services.iter().map(lasting).collect();
+        let check =
+            |(name, lasting): (&Arc<str>, &Lasting)| materials.checked(lasting, config.services.get(name));
         let checked = services.iter().filter_map(check).collect::<Result<_, _>>()?;
         let rules = |(name, lasting): (&Arc<str>, &Lasting)| {
             (lasting.health.clone(), Rules::of(config.services.get(name)))
@@ -101,7 +137,10 @@ impl Draft {
         };
         let action = |route: &config::Route| match &route.action {
             config::Action::Forward(shares) => materials.forward(shares, route.sticky.as_ref(), target),
-            config::Action::ForwardByPath(_) => Err(DraftError::NotRouted(String::new())),
+            config::Action::ForwardByPath(allowed) => {
+                let adopted = carried.adopted(route, allowed.most, target)?;
+                Ok(Action::ForwardByPath(Arc::new(ByPath::new(route, allowed.clone(), adopted))))
+            }
             config::Action::Redirect(redirect) => Ok(Action::Redirect(redirect.clone())),
             config::Action::Answer(answer) => Ok(Action::Answer(answer.clone())),
         };
@@ -110,8 +149,12 @@ impl Draft {
             Ok((route, Arc::new(made)))
         });
         let routes = routes.collect::<Result<Vec<_>, DraftError>>()?;
+        let by_path = routes.iter().filter_map(|(_, route)| route.by_path().cloned()).collect();
+        let named = policies(config);
+        services.retain(|name, _| named.contains_key(name));
         let site = Site {
             routes: Routes::new(routes),
+            by_path,
             services,
             common: Arc::new(Common {
                 timeouts: config.timeouts,
@@ -148,10 +191,20 @@ impl Materials {
         Ok(Action::Split(Split::new(shares, sticky)))
     }
 
+    /// How a service's endpoints are asked whether they are well; none: they are not.
+    pub(super) fn checked(
+        &self,
+        lasting: &Lasting,
+        rules: &config::Service,
+    ) -> Option<Result<CheckedService, CheckError>> {
+        let check = rules.check.as_ref()?;
+        Some(CheckedService::new(lasting.service.clone(), check, &self.directory, &self.probers))
+    }
+
     /// What a service has lasts for as long as it is the same object of the directory.
-    fn lasting(&self, service: &Arc<Service>, rules: Rules, before: Option<&Lasting>) -> Lasting {
+    pub(super) fn lasting(&self, service: &Arc<Service>, rules: Rules, before: Option<Lasting>) -> Lasting {
         if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.service, service)) {
-            return before.clone();
+            return before;
         }
         let (findings, watch) = (self.findings.clone(), self.stall_watch.clone());
         Lasting {
@@ -202,7 +255,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn draft(config: &config::Gateway, serving: &Site, materials: &Materials) -> Draft {
-        Draft::new(config, &materials.directory.services(), serving, materials).unwrap()
+        Draft::new(config, &materials.directory.services(), &Carried::default(), serving, materials).unwrap()
     }
 
     fn of<'s>(site: &'s Site, path: &'static str) -> Option<&'s Arc<Target>> {
@@ -268,8 +321,13 @@ pub(crate) mod tests {
     #[test]
     fn a_service_that_the_directory_does_not_know_is_an_error_and_not_a_route_less() {
         let (materials, _writer) = bench(&config("[{path: /goods, service: goods}]", "{}"));
-        let error =
-            Draft::new(&config(TWO, "{}"), &materials.directory.services(), &Site::default(), &materials);
+        let error = Draft::new(
+            &config(TWO, "{}"),
+            &materials.directory.services(),
+            &Carried::default(),
+            &Site::default(),
+            &materials,
+        );
         assert!(matches!(error, Err(DraftError::NotRouted(name)) if name == "carts"));
     }
 }

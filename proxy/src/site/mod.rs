@@ -7,16 +7,20 @@
 //!   refusal      why it changes nothing
 //!   status       which configuration serves, and what became of the last one that was to
 //!   source       where it is read
-//! replacement  how one site takes another's place
+//! replacement  how one site takes another's place, and how services are adopted while one serves
+//!   adoption     which services a route leads to whose paths name them; pure
 //! draft        the one way to a site: a checked configuration, and what it does not change of the site that serves
 //! routes       which route takes a request
 //! route        what it does then, and whom it leads to
+//!   by_path      a route to the services that its paths name
 //!   changes      what it changes
 //!   split        which of several services
 //!   sticky       where its client was before
 //!   target       one of these services
 //! ```
 
+mod adoption;
+mod by_path;
 mod changes;
 mod draft;
 mod looks;
@@ -32,7 +36,7 @@ mod status;
 mod sticky;
 mod target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -45,13 +49,14 @@ use crate::head::Head;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
 
+pub(crate) use by_path::{ByPath, Named};
 pub(crate) use changes::{FieldChange, FieldValue};
 pub(crate) use draft::DraftError;
 #[cfg(test)]
 pub(crate) use draft::tests as drafts;
-pub(crate) use draft::{Draft, Materials};
+pub(crate) use draft::{Carried, Draft, Materials, policies};
 pub(crate) use reload::Reload;
-pub(crate) use replacement::Replacement;
+pub(crate) use replacement::{Adoption, Replacement};
 pub(crate) use revision::Revision;
 pub(crate) use route::{Action, Route, RouteName, Way};
 pub(crate) use routes::{Asked, Routes, Unmet, first_unmet};
@@ -65,7 +70,9 @@ pub(crate) use target::Target;
 #[derive(Debug, Default)]
 pub(crate) struct Site {
     routes: Routes,
-    /// The services that the routes lead to, by name.
+    /// What those lead to whose paths name services.
+    by_path: Vec<Arc<ByPath>>,
+    /// The services that the configuration names, by name.
     services: BTreeMap<Arc<str>, Lasting>,
     common: Arc<Common>,
 }
@@ -116,6 +123,24 @@ impl Site {
     /// All routes, in the order in which they are tried.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.in_order()
+    }
+
+    /// What lasts of a service that it names or has adopted.
+    fn lasting(&self, service: &str) -> Option<Lasting> {
+        let adopted = || self.by_path.iter().find_map(|route| Some(route.target(service)?.lasting()));
+        self.services.get(service).cloned().or_else(adopted)
+    }
+
+    /// The services that it names or has adopted.
+    fn services(&self) -> BTreeSet<Arc<str>> {
+        let adopted = self.by_path.iter().flat_map(|route| route.targets());
+        let adopted = adopted.map(|target| target.service.name().clone());
+        self.services.keys().cloned().chain(adopted).collect()
+    }
+
+    /// How many services there are for which a route by path has no place.
+    pub(crate) fn left_out(&self) -> usize {
+        self.by_path.iter().flat_map(|route| route.left_out()).collect::<BTreeSet<_>>().len()
     }
 
     /// How many of them lead to nothing.

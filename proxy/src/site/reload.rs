@@ -46,7 +46,7 @@ pub(crate) struct Reload {
     reading: Option<JoinHandle<Result<Vec<u8>, ConfigError>>>,
     /// What serves. Whatever a running process cannot take over is as it was at the start.
     serving: Config,
-    replacement: Replacement,
+    replacement: Arc<Replacement>,
     looks: Looks,
     status: StatusCell,
     /// Told at each SIGHUP.
@@ -60,7 +60,7 @@ impl Reload {
     /// `loaded`: what the process started with, as it was read.
     pub(crate) fn new(
         loaded: Loaded,
-        replacement: Replacement,
+        replacement: Arc<Replacement>,
         status: StatusCell,
         asked: Arc<Notify>,
         metrics: Arc<Metrics>,

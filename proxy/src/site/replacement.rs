@@ -1,29 +1,56 @@
-//! How one site takes another's place while requests go on.
+//! How one site takes another's place while requests go on, and how routes by path adopt the services that register.
 //!
-//! First the directory routes the services of both, so that each of the two finds its own at any moment. Then the new
-//! site serves, at once for all requests that begin from then on. At last the directory goes by the new site: the services
-//! have its policies, and what only the former one named is let go.
+//! First the directory routes the services of both sites, so that each of the two finds its own at any moment. Then the
+//! new site serves, at once for all requests that begin from then on. At last the directory goes by the new site: the
+//! services have its policies, and what only the former one named is let go. A service is adopted in the same way, but the
+//! site stays as it is, and so does each of its routes.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::draft::{Draft, DraftError, Materials, policies};
-use super::{Current, Site};
+use super::adoption::Places;
+use super::by_path::{Adopted, ByPath};
+use super::draft::{Carried, Draft, DraftError, Materials, policies};
+use super::{Current, Site, Target};
 use crate::config;
+use crate::directory::{Policy, Services};
 use crate::discovery::Routing;
 use crate::health::checks::CheckedService;
+use crate::health::service_health::Rules;
+use crate::tasks::now;
+
+/// From one look at who is there to the next, if nobody comes: so late may be noticed that somebody has gone.
+const LOOK: Duration = Duration::from_secs(1);
+/// From the end of one look to the next, however many come.
+const REST: Duration = Duration::from_millis(10);
 
 /// Whose endpoints are asked whether they are well.
 pub(crate) type Checked = watch::Sender<Arc<Vec<CheckedService>>>;
 
 /// Puts one site in another's place.
 pub(crate) struct Replacement {
-    pub(crate) current: Arc<Current>,
-    pub(crate) materials: Materials,
-    pub(crate) routing: Routing,
-    pub(crate) checked: Checked,
+    current: Arc<Current>,
+    materials: Materials,
+    routing: Routing,
+    checked: Checked,
+    /// Held while the site changes, or what it has adopted.
+    settings: Mutex<Settings>,
+}
+
+/// What the configuration that serves says of services that register at any time.
+struct Settings {
+    services: config::Services,
+    connect: Duration,
+}
+
+impl Settings {
+    fn of(config: &config::Gateway) -> Self {
+        Self { services: config.services.clone(), connect: config.timeouts.connect }
+    }
 }
 
 /// Why a site was not replaced. What served goes on, unchanged.
@@ -36,24 +63,41 @@ pub(crate) enum ReplaceError {
 }
 
 impl Replacement {
+    /// `config`: what the site that serves was made of.
+    pub(crate) fn new(
+        config: &config::Gateway,
+        (current, materials): (Arc<Current>, Materials),
+        routing: Routing,
+        checked: Checked,
+    ) -> Self {
+        Self { current, materials, routing, checked, settings: Mutex::new(Settings::of(config)) }
+    }
+
     /// Serves by another configuration from now on. Returns the former site, which requests that began under it may still
     /// hold.
     pub(super) async fn replace(&self, config: &config::Gateway) -> Result<Arc<Site>, ReplaceError> {
+        let mut settings = self.settings.lock().await;
         let former = self.current.get();
-        let policies: Vec<_> = policies(config).into_iter().collect();
+        let carried = Carried::over(config, &former);
+        let policy = |name: &Arc<str>| (name.clone(), Policy::from(config.services.get(name)));
+        let mut policies = policies(config);
+        policies.extend(carried.services().map(policy));
+        let policies: Vec<_> = policies.into_iter().collect();
         let routed = self.routing.begin(policies.clone()).await;
         let services = routed.ok_or(ReplaceError::Ending)?;
-        let draft = Draft::new(config, &services, &former, &self.materials);
+        let draft = Draft::new(config, &services, &carried, &former, &self.materials);
         let connect = config.timeouts.connect;
         let (kept, gone, outcome) = match draft {
             Ok(draft) => {
-                let gone = without(former.services.keys(), &draft.site);
+                let gone = without(former.services(), &draft.site);
                 self.take(draft);
+                *settings = Settings::of(config);
                 (policies, gone, Ok(former))
             }
-            Err(error) => (Vec::new(), without(services.keys(), &former), Err(error.into())),
+            Err(error) => (Vec::new(), without(services.into_keys(), &former), Err(error.into())),
         };
         self.routing.settle(kept, gone, connect).await;
+        self.adopt_by(&settings).await;
         outcome
     }
 
@@ -64,14 +108,148 @@ impl Replacement {
         self.current.set(draft.site);
     }
 
-    /// How many services the routes of the site that serves lead to, and how many of the routes lead to nothing.
+    /// Has the routes by path lead to whoever registers, and to no one whose place another needs.
+    async fn adopt(&self) {
+        let settings = self.settings.lock().await;
+        self.adopt_by(&settings).await;
+    }
+
+    async fn adopt_by(&self, settings: &Settings) {
+        let site = self.current.get();
+        if site.by_path.is_empty() {
+            return;
+        }
+        let has_looked = self.materials.directory.is_filled();
+        let (there, now) = (self.there(), now());
+        let next = site.by_path.iter().filter_map(|route| {
+            let before = route.adopted();
+            let allowed = there.iter().filter(|service| route.allows(service)).cloned().collect();
+            let places = before.places.next(&allowed, now);
+            let is_other = places != before.places || has_looked != before.has_looked;
+            is_other.then_some((&**route, before, places))
+        });
+        let next: Vec<_> = next.collect();
+        if next.is_empty() {
+            return;
+        }
+        let entering = |(_, before, places): &(_, Arc<Adopted>, Places)| -> Vec<Arc<str>> {
+            places.services().filter(|service| !before.targets.contains_key(*service)).cloned().collect()
+        };
+        let entering: BTreeSet<_> = next.iter().flat_map(entering).collect();
+        let policy = |name: Arc<str>| (name.clone(), Policy::from(settings.services.get(&name)));
+        let begun = self.routing.begin(entering.into_iter().map(policy).collect()).await;
+        let Some(begun) = begun else { return };
+        let targets = self.targets(&site, begun, settings);
+        let known = site.services();
+        for (route, before, places) in next {
+            tell(route, &before.places, &places);
+            route.set(adopted(places, has_looked, &before, &targets));
+        }
+        let gone = without(known, &site);
+        self.check(&targets, &gone, settings);
+        if !gone.is_empty() {
+            self.routing.settle(Vec::new(), gone, settings.connect).await;
+        }
+    }
+
+    /// The services that have endpoints.
+    fn there(&self) -> BTreeSet<Arc<str>> {
+        let services = self.materials.directory.services();
+        let there = services.values().filter(|service| !service.endpoints().entries().is_empty());
+        there.map(|service| service.name().clone()).collect()
+    }
+
+    /// Services that are adopted now. What lasts of one that another route leads to, they share.
+    fn targets(&self, site: &Site, begun: Services, settings: &Settings) -> HashMap<Arc<str>, Arc<Target>> {
+        let target = |(name, service): (Arc<str>, _)| {
+            let rules = settings.services.get(&name);
+            let lasting = self.materials.lasting(&service, Rules::of(rules), site.lasting(&name));
+            (name, Arc::new(Target::new(&lasting, rules)))
+        };
+        begun.into_iter().map(target).collect()
+    }
+
+    /// Has those who come asked whether they are well, where the configuration says so, and those who go no more.
+    fn check(&self, come: &HashMap<Arc<str>, Arc<Target>>, gone: &[Arc<str>], settings: &Settings) {
+        let known = self.checked.borrow().clone();
+        let mut checked: BTreeMap<_, _> =
+            known.iter().map(|checked| (checked.service().name().clone(), checked.clone())).collect();
+        gone.iter().for_each(|name| drop(checked.remove(name)));
+        for (name, target) in come.iter().filter(|(name, _)| !gone.contains(name)) {
+            match self.materials.checked(&target.lasting(), settings.services.get(name)) {
+                Some(Ok(check)) => drop(checked.entry(name.clone()).or_insert(check)),
+                Some(Err(error)) => tracing::error!(%error, "the service is used unchecked"),
+                None => {}
+            }
+        }
+        if checked.len() != known.len() || !gone.is_empty() {
+            self.checked.send_replace(Arc::new(checked.into_values().collect()));
+        }
+    }
+
+    /// How many services there are in the site that serves, and how many routes that lead to nothing.
     pub(super) fn counts(&self) -> (usize, usize) {
         let site = self.current.get();
-        (site.services.len(), site.without_endpoint())
+        (site.services().len(), site.without_endpoint())
     }
 }
 
-/// Those of these services that a site does not name.
-fn without<'n>(names: impl Iterator<Item = &'n Arc<str>>, site: &Site) -> Vec<Arc<str>> {
-    names.filter(|name| !site.services.contains_key(*name)).cloned().collect()
+/// What a route leads to from now on.
+fn adopted(
+    places: Places,
+    has_looked: bool,
+    before: &Adopted,
+    come: &HashMap<Arc<str>, Arc<Target>>,
+) -> Adopted {
+    let target = |name: &Arc<str>| Some((name.clone(), before.targets.get(name).or(come.get(name))?.clone()));
+    let targets = places.services().filter_map(target).collect();
+    Adopted { places, targets, has_looked }
 }
+
+fn tell(route: &ByPath, before: &Places, next: &Places) {
+    let (was, is): (BTreeSet<_>, BTreeSet<_>) = (before.services().collect(), next.services().collect());
+    let route = &*route.route;
+    for service in is.difference(&was) {
+        tracing::info!(route, service = &***service, "service adopted");
+    }
+    for service in was.difference(&is) {
+        tracing::info!(route, service = &***service, "service no longer adopted: another needs its place");
+    }
+    if before.left_out().is_empty()
+        && let Some(service) = next.left_out().first()
+    {
+        tracing::warn!(
+            route,
+            service = &**service,
+            "a service is not adopted, as the route has max_services already: /routes names those that are left out"
+        );
+    }
+}
+
+/// Those of these services that a site neither names nor has adopted.
+fn without(names: impl IntoIterator<Item = Arc<str>>, site: &Site) -> Vec<Arc<str>> {
+    let kept = site.services();
+    names.into_iter().filter(|name| !kept.contains(name)).collect()
+}
+
+/// Has services adopted as they register.
+pub(crate) struct Adoption(pub(crate) Arc<Replacement>);
+
+impl Adoption {
+    /// Runs until the process ends.
+    pub(crate) async fn run(self) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.0.materials.directory.arrival() => {}
+                _ = looks.tick() => {}
+            }
+            self.0.adopt().await;
+            sleep(REST).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

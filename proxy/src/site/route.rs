@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::by_path::ByPath;
 use super::changes::Changes;
 use super::split::Split;
 use super::target::Target;
@@ -61,6 +62,8 @@ pub(crate) enum Action {
     Forward(Arc<Target>),
     /// It is forwarded to one of several services; or to where its client was before.
     Split(Split),
+    /// It is forwarded to the service that its path names.
+    ForwardByPath(Arc<ByPath>),
     /// The client is sent elsewhere.
     Redirect(config::Redirect),
     /// The gateway answers.
@@ -91,12 +94,20 @@ impl Route {
         }
     }
 
+    /// The services that its paths name; none: they name none.
+    pub(super) fn by_path(&self) -> Option<&Arc<ByPath>> {
+        match &self.action {
+            Action::ForwardByPath(by_path) => Some(by_path),
+            Action::Forward(_) | Action::Split(_) | Action::Redirect(_) | Action::Answer(_) => None,
+        }
+    }
+
     /// The service that it leads to.
     #[cfg(test)]
     pub(crate) fn target(&self) -> &Arc<Target> {
         match &self.action {
             Action::Forward(target) => target,
-            Action::Split(_) | Action::Redirect(_) | Action::Answer(_) => {
+            Action::Split(_) | Action::ForwardByPath(_) | Action::Redirect(_) | Action::Answer(_) => {
                 panic!("it does not lead to one service")
             }
         }
@@ -109,7 +120,18 @@ impl Action {
         match self {
             Self::Forward(target) => Some(target.service.endpoints().any_up()),
             Self::Split(split) => Some(split.is_up()),
+            Self::ForwardByPath(by_path) => {
+                Some(by_path.targets().iter().any(|target| target.service.endpoints().any_up()))
+            }
             Self::Redirect(_) | Self::Answer(_) => None,
+        }
+    }
+
+    /// The services that paths may name, and for which there is no place.
+    pub(crate) fn left_out(&self) -> Vec<Arc<str>> {
+        match self {
+            Self::ForwardByPath(by_path) => by_path.left_out(),
+            Self::Forward(_) | Self::Split(_) | Self::Redirect(_) | Self::Answer(_) => Vec::new(),
         }
     }
 

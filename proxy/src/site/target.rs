@@ -29,4 +29,10 @@ impl Target {
         let config::Service { limits, budget, .. } = *rules;
         Self { service, health, metrics, limits, budget, is_given: rules.addresses.is_some() }
     }
+
+    /// What lasts of it.
+    pub(super) fn lasting(&self) -> Lasting {
+        let Self { service, health, metrics, .. } = self;
+        Lasting { service: service.clone(), health: health.clone(), metrics: metrics.clone() }
+    }
 }

@@ -128,6 +128,9 @@ impl Written {
             "answer" => Action::Answer(self.answer?),
             _ => self.forward.settled(section)?,
         };
+        if self.sticky.is_some() && !matches!(action, Action::Forward(_)) {
+            section.reject("sticky", format_args!("means nothing beside {first}: it needs service or services"));
+        }
         let name = if self.name.is_empty() { name::of_match(&takes) } else { self.name };
         Some(Route {
             name,

@@ -33,7 +33,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(route.takes, Match { path: PathPattern::Prefix("/goods".into()), ..Match::default() });
     assert_eq!(route.action, Action::Forward(vec![Share { service: "goods".into(), weight: 1 }]));
     assert_eq!((&route.timeouts, &route.retry), (&timeouts, &retry));
-    assert_eq!(gateway.services, service::Services::default());
+    assert_eq!(gateway.services, Services::default());
     assert_eq!(gateway.max_requests.get(), 10_000);
     assert_eq!(gateway.trace_header, "trace_id");
     assert_eq!(gateway.log, LogFormat::Auto);

@@ -57,7 +57,9 @@ impl Writer {
         let begun = clock();
         if let Some(service) = self.directory.services.load().get(name) {
             let planner = staged.planner.as_deref().unwrap_or(&self.unrouted);
-            service.publish(staged.shown(), planner, &mut self.builder);
+            if service.publish(staged.shown(), planner, &mut self.builder) {
+                self.directory.arrivals.notify_one();
+            }
         }
         let took = clock().saturating_duration_since(begun);
         staged.not_before = Some(begun + PACE.rest(took));

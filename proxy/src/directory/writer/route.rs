@@ -94,7 +94,9 @@ impl Writer {
             && let Some(staged) = self.staged.get(name)
             && let Some(planner) = staged.planner.as_deref()
         {
-            service.publish(staged.shown(), planner, &mut self.builder);
+            if service.publish(staged.shown(), planner, &mut self.builder) {
+                self.directory.arrivals.notify_one();
+            }
             self.dirty.remove(name);
         }
     }
