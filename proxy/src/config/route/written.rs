@@ -129,7 +129,8 @@ impl Written {
             _ => self.forward.settled(section)?,
         };
         if self.sticky.is_some() && !matches!(action, Action::Forward(_)) {
-            section.reject("sticky", format_args!("means nothing beside {first}: it needs service or services"));
+            section
+                .reject("sticky", format_args!("means nothing beside {first}: it needs service or services"));
         }
         let name = if self.name.is_empty() { name::of_match(&takes) } else { self.name };
         Some(Route {

@@ -22,6 +22,21 @@ fn a_route_has_one_path_and_one_service() {
 }
 
 #[test]
+fn clients_come_back_only_to_a_service_that_the_route_names() {
+    for (action, beside) in [
+        ("path: \"/{service}\"\n      services_allowed: [\"*\"]", "services_allowed"),
+        ("path: /goods\n      redirect: {path: /}", "redirect"),
+    ] {
+        assert_problem(
+            &with("path: /goods\n      service: goods", &format!("{action}\n      sticky: {{cookie: lw}}")),
+            &format!(
+                "9: gateway.routes[0].sticky: means nothing beside {beside}: it needs service or services"
+            ),
+        );
+    }
+}
+
+#[test]
 fn a_pattern_is_told_what_takes_everything_below_a_path() {
     assert_problem(
         &with("path: /goods", "path: /goods/*"),
