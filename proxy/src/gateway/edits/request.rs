@@ -75,7 +75,7 @@ impl<'e, H: Head> RequestEdits<'e, H> {
         fields.set(said("CDN-Loop"), hops.marker())?;
         fields.set(said("X-Forwarded-For"), origin.list().unwrap_or(client).clone())?;
         fields.set(said("X-Forwarded-Proto"), HeaderValue::from_static(origin.scheme.as_str()))?;
-        if let Some(host) = origin.host().cloned().or_else(|| self.asked_host()) {
+        if let Some(host) = origin.host().cloned().or_else(|| self.host_of_head()) {
             fields.set(said("X-Forwarded-Host"), host)?;
         }
         if let Some(forwarded) = origin.forwarded() {
@@ -87,7 +87,7 @@ impl<'e, H: Head> RequestEdits<'e, H> {
         Ok(())
     }
 
-    fn asked_host(&self) -> Option<HeaderValue> {
+    fn host_of_head(&self) -> Option<HeaderValue> {
         let of_target = || self.head.authority().and_then(|host| HeaderValue::from_bytes(host).ok());
         self.head.share(&header::HOST).or_else(of_target)
     }
