@@ -84,7 +84,7 @@ pub use self::outline::Outline;
 pub use self::problem::{Listing, Problem};
 pub use self::reader::{Place, Reader};
 pub use self::section::Section;
-pub use self::text::closest;
+pub use self::text::{closest, quoted};
 pub use self::tree::{Content, Entry, Node, Scalar, SyntaxError, parse};
 pub use self::value::Value;
 pub use self::values::{Shown, Values, differences};

@@ -67,6 +67,11 @@ impl<N> Reader<N> {
         }
     }
 
+    /// How many mistakes were found so far.
+    pub(crate) fn found(&self) -> usize {
+        self.found.get()
+    }
+
     /// Whether there are so many mistakes that a further one is not listed.
     pub(crate) fn has_many_problems(&self) -> bool {
         self.found.get() >= LISTED

@@ -75,6 +75,11 @@ impl<'a, N> Section<'a, N> {
         &self.place
     }
 
+    /// How many mistakes were found so far in the whole file: whether something was wrong between two points.
+    pub fn mistakes(&self) -> usize {
+        self.reader.found()
+    }
+
     /// Notes a mistake at another place.
     pub fn reject_at(&self, place: &Place, message: impl Display) {
         self.reader.reject(place, message);
@@ -153,6 +158,11 @@ impl<'a, N> Section<'a, N> {
     /// Notes a remark on a key: something that is to be told, but is no mistake.
     pub fn remark(&self, key: &str, message: impl Display) {
         self.reader.remark(&self.place_of(key), message);
+    }
+
+    /// Notes a remark on another place.
+    pub fn remark_at(&self, place: &Place, message: impl Display) {
+        self.reader.remark(place, message);
     }
 
     /// Notes a mistake that involves more than the key's own value.

@@ -21,8 +21,9 @@ pub(crate) fn shown(scalar: &Scalar<'_>) -> String {
     if scalar.plain { bounded(&scalar.text) } else { quoted(&scalar.text) }
 }
 
-/// A value for an error: in quotes, on one line.
-pub(crate) fn quoted(text: &str) -> String {
+/// A value for an error: in quotes, on one line, and not too long.
+#[must_use]
+pub fn quoted(text: &str) -> String {
     format!("\"{}\"", bounded(text))
 }
 

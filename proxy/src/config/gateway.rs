@@ -14,7 +14,7 @@ use super::connection::Registry;
 use super::host;
 use super::keys::{Around, Visit, address, parsed};
 use super::network::network;
-use super::route::{self, ErrorAnswers, Route};
+use super::route::{self, Beside, ErrorAnswers, Route};
 use super::service::{Routed, Services};
 use super::timeouts::Timeouts;
 use super::{Section, Value};
@@ -112,8 +112,8 @@ impl Gateway {
         let timeouts = key("timeouts", "how long things may take")
             .more("Of `first_byte` and `idle`, one that you do not set gives way to the other.");
         v.section(timeouts, |v| self.timeouts.keys(v));
-        self.hop_keys(v);
-        self.route_keys(v);
+        self.hop_keys(v, around);
+        self.route_keys(v, around);
         self.other_keys(v);
     }
 
@@ -144,7 +144,7 @@ impl Gateway {
     }
 
     /// What the gateway says of itself, and whom it believes.
-    fn hop_keys<V: Visit>(&mut self, v: &mut V) {
+    fn hop_keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
         let trace_header = key(
             "trace_header",
             "the header that carries [the trace id](requests.md#trace) to instances and back to clients",
@@ -184,11 +184,13 @@ impl Gateway {
             "whether the gateway's own error answers say in [`Proxy-Status`](requests.md#proxy-status) what went wrong",
         );
         v.key(proxy_status, switch(), &mut self.proxy_status);
-        route::errors::keys(&mut self.errors, v, "what the gateway's own error answers look like");
+        let errors = "what the gateway's own error answers look like";
+        route::errors::keys(&mut self.errors, v, &around.files, errors);
     }
 
-    fn route_keys<V: Visit>(&mut self, v: &mut V) {
-        let are_known = route::keys(&mut self.routes, v, &self.timeouts, &self.trace_header);
+    fn route_keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
+        let beside = Beside { timeouts: &self.timeouts, trace: &self.trace_header, files: &around.files };
+        let are_known = route::keys(&mut self.routes, v, beside);
         let routed = Routed::by(&self.routes);
         self.services.keys(v, are_known.then_some(&routed));
     }

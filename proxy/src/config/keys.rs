@@ -9,6 +9,7 @@ use config_reader::kind::{Kind, text};
 use super::Value;
 use super::address::Taken;
 use super::environment::Environment;
+use super::files::Files;
 use super::machine::Need;
 use super::run_directory;
 
@@ -21,6 +22,8 @@ impl<V: Visitor<Need>> Visit for V {}
 pub(super) struct Around {
     /// The addresses that are spoken for.
     pub(super) taken: Taken,
+    /// The files that were read with it.
+    pub(super) files: Files,
     /// The directory of an embedded registry's snapshot.
     snapshots: PathBuf,
 }
@@ -30,7 +33,7 @@ impl Around {
         // Beside the upgrade socket it is the gateway's user's alone, but systemd clears that place at each stop.
         let state = run_directory::of_service(environment.state_directory.as_deref());
         let beside = || upgrade_sock.parent().map(Path::to_owned).unwrap_or_default();
-        Self { taken: Taken::default(), snapshots: state.unwrap_or_else(beside) }
+        Self { taken: Taken::default(), files: Files::default(), snapshots: state.unwrap_or_else(beside) }
     }
 
     /// Where an embedded registry's snapshot of this name is kept, if nothing else is said.

@@ -13,6 +13,7 @@ pub mod documents;
 mod embedded;
 mod environment;
 mod error;
+mod files;
 mod gateway;
 mod given;
 mod host;
@@ -70,8 +71,8 @@ pub(crate) use config_reader::Problem;
 type Section<'a> = config_reader::Section<'a, Need>;
 type Value<'a> = config_reader::Value<'a, Need>;
 
-/// The largest file taken, in bytes: ten thousand routes, and no more than a blink to read.
-const SIZE: usize = 1 << 20;
+/// The largest file taken, in bytes: ten thousand routes with all that is usually said of one.
+const SIZE: usize = 4 << 20;
 
 /// What the file as a whole has below its top level.
 const GATEWAY: Key = key("gateway", "what the gateway does").required(EXPECTED);

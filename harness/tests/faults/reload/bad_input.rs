@@ -16,7 +16,7 @@ use super::{APPLIED, Fixture, MISTAKE, REFUSED, two};
 use crate::{PATIENCE, assert_none_failed};
 
 /// The largest file that is taken.
-const SIZE: usize = 1 << 20;
+const SIZE: usize = 4 << 20;
 /// The newest good file is to serve within 3 s of the last change; asserted at ten times that.
 const NEWEST: Duration = Duration::from_secs(30);
 

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::fields::{Rule, Side};
 use super::host::parse_authority;
-use super::path::parse_path;
+use super::path::{PathError, SERVICE, parse_path, parse_plain};
 use super::rewrite::Rewrite;
 use super::{Changes, FieldChanges, PathChange};
 use crate::config::keys::{Visit, parsed};
@@ -29,7 +29,7 @@ impl WrittenChanges {
             "whole segments that are taken away from the begin of the path, where they are it",
         )
         .example("/goods");
-        v.optional(strip, parsed(parse_path, "^/"), &mut self.strip_prefix);
+        v.optional(strip, parsed(parse_stripped, "^/"), &mut self.strip_prefix);
         let rewrite = key("rewrite", "a path that the expression takes as a whole becomes another")
             .shape("a section such as {regex: \"/old/(.*)\", to: \"/new/$1\"}");
         v.optional_section(rewrite, &mut self.rewrite, Rewrite::default, Rewrite::keys);
@@ -58,11 +58,23 @@ impl WrittenChanges {
                 section.reject("rewrite", "stands beside strip_prefix: a path is changed by one of them");
                 PathChange::None
             }
-            (Some(prefix), None) => PathChange::Strip(prefix),
+            (Some(prefix), None) => stripping(prefix),
             (None, Some(rewrite)) => rewrite.settled(),
             (None, None) => PathChange::None,
         };
         let (request, response) = (self.request.unwrap_or_default(), self.response.unwrap_or_default());
         Changes { path, host: self.host, request, response }
+    }
+}
+
+/// A path without variables, or one that ends with `/{service}`.
+fn parse_stripped(text: &str) -> Result<String, PathError> {
+    if text.ends_with(SERVICE) { parse_plain(text).map(|_| text.to_owned()) } else { parse_path(text) }
+}
+
+fn stripping(prefix: String) -> PathChange {
+    match prefix.strip_suffix(SERVICE) {
+        Some(above) => PathChange::StripService(above.to_owned()),
+        None => PathChange::Strip(prefix),
     }
 }

@@ -1,6 +1,6 @@
 //! What a header, a parameter of the query or a cookie must be, as the configuration has it.
 
-use config_reader::kind::{Kind, boolean, plain_or_way, text};
+use config_reader::kind::{AnyKind, Kind, boolean, plain_or_way, text};
 use serde_json::Value as Json;
 
 use super::Condition;
@@ -12,7 +12,7 @@ use crate::config::machine::Need;
 pub(super) fn condition() -> impl Kind<Need, Value = Condition> {
     let exact =
         || text(|value: &Value<'_>| Some(Condition::Exact(value.text()?.to_owned())), as_text).may_be_empty();
-    let ways: Vec<(_, Box<dyn Kind<Need, Value = Condition>>)> = vec![
+    let ways: Vec<(_, AnyKind<Need, Condition>)> = vec![
         ("exact", Box::new(exact())),
         ("prefix", Box::new(text(read_prefix, as_text))),
         ("regex", Box::new(expression(Condition::Regex, as_text))),

@@ -11,10 +11,10 @@ use http::HeaderValue;
 use serde_json::{Value as Json, json};
 
 use super::fields::field_value;
-use super::file::read_named;
 use super::template::{Place, Template};
 use super::{ErrorAnswer, ErrorAnswers, some};
 use crate::config::Value;
+use crate::config::files::Files;
 use crate::config::keys::Visit;
 use crate::config::machine::Need;
 
@@ -42,14 +42,19 @@ impl fmt::Display for Statuses {
 }
 
 /// The key that says it, of the gateway and of a route.
-pub(in crate::config) fn keys<V: Visit>(errors: &mut ErrorAnswers, v: &mut V, text: &'static str) {
+pub(in crate::config) fn keys<V: Visit>(
+    errors: &mut ErrorAnswers,
+    v: &mut V,
+    files: &Files,
+    text: &'static str,
+) {
     let of_one = errors.by_status.drain(..).map(|(status, answer)| (Statuses::One(status), answer));
     let of_hundred = errors.by_hundred.drain(..).map(|(digit, answer)| (Statuses::Hundred(digit), answer));
     let mut written: Vec<_> = of_one.chain(of_hundred).collect();
     let key = key("errors", text)
         .more("`json` is an object of texts, which may have variables in them; `file` is what that file holds.")
         .example("{4xx: {json: {status: \"{status}\", error: \"{message}\"}}, 503: {file: /etc/leaseway/503.html}}");
-    some(v, key, map(parse_statuses, "^[45]([0-9][0-9]|xx)$", ErrorAnswerKind), &mut written);
+    some(v, key, map(parse_statuses, "^[45]([0-9][0-9]|xx)$", ErrorAnswerKind(files)), &mut written);
     for (statuses, answer) in written {
         match statuses {
             Statuses::One(status) => errors.by_status.push((status, answer)),
@@ -69,24 +74,24 @@ fn parse_statuses(text: &str) -> Result<Statuses, &'static str> {
     }
 }
 
-struct ErrorAnswerKind;
+struct ErrorAnswerKind<'f>(&'f Files);
 
-impl ErrorAnswerKind {
+impl ErrorAnswerKind<'_> {
     fn json() -> impl Kind<Need, Value = Vec<(String, Template)>> {
-        let read = |value: &Value<'_>| value.parse(|text| Template::parse(text, Place::ErrorAnswer));
+        let read = |value: &Value<'_>| Template::read(value, Place::ErrorAnswer);
         let template = text(read, Template::to_string).may_be_empty();
         map(|name: &str| Ok::<_, Infallible>(name.to_owned()), "", template)
     }
 }
 
-impl Kind<Need> for ErrorAnswerKind {
+impl Kind<Need> for ErrorAnswerKind<'_> {
     type Value = Arc<ErrorAnswer>;
 
     fn read(&self, value: &Value<'_>) -> Option<Arc<ErrorAnswer>> {
         let mut section = value.section();
         let (mut json, mut file, mut content_type) = (None, None, None);
         section.optional(key("json", ""), Self::json(), &mut json);
-        section.optional(key("file", ""), BodyFile, &mut file);
+        section.optional(key("file", ""), BodyFile(self.0), &mut file);
         section.optional(key("content_type", ""), field_value(), &mut content_type);
         section.close(None);
         let (has_json, has_file) = (section.has("json"), section.has("file"));
@@ -119,7 +124,7 @@ impl Kind<Need> for ErrorAnswerKind {
             "type": "object",
             "properties": {
                 "json": Self::json().schema(),
-                "file": BodyFile.schema(),
+                "file": BodyFile(self.0).schema(),
                 "content_type": field_value().schema(),
             },
             "oneOf": [{"required": ["json"]}, {"required": ["file"]}],
@@ -133,13 +138,13 @@ impl Kind<Need> for ErrorAnswerKind {
 }
 
 /// A body, by the file that it is in.
-struct BodyFile;
+struct BodyFile<'f>(&'f Files);
 
-impl Kind<Need> for BodyFile {
+impl Kind<Need> for BodyFile<'_> {
     type Value = Bytes;
 
     fn read(&self, value: &Value<'_>) -> Option<Bytes> {
-        read_named(value, BODY, Need::ErrorFile).map(Bytes::from)
+        self.0.read(value, BODY, Need::ErrorFile)
     }
 
     fn show(&self, _body: &Bytes) -> String {

@@ -110,7 +110,7 @@ pub(super) fn field_value() -> impl Kind<Need, Value = HeaderValue> {
 fn template() -> impl Kind<Need, Value = Template> {
     let read = |value: &Value<'_>| {
         value.parse(check_value)?;
-        value.parse(|text| Template::parse(text, Place::Header))
+        Template::read(value, Place::Header)
     };
     text(read, Template::to_string).may_be_empty()
 }

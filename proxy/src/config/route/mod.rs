@@ -7,7 +7,6 @@ mod condition;
 pub(super) mod errors;
 mod expression;
 mod fields;
-mod file;
 mod forward;
 mod hidden;
 mod host;
@@ -19,6 +18,7 @@ mod path_change;
 mod redirect;
 mod retry;
 mod rewrite;
+mod sense;
 mod sticky;
 mod template;
 mod words;
@@ -32,6 +32,7 @@ use config_reader::{Key as ConfigKey, Place, key};
 use http::HeaderName;
 
 use super::Section;
+use super::files::Files;
 use super::keys::Visit;
 use super::machine::Need;
 use super::timeouts::{RouteTimeouts, Timeouts};
@@ -112,55 +113,105 @@ fn some<V: Visit, K: Kind<Need, Value = Vec<T>>, T>(v: &mut V, key: ConfigKey, k
     *slot = values.unwrap_or_default();
 }
 
+/// What the keys of routes are read beside.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'b> {
+    /// The gateway's.
+    pub(super) timeouts: &'b Timeouts,
+    /// The header that carries the trace id.
+    pub(super) trace: &'b HeaderName,
+    pub(super) files: &'b Files,
+}
+
+/// Where a route stands in the file.
+struct Origin {
+    place: Place,
+    /// Whether it was given its name.
+    is_named: bool,
+    /// Where it is told to be sticky.
+    sticky: Place,
+}
+
 /// All routes. What was written of them is not kept: a running process takes over every key of a route. Returns whether
 /// all are there that the file has, with all their services.
-pub(super) fn keys<V: Visit>(
-    routes: &mut Vec<Route>,
-    v: &mut V,
-    timeouts: &Timeouts,
-    trace: &HeaderName,
-) -> bool {
-    let mut places = Vec::new();
+pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<'_>) -> bool {
     let key = key("routes", "which service answers what; at least one")
         .more(
             "A path takes itself and everything below it, by segment: /goods takes /goods and /goods/list, not /goods2. \
              The longest wins.",
         )
         .required("a list such as [{path: /goods, service: goods}]");
-    let mut written = Vec::new();
-    v.list(
-        key,
-        &mut written,
-        || Written::unsaid(timeouts),
-        |written, v| {
-            written.keys(v, trace);
-            v.check(|section| {
-                let written = mem::replace(written, Written::unsaid(timeouts));
-                if let Some(route) = written.settled(section) {
-                    places.push(section.place().clone());
-                    routes.push(route);
-                }
-            });
-        },
-    );
+    let (mut written, mut origins, mut mistakes) = (Vec::new(), Vec::new(), 0);
+    v.check(|section| mistakes = section.mistakes());
+    let new = || Written::unsaid(beside.timeouts);
+    v.list(key, &mut written, new, |written, v| {
+        written.keys(v, beside);
+        v.check(|section| {
+            if let Some(route) = mem::replace(written, new()).settled(section) {
+                let (place, sticky) = (section.place().clone(), section.place_of("sticky"));
+                origins.push(Origin { place, is_named: section.has("name"), sticky });
+                routes.push(route);
+            }
+        });
+    });
+    let mut are_there = false;
     v.check(|section| {
+        are_there = section.is_set("routes") && written.len() == routes.len();
         if section.is_set("routes") && written.is_empty() {
             section.reject("routes", "is empty: expected at least one route");
         }
-        check_names(section, routes, &places);
+        // What could not be read may be what tells two routes apart.
+        let is_sound = section.mistakes() == mistakes;
+        check_names(section, routes, &origins, is_sound);
+        if is_sound {
+            check_hidden(section, routes, &origins);
+            remark_on_keys(section, routes, &origins);
+        }
     });
-    let mut are_there = written.len() == routes.len();
-    v.check(|section| are_there &= section.is_set("routes"));
     are_there && routes.iter().flat_map(Route::services).all(|service| !service.is_empty())
 }
 
-/// `places`: where each of the routes stands.
-fn check_names(section: &Section<'_>, routes: &[Route], places: &[Place]) {
-    let mut owners = HashMap::new();
-    for (route, place) in routes.iter().zip(places) {
-        if let Some(owner) = owners.insert(&route.name, place) {
-            section
-                .reject_at(place, format_args!("has the name \"{}\" of {} already", route.name, owner.key));
+/// `is_sound`: whether names that were not given are known.
+fn check_names(section: &Section<'_>, routes: &[Route], origins: &[Origin], is_sound: bool) {
+    let mut owners: HashMap<&str, &Origin> = HashMap::new();
+    for (route, origin) in routes.iter().zip(origins).filter(|(_, origin)| is_sound || origin.is_named) {
+        match owners.get(&*route.name) {
+            // Routes without names that have the same one take the same.
+            Some(owner) if origin.is_named || owner.is_named => {
+                let (name, Place { key, line }) = (&route.name, &owner.place);
+                section.reject_at(
+                    &origin.place,
+                    format_args!("has the name \"{name}\" of {key} in line {line}"),
+                );
+            }
+            Some(_) => {}
+            None => {
+                owners.insert(&route.name, origin);
+            }
         }
+    }
+}
+
+/// Routes to which no request comes.
+fn check_hidden(section: &Section<'_>, routes: &[Route], origins: &[Origin]) {
+    for Hidden { route, by } in hidden(routes) {
+        let (Some(route), Some(by)) = (origins.get(route), origins.get(by)) else { continue };
+        let Place { key, line } = &by.place;
+        section.reject_at(
+            &route.place,
+            format_args!("takes nothing: {key} in line {line} takes all of it before"),
+        );
+    }
+}
+
+/// Told once, of the first of such routes.
+fn remark_on_keys(section: &Section<'_>, routes: &[Route], origins: &[Origin]) {
+    let is_without = |route: &Route| route.sticky.as_ref().is_some_and(|sticky| sticky.key.is_none());
+    if let Some((_, origin)) = routes.iter().zip(origins).find(|(route, _)| is_without(route)) {
+        section.remark_at(
+            &origin.sticky,
+            "has no key_file: its cookies are signed with a key of this process, which another gateway does not take, \
+             nor this one after a restart",
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! The paths that a route takes.
 
-use config_reader::kind::{Kind, plain_or_way, text};
+use config_reader::kind::{AnyKind, Kind, plain_or_way, text};
 
 use super::PathPattern;
-use super::expression::expression;
+use super::expression::{Expression, ExpressionError};
 use crate::config::Value;
 use crate::config::machine::Need;
 use crate::config::pattern::{self, Pattern};
@@ -12,7 +12,7 @@ use crate::config::pattern::{self, Pattern};
 const LENGTH: usize = 1024;
 
 /// Below a path, in the place of a service's name.
-const SERVICE: &str = "/{service}";
+pub(super) const SERVICE: &str = "/{service}";
 
 /// A path, which takes all below it, too, and may end with `/{service}`; or `{exact: ...}`, `{prefix: ...}`,
 /// `{regex: ...}`.
@@ -20,10 +20,11 @@ pub(super) fn path() -> impl Kind<Need, Value = PathPattern> {
     let plain = text(|value: &Value<'_>| value.parse(parse_plain), as_text).pattern("^/").takes("a path");
     let exact = |value: &Value<'_>| value.parse(parse_exact).map(PathPattern::Exact);
     let prefix = |value: &Value<'_>| value.parse(parse_path).map(PathPattern::Prefix);
-    let ways: Vec<(_, Box<dyn Kind<Need, Value = PathPattern>>)> = vec![
+    let regex = |value: &Value<'_>| value.parse(parse_regex).map(PathPattern::Regex);
+    let ways: Vec<(_, AnyKind<Need, PathPattern>)> = vec![
         ("exact", Box::new(text(exact, as_text).pattern("^/"))),
         ("prefix", Box::new(text(prefix, as_text).pattern("^/"))),
-        ("regex", Box::new(expression(PathPattern::Regex, as_text))),
+        ("regex", Box::new(text(regex, as_text).takes("a regular expression"))),
     ];
     plain_or_way(Box::new(plain), ways, |path| match path {
         PathPattern::Any | PathPattern::Prefix(_) | PathPattern::Service(_) => None,
@@ -41,13 +42,22 @@ fn as_text(path: &PathPattern) -> String {
     }
 }
 
-fn parse_plain(text: &str) -> Result<PathPattern, PathError> {
+pub(super) fn parse_plain(text: &str) -> Result<PathPattern, PathError> {
     match text.strip_suffix(SERVICE) {
         Some("") => Ok(PathPattern::Service(String::new())),
         Some(above) if above.ends_with('/') => Err(PathError::EmptySegment),
         Some(above) => parse_path(above).map(PathPattern::Service),
         None if text.contains(SERVICE) => Err(PathError::ServiceWithin),
         None => parse_path(text).map(PathPattern::Prefix),
+    }
+}
+
+fn parse_regex(text: &str) -> Result<Expression, PathError> {
+    let expression = Expression::parse(text)?;
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Err(PathError::RelativeRegex)
+    } else {
+        Ok(expression)
     }
 }
 
@@ -63,6 +73,12 @@ pub(super) enum PathError {
     /// It is matched as it is written.
     #[error(transparent)]
     Pattern(#[from] Pattern),
+    /// It is no expression.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+    /// It is an expression that takes none.
+    #[error("takes no path: each starts with \"/\"")]
+    RelativeRegex,
     /// What stands for a service's name is not its end.
     #[error(
         "has more after {{service}}: the name of a service is the last segment, and all below it is taken, too"

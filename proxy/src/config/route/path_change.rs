@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use regex::bytes::Captures;
 
-use super::Expression;
 use super::path::{PathError, check_characters};
+use super::{Expression, below};
 use crate::path::normalise;
 
 /// The longest path that a rewrite reads or makes, in bytes: what servers take in a request's line is seldom more, and
@@ -20,6 +20,9 @@ pub(crate) enum PathChange {
     /// This prefix of whole segments is taken away, where it is one. (It ends with no slash, but for `/` itself, of which
     /// nothing can be taken away.)
     Strip(String),
+    /// The same of the segment below it, too, in which a service is named. (It ends with no slash, so the root's is
+    /// empty.)
+    StripService(String),
     /// Where the expression takes the normalised path, this takes its place.
     Rewrite { from: Expression, to: Replacement },
 }
@@ -53,6 +56,7 @@ impl PathChange {
         match self {
             Self::None => Ok(None),
             Self::Strip(prefix) => Ok(strip(prefix, path).map(Cow::Borrowed)),
+            Self::StripService(above) => Ok(strip_service(above, path).map(Cow::Borrowed)),
             Self::Rewrite { .. } if path.len() > LENGTH => Err(PathRefusal::Length),
             Self::Rewrite { from, to } => {
                 let Some(groups) = from.compiled().captures(path.as_bytes()) else { return Ok(None) };
@@ -73,6 +77,12 @@ fn strip<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
         Some('/') => Some(rest),
         Some(_) => None,
     }
+}
+
+/// What is left below a segment below a prefix; none: there is no such segment.
+fn strip_service<'p>(above: &str, path: &'p str) -> Option<&'p str> {
+    let segments = below(above, path)?.strip_prefix('/').filter(|segments| !segments.is_empty())?;
+    Some(segments.find('/').map_or("/", |slash| &segments[slash..]))
 }
 
 /// Groups may come to stand beside each other that did not before: `.` and `.`, or `%` and two letters.
@@ -216,6 +226,24 @@ mod tests {
         }
         assert_eq!(changed(&PathChange::Strip("/".into()), "/a"), Ok(None));
         assert_eq!(changed(&PathChange::None, "/a"), Ok(None));
+    }
+
+    #[test]
+    fn the_name_of_a_service_is_taken_away_with_what_is_above_it() {
+        for (above, path, expected) in [
+            ("", "/goods/7", Some("/7")),
+            ("", "/goods", Some("/")),
+            ("", "/goods/", Some("/")),
+            ("", "/", None),
+            ("/shop", "/shop/goods/7/x", Some("/7/x")),
+            ("/shop", "/shop/goods//x", Some("//x")),
+            ("/shop", "/shop", None),
+            ("/shop", "/shop/", None),
+            ("/shop", "/shops/goods", None),
+        ] {
+            let strip = PathChange::StripService(above.into());
+            assert_eq!(changed(&strip, path), Ok(expected.map(str::to_owned)), "{above} {path}");
+        }
     }
 
     #[test]

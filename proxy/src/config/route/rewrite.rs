@@ -1,7 +1,7 @@
 //! A path that becomes another by a regular expression, as the configuration has it.
 
-use config_reader::key;
 use config_reader::kind::text;
+use config_reader::{key, quoted};
 
 use super::PathChange;
 use super::expression::{Expression, expression};
@@ -38,10 +38,10 @@ impl Rewrite {
         let (Some(from), true) = (self.regex.take(), section.is_set("to")) else { return };
         match Replacement::parse(&self.to, &from) {
             Ok(_) if climbs(&self.to) => {
-                section.reject("to", format_args!("\"{}\" climbs above the root", self.to));
+                section.reject("to", format_args!("{} climbs above the root", quoted(&self.to)));
             }
             Ok(to) => self.change = PathChange::Rewrite { from, to },
-            Err(error) => section.reject("to", format_args!("\"{}\" {error}", self.to)),
+            Err(error) => section.reject("to", format_args!("{} {error}", quoted(&self.to))),
         }
     }
 

@@ -4,9 +4,9 @@ use config_reader::key;
 use config_reader::kind::Kind;
 use serde_json::{Value as Json, json};
 
-use super::file::read_named;
 use super::{Key, Sticky};
 use crate::config::Value;
+use crate::config::files::Files;
 use crate::config::keys::Visit;
 use crate::config::machine::Need;
 use crate::config::token::token;
@@ -20,7 +20,7 @@ impl Sticky {
         Self { cookie: String::new(), key: None }
     }
 
-    pub(super) fn keys<V: Visit>(&mut self, v: &mut V) {
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, files: &Files) {
         let cookie = key("cookie", "the cookie that tells it")
             .required("the name of a cookie, such as lw")
             .example("lw");
@@ -28,18 +28,18 @@ impl Sticky {
         let file = key("key_file", "what signs it: a file of 16 bytes or more, the same for all gateways")
             .default("a key of this process")
             .example("/etc/leaseway/sticky.key");
-        v.optional(file, KeyFile, &mut self.key);
+        v.optional(file, KeyFile(files), &mut self.key);
     }
 }
 
 /// A key, by the file that it is in.
-struct KeyFile;
+struct KeyFile<'f>(&'f Files);
 
-impl Kind<Need> for KeyFile {
+impl Kind<Need> for KeyFile<'_> {
     type Value = Key;
 
     fn read(&self, value: &Value<'_>) -> Option<Key> {
-        let bytes = read_named(value, MOST, Need::StickyKey)?;
+        let bytes = self.0.read(value, MOST, Need::StickyKey)?;
         let key = bytes.trim_ascii_end();
         if key.len() < LEAST {
             value.reject(format_args!(

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use config_reader::closest;
+use config_reader::{closest, quoted};
+
+use crate::config::Value;
 
 /// Text with variables in it: `{route}`. A brace is written twice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,7 +48,7 @@ pub(crate) enum Variable {
 
 /// Where a template stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(super) enum Place {
     /// In a header of a request or of an answer.
     Header,
     /// In an error answer of the gateway's own, which knows a status and a message.
@@ -55,7 +57,7 @@ pub(crate) enum Place {
 
 /// Why a text is no template. Each reads on after the text that was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TemplateError {
+enum TemplateError {
     #[error("has the unknown variable {{{name}}}: {hint}")]
     Unknown { name: String, hint: String },
     #[error("has the variable {{{0}}}, which only the gateway's error answers know")]
@@ -104,7 +106,12 @@ impl Variable {
 }
 
 impl Template {
-    pub(super) fn parse(text: &str, place: Place) -> Result<Self, TemplateError> {
+    pub(super) fn read(value: &Value<'_>, place: Place) -> Option<Self> {
+        let text = value.text()?;
+        value.accept(Self::parse(text, place).map_err(|error| format!("{} {error}", quoted(text))))
+    }
+
+    fn parse(text: &str, place: Place) -> Result<Self, TemplateError> {
         let (mut template, mut rest) = (Self::default(), text);
         while let Some(at) = rest.find(['{', '}']) {
             let (before, from) = rest.split_at(at);
@@ -133,14 +140,6 @@ impl Template {
             Some(Piece::Text(text)) => text.push_str(more),
             _ => self.pieces.push(Piece::Text(more.to_owned())),
         }
-    }
-
-    /// Its pieces that are no variables.
-    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Text(text) => Some(text.as_str()),
-            Piece::Variable(_) => None,
-        })
     }
 }
 

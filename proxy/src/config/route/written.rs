@@ -1,14 +1,14 @@
 //! A route as it is written, and what it comes to.
 
-use config_reader::key;
 use config_reader::kind::text;
-use http::HeaderName;
+use config_reader::{Place, key};
 
 use super::changes::WrittenChanges;
 use super::forward::WrittenForward;
 use super::path::path;
 use super::{
-    Action, ErrorAnswers, FixedAnswer, Match, PathPattern, Redirect, Retry, Route, Sticky, errors, name,
+    Action, Beside, ErrorAnswers, FixedAnswer, Match, PathPattern, Redirect, Retry, Route, Sticky, errors,
+    name, sense,
 };
 use crate::config::keys::Visit;
 use crate::config::timeouts::{RouteTimeouts, Timeouts};
@@ -22,6 +22,10 @@ const ACTIONS: [&str; 5] = ["service", "services", "services_allowed", "redirect
 pub(super) struct Written {
     name: String,
     path: PathPattern,
+    /// Where `match` has its path, if it has one.
+    match_path: Option<Place>,
+    /// How many mistakes were found before it.
+    mistakes: usize,
     takes: Option<Match>,
     forward: WrittenForward,
     redirect: Option<Redirect>,
@@ -39,6 +43,8 @@ impl Written {
         Self {
             name: String::new(),
             path: PathPattern::Any,
+            match_path: None,
+            mistakes: 0,
             takes: None,
             forward: WrittenForward::default(),
             redirect: None,
@@ -51,16 +57,14 @@ impl Written {
         }
     }
 
-    /// `trace`: the header of the trace id.
-    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, trace: &HeaderName) {
+    pub(super) fn keys<V: Visit>(&mut self, v: &mut V, beside: Beside<'_>) {
+        v.check(|section| self.mistakes = section.mistakes());
         self.match_keys(v);
-        self.action_keys(v, trace);
-        self.changes.keys(v, trace);
-        errors::keys(
-            &mut self.errors,
-            v,
-            "what the gateway's own error answers look like on this route, before what `errors` of the gateway says",
-        );
+        self.action_keys(v, beside);
+        self.changes.keys(v, beside.trace);
+        let errors = "what the gateway's own error answers look like on this route; what it does not say, `errors` of the \
+                      gateway does";
+        errors::keys(&mut self.errors, v, beside.files, errors);
         let timeouts =
             key("timeouts", "a route's own; what is not set here is as in `timeouts` of the gateway")
                 .like("gateway.timeouts")
@@ -87,7 +91,18 @@ impl Written {
             .example("/goods");
         v.key(path_key, path(), &mut self.path);
         let takes = key("match", "which requests it takes, beside the path: those of which all this is so");
-        v.optional_section(takes, &mut self.takes, Match::default, Match::keys);
+        let match_path = &mut self.match_path;
+        v.optional_section(takes, &mut self.takes, Match::default, |takes, v| {
+            takes.keys(v);
+            v.check(|section| {
+                *match_path = section.has("path").then(|| section.place_of("path"));
+                if section.is_empty() {
+                    section.reject_itself(
+                        "is empty: expected what requests must be like, such as {host: shop.example.com}",
+                    );
+                }
+            });
+        });
         let mut name = Some(self.name.clone()).filter(|name| !name.is_empty());
         let name_key = key("name", "what logs and metrics call it")
             .default("its host and its path, and what else it takes")
@@ -97,25 +112,31 @@ impl Written {
         self.name = name.unwrap_or_default();
     }
 
-    fn action_keys<V: Visit>(&mut self, v: &mut V, trace: &HeaderName) {
+    fn action_keys<V: Visit>(&mut self, v: &mut V, beside: Beside<'_>) {
         self.forward.keys(v);
         let redirect = key("redirect", "clients are sent elsewhere, with their query")
             .shape("a section such as {scheme: https}");
         v.optional_section(redirect, &mut self.redirect, Redirect::unsaid, Redirect::keys);
         let answer = key("answer", "the gateway answers by itself").shape("a section such as {status: 200}");
-        v.optional_section(answer, &mut self.answer, FixedAnswer::unsaid, |answer, v| answer.keys(v, trace));
+        v.optional_section(answer, &mut self.answer, FixedAnswer::unsaid, |answer, v| {
+            answer.keys(v, beside.trace);
+        });
         let sticky = key("sticky", "clients come back to the instance that answered them first, by a cookie")
             .shape("a section such as {cookie: lw}");
-        v.optional_section(sticky, &mut self.sticky, Sticky::unsaid, Sticky::keys);
+        v.optional_section(sticky, &mut self.sticky, Sticky::unsaid, |sticky, v| {
+            sticky.keys(v, beside.files);
+        });
     }
 
     /// What it comes to; none: it does not say what happens, or says several things, which was reported.
     pub(super) fn settled(self, section: &Section<'_>) -> Option<Route> {
         let mut takes = self.takes.unwrap_or_default();
-        if takes.path == PathPattern::Any {
-            takes.path = self.path;
-        } else if section.has("path") {
-            section.reject("path", "stands beside match.path: write one of them");
+        match &self.match_path {
+            Some(_) if section.has("path") => {
+                section.reject("path", "stands beside match.path: write one of them")
+            }
+            Some(_) => {}
+            None => takes.path = self.path,
         }
         let mut actions = ACTIONS.into_iter().filter(|action| section.has(action));
         let first = actions.next()?;
@@ -133,16 +154,12 @@ impl Written {
                 .reject("sticky", format_args!("means nothing beside {first}: it needs service or services"));
         }
         let name = if self.name.is_empty() { name::of_match(&takes) } else { self.name };
-        Some(Route {
-            name,
-            takes,
-            action,
-            sticky: self.sticky,
-            changes: self.changes.settled(section),
-            errors: self.errors,
-            timeouts: self.timeouts,
-            retry: self.retry,
-        })
+        let (sticky, changes) = (self.sticky, self.changes.settled(section));
+        let (errors, timeouts, retry) = (self.errors, self.timeouts, self.retry);
+        let route = Route { name, takes, action, sticky, changes, errors, timeouts, retry };
+        let path = self.match_path.unwrap_or_else(|| section.place_of("path"));
+        sense::check(section, &route, &path, section.mistakes() == self.mistakes);
+        Some(route)
     }
 }
 

@@ -1,12 +1,37 @@
 //! Routes, and what is tried again on them.
 
+mod actions;
+mod changes;
+mod matching;
+mod names;
+
 use super::*;
+
+/// [`VALID`] with this route in the place of its own.
+pub(super) fn with_route(route: &str) -> String {
+    with("    - path: /goods\n      service: goods\n", &format!("    - {route}\n"))
+}
+
+fn routes(text: &str) -> Vec<Route> {
+    valid(text).gateway.routes
+}
+
+/// The route that [`with_route`] puts there.
+fn route(written: &str) -> Route {
+    routes(&with_route(written)).remove(0)
+}
+
+/// The one mistake of a route, which stands in line 7.
+#[track_caller]
+fn assert_refused(written: &str, expected: &str) {
+    assert_problem(&with_route(written), &format!("7: gateway.routes[0]{expected}"));
+}
 
 #[test]
 fn a_route_has_one_path_and_one_service() {
     assert_problem(
         &with("service: goods", "service: goods\n    - path: /goods\n      service: other"),
-        "9: gateway.routes[1]: has the name \"/goods\" of gateway.routes[0] already",
+        "9: gateway.routes[1]: takes nothing: gateway.routes[0] in line 7 takes all of it before",
     );
     for service in ["a/b", "\"\""] {
         let told = problems(&with("service: goods", &format!("service: {service}")));

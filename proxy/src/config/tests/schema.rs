@@ -1,5 +1,6 @@
 //! `conf/schema.json`, by which editors check a file: it takes what the reader takes, as far as a key by itself goes.
 
+use super::routes::with_route;
 use super::*;
 use jsonschema::Validator;
 
@@ -60,6 +61,23 @@ fn it_takes_what_the_reader_takes() {
         ),
         with_server("fast_timeout_to_tokio_threshold_seconds:"),
         with("service: goods", "service: goods\n      retry: { attempts: 2, statuses: [503] }"),
+        with_gateway("trusted_proxies: [10.0.0.0/8]\n  forwarded: on\n  via: on\n  proxy_status: off"),
+        with_gateway("errors: { 4xx: { json: { error: \"{message}\" } } }"),
+        with_route("{ path: \"/{service}\", services_allowed: [goods, \"shop-*\"], max_services: 7 }"),
+        with_route("{ path: { exact: /a }, services: [{ service: a, weight: 0 }, { service: b }] }"),
+        with_route("{ path: { regex: /a+ }, name: a, answer: { headers: { x-a: b }, body: \"\" } }"),
+        with_route(
+            "{ match: { host: \"*.a.b\", methods: [GET] }, redirect: { scheme: https, host: a.b, status: 308 } }",
+        ),
+        with_route(
+            "{ match: { host: [a.b, c.d], path: { prefix: /a }, headers: { x-a: \"\", x-b: { present: false } }, \
+             query: { \"a b\": { regex: a } }, cookies: { c: { prefix: d } }, client: [10.0.0.1], scheme: http }, \
+             service: a, sticky: { cookie: lw }, rewrite: { regex: \"/a(.*)\", to: \"$1\" }, host: \"a:80\" }",
+        ),
+        with_route(
+            "{ path: /a, service: a, strip_prefix: /a, request_headers: { set: { x-a: \"{route}\" }, remove: [x-b] }, \
+             response_headers: { add: { x-a: b } } }",
+        ),
     ] {
         valid(&text);
         assert_eq!(complaints(&schema, &text), [""; 0], "{text}");
@@ -96,6 +114,34 @@ fn it_refuses_what_the_reader_refuses() {
         (
             with("service: goods", "service: goods\n      retry: { statuses: [508] }"),
             "/gateway/routes/0/retry/statuses/0",
+        ),
+        (with_gateway("forwarded: yes"), "/gateway/forwarded"),
+        (with_gateway("errors: { 200: { json: {} } }"), "/gateway/errors"),
+        (with_gateway("errors: { 404: {} }"), "/gateway/errors/404"),
+        (
+            with_route("{ service: goods }"),
+            "/gateway/routes/0: {\"service\":\"goods\"} is not valid under any",
+        ),
+        (with_route("{ path: /a, service: a, answer: {} }"), "/gateway/routes/0: "),
+        (with_route("{ path: { exact: /a, regex: /b }, service: a }"), "/gateway/routes/0/path"),
+        (with_route("{ path: { exact: a }, service: a }"), "/gateway/routes/0/path"),
+        (with_route("{ path: /a, services: [] }"), "/gateway/routes/0/services"),
+        (with_route("{ path: /a, services: [{ weight: 1 }] }"), "/gateway/routes/0/services/0"),
+        (with_route("{ match: { host: [] }, service: a }"), "/gateway/routes/0/match/host"),
+        (with_route("{ match: { methods: [get] }, service: a }"), "/gateway/routes/0/match/methods/0"),
+        (with_route("{ match: { headers: { a b: c } }, service: a }"), "/gateway/routes/0/match/headers"),
+        (with_route("{ match: { cookies: { a: {} } }, service: a }"), "/gateway/routes/0/match/cookies/a"),
+        (with_route("{ match: { scheme: ftp }, service: a }"), "/gateway/routes/0/match/scheme"),
+        (
+            with_route("{ path: /a, redirect: { host: a.b, status: 300 } }"),
+            "/gateway/routes/0/redirect/status",
+        ),
+        (with_route("{ path: /a, answer: { status: 99 } }"), "/gateway/routes/0/answer/status"),
+        (with_route("{ path: /a, service: a, sticky: {} }"), "/gateway/routes/0/sticky"),
+        (with_route("{ path: /a, service: a, rewrite: { regex: a } }"), "/gateway/routes/0/rewrite"),
+        (
+            with_route("{ path: /a, service: a, request_headers: { remove: [a b] } }"),
+            "/gateway/routes/0/request_headers/remove/0",
         ),
     ] {
         assert!(parse(&text).is_err(), "{text}");

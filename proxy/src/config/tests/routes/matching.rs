@@ -1,0 +1,242 @@
+//! Which requests a route takes.
+
+use super::*;
+use http::{HeaderName, Method};
+
+fn takes(written: &str) -> Match {
+    route(&format!("{{ {written}, service: goods }}")).takes
+}
+
+fn regex(text: &str) -> Expression {
+    Expression::parse(text).unwrap()
+}
+
+#[test]
+fn a_route_says_which_requests_it_takes() {
+    let text = with_route(
+        "match:
+        host: [Shop.Example.com., \"*.shop.example.com\", 10.0.0.1, \"[2001:DB8::0:1]\"]
+        path: { regex: \"/api/v[0-9]+(/.*)?\" }
+        methods: [GET, PURGE]
+        headers: { X-Canary: \"1\", x-tenant: { regex: \"[a-z]+\" }, x-debug: { present: false }, x-empty: \"\" }
+        query: { beta: { present: true }, \"a b\": { prefix: c } }
+        cookies: { Group: { exact: a } }
+        client: [10.0.0.0/8, \"::1\"]
+        scheme: https
+      service: goods",
+    );
+    let exact = |name: &str| HostPattern::Exact(name.to_owned());
+    let header = HeaderName::from_static;
+    let expected = Match {
+        hosts: vec![
+            exact("shop.example.com"),
+            HostPattern::Below("shop.example.com".into()),
+            exact("10.0.0.1"),
+            exact("[2001:db8::1]"),
+        ],
+        path: PathPattern::Regex(regex("/api/v[0-9]+(/.*)?")),
+        methods: vec![Method::GET, Method::from_bytes(b"PURGE").unwrap()],
+        headers: vec![
+            (header("x-canary"), Condition::Exact("1".into())),
+            (header("x-tenant"), Condition::Regex(regex("[a-z]+"))),
+            (header("x-debug"), Condition::Absent),
+            (header("x-empty"), Condition::Exact(String::new())),
+        ],
+        query: vec![("beta".into(), Condition::Present), ("a b".into(), Condition::Prefix("c".into()))],
+        cookies: vec![("Group".into(), Condition::Exact("a".into()))],
+        clients: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        scheme: Some(Scheme::Https),
+    };
+    assert_eq!(routes(&text)[0].takes, expected);
+}
+
+#[test]
+fn a_path_is_written_beside_the_rest_or_within_it() {
+    for (written, expected) in [
+        ("/goods", PathPattern::Prefix("/goods".into())),
+        ("{ prefix: /goods }", PathPattern::Prefix("/goods".into())),
+        ("{ exact: /goods }", PathPattern::Exact("/goods".into())),
+        ("{ exact: /goods/ }", PathPattern::Exact("/goods/".into())),
+        ("{ exact: / }", PathPattern::Exact("/".into())),
+        ("{ regex: /goods|/books }", PathPattern::Regex(regex("/goods|/books"))),
+    ] {
+        assert_eq!(takes(&format!("path: {written}")).path, expected, "{written}");
+        assert_eq!(takes(&format!("match: {{ path: {written} }}")).path, expected, "{written}");
+    }
+    let both = takes("path: /goods, match: { host: a.b }");
+    assert_eq!(both.path, PathPattern::Prefix("/goods".into()));
+    assert_eq!(both.hosts, [HostPattern::Exact("a.b".into())]);
+    assert_eq!(takes("match: { scheme: http }").path, PathPattern::Any);
+    assert_refused(
+        "{ path: /goods, match: { path: /books }, service: goods }",
+        ".path: stands beside match.path: write one of them",
+    );
+    assert_refused(
+        "{ service: goods }",
+        ".path: is missing: expected a path, such as /goods, or a section match",
+    );
+    assert_refused(
+        "{ match: {}, service: goods }",
+        ".match: is empty: expected what requests must be like, such as {host: shop.example.com}",
+    );
+}
+
+#[test]
+fn every_other_path_is_named() {
+    for (path, expected) in [
+        ("{ exact: goods }", ".exact: \"goods\" must start with \"/\""),
+        (
+            "{ prefix: /goods/ }",
+            ".prefix: \"/goods/\" must not end with \"/\": /goods takes everything below it too",
+        ),
+        (
+            "{ exact: /a/../b }",
+            ".exact: \"/a/../b\" has the segment \"..\": requests are matched after such segments are resolved",
+        ),
+        ("{ regex: goods }", ".regex: \"goods\" takes no path: each starts with \"/\""),
+        ("{ regex: \"/a(\" }", ".regex: \"/a(\" is no regular expression: unclosed group"),
+        ("{ regex: \"/a)(b\" }", ".regex: \"/a)(b\" is no regular expression: unopened group"),
+        ("{ exact: /a, regex: /b }", ".regex: stands beside exact: write one of them"),
+        ("{}", ": is empty: expected one of exact, prefix, regex"),
+        ("{ exakt: /a }", ".exakt: is an unknown key: did you mean exact?"),
+        ("[/a]", ": found a list, expected a single value"),
+        (
+            "\"/{service}/x\"",
+            ": \"/{service}/x\" has more after {service}: the name of a service is the last segment, and all below it is taken, too",
+        ),
+        ("\"//{service}\"", ": \"//{service}\" has an empty segment: write \"/\" for \"//\""),
+    ] {
+        assert_refused(&format!("{{ path: {path}, service: goods }}"), &format!(".path{expected}"));
+    }
+}
+
+/// A file must not take the memory or the time of its reader, nor an expression those of each request.
+#[test]
+fn an_expression_that_explodes_is_refused_with_the_reason() {
+    for text in ["/(a{1,1000}){1,1000}", "/((a{0,99}){0,99}){0,99}", "/[^x]{4000}"] {
+        assert_refused(
+            &format!("{{ path: {{ regex: \"{text}\" }}, service: goods }}"),
+            &format!(
+                ".path.regex: \"{text}\" is a regular expression that would take more than 128 KiB: bound its repetitions, such as {{1,20}}"
+            ),
+        );
+    }
+    let told =
+        problems(&with_route(&format!("{{ path: {{ regex: \"/{}\" }}, service: goods }}", "a".repeat(1024))));
+    assert!(told[0].ends_with("...\" is longer than 1024 bytes"), "{told:?}");
+    let deep = format!("/{}a{}", "(".repeat(60), ")".repeat(60));
+    let told = problems(&with_route(&format!("{{ path: {{ regex: \"{deep}\" }}, service: goods }}")));
+    assert!(told[0].contains("is no regular expression: exceed the maximum number of nested"), "{told:?}");
+}
+
+#[test]
+fn every_other_host_is_named() {
+    let long = format!("{}.com", "a".repeat(64));
+    for (host, expected) in [
+        ("shop.example.com:8080", "has a port: write shop.example.com, requests are matched without theirs"),
+        ("[::1]:80", "has a port: write [::1], requests are matched without theirs"),
+        ("::1", "is an address without brackets: write [::1]"),
+        ("https://a.b", "is a URL: write the host alone, and what else is to be so as `scheme` or `path`"),
+        ("a.b/c", "is a URL: write the host alone, and what else is to be so as `scheme` or `path`"),
+        ("*", "takes every host, as does a route without one: remove it"),
+        (
+            "shop.*.com",
+            "has a \"*\" that is not its first label: a wildcard is *.NAME, which takes one label or more before NAME",
+        ),
+        (
+            "*shop.com",
+            "has a \"*\" that is not its first label: a wildcard is *.NAME, which takes one label or more before NAME",
+        ),
+        (
+            "*.10.0.0.1",
+            "is no host: expected a name such as shop.example.com or *.shop.example.com, or an IP address",
+        ),
+        (
+            "a..b",
+            "is no host: expected a name such as shop.example.com or *.shop.example.com, or an IP address",
+        ),
+        ("", "is no host: expected a name such as shop.example.com or *.shop.example.com, or an IP address"),
+        (
+            "a b",
+            "is no host: expected a name such as shop.example.com or *.shop.example.com, or an IP address",
+        ),
+        (
+            "[::1",
+            "is no host: expected a name such as shop.example.com or *.shop.example.com, or an IP address",
+        ),
+        (
+            "käse.example",
+            "has 'ä' in it: write a name of other letters in its form for DNS, which begins with xn--",
+        ),
+    ] {
+        assert_refused(
+            &format!("{{ match: {{ host: \"{host}\" }}, service: goods }}"),
+            &format!(".match.host: \"{host}\" {expected}"),
+        );
+    }
+    let told = problems(&with_route(&format!("{{ match: {{ host: [a.b, {long}] }}, service: goods }}")));
+    assert!(
+        told[0].starts_with("7: gateway.routes[0].match.host[1]: ") && told[0].contains("is longer than"),
+        "{told:?}"
+    );
+    assert_refused(
+        "{ match: { host: [] }, service: goods }",
+        ".match.host: is empty: expected at least one host, such as shop.example.com",
+    );
+}
+
+#[test]
+fn every_other_condition_is_named() {
+    for (written, expected) in [
+        (
+            "methods: [get]",
+            "methods[0]: \"get\" is in small letters: write GET, a method's letters are not compared without regard to case",
+        ),
+        ("methods: [\"A B\"]", "methods[0]: \"A B\" is no method such as GET"),
+        ("methods: []", "methods: is empty: expected at least one method, such as GET"),
+        (
+            "headers: { a b: 1 }",
+            "headers.\"a b\": is not a header name: expected letters, digits, \"-\" and \"_\"",
+        ),
+        ("headers: { Host: a.b }", "headers.Host: is matched by `host`, which knows HTTP/2's hosts, too"),
+        ("headers: { Cookie: a }", "headers.Cookie: is matched by `cookies`, one by one"),
+        ("headers: { x-a: 1, X-A: 2 }", "headers.X-A: is the same as x-a in line 7"),
+        ("headers: { x-a: }", "headers.x-a: has no value: give it one, or remove the key"),
+        (
+            "headers: { x-a: { regex: \"(\" } }",
+            "headers.x-a.regex: \"(\" is no regular expression: unclosed group",
+        ),
+        (
+            "headers: { x-a: { prefix: \"\" } }",
+            "headers.x-a.prefix: is empty, which every value begins with: write {present: true}",
+        ),
+        ("headers: { x-a: { present: maybe } }", "headers.x-a.present: found maybe, expected true or false"),
+        ("headers: { x-a: {} }", "headers.x-a: is empty: expected one of exact, prefix, regex, present"),
+        (
+            "headers: { x-a: { exact: a, present: true } }",
+            "headers.x-a.present: stands beside exact: write one of them",
+        ),
+        (
+            "headers: [x-a]",
+            "headers: found a list, expected a section: keys and values, indented by two spaces",
+        ),
+        (
+            "cookies: { \"a=b\": c }",
+            "cookies.\"a=b\": is not a cookie name: expected letters, digits, \"-\" and \"_\"",
+        ),
+        ("query: { \"\": c }", "query.\"\": is empty"),
+        ("client: [10.0.0.1/8]", "client[0]: \"10.0.0.1/8\" has bits set after its length: write 10.0.0.0/8"),
+        ("client: []", "client: is empty: expected at least one network, such as 10.0.0.0/8"),
+        ("scheme: ftp", "scheme: found ftp, expected http or https"),
+        ("hosts: a.b", "hosts: is an unknown key: did you mean host?"),
+    ] {
+        assert_refused(
+            &format!("{{ match: {{ {written} }}, service: goods }}"),
+            &format!(".match.{expected}"),
+        );
+    }
+    assert_refused(
+        "{ match: shop.example.com, service: goods }",
+        ".match: found shop.example.com, expected a section: keys and values, indented by two spaces",
+    );
+}
