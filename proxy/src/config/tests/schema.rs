@@ -86,7 +86,6 @@ fn it_takes_what_the_reader_takes() {
 
 #[test]
 fn it_refuses_what_the_reader_refuses() {
-    let schema = schema();
     for (text, expected) in [
         (with("version: 1", "version: 2"), "/version"),
         ("version: 1\n".to_owned(), ": \"gateway\" is a required property"),
@@ -115,6 +114,14 @@ fn it_refuses_what_the_reader_refuses() {
             with("service: goods", "service: goods\n      retry: { statuses: [508] }"),
             "/gateway/routes/0/retry/statuses/0",
         ),
+    ] {
+        assert_refused(&text, expected);
+    }
+}
+
+#[test]
+fn it_refuses_what_the_reader_refuses_in_routes() {
+    for (text, expected) in [
         (with_gateway("forwarded: yes"), "/gateway/forwarded"),
         (with_gateway("errors: { 200: { json: {} } }"), "/gateway/errors"),
         (with_gateway("errors: { 404: {} }"), "/gateway/errors/404"),
@@ -144,8 +151,14 @@ fn it_refuses_what_the_reader_refuses() {
             "/gateway/routes/0/request_headers/remove/0",
         ),
     ] {
-        assert!(parse(&text).is_err(), "{text}");
-        let told = complaints(&schema, &text);
-        assert!(told.iter().any(|told| told.starts_with(expected)), "{text}: {told:?}");
+        assert_refused(&text, expected);
     }
+}
+
+/// By the reader, and by the schema for something at this place.
+#[track_caller]
+fn assert_refused(text: &str, place: &str) {
+    assert!(parse(text).is_err(), "{text}");
+    let told = complaints(&schema(), text);
+    assert!(told.iter().any(|told| told.starts_with(place)), "{text}: {told:?}");
 }

@@ -61,6 +61,14 @@ fn a_path_that_would_become_none_is_refused() {
             "rewrite: { regex: \"/a{9999}\", to: /a }",
             "rewrite.regex: \"/a{9999}\" is a regular expression that would take more than 128 KiB: bound its repetitions, such as {1,20}",
         ),
+    ] {
+        assert_change_refused(written, expected);
+    }
+}
+
+#[test]
+fn a_rewrite_that_leaves_the_root_or_names_no_group_is_refused() {
+    for (written, expected) in [
         (
             "rewrite: { regex: /a, to: b }",
             "rewrite.to: \"b\" must start with \"/\", or with a group that does",
@@ -153,7 +161,7 @@ fn fields_that_are_not_a_routes_to_change_are_refused() {
         ("Transfer_Encoding", "is of one connection alone: the gateway sees to it on each of its own"),
         ("content-length", "says where a body ends, which the gateway sees to"),
         ("Host", "is what the route's own key `host` sets"),
-        ("trace_id", "is the header of the trace id, which the gateway sets: see trace_header"),
+        ("trace_id", "carries the trace id, which the gateway sets"),
     ] {
         for side in ["request_headers", "response_headers"] {
             let told = problems(&with_route(&format!(
@@ -182,7 +190,7 @@ fn fields_that_are_not_a_routes_to_change_are_refused() {
     }
     let traced = with_route("{ path: /a, service: a, request_headers: { set: { X-Trace: b } } }")
         + "  trace_header: x-trace\n";
-    assert!(problems(&traced)[0].contains("is the header of the trace id"), "{traced}");
+    assert!(problems(&traced)[0].contains("carries the trace id"), "{traced}");
     changes("request_headers: { set: { x-forwarded-prefix: /a } }");
 }
 
