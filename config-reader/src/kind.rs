@@ -474,7 +474,83 @@ impl<N, K: Kind<N>> Kind<N> for OrNothing<K> {
 mod tests {
     use super::*;
     use crate::json::to_json;
+    use crate::reader::Reader;
     use crate::tree::parse;
+    use crate::{Listing, Visitor, key};
+
+    /// What a kind reads after `k: `, or what it has against it.
+    fn read<K: Kind<()>>(kind: K, text: &str) -> Result<K::Value, String> {
+        let text = format!("k: {text}");
+        let (document, reader) = (parse(&text).unwrap(), Reader::new("f"));
+        let (mut root, mut found) = (reader.root(document.as_ref()), None);
+        root.optional(key("k", ""), kind, &mut found);
+        let (problems, _) = reader.into_problems_and_remarks();
+        found.ok_or_else(|| Listing(&problems).to_string())
+    }
+
+    fn names() -> impl Kind<(), Value = Vec<(String, u8)>> {
+        let name = |name: &str| if name.is_empty() { Err("is empty") } else { Ok(name.to_lowercase()) };
+        map(name, "^[a-z]+$", number(1..=7_u8))
+    }
+
+    #[test]
+    fn a_map_has_values_by_names_of_which_no_two_mean_the_same() {
+        assert_eq!(read(names(), "{a: 1, B: 2}"), Ok(vec![("a".into(), 1), ("b".into(), 2)]));
+        for (text, expected) in [
+            ("{a: 1, A: 2}", "f:1: k.A: is the same as a in line 1"),
+            ("{\"\": 1}", "f:1: k.\"\": is empty"),
+            ("{a: 8}", "f:1: k.a: found 8, expected a whole number from 1 to 7"),
+            ("[a]", "f:1: k: found a list, expected a section: keys and values, indented by two spaces"),
+        ] {
+            assert_eq!(read(names(), text), Err(expected.to_owned()));
+        }
+        assert_eq!(names().show(&vec![("a".into(), 1), ("b c".into(), 2)]), "{a: 1, \"b c\": 2}");
+    }
+
+    fn plain_or_high() -> impl Kind<(), Value = u8> {
+        let high: Vec<(_, AnyKind<(), u8>)> =
+            vec![("high", Box::new(number(8..=9))), ("higher", Box::new(number(10..=11)))];
+        plain_or_way(Box::new(number(1..=7)), high, |value| match value {
+            8..=9 => Some("high"),
+            10.. => Some("higher"),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_value_is_written_plainly_or_below_the_key_that_says_how_it_is_meant() {
+        for (text, value) in [("7", 7), ("{high: 8}", 8), ("{higher: 11}", 11)] {
+            assert_eq!(read(plain_or_high(), text), Ok(value));
+            assert_eq!(plain_or_high().show(&value), text);
+        }
+        for (text, expected) in [
+            ("{}", "f:1: k: is empty: expected one of high, higher"),
+            ("{high: 8, higher: 10}", "f:1: k.higher: stands beside high: write one of them"),
+            ("{hihg: 8}", "f:1: k.hihg: is an unknown key: did you mean high?"),
+            ("{high: 7}", "f:1: k.high: found 7, expected a whole number from 8 to 9"),
+            ("8", "f:1: k: found 8, expected a whole number from 1 to 7"),
+        ] {
+            assert_eq!(read(plain_or_high(), text), Err(expected.to_owned()));
+        }
+        assert_eq!(plain_or_high().takes(), "1 to 7, `{high: ...}`, `{higher: ...}`");
+    }
+
+    #[test]
+    fn of_one_value_no_list_need_be_made() {
+        let kind = || one_or_list(list(number(1..=7_u8)).not_empty("number, such as 7"));
+        for (text, values) in [("7", vec![7]), ("[7, 1]", vec![7, 1])] {
+            assert_eq!(read(kind(), text), Ok(values.clone()));
+            assert_eq!(Kind::<()>::show(&kind(), &values), text);
+        }
+        assert_eq!(read(kind(), "[7]"), Ok(vec![7]));
+        for (text, expected) in [
+            ("[]", "f:1: k: is empty: expected at least one number, such as 7"),
+            ("[8]", "f:1: k[0]: found 8, expected a whole number from 1 to 7"),
+            ("8", "f:1: k: found 8, expected a whole number from 1 to 7"),
+        ] {
+            assert_eq!(read(kind(), text), Err(expected.to_owned()));
+        }
+    }
 
     #[test]
     fn a_text_is_in_quotes_where_it_could_be_taken_for_something_else() {

@@ -7,6 +7,21 @@ const PIECES: [&str; 22] = [
     "\t", "\u{feff}", "\0",
 ];
 
+const ROUTES: &str = r#"version: 1
+gateway:
+  listen: ["0.0.0.0:8080"]
+  registry:
+    endpoints: ["http://127.0.0.1:2379"]
+  routes:
+    - { path: "/{service}", services_allowed: [goods, "shop-*"], strip_prefix: "/{service}" }
+    - match: { host: ["*.a.b", "[::1]"], path: { regex: "/v[0-9]+(/.*)?" }, headers: { x-a: { present: true } } }
+      services: [{ service: a, weight: 9 }, { service: b }]
+      rewrite: { regex: "/v(?P<a>.*)", to: "/${a}/$1" }
+      request_headers: { set: { x-route: "{route}" }, remove: [x-b] }
+    - { match: { query: { a: b } }, redirect: { scheme: https, host: "a.b:80" } }
+    - { path: { exact: /healthz }, answer: { status: 200, body: ok }, errors: { 4xx: { json: { a: "{status}" } } } }
+"#;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -32,6 +47,7 @@ proptest! {
             include_str!("../../../../conf/reference.yaml"),
             include_str!("../../../../conf/etcd-cluster.yaml"),
             include_str!("../../../../conf/services.yaml"),
+            ROUTES,
         ][..]),
     ) {
         let mut characters: Vec<char> = file.chars().collect();
