@@ -1,7 +1,7 @@
 //! The gateway's own answers.
 
 use super::cause::Ending;
-use super::proxy_status::Kind;
+use super::error_kind::Kind;
 use crate::directory::{Directory, Service};
 
 /// An answer of the gateway's own.

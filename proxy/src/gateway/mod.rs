@@ -16,6 +16,7 @@
 //!   redirect  where a client is sent: pure
 //!   reply     an answer of the gateway's own, as it is sent: pure
 //!   proxy_status  what an error answer says for programs: pure
+//!   error_kind    of which kinds there are
 //!   explain   which route takes a request, and why, for people: pure
 //! ```
 //!
@@ -31,6 +32,7 @@ mod cause;
 mod choose;
 mod door;
 mod edits;
+mod error_kind;
 pub mod explain;
 #[cfg(test)]
 mod fixture;

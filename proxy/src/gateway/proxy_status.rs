@@ -7,48 +7,8 @@
 use http::HeaderValue;
 
 use super::answer::Answer;
+use super::error_kind::Kind;
 use super::request::{FailedAttempt, Request};
-
-/// The kind of an error: those of RFC 9209, section 2.3, that a gateway meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The request is not valid, or did not come whole.
-    HttpRequestError,
-    /// Nothing is configured that it could be sent to.
-    DestinationNotFound,
-    /// There is nobody to send it to at the moment.
-    DestinationUnavailable,
-    ConnectionRefused,
-    ConnectionTimeout,
-    ConnectionTerminated,
-    ConnectionReadTimeout,
-    /// As many requests are in flight as may be.
-    ConnectionLimitReached,
-    HttpProtocolError,
-    /// The whole answer has not come in time.
-    HttpResponseTimeout,
-    ProxyInternalError,
-    ProxyLoopDetected,
-}
-
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::HttpRequestError => "http_request_error",
-            Self::DestinationNotFound => "destination_not_found",
-            Self::DestinationUnavailable => "destination_unavailable",
-            Self::ConnectionRefused => "connection_refused",
-            Self::ConnectionTimeout => "connection_timeout",
-            Self::ConnectionTerminated => "connection_terminated",
-            Self::ConnectionReadTimeout => "connection_read_timeout",
-            Self::ConnectionLimitReached => "connection_limit_reached",
-            Self::HttpProtocolError => "http_protocol_error",
-            Self::HttpResponseTimeout => "http_response_timeout",
-            Self::ProxyInternalError => "proxy_internal_error",
-            Self::ProxyLoopDetected => "proxy_loop_detected",
-        }
-    }
-}
 
 /// What the field says of this answer to a request; none: the answer is no error, or the field is turned off.
 pub(super) fn of(request: &Request, answer: Answer) -> Option<HeaderValue> {
