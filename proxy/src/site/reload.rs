@@ -142,17 +142,25 @@ impl Reload {
         let (revision, begun) = (Revision::of(content), Instant::now());
         self.looks.considered(revision.clone());
         let status = self.status.get();
-        if revision == status.revision {
+        // Also if it was read before: the files that it names may have other contents now.
+        let checked = self.check(content);
+        let is_served = checked.as_ref().is_ok_and(|config| config.gateway == self.serving.gateway);
+        if revision == status.revision && is_served {
             tracing::info!(%revision, "the configuration says what it said: nothing changes");
             self.status.confirmed();
             self.metrics.config_applied(revision.as_str(), status.loaded);
             return;
         }
-        if status.rejected.as_ref().is_some_and(|rejected| rejected.revision.as_ref() == Some(&revision)) {
+        let was_told = |rejected: &Rejected| rejected.revision.as_ref() == Some(&revision);
+        if checked.is_err() && status.rejected.as_ref().is_some_and(was_told) {
             tracing::error!(%revision, "the configuration still has the mistakes that were told: serving on");
             return;
         }
-        match self.apply(content).await {
+        let applied = match checked {
+            Ok(config) => self.apply(config).await,
+            Err(refusal) => Err(refusal),
+        };
+        match applied {
             Ok(()) => {
                 let (took, loaded) = (begun.elapsed(), SystemTime::now());
                 self.tell_applied(&revision, took);
@@ -163,12 +171,14 @@ impl Reload {
         }
     }
 
-    async fn apply(&mut self, content: &[u8]) -> Result<(), Refusal> {
+    /// What a content says, if this process can take it over.
+    fn check(&self, content: &[u8]) -> Result<Config, Refusal> {
         let config = self.source.check(content)?;
         let fixed = config.fixed_differences(&self.serving);
-        if !fixed.is_empty() {
-            return Err(Refusal::Fixed(fixed));
-        }
+        if fixed.is_empty() { Ok(config) } else { Err(Refusal::Fixed(fixed)) }
+    }
+
+    async fn apply(&mut self, config: Config) -> Result<(), Refusal> {
         let former = self.replacement.replace(&config.gateway).await?;
         self.retired.push(former);
         self.serving = config;
