@@ -13,8 +13,9 @@ use tempfile::TempDir;
 use serde_json::Value;
 
 use super::{
-    GatewayOptions, PATIENCE, Services, file, options::Registry, private_directory, wait_listening,
-    write_configuration,
+    GatewayOptions, PATIENCE, Services, file,
+    options::{Registry, write_text},
+    private_directory, wait_listening,
 };
 use crate::{
     http::{self, Answer},
@@ -81,7 +82,7 @@ impl Gateway {
         let directory = private_directory()?;
         let (listen, admin) = (free_address()?, free_address()?);
         let file = directory.path().join(CONFIGURATION);
-        write_configuration(&file, &options.configuration(registry, listen, admin, directory.path()))?;
+        write_text(&file, &options.written(registry, listen, admin, directory.path())?)?;
 
         let mut words = options.wrapper.clone();
         words.extend([binary("proxy")?.display().to_string(), "-c".to_owned(), file.display().to_string()]);

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -39,7 +39,13 @@ pub struct GatewayOptions {
     settings: Vec<(String, Value)>,
     pub(super) wrapper: Vec<String>,
     pub(super) stdout: Stdout,
+    text: Option<String>,
 }
+
+/// The addresses of the files in conf/, in whose place a test has its own.
+const USUAL_LISTEN: &str = "\"0.0.0.0:8080\"";
+const USUAL_ADMIN: &str = "\"127.0.0.1:9090\"";
+const USUAL_REGISTRY: &str = "embedded: { listen: \"127.0.0.1:2379\" }";
 
 impl Default for GatewayOptions {
     /// One route: `/goods` to the service `goods`.
@@ -57,7 +63,13 @@ impl GatewayOptions {
             settings: Vec::new(),
             wrapper: Vec::new(),
             stdout: Stdout::Kept,
+            text: None,
         }
+    }
+
+    /// What a file in conf/ says, but for its addresses and its registry. Settings beside it have no effect.
+    pub fn of_text(text: impl Into<String>) -> Self {
+        Self { text: Some(text.into()), ..Self::without_routes() }
     }
 
     /// One route more.
@@ -88,6 +100,33 @@ impl GatewayOptions {
     pub fn under(mut self, wrapper: impl IntoIterator<Item = String>) -> Self {
         self.wrapper = wrapper.into_iter().collect();
         self
+    }
+
+    /// The text of the file.
+    pub(super) fn written(
+        &self,
+        registry: &Registry,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        directory: &Path,
+    ) -> Result<String> {
+        let Some(text) = &self.text else {
+            let configuration = self.configuration(registry, listen, admin, directory);
+            return Ok(serde_json::to_string_pretty(&configuration)?);
+        };
+        let mut text = text.clone();
+        let Value::Object(registry) = registry.section() else { bail!("the registry is no section") };
+        let registry: Vec<_> = registry.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        for (usual, own) in [
+            (USUAL_LISTEN, json!(listen.to_string()).to_string()),
+            (USUAL_ADMIN, json!(admin.to_string()).to_string()),
+            (USUAL_REGISTRY, registry.join("\n    ")),
+        ] {
+            ensure!(text.matches(usual).count() == 1, "the file does not say once: {usual}");
+            text = text.replace(usual, &own);
+        }
+        let [pid, socket] = ["proxy.pid", "upgrade.sock"].map(|name| json!(directory.join(name)));
+        Ok(format!("{text}\npid_file: {pid}\nupgrade_sock: {socket}\n"))
     }
 
     pub(super) fn configuration(
@@ -135,6 +174,9 @@ pub fn private_directory() -> Result<TempDir> {
 /// # Errors
 /// When it cannot be written.
 pub fn write_configuration(path: &Path, configuration: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(configuration)?;
+    write_text(path, &serde_json::to_string_pretty(configuration)?)
+}
+
+pub(super) fn write_text(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }

@@ -17,6 +17,8 @@ mod own_addresses;
 mod protocol;
 mod records;
 mod retries;
+mod routes_odd;
+mod routes_shop;
 mod routing;
 mod services;
 mod split;

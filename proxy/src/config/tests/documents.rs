@@ -34,6 +34,7 @@ fn each_example_names_the_schema_in_its_first_line() {
         "conf/pingora.yaml",
         "conf/services.yaml",
         "conf/etcd-cluster.yaml",
+        "conf/shop.yaml",
         "conf/reference.yaml",
         "deploy/compose/pingora.yaml",
         "deploy/systemd/pingora.yaml",
