@@ -98,6 +98,110 @@ async fn the_guides_commands_work_as_printed() -> Result<()> {
     Ok(())
 }
 
+/// Waits, as a reader would, until the gateway knows all that have registered.
+const SHOP_SETTLES: &str = r#"
+until [ "$(curl -fsS http://127.0.0.1:9090/services 2>/dev/null | grep -o '"instance":"[a-z-]*-1"' | sort -u | wc -l)" -ge 12 ]
+do sleep 0.1; done
+"#;
+const SHOPS_PORTS: [u16; 20] = [
+    2379, 8001, 8002, 8003, 8004, 8005, 8006, 8007, 8008, 8009, 8010, 8011, 8012, 8013, 8014, 8015, 8021,
+    8022, 8080, 9090,
+];
+
+/// What the page on routes shows: commands, each with the lines that it shows of what they print.
+fn shown_of_routes(page: &str) -> Vec<(String, Vec<String>)> {
+    let parts = page.split("```sh routes\n").skip(1);
+    let shown = parts.map(|part| {
+        let (command, rest) = part.split_once("```").unwrap_or((part, ""));
+        let text = blocks(rest, "text").concat();
+        (command.to_owned(), text.lines().map(str::to_owned).collect())
+    });
+    shown.collect()
+}
+
+/// Whether a line reads as it is shown: dots stand for what differs each time.
+fn reads_as(line: &str, shown: &str) -> bool {
+    let mut pieces = shown.split("...");
+    let Some(mut rest) = pieces.next().and_then(|first| line.trim_end().strip_prefix(first)) else {
+        return false;
+    };
+    let mut is_open = false;
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+        is_open = piece.is_empty();
+    }
+    rest.is_empty() || is_open
+}
+
+/// All of it, in one shell, on other ports: each line that is shown is among those that are printed, in this order.
+#[tokio::test]
+async fn the_page_on_routes_shows_what_its_commands_print() -> Result<()> {
+    let page = fs::read_to_string(repository().join("docs/routes.md"))?;
+    let shown = shown_of_routes(&page);
+    let mut script = "exec 2>&1\ntrap 'kill $(jobs -p)' EXIT\n".to_owned();
+    for (number, (command, _)) in shown.iter().enumerate() {
+        let settle = if number == 1 { SHOP_SETTLES } else { "" };
+        script += &format!("{settle}printf '\\n@@@ {number}\\n'\n{command}");
+    }
+    let mut configuration = fs::read_to_string(repository().join("conf/shop.yaml"))?;
+    let mut registry = "http://127.0.0.1:2379".to_owned(); // where goods register if they are told nothing
+    for usual in SHOPS_PORTS {
+        let (usual, free) = (format!(":{usual}"), format!(":{}", free_address()?.port()));
+        registry = registry.replace(&usual, &free);
+        script = script.replace(&usual, &free);
+        configuration = configuration.replace(&usual, &free);
+    }
+    let directory = tempfile::tempdir()?;
+    fs::create_dir(directory.path().join("conf"))?;
+    fs::write(directory.path().join("conf/shop.yaml"), configuration)?;
+    let binaries = binary("proxy")?;
+    let binaries = binaries.parent().context("the gateway's binary is nowhere")?;
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-c", &script])
+        .current_dir(directory.path())
+        .env("PATH", format!("{}:{}", binaries.display(), std::env::var("PATH")?))
+        .env("GOODS_REGISTRY", registry)
+        .env("XDG_RUNTIME_DIR", directory.path())
+        .env_remove("RUNTIME_DIRECTORY")
+        .env_remove("STATE_DIRECTORY");
+    let mut shell = Process::start(shell, Stdout::Kept)?;
+    shell.wait_exit(PATIENCE).await?;
+
+    let printed = shell.lines().join("\n");
+    let mut parts = printed.split("@@@ ").skip(1);
+    for (command, lines) in shown {
+        let part =
+            parts.next().with_context(|| format!("nothing is printed from {command} on:\n{printed}"))?;
+        let mut rest = part.lines();
+        for line in lines.iter().filter(|line| !line.is_empty()) {
+            ensure!(
+                rest.any(|printed| reads_as(printed, line)),
+                "{line:?} is not printed by\n{command}\nbut:\n{part}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The configuration that the page shows is that of the example.
+#[test]
+fn the_page_on_routes_shows_the_shop_as_it_is() -> Result<()> {
+    let page = fs::read_to_string(repository().join("docs/routes.md"))?;
+    let shop = fs::read_to_string(repository().join("conf/shop.yaml"))?;
+    let shown = blocks(&page, "yaml shop");
+    ensure!(shown.len() > 5, "the page shows only {}", shown.len());
+    for block in shown {
+        let lines: Vec<_> = block.lines().collect();
+        let mut all = shop.lines();
+        for line in lines {
+            ensure!(all.any(|there| there == line), "conf/shop.yaml does not say, in this order:\n{line}");
+        }
+    }
+    Ok(())
+}
+
 /// Those that take an etcd with users, which the embedded registry is not.
 #[tokio::test]
 async fn the_commands_that_give_each_service_a_user_work_as_printed() -> Result<()> {
