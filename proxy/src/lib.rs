@@ -31,7 +31,6 @@
 //! Public is what `main`, the examples and the tests outside use, and nothing else.
 
 #![warn(unreachable_pub)]
-#![allow(dead_code, reason = "goes with the issue's end")]
 #![allow(
     rustdoc::private_intra_doc_links,
     reason = "read with --document-private-items: it is no library for others"

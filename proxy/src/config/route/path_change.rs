@@ -143,11 +143,6 @@ impl Replacement {
         Ok(Self { text: text.to_owned(), parts })
     }
 
-    /// As it was written.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
-    }
-
     /// None: it would be too long.
     fn expand(&self, groups: &Captures<'_>) -> Option<Vec<u8>> {
         let mut made = Vec::new();
@@ -314,7 +309,7 @@ mod tests {
         ] {
             assert_eq!(Replacement::parse(to, &from), Err(expected), "{to}");
         }
-        assert_eq!(Replacement::parse("/a/${rest}", &from).unwrap().as_str(), "/a/${rest}");
+        assert_eq!(Replacement::parse("/a/${rest}", &from).unwrap().text, "/a/${rest}");
     }
 
     proptest! {

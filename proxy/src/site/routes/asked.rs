@@ -18,6 +18,7 @@ pub(crate) struct Asked<'r, H> {
 
 impl<'r, H: Head> Asked<'r, H> {
     /// A request over HTTP of which nothing else is known.
+    #[cfg(test)]
     pub(crate) fn new(head: &'r H, path: &'r str) -> Self {
         Self { head, path, scheme: Scheme::Http, client: None }
     }
