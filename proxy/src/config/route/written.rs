@@ -149,7 +149,8 @@ impl Written {
             "answer" => Action::Answer(self.answer?),
             _ => self.forward.settled(section)?,
         };
-        if self.sticky.is_some() && !matches!(action, Action::Forward(_)) {
+        // (That it means nothing where no instance gets the request, `sense` says.)
+        if self.sticky.is_some() && matches!(action, Action::ForwardByPath(_)) {
             section
                 .reject("sticky", format_args!("means nothing beside {first}: it needs service or services"));
         }
