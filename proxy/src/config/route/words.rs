@@ -183,7 +183,10 @@ mod tests {
         ] {
             let takes = Match { path, ..Match::default() };
             assert_eq!(shown(&takes), expected);
-            assert_eq!(read(expected), takes);
+            // A route that takes everything has no `match`: an empty one is refused.
+            if takes != Match::default() {
+                assert_eq!(read(expected), takes);
+            }
         }
     }
 
