@@ -44,17 +44,38 @@ pub(super) fn first(
     another(way, head, client, &[], now)
 }
 
-/// The endpoint at which a client was before; if that is full, another, be it for this request alone.
-pub(super) fn home(
+/// The endpoint of the first attempt of a request whose client was at an endpoint before that is well: that one. Only an
+/// ejected one whose trial nobody else has made for long comes first, if the request loses nothing by it: where all
+/// clients are at home somewhere, none would ever come back.
+pub(super) fn first_at_home(
     way: &Way,
     head: &impl Head,
     client: &HeaderValue,
-    endpoint: &Arc<Endpoint>,
+    home: &Arc<Endpoint>,
     now: Instant,
 ) -> Result<Chosen, Nobody> {
-    match endpoint.traffic.in_flight.try_acquire(way.target.limits.endpoint) {
-        Some(permit) => Ok(Chosen { endpoint: endpoint.clone(), permit, doubted: false, trial: None }),
-        None => another(way, head, client, &[], now),
+    if way.target.health.trial_may_be_overdue(now)
+        && repeatable(way, head) == Repeatable::Yes
+        && let Some(chosen) = trial(way, head, now)
+    {
+        return Ok(chosen);
+    }
+    at_home(way, head, client, home, &[], now)
+}
+
+/// The endpoint at which a client was before; if that is full, another that is not among those that were tried, be it for
+/// this request alone.
+pub(super) fn at_home(
+    way: &Way,
+    head: &impl Head,
+    client: &HeaderValue,
+    home: &Arc<Endpoint>,
+    tried: &[u64],
+    now: Instant,
+) -> Result<Chosen, Nobody> {
+    match home.traffic.in_flight.try_acquire(way.target.limits.endpoint) {
+        Some(permit) => Ok(Chosen { endpoint: home.clone(), permit, doubted: false, trial: None }),
+        None => another(way, head, client, tried, now),
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
+use super::attempt::Chosen;
 use super::cause::Cause;
-use super::choose;
+use super::choose::{self, Nobody};
 use super::request::Request;
 use super::retry::{self, Among, Next, Reach, Replay, Search, Situation, Why};
+use super::sticky;
 use crate::head::Head;
+use crate::site::Way;
 
 /// Whether a request has another attempt after one that failed for this reason; it is chosen then.
 pub(super) fn try_another(
@@ -25,7 +28,7 @@ pub(super) fn try_another(
                 if among == Among::OthersAndSame {
                     request.forgive();
                 }
-                match choose::another(&way, head, &request.client, request.tried(), now) {
+                match next_endpoint(request, &way, head, now) {
                     Ok(chosen) => Search::Found { doubted: chosen.doubted, chosen },
                     Err(_) => Search::Nobody(among),
                 }
@@ -46,6 +49,15 @@ pub(super) fn try_another(
                 return false;
             }
         }
+    }
+}
+
+/// Where its client is at home, if it was not there but on trial elsewhere; else an endpoint that was not tried.
+fn next_endpoint(request: &Request, way: &Way, head: &impl Head, now: Instant) -> Result<Chosen, Nobody> {
+    let (client, tried) = (&request.client, request.tried());
+    match sticky::well_home(request).filter(|home| !tried.contains(&home.id)) {
+        Some(home) => choose::at_home(way, head, client, home, tried, now),
+        None => choose::another(way, head, client, tried, now),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn admit(
         let home = client.filter(|client| client.service == place);
         let home = home.and_then(|client| sticky::home(split, client, &way.target));
         let choose = || match &home {
-            Some(home) => choose::home(&way, head, &request.client, home, now),
+            Some(home) => choose::first_at_home(&way, head, &request.client, home, now),
             None => choose::first(&way, head, &request.client, now),
         };
         match enter(request, &way, gateway, choose, now) {

@@ -38,12 +38,20 @@ pub(super) fn cookie(request: &Request) -> Option<HeaderValue> {
     if home.is_some_and(|home| home.id == attempt.endpoint.id) {
         return None;
     }
-    let endpoints = attempt.way.target.service.endpoints();
-    let is_well =
-        |endpoint: &Endpoint| endpoints.find(endpoint).is_some_and(|entry| endpoints.is_well(entry));
-    if home.is_some_and(|home| is_well(home)) || !is_well(&attempt.endpoint) {
+    if well_home(request).is_some() || !is_well(&attempt.way.target, &attempt.endpoint) {
         return None;
     }
     let is_secure = request.origin.scheme == Scheme::Https;
     sticky.set_cookie(attempt.way.target.service.name(), &attempt.endpoint.instance, is_secure)
+}
+
+/// Where a request's client was before, if that is still well.
+pub(super) fn well_home(request: &Request) -> Option<&Arc<Endpoint>> {
+    let (home, target) = (request.home()?, request.target()?);
+    is_well(target, home).then_some(home)
+}
+
+fn is_well(target: &Target, endpoint: &Endpoint) -> bool {
+    let endpoints = target.service.endpoints();
+    endpoints.find(endpoint).is_some_and(|entry| endpoints.is_well(entry))
 }

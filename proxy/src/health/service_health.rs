@@ -185,6 +185,11 @@ impl ServiceHealth {
         self.trials.may_be_due(now)
     }
 
+    /// Whether an endpoint may be due for its trial for so long that even a request makes it which others are to spare.
+    pub(crate) fn trial_may_be_overdue(&self, now: Instant) -> bool {
+        self.trials.may_be_overdue(now)
+    }
+
     /// An ejected endpoint that this request is to try, if one is due.
     pub(crate) fn trial(&self, request: Repeatable, now: Instant) -> Option<(Arc<Endpoint>, Trial)> {
         self.trials.look(now, |endpoint| {

@@ -12,6 +12,10 @@ use crate::directory::Endpoint;
 /// When to look again after a look that found a trial due and nobody to make it.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// For how long a trial waits for a client who is nowhere at home: 10 s. Every such client makes it at once, so there is
+/// hardly any.
+const OVERDUE_NANOS: u64 = 10_000_000_000;
+
 /// The ejected endpoints of a service.
 #[derive(Debug)]
 pub(crate) struct Trials {
@@ -30,6 +34,11 @@ impl Trials {
 
     pub(crate) fn may_be_due(&self, now: Instant) -> bool {
         self.due.load(Ordering::Relaxed) <= self.nanos(now)
+    }
+
+    /// Whether the earliest may be due for so long that there seems to be nobody who would make the trial.
+    pub(crate) fn may_be_overdue(&self, now: Instant) -> bool {
+        self.due.load(Ordering::Relaxed).saturating_add(OVERDUE_NANOS) <= self.nanos(now)
     }
 
     /// An endpoint is ejected, and to be tried at `due`.
@@ -108,6 +117,19 @@ mod tests {
         trials.add(&endpoint(2), early);
         assert!(!trials.may_be_due(early - LOOK_AGAIN));
         assert!(trials.may_be_due(early));
+    }
+
+    #[test]
+    fn a_trial_that_nobody_makes_is_overdue_until_somebody_looks() {
+        let now = Instant::now();
+        let trials = Trials::new(now);
+        let due = now + Duration::from_secs(1);
+        assert!(!trials.may_be_overdue(now + Duration::from_secs(3600)), "nobody is ejected");
+        trials.add(&endpoint(1), due);
+        let late = due + Duration::from_secs(10);
+        assert!(!trials.may_be_overdue(late - LOOK_AGAIN) && trials.may_be_overdue(late));
+        assert_eq!(trials.look(late, |_| Err::<(), _>(None)), None);
+        assert!(!trials.may_be_overdue(late + Duration::from_secs(9)));
     }
 
     #[test]

@@ -143,6 +143,18 @@ impl Bench {
         Ok(request)
     }
 
+    /// A request with this cookie that comes so many seconds from now.
+    fn receive_in(&self, seconds: u64, method: Method, cookie: &str) -> Request {
+        let cookie = format!("lw={cookie}").into_bytes();
+        let head = head(method, "/goods", &[("host", b"a"), ("cookie", &cookie)]);
+        let mut request = self.gateway.request();
+        request.begin(&head, NOWHERE);
+        let route = request.find_route(&Asked::new(&head, "/goods")).unwrap();
+        let state = GatewayState { in_flight: 1, directory: &self.materials.directory };
+        admit(&mut request, route, &head, state, Instant::now() + Duration::from_secs(seconds)).unwrap();
+        request
+    }
+
     /// Who takes a request with this cookie.
     fn send(&self, cookie: Option<&str>) -> Taken {
         taken(&self.receive(cookie).unwrap())
@@ -152,6 +164,13 @@ impl Bench {
     fn client_of(&self, service: &str) -> Taken {
         (0..1_000).map(|_| self.send(None)).find(|taken| taken.service == service).unwrap()
     }
+}
+
+/// The request is answered by the instance that it went to.
+fn succeed(bench: &Bench, mut request: Request) {
+    request.begin_attempt().unwrap();
+    request.attempt_mut().unwrap().answered(200, Instant::now());
+    bench.gateway.finish(&mut request, &get(), (200, 5), None);
 }
 
 fn taken(request: &Request) -> Taken {
@@ -274,6 +293,41 @@ fn a_client_tries_no_ejected_instance_out_while_its_own_is_well() {
         .map(|_| bench.send(None))
         .find(|taken| (&*taken.service, &*taken.instance) == ("goods", "b"));
     assert_eq!(tries.expect("somebody tries it out").cookie, None, "no cookie leads to one that is ejected");
+}
+
+#[test]
+fn an_ejected_instance_comes_back_by_clients_alone_that_are_at_home_elsewhere() {
+    let mut bench = Bench::new([1, 0], true);
+    let client = std::iter::repeat_with(|| bench.send(None)).find(|client| client.instance == "a").unwrap();
+    let cookie = client.cookie.unwrap();
+    bench.eject("goods", "b", Duration::ZERO);
+    let goes = |seconds, method| taken(&bench.receive_in(seconds, method, &cookie));
+    assert_eq!(goes(9, Method::GET).instance, "a", "somebody may come yet who is new");
+    assert_eq!(goes(11, Method::POST).instance, "a", "it could not be sent again");
+    let mut trial = bench.receive_in(11, Method::GET, &cookie);
+    assert_eq!((&*taken(&trial).instance, taken(&trial).cookie), ("b", None), "its client keeps its cookie");
+    assert_eq!(goes(11, Method::GET).instance, "a", "one is enough");
+    trial.begin_attempt().unwrap();
+    trial.attempt_mut().unwrap().answered(200, Instant::now());
+    bench.gateway.finish(&mut trial, &get(), (200, 5), None);
+    bench.publish();
+    assert!((0..100).any(|_| bench.send(None).instance == "b"), "it is used again");
+    assert_eq!(bench.send(Some(&cookie)).instance, "a");
+}
+
+#[test]
+fn a_client_whose_request_was_a_trial_that_failed_is_answered_at_home() {
+    let mut bench = Bench::new([1, 0], true);
+    bench.register(&["a", "b", "c", "d", "e", "f"].map(|instance| ("goods", instance, 1)));
+    let client = std::iter::repeat_with(|| bench.send(None)).find(|client| client.instance == "a").unwrap();
+    bench.eject("goods", "b", Duration::ZERO);
+    let mut request = bench.receive_in(11, Method::GET, client.cookie.as_deref().unwrap());
+    assert_eq!(taken(&request).instance, "b");
+    request.begin_attempt().unwrap();
+    let failure = request.failed(Ending::Refused, "as it was".into(), bench.now).unwrap();
+    let replay = Replay { idempotent: true, whole: true, unanswered: true };
+    assert!(resend::try_another(&mut request, &get(), failure, replay, bench.now));
+    assert_eq!((&*taken(&request).instance, taken(&request).cookie), ("a", None), "of five that are well");
 }
 
 #[test]
