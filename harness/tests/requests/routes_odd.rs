@@ -10,6 +10,10 @@ use harness::{
     stack::GatewayOptions,
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{Fixture, assert_own_answer};
 
@@ -385,5 +389,54 @@ async fn who_is_not_trusted_claims_neither_an_address_nor_a_scheme() -> Result<(
             assert_eq!(own, Some(CLAIMS[3].1), "it says the same");
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_large_body_does_not_undo_an_answer_that_knows_where_it_ends() -> Result<()> {
+    let (fixture, _goods) = with(routes(json!([
+        { "match": { "path": "/fixed" }, "answer": { "status": 400, "body": "not like this" } },
+        { "match": { "path": { "regex": "/climbs(.*)" } }, "service": "goods",
+          "rewrite": { "regex": "/climbs(.*)", "to": "/..$1" } },
+        { "match": { "path": "/slow" }, "answer": { "status": 408, "body": "too slow" } },
+    ])))
+    .await?;
+    let body = Bytes::from(vec![b'x'; 8_000_000]);
+    for (path, status) in [("/fixed", 400), ("/slow", 408), ("/climbs/x", 400), ("/../x", 400)] {
+        // The client of the tests stops sending when it is answered.
+        for _ in 0..5 {
+            let length = body.len();
+            let mut stream = TcpStream::connect(fixture.gateway.address()).await?;
+            let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+            stream.write_all(&body).await.with_context(|| format!("{path}: sending the body"))?;
+            let mut answer = String::new();
+            stream.shutdown().await?;
+            stream.read_to_string(&mut answer).await.with_context(|| format!("{path}: reading"))?;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_target_that_would_become_too_long_is_the_clients_fault() -> Result<()> {
+    let (fixture, goods) = with(routes(json!([
+        { "match": { "path": "/short" }, "service": "goods",
+          "rewrite": { "regex": "/short(.*)", "to": "/much-longer$1" } },
+        { "match": { "path": "/moved" }, "strip_prefix": "/moved", "redirect": { "status": 302 } },
+    ])))
+    .await?;
+    let query = |length| "q".repeat(length);
+    let fits = 65_534 - "/much-longer/x?".len();
+    let status = fixture.status(&get(&format!("/short/x?{}", query(fits)), "a")).await?;
+    assert_eq!((status, target(&goods)?.len()), (200, 65_534));
+    let (statuses, text) = fixture.raw(&get(&format!("/short/x?{}", query(fits + 1)), "a")).await?;
+    assert_eq!(statuses, [400]);
+    assert!(text.contains("too long with its query"), "{text}");
+    let status = fixture.status(&get(&format!("/moved/{}", "\"".repeat(60_000)), "a")).await?;
+    assert_eq!(status, 400, "three times that would be its Location");
+    let lines = fixture.gateway.process().lines();
+    assert!(!lines.iter().any(|line| line.contains("qqqqqqqq")), "no query is in the log");
     Ok(())
 }

@@ -9,6 +9,16 @@ use crate::directory::{Directory, Service};
 pub(super) struct Answer {
     pub(super) status: u16,
     said: Said,
+    rest: Rest,
+}
+
+/// What is left of a request's body when it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// It comes to an end.
+    Known,
+    /// Nobody knows where it ends, or whether it comes: the request is not valid, or its client stalls.
+    Unknown,
 }
 
 /// What an answer says.
@@ -43,6 +53,8 @@ impl Answer {
         "the route sends the client to where it is, so it would go round in circles",
     );
     pub(super) const NO_HOST: Self = Self::bad_request("Host is missing, or is no host");
+    pub(super) const LONG_LOCATION: Self =
+        Self::bad_request("the URL that the route makes of this one is longer than 8 KiB");
     pub(super) const NOT_READ: Self =
         Self::unavailable("the registry has not been read yet, so no endpoint is known");
     const NONE_REGISTERED: Self = Self::unavailable("no endpoint is registered");
@@ -58,13 +70,17 @@ impl Answer {
     const OVER: Self =
         Self::message(504, Kind::HttpResponseTimeout, "the time for the whole request is over");
     const CLIENT_TIMED_OUT: Self =
-        Self::message(408, Kind::HttpRequestError, "the request did not arrive in time");
+        Self::message(408, Kind::HttpRequestError, "the request did not arrive in time").of_unknown_rest();
     const BAD_NOMINATION: Self = Self::bad_request("the Connection header names what it must not");
-    const BAD_BODY: Self = Self::bad_request("the request's body is not valid");
+    const BAD_BODY: Self = Self::bad_request("the request's body is not valid").of_unknown_rest();
     const INTERNAL: Self = Self::message(500, Kind::ProxyInternalError, "the gateway failed");
 
     const fn message(status: u16, kind: Kind, message: &'static str) -> Self {
-        Self { status, said: Said::Message(kind, message) }
+        Self { status, said: Said::Message(kind, message), rest: Rest::Known }
+    }
+
+    const fn of_unknown_rest(self) -> Self {
+        Self { rest: Rest::Unknown, ..self }
     }
 
     const fn unavailable(message: &'static str) -> Self {
@@ -83,14 +99,19 @@ impl Answer {
         Self::message(400, Kind::HttpRequestError, message)
     }
 
+    /// The head itself is not valid.
+    pub(super) const fn bad_head(message: &'static str) -> Self {
+        Self::bad_request(message).of_unknown_rest()
+    }
+
     /// The gateway's answer for itself: the readiness probe of the article's manifests looks for this text.
     pub(super) const fn itself(is_ready: bool) -> Self {
-        Self { status: if is_ready { 200 } else { 503 }, said: Said::Plain("gateway") }
+        Self { status: if is_ready { 200 } else { 503 }, said: Said::Plain("gateway"), rest: Rest::Known }
     }
 
     /// The route of the request answers by itself, with this status.
     pub(super) const fn as_route(status: u16) -> Self {
-        Self { status, said: Said::AsRoute }
+        Self { status, said: Said::AsRoute, rest: Rest::Known }
     }
 
     /// Why a service has no endpoint for a request.
@@ -148,10 +169,10 @@ impl Answer {
         matches!(self.said, Said::Plain(_))
     }
 
-    /// Whether what is left of the request's body is read beside the answer. Where a body that is not valid ends nobody
-    /// knows; who waits for `100 Continue` never sends it, who stalls may never do, and a probe has none.
+    /// Whether what is left of the request's body is read beside the answer: if it comes to an end. Who waits for
+    /// `100 Continue` never sends it, and a probe has none.
     pub(super) fn leaves_body(self, expects_continue: bool) -> bool {
-        !matches!(self.status, 400 | 408) && !expects_continue && !self.is_of_itself()
+        self.rest == Rest::Known && !expects_continue && !self.is_of_itself()
     }
 }
 
@@ -200,7 +221,9 @@ mod tests {
         assert!(Answer::NO_ROUTE.leaves_body(false));
         assert!(!Answer::NO_ROUTE.leaves_body(true), "it waits for 100 Continue");
         assert!(!Answer::itself(true).leaves_body(false) && !Answer::itself(false).leaves_body(false));
-        assert!(Answer::as_route(200).leaves_body(false));
+        assert!([200, 400, 408].iter().all(|status| Answer::as_route(*status).leaves_body(false)));
+        assert!(Answer::NO_HOST.leaves_body(false) && Answer::LONG_LOCATION.leaves_body(false));
+        assert!(!Answer::bad_head("no Host").leaves_body(false));
         assert!(!Answer::BAD_BODY.leaves_body(false) && !Answer::CLIENT_TIMED_OUT.leaves_body(false));
     }
 

@@ -57,7 +57,7 @@ use std::time::Instant;
 
 use http::Method;
 
-use crate::config::PathRefusal;
+use crate::config::{PathChange, PathRefusal};
 use crate::directory::Directory;
 use crate::head::Head;
 use crate::lifecycle::Lifecycle;
@@ -69,6 +69,9 @@ use answer::Answer;
 use log::LogLine;
 use origin::Arrival;
 use request::Request;
+
+/// The longest path and query that can be sent, in bytes: as much as an `http::Uri` takes.
+const TARGET: usize = 65_534;
 
 /// What serves requests.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl Gateway {
         arrival: Arrival,
     ) -> Result<(), Answer> {
         request.begin(head, arrival);
-        let path = door::enter(head, request.fields, raw).map_err(Answer::bad_request)?;
+        let path = door::enter(head, request.fields, raw)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
         let asked = Asked { head, path: &path, scheme, client };
         let Some(route) = request.find_route(&asked) else {
@@ -129,7 +132,7 @@ impl Gateway {
         head: &impl Head,
         path: &str,
     ) -> Result<(), Answer> {
-        let changed = match changed_path(&route, head, path) {
+        let changed = match changed_path(&route.changes.path, head, path) {
             Ok(changed) => changed,
             Err(refusal) => {
                 request.declined(route, None, None);
@@ -207,17 +210,21 @@ impl Gateway {
 
 /// The path that a route makes of a request's, which is this one when it is normalised; none: that stays.
 fn changed_path<'p>(
-    route: &Route,
+    change: &PathChange,
     head: &impl Head,
     path: &'p str,
 ) -> Result<Option<Cow<'p, str>>, PathRefusal> {
-    let changed = route.changes.path.apply(path)?;
+    let Some(changed) = change.apply(path)? else { return Ok(None) };
     // What is no UTF-8 a head shows with other letters, which must not take the place of the client's own.
-    let written = || head.target().split(|byte| *byte == b'?').next().unwrap_or_default();
-    if changed.is_some() && std::str::from_utf8(written()).is_err() {
+    let written = head.target().split(|byte| *byte == b'?').next().unwrap_or_default();
+    if std::str::from_utf8(written).is_err() {
         return Err(PathRefusal::Malformed);
     }
-    Ok(changed)
+    let query = head.query().map_or(0, |query| query.len() + 1);
+    if changed.len() + query > TARGET {
+        return Err(PathRefusal::WithQuery);
+    }
+    Ok(Some(changed))
 }
 
 /// Whether a request that no route takes asks whether the gateway is there.

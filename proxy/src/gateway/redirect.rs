@@ -7,6 +7,9 @@ use super::answer::Answer;
 use super::authority::Authority;
 use crate::config::{Redirect, Scheme};
 
+/// The longest URL that a client is sent to, in bytes: each letter of its own may become three.
+const LENGTH: usize = 8 * 1024;
+
 /// The URL that a client has asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -50,6 +53,9 @@ pub(super) fn location(
     if let Some(query) = asked.query {
         url.push(b'?');
         push_encoded(&mut url, query);
+    }
+    if url.len() > LENGTH {
+        return Err(Answer::LONG_LOCATION);
     }
     // It is made of what can be seen in ASCII.
     HeaderValue::from_maybe_shared(Bytes::from(url)).map_err(|_| Answer::NO_HOST)
@@ -154,6 +160,20 @@ mod tests {
         assert_eq!(led(&to_path("/c"), without, None).as_deref(), Ok("/c"));
         let empty = Asked { query: Some(b""), ..asked("/a") };
         assert_eq!(led(&to_path("/c"), empty, None).as_deref(), Ok("/c?"));
+    }
+
+    #[test]
+    fn no_client_is_sent_to_a_longer_url_than_servers_take() {
+        // A quotation mark becomes three letters.
+        let path = |length| format!("/{}", "\"".repeat(length));
+        let led = |path: &str| led(&to_https(), Asked { query: None, ..asked(path) }, None);
+        let origin = "https://old.example/".len();
+        let most = (8 * 1024 - origin) / 3;
+        assert_eq!(led(&path(most)).unwrap().len(), origin + 3 * most);
+        assert_eq!(led(&path(most + 1)), Err(Answer::LONG_LOCATION));
+        let query = vec![b'"'; LENGTH / 3];
+        let asked = Asked { query: Some(&query), ..asked("/a") };
+        assert_eq!(location(&to_path("/b"), asked, None), Err(Answer::LONG_LOCATION));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) enum PathRefusal {
     Malformed,
     /// It is too long, or would be.
     Length,
+    /// It would be too long with its query.
+    WithQuery,
 }
 
 impl PathRefusal {
@@ -46,6 +48,7 @@ impl PathRefusal {
                 "the path that the route makes of this one climbs above the root or is malformed"
             }
             Self::Length => "the path is longer than 8 KiB, or the one that the route makes of it",
+            Self::WithQuery => "the path that the route makes of this one is too long with its query",
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{Matcher, Question};
 use crate::config::{self, Action, Config, FieldChanges, Gateway, Rank, Route, Template};
 use crate::gateway::answer::Answer;
 use crate::gateway::door::{self, Fields};
-use crate::gateway::{is_for_itself, redirect};
+use crate::gateway::{changed_path, is_for_itself, redirect};
 use crate::head::Head;
 use crate::site::{Asked, Unmet, first_unmet};
 
@@ -36,8 +36,7 @@ impl Explanation {
     }
 
     fn answered(&mut self, answer: Answer) {
-        let message = answer.error().map_or("", |(_, message)| message);
-        self.tell("answer", format_args!("{} {message}", answer.status));
+        self.tell("answer", in_words(answer));
     }
 }
 
@@ -82,7 +81,12 @@ pub fn explain(config: &Config, question: &Question) -> Explanation {
     explanation
 }
 
-/// The path by which it is routed, or how it is declined.
+fn in_words(answer: Answer) -> String {
+    let message = answer.error().map_or("", |(_, message)| message);
+    format!("{} {message}", answer.status)
+}
+
+/// The path by which it is routed, or what declines it.
 fn enter<'q>(config: &Gateway, question: &'q Question) -> Result<Cow<'q, str>, String> {
     let head = &question.head;
     // Pingora does that.
@@ -90,7 +94,7 @@ fn enter<'q>(config: &Gateway, question: &'q Question) -> Result<Cow<'q, str>, S
         return Err("405".to_owned());
     }
     let fields = Fields::of(head, config.trace_header.as_str().as_bytes());
-    door::enter(head, fields, None).map_err(|why| format!("400 {why}"))
+    door::enter(head, fields, None).map_err(in_words)
 }
 
 /// Those that are tried before the one that takes it, in their order, or all: each with the first of its conditions that
@@ -116,7 +120,7 @@ fn tell_without_route(explanation: &mut Explanation, asked: &Asked<'_, impl Head
 }
 
 fn tell_what_happens(explanation: &mut Explanation, route: &Route, asked: &Asked<'_, impl Head>) {
-    let changed = match route.changes.path.apply(asked.path) {
+    let changed = match changed_path(&route.changes.path, asked.head, asked.path) {
         Ok(changed) => changed,
         Err(refusal) => return explanation.answered(Answer::bad_request(refusal.as_str())),
     };

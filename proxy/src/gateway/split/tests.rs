@@ -166,13 +166,6 @@ impl Bench {
     }
 }
 
-/// The request is answered by the instance that it went to.
-fn succeed(bench: &Bench, mut request: Request) {
-    request.begin_attempt().unwrap();
-    request.attempt_mut().unwrap().answered(200, Instant::now());
-    bench.gateway.finish(&mut request, &get(), (200, 5), None);
-}
-
 fn taken(request: &Request) -> Taken {
     let cookie = sticky::cookie(request).map(|cookie| {
         let cookie = cookie.to_str().unwrap().strip_prefix("lw=").unwrap();
