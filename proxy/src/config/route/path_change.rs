@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use regex::bytes::Captures;
 
+use super::expression::LONGEST_VALUE;
 use super::path::{PathError, check_characters};
 use super::{Expression, below};
 use crate::path::normalise;
 
-/// The longest path that a rewrite reads or makes, in bytes: what servers take in a request's line is seldom more, and
-/// a group that is named many times must not make a megabyte of a path.
-const LENGTH: usize = 8 * 1024;
+/// The longest path that a rewrite reads or makes, in bytes: a group that is named many times must not make a megabyte
+/// of a path.
+const LENGTH: usize = LONGEST_VALUE;
 
 /// How a path becomes another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

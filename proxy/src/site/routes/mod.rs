@@ -20,7 +20,7 @@ mod tests;
 use std::sync::Arc;
 
 use super::route::Route;
-use crate::config::{self, HostRank, Match, ServicesAllowed};
+use crate::config::{self, HostRank, Match, PathPattern, ServicesAllowed};
 use crate::head::Head;
 
 pub(crate) use asked::Asked;
@@ -113,7 +113,13 @@ impl Further {
     fn of(route: &config::Route) -> Option<Box<Self>> {
         let allowed = allowed(&route.action).cloned();
         let is_any = allowed.is_some() || route.takes.conditions() > 0;
-        is_any.then(|| Box::new(Self { takes: route.takes.clone(), allowed }))
+        // Of its place, only where a service is named in the path is looked at again.
+        let path = match &route.takes.path {
+            PathPattern::Service(above) => PathPattern::Service(above.clone()),
+            _ => PathPattern::Any,
+        };
+        let takes = || Match { hosts: Vec::new(), path, ..route.takes.clone() };
+        is_any.then(|| Box::new(Self { takes: takes(), allowed }))
     }
 
     fn holds(&self, asked: &Asked<'_, impl Head>) -> bool {

@@ -59,7 +59,7 @@ fn a_path_that_would_become_none_is_refused() {
         ),
         (
             "rewrite: { regex: \"/a{9999}\", to: /a }",
-            "rewrite.regex: \"/a{9999}\" is a regular expression that would take more than 128 KiB: bound its repetitions, such as {1,20}",
+            "rewrite.regex: \"/a{9999}\" is a regular expression that would take more than 16 KiB: shorten it, or bound its repetitions, such as {1,20}",
         ),
     ] {
         assert_change_refused(written, expected);

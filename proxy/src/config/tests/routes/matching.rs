@@ -113,11 +113,11 @@ fn every_other_path_is_named() {
 /// A file must not take the memory or the time of its reader, nor an expression those of each request.
 #[test]
 fn an_expression_that_explodes_is_refused_with_the_reason() {
-    for text in ["/(a{1,1000}){1,1000}", "/((a{0,99}){0,99}){0,99}", "/[^x]{4000}"] {
+    for text in ["/(a{1,1000}){1,1000}", "/((a{0,99}){0,99}){0,99}", "/[^x]{4000}", "/.*[ab]{1,900}c"] {
         assert_refused(
             &format!("{{ path: {{ regex: \"{text}\" }}, service: goods }}"),
             &format!(
-                ".path.regex: \"{text}\" is a regular expression that would take more than 128 KiB: bound its repetitions, such as {{1,20}}"
+                ".path.regex: \"{text}\" is a regular expression that would take more than 16 KiB: shorten it, or bound its repetitions, such as {{1,20}}"
             ),
         );
     }
