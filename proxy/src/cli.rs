@@ -33,8 +33,8 @@ pub struct Arguments {
     /// With --test: say which route takes this request, what happens to it, and what kept each earlier one from it.
     ///
     /// A method and a URL, such as 'GET https://shop.example.com/goods/7?x=1'; or a path, of a request without a host.
-    /// Exits with 0 if a route takes it, with 2 if none does, and with 1 if the configuration or the request is not
-    /// valid. Scheme and host are the URL's, whatever the trusted proxies are.
+    /// Exits with 0 if a route takes it, with 2 if none does, and with 1 if the configuration, the request or another
+    /// argument is not valid. Scheme and host are the URL's, whatever the trusted proxies are.
     #[arg(long = "match", value_name = "REQUEST", requires = "test", conflicts_with = "routes")]
     pub request: Option<String>,
 

@@ -21,13 +21,24 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const UNTAKEN: u8 = 2;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(said) => return say(&said),
+    };
+    match run(&arguments) {
         Ok(code) => code,
         Err(error) => {
             eprintln(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help, the version, or what is wrong with the arguments. (By itself clap would end with `UNTAKEN` then.)
+fn say(said: &clap::Error) -> ExitCode {
+    // Whoever reads it may have had enough.
+    _ = said.print();
+    if said.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {

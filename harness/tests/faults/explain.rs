@@ -61,3 +61,19 @@ fn which_route_takes_a_request_is_said_and_told_by_how_the_process_ends() -> Res
     assert!(told.contains("cannot match \"goods\": is no request: expected a method and a URL"), "{told}");
     Ok(())
 }
+
+/// What no route takes is told by 2, and a test of routes must not take a mistake in its own line for that.
+#[test]
+fn arguments_that_are_none_end_with_1_and_help_and_version_with_0() -> Result<()> {
+    for arguments in [&["--macth", "GET /goods"][..], &["-H", "a: b"], &["--match"], &["goods"]] {
+        let (code, said, told) = tested(arguments)?;
+        assert_eq!((code, said.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(told.starts_with("error: ") && told.contains("--help"), "{told}");
+    }
+    for (argument, expected) in [("--help", "Usage: proxy"), ("--version", "proxy ")] {
+        let (code, said, told) = tested(&[argument])?;
+        assert_eq!((code, told.as_str()), (Some(0), ""), "{argument}");
+        assert!(said.contains(expected), "{said}");
+    }
+    Ok(())
+}

@@ -165,7 +165,45 @@ fn what_is_no_request_is_told() {
     }
 }
 
+/// A site of one route that asks for these, and for nothing else.
+fn one_route(value: &str, host: &str, service: &str) -> Option<Config> {
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    let text = format!(
+        "version: 1\ngateway:\n  listen: [\"127.0.0.1:1\"]\n  registry: {{endpoints: [\"http://127.0.0.1:2\"]}}\n  routes:\n    \
+         - {{match: {{host: {}, headers: {{x-a: {}}}}}, service: {}}}\n",
+        quoted(host),
+        quoted(value),
+        quoted(service),
+    );
+    Config::parse(&text, "conf.yaml", &Environment::of_this_process()).ok()
+}
+
+#[test]
+fn what_is_long_is_cut_where_it_would_push_the_rest_out_of_sight_and_nowhere_else() {
+    // No format could pad as many.
+    let long = "x".repeat(70_000);
+    let site = one_route(&long, "a", "goods").unwrap();
+    let table = table(&site);
+    let row = table.lines().nth(1).unwrap();
+    assert!(row.contains("header:x-a=x") && row.contains("x...  to goods"), "{row}");
+    assert!(row.len() < 600, "{}", row.len());
+    let told = explain(&site, &asked("GET http://a/", &[], None).unwrap()).to_string();
+    assert!(told.contains(&format!("header x-a is not {long:?}")), "whole: it is why");
+}
+
 proptest! {
+    #[test]
+    fn no_configuration_makes_it_panic(
+        value in "(.|x{300}|\u{1}){0,3}",
+        host in "(\\*\\.)?[a-z.ü]{1,5}",
+        service in "[a-z-]{1,70}",
+    ) {
+        if let Some(site) = one_route(&value, &host, &service) {
+            prop_assert_eq!(table(&site).lines().count(), 2);
+            let _ = explain(&site, &asked("GET http://a/", &[], None).unwrap()).to_string();
+        }
+    }
+
     #[test]
     fn no_text_makes_it_panic(request in "(GET |http://)?.*", header in ".*", client in "[0-9a-f.:]*") {
         if let Ok(question) = Question::parse(&request, &[header], Some(&client)) {
