@@ -1,7 +1,7 @@
 //! `Proxy-Status` (RFC 9209): what went wrong, for programs, on error answers of the gateway's own.
 //!
 //! Everybody is told the kind of error and what the answer's text says. How often it was tried, and with which instances,
-//! is only for proxies that are trusted: it says how the site is built. What an instance says in its answers' field of
+//! is only for proxies that are trusted, as it says how the site is built: not for who asks through one. What an instance says in its answers' field of
 //! this name, being a proxy itself, goes on as it is.
 
 use http::HeaderValue;
@@ -48,16 +48,18 @@ mod tests {
     use super::*;
     use crate::gateway::cause::Ending;
     use crate::gateway::fixture::{Fixture, Setup, from, get};
+    use crate::head::tests::{FakeHead, head};
     use crate::site::Common;
+    use http::Method;
     use proptest::prelude::*;
     use std::sync::Arc;
 
     /// A request whose two attempts were refused and not opened in time.
-    fn failed_twice(fixture: &Fixture, peer: &str, proxy_status: bool) -> Request {
+    fn failed_twice(fixture: &Fixture, peer: &str, head: &FakeHead, proxy_status: bool) -> Request {
         let mut request = fixture.sent_to(0);
         let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         request.common = Arc::new(Common { trusted_proxies, proxy_status, ..Common::default() });
-        request.begin(&get(), from(peer));
+        request.begin(head, from(peer));
         request.failed(Ending::Refused, "refused".to_owned(), fixture.now);
         request.goes_to(fixture.chosen(1), false, fixture.now);
         request.begin_attempt();
@@ -69,7 +71,7 @@ mod tests {
     fn only_who_is_trusted_is_told_what_was_tried() {
         let fixture = Setup::of(2).build();
         let answer = Answer::to(Ending::ConnectTimeout, false, false).unwrap();
-        let said = |peer, is_on| of(&failed_twice(&fixture, peer, is_on), answer);
+        let said = |peer, is_on| of(&failed_twice(&fixture, peer, &get(), is_on), answer);
         let public = "leaseway; error=connection_timeout; details=\"no endpoint could be reached\"";
         assert_eq!(said("192.0.2.7", true).unwrap(), public);
         let of = |n| fixture.endpoint(n).instance.clone();
@@ -80,6 +82,9 @@ mod tests {
         );
         assert_eq!(said("10.0.0.7", true).unwrap(), &told);
         assert_eq!(said("192.0.2.7", false), None);
+        let through_it = head(Method::GET, "/goods", &[("x-forwarded-for", b"192.0.2.7")]);
+        let request = failed_twice(&fixture, "10.0.0.7", &through_it, true);
+        assert_eq!(self::of(&request, answer).unwrap(), public, "a client, though through a proxy");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) struct Origin {
     pub(super) client: Option<IpAddr>,
     /// What the client speaks.
     pub(super) scheme: Scheme,
-    /// Whether the request came from a proxy that is trusted.
+    /// Whether all are trusted whom the request came through, and the client with them.
     pub(super) is_trusted: bool,
     /// What goes on of it, where that is more than is known of the connection alone.
     told: Option<Box<Told>>,
@@ -125,22 +125,22 @@ impl Origin {
         spoken: Scheme,
         common: &Common,
     ) -> (Self, HeaderValue) {
-        let (hops, alike) = hops(head);
+        let Forwarded { hops, line } = hops(head);
         let found = find(&hops, peer, &common.trusted_proxies);
-        let beside = alike.hops.get(found.at).map(|hop| hop.said).unwrap_or_default();
+        let beside = hops.get(found.at).map(|hop| hop.said).unwrap_or_default();
         let said = Said {
             scheme: listed::scheme(head, hops.len(), found.at).or(beside.scheme),
             host: listed::host(head, hops.len(), found.at).or(beside.host),
         };
         let own = Said { scheme: Some(spoken), host: head.host() };
         let forwarded = if common.forwarded {
-            let line = alike.line.unwrap_or_else(|| rebuilt(&hops, found.at, said));
+            let line = line.unwrap_or_else(|| rebuilt(&hops, found.at, said));
             // Where no hop is told of, what is said is of the one that the gateway adds.
             let said = if hops.is_empty() { said } else { Said::default() };
             let said = Said { scheme: said.scheme.or(own.scheme), host: said.host.or(own.host) };
             Some(forwarded::add(line, Some(peer), said))
         } else {
-            alike.line
+            line
         };
         let told = Told {
             list: value(list(&hops, peer)),
@@ -150,7 +150,7 @@ impl Origin {
         let origin = Self {
             client: found.client,
             scheme: said.scheme.unwrap_or(spoken),
-            is_trusted: true,
+            is_trusted: found.client.is_some_and(|client| is_in(&common.trusted_proxies, client)),
             told: Some(Box::new(told)),
         };
         (origin, address(found.nearest))
@@ -172,16 +172,11 @@ impl Origin {
     }
 }
 
-/// The hops that a head tells of, and what its `Forwarded` says, if it tells of the same ones. It is the list if there is
-/// no other.
-fn hops(head: &impl Head) -> (Vec<Hop<'_>>, Forwarded<'_>) {
-    let (listed, forwarded) = (listed::hops(head), Forwarded::of(head));
-    if listed.is_empty() {
-        return (forwarded.hops.clone(), forwarded);
-    }
-    let is_alike = listed.len() == forwarded.hops.len()
-        && listed.iter().zip(&forwarded.hops).all(|(a, b)| a.address == b.address);
-    (listed, if is_alike { forwarded } else { Forwarded::default() })
+/// The hops that a head tells of. `Forwarded` is read where there is no other list: a proxy that writes the other one
+/// alone passes on as it came what a client has written here, and a client knows its own address, so that both agree.
+fn hops(head: &impl Head) -> Forwarded<'_> {
+    let listed = listed::hops(head);
+    if listed.is_empty() { Forwarded::of(head) } else { Forwarded { hops: listed, line: None } }
 }
 
 /// The client, by the hops that a trusted peer tells of: the first from the right that is not trusted; if all are, the

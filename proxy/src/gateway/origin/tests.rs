@@ -32,6 +32,12 @@ struct Seen {
     forwarded: Option<String>,
 }
 
+/// Whether a request of this peer is told what only proxies are.
+fn is_trusted(peer: &str, fields: &[(&'static str, &str)]) -> bool {
+    let arrival = Arrival { peer: peer.parse().ok(), scheme: Scheme::Http };
+    Origin::of(&request(fields), arrival, &common()).0.is_trusted
+}
+
 fn seen(peer: &str, fields: &[(&'static str, &str)], common: &Common) -> Seen {
     let arrival = Arrival { peer: peer.parse().ok(), scheme: Scheme::Http };
     let (origin, named) = Origin::of(&request(fields), arrival, common);
@@ -117,6 +123,17 @@ fn whom_a_trusted_proxy_hides_is_in_no_network_and_goes_by_the_nearest_name() {
 }
 
 #[test]
+fn a_request_is_trusted_where_its_client_is_not_only_the_last_proxy() {
+    assert!(is_trusted(FRONT, &[]));
+    assert!(is_trusted(FRONT, &[("x-forwarded-for", "10.0.0.3, 10.0.0.2")]));
+    for list in ["192.0.2.7", "192.0.2.7, 10.0.0.2", "10.0.0.3, 192.0.2.7", "unknown", "unknown, 10.0.0.2"] {
+        assert!(!is_trusted(FRONT, &[("x-forwarded-for", list)]), "{list}");
+    }
+    assert!(!is_trusted("192.0.2.7", &[("x-forwarded-for", "10.0.0.2")]));
+    assert!(!is_trusted("", &[("x-forwarded-for", "10.0.0.2")]));
+}
+
+#[test]
 fn a_list_goes_on_with_the_peer_behind_it() {
     let list = |lists: &[&str]| {
         let fields: Vec<_> = lists.iter().map(|list| ("x-forwarded-for", *list)).collect();
@@ -193,7 +210,7 @@ fn forwarded_is_read_where_there_is_no_other_list() {
 }
 
 #[test]
-fn where_two_lists_disagree_the_older_one_is_believed_and_the_other_says_the_same() {
+fn forwarded_beside_the_other_list_is_not_believed_even_if_it_agrees() {
     let list = ("x-forwarded-for", "192.0.2.7, what");
     let liar = ("forwarded", "for=10.6.6.6;proto=https");
     let scheme = ("x-forwarded-proto", "https");
@@ -202,9 +219,16 @@ fn where_two_lists_disagree_the_older_one_is_believed_and_the_other_says_the_sam
     assert_eq!(both.forwarded, None, "a lie does not go on");
     let told = seen(FRONT, &[list, liar, scheme], &with_forwarded()).forwarded.unwrap();
     assert_eq!(told, "for=192.0.2.7, for=unknown;proto=https, for=10.0.0.1;proto=http;host=inner.example");
-    let alike = ("forwarded", "for=\"192.0.2.7:80\";proto=https");
-    let both = seen(FRONT, &[("x-forwarded-for", "192.0.2.7"), alike], &common());
-    assert_eq!((both.scheme, both.forwarded.as_deref()), (Scheme::Https, Some(alike.1)));
+    // Its writer knows its own address.
+    let alike = ("forwarded", "for=192.0.2.7;proto=https;host=evil.example");
+    for (common, goes_on) in [
+        (common(), None),
+        (with_forwarded(), Some("for=192.0.2.7, for=10.0.0.1;proto=http;host=inner.example")),
+    ] {
+        let both = seen(FRONT, &[("x-forwarded-for", "192.0.2.7"), alike], &common);
+        assert_eq!((both.scheme, &*both.host), (Scheme::Http, "inner.example"));
+        assert_eq!(both.forwarded.as_deref(), goes_on);
+    }
     let alone = seen(FRONT, &[scheme], &with_forwarded());
     assert_eq!(alone.forwarded.as_deref(), Some("for=10.0.0.1;proto=https;host=inner.example"));
 }
@@ -293,10 +317,11 @@ proptest! {
         let head = head(Method::GET, "/", &lines);
         let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http };
         let (origin, named) = Origin::of(&head, arrival, &common);
-        let (hops, _) = hops(&head);
-        let is_trusted = |address: Option<IpAddr>| address.is_some_and(|a| is_in(&common.trusted_proxies, a));
-        if is_trusted(origin.client) {
-            prop_assert!(hops.iter().all(|hop| is_trusted(hop.address)));
+        let hops = hops(&head).hops;
+        let is_proxy = |address: Option<IpAddr>| address.is_some_and(|a| is_in(&common.trusted_proxies, a));
+        prop_assert_eq!(origin.is_trusted, is_proxy(origin.client));
+        if origin.is_trusted {
+            prop_assert!(hops.iter().all(|hop| is_proxy(hop.address)));
         }
         if let Some(client) = origin.client {
             prop_assert_eq!(&named, &client.to_string());
