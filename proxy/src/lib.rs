@@ -22,6 +22,7 @@
 //! cli         the command line
 //! config      the configuration file
 //! path        a request's path in its normal form
+//! forged      headers by which proxies tell who asked
 //! logging     where log lines go
 //! ```
 //!
@@ -43,6 +44,7 @@ pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod discovery;
+mod forged;
 mod gateway;
 mod head;
 mod health;

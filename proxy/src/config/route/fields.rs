@@ -2,7 +2,8 @@
 
 use config_reader::key;
 use config_reader::kind::{Kind, list, map, text};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
+use serde_json::Value as Json;
 
 use super::template::{Place, Template};
 use super::{FieldChanges, some};
@@ -10,13 +11,14 @@ use crate::config::Value;
 use crate::config::keys::Visit;
 use crate::config::machine::Need;
 use crate::config::token::{TOKEN, TokenError, parse_token};
+use crate::forged::is_same;
 
 /// Fields of one connection alone: RFC 9110, section 7.6.1.
 const OF_A_CONNECTION: [&str; 7] =
     ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// Fields by which the gateway says who asks, and finds requests that go round in circles.
-const OURS: [&str; 6] =
+pub(super) const OURS: [&str; 6] =
     ["forwarded", "via", "cdn-loop", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
 
 /// Which head it is.
@@ -55,22 +57,27 @@ impl Rule<'_> {
     pub(super) fn parse(self, text: &str) -> Result<HeaderName, FieldError> {
         let name = parse_token(text, "header")?;
         // Some servers take `content_length` for `content-length`.
-        let folded = name.as_str().replace('_', "-");
-        match &*folded {
-            "content-length" => Err(FieldError::Length),
-            "host" => Err(FieldError::Host),
-            of if OF_A_CONNECTION.contains(&of) => Err(FieldError::OfAConnection),
-            ours if self.side == Side::Request && OURS.contains(&ours) => Err(FieldError::Ours),
-            "traceparent" if self.side == Side::Request => Err(FieldError::Trace),
-            _ if name == *self.trace => Err(FieldError::Trace),
-            _ => Ok(name),
+        let is = |known: &str| is_same(name.as_str().as_bytes(), known.as_bytes());
+        let is_of_request = self.side == Side::Request;
+        if is("content-length") {
+            Err(FieldError::Length)
+        } else if is("host") {
+            Err(FieldError::Host)
+        } else if OF_A_CONNECTION.into_iter().any(is) {
+            Err(FieldError::OfAConnection)
+        } else if is_of_request && OURS.into_iter().any(is) {
+            Err(FieldError::Ours)
+        } else if name == *self.trace || is_of_request && (is("traceparent") || is(self.trace.as_str())) {
+            Err(FieldError::Trace)
+        } else {
+            Ok(name)
         }
     }
 }
 
 impl FieldChanges {
     pub(super) fn keys<V: Visit>(&mut self, v: &mut V, rule: Rule<'_>) {
-        let templates = || map(move |name: &str| rule.parse(name), TOKEN, template());
+        let templates = || NoClientsCookie(map(move |name: &str| rule.parse(name), TOKEN, template()));
         let set = key("set", "fields that get this value, whatever they had")
             .more("Values may have variables in them.")
             .example("{x-route: \"{route}\"}");
@@ -104,6 +111,41 @@ pub(super) fn field_value() -> impl Kind<Need, Value = HeaderValue> {
         value.parse(|text| check_value(text).map(|()| HeaderValue::try_from(text).ok()))?
     };
     text(read, |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned()).may_be_empty()
+}
+
+/// Fields and their values, with variables: but none of the client's own in a cookie, where a semicolon that it writes
+/// begins an attribute.
+struct NoClientsCookie<K>(K);
+
+impl<K: Kind<Need, Value = Vec<(HeaderName, Template)>>> Kind<Need> for NoClientsCookie<K> {
+    type Value = K::Value;
+
+    fn read(&self, value: &Value<'_>) -> Option<Self::Value> {
+        let fields = self.0.read(value)?;
+        let mut templates = fields.iter();
+        value.entries(|_, value| {
+            let (name, template) = templates.next()?;
+            let of_client = template.of_client().filter(|_| *name == header::SET_COOKIE);
+            let Some(variable) = of_client else { return Some(()) };
+            value.reject(format_args!(
+                "has the variable {{{variable}}}, which is the client's own text: it could write attributes of the cookie"
+            ));
+            None
+        })?;
+        Some(fields)
+    }
+
+    fn show(&self, fields: &Self::Value) -> String {
+        self.0.show(fields)
+    }
+
+    fn schema(&self) -> Json {
+        self.0.schema()
+    }
+
+    fn takes(&self) -> String {
+        self.0.takes()
+    }
 }
 
 /// A field's value that may have variables in it.

@@ -8,6 +8,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::condition::condition;
+use super::fields::OURS;
 use super::host::host;
 use super::path::path;
 use super::redirect::scheme;
@@ -17,6 +18,7 @@ use crate::config::keys::Visit;
 use crate::config::machine::Need;
 use crate::config::network::network;
 use crate::config::token::{TOKEN, TokenError, parse_token};
+use crate::forged;
 
 /// Which requests a route takes: those of which all of this is so.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -210,6 +212,10 @@ enum NameError {
     Host,
     #[error("is matched by `cookies`, one by one")]
     Cookie,
+    #[error(
+        "is what proxies say, and any client can write it: match by `client`, `scheme` or `host`, which know whom to believe"
+    )]
+    Forged,
     #[error("is empty")]
     Empty,
 }
@@ -218,8 +224,16 @@ fn parse_header(text: &str) -> Result<HeaderName, NameError> {
     match parse_token(text, "header")? {
         name if name == http::header::HOST => Err(NameError::Host),
         name if name == http::header::COOKIE => Err(NameError::Cookie),
+        name if is_of_proxies(&name) => Err(NameError::Forged),
         name => Ok(name),
     }
+}
+
+/// Whether it is a field by which proxies, this gateway with them, tell those behind them who asked and by which way.
+fn is_of_proxies(name: &HeaderName) -> bool {
+    // The trace's name plays no part here.
+    forged::is_forged(name.as_str(), b"")
+        || OURS.iter().any(|ours| forged::is_same(name.as_str().as_bytes(), ours.as_bytes()))
 }
 
 fn parse_parameter(text: &str) -> Result<String, NameError> {

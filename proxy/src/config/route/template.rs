@@ -84,6 +84,15 @@ impl Variable {
         ("message", Self::Message),
     ];
 
+    /// Whether it is text that the client has written.
+    fn is_of_client(self) -> bool {
+        matches!(self, Self::Host | Self::Method | Self::Path)
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, known)| *known == self).map(|(name, _)| name).unwrap_or_default()
+    }
+
     fn is_known_in(self, place: Place) -> bool {
         place == Place::ErrorAnswer || !matches!(self, Self::Status | Self::Message)
     }
@@ -134,6 +143,14 @@ impl Template {
         Ok(template)
     }
 
+    /// The name of the first variable that is text of the client's own.
+    pub(super) fn of_client(&self) -> Option<&'static str> {
+        self.pieces.iter().find_map(|piece| match piece {
+            Piece::Variable(variable) if variable.is_of_client() => Some(variable.name()),
+            Piece::Variable(_) | Piece::Text(_) => None,
+        })
+    }
+
     fn push_text(&mut self, more: &str) {
         match self.pieces.last_mut() {
             _ if more.is_empty() => {}
@@ -149,10 +166,7 @@ impl fmt::Display for Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
-                Piece::Variable(variable) => {
-                    let name = Variable::ALL.into_iter().find(|(_, known)| known == variable);
-                    write!(f, "{{{}}}", name.map(|(name, _)| name).unwrap_or_default())?;
-                }
+                Piece::Variable(variable) => write!(f, "{{{}}}", variable.name())?,
             }
         }
         Ok(())

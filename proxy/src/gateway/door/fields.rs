@@ -2,7 +2,7 @@
 
 use http::{HeaderName, header};
 
-use super::forged;
+use crate::forged;
 use crate::head::Head;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -1,7 +1,6 @@
 //! What stands between a client and the routes: which requests are declined as they are.
 
 mod fields;
-pub(crate) mod forged;
 mod head;
 
 use std::borrow::Cow;

@@ -3,9 +3,10 @@
 use http::{HeaderName, HeaderValue, header};
 
 use super::{Facts, FieldsToSend, change, said, via};
-use crate::gateway::door::forged;
+use crate::forged;
 use crate::gateway::request::Request;
 use crate::head::Head;
+use crate::site::FieldChange;
 
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -46,6 +47,7 @@ impl<'e, H: Head> RequestEdits<'e, H> {
     pub(in crate::gateway) fn apply<F: FieldsToSend>(&self, fields: &mut F) -> Result<(), F::Error> {
         self.leave_out(fields);
         if let Some(route) = self.request.route() {
+            self.leave_out_other_spellings(fields, &route.changes.request);
             change(fields, &route.changes.request, || Facts::of(self.request, self.head))?;
         }
         self.say(fields)
@@ -64,6 +66,25 @@ impl<'e, H: Head> RequestEdits<'e, H> {
         }
         if found.tracestate && !self.request.trace.continued {
             fields.remove(TRACESTATE.as_str());
+        }
+    }
+
+    /// What a route removes or sets, an instance may know by another name, too: see [`forged`].
+    fn leave_out_other_spellings(&self, fields: &mut impl FieldsToSend, changes: &[FieldChange]) {
+        let known = || {
+            changes.iter().filter_map(|change| match change {
+                FieldChange::Remove(name) => Some(name.as_str().as_bytes()),
+                FieldChange::Set(name, _) => Some(&**name),
+                FieldChange::Add(..) => None,
+            })
+        };
+        if known().next().is_none() {
+            return;
+        }
+        for (name, _) in self.head.fields() {
+            if known().any(|known| forged::is_other_spelling(name.as_bytes(), known)) {
+                fields.remove(name);
+            }
         }
     }
 

@@ -147,6 +147,42 @@ fn a_route_removes_then_sets_then_adds() {
     }
 }
 
+#[test]
+fn what_a_route_removes_or_sets_goes_on_in_no_other_spelling() {
+    let changes = config::Changes {
+        request: fields(&["x-internal", "x_under"], &[("x-user", "set")], &[("x-tag", "added")]),
+        ..config::Changes::default()
+    };
+    let came: Vec<(&str, &[u8])> = [
+        "x-internal",
+        "x_internal",
+        "x.internal",
+        "x-under",
+        "x-user",
+        "x_user",
+        "x!user",
+        "x-tag",
+        "x_tag",
+        "x-users",
+        "xuser",
+    ]
+    .map(|name| (name, &b"came"[..]))
+    .into();
+    let sent = sent(&changes, &head(Method::GET, "/goods", &came));
+    for name in ["x-internal", "x_internal", "x.internal", "x-under", "x_user", "x!user"] {
+        assert_eq!(sent.all(name), [""; 0], "{name}");
+    }
+    for (name, expected) in [
+        ("x-user", &["set"][..]),
+        ("x-tag", &["came", "added"]),
+        ("x_tag", &["came"]),
+        ("x-users", &["came"]),
+        ("xuser", &["came"]),
+    ] {
+        assert_eq!(sent.all(name), expected, "{name}");
+    }
+}
+
 /// The configuration refuses such a route; if it did not, the gateway would still have the last word.
 #[test]
 fn no_route_speaks_for_the_gateway() {

@@ -159,6 +159,7 @@ fn fields_that_are_not_a_routes_to_change_are_refused() {
         ("a b", "is not a header name: expected letters, digits, \"-\" and \"_\""),
         ("Connection", "is of one connection alone: the gateway sees to it on each of its own"),
         ("Transfer_Encoding", "is of one connection alone: the gateway sees to it on each of its own"),
+        ("content.length", "says where a body ends, which the gateway sees to"),
         ("content-length", "says where a body ends, which the gateway sees to"),
         ("Host", "is what the route's own key `host` sets"),
         ("trace_id", "carries the trace id, which the gateway sets"),
@@ -176,7 +177,16 @@ fn fields_that_are_not_a_routes_to_change_are_refused() {
             }
         }
     }
-    for name in ["X-Forwarded-For", "x-forwarded-proto", "X_Forwarded_Host", "forwarded", "via", "cdn-loop"] {
+    for name in [
+        "X-Forwarded-For",
+        "x-forwarded-proto",
+        "X_Forwarded_Host",
+        "x.forwarded.for",
+        "forwarded",
+        "via",
+        "cdn-loop",
+        "cdn!loop",
+    ] {
         let told = problems(&with_route(&format!(
             "{{ path: /a, service: a, request_headers: {{ set: {{ {name}: b }} }} }}"
         )));
@@ -188,10 +198,39 @@ fn fields_that_are_not_a_routes_to_change_are_refused() {
         );
         changes(&format!("response_headers: {{ remove: [{name}] }}"));
     }
-    let traced = with_route("{ path: /a, service: a, request_headers: { set: { X-Trace: b } } }")
-        + "  trace_header: x-trace\n";
-    assert!(problems(&traced)[0].contains("carries the trace id"), "{traced}");
+    for name in ["X-Trace", "x_trace", "x.trace"] {
+        let traced =
+            with_route(&format!("{{ path: /a, service: a, request_headers: {{ set: {{ {name}: b }} }} }}"))
+                + "  trace_header: x-trace\n";
+        assert!(problems(&traced)[0].contains("carries the trace id"), "{traced}");
+    }
+    changes("response_headers: { remove: [trace-id] }");
     changes("request_headers: { set: { x-forwarded-prefix: /a } }");
+}
+
+#[test]
+fn a_cookie_has_no_text_of_the_clients_own_in_it() {
+    for name in ["path", "host", "method"] {
+        for change in ["set", "add"] {
+            let text = with_route("{ path: /a, service: a, response_headers: &h }").replace(
+                "{ path: /a, service: a, response_headers: &h }",
+                &format!(
+                    "path: /a\n      service: a\n      response_headers:\n        {change}:\n          x-at: \"{{{name}}}\"\n          \
+                     Set-Cookie: \"a={{route}}{{{name}}}; Path=/\""
+                ),
+            );
+            assert_problem(
+                &text,
+                &format!(
+                    "12: gateway.routes[0].response_headers.{change}.Set-Cookie: has the variable {{{name}}}, which is the \
+                     client's own text: it could write attributes of the cookie"
+                ),
+            );
+        }
+    }
+    changes(
+        "response_headers: { add: { set-cookie: \"a={route}-{instance}-{trace_id}\", x-at: \"{path}\" } }",
+    );
 }
 
 #[test]

@@ -186,6 +186,31 @@ fn every_other_host_is_named() {
 }
 
 #[test]
+fn what_proxies_tell_is_no_condition_since_clients_write_it() {
+    for name in [
+        "x-real-ip",
+        "X_Real_IP",
+        "forwarded",
+        "x-forwarded-for",
+        "x.forwarded.host",
+        "x-forwarded-ssl",
+        "via",
+        "CDN-Loop",
+        "cdn_loop",
+        "true-client-ip",
+    ] {
+        let told = problems(&with_route(&format!(
+            "{{ match: {{ headers: {{ {name}: {{ present: true }} }} }}, service: goods }}"
+        )));
+        let expected = format!("7: gateway.routes[0].match.headers.{name}: is what proxies say");
+        assert!(told.len() == 1 && told[0].replace('"', "").starts_with(&expected), "{told:?}");
+    }
+    route(
+        "{ match: { headers: { x-request-id: a, user-agent: b, origin: c, trace-id: d } }, service: goods }",
+    );
+}
+
+#[test]
 fn every_other_condition_is_named() {
     for (written, expected) in [
         (
@@ -200,6 +225,10 @@ fn every_other_condition_is_named() {
         ),
         ("headers: { Host: a.b }", "headers.Host: is matched by `host`, which knows HTTP/2's hosts, too"),
         ("headers: { Cookie: a }", "headers.Cookie: is matched by `cookies`, one by one"),
+        (
+            "headers: { X-Forwarded-Proto: https }",
+            "headers.X-Forwarded-Proto: is what proxies say, and any client can write it: match by `client`, `scheme` or `host`, which know whom to believe",
+        ),
         ("headers: { x-a: 1, X-A: 2 }", "headers.X-A: is the same as x-a in line 7"),
         ("headers: { x-a: }", "headers.x-a: has no value: give it one, or remove the key"),
         (

@@ -122,12 +122,13 @@ fn is_known(name: &[u8]) -> bool {
         || OURS.iter().any(|ours| is_other_spelling(name, ours.as_bytes()))
 }
 
-fn is_other_spelling(name: &[u8], known: &[u8]) -> bool {
+/// Whether a server may take two names, in small letters, for one, which are not.
+pub(crate) fn is_other_spelling(name: &[u8], known: &[u8]) -> bool {
     name.len() == known.len() && name != known && is_same(name, known)
 }
 
 /// Whether a server may take two names, in small letters, for one.
-fn is_same(name: &[u8], known: &[u8]) -> bool {
+pub(crate) fn is_same(name: &[u8], known: &[u8]) -> bool {
     let fold = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
     name.len() == known.len() && name.iter().zip(known).all(|(a, b)| fold(*a) == fold(*b))
 }
