@@ -224,7 +224,7 @@ async fn answers_get_the_fields_that_their_route_says_the_gateways_own_too() -> 
 async fn a_client_is_sent_where_its_route_says_and_keeps_its_query() -> Result<()> {
     let (fixture, backend) = with_routes(json!([
         {"match": {"host": "old.example"}, "redirect": {"scheme": "https", "host": "shop.example", "status": 308}},
-        {"match": {"host": "tls.example"}, "redirect": {"scheme": "https"}},
+        {"match": {"host": "tls.example", "scheme": "http"}, "redirect": {"scheme": "https"}},
         {"path": "/moved", "redirect": {"path": "/goods", "status": 301}},
         {"path": "/stripped", "strip_prefix": "/stripped", "redirect": {}},
         {"path": "/goods", "service": "goods"},

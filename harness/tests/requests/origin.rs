@@ -165,6 +165,27 @@ async fn routes_and_redirects_go_by_the_client_and_the_scheme_that_a_proxy_names
     Ok(())
 }
 
+/// As many a balancer is set up: it writes `X-Forwarded-For` and passes the rest on.
+#[tokio::test]
+async fn what_a_client_writes_past_a_proxy_changes_neither_scheme_nor_where_it_is_sent() -> Result<()> {
+    let routes = json!([
+        { "match": { "host": "shop.example", "path": "/goods", "scheme": "http" }, "redirect": { "scheme": "https" } },
+        { "path": "/goods", "service": "goods" },
+    ]);
+    let (fixture, _backend) = with_goods(trusting(&[FRONT]).set("gateway/routes", routes)).await?;
+    let list = ("x-forwarded-for", "192.0.2.7");
+    for lie in [
+        ("x-forwarded-host", "evil.example"),
+        ("forwarded", "for=192.0.2.7;proto=https"),
+        ("forwarded", "for=192.0.2.7;host=evil.example"),
+    ] {
+        let answer = get(&fixture.gateway, FRONT, &[list, lie]).await?;
+        let led = (answer.status, answer.header("location"));
+        assert_eq!(led, (302, Some("https://shop.example/goods")), "{lie:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_hash_goes_by_the_client_that_the_proxy_names() -> Result<()> {
     let options = trusting(&[FRONT]).set("gateway/services/goods/balance", json!({ "hash": "client" }));
@@ -230,12 +251,12 @@ async fn a_reload_changes_whom_the_gateway_trusts() -> Result<()> {
 #[tokio::test]
 async fn an_error_answer_says_in_proxy_status_what_went_wrong() -> Result<()> {
     let fixture = Fixture::start(trusting(&[FRONT])).await?;
-    let status = async |from| {
-        let answer = get(&fixture.gateway, from, &[]).await?;
+    let status = async |from, fields| {
+        let answer = get(&fixture.gateway, from, fields).await?;
         anyhow::Ok(answer.header("proxy-status").map(str::to_owned))
     };
     let nobody = "leaseway; error=destination_unavailable; details=\"no endpoint is registered\"";
-    assert_eq!(status(STRANGER).await?.as_deref(), Some(nobody));
+    assert_eq!(status(STRANGER, &[]).await?.as_deref(), Some(nobody));
     let nowhere = http::get(fixture.gateway.address(), "/nowhere").await?;
     let no_route = nowhere.header("proxy-status").context("none")?;
     assert!(no_route.starts_with("leaseway; error=destination_not_found; details=\""), "{no_route}");
@@ -243,8 +264,10 @@ async fn an_error_answer_says_in_proxy_status_what_went_wrong() -> Result<()> {
     fixture.etcd.put(&key("goods", "the-instance"), free_address()?.to_string()).await?;
     fixture.gateway.wait_instances("goods", &["the-instance"]).await?;
     let refused = "leaseway; error=connection_refused; details=\"no endpoint could be reached";
-    assert_eq!(status(STRANGER).await?, Some(format!("{refused}\"")));
-    let told = status(FRONT).await?.context("none")?;
+    assert_eq!(status(STRANGER, &[]).await?, Some(format!("{refused}\"")));
+    let through_it = [("x-forwarded-for", "192.0.2.7")];
+    assert_eq!(status(FRONT, &through_it).await?, Some(format!("{refused}\"")), "it is the client's answer");
+    let told = status(FRONT, &[]).await?.context("none")?;
     assert!(told.starts_with(refused) && told.contains("the-instance refused"), "{told}");
     Ok(())
 }

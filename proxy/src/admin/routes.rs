@@ -86,7 +86,7 @@ impl<'s> RouteFields<'s> {
                 let of = |target: &Arc<Target>| ServiceFields::of(target, None, directory);
                 Does::Services(targets.iter().map(of).collect())
             }
-            Action::Redirect(redirect) => Does::Redirect(redirect),
+            Action::Redirect { to, .. } => Does::Redirect(to),
             Action::Answer(answer) => Does::Answer(answer),
         };
         Self {

@@ -55,7 +55,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Method;
+use http::{HeaderValue, Method};
 
 use crate::config::{PathChange, PathRefusal};
 use crate::directory::Directory;
@@ -151,13 +151,15 @@ impl Gateway {
                     return Err(Answer::NOT_READ);
                 }
             },
-            Action::Redirect(redirect) => {
-                let (scheme, query) = (request.origin.scheme, head.query());
-                let asked = redirect::Asked { scheme, host: request.asked_host(head), path, query };
-                let answer = match redirect::location(redirect, asked, changed.as_deref()) {
+            Action::Redirect { to, hosts } => {
+                let told = request.origin.host().map(HeaderValue::as_bytes);
+                let host = redirect::asked_host(told, head.host(), hosts);
+                let asked =
+                    redirect::Asked { scheme: request.origin.scheme, host, path, query: head.query() };
+                let answer = match redirect::location(to, asked, changed.as_deref()) {
                     Ok(location) => {
                         request.goes_elsewhere(route.clone(), location);
-                        Answer::as_route(redirect.status)
+                        Answer::as_route(to.status)
                     }
                     Err(answer) => {
                         request.declined(route.clone(), None, answer.fault());

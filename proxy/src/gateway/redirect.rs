@@ -5,7 +5,7 @@ use http::HeaderValue;
 
 use super::answer::Answer;
 use super::authority::Authority;
-use crate::config::{Redirect, Scheme};
+use crate::config::{HostPattern, Redirect, Scheme};
 
 /// The longest URL that a client is sent to, in bytes: each letter of its own may become three.
 const LENGTH: usize = 8 * 1024;
@@ -19,6 +19,17 @@ pub(super) struct Asked<'a> {
     /// Normalised.
     pub(super) path: &'a str,
     pub(super) query: Option<&'a [u8]>,
+}
+
+/// The host that a client has asked for: as a proxy says that is trusted, else as the head says. Some proxies pass on as
+/// it came what a client writes as the former. So where a route takes certain hosts, it sends nobody to another by that.
+pub(super) fn asked_host<'a>(
+    told: Option<&'a [u8]>,
+    of_head: Option<&'a [u8]>,
+    hosts: &[HostPattern],
+) -> Option<&'a [u8]> {
+    let is_taken = |told: Authority<'_>| hosts.iter().any(|host| host.takes(&told.name()));
+    told.filter(|told| hosts.is_empty() || Authority::parse(told).is_some_and(is_taken)).or(of_head)
 }
 
 /// The value of `Location`, or how the request is answered instead. `changed`: the path in place of the client's.
@@ -174,6 +185,25 @@ mod tests {
         let query = vec![b'"'; LENGTH / 3];
         let asked = Asked { query: Some(&query), ..asked("/a") };
         assert_eq!(location(&to_path("/b"), asked, None), Err(Answer::LONG_LOCATION));
+    }
+
+    #[test]
+    fn what_a_proxy_says_of_the_host_leads_to_none_that_the_route_does_not_take() {
+        let hosts = [HostPattern::Exact("shop.example".into()), HostPattern::Below("shop.example".into())];
+        let inner = Some(&b"inner.example"[..]);
+        for (told, is_taken) in [
+            (&b"shop.example"[..], true),
+            (b"WWW.Shop.example.:8443", true),
+            (b"evil.example", false),
+            (b"shop.example.evil.example", false),
+            (b"evilshop.example", false),
+            (b"shop.example/evil", false),
+        ] {
+            let expected = if is_taken { Some(told) } else { inner };
+            assert_eq!(asked_host(Some(told), inner, &hosts), expected);
+            assert_eq!(asked_host(Some(told), inner, &[]), Some(told), "a route that takes any host");
+        }
+        assert_eq!(asked_host(None, inner, &hosts), inner);
     }
 
     #[test]

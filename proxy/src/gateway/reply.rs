@@ -267,8 +267,9 @@ mod tests {
 
     #[test]
     fn a_redirect_says_where_to_and_no_more() {
-        let redirect = Redirect { scheme: None, host: None, path: Some("/b".into()), status: 308 };
-        let fixture = Setup { action: Some(Action::Redirect(redirect)), ..Setup::of(1) }.build();
+        let to = Redirect { scheme: None, host: None, path: Some("/b".into()), status: 308 };
+        let action = Action::Redirect { to, hosts: Box::default() };
+        let fixture = Setup { action: Some(action), ..Setup::of(1) }.build();
         let mut request = fixture.request();
         request.goes_elsewhere(fixture.way.route.clone(), HeaderValue::from_static("/b"));
         let reply = Reply::of(Answer::as_route(308), &request, &of_path("/goods"));

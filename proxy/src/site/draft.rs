@@ -141,7 +141,9 @@ impl Draft {
                 let adopted = carried.adopted(route, allowed.most, target)?;
                 Ok(Action::ForwardByPath(Arc::new(ByPath::new(route, allowed.clone(), adopted))))
             }
-            config::Action::Redirect(redirect) => Ok(Action::Redirect(redirect.clone())),
+            config::Action::Redirect(to) => {
+                Ok(Action::Redirect { to: to.clone(), hosts: route.takes.hosts.as_slice().into() })
+            }
             config::Action::Answer(answer) => Ok(Action::Answer(answer.clone())),
         };
         let routes = config.routes.iter().map(|route| {

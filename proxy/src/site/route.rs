@@ -65,7 +65,11 @@ pub(crate) enum Action {
     /// It is forwarded to the service that its path names.
     ForwardByPath(Arc<ByPath>),
     /// The client is sent elsewhere.
-    Redirect(config::Redirect),
+    Redirect {
+        to: config::Redirect,
+        /// Those that the route takes; none: any.
+        hosts: Box<[config::HostPattern]>,
+    },
     /// The gateway answers.
     Answer(config::FixedAnswer),
 }
@@ -98,7 +102,7 @@ impl Route {
     pub(super) fn by_path(&self) -> Option<&Arc<ByPath>> {
         match &self.action {
             Action::ForwardByPath(by_path) => Some(by_path),
-            Action::Forward(_) | Action::Split(_) | Action::Redirect(_) | Action::Answer(_) => None,
+            Action::Forward(_) | Action::Split(_) | Action::Redirect { .. } | Action::Answer(_) => None,
         }
     }
 
@@ -107,7 +111,7 @@ impl Route {
     pub(crate) fn target(&self) -> &Arc<Target> {
         match &self.action {
             Action::Forward(target) => target,
-            Action::Split(_) | Action::ForwardByPath(_) | Action::Redirect(_) | Action::Answer(_) => {
+            Action::Split(_) | Action::ForwardByPath(_) | Action::Redirect { .. } | Action::Answer(_) => {
                 panic!("it does not lead to one service")
             }
         }
@@ -123,7 +127,7 @@ impl Action {
             Self::ForwardByPath(by_path) => {
                 Some(by_path.targets().iter().any(|target| target.service.endpoints().any_up()))
             }
-            Self::Redirect(_) | Self::Answer(_) => None,
+            Self::Redirect { .. } | Self::Answer(_) => None,
         }
     }
 
@@ -131,7 +135,7 @@ impl Action {
     pub(crate) fn left_out(&self) -> Vec<Arc<str>> {
         match self {
             Self::ForwardByPath(by_path) => by_path.left_out(),
-            Self::Forward(_) | Self::Split(_) | Self::Redirect(_) | Self::Answer(_) => Vec::new(),
+            Self::Forward(_) | Self::Split(_) | Self::Redirect { .. } | Self::Answer(_) => Vec::new(),
         }
     }
 

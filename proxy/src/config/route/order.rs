@@ -60,6 +60,13 @@ impl<'r> Rank<'r> {
     }
 }
 
+impl HostPattern {
+    /// Whether this host, in small letters and without a port and a trailing dot, is one of them.
+    pub(crate) fn takes(&self, host: &str) -> bool {
+        HostRank::of(self).takes(host.as_bytes())
+    }
+}
+
 impl<'r> HostRank<'r> {
     fn of(host: &'r HostPattern) -> Self {
         match host {

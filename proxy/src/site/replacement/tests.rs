@@ -90,7 +90,7 @@ impl Bench {
                 Named::Adopted(target) => Some(target),
                 Named::Nobody | Named::NotKnown => None,
             },
-            Action::Split(_) | Action::Redirect(_) | Action::Answer(_) => None,
+            Action::Split(_) | Action::Redirect { .. } | Action::Answer(_) => None,
         }
     }
 
