@@ -53,7 +53,7 @@ pub(super) fn decline(
     gateway: GatewayState<'_>,
 ) -> Answer {
     let answer = match refusal {
-        Refusal::NoEndpoint => Answer::no_endpoint(gateway.directory, &way.target.service),
+        Refusal::NoEndpoint => Answer::no_endpoint(gateway.directory, &way.target),
         Refusal::With(answer) => answer,
     };
     request.declined(way.route, Some(way.target), answer.fault());

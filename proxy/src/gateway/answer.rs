@@ -2,7 +2,8 @@
 
 use super::cause::Ending;
 use super::error_kind::Kind;
-use crate::directory::{Directory, Service};
+use crate::directory::Directory;
+use crate::site::Target;
 
 /// An answer of the gateway's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,9 @@ impl Answer {
     const NONE_USABLE: Self = Self::unavailable(
         "endpoints are registered, but none takes requests: each is draining or cannot be connected to",
     );
+    const NONE_GIVEN: Self = Self::unavailable("none of its addresses is known, or can be used");
+    const NONE_GIVEN_USABLE: Self =
+        Self::unavailable("none of its addresses takes requests: none can be connected to");
     const BROKE_OFF: Self =
         Self::message(502, Kind::ConnectionTerminated, "the endpoint broke off before it answered");
     const BAD_ANSWER: Self =
@@ -114,15 +118,15 @@ impl Answer {
         Self { status, said: Said::AsRoute, rest: Rest::Known }
     }
 
-    /// Why a service has no endpoint for a request.
-    pub(super) fn no_endpoint(directory: &Directory, service: &Service) -> Self {
-        let endpoints = service.endpoints();
-        if !endpoints.entries().is_empty() {
-            Self::NONE_USABLE
-        } else if directory.is_filled() {
-            Self::NONE_REGISTERED
-        } else {
-            Self::NOT_READ
+    /// Why a service has no endpoint for a request. What is given is no matter of the registry.
+    pub(super) fn no_endpoint(directory: &Directory, target: &Target) -> Self {
+        let is_empty = target.service.endpoints().entries().is_empty();
+        match (target.is_given, is_empty) {
+            (true, true) => Self::NONE_GIVEN,
+            (true, false) => Self::NONE_GIVEN_USABLE,
+            (false, false) => Self::NONE_USABLE,
+            (false, true) if directory.is_filled() => Self::NONE_REGISTERED,
+            (false, true) => Self::NOT_READ,
         }
     }
 
@@ -180,6 +184,7 @@ impl Answer {
 mod tests {
     use super::*;
     use crate::directory;
+    use crate::gateway::fixture::{Fixture, Setup};
 
     #[test]
     fn an_ending_has_its_answer() {
@@ -237,9 +242,18 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_nobody_has_read_yet_is_not_said_to_be_empty() {
-        let (directory, _writer) = directory::new(["goods"]);
-        let service = directory.service("goods").unwrap();
-        assert_eq!(Answer::no_endpoint(&directory, &service), Answer::NOT_READ);
+    fn what_a_service_lacks_is_said_as_it_has_its_endpoints() {
+        let unread = directory::new(["goods"]).0;
+        for (endpoints, is_given, expected) in [
+            (0, false, Answer::NONE_REGISTERED),
+            (0, true, Answer::NONE_GIVEN),
+            (1, false, Answer::NONE_USABLE),
+            (1, true, Answer::NONE_GIVEN_USABLE),
+        ] {
+            let Fixture { directory, way, .. } = Setup { is_given, ..Setup::of(endpoints) }.build();
+            assert_eq!(Answer::no_endpoint(&directory, &way.target), expected);
+            let before = if endpoints == 0 && !is_given { Answer::NOT_READ } else { expected };
+            assert_eq!(Answer::no_endpoint(&unread, &way.target), before);
+        }
     }
 }

@@ -28,6 +28,8 @@ use crate::site::{Action, Common, Route, RouteName, Site, Target, Way};
 pub(super) struct Setup {
     pub(super) endpoints: u8,
     pub(super) service: config::Service,
+    /// Whether the configuration gives the addresses.
+    pub(super) is_given: bool,
     pub(super) total: Option<Duration>,
     pub(super) retry: config::Retry,
     pub(super) changes: config::Changes,
@@ -89,7 +91,7 @@ impl Setup {
             metrics: metrics_of_service,
             limits,
             budget,
-            is_given: false,
+            is_given: self.is_given,
         });
         Fixture {
             directory,

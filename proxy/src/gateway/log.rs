@@ -1,5 +1,6 @@
 //! One line per request.
 
+use std::borrow::Cow;
 use std::fmt::Arguments;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,8 @@ pub(super) struct LogLine<'a> {
     /// 0: the client left before it was answered.
     pub(super) status: u16,
     pub(super) route: Option<&'a RouteName>,
+    /// What was asked for, where no route took it.
+    pub(super) asked: Option<Asked<'a>>,
     pub(super) service: Option<&'a str>,
     pub(super) endpoint: Option<&'a Endpoint>,
     /// Endpoints tried.
@@ -46,6 +49,14 @@ pub(super) struct LogLine<'a> {
     pub(super) error: Option<&'a str>,
 }
 
+/// What tells a request that no route takes from one that a route takes, beside its method and path.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    /// By which routes are found, as the client has written it. (A long one is cut with the line.)
+    pub(super) host: Option<Cow<'a, str>>,
+    pub(super) scheme: &'static str,
+}
+
 impl<'a> LogLine<'a> {
     /// The line of a request that was answered so, or that ended in an error.
     pub(super) fn of(
@@ -56,6 +67,10 @@ impl<'a> LogLine<'a> {
         error: Option<&'a str>,
     ) -> Self {
         let attempt = request.attempt();
+        let asked = || Asked {
+            host: head.host().map(String::from_utf8_lossy),
+            scheme: request.origin.scheme.as_str(),
+        };
         Self {
             trace_id: request.trace.id(),
             client: request.client.to_str().unwrap_or_default(),
@@ -63,6 +78,7 @@ impl<'a> LogLine<'a> {
             path: head.path(),
             status,
             route: request.route().map(|route| &route.name),
+            asked: request.route().is_none().then(asked),
             service: request.target().map(|target| &**target.service.name()),
             endpoint: attempt.map(|attempt| &*attempt.endpoint),
             attempts: request.attempts_begun(),
@@ -100,6 +116,12 @@ impl<'a> LogLine<'a> {
         push_number(add(line, key!("status")), self.status);
         if let Some(route) = self.route {
             add(add(line, key!("route")), route.json());
+        }
+        if let Some(Asked { host, scheme }) = &self.asked {
+            if let Some(host) = host {
+                escaped(add(line, key!("host")), host);
+            }
+            plain(add(line, key!("scheme")), scheme);
         }
         if let Some(service) = self.service {
             escaped(add(line, key!("service")), service);
@@ -145,6 +167,12 @@ impl<'a> LogLine<'a> {
         show(line, format_args!("ms trace_id={trace_id} client={client}"));
         if let Some(route) = self.route {
             show(line, format_args!(" route={}", route.json()));
+        }
+        if let Some(Asked { host, scheme }) = &self.asked {
+            if let Some(host) = host {
+                show(line, format_args!(" host={host:?}"));
+            }
+            show(line, format_args!(" scheme={scheme}"));
         }
         if let Some(service) = self.service {
             show(line, format_args!(" service={service}"));
@@ -195,6 +223,9 @@ fn escaped(line: &mut Vec<u8>, value: &str) {
 mod tests {
     use super::*;
     use crate::gateway::cause::Cause;
+    use crate::gateway::fixture::Setup;
+    use crate::head::tests::head;
+    use http::Method;
     use serde_json::Value;
     use std::sync::Arc;
 
@@ -211,6 +242,7 @@ mod tests {
             path,
             status: 200,
             route: None,
+            asked: None,
             service: Some("goods"),
             endpoint,
             attempts: 1,
@@ -246,6 +278,26 @@ mod tests {
         });
         assert_eq!(value, expected);
         assert!(!text.contains(&b'\n'));
+    }
+
+    #[test]
+    fn the_line_of_a_request_that_no_route_takes_says_what_was_asked_for() {
+        let fixture = Setup::of(1).build();
+        let fields = [("host", &b"Shop\"\xff:80"[..])];
+        let of = |request: &Request| {
+            let head = head(Method::GET, "/x", &fields);
+            let mut text = Vec::new();
+            LogLine::of(request, &head, (404, 0), Duration::ZERO, None).write_json(&mut text);
+            serde_json::from_slice::<Value>(&text).unwrap()
+        };
+        let nobodys = of(&fixture.request());
+        assert_eq!((&nobodys["host"], &nobodys["scheme"]), (&json!("Shop\"\u{fffd}:80"), &json!("http")));
+        let taken = of(&fixture.sent_to(0));
+        assert!(taken.get("host").is_none() && taken.get("scheme").is_none(), "its route says it");
+        let asked = Some(Asked { host: Some("a\nb".into()), scheme: "https" });
+        let mut text = Vec::new();
+        LogLine { asked, service: None, ..line("/", None, &[], None) }.write_text(&mut text);
+        assert!(text.ends_with(br#" host="a\nb" scheme=https"#));
     }
 
     #[test]

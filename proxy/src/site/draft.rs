@@ -13,7 +13,7 @@ use super::by_path::{Adopted, ByPath};
 use super::route::{Action, Route};
 use super::routes::Routes;
 use super::split::{Share, Split};
-use super::sticky::Sticky;
+use super::sticky::{KnownServices, Sticky};
 use super::target::Target;
 use super::{Common, Lasting, Site};
 use crate::config;
@@ -135,8 +135,11 @@ impl Draft {
             let lasting = services.get(name).ok_or_else(|| DraftError::NotRouted(name.to_owned()))?;
             Ok::<_, DraftError>(Arc::new(Target::new(lasting, config.services.get(name))))
         };
-        let action = |route: &config::Route| match &route.action {
-            config::Action::Forward(shares) => materials.forward(shares, route.sticky.as_ref(), target),
+        let mut known = KnownServices::of(serving.routes().filter_map(|route| route.sticky()));
+        let mut action = |route: &config::Route| match &route.action {
+            config::Action::Forward(shares) => {
+                materials.forward(shares, route.sticky.as_ref(), &mut known, target)
+            }
             config::Action::ForwardByPath(allowed) => {
                 let adopted = carried.adopted(route, allowed.most, target)?;
                 Ok(Action::ForwardByPath(Arc::new(ByPath::new(route, allowed.clone(), adopted))))
@@ -174,11 +177,12 @@ impl Draft {
 }
 
 impl Materials {
-    /// `target`: the service of a name.
+    /// `known`: the services of sticky routes. `target`: the service of a name.
     fn forward(
         &self,
         shares: &[config::Share],
         sticky: Option<&config::Sticky>,
+        known: &mut KnownServices,
         target: impl Fn(&str) -> Result<Arc<Target>, DraftError>,
     ) -> Result<Action, DraftError> {
         if let ([share], None) = (shares, sticky) {
@@ -189,7 +193,7 @@ impl Materials {
         };
         let shares = shares.iter().map(share).collect::<Result<Vec<_>, _>>()?;
         let names = shares.iter().map(|share| share.target.service.name().clone());
-        let sticky = sticky.map(|sticky| Sticky::new(sticky, &self.key, names)).transpose()?;
+        let sticky = sticky.map(|sticky| Sticky::new(sticky, &self.key, names, known)).transpose()?;
         Ok(Action::Split(Split::new(shares, sticky)))
     }
 

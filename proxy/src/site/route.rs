@@ -8,6 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::by_path::ByPath;
 use super::changes::Changes;
 use super::split::Split;
+use super::sticky::Sticky;
 use super::target::Target;
 use crate::config;
 use crate::metrics::{Metrics, RouteMetrics};
@@ -95,6 +96,14 @@ impl Route {
             errors: route.errors.clone(),
             timeouts: route.timeouts,
             retry: route.retry.clone(),
+        }
+    }
+
+    /// How its clients come back; none: they need not.
+    pub(super) fn sticky(&self) -> Option<&Sticky> {
+        match &self.action {
+            Action::Split(split) => split.sticky.as_ref(),
+            Action::Forward(_) | Action::ForwardByPath(_) | Action::Redirect(_) | Action::Answer(_) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use config_reader::Place;
 
-use super::{Action, HostPattern, PathChange, PathPattern, Redirect, Route, below};
+use super::{Action, HostPattern, PathChange, PathPattern, Redirect, Route, Scheme, below};
 use crate::config::Section;
 
 /// Keys that say how a request is forwarded.
@@ -57,9 +57,17 @@ fn leads_back(route: &Route, redirect: &Redirect) -> Option<&'static str> {
     match (scheme, route.takes.scheme) {
         (None, _) => Some("leads back to where the request came from: set another scheme, host or path"),
         (Some(to), Some(from)) if *to != from => None,
-        (Some(_), _) => Some(
-            "leads clients that speak this scheme already back to where they are: say in `match` that the scheme is \
-             the other one",
+        (Some(to), _) => Some(
+            match to {
+                Scheme::Https => {
+                    "leads clients that speak https already back to where they are: say which it is for, with \
+                     `match: {scheme: http}`"
+                }
+                Scheme::Http => {
+                    "leads clients that speak http already back to where they are: say which it is for, with \
+                     `match: {scheme: https}`"
+                }
+            },
         ),
     }
 }

@@ -115,14 +115,17 @@ impl Bench {
         entry.unwrap().endpoint.clone()
     }
 
+    fn route(&self) -> Arc<Route> {
+        let head = get();
+        self.gateway.site.get().route(&Asked::new(&head, "/goods")).unwrap().clone()
+    }
+
     /// Ejects an instance, so long ago.
     fn eject(&mut self, service: &str, instance: &str, ago: Duration) {
         let endpoint = self.endpoint(service, instance);
         let place = usize::from(service == "next");
         let ejected = Instant::now() - ago;
-        let site = self.gateway.site.get();
-        let head = get();
-        let route = site.route(&Asked::new(&head, "/goods")).unwrap();
+        let route = self.route();
         let Action::Split(split) = &route.action else { panic!("it leads to one service") };
         split.shares()[place].target.health.failed(&endpoint, Failure::Refused, ejected);
         self.publish();
@@ -274,6 +277,16 @@ fn a_client_leaves_its_service_only_if_that_has_no_endpoint_or_no_weight_any_mor
     bench.reload([1, 0]);
     let moved = bench.send(moved.cookie.as_deref());
     assert!(moved.service == "goods" && moved.cookie.is_some());
+}
+
+#[test]
+fn what_was_computed_of_instances_lasts_over_a_reload() {
+    let mut bench = Bench::new([1, 1], true);
+    let before = bench.route();
+    bench.reload([1, 2]);
+    let after = bench.route();
+    let (Action::Split(before), Action::Split(after)) = (&before.action, &after.action) else { panic!() };
+    assert!(after.sticky.as_ref().unwrap().shares_with(before.sticky.as_ref().unwrap()));
 }
 
 #[test]

@@ -11,7 +11,8 @@
 mod places;
 mod secret;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -36,10 +37,10 @@ pub(crate) struct Sticky {
     pub(crate) cookie: Box<str>,
     secret: Secret,
     /// The route's services, in its order.
-    services: Box<[Known]>,
+    services: Box<[Arc<Known>]>,
 }
 
-/// A service to which clients come back.
+/// A service to which clients come back. Routes that have the same key share it, those of the next site as well.
 #[derive(Debug)]
 struct Known {
     name: Arc<str>,
@@ -47,6 +48,54 @@ struct Known {
     /// Where its instances stand among its endpoints, by their tags. Made when it is asked for first, and again when it
     /// is asked for and the endpoints have changed.
     places: ArcSwapOption<Places>,
+    /// Held by whoever makes them. The others wait for a few milliseconds at most, which each would need to do the same.
+    making: Mutex<()>,
+}
+
+/// The services that are known, by their names and tags. (No two keys make the same tag of a name, but by a chance of one
+/// in 2^64.)
+#[derive(Debug, Default)]
+pub(super) struct KnownServices(HashMap<(Arc<str>, Tag), Arc<Known>>);
+
+impl KnownServices {
+    /// Those of such routes.
+    pub(super) fn of<'s>(routes: impl Iterator<Item = &'s Sticky>) -> Self {
+        let services = routes.flat_map(|sticky| &sticky.services);
+        Self(services.map(|known| ((known.name.clone(), known.tag), known.clone())).collect())
+    }
+
+    fn get(&mut self, name: Arc<str>, tag: Tag) -> Arc<Known> {
+        let new = |(name, tag): &(Arc<str>, Tag)| {
+            let (name, places, making) = (name.clone(), ArcSwapOption::empty(), Mutex::default());
+            Arc::new(Known { name, tag: *tag, places, making })
+        };
+        self.0.entry((name, tag)).or_insert_with_key(new).clone()
+    }
+}
+
+impl Known {
+    /// Where the instance of this tag stands among these endpoints. `tag`: that of a name. The places are made once,
+    /// however many ask at the same time.
+    fn place(
+        &self,
+        instance: Tag,
+        endpoints: &Arc<Endpoints>,
+        tag: impl Fn(&str) -> Option<Tag>,
+    ) -> Option<usize> {
+        let made = || {
+            let places = self.places.load();
+            places.as_ref().filter(|places| places.are_of(endpoints)).map(|places| places.get(instance))
+        };
+        made().unwrap_or_else(|| {
+            let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            made().unwrap_or_else(|| {
+                let places = Places::new(endpoints, self.places.load().as_deref(), tag);
+                let place = places.get(instance);
+                self.places.store(Some(Arc::new(places)));
+                place
+            })
+        })
+    }
 }
 
 /// What a client's cookie says.
@@ -58,17 +107,27 @@ pub(crate) struct Remembered {
 }
 
 impl Sticky {
-    /// `key`: of this process, for a route that has none of its own. `services`: the route's.
+    /// `key`: of this process, for a route that has none of its own. `services`: the route's. `known`: those of other
+    /// routes.
     pub(super) fn new(
         sticky: &config::Sticky,
         key: &config::StickyKey,
         services: impl Iterator<Item = Arc<str>>,
+        known: &mut KnownServices,
     ) -> Result<Self, ErrorStack> {
         let secret = Secret::new(sticky.key.as_ref().unwrap_or(key))?;
-        let known =
-            |name: Arc<str>| Ok(Known { tag: secret.service(&name)?, name, places: ArcSwapOption::empty() });
-        let services = services.map(known).collect::<Result<_, ErrorStack>>()?;
+        let services = services.map(|name| {
+            let tag = secret.service(&name)?;
+            Ok(known.get(name, tag))
+        });
+        let services = services.collect::<Result<_, ErrorStack>>()?;
         Ok(Self { cookie: sticky.cookie.as_str().into(), secret, services })
+    }
+
+    /// Whether it shares what it knows of services with another route.
+    #[cfg(test)]
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
+        std::iter::zip(&self.services, &other.services).all(|(ours, other)| Arc::ptr_eq(ours, other))
     }
 
     /// What a cookie says. None: it is not one of ours, or of a service that the route does not lead to.
@@ -86,19 +145,8 @@ impl Sticky {
     /// The instance that a cookie tells, among the endpoints of its service. None: it is gone.
     pub(crate) fn find<'e>(&self, client: Remembered, endpoints: &'e Arc<Endpoints>) -> Option<&'e Entry> {
         let known = self.services.get(client.service)?;
-        let places = known.places.load();
-        let place = match &*places {
-            Some(places) if places.are_of(endpoints) => places.get(client.instance),
-            before => {
-                let tag = |instance: &str| self.secret.instance(&known.name, instance).ok();
-                let places = Places::new(endpoints, before.as_deref(), tag);
-                let place = places.get(client.instance);
-                // Whoever does the same at this moment comes to the same.
-                known.places.store(Some(Arc::new(places)));
-                place
-            }
-        };
-        endpoints.entries().get(place?)
+        let tag = |instance: &str| self.secret.instance(&known.name, instance).ok();
+        endpoints.entries().get(known.place(client.instance, endpoints, tag)?)
     }
 
     /// The value of a `Set-Cookie` by which a client comes back to this instance. None: the route does not lead to its

@@ -27,7 +27,7 @@ pub(super) struct Secret(PKey<Private>);
 
 /// What a key makes of a name. Of ten thousand names, two have the same with a probability of one in 300 thousand
 /// million.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Tag(u64);
 
 impl Secret {

@@ -3,12 +3,17 @@ use crate::directory::{self, Directory, Writer};
 use proptest::prelude::*;
 use registry::contract::{Instance, Record};
 use registry::watch::Update;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn sticky(key: &[u8]) -> Sticky {
+    sticky_beside(&mut KnownServices::default(), key)
+}
+
+fn sticky_beside(known: &mut KnownServices, key: &[u8]) -> Sticky {
     let config = config::Sticky { cookie: "lw".into(), key: None };
     let services = ["goods", "carts"].map(Arc::from);
-    Sticky::new(&config, &config::StickyKey(key.into()), services.into_iter()).unwrap()
+    Sticky::new(&config, &config::StickyKey(key.into()), services.into_iter(), known).unwrap()
 }
 
 /// The services `goods` and `carts`, of whose endpoints nothing is known yet.
@@ -122,6 +127,35 @@ fn what_was_computed_of_instances_is_not_computed_again_and_endpoints_are_not_ke
     let gone = Arc::downgrade(&former);
     drop(former);
     assert_eq!(gone.strong_count(), 0);
+}
+
+#[test]
+fn routes_of_one_key_and_the_next_site_share_what_was_computed() {
+    let mut known = KnownServices::default();
+    let [ours, same, other] = [7, 7, 8].map(|byte| sticky_beside(&mut known, &[byte; 32]));
+    let next = sticky_beside(&mut KnownServices::of([&ours, &other].into_iter()), &[7; 32]);
+    for (sticky, is_shared) in [(&same, true), (&next, true), (&other, false)] {
+        assert_eq!(ours.shares_with(sticky), is_shared);
+    }
+}
+
+#[test]
+fn places_are_made_once_however_many_ask_at_the_same_time() {
+    let (sticky, bench) = (sticky(&[7; 32]), Bench::new(&["a", "b", "c"]));
+    let endpoints = bench.directory.service("goods").unwrap().endpoints().clone();
+    let (made, known) = (AtomicUsize::new(0), &sticky.services[0]);
+    let tag = |instance: &str| {
+        made.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(5));
+        sticky.secret.instance("goods", instance).ok()
+    };
+    let b = sticky.secret.instance("goods", "b").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(known.place(b, &endpoints, tag), Some(1)));
+        }
+    });
+    assert_eq!(made.into_inner(), 3);
 }
 
 #[test]

@@ -118,13 +118,15 @@ fn clients_may_be_sent_elsewhere() {
 #[test]
 fn every_other_redirect_is_named() {
     let back = ": leads back to where the request came from: set another scheme, host or path";
-    let at_home = ": leads clients that speak this scheme already back to where they are: say in `match` that the scheme is the other one";
+    let at_home = ": leads clients that speak https already back to where they are: say which it is for, with `match: {scheme: http}`";
+    let from_http = ": leads clients that speak http already back to where they are: say which it is for, with `match: {scheme: https}`";
     for (written, expected) in [
         ("path: /a, redirect: {}", back),
         ("path: /a, redirect: { status: 301 }", back),
         ("match: { host: a.b }, redirect: { host: A.b }", back),
         ("path: /a, redirect: { scheme: https }", at_home),
         ("match: { scheme: https }, redirect: { scheme: https }", at_home),
+        ("path: /a, redirect: { scheme: http }", from_http),
         (
             "path: /a, redirect: { host: a.b, status: 300 }",
             ".status: found 300, expected 301, 302, 303, 307 or 308",
