@@ -57,18 +57,16 @@ fn leads_back(route: &Route, redirect: &Redirect) -> Option<&'static str> {
     match (scheme, route.takes.scheme) {
         (None, _) => Some("leads back to where the request came from: set another scheme, host or path"),
         (Some(to), Some(from)) if *to != from => None,
-        (Some(to), _) => Some(
-            match to {
-                Scheme::Https => {
-                    "leads clients that speak https already back to where they are: say which it is for, with \
+        (Some(to), _) => Some(match to {
+            Scheme::Https => {
+                "leads clients that speak https already back to where they are: say which it is for, with \
                      `match: {scheme: http}`"
-                }
-                Scheme::Http => {
-                    "leads clients that speak http already back to where they are: say which it is for, with \
+            }
+            Scheme::Http => {
+                "leads clients that speak http already back to where they are: say which it is for, with \
                      `match: {scheme: https}`"
-                }
-            },
-        ),
+            }
+        }),
     }
 }
 
