@@ -103,7 +103,9 @@ impl Route {
     pub(super) fn sticky(&self) -> Option<&Sticky> {
         match &self.action {
             Action::Split(split) => split.sticky.as_ref(),
-            Action::Forward(_) | Action::ForwardByPath(_) | Action::Redirect(_) | Action::Answer(_) => None,
+            Action::Forward(_) | Action::ForwardByPath(_) | Action::Redirect { .. } | Action::Answer(_) => {
+                None
+            }
         }
     }
 
