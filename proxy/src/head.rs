@@ -28,11 +28,19 @@ pub(crate) trait Head {
         target.get(at + 1..)
     }
 
-    /// The values of the cookies of this name, as RFC 6265 (4.2) has them: pairs that a semicolon and a space divide.
-    fn cookies<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    /// The names and values of all cookies, as RFC 6265 (4.2) has them: pairs that a semicolon and a space divide.
+    fn all_cookies(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let lines = self.values(&header::COOKIE);
         let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-        pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        pairs.filter_map(|pair| {
+            let (name, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+            Some((name, value.strip_prefix(b"=")?))
+        })
+    }
+
+    /// The values of the cookies of this name.
+    fn cookies<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        self.all_cookies().filter(move |(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
     }
 
     fn version(&self) -> Version;

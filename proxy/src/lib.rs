@@ -19,6 +19,7 @@
 //! tasks       what all that runs beside the requests has in common
 //! causes      errors in plain words
 //! head        a request's head, whoever has parsed it
+//! authority   the host that a client names
 //! cli         the command line
 //! config      the configuration file
 //! path        a request's path in its normal form
@@ -38,6 +39,7 @@
 )]
 
 mod admin;
+mod authority;
 pub mod balance;
 mod causes;
 pub mod cli;

@@ -26,7 +26,6 @@ mod admit;
 
 mod answer;
 mod attempt;
-mod authority;
 mod carry;
 mod cause;
 mod choose;
@@ -117,7 +116,7 @@ impl Gateway {
         request.begin(head, arrival);
         let path = door::enter(head, request.fields, raw)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
-        let asked = Asked { head, path: &path, scheme, client };
+        let asked = Asked::of(head, &path, scheme, client);
         let Some(route) = request.find_route(&asked) else {
             return Err(if is_for_itself(head, &path) { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::answer::Answer;
-use super::authority::Authority;
+use crate::authority::Authority;
 use crate::config::{HostPattern, Redirect, Scheme};
 
 /// The longest URL that a client is sent to, in bytes: each letter of its own may become three.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::HeaderValue;
 
+use crate::authority::Authority;
 use crate::config::{Piece, Template, Variable};
-use crate::gateway::authority::Authority;
 use crate::gateway::request::Request;
 use crate::gateway::text::push_escape;
 use crate::head::Head;

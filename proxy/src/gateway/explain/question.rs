@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use http::{HeaderName, HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
 
+use crate::authority::Authority;
 use crate::config::Scheme;
-use crate::gateway::authority::Authority;
 
 /// A request that is asked about.
 #[derive(Debug)]

@@ -223,7 +223,7 @@ proptest! {
         let headers: Vec<_> = canary.iter().map(|value| format!("x-canary: {value}")).collect();
         let question = Question::parse(&format!("GET http://{host}{path}"), &headers, client.as_deref()).unwrap();
         let head = &question.head;
-        let asked = Asked { head, path: head.path(), scheme: question.scheme, client: question.client };
+        let asked = Asked::of(head, head.path(), question.scheme, question.client);
         let order = config::order(config.gateway.routes.iter().map(|route| &route.takes));
         let next = order.get(passed(&config.gateway, &asked).count()).map(|rank| rank.number);
         prop_assert_eq!(Matcher::new(&config).of(&question, head.path()), next);

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::authority::Authority;
 use super::text::push_ip;
+use crate::authority::Authority;
 use crate::config::Scheme;
 use crate::head::Head;
 use crate::site::Common;

@@ -1,11 +1,9 @@
 //! What must be so of a request that a route takes.
 
-use std::borrow::Cow;
-
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
-use super::{Asked, host};
+use super::Asked;
 use crate::config::{Action, Condition, HostRank, Match, PathPattern, Rank, Route, Scheme, ServicesAllowed};
 use crate::head::Head;
 
@@ -31,7 +29,7 @@ pub(crate) fn first_unmet<'c>(
     route: &'c Route,
     asked: &Asked<'_, impl Head>,
 ) -> Option<Unmet<'c>> {
-    if !rank.host.takes(&host::plain(asked.head.host().unwrap_or_default())) {
+    if !rank.host.takes(asked.host().as_bytes()) {
         return Some(Unmet::Host(rank.host));
     }
     if !route.takes.path.takes(asked.path) {
@@ -71,12 +69,12 @@ pub(super) fn further_unmet<'c>(
         }
     }
     for (name, condition) in &takes.query {
-        if !condition.holds(parameters(head, name)) {
+        if !condition.holds(asked.parameters(name)) {
             return Some(Unmet::Query(name, condition));
         }
     }
     for (name, condition) in &takes.cookies {
-        if !condition.holds(head.cookies(name)) {
+        if !condition.holds(asked.cookies(name)) {
             return Some(Unmet::Cookie(name, condition));
         }
     }
@@ -84,19 +82,4 @@ pub(super) fn further_unmet<'c>(
         return Some(Unmet::Clients(&takes.clients));
     }
     takes.scheme.filter(|scheme| *scheme != asked.scheme).map(Unmet::Scheme)
-}
-
-/// The values of the query's parameters of this name, decoded.
-fn parameters<'h>(head: &'h impl Head, name: &str) -> impl Iterator<Item = Value<'h>> {
-    let parameters = form_urlencoded::parse(head.query().unwrap_or_default());
-    parameters.filter(move |(found, _)| found == name).map(|(_, value)| Value(value))
-}
-
-/// A text, as bytes.
-struct Value<'h>(Cow<'h, str>);
-
-impl AsRef<[u8]> for Value<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
 }

@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! asked       what a request is matched by
-//! host        its host
 //! hosts       the routes of each host
 //! paths       those of one host, by their paths
 //! conditions  what must be so beside host and path
@@ -10,7 +9,6 @@
 
 mod asked;
 mod conditions;
-mod host;
 mod hosts;
 mod paths;
 
@@ -94,10 +92,8 @@ impl<R> Routes<R> {
     /// The route that takes a request.
     pub(crate) fn find(&self, asked: &Asked<'_, impl Head>) -> Option<&R> {
         let holds = |number: usize| self.entries.get(number).is_some_and(|entry| entry.holds(asked));
-        let named = self.hosts.as_deref().and_then(|hosts| {
-            let host = host::plain(asked.head.host().unwrap_or_default());
-            hosts.find(&host, asked.path, holds)
-        });
+        let named =
+            self.hosts.as_deref().and_then(|hosts| hosts.find(asked.host().as_bytes(), asked.path, holds));
         let number = named.or_else(|| self.any.find(asked.path, holds))?;
         self.entries.get(number).map(|entry| &entry.route)
     }

@@ -100,6 +100,11 @@ fn what_no_route_of_its_host_takes_is_tried_on_the_wider_ones() {
         ("example.com", "/c", 3),
         (".example.com", "/c", 3),
         ("xexample.com", "/c", 3),
+        ("..example.com", "/c", 3),
+        ("a..example.com", "/c", 3),
+        ("x,y.example.com", "/c", 3),
+        ("x y.example.com", "/c", 3),
+        ("a.shop.example.com:x", "/a", 3),
         ("", "/a", 3),
     ] {
         assert_eq!(find(&routes, &get(host, path)), Some(expected), "{host}{path}");
@@ -173,7 +178,6 @@ fn conditions_are_on_the_client_and_on_what_it_speaks() {
     ];
     let routes = matcher(&further.map(answers));
     let head = get("any", "/");
-    let plain = Asked::new(&head, "/");
     for (client, scheme, expected) in [
         (Some("10.1.2.3"), config::Scheme::Http, Some(0)),
         (Some("::ffff:10.1.2.3"), config::Scheme::Http, Some(0)),
@@ -182,7 +186,7 @@ fn conditions_are_on_the_client_and_on_what_it_speaks() {
         (None, config::Scheme::Http, None),
     ] {
         let client = client.map(|client| client.parse().unwrap());
-        assert_eq!(routes.find(&Asked { client, scheme, ..plain }).copied(), expected, "{client:?}");
+        assert_eq!(routes.find(&Asked::of(&head, "/", scheme, client)).copied(), expected, "{client:?}");
     }
 }
 
@@ -195,6 +199,31 @@ fn each_route_comes_once_in_the_order_in_which_they_are_tried() {
     let routes = [at("", prefix("/")), at("a.example.com", prefix("/")), two, at("", prefix("/a"))];
     let routes = matcher(&routes.map(answers));
     assert_eq!(routes.in_order().copied().collect::<Vec<_>>(), [1, 2, 3, 0]);
+}
+
+#[test]
+fn what_a_query_and_cookies_say_is_read_once_for_all_routes() {
+    let exact = |number: usize| Condition::Exact(format!("{number}"));
+    let of_query = (0..5_000).map(|n| Match { query: vec![("x".into(), exact(n))], ..Match::default() });
+    let of_cookie = (0..5_000).map(|n| Match { cookies: vec![("x".into(), exact(n))], ..Match::default() });
+    let routes = matcher(&of_query.chain(of_cookie).map(answers).collect::<Vec<_>>());
+    let target: &'static str = Box::leak(format!("/?{}", "%61&".repeat(2_000)).into_boxed_str());
+    let asked = head(Method::GET, target, &[("cookie", "a=1;".repeat(2_000).as_bytes())]);
+    let begun = std::time::Instant::now();
+    assert_eq!(find(&routes, &asked), None);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn one_of_several_parameters_and_cookies_of_a_name_suffices() {
+    let exact = || vec![("x".into(), Condition::Exact("1".into()))];
+    let routes = matcher(&[
+        answers(Match { query: exact(), ..Match::default() }),
+        answers(Match { cookies: exact(), ..Match::default() }),
+    ]);
+    assert_eq!(find(&routes, &head(Method::GET, "/?x=2&y=3&x=1&w=1", &[])), Some(0));
+    assert_eq!(find(&routes, &head(Method::GET, "/?y=1&w=1", &[("cookie", b"x=2; y=2; x=1")])), Some(1));
+    assert_eq!(find(&routes, &head(Method::GET, "/?y=1&w=1&xx=1", &[("cookie", b"y=1; w=1")])), None);
 }
 
 /// The first route that takes it, of all in their order.
@@ -296,7 +325,7 @@ mod few {
 
     impl Request {
         pub(super) fn asked<'r>(&'r self, path: &'r str) -> Asked<'r, RequestHeader> {
-            Asked { head: &self.head, path, scheme: self.scheme, client: self.client }
+            Asked::of(&self.head, path, self.scheme, self.client)
         }
     }
 

@@ -8,14 +8,14 @@ const LONGEST: usize = 253;
 /// A host, and a port if there is one: RFC 3986, 3.2.2 and 3.2.3, of which nothing is taken that a browser might read
 /// as the end of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Authority<'a> {
-    pub(super) host: &'a str,
-    pub(super) port: Option<u16>,
+pub(crate) struct Authority<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {
     /// None: this is no host.
-    pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let colon = text.rfind([':', ']']).filter(|at| text[*at..].starts_with(':'));
         let (host, port) = match colon.map(|at| (&text[..at], &text[at + 1..])) {
@@ -31,7 +31,7 @@ impl<'a> Authority<'a> {
     }
 
     /// In small letters, without a trailing dot.
-    pub(super) fn name(self) -> Cow<'a, str> {
+    pub(crate) fn name(self) -> Cow<'a, str> {
         let name = self.host.strip_suffix('.').unwrap_or(self.host);
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Cow::Owned(name.to_ascii_lowercase());
@@ -44,7 +44,14 @@ fn is_host(host: &str) -> bool {
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.trim_end_matches('.').is_empty() && host.bytes().all(is_of_name),
+        None => {
+            let name = host.strip_suffix('.').unwrap_or(host);
+            // No label is empty.
+            let is_part = |(before, byte): (u8, u8)| is_of_name(byte) && (before, byte) != (b'.', b'.');
+            !name.is_empty()
+                && !name.ends_with('.')
+                && std::iter::once(b'.').chain(name.bytes()).zip(name.bytes()).all(is_part)
+        }
     }
 }
 
@@ -72,8 +79,9 @@ mod tests {
     #[test]
     fn what_could_lead_anywhere_else_is_no_host() {
         for text in [
-            "", ".", ":80", "a/b", "a\\b", "a@b", "a?b", "a#b", "a b", "a,b", "a\"b", "a<b", "a%2fb", "a:b",
-            "a:65536", "a:+1", "a:80:80", "::1", "[::1", "[::1]a", "[a]", "ü", "a;b", "a\tb",
+            "", ".", "..", ".a", "a..", "a..b", ":80", "a/b", "a\\b", "a@b", "a?b", "a#b", "a b", "a,b",
+            "a\"b", "a<b", "a%2fb", "a:b", "a:65536", "a:+1", "a:80:80", "::1", "[::1", "[::1]a", "[a]", "ü",
+            "a;b", "a\tb",
         ] {
             assert_eq!(Authority::parse(text.as_bytes()), None, "{text}");
         }
