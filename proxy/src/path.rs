@@ -16,6 +16,12 @@ pub(crate) fn normalise(path: &str) -> Option<Cow<'_, str>> {
     resolve_dots(&decode_unreserved(path)?).map(Cow::Owned)
 }
 
+/// Whether a text stands as it is, without an escape, as a segment of a normal path: RFC 3986, 3.3.
+pub(crate) fn is_plain_segment(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte);
+    !matches!(text, "" | "." | "..") && text.bytes().all(is_plain)
+}
+
 fn resolve_dots(path: &str) -> Option<String> {
     let mut segments: Vec<&str> = Vec::new();
     let mut ends_in_directory = false;
@@ -97,6 +103,19 @@ mod tests {
         assert_eq!(normalised("/%67oods"), "/goods");
         assert_eq!(normalise("/%zz"), None);
         assert_eq!(normalise("/%a"), None);
+    }
+
+    #[test]
+    fn a_plain_segment_needs_no_escape_and_stays_as_it_is() {
+        for text in ["shop-a", "a:1@b", "~x!$&'()*+,;=", ".a", "...", "a..b"] {
+            assert!(is_plain_segment(text), "{text}");
+            assert_eq!(normalised(&format!("/{text}/x")), format!("/{text}/x"));
+        }
+        for text in
+            ["", ".", "..", "a b", "shop-%41", "shop-\u{fc}", "a/b", "a?b", "a#b", "a\\b", "a\"", "\u{7f}"]
+        {
+            assert!(!is_plain_segment(text), "{text}");
+        }
     }
 
     proptest! {

@@ -184,9 +184,23 @@ async fn the_metrics_tell_what_it_holds_and_refuses() -> Result<()> {
     Ok(())
 }
 
+/// The path names the service.
+async fn stack_by_path() -> Result<EmbeddedStack> {
+    let routes = json!([{ "path": "/{service}", "services_allowed": ["go*"] }]);
+    EmbeddedStack::start(GOODS, &DRAIN, GatewayOptions::default().set("gateway/routes", routes)).await
+}
+
 #[tokio::test]
 async fn killed_and_started_under_load_it_fails_no_request_once_it_listens() -> Result<()> {
-    let mut stack = stack().await?;
+    kill_and_start(stack().await?).await
+}
+
+#[tokio::test]
+async fn killed_and_started_it_fails_no_request_of_a_service_that_its_path_names() -> Result<()> {
+    kill_and_start(stack_by_path().await?).await
+}
+
+async fn kill_and_start(mut stack: EmbeddedStack) -> Result<()> {
     stack.wait_snapshot().await?;
     let former = stack.leases().await?;
     stack.gateway.kill().await?;
@@ -221,7 +235,15 @@ async fn an_instance_younger_than_the_snapshot_registers_again_like_the_others()
 
 #[tokio::test]
 async fn upgrades_under_load_fail_and_refuse_nothing() -> Result<()> {
-    let mut stack = stack().await?;
+    upgrade_under_load(stack().await?).await
+}
+
+#[tokio::test]
+async fn upgrades_fail_and_refuse_nothing_of_a_service_that_its_path_names() -> Result<()> {
+    upgrade_under_load(stack_by_path().await?).await
+}
+
+async fn upgrade_under_load(mut stack: EmbeddedStack) -> Result<()> {
     let load = Load::get(stack.gateway.address(), "/goods/list").rate(RATE).start();
     load.wait_begun(100, PATIENCE).await?;
     let registering = Load::get(stack.gateway.registry_address()?, "/").rate(50).start();

@@ -177,3 +177,19 @@ async fn an_address_of_the_gateway_itself_is_refused() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_reload_to_a_name_that_cannot_be_resolved_takes_nobody_away() -> Result<()> {
+    let fixture = Fixture::start(GatewayOptions::default().route("/old", "old")).await?;
+    let backend = Backend::start("a", Reply::ok("hello")).await?;
+    fixture.register("old", &[&backend]).await?;
+    fixture.gateway.reload(&threaded(with(&["nobody.invalid:80".to_owned()]))).await?;
+    eventually("it could not be resolved twice", PATIENCE, async || {
+        let failures = fixture.gateway.metric("leaseway_lookup_failures_total", &[]).await?;
+        ensure!(failures >= 2.0, "{failures}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(fixture.gateway.get("/old").await?.status, 200);
+    Ok(())
+}

@@ -52,7 +52,7 @@ pub struct Directory {
     stale: AtomicBool,
     synced: AtomicBool,
     left_out: ArcSwap<LeftOutSummary>,
-    /// Told when a service has endpoints that had none.
+    /// Told when a service has endpoints that had none, and when there is a picture for the first time.
     arrivals: Notify,
 }
 
@@ -98,7 +98,8 @@ impl Directory {
         self.left_out.load_full()
     }
 
-    /// Waits until a service has endpoints that had none, since the last time that somebody waited for that.
+    /// Waits until a service has endpoints that had none, or there is a picture at last, since the last time that somebody
+    /// waited for that.
     pub(crate) async fn arrival(&self) {
         self.arrivals.notified().await;
     }

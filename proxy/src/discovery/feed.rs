@@ -15,7 +15,7 @@ use super::guard::{self, Guard};
 use super::journal::Journal;
 use super::names::Names;
 use super::probes::{Probed, Probes};
-use super::routing::Asked;
+use super::routing::{Adopting, Asked};
 use crate::config;
 use crate::directory::{
     Endpoint, Entry, Finding, Novelty, ProbeResult, Routed, Standing, Transition, TransitionKind, Writer,
@@ -42,6 +42,7 @@ pub(super) struct Feed<R> {
     refused: HashSet<(Arc<str>, Arc<str>)>,
     journal: Journal,
     reread: Reread,
+    adopting: Adopting,
     loader: Loader,
     storer: Storer,
     metrics: Arc<Metrics>,
@@ -86,6 +87,7 @@ impl<R: FnOnce()> Feed<R> {
             admission,
             refused: HashSet::new(),
             reread: Reread::default(),
+            adopting: Adopting::default(),
             loader,
             storer: Storer::new(snapshot.map(File::new), writer.directory().clone(), metrics.clone()),
             writer,
@@ -98,6 +100,11 @@ impl<R: FnOnce()> Feed<R> {
     /// The same, which has the registry read again where that brings back who was left out.
     pub(super) fn asking(self, reread: Reread) -> Self {
         Self { reread, ..self }
+    }
+
+    /// The same, which has services of the snapshot routed that no route names.
+    pub(super) fn adopting(self, adopting: Adopting) -> Self {
+        Self { adopting, ..self }
     }
 
     pub(super) async fn run(mut self, inputs: Inputs) {
@@ -252,6 +259,7 @@ impl<R: FnOnce()> Feed<R> {
     /// The registry is late, or starts empty: what it once held will do until it answers.
     fn open(&mut self, snapshot: Snapshot) {
         let Snapshot { revision, instances, .. } = snapshot;
+        self.writer.route(self.adopting.of(&instances));
         let mut endpoints = self.writer.stage_stale(instances, revision);
         endpoints.retain(|endpoint| self.writer.is_routed(&endpoint.service));
         self.opening = Some(Opening { until: now() + OPENING, unprobed: HashSet::new() });

@@ -33,7 +33,7 @@ use crate::snapshot::{File, Loader, Save, Saver, Turn};
 use feed::{Feed, Inputs};
 use routing::Asked;
 
-pub(crate) use routing::Routing;
+pub(crate) use routing::{Adopting, Routing};
 
 /// Feeds a directory from a watch.
 pub struct Discovery<S: Source> {
@@ -42,6 +42,7 @@ pub struct Discovery<S: Source> {
     findings: mpsc::UnboundedReceiver<Found>,
     status: watch::Receiver<WatchStatus>,
     reread: Reread,
+    adopting: Adopting,
     admission: Admission,
     first_look: Option<FirstLook>,
     writer: Writer,
@@ -74,6 +75,7 @@ impl<S: Source> Discovery<S> {
             findings,
             status: status.clone(),
             reread,
+            adopting: Adopting::default(),
             admission,
             first_look: None,
             writer,
@@ -105,6 +107,11 @@ impl<S: Source> Discovery<S> {
         Self { turn: Turn::First, ..self }
     }
 
+    /// Has services of the snapshot routed that no route names.
+    pub(crate) fn adopting(self, adopting: Adopting) -> Self {
+        Self { adopting, ..self }
+    }
+
     /// For who ends the process: has the snapshot written.
     pub(crate) fn saver(&self) -> Saver {
         self.saver.clone()
@@ -123,6 +130,7 @@ impl<S: Source> Discovery<S> {
             findings,
             status,
             reread,
+            adopting,
             admission,
             first_look,
             writer,
@@ -137,7 +145,8 @@ impl<S: Source> Discovery<S> {
         let most = settings.bounds.registrations;
         let file = settings.snapshot.clone().map(|path| File::new(path).within(most));
         let loader = Loader::new(file, turn, admission.clone(), status, metrics.clone());
-        let feed = Feed::new(writer, settings, (loader, admission), connect, metrics, ready).asking(reread);
+        let feed = Feed::new(writer, settings, (loader, admission), connect, metrics, ready);
+        let feed = feed.asking(reread).adopting(adopting);
         let watching = async {
             if let Some(first_look) = first_look {
                 first_look.over().await;

@@ -17,6 +17,8 @@ use crate::tasks::now;
 
 /// From one resolution of a name to the next.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// The same, as long as it has never been resolved.
+const SOON: Duration = Duration::from_secs(2);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Resolutions at once. The others wait for their turn.
@@ -151,6 +153,9 @@ impl<M: Machine> Names<M> {
             Err(_) => {
                 place.last = Last::Failed;
                 outcomes.failures += 1;
+                if place.found.is_empty() {
+                    self.rounds.bring_forward(question, SOON);
+                }
             }
         }
         if (before == Last::Failed) != (place.last == Last::Failed) {
@@ -175,11 +180,10 @@ impl<M: Machine> Names<M> {
         let of = |place: &Place| -> Vec<(Arc<str>, SocketAddr)> {
             place.found.iter().map(|address| (id(place, address), *address)).collect()
         };
-        Given {
-            service: service.clone(),
-            endpoints: places.iter().flat_map(of).collect(),
-            is_whole: places.iter().all(|place| place.last != Last::None),
-        }
+        let endpoints: Vec<_> = places.iter().flat_map(of).collect();
+        // An empty service would help nobody: what it had before may still be right.
+        let is_whole = !endpoints.is_empty() && places.iter().all(|place| place.last != Last::None);
+        Given { service: service.clone(), endpoints, is_whole }
     }
 }
 

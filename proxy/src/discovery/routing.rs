@@ -1,9 +1,11 @@
 //! Which services are routed: how whoever replaces the configuration tells the loop, which alone may change the
 //! directory.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use registry::contract::Instance;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::directory::{Policy, Services};
@@ -25,6 +27,35 @@ pub(super) enum Asked {
         connect: Duration,
         answer: oneshot::Sender<()>,
     },
+}
+
+/// Which services of the snapshot are routed from when it is read, beside those that are already. Routes would adopt them
+/// a moment later; but by then the registry's list may have come, and whom it lacks is only held if a route leads there.
+pub(crate) struct Adopting(Box<Adopt>);
+
+type Adopt = dyn Fn(&[Instance]) -> Vec<(Arc<str>, Policy)> + Send;
+
+impl Adopting {
+    pub(crate) fn new(adopt: impl Fn(&[Instance]) -> Vec<(Arc<str>, Policy)> + Send + 'static) -> Self {
+        Self(Box::new(adopt))
+    }
+
+    pub(super) fn of(&self, instances: &[Instance]) -> Vec<(Arc<str>, Policy)> {
+        (self.0)(instances)
+    }
+}
+
+/// Nobody.
+impl Default for Adopting {
+    fn default() -> Self {
+        Self::new(|_| Vec::new())
+    }
+}
+
+impl fmt::Debug for Adopting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adopting").finish_non_exhaustive()
+    }
 }
 
 impl Routing {

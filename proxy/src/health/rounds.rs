@@ -65,6 +65,18 @@ impl<Q: Question> Rounds<Q> {
         }
     }
 
+    /// Asks this, which is not being asked, for the next time after `rest`, unless it is due before that.
+    pub(crate) fn bring_forward(&mut self, id: u64, rest: Duration) {
+        let next = now() + rest;
+        if let Some(Member { due: Due::At(at), .. }) = self.members.get_mut(&id)
+            && *at > next
+        {
+            self.waiting.remove(&(*at, id));
+            self.waiting.insert((next, id));
+            *at = next;
+        }
+    }
+
     /// Waits until there are answers, and returns them. May be dropped while it waits without losing one.
     pub(crate) async fn answers(&mut self) -> Vec<(u64, Q::Answer)> {
         loop {

@@ -15,7 +15,8 @@
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
 //! reload      takes a configuration over that has changed
-//! adoption    has routes lead to the services that their paths name, as these register
+//! adoption    has routes lead to the services that their paths name, as these register; ready when those are adopted
+//!             that are there
 //! late        says that the registry keeps the gateway waiting
 //! ready       after all of these: says that the gateway serves, and what it found
 //! stop        when told to: waits until nothing is in flight and the snapshot is written, then ends the process
@@ -118,23 +119,27 @@ fn build(
     let (discovery, lookout, reread) = (picture.discovery, picture.lookout, picture.reread);
     let discovery =
         services.vital_once_ready("discovery", move |ready| discovery.run(move || ready.notify_ready()));
+    let adoption = serving.adoption;
+    let adoption = services.vital_once_ready("adoption", |ready| adoption.run(move || ready.notify_ready()));
     if arguments.upgrade {
         services.bootstrap.add_dependency(&discovery);
+        services.bootstrap.add_dependency(&adoption);
     }
     services.vital("lookout", lookout.run(move || reread.ask()));
     services.vital("watch", async move { serving.stall_watch.run().await });
     services.vital("checks", serving.checks.run());
     services.vital("reload", serving.reload.run());
-    services.vital("adoption", serving.adoption.run());
     let gateway = http_proxy_service_with_name(&services.server.configuration, gateway, "gateway");
     let gateway = services.listening(gateway, &config.listen);
     if has_embedded {
         // It takes only a moment: a client that connects meanwhile is served then, instead of being told "not ready".
         gateway.add_dependency(&discovery);
+        gateway.add_dependency(&adoption);
     }
     services.background("late", Late(facts.clone()));
     let ready = services.background("ready", Ready(facts));
     ready.add_dependency(&discovery);
+    ready.add_dependency(&adoption);
     ready.add_dependency(&gateway);
     if let Some(address) = config.admin {
         let mut admin = Service::new("admin".to_owned(), admin);

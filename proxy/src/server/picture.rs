@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::config;
 use crate::directory::{self, Directory};
-use crate::discovery::Discovery;
+use crate::discovery::{Adopting, Discovery};
 use crate::health::findings::{self, Findings};
 use crate::lookout::{Lookout, ThisMachine};
 use crate::metrics::Metrics;
@@ -49,6 +49,7 @@ impl Picture {
         let (discovery, status) = Discovery::new(watch, writer, registry, connect, metrics.clone());
         let (findings, found) = findings::channel();
         let mut discovery = discovery.with_findings(found).after(first_look);
+        discovery = discovery.adopting(Adopting::new(site::adopted_of(config)));
         if starts_empty {
             discovery = discovery.with_the_snapshot_first();
         }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::Target;
-use super::adoption::Places;
-use crate::config::{self, PathPattern, ServicesAllowed};
+use super::adoption::{Allowed, Places};
+use crate::config::{self, PathPattern};
 
 /// Leads to the services that are adopted, by their names. Services come and go while the route stays the same: no other
 /// has to be made.
@@ -16,7 +16,7 @@ pub(crate) struct ByPath {
     /// The route, as operators call it.
     pub(super) route: Arc<str>,
     path: PathPattern,
-    allowed: ServicesAllowed,
+    pub(super) allowed: Allowed,
     adopted: ArcSwap<Adopted>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Named {
 }
 
 impl ByPath {
-    pub(super) fn new(route: &config::Route, allowed: ServicesAllowed, adopted: Adopted) -> Self {
+    pub(super) fn new(route: &config::Route, allowed: Allowed, adopted: Adopted) -> Self {
         let adopted = ArcSwap::from_pointee(adopted);
         Self { route: route.name.as_str().into(), path: route.takes.path.clone(), allowed, adopted }
     }
@@ -66,10 +66,6 @@ impl ByPath {
     /// Those that are allowed and registered, and for which there is no place.
     pub(crate) fn left_out(&self) -> Vec<Arc<str>> {
         self.adopted.load().places.left_out().to_vec()
-    }
-
-    pub(super) fn allows(&self, service: &str) -> bool {
-        self.allowed.allow(service)
     }
 
     pub(super) fn target(&self, service: &str) -> Option<Arc<Target>> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use openssl::error::ErrorStack;
 
-use super::adoption::Places;
+use super::adoption::{Allowed, Places};
 use super::by_path::{Adopted, ByPath};
 use super::route::{Action, Route};
 use super::routes::Routes;
@@ -81,8 +81,8 @@ impl Carried {
         let named = former.services.iter().filter(|(_, lasting)| is_there(lasting));
         before.push(Places::of(named.map(|(name, _)| name.clone())));
         let carry = |route: &config::Route| {
-            let allowed = route.allowed()?;
-            let places = Places::carried(&before, allowed.most, |service| allowed.allow(service));
+            let allowed = Allowed::new(route.allowed()?, &config.services);
+            let places = Places::carried(&before, &allowed);
             Some((route.name.clone(), places))
         };
         Self(config.routes.iter().filter_map(carry).collect())
@@ -96,10 +96,9 @@ impl Carried {
     fn adopted(
         &self,
         route: &config::Route,
-        most: usize,
         target: impl Fn(&str) -> Result<Arc<Target>, DraftError>,
     ) -> Result<Adopted, DraftError> {
-        let places = self.0.get(&route.name).cloned().unwrap_or_else(|| Places::new(most));
+        let places = self.0.get(&route.name).cloned().unwrap_or_default();
         let targets = places.services().map(|name| Ok((name.clone(), target(name)?)));
         let targets = targets.collect::<Result<_, DraftError>>()?;
         Ok(Adopted { places, targets, has_looked: false })
@@ -141,8 +140,9 @@ impl Draft {
                 materials.forward(shares, route.sticky.as_ref(), &mut known, target)
             }
             config::Action::ForwardByPath(allowed) => {
-                let adopted = carried.adopted(route, allowed.most, target)?;
-                Ok(Action::ForwardByPath(Arc::new(ByPath::new(route, allowed.clone(), adopted))))
+                let adopted = carried.adopted(route, target)?;
+                let allowed = Allowed::new(allowed, &config.services);
+                Ok(Action::ForwardByPath(Arc::new(ByPath::new(route, allowed, adopted))))
             }
             config::Action::Redirect(to) => {
                 Ok(Action::Redirect { to: to.clone(), hosts: route.takes.hosts.as_slice().into() })

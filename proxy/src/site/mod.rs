@@ -49,6 +49,7 @@ use crate::head::Head;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
 
+pub(crate) use adoption::adopted_of;
 pub(crate) use by_path::{ByPath, Named};
 pub(crate) use changes::{FieldChange, FieldValue};
 pub(crate) use draft::DraftError;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::adoption::Places;
+use super::adoption::{Places, There};
 use super::by_path::{Adopted, ByPath};
 use super::draft::{Carried, Draft, DraftError, Materials, policies};
 use super::{Current, Site, Target};
@@ -89,7 +89,13 @@ impl Replacement {
         let connect = config.timeouts.connect;
         let (kept, gone, outcome) = match draft {
             Ok(draft) => {
-                let gone = without(former.services(), &draft.site);
+                // Those of the snapshot go, too, if nobody will adopt them.
+                let known = if draft.site.by_path.is_empty() {
+                    self.routed()
+                } else {
+                    former.services().into_iter().collect()
+                };
+                let gone = without(known, &draft.site);
                 self.take(draft);
                 *settings = Settings::of(config);
                 (policies, gone, Ok(former))
@@ -114,6 +120,11 @@ impl Replacement {
         self.adopt_by(&settings).await;
     }
 
+    /// Whether all routes by path lead to whoever was there when there was a picture.
+    fn has_looked(&self) -> bool {
+        self.current.get().by_path.iter().all(|route| route.adopted().has_looked)
+    }
+
     async fn adopt_by(&self, settings: &Settings) {
         let site = self.current.get();
         if site.by_path.is_empty() {
@@ -123,8 +134,7 @@ impl Replacement {
         let (there, now) = (self.there(), now());
         let next = site.by_path.iter().filter_map(|route| {
             let before = route.adopted();
-            let allowed = there.iter().filter(|service| route.allows(service)).cloned().collect();
-            let places = before.places.next(&allowed, now);
+            let places = before.places.next(&there, &route.allowed, now);
             let is_other = places != before.places || has_looked != before.has_looked;
             is_other.then_some((&**route, before, places))
         });
@@ -137,26 +147,37 @@ impl Replacement {
         };
         let entering: BTreeSet<_> = next.iter().flat_map(entering).collect();
         let policy = |name: Arc<str>| (name.clone(), Policy::from(settings.services.get(&name)));
-        let begun = self.routing.begin(entering.into_iter().map(policy).collect()).await;
+        let entering: Vec<_> = entering.into_iter().map(policy).collect();
+        let begun = self.routing.begin(entering.clone()).await;
         let Some(begun) = begun else { return };
         let targets = self.targets(&site, begun, settings);
-        let known = site.services();
+        let known: Vec<_> = if has_looked { self.routed() } else { site.services().into_iter().collect() };
         for (route, before, places) in next {
             tell(route, &before.places, &places);
             route.set(adopted(places, has_looked, &before, &targets));
         }
         let gone = without(known, &site);
         self.check(&targets, &gone, settings);
-        if !gone.is_empty() {
-            self.routing.settle(Vec::new(), gone, settings.connect).await;
-        }
+        self.routing.settle(entering, gone, settings.connect).await;
+    }
+
+    /// All services that are routed: also those of the snapshot of which it was not known whether they would be adopted.
+    fn routed(&self) -> Vec<Arc<str>> {
+        let services = self.materials.directory.services();
+        let routed = services.values().filter(|service| service.is_routed());
+        routed.map(|service| service.name().clone()).collect()
     }
 
     /// The services that have endpoints.
-    fn there(&self) -> BTreeSet<Arc<str>> {
+    fn there(&self) -> There {
         let services = self.materials.directory.services();
-        let there = services.values().filter(|service| !service.endpoints().entries().is_empty());
-        there.map(|service| service.name().clone()).collect()
+        let mut there = There::new();
+        for service in services.values() {
+            let endpoints = service.endpoints();
+            let revisions = endpoints.entries().iter().map(|entry| entry.tenure.get().revision);
+            there.extend(revisions.min().map(|lowest| (service.name().clone(), lowest)));
+        }
+        there
     }
 
     /// Services that are adopted now. What lasts of one that another route leads to, they share.
@@ -236,8 +257,9 @@ fn without(names: impl IntoIterator<Item = Arc<str>>, site: &Site) -> Vec<Arc<st
 pub(crate) struct Adoption(pub(crate) Arc<Replacement>);
 
 impl Adoption {
-    /// Runs until the process ends.
-    pub(crate) async fn run(self) {
+    /// Runs until the process ends; calls `ready` once, when all are adopted that were there at the start.
+    pub(crate) async fn run(self, ready: impl FnOnce()) {
+        let mut ready = Some(ready);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -246,6 +268,11 @@ impl Adoption {
                 _ = looks.tick() => {}
             }
             self.0.adopt().await;
+            if self.0.has_looked()
+                && let Some(ready) = ready.take()
+            {
+                ready();
+            }
             sleep(REST).await;
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::{PathChange, Scheme, Template};
+use crate::path;
 
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +47,18 @@ pub(crate) enum ServicePattern {
 }
 
 impl ServicesAllowed {
-    /// Whether a service of this name may be named.
+    /// Whether a service of this name may be named: not if its name is none that a path can have.
     pub(crate) fn allow(&self, service: &str) -> bool {
-        self.patterns.iter().any(|pattern| match pattern {
+        let is_allowed = |pattern: &ServicePattern| match pattern {
             ServicePattern::Exact(name) => name == service,
             ServicePattern::Prefix(prefix) => service.starts_with(prefix.as_str()),
-        })
+        };
+        path::is_plain_segment(service) && self.patterns.iter().any(is_allowed)
+    }
+
+    /// Whether it is allowed by its own name, and not as one of many.
+    pub(crate) fn names(&self, service: &str) -> bool {
+        self.patterns.iter().any(|pattern| matches!(pattern, ServicePattern::Exact(name) if name == service))
     }
 }
 

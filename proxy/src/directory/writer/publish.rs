@@ -33,9 +33,10 @@ impl Writer {
             }
         }
         self.add_missing(&due, &known, &clock);
+        let mut has_arrived = false;
         for service in &due {
             self.dirty.remove(service);
-            self.publish_service(service, &clock);
+            has_arrived |= self.publish_service(service, &clock);
         }
         let next = self.remove_empty(now, next, &clock);
         let left_out = self.left_out.summary();
@@ -45,27 +46,33 @@ impl Writer {
         if self.dirty.is_empty() {
             self.directory.revision.store(self.revision, Ordering::Relaxed);
         }
+        let was_filled = self.directory.is_filled();
         self.directory.stale.store(self.stale, Ordering::Release);
         self.directory.synced.store(self.synced, Ordering::Release);
+        // At last: whoever is told finds all of it.
+        if has_arrived || self.directory.is_filled() != was_filled {
+            self.directory.arrivals.notify_one();
+        }
         next
     }
 
-    fn publish_service(&mut self, name: &Arc<str>, clock: &impl Fn() -> Instant) {
+    /// Returns whether it has endpoints now, and had none.
+    fn publish_service(&mut self, name: &Arc<str>, clock: &impl Fn() -> Instant) -> bool {
         let Some(staged) = self.staged.get_mut(name) else {
-            return;
+            return false;
         };
         let begun = clock();
-        if let Some(service) = self.directory.services.load().get(name) {
+        let services = self.directory.services.load();
+        let has_arrived = services.get(name).is_some_and(|service| {
             let planner = staged.planner.as_deref().unwrap_or(&self.unrouted);
-            if service.publish(staged.shown(), planner, &mut self.builder) {
-                self.directory.arrivals.notify_one();
-            }
-        }
+            service.publish(staged.shown(), planner, &mut self.builder)
+        });
         let took = clock().saturating_duration_since(begun);
         staged.not_before = Some(begun + PACE.rest(took));
         if staged.entries.is_empty() && !staged.is_routed() {
             self.emptied.insert(name.clone());
         }
+        has_arrived
     }
 
     /// Adds new services to the map of all. The map is copied for that, so they are added together, and not more often

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::directory::{self, Directory, Entry, Policy, Rank, State};
-use crate::discovery::Routing;
+use crate::discovery::{Adopting, Routing};
 use crate::health::findings::{self, Findings};
 use crate::snapshot::Saver;
 use crate::traffic::ejection::Grounds;
@@ -46,6 +46,15 @@ impl Fixture {
     }
 
     fn start_in_turn(guard: config::Guard, snapshot: Option<PathBuf>, turn: Turn) -> Result<Self> {
+        Self::start_adopting(guard, snapshot, turn, Adopting::default())
+    }
+
+    fn start_adopting(
+        guard: config::Guard,
+        snapshot: Option<PathBuf>,
+        turn: Turn,
+        adopting: Adopting,
+    ) -> Result<Self> {
         let (directory, writer) = directory::new(["goods"]);
         let connection = ConnectionSettings::to(["http://127.0.0.1:1"]);
         let (watch, bounds) = (WatchSettings::default(), config::Bounds::default());
@@ -62,6 +71,7 @@ impl Fixture {
         let file = settings.snapshot.clone().map(File::new);
         let loader = Loader::new(file, turn, admission.clone(), followed, metrics.clone());
         let feed = Feed::new(writer, settings, (loader, admission), connect, metrics.clone(), when_ready);
+        let feed = feed.adopting(adopting);
         let (findings, found) = findings::channel();
         let running = tokio::spawn(feed.run(Inputs { updates: to_take, findings: found, saves, asked }));
         Ok(Self {
@@ -364,6 +374,27 @@ async fn a_start_without_the_registry_serves_what_can_be_reached_of_the_snapshot
     assert_eq!((fixture.directory.is_stale(), fixture.directory.is_synced()), (false, true));
     assert!(fixture.shows_metric("leaseway_stale 0")?);
     Ok(())
+}
+
+/// Routes by path adopt it a moment later: too late, if the registry's list without it has come before.
+#[tokio::test]
+async fn a_service_of_the_snapshot_that_is_to_be_adopted_is_probed_and_held_like_others() -> Result<()> {
+    let (_listener, instance) = alive("a")?;
+    let other = Instance { service: "other".into(), ..instance };
+    let (_directory, path) = stored(std::slice::from_ref(&other))?;
+    let adopting = Adopting::new(|instances| {
+        instances.iter().map(|instance| (instance.service.clone(), Policy::default())).collect()
+    });
+    let mut fixture = Fixture::start_adopting(guard(SHORT, HOUR), Some(path), Turn::First, adopting)?;
+    fixture.list(&[]).await?;
+    fixture.until_held(1).await?;
+    let other = fixture.directory.service("other").context("no service")?;
+    eventually("it is probed", PATIENCE, async || {
+        let standings: Vec<_> = other.endpoints().entries().iter().map(|entry| entry.standing).collect();
+        ensure!(standings == [Standing::Suspect(ProbeResult::Passed)], "{standings:?}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ use crate::head::tests::head;
 use crate::site::drafts::{bench, config, draft};
 use crate::site::{Action, Asked, Named, Route};
 
+/// After it an empty place is free.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// A site of one route to `goods` and one to whatever a path names.
 struct Bench {
     replacement: Replacement,
@@ -144,7 +147,7 @@ async fn a_storm_of_changes_and_an_adoption_make_no_route_again() {
     assert!(Arc::ptr_eq(&bench.target("/by/shop-a").unwrap(), &shop), "nor is what was adopted before");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_whose_last_instance_leaves_stays_until_its_place_is_needed() {
     let mut bench = Bench::new(&by_path(&["shop-*"], 2, "{}"));
     bench.adopt(&["shop-a", "shop-b"]).await;
@@ -154,17 +157,21 @@ async fn one_whose_last_instance_leaves_stays_until_its_place_is_needed() {
     bench.adopt(&["shop-b"]).await;
     assert!(bench.target("/by/shop-a").is_some(), "to be answered with 503");
     bench.adopt(&["shop-b", "shop-c"]).await;
+    assert!(bench.target("/by/shop-a").is_some() && bench.left_out() == ["shop-c".into()], "it may restart");
+    tokio::time::advance(MINUTE).await;
+    bench.replacement.adopt().await;
     assert!(bench.target("/by/shop-a").is_none() && bench.target("/by/shop-c").is_some());
     assert!(!bench.is_routed("shop-a") && bench.left_out().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_that_another_route_leads_to_is_shared_and_outlives_its_adoption() {
-    let mut bench = Bench::new(&by_path(&["goods", "shop-*"], 1, "{}"));
+    let mut bench = Bench::new(&by_path(&["go*", "shop-*"], 1, "{}"));
     bench.adopt(&["goods"]).await;
     let [a, b] = ["/goods", "/by/goods"].map(|path| bench.target(path).unwrap());
     assert!(Arc::ptr_eq(&a.health, &b.health) && Arc::ptr_eq(&a.metrics, &b.metrics));
     bench.adopt(&[]).await;
+    tokio::time::advance(MINUTE).await;
     bench.adopt(&["shop-a"]).await;
     assert!(bench.target("/by/goods").is_none() && bench.is_routed("goods"));
 }
@@ -193,7 +200,7 @@ async fn a_reload_keeps_those_that_are_still_allowed_and_lets_the_others_go() {
     assert!(Arc::ptr_eq(&bench.target("/by/shop-a").unwrap().health, &before.health), "and back again");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn those_that_are_adopted_are_checked_where_the_configuration_says_so() {
     let services = "{goods: {check: {probe: tcp}}, shop-b: {check: {probe: tcp}}}";
     let mut bench = Bench::new(&by_path(&["shop-*"], 1, services));
@@ -204,9 +211,11 @@ async fn those_that_are_adopted_are_checked_where_the_configuration_says_so() {
     bench.adopt(&["shop-a"]).await;
     assert_eq!(checked(&bench), ["goods"]);
     bench.adopt(&[]).await;
+    tokio::time::advance(MINUTE).await;
     bench.adopt(&["shop-b"]).await;
     assert_eq!(checked(&bench), ["goods", "shop-b"]);
     bench.adopt(&[]).await;
+    tokio::time::advance(MINUTE).await;
     bench.adopt(&["shop-a"]).await;
     assert_eq!(checked(&bench), ["goods"]);
 }
@@ -223,4 +232,44 @@ async fn a_service_whose_addresses_are_given_is_adopted_when_they_are_known_and_
     assert!(bench.target("/by/old").is_some());
     bench.replacement.replace(&by_path(&["shop-*"], 9, "{}")).await.unwrap();
     assert!(!bench.is_routed("old"));
+}
+
+#[tokio::test]
+async fn who_registered_first_is_adopted_and_who_has_a_name_that_no_path_has_is_not() {
+    let mut bench = Bench::new(&by_path(&["shop-*"], 1, "{}"));
+    let registered = [("shop-a", 9), ("shop-b", 8), ("shop-%41", 5), ("shop- a", 6), ("shop-\u{fc}", 7)];
+    let instance = |(service, revision): (&str, i64)| Instance {
+        service: service.into(),
+        id: "a".into(),
+        record: Record::new(([10, 0, 0, 1], 80).into()),
+        lease: 7,
+        revision,
+    };
+    let instances = registered.map(instance).into();
+    bench.hear(Update::Reset { instances, refused: Vec::new(), revision: 9 });
+    bench.replacement.adopt().await;
+    assert!(bench.target("/by/shop-b").is_some());
+    assert_eq!(bench.left_out(), ["shop-a".into()]);
+}
+
+/// What was routed for the snapshot's sake.
+#[tokio::test]
+async fn a_service_that_is_routed_and_not_adopted_at_the_first_look_is_routed_no_more() {
+    let mut bench = Bench::new(&by_path(&["shop-*"], 9, "{}"));
+    let snapshots = ["shop-a", "shop-gone"].map(|name| (name.into(), Policy::default()));
+    bench.writer.lock().unwrap().route(snapshots);
+    bench.replacement.adopt().await;
+    assert!(bench.is_routed("shop-a"), "nobody knows yet who is there");
+    let service = bench.replacement.materials.directory.service("shop-a").unwrap();
+    bench.adopt(&["shop-a"]).await;
+    assert!(Arc::ptr_eq(&bench.target("/by/shop-a").unwrap().service, &service));
+    assert!(bench.is_routed("shop-a") && bench.is_routed("goods") && !bench.is_routed("shop-gone"));
+}
+
+#[tokio::test]
+async fn what_is_routed_for_the_snapshots_sake_goes_where_no_route_adopts_any_more() {
+    let bench = Bench::new(&by_path(&["shop-*"], 9, "{}"));
+    bench.writer.lock().unwrap().route([("shop-a".into(), Policy::default())]);
+    bench.replacement.replace(&config("[{path: /goods, service: goods}]", "{}")).await.unwrap();
+    assert!(!bench.is_routed("shop-a") && bench.is_routed("goods"));
 }
