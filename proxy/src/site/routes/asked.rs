@@ -62,7 +62,7 @@ fn sorted<'r, T: ToOwned + Ord + ?Sized>(
     named: impl Iterator<Item = (Cow<'r, T>, Cow<'r, T>)>,
 ) -> Named<'r, T> {
     let mut named: Vec<_> = named.collect();
-    named.sort_by(|(a, _), (b, _)| (**a).cmp(&**b));
+    named.sort_by(|(a, _), (b, _)| a.cmp(b));
     named
 }
 
