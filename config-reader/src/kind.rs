@@ -4,6 +4,7 @@ mod map;
 mod one_or_list;
 mod ways;
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
@@ -340,7 +341,7 @@ impl<N, T: From<String> + AsRef<Path>, F: Fn(PathBuf) -> N> Kind<N> for Absolute
 
 /// A list.
 pub const fn list<K>(item: K) -> List<K> {
-    List { item, least: 0, most: usize::MAX, of: "" }
+    List { item, least: 0, most: usize::MAX, of: "", is_distinct: false }
 }
 
 /// See [`list`].
@@ -350,9 +351,16 @@ pub struct List<K> {
     least: usize,
     most: usize,
     of: &'static str,
+    is_distinct: bool,
 }
 
 impl<K> List<K> {
+    /// Takes only lists whose items all mean something else.
+    #[must_use]
+    pub fn distinct(self) -> Self {
+        Self { is_distinct: true, ..self }
+    }
+
     /// Takes only lists with at least one item. `one` names an item, with an example.
     #[must_use]
     pub fn not_empty(self, one: &'static str) -> Self {
@@ -385,7 +393,20 @@ impl<N, K: Kind<N>> Kind<N> for List<K> {
     type Value = Vec<K::Value>;
 
     fn read(&self, value: &Value<'_, N>) -> Option<Vec<K::Value>> {
-        if self.refuse(value) { None } else { value.list(|item| self.item.read(&item)) }
+        if self.refuse(value) {
+            return None;
+        }
+        // By how it is shown: what means the same is, however it is written.
+        let mut lines = HashMap::new();
+        value.list(|item| {
+            let read = self.item.read(&item)?;
+            let before = self.is_distinct.then(|| lines.insert(self.item.show(&read), item.place().line));
+            if let Some(line) = before.flatten() {
+                item.reject(format_args!("is there already, in line {line}: remove one of them"));
+                return None;
+            }
+            Some(read)
+        })
     }
 
     fn show(&self, value: &Vec<K::Value>) -> String {
@@ -400,6 +421,9 @@ impl<N, K: Kind<N>> Kind<N> for List<K> {
         }
         if self.most < usize::MAX {
             schema["maxItems"] = self.most.into();
+        }
+        if self.is_distinct {
+            schema["uniqueItems"] = true.into();
         }
         schema
     }

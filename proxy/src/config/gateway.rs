@@ -42,7 +42,7 @@ pub struct Gateway {
     pub(crate) admin_hosts: Vec<String>,
     /// Where services register.
     pub(crate) registry: Registry,
-    /// Which service answers what: at least one, no path twice.
+    /// Which service answers what: at least one, none of which hides another.
     pub(crate) routes: Vec<Route>,
     /// What is particular to the services.
     pub(crate) services: Services,

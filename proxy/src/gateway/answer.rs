@@ -51,7 +51,8 @@ impl Answer {
     pub(super) const REDIRECT_LOOP: Self = Self::message(
         508,
         Kind::ProxyLoopDetected,
-        "the route sends the client to where it is, so it would go round in circles",
+        "the route sends the client to where it is, so it would go round in circles: a redirect to https needs match: \
+         {scheme: http}, one to another host match: {host: ...}",
     );
     pub(super) const NO_HOST: Self = Self::bad_request("Host is missing, or is no host");
     pub(super) const LONG_LOCATION: Self =

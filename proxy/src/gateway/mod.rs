@@ -143,7 +143,8 @@ impl Gateway {
             Action::Split(_) => None,
             Action::ForwardByPath(by_path) => match by_path.named(path) {
                 Named::Adopted(target) => Some(target),
-                // As if no route had taken it: whether a name is allowed is nobody's business.
+                // An allowed name under which nobody has registered. (With one that is not allowed, the next routes
+                // are tried.) As if no route had taken it: which names are allowed is nobody's business.
                 Named::Nobody => return Err(Answer::NO_ROUTE),
                 Named::NotKnown => {
                     request.declined(route.clone(), None, Some("it is not known yet who is registered"));
@@ -153,8 +154,8 @@ impl Gateway {
             Action::Redirect { to, hosts } => {
                 let told = request.origin.host().map(HeaderValue::as_bytes);
                 let host = redirect::asked_host(told, head.host(), hosts);
-                let asked =
-                    redirect::Asked { scheme: request.origin.scheme, host, path, query: head.query() };
+                let (method, scheme, query) = (head.method(), request.origin.scheme, head.query());
+                let asked = redirect::Asked { method, scheme, host, path, query };
                 let answer = match redirect::location(to, asked, changed.as_deref()) {
                     Ok(location) => {
                         request.goes_elsewhere(route.clone(), location);

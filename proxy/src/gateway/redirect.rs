@@ -1,7 +1,7 @@
 //! Where a client is sent that its route sends elsewhere.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 
 use super::answer::Answer;
 use crate::authority::Authority;
@@ -13,6 +13,7 @@ const LENGTH: usize = 8 * 1024;
 /// The URL that a client has asked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
     pub(super) scheme: Scheme,
     /// As the client says it.
     pub(super) host: Option<&'a [u8]>,
@@ -53,7 +54,8 @@ pub(super) fn location(
         None => of_client,
     };
     let is_host_same = is_same(authority, scheme, of_client, asked.scheme);
-    if scheme == asked.scheme && is_host_same && path == encoded_path(asked.path) {
+    let is_url_same = scheme == asked.scheme && is_host_same && path == encoded_path(asked.path);
+    if is_url_same && redirect.goes_round(asked.method) {
         return Err(Answer::REDIRECT_LOOP);
     }
     let mut url = Vec::with_capacity(128);
@@ -125,7 +127,8 @@ mod tests {
     use proptest::prelude::*;
     use std::borrow::Cow;
 
-    const NOTHING: Redirect = Redirect { scheme: None, host: None, path: None, status: 302 };
+    const NOTHING: Redirect =
+        Redirect { scheme: None, host: None, path: None, status: 302, is_by_client: false };
 
     fn to_https() -> Redirect {
         Redirect { scheme: Some(Scheme::Https), ..NOTHING }
@@ -141,7 +144,8 @@ mod tests {
 
     /// Of `http://old.example:8080/a?b=1`, with another path.
     fn asked(path: &str) -> Asked<'_> {
-        Asked { scheme: Scheme::Http, host: Some(b"old.example:8080"), path, query: Some(b"b=1") }
+        let host: Option<&[u8]> = Some(b"old.example:8080");
+        Asked { method: &Method::GET, scheme: Scheme::Http, host, path, query: Some(b"b=1") }
     }
 
     fn led(redirect: &Redirect, asked: Asked<'_>, changed: Option<&str>) -> Result<String, Answer> {
@@ -238,7 +242,7 @@ mod tests {
 
     #[test]
     fn whoever_is_where_it_would_be_sent_is_told_that_it_goes_round_in_circles() {
-        let usual = Asked { scheme: Scheme::Https, host: Some(b"Shop.example."), path: "/a", query: None };
+        let usual = Asked { scheme: Scheme::Https, host: Some(b"Shop.example."), query: None, ..asked("/a") };
         for (redirect, asked, changed) in [
             (NOTHING, asked("/a"), None),
             (to_path("/a"), asked("/a"), None),
@@ -253,6 +257,27 @@ mod tests {
         assert!(led(&to_host("shop.example:8443"), usual, None).is_ok());
         assert!(led(&to_host("old.example"), asked("/a"), None).is_ok(), "another port");
         assert!(led(&to_path("/a/"), asked("/a"), None).is_ok(), "another path");
+    }
+
+    #[test]
+    fn a_client_that_comes_again_otherwise_is_sent_to_where_it_is() {
+        let by_status = |status| Redirect { status, ..NOTHING };
+        for (redirect, method, goes_round) in [
+            (by_status(303), Method::POST, false),
+            (by_status(303), Method::PUT, false),
+            (by_status(303), Method::GET, true),
+            (by_status(303), Method::HEAD, true),
+            (by_status(302), Method::POST, false),
+            (by_status(301), Method::POST, false),
+            (by_status(302), Method::PUT, true),
+            (by_status(307), Method::POST, true),
+            (by_status(308), Method::POST, true),
+            (Redirect { is_by_client: true, ..NOTHING }, Method::GET, false),
+        ] {
+            let asked = Asked { method: &method, ..asked("/a") };
+            let expected = if goes_round { Err(Answer::REDIRECT_LOOP) } else { Ok("/a?b=1".to_owned()) };
+            assert_eq!(led(&redirect, asked, None), expected, "{redirect:?} {method}");
+        }
     }
 
     proptest! {

@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_redirect_says_where_to_and_no_more() {
-        let to = Redirect { scheme: None, host: None, path: Some("/b".into()), status: 308 };
+        let to =
+            Redirect { scheme: None, host: None, path: Some("/b".into()), status: 308, is_by_client: false };
         let action = Action::Redirect { to, hosts: Box::default() };
         let fixture = Setup { action: Some(action), ..Setup::of(1) }.build();
         let mut request = fixture.request();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::{PathChange, Scheme, Template};
 use crate::path;
@@ -72,6 +72,25 @@ pub(crate) struct Redirect {
     pub(crate) path: Option<String>,
     /// 301, 302, 303, 307 or 308.
     pub(crate) status: u16,
+    /// Whether a header or a cookie decides on it, with which a client need not come again.
+    pub(crate) is_by_client: bool,
+}
+
+impl Redirect {
+    /// Whether a client that it leads to the URL where it is would be led there again.
+    pub(crate) fn goes_round(&self, method: &Method) -> bool {
+        !self.is_by_client && self.keeps_method(method)
+    }
+
+    /// Whether a client that comes again because of it does so with the method that it has had. After a 303 all but GET
+    /// and HEAD become GET; after a 301 and a 302, POST does (RFC 9110, section 15.4).
+    fn keeps_method(&self, method: &Method) -> bool {
+        match self.status {
+            303 => *method == Method::GET || *method == Method::HEAD,
+            301 | 302 => *method != Method::POST,
+            _ => true,
+        }
+    }
 }
 
 /// An answer without an instance.

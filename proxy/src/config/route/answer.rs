@@ -6,9 +6,9 @@ use config_reader::kind::{number, text};
 use http::HeaderName;
 
 use super::fields::{Rule, Side, fields};
-use super::{FixedAnswer, some};
-use crate::config::Value;
+use super::{FixedAnswer, Variable, some};
 use crate::config::keys::Visit;
+use crate::config::{Section, Value};
 
 /// The largest body, in bytes.
 const BODY: usize = 16 * 1024;
@@ -34,7 +34,26 @@ impl FixedAnswer {
                     format_args!("means nothing with status {}, which has no body", self.status),
                 );
             }
+            self.remark_on_variables(section);
         });
+    }
+}
+
+impl FixedAnswer {
+    fn remark_on_variables(&self, section: &Section<'_>) {
+        let found = |text: &[u8]| Variable::first_in(&String::from_utf8_lossy(text));
+        if let Some(name) = self.headers.iter().find_map(|(_, value)| found(value.as_bytes())) {
+            section.remark(
+                "headers",
+                format_args!("has {{{name}}} in it, which is sent as it is: `response_headers` of the route know variables"),
+            );
+        }
+        if let Some(name) = found(&self.body) {
+            section.remark(
+                "body",
+                format_args!("has {{{name}}} in it, which is sent as it is: a body has no variables"),
+            );
+        }
     }
 }
 

@@ -8,13 +8,39 @@ use super::expression::expression;
 use crate::config::Value;
 use crate::config::machine::Need;
 
+/// The longest value, in bytes.
+const LENGTH: usize = 1024;
+
+/// Whose value it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    Header,
+    Cookie,
+    Parameter,
+}
+
+/// Why no request can have a value. Each reads on after the text that was found.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum ValueError {
+    #[error("is longer than {LENGTH} bytes")]
+    Length,
+    #[error("{0} with a space, which HTTP takes away")]
+    Space(&'static str),
+    #[error("has \";\" in it, which ends a cookie")]
+    Semicolon,
+}
+
 /// A value alone, or `{exact: ...}`, `{prefix: ...}`, `{regex: ...}`, `{present: ...}`.
-pub(super) fn condition() -> impl Kind<Need, Value = Condition> {
-    let exact =
-        || text(|value: &Value<'_>| Some(Condition::Exact(value.text()?.to_owned())), as_text).may_be_empty();
+pub(super) fn condition(of: Of) -> impl Kind<Need, Value = Condition> {
+    let exact = || {
+        let read = move |value: &Value<'_>| {
+            value.parse(|text| of.check(text, true).map(|()| Condition::Exact(text.to_owned())))
+        };
+        text(read, as_text).may_be_empty()
+    };
     let ways: Vec<(_, AnyKind<Need, Condition>)> = vec![
         ("exact", Box::new(exact())),
-        ("prefix", Box::new(text(read_prefix, as_text))),
+        ("prefix", Box::new(text(move |value: &Value<'_>| read_prefix(value, of), as_text))),
         ("regex", Box::new(expression(Condition::Regex, as_text))),
         ("present", Box::new(Presence)),
     ];
@@ -26,13 +52,32 @@ pub(super) fn condition() -> impl Kind<Need, Value = Condition> {
     })
 }
 
-fn read_prefix(value: &Value<'_>) -> Option<Condition> {
-    match value.text()? {
-        "" => {
-            value.reject("is empty, which every value begins with: write {present: true}");
-            None
+fn read_prefix(value: &Value<'_>, of: Of) -> Option<Condition> {
+    if value.text()?.is_empty() {
+        value.reject("is empty, which every value begins with: write {present: true}");
+        return None;
+    }
+    value.parse(|text| of.check(text, false).map(|()| Condition::Prefix(text.to_owned())))
+}
+
+impl Of {
+    /// `is_whole`: it is the value from its first letter to its last.
+    fn check(self, text: &str, is_whole: bool) -> Result<(), ValueError> {
+        if text.len() > LENGTH {
+            return Err(ValueError::Length);
         }
-        prefix => Some(Condition::Prefix(prefix.to_owned())),
+        // What a parameter has is decoded, so it may have everything.
+        if self == Self::Parameter {
+            return Ok(());
+        }
+        // A space behind the "=" of a cookie is part of its value.
+        if self == Self::Header && text.starts_with(' ') {
+            return Err(ValueError::Space("begins"));
+        }
+        if is_whole && text.ends_with(' ') {
+            return Err(ValueError::Space("ends"));
+        }
+        if self == Self::Cookie && text.contains(';') { Err(ValueError::Semicolon) } else { Ok(()) }
     }
 }
 

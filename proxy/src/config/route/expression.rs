@@ -61,7 +61,9 @@ impl Expression {
             let mut builder = RegexBuilder::new(text);
             builder.unicode(false).size_limit(PROGRAM).dfa_size_limit(STATES).nest_limit(DEPTH).build()
         };
-        let built = build(text).and_then(|_| build(&format!("^(?:{text})$")));
+        // With `(?x)`, a comment at its end would take the closing parenthesis with it.
+        let whole = || build(&format!("^(?:{text})$")).or_else(|_| build(&format!("^(?:{text}\n)$")));
+        let built = build(text).and_then(|_| whole());
         let compiled = built.map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => ExpressionError::Size,
             other => ExpressionError::Syntax(reason(&other)),

@@ -56,7 +56,12 @@ impl WrittenForward {
             key("services_allowed", "services that the path may name, where it ends with `/{service}`")
                 .more("`shop-*` is any name that begins with shop-.")
                 .example("[goods, \"shop-*\"]");
-        some(v, allowed, list(pattern()).not_empty("name, such as goods or shop-*"), &mut self.allowed);
+        some(
+            v,
+            allowed,
+            list(pattern()).distinct().not_empty("name, such as goods or shop-*"),
+            &mut self.allowed,
+        );
         let most = key("max_services", "how many of them at most").default("100").example("100");
         v.optional(most, number(1..=10_000), &mut self.most);
     }

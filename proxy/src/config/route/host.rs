@@ -52,7 +52,10 @@ pub(super) fn parse_pattern(text: &str) -> Result<HostPattern, HostError> {
         Some(below) if below.parse::<Ipv4Addr>().is_ok() || below.starts_with('[') => {
             Err(HostError::Malformed)
         }
-        Some(below) => parse_host(below).map(HostPattern::Below),
+        Some(below) => match parse_host(below) {
+            Err(HostError::Port(host)) => Err(HostError::Port(format!("{WILDCARD}{host}"))),
+            read => read.map(HostPattern::Below),
+        },
         None => parse_host(text).map(HostPattern::Exact),
     }
 }

@@ -7,7 +7,7 @@ use config_reader::kind::{Kind, list, map, one_or_list, text};
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
-use super::condition::condition;
+use super::condition::{Of, condition};
 use super::fields::OURS;
 use super::host::host;
 use super::path::path;
@@ -106,7 +106,7 @@ impl Match {
         some(
             v,
             hosts,
-            one_or_list(list(host()).not_empty("host, such as shop.example.com")),
+            one_or_list(list(host()).distinct().not_empty("host, such as shop.example.com")),
             &mut self.hosts,
         );
         let paths =
@@ -115,16 +115,21 @@ impl Match {
         v.optional(paths, path(), &mut written);
         self.path = written.unwrap_or_default();
         let methods = key("methods", "the methods that it takes").example("[GET, HEAD]");
-        some(v, methods, list(method()).not_empty("method, such as GET"), &mut self.methods);
+        some(v, methods, list(method()).distinct().not_empty("method, such as GET"), &mut self.methods);
         let headers =
             key("headers", "what the fields are, one of those of a name").example("{x-canary: \"1\"}");
-        some(v, headers, map(parse_header, TOKEN, condition()), &mut self.headers);
+        some(v, headers, map(parse_header, TOKEN, condition(Of::Header)), &mut self.headers);
         let query = key("query", "what the parameters of the query are").example("{beta: {present: true}}");
-        some(v, query, map(parse_parameter, ".", condition()), &mut self.query);
+        some(v, query, map(parse_parameter, ".", condition(Of::Parameter)), &mut self.query);
         let cookies = key("cookies", "what the cookies are").example("{group: a}");
-        some(v, cookies, map(parse_cookie, TOKEN, condition()), &mut self.cookies);
+        some(v, cookies, map(parse_cookie, TOKEN, condition(Of::Cookie)), &mut self.cookies);
         let clients = key("client", "the networks that clients are in").example("[10.0.0.0/8]");
-        some(v, clients, list(network()).not_empty("network, such as 10.0.0.0/8"), &mut self.clients);
+        some(
+            v,
+            clients,
+            list(network()).distinct().not_empty("network, such as 10.0.0.0/8"),
+            &mut self.clients,
+        );
         v.optional(key("scheme", "what clients speak").example("https"), scheme(), &mut self.scheme);
     }
 

@@ -138,7 +138,8 @@ pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<
     let key = key("routes", "which service answers what; at least one")
         .more(
             "A path takes itself and everything below it, by segment: /goods takes /goods and /goods/list, not /goods2. \
-             The longest wins.",
+             Tried first are those of an exact host, then of an exact path, then of the longest prefix, then expressions, \
+             then those without a path.",
         )
         .required("a list such as [{path: /goods, service: goods}]");
     let (mut written, mut origins, mut mistakes) = (Vec::new(), Vec::new(), 0);
@@ -162,6 +163,7 @@ pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<
         }
         // What could not be read may be what tells two routes apart.
         let is_sound = section.mistakes() == mistakes;
+        number_names(routes, &origins);
         check_names(section, routes, &origins, is_sound);
         if is_sound {
             check_hidden(section, routes, &origins);
@@ -171,20 +173,30 @@ pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<
     are_there && routes.iter().flat_map(Route::services).all(|service| !service.is_empty())
 }
 
+/// Those without a name whose names would be the same get a number each from the second on, in their order.
+fn number_names(routes: &mut [Route], origins: &[Origin]) {
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    for (route, _) in routes.iter_mut().zip(origins).filter(|(_, origin)| !origin.is_named) {
+        let number = numbers.entry(route.name.clone()).or_default();
+        *number += 1;
+        if *number > 1 {
+            route.name = name::numbered(&route.name, *number);
+        }
+    }
+}
+
 /// `is_sound`: whether names that were not given are known.
 fn check_names(section: &Section<'_>, routes: &[Route], origins: &[Origin], is_sound: bool) {
     let mut owners: HashMap<&str, &Origin> = HashMap::new();
     for (route, origin) in routes.iter().zip(origins).filter(|(_, origin)| is_sound || origin.is_named) {
         match owners.get(&*route.name) {
-            // Routes without names that have the same one take the same.
-            Some(owner) if origin.is_named || owner.is_named => {
+            Some(owner) => {
                 let (name, Place { key, line }) = (&route.name, &owner.place);
                 section.reject_at(
                     &origin.place,
                     format_args!("has the name \"{name}\" of {key} in line {line}"),
                 );
             }
-            Some(_) => {}
             None => {
                 owners.insert(&route.name, origin);
             }
@@ -194,12 +206,20 @@ fn check_names(section: &Section<'_>, routes: &[Route], origins: &[Origin], is_s
 
 /// Routes to which no request comes.
 fn check_hidden(section: &Section<'_>, routes: &[Route], origins: &[Origin]) {
+    let all: Vec<_> = routes.iter().zip(origins).collect();
     for Hidden { route, by } in hidden(routes) {
-        let (Some(route), Some(by)) = (origins.get(route), origins.get(by)) else { continue };
-        let Place { key, line } = &by.place;
+        let (Some((route, origin)), Some((by, before))) = (all.get(route), all.get(by)) else { continue };
+        let Place { key, line } = &before.place;
+        let hint = match (&route.takes.path, &by.takes.path) {
+            (PathPattern::Regex(_), PathPattern::Prefix(_)) => {
+                "; `path: /` goes before expressions: leave the path out there (`match: {}` takes everything), and it \
+                 goes behind them"
+            }
+            _ => "",
+        };
         section.reject_at(
-            &route.place,
-            format_args!("takes nothing: {key} in line {line} takes all of it before"),
+            &origin.place,
+            format_args!("takes nothing: {key} in line {line} takes all of it before{hint}"),
         );
     }
 }

@@ -54,11 +54,10 @@ pub(super) fn parse_plain(text: &str) -> Result<PathPattern, PathError> {
 
 fn parse_regex(text: &str) -> Result<Expression, PathError> {
     let expression = Expression::parse(text)?;
-    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        Err(PathError::RelativeRegex)
-    } else {
-        Ok(expression)
-    }
+    // What else an expression may begin with that takes a slash: a class, a group, an anchor, an escape, or nothing at all
+    // before other ways.
+    let may_take_slash = text.starts_with(|c| "/.[(^\\|".contains(c));
+    if may_take_slash { Ok(expression) } else { Err(PathError::RelativeRegex) }
 }
 
 /// Why a text is no route's path. Each reads on after the text that was found.

@@ -5,8 +5,8 @@ use config_reader::kind::{Kind, words};
 use serde_json::{Value as Json, json};
 
 use super::host::parse_authority;
-use super::path::parse_exact;
-use super::{Redirect, Scheme};
+use super::path::{PathError, parse_exact};
+use super::{Redirect, Scheme, Variable};
 use crate::config::Value;
 use crate::config::keys::{Visit, parsed};
 use crate::config::machine::Need;
@@ -25,7 +25,7 @@ pub(super) fn scheme() -> impl Kind<Need, Value = Scheme> {
 
 impl Redirect {
     pub(super) fn unsaid() -> Self {
-        Self { scheme: None, host: None, path: None, status: STATUS }
+        Self { scheme: None, host: None, path: None, status: STATUS, is_by_client: false }
     }
 
     pub(super) fn keys<V: Visit>(&mut self, v: &mut V) {
@@ -33,11 +33,30 @@ impl Redirect {
         let host = key("host", "another host, with or without a port").example("shop.example.com");
         v.optional(host, parsed(parse_authority, "^[^/]+$"), &mut self.host);
         let path = key("path", "another path, in the place of the client's").example("/goods");
-        v.optional(path, parsed(parse_exact, "^/"), &mut self.path);
+        v.optional(path, parsed(parse_path, "^/"), &mut self.path);
         let status =
             key("status", "the answer's status: 301 or 308 for ever, 302 or 307 for now, 303 to a GET");
         v.key(status, Status, &mut self.status);
     }
+}
+
+/// Why a text is no path to which clients are sent. Each reads on after it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum RedirectPathError {
+    #[error(transparent)]
+    NoPath(#[from] PathError),
+    #[error(
+        "has no groups or variables: what keeps part of the path is the route's own key `rewrite`, in its place"
+    )]
+    Groups,
+}
+
+fn parse_path(text: &str) -> Result<String, RedirectPathError> {
+    let is_group = |after: &str| after.starts_with(|c: char| c == '{' || c.is_ascii_digit());
+    if text.split('$').skip(1).any(is_group) || Variable::first_in(text).is_some() {
+        return Err(RedirectPathError::Groups);
+    }
+    Ok(parse_exact(text)?)
 }
 
 /// The status of a redirect.

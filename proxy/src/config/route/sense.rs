@@ -47,27 +47,41 @@ fn refuse(section: &Section<'_>, keys: &[&str], reason: &str) {
 }
 
 /// Why a redirect sends clients to where they are. What it does not change is looked at, no more: whether another route
-/// takes them there is not known here.
-fn leads_back(route: &Route, redirect: &Redirect) -> Option<&'static str> {
+/// takes them there is not known here. Nor is it if more than the URL's scheme, host and path decides which route takes
+/// them: they may come back with another method or another cookie.
+fn leads_back(route: &Route, redirect: &Redirect) -> Option<String> {
     let Redirect { scheme, host, path, .. } = redirect;
-    let is_same_host = |host: &String| route.takes.hosts == [HostPattern::Exact(host.clone())];
-    if path.is_some() || route.changes.path != PathChange::None || !host.as_ref().is_none_or(is_same_host) {
+    let takes = &route.takes;
+    let is_judged = takes.conditions() == usize::from(takes.scheme.is_some());
+    let is_same_host = |host: &String| takes.hosts.contains(&HostPattern::Exact(host.clone()));
+    if !is_judged
+        || path.is_some()
+        || route.changes.path != PathChange::None
+        || !host.as_ref().is_none_or(is_same_host)
+    {
         return None;
     }
-    match (scheme, route.takes.scheme) {
-        (None, _) => Some("leads back to where the request came from: set another scheme, host or path"),
-        (Some(to), Some(from)) if *to != from => None,
-        (Some(to), _) => Some(match to {
-            Scheme::Https => {
-                "leads clients that speak https already back to where they are: say which it is for, with \
-                     `match: {scheme: http}`"
-            }
-            Scheme::Http => {
-                "leads clients that speak http already back to where they are: say which it is for, with \
-                     `match: {scheme: https}`"
-            }
-        }),
-    }
+    let other = match (scheme, takes.scheme) {
+        (None, _) if host.is_some() => {
+            return Some(
+                "leads clients that are at this host already back to where they are: take the host out of `match`"
+                    .into(),
+            );
+        }
+        (None, _) => {
+            return Some(
+                "leads back to where the request came from: set another scheme, host or path".into(),
+            );
+        }
+        (Some(to), Some(from)) if *to != from => return None,
+        (Some(Scheme::Https), _) => Scheme::Http,
+        (Some(Scheme::Http), _) => Scheme::Https,
+    };
+    let (to, other) = (scheme.unwrap_or(other).as_str(), other.as_str());
+    Some(format!(
+        "leads clients that speak {to} already back to where they are: say which it is for, with \
+         `match: {{scheme: {other}}}`"
+    ))
 }
 
 /// A path that names services, and the services that it may name, go together.

@@ -84,6 +84,12 @@ impl Variable {
         ("message", Self::Message),
     ];
 
+    /// The name of the first one that is written in a text.
+    pub(super) fn first_in(text: &str) -> Option<&'static str> {
+        let is_in = |name: &str| text.contains(&format!("{{{name}}}"));
+        Self::ALL.into_iter().map(|(name, _)| name).find(|name| is_in(name))
+    }
+
     /// Whether it is text that the client has written.
     fn is_of_client(self) -> bool {
         matches!(self, Self::Host | Self::Method | Self::Path)

@@ -192,8 +192,12 @@ mod tests {
 
     #[test]
     fn a_redirect_and_an_answer_are_told_without_what_is_not_set() {
-        let redirect =
-            Redirect { scheme: Some(Scheme::Https), host: None, path: Some("/new".into()), status: 308 };
+        let redirect = Redirect {
+            scheme: Some(Scheme::Https),
+            path: Some("/new".into()),
+            status: 308,
+            ..Redirect::unsaid()
+        };
         assert_eq!(shown(&redirect), r#"{"scheme":"https","path":"/new","status":308}"#);
         assert_eq!(shown(&FixedAnswer { status: 200, ..FixedAnswer::default() }), r#"{"status":200}"#);
     }

@@ -90,22 +90,20 @@ impl Written {
             .or_beside(&["match"])
             .example("/goods");
         v.key(path_key, path(), &mut self.path);
-        let takes = key("match", "which requests it takes, beside the path: those of which all this is so");
+        let takes = key(
+            "match",
+            "which requests it takes, beside the path: those of which all this is so; `{}`: all",
+        );
         let match_path = &mut self.match_path;
         v.optional_section(takes, &mut self.takes, Match::default, |takes, v| {
             takes.keys(v);
             v.check(|section| {
                 *match_path = section.has("path").then(|| section.place_of("path"));
-                if section.is_empty() {
-                    section.reject_itself(
-                        "is empty: expected what requests must be like, such as {host: shop.example.com}",
-                    );
-                }
             });
         });
         let mut name = Some(self.name.clone()).filter(|name| !name.is_empty());
         let name_key = key("name", "what logs and metrics call it")
-            .default("its host and its path, and what else it takes")
+            .default("its host and its path, and what else it takes, without the values of headers, parameters and cookies")
             .example("shop-api");
         let kind = text(|value: &Value<'_>| value.parse(parse_name), String::clone);
         v.optional(name_key, kind.takes("up to 200 letters of ASCII"), &mut name);
@@ -145,7 +143,10 @@ impl Written {
             return None;
         }
         let action = match first {
-            "redirect" => Action::Redirect(self.redirect?),
+            "redirect" => {
+                let is_by_client = !takes.headers.is_empty() || !takes.cookies.is_empty();
+                Action::Redirect(Redirect { is_by_client, ..self.redirect? })
+            }
             "answer" => Action::Answer(self.answer?),
             _ => self.forward.settled(section)?,
         };
@@ -154,7 +155,7 @@ impl Written {
             section
                 .reject("sticky", format_args!("means nothing beside {first}: it needs service or services"));
         }
-        let name = if self.name.is_empty() { name::of_match(&takes) } else { self.name };
+        let name = if self.name.is_empty() { name::derived(&takes, &action) } else { self.name };
         let (sticky, changes) = (self.sticky, self.changes.settled(section));
         let (errors, timeouts, retry) = (self.errors, self.timeouts, self.retry);
         let route = Route { name, takes, action, sticky, changes, errors, timeouts, retry };

@@ -78,6 +78,24 @@ fn with_files_in(directory: &Path, line: &str) -> String {
     moved
 }
 
+/// What a page has for Leaseway is valid, each part alone. Below its routes it may have other keys of `gateway`.
+#[test]
+fn what_a_page_has_beside_other_programs_is_valid() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/coming-from.md");
+    let page = fs::read_to_string(page).unwrap();
+    let parts: Vec<_> = page.split("```yaml\n# Leaseway\n").skip(1).collect();
+    assert!(parts.len() > 5, "{}", parts.len());
+    for part in parts {
+        let part = part.split("```").next().unwrap();
+        let is_key = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase());
+        let keys = part.lines().position(|line| is_key(line)).unwrap_or(part.lines().count());
+        let indented = |lines: Vec<&str>| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
+        let [routes, others] =
+            [part.lines().take(keys).collect(), part.lines().skip(keys).collect()].map(indented);
+        valid(&with("    - path: /goods\n      service: goods\n", &format!("{routes}{others}")));
+    }
+}
+
 /// The lines of a commented section: its own and those of its keys.
 fn commented_section<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     let head = format!("# {key}:");

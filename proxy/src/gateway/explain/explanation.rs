@@ -135,7 +135,8 @@ fn tell_what_happens(explanation: &mut Explanation, route: &Route, asked: &Asked
         }
         Action::Redirect(to) => {
             let (host, query) = (asked.head.host(), asked.head.query());
-            let of = redirect::Asked { scheme: asked.scheme, host, path: asked.path, query };
+            let (method, scheme, path) = (asked.head.method(), asked.scheme, asked.path);
+            let of = redirect::Asked { method, scheme, host, path, query };
             match redirect::location(to, of, changed.as_deref()) {
                 Ok(location) => {
                     let location = String::from_utf8_lossy(location.as_bytes());

@@ -66,6 +66,10 @@ fn a_path_may_name_a_service_that_is_allowed() {
             ".services_allowed[0]: \"a/b\" is no name of a service: it has no \"/\" in it",
         ),
         (
+            "path: \"/{service}\", services_allowed: [a, \"a*\", a]",
+            ".services_allowed[2]: is there already, in line 7: remove one of them",
+        ),
+        (
             "path: \"/{service}\", services_allowed: []",
             ".services_allowed: is empty: expected at least one name, such as goods or shop-*",
         ),
@@ -110,6 +114,7 @@ fn clients_may_be_sent_elsewhere() {
         host: Some("shop.example.com:8443".into()),
         path: Some("/new/".into()),
         status: 308,
+        is_by_client: false,
     };
     assert_eq!(all, expected);
     assert_eq!(redirect("{ host: \"[::1]\" }").status, 302);
@@ -120,10 +125,24 @@ fn every_other_redirect_is_named() {
     let back = ": leads back to where the request came from: set another scheme, host or path";
     let at_home = ": leads clients that speak https already back to where they are: say which it is for, with `match: {scheme: http}`";
     let from_http = ": leads clients that speak http already back to where they are: say which it is for, with `match: {scheme: https}`";
+    let same_host =
+        ": leads clients that are at this host already back to where they are: take the host out of `match`";
+    let groups = "has no groups or variables: what keeps part of the path is the route's own key `rewrite`, in its place";
     for (written, expected) in [
         ("path: /a, redirect: {}", back),
         ("path: /a, redirect: { status: 301 }", back),
-        ("match: { host: a.b }, redirect: { host: A.b }", back),
+        ("match: { host: a.b }, redirect: { host: A.b }", same_host),
+        ("match: { host: [www.a.b, a.b] }, redirect: { host: a.b }", same_host),
+        ("match: { scheme: http, path: /a }, redirect: { status: 303 }", back),
+        ("match: { host: a.b, scheme: http }, redirect: { scheme: http }", from_http),
+        ("path: /a, redirect: { path: /b/$1 }", &format!(".path: \"/b/$1\" {groups}")),
+        (
+            "path: /a, redirect: { path: \"/b/${rest}\" }",
+            &format!(
+                ".path: \"/b/${{rest}}\" {groups}. This file knows no variables: write the value itself, or have the file made from a template"
+            ),
+        ),
+        ("path: /a, redirect: { path: \"/{service}\" }", &format!(".path: \"/{{service}}\" {groups}")),
         ("path: /a, redirect: { scheme: https }", at_home),
         ("match: { scheme: https }, redirect: { scheme: https }", at_home),
         ("path: /a, redirect: { scheme: http }", from_http),
@@ -153,7 +172,10 @@ fn every_other_redirect_is_named() {
     }
     for written in [
         "match: { scheme: http }, redirect: { scheme: https }",
-        "match: { host: [a.b, www.a.b] }, redirect: { host: a.b }",
+        "match: { host: [a.b, www.a.b], scheme: http }, redirect: { host: a.b, scheme: https }",
+        "match: { path: /a, methods: [POST] }, redirect: { status: 303 }",
+        "match: { path: /a, cookies: { old: { present: true } } }, redirect: {}",
+        "path: /a, redirect: { path: /b$ }",
         "path: /a, redirect: {}, strip_prefix: /a",
     ] {
         route(&format!("{{ {written} }}"));
@@ -198,6 +220,19 @@ fn every_other_answer_is_named() {
         &large(16 * 1024 + 1),
         "7: gateway.routes[0].answer.body: has 16385 bytes: expected at most 16384",
     );
+}
+
+#[test]
+fn variables_that_an_answer_does_not_know_are_told() {
+    let told = |answer: &str| remarks(&with_route(&format!("{{ path: /a, answer: {answer} }}")));
+    assert_eq!(
+        told("{ headers: { x-a: \"of {route}\" }, body: '{\"trace\": \"{trace_id}\"}' }"),
+        [
+            "7: gateway.routes[0].answer.headers: has {route} in it, which is sent as it is: `response_headers` of the route know variables",
+            "7: gateway.routes[0].answer.body: has {trace_id} in it, which is sent as it is: a body has no variables",
+        ]
+    );
+    assert!(told("{ headers: { x-a: \"{other}\" }, body: '{\"a\": {}}' }").is_empty());
 }
 
 #[test]

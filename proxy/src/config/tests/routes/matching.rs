@@ -75,10 +75,7 @@ fn a_path_is_written_beside_the_rest_or_within_it() {
         "{ service: goods }",
         ".path: is missing: expected a path, such as /goods, or a section match",
     );
-    assert_refused(
-        "{ match: {}, service: goods }",
-        ".match: is empty: expected what requests must be like, such as {host: shop.example.com}",
-    );
+    assert_eq!(takes("match: {}"), Match::default());
 }
 
 #[test]
@@ -94,6 +91,8 @@ fn every_other_path_is_named() {
             ".exact: \"/a/../b\" has the segment \"..\": requests are matched after such segments are resolved",
         ),
         ("{ regex: goods }", ".regex: \"goods\" takes no path: each starts with \"/\""),
+        ("{ regex: \"\" }", ".regex: \"\" takes no path: each starts with \"/\""),
+        ("{ regex: \"-/a\" }", ".regex: \"-/a\" takes no path: each starts with \"/\""),
         ("{ regex: \"/a(\" }", ".regex: \"/a(\" is no regular expression: unclosed group"),
         ("{ regex: \"/a)(b\" }", ".regex: \"/a)(b\" is no regular expression: unopened group"),
         ("{ exact: /a, regex: /b }", ".regex: stands beside exact: write one of them"),
@@ -107,6 +106,97 @@ fn every_other_path_is_named() {
         ("\"//{service}\"", ": \"//{service}\" has an empty segment: write \"/\" for \"//\""),
     ] {
         assert_refused(&format!("{{ path: {path}, service: goods }}"), &format!(".path{expected}"));
+    }
+}
+
+#[test]
+fn an_expression_takes_a_path_from_its_first_letter_to_its_last_whatever_is_written_in_it() {
+    for text in ["(?x)/a # c", "(?x) /a #", "^/a$", ".a", "[/]a", "(/a|/b)", "\\x2Fa", "|/a"] {
+        let written = format!("path: {{ regex: '{text}' }}");
+        let path = takes(&written).path;
+        assert!(path.takes("/a") && !path.takes("/ab") && !path.takes("b/a"), "{text}");
+    }
+}
+
+/// It would never hold.
+#[test]
+fn a_value_that_http_does_not_have_is_a_mistake() {
+    let long = "x".repeat(1025);
+    let too_long = format!("\"{}...\" is longer than 1024 bytes", "x".repeat(60));
+    for (of, value, expected) in [
+        ("headers: { x-a", "\"a \"", ": \"a \" ends with a space, which HTTP takes away"),
+        ("headers: { x-a", "\" a\"", ": \" a\" begins with a space, which HTTP takes away"),
+        ("headers: { x-a", "{ exact: \" \" }", ".exact: \" \" begins with a space, which HTTP takes away"),
+        (
+            "headers: { x-a",
+            "{ prefix: \" a\" }",
+            ".prefix: \" a\" begins with a space, which HTTP takes away",
+        ),
+        ("cookies: { x-a", "a;b", ": \"a;b\" has \";\" in it, which ends a cookie"),
+        ("cookies: { x-a", "{ prefix: \"a;\" }", ".prefix: \"a;\" has \";\" in it, which ends a cookie"),
+        ("cookies: { x-a", "\"a \"", ": \"a \" ends with a space, which HTTP takes away"),
+        ("query: { x-a", &long, &format!(": {too_long}")),
+        ("headers: { x-a", &format!("{{ prefix: {long} }}"), &format!(".prefix: {too_long}")),
+    ] {
+        let key = of.replace(": { ", ".");
+        assert_refused(
+            &format!("{{ match: {{ {of}: {value} }} }}, service: goods }}"),
+            &format!(".match.{key}{expected}"),
+        );
+    }
+    for valid in [
+        "headers: { x-a: { prefix: \"Bearer \" } }",
+        "headers: { x-a: \"a;b\" }",
+        "cookies: { a: { prefix: \"b \" } }",
+        "query: { a: \" b;c \" }",
+        &format!("query: {{ a: {} }}", &long[1..]),
+    ] {
+        takes(&format!("match: {{ {valid} }}"));
+    }
+}
+
+/// With its own line, not that of its route.
+#[test]
+fn a_mistake_is_named_with_its_line() {
+    let text = |value: &str, is_in: &str| {
+        let block = "match:
+        path: /a
+        host:
+          - a.b
+          - c.d
+        headers:
+          x-a: \"1\"
+          x-b:
+            prefix: b
+        client:
+          - 10.0.0.0/8
+      services:
+        - service: a
+          weight: 1
+        - service: b
+          weight: 2
+      response_headers:
+        set:
+          x-c: c";
+        assert_eq!(block.matches(is_in).count(), 1, "{is_in}");
+        with_route(&block.replace(is_in, value))
+    };
+    valid(&text("c.d", "c.d"));
+    for (is_in, value, line, key) in [
+        ("path: /a", "path: a", 8, "match.path"),
+        ("- c.d", "- a.b", 11, "match.host[1]"),
+        ("x-a: \"1\"", "x-a: \"1 \"", 13, "match.headers.x-a"),
+        ("prefix: b", "regex: (", 15, "match.headers.x-b.regex"),
+        ("10.0.0.0/8", "10.0.0.1/8", 17, "match.client[0]"),
+        ("- service: b", "- service: a", 21, "services[1].service"),
+        ("weight: 2", "weight: -2", 22, "services[1].weight"),
+        ("x-c: c", "x-c: \"{d}\"", 25, "response_headers.set.x-c"),
+    ] {
+        let told = problems(&text(value, is_in));
+        assert!(
+            told.len() == 1 && told[0].starts_with(&format!("{line}: gateway.routes[0].{key}: ")),
+            "{told:?}"
+        );
     }
 }
 
@@ -134,6 +224,7 @@ fn every_other_host_is_named() {
     let long = format!("{}.com", "a".repeat(64));
     for (host, expected) in [
         ("shop.example.com:8080", "has a port: write shop.example.com, requests are matched without theirs"),
+        ("*.example.com:8080", "has a port: write *.example.com, requests are matched without theirs"),
         ("[::1]:80", "has a port: write [::1], requests are matched without theirs"),
         ("::1", "is an address without brackets: write [::1]"),
         ("https://a.b", "is a URL: write the host alone, and what else is to be so as `scheme` or `path`"),
@@ -257,6 +348,9 @@ fn every_other_condition_is_named() {
         ("client: [10.0.0.1/8]", "client[0]: \"10.0.0.1/8\" has bits set after its length: write 10.0.0.0/8"),
         ("client: []", "client: is empty: expected at least one network, such as 10.0.0.0/8"),
         ("scheme: ftp", "scheme: found ftp, expected http or https"),
+        ("host: [a.b, \"*.a.b\", A.B.]", "host[2]: is there already, in line 7: remove one of them"),
+        ("methods: [GET, PUT, GET]", "methods[2]: is there already, in line 7: remove one of them"),
+        ("client: [10.0.0.1, 10.0.0.1/32]", "client[1]: is there already, in line 7: remove one of them"),
         ("hosts: a.b", "hosts: is an unknown key: did you mean host?"),
     ] {
         assert_refused(
