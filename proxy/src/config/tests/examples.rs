@@ -88,7 +88,7 @@ fn what_a_page_has_beside_other_programs_is_valid() {
     for part in parts {
         let part = part.split("```").next().unwrap();
         let is_key = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase());
-        let keys = part.lines().position(|line| is_key(line)).unwrap_or(part.lines().count());
+        let keys = part.lines().position(is_key).unwrap_or(part.lines().count());
         let indented = |lines: Vec<&str>| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
         let [routes, others] =
             [part.lines().take(keys).collect(), part.lines().skip(keys).collect()].map(indented);
