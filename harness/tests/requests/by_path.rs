@@ -127,6 +127,7 @@ async fn beyond_max_services_nobody_is_adopted_and_a_restart_costs_nobody_his_pl
     let routes = page["routes"].as_array().into_iter().flatten();
     let left_out: Vec<_> = routes.filter_map(|route| route.get("left_out")).collect();
     assert_eq!(left_out, [&json!(["shop-c"])], "{page}");
+    assert!(page.to_string().contains("\"left_out_count\":1"), "{page}");
     let is_told = |line: &str| line.contains("a service is not adopted") && line.contains("shop-c");
     gateway.process().wait_for_line(is_told, PATIENCE).await?;
     assert_eq!(gateway.metric("leaseway_requests_total", &["service=\"shop-c\""]).await?, 0.0);
@@ -257,5 +258,32 @@ async fn a_start_while_the_registry_is_down_serves_those_of_the_snapshot() -> Re
     fixture.gateway.wait_ready(PATIENCE).await?;
     wait_status(&fixture.gateway, "/shop-a", 200).await?;
     assert_own_answer(&fixture.gateway.get("/shop-b").await?, 404)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_comes_and_goes_all_the_time_is_told_a_few_times() -> Result<()> {
+    let fixture = Fixture::start(options(1)).await?;
+    let gateway = &fixture.gateway;
+    let backend = Backend::start("a", Reply::ok("hello")).await?;
+    fixture.put("shop-a", &backend).await?;
+    wait_status(gateway, "/shop-a", 200).await?;
+    let count = async |expected: f64| {
+        eventually("it is noticed", PATIENCE, async || {
+            let left_out = gateway.metric("leaseway_services_left_out", &[]).await?;
+            ensure!(left_out == expected, "{left_out}");
+            Ok(())
+        })
+        .await
+    };
+    for _ in 0..15 {
+        fixture.put("shop-b", &backend).await?;
+        count(1.0).await?;
+        fixture.etcd.delete(&key("shop-b", "a")).await?;
+        count(0.0).await?;
+    }
+    let told = gateway.process().lines();
+    let told = told.iter().filter(|line| line.contains("a service is not adopted")).count();
+    assert!((1..=10).contains(&told), "{told} times");
     Ok(())
 }

@@ -9,6 +9,11 @@ use crate::config::{FixedAnswer, Redirect};
 use crate::directory::{Directory, Endpoints, State};
 use crate::site::{Action, Route, Share, Site, Target};
 
+/// Of the services for which a route has no place, so many are named.
+const NAMED: usize = 100;
+
+const NOT_READ: &str = "the registry has not been read yet, so no endpoint is known";
+
 /// The page as JSON: the routes that lead to nothing, then the others, each in the order in which routes are tried.
 ///
 /// # Errors
@@ -44,7 +49,13 @@ struct RouteFields<'s> {
     /// Whether a service that it leads to has an endpoint that is up; none: it leads to no service.
     #[serde(skip_serializing_if = "Option::is_none")]
     up: Option<bool>,
-    /// The services that its paths may name, and for which it has no place.
+    /// Why it leads to no service, where its paths name them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    /// How many services there are that its paths may name, and for which it has no place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out_count: Option<usize>,
+    /// The first of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
     requests: u64,
@@ -89,13 +100,16 @@ impl<'s> RouteFields<'s> {
             Action::Redirect { to, .. } => Does::Redirect(to),
             Action::Answer(answer) => Does::Answer(answer),
         };
+        let left_out = route.action.left_out();
         Self {
             name: &route.name,
             order,
             takes: &route.takes,
             does,
             up: route.action.is_up(),
-            left_out: route.action.left_out().iter().map(ToString::to_string).collect(),
+            why: why_to_none(&route.action, directory),
+            left_out_count: Some(left_out.len()).filter(|count| *count > 0),
+            left_out: left_out.iter().take(NAMED).map(ToString::to_string).collect(),
             requests: route.metrics.requests(),
             errors: route.metrics.errors(),
         }
@@ -111,13 +125,24 @@ impl ServiceFields {
     }
 }
 
+/// Why a route whose paths name services leads to none.
+fn why_to_none(action: &Action, directory: &Directory) -> Option<&'static str> {
+    match action {
+        Action::ForwardByPath(by_path) if by_path.targets().is_empty() => Some(match directory.is_filled() {
+            true => "nobody is registered under a name that it allows",
+            false => NOT_READ,
+        }),
+        _ => None,
+    }
+}
+
 /// Why none of a service's endpoints is up.
 fn why(target: &Target, endpoints: &Endpoints, directory: &Directory) -> String {
     if endpoints.entries().is_empty() {
         let why = match directory.is_filled() {
             _ if target.is_given => "none of its addresses can be used: the log says why",
             true => "no endpoint is registered",
-            false => "the registry has not been read yet, so no endpoint is known",
+            false => NOT_READ,
         };
         return why.to_owned();
     }
@@ -213,6 +238,18 @@ mod tests {
         let given =
             Fixture::with("[{path: /old, service: old}]", "{old: {addresses: [\"nobody.invalid:80\"]}}");
         assert_eq!(why(&given), "none of its addresses can be used: the log says why");
+    }
+
+    #[test]
+    fn a_route_whose_paths_name_services_is_not_missed_by_anybody_while_nobody_has_registered() {
+        let mut fixture = Fixture::new("[{path: \"/{service}\", services_allowed: [\"shop-*\"]}]");
+        let of = |fixture: &Fixture| fixture.page()["routes"][0]["why"].clone();
+        assert_eq!(of(&fixture), NOT_READ);
+        fixture.register(&[]);
+        assert_eq!(of(&fixture), "nobody is registered under a name that it allows");
+        let page = fixture.page();
+        assert_eq!((&page["without_endpoint"], page["routes"][0].get("up")), (&json!(0), None));
+        assert_eq!(fixture.site.without_endpoint(), 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use registry::timing::sleep_until;
 use registry::watch::{Admission, Reread, Update};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::guard::{self, Guard};
 use super::journal::Journal;
@@ -18,7 +18,8 @@ use super::probes::{Probed, Probes};
 use super::routing::{Adopting, Asked};
 use crate::config;
 use crate::directory::{
-    Endpoint, Entry, Finding, Novelty, ProbeResult, Routed, Standing, Transition, TransitionKind, Writer,
+    Endpoint, Entry, Finding, Novelty, ProbeResult, Routed, Services, Standing, Transition, TransitionKind,
+    Writer,
 };
 use crate::health::findings::Found;
 use crate::lookout::ThisMachine;
@@ -29,6 +30,9 @@ use crate::tasks::{self, now};
 /// How long the endpoints of the snapshot have for their first probes before readers see them: the gateway
 /// is ready then, and what is not yet probed gets no request.
 const OPENING: Duration = Duration::from_millis(500);
+
+/// How long new names have for their first answers before a service whose names they are serves all the same.
+const FIRST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// The loop, and all that it alone may touch.
 #[derive(Debug)]
@@ -50,6 +54,18 @@ pub(super) struct Feed<R> {
     opening: Option<Opening>,
     /// Called once, when there is something to serve from.
     ready: Option<R>,
+    /// Until when it waits for names.
+    ready_by: Instant,
+    /// Services that are routed, and whose names are still to be resolved.
+    begun: Vec<Begun>,
+}
+
+/// Somebody waits until he can send requests to services.
+#[derive(Debug)]
+struct Begun {
+    services: Services,
+    until: Instant,
+    answer: oneshot::Sender<Services>,
 }
 
 /// What the loop hears, beside what it began itself.
@@ -94,6 +110,8 @@ impl<R: FnOnce()> Feed<R> {
             metrics,
             opening: None,
             ready: Some(ready),
+            ready_by: now() + FIRST_ANSWERS,
+            begun: Vec::new(),
         }
     }
 
@@ -229,7 +247,7 @@ impl<R: FnOnce()> Feed<R> {
                 let Routed { services, stale } = self.writer.route(services);
                 self.probe_stale(&stale);
                 self.follow_given();
-                let _ = answer.send(services);
+                self.begun.push(Begun { services, until: now() + FIRST_ANSWERS, answer });
             }
             Asked::Settle { services, gone, connect, answer } => {
                 self.writer.change_policies(services);
@@ -277,9 +295,10 @@ impl<R: FnOnce()> Feed<R> {
     /// After each event: decides, shows and stores what is due. Returns when the next is.
     fn settle(&mut self, now: Instant) -> Option<Instant> {
         self.decide(now);
+        let begun_at = self.answer_begun(now);
         match &self.opening {
             Some(opening) if !opening.unprobed.is_empty() && opening.until > now => {
-                return Some(opening.until);
+                return Some(begun_at.map_or(opening.until, |at| at.min(opening.until)));
             }
             _ => self.opening = None,
         }
@@ -288,13 +307,34 @@ impl<R: FnOnce()> Feed<R> {
         if self.writer.has_room_again() {
             self.reread.ask();
         }
-        if self.writer.directory().is_filled()
-            && let Some(ready) = self.ready.take()
-        {
-            ready();
-        }
+        let ready_at = self.get_ready(now);
         let store_at = self.storer.store(now, publish_at);
-        [publish_at, store_at, self.guard.next_deadline()].into_iter().flatten().min()
+        [begun_at, publish_at, ready_at, store_at, self.guard.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Answers those whose services have nothing left to be resolved, or who have waited long enough. Returns when the
+    /// next one has.
+    fn answer_begun(&mut self, now: Instant) -> Option<Instant> {
+        let names = &self.names;
+        let waits = |begun: &Begun| begun.services.keys().any(|service| names.are_awaited(service));
+        for Begun { services, answer, .. } in
+            self.begun.extract_if(.., |begun| begun.until <= now || !waits(begun))
+        {
+            let _ = answer.send(services);
+        }
+        self.begun.iter().map(|begun| begun.until).min()
+    }
+
+    /// Says once that there is something to serve from, and of the names all that is known soon. Returns when to ask again.
+    fn get_ready(&mut self, now: Instant) -> Option<Instant> {
+        if self.ready.is_none() || !self.writer.directory().is_filled() {
+            return None;
+        }
+        if self.ready_by > now && self.names.are_any_awaited() {
+            return Some(self.ready_by);
+        }
+        self.ready.take().into_iter().for_each(|ready| ready());
+        None
     }
 
     fn decide(&mut self, now: Instant) {

@@ -165,6 +165,16 @@ impl<M: Machine> Names<M> {
         outcomes.services.push(service.clone());
     }
 
+    /// Whether a name of this service has had no answer yet.
+    pub(super) fn are_awaited(&self, service: &str) -> bool {
+        self.services.get(service).is_some_and(|places| places.iter().any(|place| place.last == Last::None))
+    }
+
+    /// Whether any name has had no answer yet.
+    pub(super) fn are_any_awaited(&self) -> bool {
+        self.services.keys().any(|service| self.are_awaited(service))
+    }
+
     /// All services.
     pub(super) fn services(&self) -> Vec<Arc<str>> {
         self.services.keys().cloned().collect()

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use registry::log_line::{Quota, Say};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -45,11 +46,18 @@ pub(crate) struct Replacement {
 struct Settings {
     services: config::Services,
     connect: Duration,
+    /// Of lines about services that are not adopted: whoever may register could have any number of them.
+    quota: Quota,
 }
 
 impl Settings {
     fn of(config: &config::Gateway) -> Self {
-        Self { services: config.services.clone(), connect: config.timeouts.connect }
+        let (services, connect) = (config.services.clone(), config.timeouts.connect);
+        Self { services, connect, quota: Quota::default() }
+    }
+
+    fn follow(&mut self, config: &config::Gateway) {
+        (self.services, self.connect) = (config.services.clone(), config.timeouts.connect);
     }
 }
 
@@ -97,13 +105,13 @@ impl Replacement {
                 };
                 let gone = without(known, &draft.site);
                 self.take(draft);
-                *settings = Settings::of(config);
+                settings.follow(config);
                 (policies, gone, Ok(former))
             }
             Err(error) => (Vec::new(), without(services.into_keys(), &former), Err(error.into())),
         };
         self.routing.settle(kept, gone, connect).await;
-        self.adopt_by(&settings).await;
+        self.adopt_by(&mut settings).await;
         outcome
     }
 
@@ -116,8 +124,8 @@ impl Replacement {
 
     /// Has the routes by path lead to whoever registers, and to no one whose place another needs.
     async fn adopt(&self) {
-        let settings = self.settings.lock().await;
-        self.adopt_by(&settings).await;
+        let mut settings = self.settings.lock().await;
+        self.adopt_by(&mut settings).await;
     }
 
     /// Whether all routes by path lead to whoever was there when there was a picture.
@@ -125,7 +133,7 @@ impl Replacement {
         self.current.get().by_path.iter().all(|route| route.adopted().has_looked)
     }
 
-    async fn adopt_by(&self, settings: &Settings) {
+    async fn adopt_by(&self, settings: &mut Settings) {
         let site = self.current.get();
         if site.by_path.is_empty() {
             return;
@@ -153,7 +161,7 @@ impl Replacement {
         let targets = self.targets(&site, begun, settings);
         let known: Vec<_> = if has_looked { self.routed() } else { site.services().into_iter().collect() };
         for (route, before, places) in next {
-            tell(route, &before.places, &places);
+            tell(route, &before.places, &places, (&mut settings.quota, now));
             route.set(adopted(places, has_looked, &before, &targets));
         }
         let gone = without(known, &site);
@@ -227,7 +235,7 @@ fn adopted(
     Adopted { places, targets, has_looked }
 }
 
-fn tell(route: &ByPath, before: &Places, next: &Places) {
+fn tell(route: &ByPath, before: &Places, next: &Places, (quota, now): (&mut Quota, Instant)) {
     let (was, is): (BTreeSet<_>, BTreeSet<_>) = (before.services().collect(), next.services().collect());
     let route = &*route.route;
     for service in is.difference(&was) {
@@ -239,11 +247,17 @@ fn tell(route: &ByPath, before: &Places, next: &Places) {
     if before.left_out().is_empty()
         && let Some(service) = next.left_out().first()
     {
-        tracing::warn!(
-            route,
-            service = &**service,
-            "a service is not adopted, as the route has max_services already: /routes names those that are left out"
-        );
+        match quota.next(now) {
+            Say::All => tracing::warn!(
+                route,
+                service = &**service,
+                "a service is not adopted, as the route has max_services already: /routes names those that are left out"
+            ),
+            Say::ThatThereIsMore => tracing::warn!(
+                "more services are not adopted: leaseway_services_left_out has their number, and /routes their names"
+            ),
+            Say::Nothing => {}
+        }
     }
 }
 

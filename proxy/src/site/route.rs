@@ -130,13 +130,15 @@ impl Route {
 }
 
 impl Action {
-    /// Whether a service to which requests go has an endpoint that is up; none: they go to no service.
+    /// Whether a service to which requests go has an endpoint that is up; none: they go to no service, or to none yet.
     pub(crate) fn is_up(&self) -> Option<bool> {
         match self {
             Self::Forward(target) => Some(target.service.endpoints().any_up()),
             Self::Split(split) => Some(split.is_up()),
             Self::ForwardByPath(by_path) => {
-                Some(by_path.targets().iter().any(|target| target.service.endpoints().any_up()))
+                let targets = by_path.targets();
+                let is_up = targets.iter().any(|target| target.service.endpoints().any_up());
+                (!targets.is_empty()).then_some(is_up)
             }
             Self::Redirect { .. } | Self::Answer(_) => None,
         }

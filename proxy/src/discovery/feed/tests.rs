@@ -46,16 +46,15 @@ impl Fixture {
     }
 
     fn start_in_turn(guard: config::Guard, snapshot: Option<PathBuf>, turn: Turn) -> Result<Self> {
-        Self::start_adopting(guard, snapshot, turn, Adopting::default())
+        Self::start_with(directory::new(["goods"]), guard, (snapshot, turn), Adopting::default())
     }
 
-    fn start_adopting(
+    fn start_with(
+        (directory, writer): (Arc<Directory>, Writer),
         guard: config::Guard,
-        snapshot: Option<PathBuf>,
-        turn: Turn,
+        (snapshot, turn): (Option<PathBuf>, Turn),
         adopting: Adopting,
     ) -> Result<Self> {
-        let (directory, writer) = directory::new(["goods"]);
         let connection = ConnectionSettings::to(["http://127.0.0.1:1"]);
         let (watch, bounds) = (WatchSettings::default(), config::Bounds::default());
         let settings = config::Registry { embedded: None, connection, watch, bounds, guard, snapshot };
@@ -385,7 +384,8 @@ async fn a_service_of_the_snapshot_that_is_to_be_adopted_is_probed_and_held_like
     let adopting = Adopting::new(|instances| {
         instances.iter().map(|instance| (instance.service.clone(), Policy::default())).collect()
     });
-    let mut fixture = Fixture::start_adopting(guard(SHORT, HOUR), Some(path), Turn::First, adopting)?;
+    let goods = directory::new(["goods"]);
+    let mut fixture = Fixture::start_with(goods, guard(SHORT, HOUR), (Some(path), Turn::First), adopting)?;
     fixture.list(&[]).await?;
     fixture.until_held(1).await?;
     let other = fixture.directory.service("other").context("no service")?;
@@ -738,5 +738,33 @@ async fn what_is_held_leaves_with_the_last_route_of_its_service() -> Result<()> 
     while was_connected(&listener)? {}
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert!(!was_connected(&listener)?);
+    Ok(())
+}
+
+/// Of a service at this name.
+fn named(name: &str) -> Policy {
+    let addresses = vec![config::GivenAddress::parse(name).unwrap()];
+    Policy { addresses: Some(addresses.into()), ..Policy::default() }
+}
+
+#[tokio::test]
+async fn a_service_at_a_name_is_served_when_the_name_is_resolved_or_could_not_be() -> Result<()> {
+    let fixture = Fixture::with(guard(SHORT, HOUR), &[]).await?;
+    for (name, found) in [("localhost:80", true), ("nobody.invalid:80", false)] {
+        let routed = fixture.routing.begin(vec![(name.into(), named(name))]).await.context("it has ended")?;
+        assert_eq!(!routed[name].endpoints().entries().is_empty(), found, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_is_ready_when_the_names_of_the_start_are_resolved() -> Result<()> {
+    let old = directory::with_routed([("old", named("localhost:80"))]);
+    let mut fixture =
+        Fixture::start_with(old, guard(SHORT, HOUR), (None, Turn::IfLate), Adopting::default())?;
+    fixture.list(&[]).await?;
+    tokio::time::timeout(PATIENCE, &mut fixture.ready).await??;
+    let old = fixture.directory.service("old").context("no service")?;
+    assert!(!old.endpoints().entries().is_empty());
     Ok(())
 }
