@@ -119,15 +119,15 @@ async fn a_reload_changes_addresses_without_a_failure_and_what_stays_keeps_what_
         assert_eq!(gateway.get("/old").await?.status, 200);
     }
     let load = Load::get(gateway.address(), "/old").connections(4).start();
-    gateway.reload(&with(&[b.clone(), c.clone()])).await?;
+    gateway.reload(&threaded(with(&[b.clone(), c.clone()]))).await?;
     let shown = fixture.shown_of("old", &b).await?;
     assert!(!shown["usual_latency_ms"].is_null(), "{shown}");
     gateway.wait_instances("old", &[&b, &c]).await?;
-    gateway.reload(&with(std::slice::from_ref(&c))).await?;
+    gateway.reload(&threaded(with(std::slice::from_ref(&c)))).await?;
     gateway.wait_instances("old", &[&c]).await?;
     let outcome = load.stop().await;
     assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
-    gateway.reload(&GatewayOptions::default()).await?;
+    gateway.reload(&threaded(GatewayOptions::default())).await?;
     assert_own_answer(&gateway.get("/old").await?, 404)?;
     gateway.wait_services(|services| !services.services.contains_key("old")).await?;
     Ok(())
@@ -153,10 +153,10 @@ async fn who_registers_under_its_name_is_left_out_until_a_reload_takes_the_addre
     assert_eq!(gateway.services().await?.instances("old"), [&*given]);
 
     let load = Load::get(gateway.address(), "/old").connections(4).start();
-    gateway.reload(&GatewayOptions::default().route("/old", "old")).await?;
+    gateway.reload(&threaded(GatewayOptions::default().route("/old", "old"))).await?;
     gateway.wait_instances("old", &["a"]).await?;
     backends[1].wait_count(1, PATIENCE).await?;
-    gateway.reload(&options).await?;
+    gateway.reload(&threaded(options)).await?;
     gateway.wait_instances("old", &[&given]).await?;
     let outcome = load.stop().await;
     assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
@@ -169,7 +169,7 @@ async fn an_address_of_the_gateway_itself_is_refused() -> Result<()> {
     let fixture = Fixture::start(GatewayOptions::default()).await?;
     let gateway = &fixture.gateway;
     let addresses = [gateway.admin_address().to_string(), gateway.address().to_string(), address(&backend)];
-    gateway.reload(&with(&addresses)).await?;
+    gateway.reload(&threaded(with(&addresses))).await?;
     gateway.wait_instances("old", &[&addresses[2]]).await?;
     for address in &addresses[..2] {
         let is_told = |line: &str| line.contains("nothing is sent there") && line.contains(address);
