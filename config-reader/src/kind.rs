@@ -1,10 +1,11 @@
 //! What values there are: how each is read, shown, and described to an editor.
 
+mod list;
 mod map;
 mod one_or_list;
+mod or;
 mod ways;
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
@@ -17,8 +18,10 @@ use serde_json::{Value as Json, json};
 use crate::duration;
 use crate::value::Value;
 
+pub use self::list::{List, list};
 pub use self::map::{Map, map};
 pub use self::one_or_list::{OneOrList, one_or_list};
+pub use self::or::{OrNothing, OrOff, or_nothing, or_off};
 pub use self::ways::{AnyKind, PlainOrWay, plain_or_way};
 
 /// A kind of values: how they are read, shown and described. `N` is what is noted ([`Reader`](crate::Reader)).
@@ -336,161 +339,6 @@ impl<N, T: From<String> + AsRef<Path>, F: Fn(PathBuf) -> N> Kind<N> for Absolute
 
     fn schema(&self) -> Json {
         json!({"type": "string", "pattern": "^/"})
-    }
-}
-
-/// A list.
-pub const fn list<K>(item: K) -> List<K> {
-    List { item, least: 0, most: usize::MAX, of: "", is_distinct: false }
-}
-
-/// See [`list`].
-#[derive(Debug)]
-pub struct List<K> {
-    item: K,
-    least: usize,
-    most: usize,
-    of: &'static str,
-    is_distinct: bool,
-}
-
-impl<K> List<K> {
-    /// Takes only lists whose items all mean something else.
-    #[must_use]
-    pub fn distinct(self) -> Self {
-        Self { is_distinct: true, ..self }
-    }
-
-    /// Takes only lists with at least one item. `one` names an item, with an example.
-    #[must_use]
-    pub fn not_empty(self, one: &'static str) -> Self {
-        Self { least: 1, of: one, ..self }
-    }
-
-    /// Takes only lists with so many items. `items` names them.
-    #[must_use]
-    pub fn of(self, count: RangeInclusive<usize>, items: &'static str) -> Self {
-        Self { least: *count.start(), most: *count.end(), of: items, ..self }
-    }
-
-    /// Reports a list that is too short or too long. Its items are not read then.
-    fn refuse<N>(&self, value: &Value<'_, N>) -> bool {
-        let Self { least, most, of, .. } = self;
-        match value.count() {
-            Some(count) if *most < usize::MAX && !(*least..=*most).contains(&count) => {
-                value.reject(format_args!("has {count} {of}: expected {least} to {most}"));
-            }
-            Some(count) if count < *least => {
-                value.reject(format_args!("is empty: expected at least one {of}"));
-            }
-            _ => return false,
-        }
-        true
-    }
-}
-
-impl<N, K: Kind<N>> Kind<N> for List<K> {
-    type Value = Vec<K::Value>;
-
-    fn read(&self, value: &Value<'_, N>) -> Option<Vec<K::Value>> {
-        if self.refuse(value) {
-            return None;
-        }
-        // By how it is shown: what means the same is, however it is written.
-        let mut lines = HashMap::new();
-        value.list(|item| {
-            let read = self.item.read(&item)?;
-            let before = self.is_distinct.then(|| lines.insert(self.item.show(&read), item.place().line));
-            if let Some(line) = before.flatten() {
-                item.reject(format_args!("is there already, in line {line}: remove one of them"));
-                return None;
-            }
-            Some(read)
-        })
-    }
-
-    fn show(&self, value: &Vec<K::Value>) -> String {
-        let items: Vec<_> = value.iter().map(|item| self.item.show(item)).collect();
-        format!("[{}]", items.join(", "))
-    }
-
-    fn schema(&self) -> Json {
-        let mut schema = json!({"type": "array", "items": self.item.schema()});
-        if self.least > 0 {
-            schema["minItems"] = self.least.into();
-        }
-        if self.most < usize::MAX {
-            schema["maxItems"] = self.most.into();
-        }
-        if self.is_distinct {
-            schema["uniqueItems"] = true.into();
-        }
-        schema
-    }
-
-    fn takes(&self) -> String {
-        self.item.takes()
-    }
-}
-
-/// A value or `off`.
-pub const fn or_off<K>(kind: K) -> OrOff<K> {
-    OrOff(kind)
-}
-
-/// See [`or_off`].
-#[derive(Debug)]
-pub struct OrOff<K>(K);
-
-impl<N, K: Kind<N>> Kind<N> for OrOff<K> {
-    type Value = Option<K::Value>;
-
-    fn read(&self, value: &Value<'_, N>) -> Option<Option<K::Value>> {
-        value.or_off(|value| self.0.read(&value))
-    }
-
-    fn show(&self, value: &Option<K::Value>) -> String {
-        value.as_ref().map_or_else(|| "off".to_owned(), |value| self.0.show(value))
-    }
-
-    fn schema(&self) -> Json {
-        json!({"anyOf": [self.0.schema(), {"const": "off"}]})
-    }
-
-    fn takes(&self) -> String {
-        match self.0.takes() {
-            takes if takes.is_empty() => "`off`: none".to_owned(),
-            takes => format!("{takes}, or `off`"),
-        }
-    }
-}
-
-/// A value, or nothing after the key.
-pub const fn or_nothing<K>(kind: K) -> OrNothing<K> {
-    OrNothing(kind)
-}
-
-/// See [`or_nothing`].
-#[derive(Debug)]
-pub struct OrNothing<K>(K);
-
-impl<N, K: Kind<N>> Kind<N> for OrNothing<K> {
-    type Value = Option<K::Value>;
-
-    fn read(&self, value: &Value<'_, N>) -> Option<Option<K::Value>> {
-        if value.is_null() { Some(None) } else { self.0.read(value).map(Some) }
-    }
-
-    fn show(&self, value: &Option<K::Value>) -> String {
-        value.as_ref().map(|value| self.0.show(value)).unwrap_or_default()
-    }
-
-    fn schema(&self) -> Json {
-        json!({"anyOf": [self.0.schema(), {"type": "null"}]})
-    }
-
-    fn takes(&self) -> String {
-        format!("{}, or nothing", self.0.takes())
     }
 }
 
