@@ -100,6 +100,19 @@ impl Scheme {
 }
 
 impl Match {
+    /// A path at a host as it is written; empty: at any.
+    #[cfg(test)]
+    pub(crate) fn at(host: &str, path: PathPattern) -> Self {
+        let hosts = match host {
+            "" => Vec::new(),
+            host => vec![match host.strip_prefix("*.") {
+                Some(below) => HostPattern::Below(below.into()),
+                None => HostPattern::Exact(host.into()),
+            }],
+        };
+        Self { hosts, path, ..Self::default() }
+    }
+
     pub(super) fn keys<V: Visit>(&mut self, v: &mut V) {
         let hosts = key("host", "the hosts that it takes; `*.NAME` is one label or more before NAME")
             .example("[shop.example.com, \"*.shop.example.com\"]");

@@ -128,17 +128,6 @@ mod tests {
     use crate::config::{Condition, Expression};
     use http::Method;
 
-    fn takes(host: &str, path: PathPattern) -> Match {
-        let hosts = match host {
-            "" => Vec::new(),
-            host => vec![match host.strip_prefix("*.") {
-                Some(below) => HostPattern::Below(below.into()),
-                None => HostPattern::Exact(host.into()),
-            }],
-        };
-        Match { hosts, path, ..Match::default() }
-    }
-
     fn prefix(path: &str) -> PathPattern {
         PathPattern::Prefix(path.into())
     }
@@ -155,35 +144,35 @@ mod tests {
     #[test]
     fn an_exact_host_is_tried_before_a_wildcard_and_the_longest_of_these_first() {
         let hosts = ["a.shop.example.com", "*.shop.example.com", "*.example.com", "*.com", ""];
-        assert_order(&hosts.map(|host| takes(host, prefix("/"))));
+        assert_order(&hosts.map(|host| Match::at(host, prefix("/"))));
     }
 
     #[test]
     fn the_host_goes_before_the_path() {
         assert_order(&[
-            takes("a.example.com", PathPattern::Any),
-            takes("*.example.com", PathPattern::Exact("/a".into())),
-            takes("", PathPattern::Exact("/a/b".into())),
+            Match::at("a.example.com", PathPattern::Any),
+            Match::at("*.example.com", PathPattern::Exact("/a".into())),
+            Match::at("", PathPattern::Exact("/a/b".into())),
         ]);
     }
 
     #[test]
     fn an_exact_path_is_tried_before_a_prefix_and_the_longest_of_these_first_then_expressions() {
         assert_order(&[
-            takes("", PathPattern::Exact("/".into())),
-            takes("", prefix("/api/v1")),
-            takes("", PathPattern::Service("/api".into())),
-            takes("", prefix("/api")),
-            takes("", PathPattern::Service(String::new())),
-            takes("", prefix("/")),
-            takes("", PathPattern::Regex(Expression::parse("/.*").unwrap())),
-            takes("", PathPattern::Any),
+            Match::at("", PathPattern::Exact("/".into())),
+            Match::at("", prefix("/api/v1")),
+            Match::at("", PathPattern::Service("/api".into())),
+            Match::at("", prefix("/api")),
+            Match::at("", PathPattern::Service(String::new())),
+            Match::at("", prefix("/")),
+            Match::at("", PathPattern::Regex(Expression::parse("/.*").unwrap())),
+            Match::at("", PathPattern::Any),
         ]);
     }
 
     #[test]
     fn more_conditions_go_first_then_the_order_in_the_file() {
-        let plain = takes("", prefix("/a"));
+        let plain = Match::at("", prefix("/a"));
         let get = Match { methods: vec![Method::GET], ..plain.clone() };
         let query = vec![("x".into(), Condition::Present), ("y".into(), Condition::Absent)];
         let two = Match { query, ..plain.clone() };
@@ -196,9 +185,9 @@ mod tests {
 
     #[test]
     fn a_route_has_a_place_under_each_of_its_hosts() {
-        let mut two = takes("b.example.com", prefix("/a"));
+        let mut two = Match::at("b.example.com", prefix("/a"));
         two.hosts.push(HostPattern::Below("example.com".into()));
-        let other = takes("c.b.example.com", prefix("/"));
+        let other = Match::at("c.b.example.com", prefix("/"));
         let order = order([&two, &other]);
         assert_eq!(order.iter().map(|rank| rank.number).collect::<Vec<_>>(), [0, 1, 0]);
     }

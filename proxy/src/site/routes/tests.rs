@@ -15,17 +15,6 @@ fn matcher(routes: &[config::Route]) -> Routes<usize> {
     Routes::new(routes.iter().zip(0..))
 }
 
-fn at(host: &str, path: PathPattern) -> Match {
-    let hosts = match host {
-        "" => Vec::new(),
-        host => vec![match host.strip_prefix("*.") {
-            Some(below) => HostPattern::Below(below.into()),
-            None => HostPattern::Exact(host.into()),
-        }],
-    };
-    Match { hosts, path, ..Match::default() }
-}
-
 fn prefix(path: &str) -> PathPattern {
     PathPattern::Prefix(path.into())
 }
@@ -41,7 +30,7 @@ fn find(routes: &Routes<usize>, head: &FakeHead) -> Option<usize> {
 #[test]
 fn a_route_takes_whole_segments_and_the_longest_wins() {
     let paths = ["/goods/list", "/goods", "/a%2Fb", "/goods-new"];
-    let routes = matcher(&paths.map(|path| answers(at("", prefix(path)))));
+    let routes = matcher(&paths.map(|path| answers(Match::at("", prefix(path)))));
     for (path, expected) in [
         ("/goods", Some(1)),
         ("/goods/", Some(1)),
@@ -62,7 +51,7 @@ fn a_route_takes_whole_segments_and_the_longest_wins() {
 
 #[test]
 fn the_root_takes_what_no_other_route_does() {
-    let routes = matcher(&["/", "/goods"].map(|path| answers(at("", prefix(path)))));
+    let routes = matcher(&["/", "/goods"].map(|path| answers(Match::at("", prefix(path)))));
     for (path, expected) in [("/", 0), ("/goods2/x", 0), ("/goods/", 1)] {
         assert_eq!(find(&routes, &get("any", path)), Some(expected), "{path}");
     }
@@ -77,7 +66,7 @@ fn an_exact_path_a_prefix_an_expression_and_none_are_tried_in_this_order() {
         prefix("/api/v2"),
         PathPattern::Exact("/api/v2".into()),
     ];
-    let routes = matcher(&paths.map(|path| answers(at("", path))));
+    let routes = matcher(&paths.map(|path| answers(Match::at("", path))));
     for (path, expected) in [("/api/v2", 3), ("/api/v2/", 2), ("/api/v3/x", 1), ("/api/v", 0), ("/", 0)] {
         assert_eq!(find(&routes, &get("any", path)), Some(expected), "{path}");
     }
@@ -86,10 +75,10 @@ fn an_exact_path_a_prefix_an_expression_and_none_are_tried_in_this_order() {
 #[test]
 fn what_no_route_of_its_host_takes_is_tried_on_the_wider_ones() {
     let routes = matcher(&[
-        answers(at("a.shop.example.com", prefix("/a"))),
-        answers(at("*.shop.example.com", prefix("/b"))),
-        answers(at("*.example.com", prefix("/c"))),
-        answers(at("", prefix("/"))),
+        answers(Match::at("a.shop.example.com", prefix("/a"))),
+        answers(Match::at("*.shop.example.com", prefix("/b"))),
+        answers(Match::at("*.example.com", prefix("/c"))),
+        answers(Match::at("", prefix("/"))),
     ]);
     for (host, path, expected) in [
         ("A.shop.Example.com.:443", "/a", 0),
@@ -115,7 +104,7 @@ fn what_no_route_of_its_host_takes_is_tried_on_the_wider_ones() {
 
 #[test]
 fn the_host_of_a_url_is_that_of_the_request() {
-    let routes = matcher(&[answers(at("shop.example.com", prefix("/")))]);
+    let routes = matcher(&[answers(Match::at("shop.example.com", prefix("/")))]);
     let asked = head(Method::GET, "http://shop.example.com:80/goods", &[]);
     assert_eq!(routes.find(&Asked::new(&asked, "/goods")), Some(&0));
 }
@@ -125,9 +114,9 @@ fn a_path_names_a_service_that_is_allowed() {
     let patterns = vec![ServicePattern::Prefix("shop-".into()), ServicePattern::Exact("goods".into())];
     let by_path = |prefix: &str| {
         let action = Action::ForwardByPath(ServicesAllowed { patterns: patterns.clone(), most: 100 });
-        config::Route { action, ..answers(at("", PathPattern::Service(prefix.into()))) }
+        config::Route { action, ..answers(Match::at("", PathPattern::Service(prefix.into()))) }
     };
-    let routes = matcher(&[by_path(""), by_path("/api"), answers(at("", prefix("/shop-a/x")))]);
+    let routes = matcher(&[by_path(""), by_path("/api"), answers(Match::at("", prefix("/shop-a/x")))]);
     for (path, expected) in [
         ("/goods", Some(0)),
         ("/shop-a/", Some(0)),
@@ -198,7 +187,12 @@ fn each_route_comes_once_in_the_order_in_which_they_are_tried() {
         hosts: vec![HostPattern::Below("example.com".into()), HostPattern::Exact("shop.example.com".into())],
         ..at("", prefix("/"))
     };
-    let routes = [at("", prefix("/")), at("a.example.com", prefix("/")), two, at("", prefix("/a"))];
+    let routes = [
+        Match::at("", prefix("/")),
+        Match::at("a.example.com", prefix("/")),
+        two,
+        Match::at("", prefix("/a")),
+    ];
     let routes = matcher(&routes.map(answers));
     assert_eq!(routes.in_order().copied().collect::<Vec<_>>(), [1, 2, 3, 0]);
 }
