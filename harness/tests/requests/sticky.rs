@@ -210,7 +210,9 @@ async fn a_reload_moves_nobody_unless_a_service_gets_nothing_any_more() -> Resul
     let running = clients.start();
     running.wait_begun(500, PATIENCE).await?;
     fixture.gateway.reload(&threaded(sticky_split([1, 0]))).await?;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // So many have begun since that each of the connections has had its answer to what came before.
+    let begun = running.begun();
+    running.wait_begun(begun + 100, PATIENCE).await?;
     let (begun, served) = (running.begun(), next.count());
     running.wait_begun(begun + 200, PATIENCE).await?;
     let outcome = running.stop().await;
