@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use registry::contract::{Prefix, RecordError, TooMuchMetadata};
 use registry::log_line::{Quota, Say};
 
-use super::names::News;
+use super::names::{News, What};
 use super::rivals::Rivals;
 use crate::directory::{Endpoint, Entry, Finding, LeftOutInstance, Transition, TransitionKind};
 
@@ -131,19 +131,27 @@ impl Journal {
         );
     }
 
-    /// A name cannot be resolved, or can be again.
+    /// Something is new of what a name stands for.
     pub(super) fn resolved(&self, news: &News) {
-        let News { service, address, error, known } = news;
+        let News { service, address, what, known } = news;
         let (service, name) = (&**service, address.to_string());
-        match error {
-            Some(error) => tracing::warn!(
+        match what {
+            What::Failed(error) => tracing::warn!(
                 service,
                 name,
                 error,
                 known,
                 "cannot resolve a name that gateway.services gives: what is known of it stays in use; trying again"
             ),
-            None => tracing::info!(service, name, known, "a name is resolved again"),
+            What::Succeeded => tracing::info!(service, name, known, "a name is resolved again"),
+            What::TooMany(found) => tracing::warn!(
+                service,
+                name,
+                found,
+                known,
+                "a name that gateway.services gives stands for more addresses than are used: those are the first in their \
+                 order"
+            ),
         }
     }
 

@@ -43,8 +43,11 @@ struct Place {
     given: GivenAddress,
     /// None: it is no name.
     question: Option<u64>,
+    /// In their order, [`MOST`] at most.
     found: Vec<SocketAddr>,
     last: Last,
+    /// Whether the last answer that succeeded had more than are used.
+    is_cut: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +58,25 @@ enum Last {
     Failed,
 }
 
-/// A name could not be resolved, or can be again.
+/// What is to be told of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct News {
     pub(super) service: Arc<str>,
     pub(super) address: GivenAddress,
-    /// None: it can be again.
-    pub(super) error: Option<String>,
+    pub(super) what: What,
     /// How many addresses of it are in use.
     pub(super) known: usize,
+}
+
+/// See [`News`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// It could not be resolved, for this reason, and could before.
+    Failed(String),
+    /// It can be resolved again.
+    Succeeded,
+    /// It stands for so many addresses, which are more than are used.
+    TooMany(usize),
 }
 
 /// What came of resolutions.
@@ -117,13 +130,19 @@ impl<M: Machine> Names<M> {
     fn place(&mut self, service: &Arc<str>, given: &GivenAddress) -> Place {
         let given = given.clone();
         if let Some(address) = given.address() {
-            return Place { given, question: None, found: vec![address], last: Last::Succeeded };
+            return Place {
+                given,
+                question: None,
+                found: vec![address],
+                last: Last::Succeeded,
+                is_cut: false,
+            };
         }
         self.last += 1;
         self.asking.insert(self.last, service.clone());
         let lookup = Lookup { machine: self.machine.clone(), name: given.clone() };
         self.rounds.start(self.last, lookup, INTERVAL, now());
-        Place { given, question: Some(self.last), found: Vec::new(), last: Last::None }
+        Place { given, question: Some(self.last), found: Vec::new(), last: Last::None, is_cut: false }
     }
 
     fn stop(&mut self, place: &Place) {
@@ -147,20 +166,15 @@ impl<M: Machine> Names<M> {
         let Some(service) = self.asking.get(&question) else { return };
         let places = self.services.get_mut(service).into_iter().flatten();
         let Some(place) = places.into_iter().find(|place| place.question == Some(question)) else { return };
-        let (before, error) = (place.last, answer.as_ref().err().map(ToString::to_string));
-        match answer {
-            Ok(found) => (place.found, place.last) = (found, Last::Succeeded),
-            Err(_) => {
-                place.last = Last::Failed;
-                outcomes.failures += 1;
-                if place.found.is_empty() {
-                    self.rounds.bring_forward(question, SOON);
-                }
+        if answer.is_err() {
+            outcomes.failures += 1;
+            if place.found.is_empty() {
+                self.rounds.bring_forward(question, SOON);
             }
         }
-        if (before == Last::Failed) != (place.last == Last::Failed) {
+        for what in place.follow(answer) {
             let (service, address, known) = (service.clone(), place.given.clone(), place.found.len());
-            outcomes.news.push(News { service, address, error, known });
+            outcomes.news.push(News { service, address, what, known });
         }
         outcomes.services.push(service.clone());
     }
@@ -197,6 +211,28 @@ impl<M: Machine> Names<M> {
     }
 }
 
+impl Place {
+    /// Takes an answer, and says what is new about that.
+    fn follow(&mut self, answer: io::Result<Vec<SocketAddr>>) -> Vec<What> {
+        let (had_failed, was_cut) = (self.last == Last::Failed, self.is_cut);
+        let mut news = Vec::new();
+        match answer {
+            Ok(mut found) => {
+                let count = found.len();
+                found.truncate(MOST);
+                (self.found, self.last, self.is_cut) = (found, Last::Succeeded, count > MOST);
+                news.extend(had_failed.then_some(What::Succeeded));
+                news.extend((self.is_cut && !was_cut).then_some(What::TooMany(count)));
+            }
+            Err(error) => {
+                self.last = Last::Failed;
+                news.extend((!had_failed).then(|| What::Failed(error.to_string())));
+            }
+        }
+        news
+    }
+}
+
 /// What a name stands for.
 #[derive(Debug, Clone)]
 struct Lookup<M> {
@@ -215,7 +251,6 @@ impl<M: Machine> Question for Lookup<M> {
         let mut found: Vec<_> = found.into_iter().map(canonical).collect();
         found.sort_unstable();
         found.dedup();
-        found.truncate(MOST);
         if found.is_empty() { Err(io::Error::other("it has no address")) } else { Ok(found) }
     }
 }

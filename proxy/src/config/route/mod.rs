@@ -25,7 +25,7 @@ mod words;
 mod written;
 
 use std::collections::HashMap;
-use std::mem;
+use std::{mem, ptr};
 
 use config_reader::kind::Kind;
 use config_reader::{Key as ConfigKey, Place, key};
@@ -168,6 +168,7 @@ pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<
         if is_sound {
             check_hidden(section, routes, &origins);
             remark_on_keys(section, routes, &origins);
+            remark_on_cookies(section, routes, &origins);
         }
     });
     are_there && routes.iter().flat_map(Route::services).all(|service| !service.is_empty())
@@ -221,6 +222,33 @@ fn check_hidden(section: &Section<'_>, routes: &[Route], origins: &[Origin]) {
             &origin.place,
             format_args!("takes nothing: {key} in line {line} takes all of it before{hint}"),
         );
+    }
+}
+
+/// Each answer of one would replace the cookie of the other, and a client that uses both would never stay. Compared is
+/// with the first route that has the cookie at the same host, as there may be very many.
+fn remark_on_cookies(section: &Section<'_>, routes: &[Route], origins: &[Origin]) {
+    let mut first: HashMap<(&str, Option<&HostPattern>), (&Route, &Origin)> = HashMap::new();
+    for (route, origin) in routes.iter().zip(origins) {
+        let Some(sticky) = &route.sticky else { continue };
+        let any = route.takes.hosts.is_empty().then_some(None);
+        for host in route.takes.hosts.iter().map(Some).chain(any) {
+            let (before, at) = *first.entry((&sticky.cookie, host)).or_insert((route, origin));
+            if ptr::eq(before, route)
+                || before.services().any(|service| route.services().any(|s| s == service))
+            {
+                continue;
+            }
+            let (key, line) = (&at.place.key, at.place.line);
+            section.remark_at(
+                &origin.sticky,
+                format_args!(
+                    "has the cookie of {key} in line {line}, and no service in common with it: each would replace the \
+                     other's. Give it another name"
+                ),
+            );
+            break;
+        }
     }
 }
 

@@ -290,6 +290,31 @@ fn what_a_route_does_not_do_has_no_keys() {
 }
 
 #[test]
+fn cookies_of_one_name_that_would_replace_each_other_are_remarked_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sticky.key");
+    fs::write(&file, "a key of sixteen\n").unwrap();
+    let told = |host: &str, services: &str, cookie: &str| {
+        let sticky = |cookie: &str| format!("sticky: {{ cookie: {cookie}, key_file: {} }}", file.display());
+        let one = format!("{{ match: {{ path: /a, host: [a.b, c.d] }}, service: a, {} }}", sticky("lw"));
+        let other = format!("{{ match: {{ path: /b{host} }}, {services}, {} }}", sticky(cookie));
+        remarks(&with_route(&format!("{one}\n    - {other}")))
+    };
+    let clash = told(", host: c.d", "service: b", "lw");
+    let expected = "8: gateway.routes[1].sticky: has the cookie of gateway.routes[0] in line 7, and no service in \
+                    common with it: each would replace the other's. Give it another name";
+    assert_eq!(clash, [expected]);
+    let common = "services: [{ service: b, weight: 1 }, { service: a, weight: 1 }]";
+    for (host, services, cookie) in [
+        (", host: c.d", "service: b", "other"),
+        (", host: e.f", "service: b", "lw"),
+        (", host: c.d", common, "lw"),
+    ] {
+        assert_eq!(told(host, services, cookie), [""; 0], "{host} {services} {cookie}");
+    }
+}
+
+#[test]
 fn clients_come_back_by_a_cookie_that_a_key_signs() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("sticky.key");
