@@ -56,7 +56,7 @@ use std::time::Instant;
 
 use http::{HeaderValue, Method};
 
-use crate::config::{PathChange, PathRefusal};
+use crate::config::{HostPattern, PathChange, PathRefusal, Redirect};
 use crate::directory::Directory;
 use crate::head::Head;
 use crate::lifecycle::Lifecycle;
@@ -152,21 +152,7 @@ impl Gateway {
                 }
             },
             Action::Redirect { to, hosts } => {
-                let told = request.origin.host().map(HeaderValue::as_bytes);
-                let host = redirect::asked_host(told, head.host(), hosts);
-                let (method, scheme, query) = (head.method(), request.origin.scheme, head.query());
-                let asked = redirect::Asked { method, scheme, host, path, query };
-                let answer = match redirect::location(to, asked, changed.as_deref()) {
-                    Ok(location) => {
-                        request.goes_elsewhere(route.clone(), location);
-                        Answer::as_route(to.status)
-                    }
-                    Err(answer) => {
-                        request.declined(route.clone(), None, answer.fault());
-                        answer
-                    }
-                };
-                return Err(answer);
+                return Err(send_elsewhere(request, &route, (to, hosts), head, (path, changed.as_deref())));
             }
             Action::Answer(answer) => {
                 request.declined(route.clone(), None, None);
@@ -207,6 +193,29 @@ impl Gateway {
         request.route().map_or(&self.unrouted, |route| &route.metrics).answered(status);
         request.target().map_or(&self.unserved, |target| &target.metrics).answered(status, took);
         LogLine::of(request, head, (status, sent), took, error).write(&self.output);
+    }
+}
+
+/// A route sends whoever asks for this normalised path elsewhere, with the path `changed` if it makes another of it.
+fn send_elsewhere(
+    request: &mut Request,
+    route: &Arc<Route>,
+    (to, hosts): (&Redirect, &[HostPattern]),
+    head: &impl Head,
+    (path, changed): (&str, Option<&str>),
+) -> Answer {
+    let told = request.origin.host().map(HeaderValue::as_bytes);
+    let host = redirect::asked_host(told, head.host(), hosts);
+    let (method, scheme, query) = (head.method(), request.origin.scheme, head.query());
+    match redirect::location(to, redirect::Asked { method, scheme, host, path, query }, changed) {
+        Ok(location) => {
+            request.goes_elsewhere(route.clone(), location);
+            Answer::as_route(to.status)
+        }
+        Err(answer) => {
+            request.declined(route.clone(), None, answer.fault());
+            answer
+        }
     }
 }
 
