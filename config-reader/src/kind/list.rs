@@ -16,7 +16,7 @@ pub const fn list<K>(item: K) -> List<K> {
 /// See [`list`].
 #[derive(Debug)]
 pub struct List<K> {
-    item: K,
+    pub(super) item: K,
     least: usize,
     most: usize,
     of: &'static str,

@@ -1,6 +1,6 @@
 //! Clients that come back to the instance that answered them.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;

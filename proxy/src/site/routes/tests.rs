@@ -185,7 +185,7 @@ fn conditions_are_on_the_client_and_on_what_it_speaks() {
 fn each_route_comes_once_in_the_order_in_which_they_are_tried() {
     let two = Match {
         hosts: vec![HostPattern::Below("example.com".into()), HostPattern::Exact("shop.example.com".into())],
-        ..at("", prefix("/"))
+        ..Match::at("", prefix("/"))
     };
     let routes = [
         Match::at("", prefix("/")),
