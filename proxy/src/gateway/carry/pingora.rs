@@ -28,6 +28,7 @@ use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
 use crate::gateway::{Gateway, resend};
+use crate::traffic::waiting::Line;
 use connection::Connection;
 use cork::Cork;
 use peer::AttemptTimes;
@@ -127,7 +128,7 @@ impl ProxyHttp for Gateway {
         if let Some(connection) = carried.connection.as_ref().filter(|_| !reused) {
             connection.opened(descriptor);
         }
-        request.connected(reused, descriptor, since, replay(session), now);
+        request.connected(reused, Line::Descriptor(descriptor), since, replay(session), now);
         Ok(())
     }
 
