@@ -10,7 +10,6 @@
 //!   attempt   what is known of one try
 //!   retry     when a request is sent again: pure
 //!   cause     why an attempt failed: pure
-//!   tunnel_drain  when a tunnel ends whose instance has left: pure
 //!   edits     what is changed of a request and of its answer: pure
 //!   door      which heads are declined: pure
 //!   origin    who asks, over what, and for which host: pure
@@ -50,7 +49,6 @@ mod split;
 mod sticky;
 mod text;
 mod trace;
-mod tunnel_drain;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -116,7 +114,7 @@ impl Gateway {
         arrival: Arrival,
     ) -> Result<(), Answer> {
         request.begin(head, arrival);
-        let path = door::enter(head, request.fields, raw, request.common.paths)?;
+        let path = door::enter(head, request.fields, raw)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
         let asked = Asked::of(head, &path, scheme, client);
         let Some(route) = request.find_route(&asked) else {

@@ -1,6 +1,7 @@
 //! The stall watch: looks ten times a second at the endpoints where requests wait, and at nothing else. What has
-//! waited too long it breaks off.
+//! waited too long it breaks off, by shutting down the connection that the request waits on.
 
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,6 @@ use tokio::time::sleep;
 
 use super::ServiceHealth;
 use crate::directory::Endpoint;
-use crate::traffic::waiting::Line;
 
 /// From one look to the next: so late a stall or a timeout may be seen.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -45,10 +45,7 @@ impl StallWatch {
     }
 }
 
-fn break_off(line: &Line) {
-    match line {
-        // It fails only where the other side was first.
-        Line::Descriptor(connection) => _ = shutdown(*connection, Shutdown::Both),
-        Line::Bell(bell) => bell.ring(),
-    }
+fn break_off(connection: RawFd) {
+    // It fails only where the other side was first.
+    let _ = shutdown(connection, Shutdown::Both);
 }

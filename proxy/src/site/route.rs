@@ -27,8 +27,6 @@ pub(crate) struct Route {
     pub(crate) errors: config::ErrorAnswers,
     pub(crate) timeouts: config::RouteTimeouts,
     pub(crate) retry: config::Retry,
-    /// What its requests may upgrade their connections to.
-    pub(crate) upgrades: config::Upgrades,
 }
 
 /// What logs, metrics and operators call a route.
@@ -98,7 +96,6 @@ impl Route {
             errors: route.errors.clone(),
             timeouts: route.timeouts,
             retry: route.retry.clone(),
-            upgrades: route.upgrades.clone(),
         }
     }
 

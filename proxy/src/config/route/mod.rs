@@ -21,7 +21,6 @@ mod rewrite;
 mod sense;
 mod sticky;
 mod template;
-mod upgrades;
 mod words;
 mod written;
 
@@ -49,7 +48,6 @@ pub(crate) use self::order::{HostRank, Part, PathRank, Rank, order};
 pub(crate) use self::path_change::{PathChange, PathRefusal};
 pub(crate) use self::retry::Retry;
 pub(crate) use self::template::{Piece, Template, Variable};
-pub(crate) use self::upgrades::Upgrades;
 
 use self::written::Written;
 
@@ -72,8 +70,6 @@ pub(crate) struct Route {
     pub(crate) timeouts: RouteTimeouts,
     /// What is tried again on it.
     pub(crate) retry: Retry,
-    /// What its requests may upgrade their connections to.
-    pub(crate) upgrades: Upgrades,
 }
 
 impl Route {
@@ -89,7 +85,6 @@ impl Route {
             errors: ErrorAnswers::default(),
             timeouts: RouteTimeouts::from(&Timeouts::default()),
             retry: Retry::default(),
-            upgrades: Upgrades::default(),
         }
     }
 

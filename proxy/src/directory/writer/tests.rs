@@ -1,5 +1,4 @@
 mod bounds;
-mod departure;
 mod given;
 mod route;
 

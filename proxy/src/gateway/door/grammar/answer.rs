@@ -1,0 +1,219 @@
+//! An answer's head, which is read by what was asked: RFC 9112, 4 and 6.3.
+
+use super::bytes::{is_text, members};
+use super::fields::{Fields, Kind};
+use super::framing::{Codings, Connection, Framing, Length, Upgrade};
+use super::lines::Lines;
+use super::{LONGEST_HEAD, Span};
+
+/// So many fields an answer has at the most.
+const FIELDS: usize = 256;
+
+/// What was asked.
+#[derive(Debug, Default, Clone, Copy)]
+pub(in crate::gateway) struct Asked {
+    pub(in crate::gateway) is_head: bool,
+    /// The request asked for other protocols.
+    pub(in crate::gateway) may_upgrade: bool,
+}
+
+/// An answer's head, read as its bytes come.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct AnswerHead {
+    lines: Lines,
+    /// None: it has not come yet.
+    line: Option<Line>,
+    fields: Fields,
+    said: Said,
+    framing: Framing,
+    /// How many bytes the head has, when it is whole.
+    length: Option<usize>,
+}
+
+/// The status line.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    span: Span,
+    is_1_1: bool,
+    status: u16,
+    reason: Span,
+}
+
+/// What the fields say to whoever carries the answer.
+#[derive(Debug, Default)]
+struct Said {
+    length: Length,
+    codings: Codings,
+    connection: Connection,
+    upgrade: Upgrade,
+    date: bool,
+}
+
+impl AnswerHead {
+    /// For the next head, with the same buffers.
+    pub(in crate::gateway) fn clear(&mut self) {
+        self.fields.clear();
+        *self = Self { fields: std::mem::take(&mut self.fields), ..Self::default() };
+    }
+
+    /// Is given all bytes since the head's begin each time that there are more. Some: the head is whole, and has so many
+    /// bytes. An error says what is wrong with it.
+    pub(in crate::gateway) fn read(
+        &mut self,
+        bytes: &[u8],
+        asked: Asked,
+    ) -> Result<Option<usize>, &'static str> {
+        if self.length.is_some() {
+            return Ok(self.length);
+        }
+        let within = bytes.get(..LONGEST_HEAD).unwrap_or(bytes);
+        while let Some(line) = self.lines.next(within)? {
+            match self.line {
+                None => self.line = Some(read_status_line(within, line)?),
+                Some(_) if line.len() > 0 => self.read_field(within, line)?,
+                Some(status) => {
+                    self.framing = self.finish(within, status, asked)?;
+                    self.length = Some(self.lines.taken());
+                    return Ok(self.length);
+                }
+            }
+        }
+        if within.len() < LONGEST_HEAD { Ok(None) } else { Err("a head that is too long") }
+    }
+
+    fn read_field(&mut self, bytes: &[u8], line: Span) -> Result<(), &'static str> {
+        let field = self.fields.add(bytes, line)?;
+        if self.fields.list().len() > FIELDS {
+            return Err("too many fields");
+        }
+        let value = field.value.of(bytes);
+        match field.kind {
+            Kind::ContentLength => self.said.length.read_equal(value)?,
+            Kind::TransferEncoding => self.said.codings.read(value),
+            Kind::Connection => self.said.connection.read(value),
+            Kind::Upgrade => self.said.upgrade.read(field.value),
+            Kind::Date => self.said.date = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, bytes: &[u8], line: Line, asked: Asked) -> Result<Framing, &'static str> {
+        self.fields.finish();
+        let Said { length, codings, .. } = self.said;
+        if codings.are_there() && length.value.is_some() {
+            return Err("Content-Length and Transfer-Encoding");
+        }
+        if codings.are_there() && !line.is_1_1 {
+            return Err("Transfer-Encoding in HTTP/1.0");
+        }
+        let is_chunked = codings.chunked().map_err(|refusal| refusal.why)?;
+        let agreed = line.is_1_1 && self.said.connection.upgrade;
+        let protocols = self.said.upgrade.protocols(bytes);
+        match line.status {
+            101 if !asked.may_upgrade => return Err("a 101 that was not asked for"),
+            101 if !agreed || protocols.is_none() => {
+                return Err("a 101 that does not say to which protocol");
+            }
+            101 => {}
+            _ => self.said.upgrade = Upgrade::None,
+        }
+        Ok(match (is_chunked, length.value) {
+            _ if asked.is_head || self.has_no_body() => Framing::None,
+            (true, _) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::UntilClose,
+        })
+    }
+
+    /// Its status: 1xx, 204 and 304 have no body, whatever the fields say.
+    fn has_no_body(&self) -> bool {
+        matches!(self.status(), 100..=199 | 204 | 304)
+    }
+
+    /// Whether neither a length nor an encoding goes on with it: RFC 9110, 8.6, and RFC 9112, 6.1. (Those who send a 204
+    /// with a length of 0 are many, and where it ends is not in doubt: so it is not refused.)
+    pub(in crate::gateway) fn must_not_frame(&self) -> bool {
+        matches!(self.status(), 100..=199 | 204)
+    }
+
+    /// From 100 to 999: what is above 599 is none of HTTP's (RFC 9110, 15), and the client's to make sense of.
+    pub(in crate::gateway) fn status(&self) -> u16 {
+        self.line.map_or(0, |line| line.status)
+    }
+
+    /// Of HTTP/1.1, not of 1.0.
+    pub(in crate::gateway) fn is_1_1(&self) -> bool {
+        self.line.is_some_and(|line| line.is_1_1)
+    }
+
+    /// The status line without its CR LF.
+    pub(in crate::gateway) fn line(&self) -> Span {
+        self.line.map(|line| line.span).unwrap_or_default()
+    }
+
+    pub(in crate::gateway) fn reason(&self) -> Span {
+        self.line.map(|line| line.reason).unwrap_or_default()
+    }
+
+    pub(in crate::gateway) fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Whether the length is written as one number without zeros before it. What is written otherwise does not go on.
+    pub(in crate::gateway) fn length_is_normal(&self) -> bool {
+        !self.said.length.is_odd
+    }
+
+    /// Whether the connection can carry another request when this answer is over.
+    pub(in crate::gateway) fn keeps_alive(&self) -> bool {
+        self.framing != Framing::UntilClose && self.said.connection.stays(self.is_1_1())
+    }
+
+    /// The protocols that a 101 switches to.
+    pub(in crate::gateway) fn upgrade(&self) -> Option<Span> {
+        match self.said.upgrade {
+            Upgrade::Protocols(span) => Some(span),
+            Upgrade::None | Upgrade::Several => None,
+        }
+    }
+
+    pub(in crate::gateway) fn has_date(&self) -> bool {
+        self.said.date
+    }
+
+    pub(in crate::gateway) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+}
+
+/// Whether all protocols that a 101 names were asked for: RFC 9110, 7.8.
+pub(in crate::gateway) fn agree(asked: &[u8], answered: &[u8]) -> bool {
+    members(answered).all(|one| members(asked).any(|other| one.eq_ignore_ascii_case(other)))
+}
+
+/// A status line: RFC 9112, 4. (The space before a reason is often left out with it.)
+fn read_status_line(bytes: &[u8], line: Span) -> Result<Line, &'static str> {
+    let (version, rest) = line.of(bytes).split_first_chunk::<9>().ok_or(NO_VERSION)?;
+    let is_1_1 = match version {
+        b"HTTP/1.1 " => true,
+        b"HTTP/1.0 " => false,
+        _ => return Err(NO_VERSION),
+    };
+    let Some(([hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9'], rest)) =
+        rest.split_first_chunk()
+    else {
+        return Err("a status that is no number of three digits");
+    };
+    let digit = |digit: &u8| u16::from(digit - b'0');
+    let status = digit(hundreds) * 100 + digit(tens) * 10 + digit(ones);
+    let reason = match rest {
+        [] => rest,
+        [b' ', reason @ ..] if is_text(reason) => reason,
+        _ => return Err("a bad reason behind the status"),
+    };
+    let reason = Span::new(line.end() - reason.len(), line.end());
+    Ok(Line { span: line, is_1_1, status, reason })
+}
+
+const NO_VERSION: &str = "a status line of neither HTTP/1.0 nor 1.1";

@@ -1,0 +1,258 @@
+//! The lines of a head, or of a trailer section: RFC 9112, 5.
+
+use super::Span;
+use super::bytes::{is_of_token, is_text, trim, trim_end};
+
+/// One line.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gateway) struct Field {
+    pub(in crate::gateway) kind: Kind,
+    /// As it is written.
+    pub(in crate::gateway) name: Span,
+    /// Without the white space around it.
+    pub(in crate::gateway) value: Span,
+    /// All of it, with its CR LF.
+    pub(in crate::gateway) line: Span,
+    /// Where the name begins among all names in small letters.
+    lower: u32,
+}
+
+/// The names that are the gateway's business: what frames a message, and what is of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gateway) enum Kind {
+    Connection,
+    ContentLength,
+    Date,
+    Expect,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    /// `Proxy-Connection`, `Proxy-Authenticate`, `Proxy-Authorization`.
+    Proxy,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    Other,
+}
+
+impl Kind {
+    /// Of a name in small letters.
+    fn of(name: &[u8]) -> Self {
+        match (name.len(), name) {
+            (2, b"te") => Self::Te,
+            (4, b"host") => Self::Host,
+            (4, b"date") => Self::Date,
+            (6, b"expect") => Self::Expect,
+            (7, b"upgrade") => Self::Upgrade,
+            (7, b"trailer") => Self::Trailer,
+            (10, b"connection") => Self::Connection,
+            (10, b"keep-alive") => Self::KeepAlive,
+            (14, b"content-length") => Self::ContentLength,
+            (14, b"http2-settings") => Self::Http2Settings,
+            (16, b"proxy-connection") => Self::Proxy,
+            (17, b"transfer-encoding") => Self::TransferEncoding,
+            (18, b"proxy-authenticate") => Self::Proxy,
+            (19, b"proxy-authorization") => Self::Proxy,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// All lines, in their order. Can be used again, and then allocates nothing.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct Fields {
+    list: Vec<Field>,
+    /// The names in small letters, one after the other, while lines are added.
+    lower: Vec<u8>,
+    /// The same, when all are there: so they are known to be text by one look at them.
+    names: String,
+}
+
+impl Fields {
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        if self.lower.capacity() == 0 {
+            self.lower = std::mem::take(&mut self.names).into_bytes();
+        }
+        self.lower.clear();
+        self.names.clear();
+    }
+
+    /// Adds a line, which is none of the empty ones.
+    pub(super) fn add(&mut self, bytes: &[u8], line: Span) -> Result<Field, &'static str> {
+        let (name, value) = split(line.of(bytes))?;
+        let lower = self.lower.len();
+        self.lower.extend_from_slice(name);
+        let small = self.lower.get_mut(lower..).unwrap_or_default();
+        small.make_ascii_lowercase();
+        let kept = trim_end(value);
+        let end = line.end() - (value.len() - kept.len());
+        let field = Field {
+            kind: Kind::of(small),
+            name: Span::new(line.start(), line.start() + name.len()),
+            value: Span::new(end - trim(kept).len(), end),
+            line: Span::new(line.start(), line.end() + 2),
+            lower: lower as u32,
+        };
+        self.list.push(field);
+        Ok(field)
+    }
+
+    /// All lines are there.
+    pub(super) fn finish(&mut self) {
+        // (They are tokens.)
+        self.names = String::from_utf8(std::mem::take(&mut self.lower)).unwrap_or_default();
+    }
+
+    pub(in crate::gateway) fn list(&self) -> &[Field] {
+        &self.list
+    }
+
+    /// A field's name in small letters.
+    pub(in crate::gateway) fn name(&self, field: &Field) -> &str {
+        let start = field.lower as usize;
+        self.names.get(start..start + field.name.len()).unwrap_or_default()
+    }
+
+    /// Names in small letters, and values.
+    pub(in crate::gateway) fn iter<'f>(
+        &'f self,
+        bytes: &'f [u8],
+    ) -> impl Iterator<Item = (&'f str, &'f [u8])> {
+        self.list.iter().map(move |field| (self.name(field), field.value.of(bytes)))
+    }
+
+    /// The values of the fields of this name, which is in small letters.
+    pub(in crate::gateway) fn values<'f>(
+        &'f self,
+        bytes: &'f [u8],
+        name: &'f str,
+    ) -> impl Iterator<Item = &'f [u8]> {
+        self.list
+            .iter()
+            .filter(move |field| field.name.len() == name.len() && self.name(field) == name)
+            .map(move |field| field.value.of(bytes))
+    }
+
+    /// The values of the fields of this kind.
+    pub(in crate::gateway) fn of_kind<'f>(
+        &'f self,
+        bytes: &'f [u8],
+        kind: Kind,
+    ) -> impl Iterator<Item = &'f [u8]> {
+        self.list.iter().filter(move |field| field.kind == kind).map(move |field| field.value.of(bytes))
+    }
+}
+
+/// The name in a line, and all that follows its colon.
+pub(super) fn split(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let length = line.iter().position(|byte| !is_of_token(*byte)).unwrap_or(line.len());
+    let (name, rest) = line.split_at_checked(length).unwrap_or_default();
+    let [b':', value @ ..] = rest else { return Err(what_is_no_name(name, rest)) };
+    if name.is_empty() {
+        return Err("a line without a name");
+    }
+    if !is_text(value) {
+        return Err("a control byte in a field's value");
+    }
+    Ok((name, value))
+}
+
+#[cold]
+fn what_is_no_name(name: &[u8], rest: &[u8]) -> &'static str {
+    match (name, rest.first()) {
+        ([], Some(b' ' | b'\t')) => "a line that continues the one before it",
+        (_, Some(b' ' | b'\t')) => "white space in a field's name or behind it",
+        (_, None) => "a line without a colon",
+        _ => "a field's name that is no token",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(line: &[u8]) -> Result<(String, Vec<u8>), &'static str> {
+        let mut fields = Fields::default();
+        let field = fields.add(line, Span::new(0, line.len()))?;
+        fields.finish();
+        assert_eq!(field.name.of(line).to_ascii_lowercase(), fields.name(&field).as_bytes());
+        Ok((fields.name(&field).to_owned(), field.value.of(line).to_vec()))
+    }
+
+    #[test]
+    fn a_line_is_a_token_a_colon_and_a_value() {
+        for (line, name, value) in [
+            (&b"Host: a"[..], "host", &b"a"[..]),
+            (b"X:y", "x", b"y"),
+            (b"X:", "x", b""),
+            (b"X: \t ", "x", b""),
+            (b"X:\ty\t", "x", b"y"),
+            (b"X:  y z  ", "x", b"y z"),
+            (b"X:Y: z", "x", b"Y: z"),
+            (b"!#$%&'*+-.^_`|~0: y", "!#$%&'*+-.^_`|~0", b"y"),
+            (b"X: \xc3\xa9\xff", "x", b"\xc3\xa9\xff"),
+        ] {
+            assert_eq!(field(line), Ok((name.to_owned(), value.to_vec())), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn any_other_line_is_refused_and_says_why() {
+        for (line, why) in [
+            (&b"X : y"[..], "white space in a field's name or behind it"),
+            (b"X Y: z", "white space in a field's name or behind it"),
+            (b" X: y", "a line that continues the one before it"),
+            (b"\ty", "a line that continues the one before it"),
+            (b"X", "a line without a colon"),
+            (b": y", "a line without a name"),
+            (b"X(: y", "a field's name that is no token"),
+            (b"X\xe9: y", "a field's name that is no token"),
+            (b"X: a\0b", "a control byte in a field's value"),
+            (b"X: a\rb", "a control byte in a field's value"),
+            (b"X: a\x7f", "a control byte in a field's value"),
+        ] {
+            assert_eq!(field(line), Err(why), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn known_names_are_known_in_any_letters() {
+        let kind = |name: &str| {
+            let line = format!("{name}:");
+            Fields::default().add(line.as_bytes(), Span::new(0, line.len())).unwrap().kind
+        };
+        for (name, expected) in [
+            ("HOST", Kind::Host),
+            ("te", Kind::Te),
+            ("Transfer-Encoding", Kind::TransferEncoding),
+            ("content-LENGTH", Kind::ContentLength),
+            ("Content_Length", Kind::Other),
+            ("Transfer-Encodin", Kind::Other),
+            ("Proxy-Authorization", Kind::Proxy),
+            ("HTTP2-Settings", Kind::Http2Settings),
+        ] {
+            assert_eq!(kind(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn fields_can_be_used_again() {
+        let mut fields = Fields::default();
+        for text in [&b"A: 1\r\nBB: 2"[..], b"C: 3\r\nC: 4"] {
+            fields.clear();
+            let end = memchr::memchr(b'\r', text).unwrap();
+            fields.add(text, Span::new(0, end)).unwrap();
+            fields.add(text, Span::new(end + 2, text.len())).unwrap();
+            fields.finish();
+            assert_eq!(fields.list().len(), 2);
+        }
+        let text = b"C: 3\r\nC: 4";
+        assert_eq!(fields.values(text, "c").collect::<Vec<_>>(), [b"3", b"4"]);
+        assert_eq!(fields.iter(text).last(), Some(("c", &b"4"[..])));
+        let capacity = fields.names.capacity();
+        fields.clear();
+        assert_eq!((fields.lower.capacity(), fields.list().len()), (capacity, 0));
+    }
+}

@@ -1,0 +1,323 @@
+//! A request's head.
+
+use http::{HeaderName, Method, Version};
+
+use super::bytes::{is_of_token, is_target, members};
+use super::fields::{Field, Fields, Kind};
+use super::framing::{Codings, Connection, Framing, Length, Upgrade};
+use super::host::Host;
+use super::lines::Lines;
+use super::target::Target;
+use super::{LONGEST_HEAD, Refusal, Span};
+use crate::head::Head;
+
+/// So many fields a request has at the most.
+const FIELDS: usize = 100;
+/// So many empty lines may stand before it: RFC 9112, 2.2, wants one, as some clients send one behind a body.
+const EMPTY_LINES: u8 = 4;
+
+/// A request's head, read as its bytes come. What is bad is refused as soon as it is there, and nothing waits for an end
+/// that may never come but a line that is good so far.
+///
+/// How the bytes came makes no difference to what is accepted, nor to the status of a refusal.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct RequestHead {
+    lines: Lines,
+    empty_lines: u8,
+    /// None: it has not come yet.
+    line: Option<Line>,
+    target: Target,
+    fields: Fields,
+    said: Said,
+    framing: Framing,
+    /// How many bytes the head has, when it is whole.
+    length: Option<usize>,
+}
+
+/// The request line but for its target.
+#[derive(Debug)]
+struct Line {
+    span: Span,
+    method: Method,
+    version: Version,
+}
+
+/// What the fields say to whoever carries the request.
+#[derive(Debug, Default)]
+struct Said {
+    host: Option<Span>,
+    length: Length,
+    codings: Codings,
+    connection: Connection,
+    upgrade: Upgrade,
+    expects_continue: bool,
+}
+
+impl RequestHead {
+    /// For the next head, with the same buffers.
+    pub(in crate::gateway) fn clear(&mut self) {
+        self.target.clear();
+        self.fields.clear();
+        *self = Self {
+            target: std::mem::take(&mut self.target),
+            fields: std::mem::take(&mut self.fields),
+            ..Self::default()
+        };
+    }
+
+    /// Is given all bytes since the head's begin each time that there are more. Some: the head is whole, and has so many
+    /// bytes, with the empty lines before it and the last one.
+    pub(in crate::gateway) fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+        if self.length.is_some() {
+            return Ok(self.length);
+        }
+        let within = bytes.get(..LONGEST_HEAD).unwrap_or(bytes);
+        while let Some(line) = self.lines.next(within)? {
+            if line.len() > 0 {
+                self.read_line(within, line)?;
+            } else if self.line.is_some() {
+                self.finish(within)?;
+                self.length = Some(self.lines.taken());
+                return Ok(self.length);
+            } else if self.empty_lines == EMPTY_LINES {
+                return Err(Refusal::bad("empty lines in place of a request"));
+            } else {
+                self.empty_lines += 1;
+            }
+        }
+        match self.line {
+            _ if within.len() < LONGEST_HEAD => Ok(None),
+            None => Err(Refusal { status: 414, why: "the request's target is too long" }),
+            Some(_) => Err(Refusal { status: 431, why: "the request's head is too long" }),
+        }
+    }
+
+    /// Whether there is more than empty lines.
+    pub(in crate::gateway) fn has_begun(&self, bytes: &[u8]) -> bool {
+        self.line.is_some() || bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// A head that is whole, with the bytes that it was read from.
+    pub(in crate::gateway) fn of<'h>(&'h self, bytes: &'h [u8]) -> RequestView<'h> {
+        RequestView { head: self, bytes }
+    }
+
+    fn read_line(&mut self, bytes: &[u8], line: Span) -> Result<(), Refusal> {
+        if self.line.is_some() {
+            return self.read_field(bytes, line);
+        }
+        let (read, target) = read_request_line(bytes, line)?;
+        self.target.read(bytes, target, &read.method)?;
+        self.line = Some(read);
+        Ok(())
+    }
+
+    fn read_field(&mut self, bytes: &[u8], line: Span) -> Result<(), Refusal> {
+        let field = self.fields.add(bytes, line)?;
+        if self.fields.list().len() > FIELDS {
+            return Err(Refusal { status: 431, why: "the request has too many fields" });
+        }
+        let value = field.value.of(bytes);
+        match field.kind {
+            Kind::Host => self.said.read_host(&field, bytes, &self.target)?,
+            Kind::ContentLength => self.said.length.read_only(value)?,
+            Kind::TransferEncoding => self.said.codings.read(value),
+            Kind::Connection => self.said.connection.read(value),
+            Kind::Upgrade => self.said.upgrade.read(field.value),
+            Kind::Expect => self.said.read_expect(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.fields.finish();
+        let is_1_1 = self.is_1_1();
+        if is_1_1 && self.said.host.is_none() {
+            return Err(Refusal::bad("no Host"));
+        }
+        let codings = self.said.codings;
+        if codings.are_there() && self.said.length.value.is_some() {
+            // RFC 9112, 6.3, lets a server take the encoding: then the one before it must have, too.
+            return Err(Refusal::bad("Content-Length and Transfer-Encoding"));
+        }
+        if codings.are_there() && !is_1_1 {
+            return Err(Refusal::bad("Transfer-Encoding in HTTP/1.0"));
+        }
+        self.framing = match (codings.chunked()?, self.said.length.value) {
+            (true, _) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::None,
+        };
+        // What is asked for by nobody's leave is none: RFC 9110, 7.8 and 10.1.1.
+        self.said.expects_continue &= is_1_1;
+        let may_upgrade = is_1_1 && self.said.connection.upgrade;
+        if !may_upgrade || self.said.upgrade.protocols(bytes).is_none() {
+            self.said.upgrade = Upgrade::None;
+        }
+        Ok(())
+    }
+
+    fn is_1_1(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.version == Version::HTTP_11)
+    }
+
+    pub(in crate::gateway) fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Whether the length is written as one number without zeros before it. What is written otherwise does not go on.
+    pub(in crate::gateway) fn length_is_normal(&self) -> bool {
+        !self.said.length.is_odd
+    }
+
+    /// Whether the client may send another request on this connection.
+    pub(in crate::gateway) fn keeps_alive(&self) -> bool {
+        self.said.connection.stays(self.is_1_1())
+    }
+
+    /// Whether the client may wait for a 100 before it sends its body.
+    pub(in crate::gateway) fn expects_continue(&self) -> bool {
+        self.said.expects_continue
+    }
+
+    /// The protocols that the connection may be switched to, where it is asked for as RFC 9110, 7.8, wants it: in one
+    /// line, with `Connection: upgrade`, in HTTP/1.1, and none of them HTTP/2.
+    pub(in crate::gateway) fn upgrade(&self) -> Option<Span> {
+        match self.said.upgrade {
+            Upgrade::Protocols(span) => Some(span),
+            Upgrade::None | Upgrade::Several => None,
+        }
+    }
+
+    pub(in crate::gateway) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Without its CR LF.
+    pub(in crate::gateway) fn line(&self) -> Span {
+        self.line.as_ref().map(|line| line.span).unwrap_or_default()
+    }
+
+    /// The target as it is written.
+    pub(in crate::gateway) fn target(&self) -> Span {
+        self.target.written()
+    }
+
+    /// Whether the target that goes on is not the one that is written, but that of [`RequestView`].
+    pub(in crate::gateway) fn target_is_url(&self) -> bool {
+        !self.target.is_in_origin_form()
+    }
+
+    /// `OPTIONS *`: asks for the server and not for anything on it (RFC 9110, 9.3.7).
+    pub(in crate::gateway) fn is_for_server(&self, bytes: &[u8]) -> bool {
+        self.target.is_for_server(bytes)
+    }
+}
+
+impl Said {
+    fn read_host(&mut self, field: &Field, bytes: &[u8], target: &Target) -> Result<(), &'static str> {
+        if self.host.is_some() {
+            return Err("more than one Host");
+        }
+        let host = Host::parse(field.value.of(bytes)).ok_or("bad Host")?;
+        // RFC 9112, 3.2.2, lets the target count. What differs is meant for two servers that read different ones.
+        if !target.agrees_with(host, bytes) {
+            return Err("a Host that is not that of the request's target");
+        }
+        self.host = Some(field.value);
+        Ok(())
+    }
+
+    fn read_expect(&mut self, list: &[u8]) {
+        self.expects_continue |= members(list).any(|member| member.eq_ignore_ascii_case(b"100-continue"));
+    }
+}
+
+/// A request line, and where its target is: RFC 9112, 3. What is wrong with its bytes comes before what is not served.
+fn read_request_line(bytes: &[u8], line: Span) -> Result<(Line, Span), Refusal> {
+    let text = line.of(bytes);
+    let length = text.iter().position(|byte| !is_of_token(*byte)).unwrap_or(text.len());
+    let (method, rest) = text.split_at_checked(length).unwrap_or_default();
+    let (Some(b" "), [_, ..]) = (rest.get(..1), method) else {
+        return Err(Refusal::bad("the request line does not begin with a method"));
+    };
+    let target = line.start() + length + 1;
+    let Some((written, version)) = rest.get(1..).and_then(<[u8]>::split_last_chunk::<9>) else {
+        return Err(Refusal::bad("the request line does not end with a version of HTTP"));
+    };
+    let version = read_version(version);
+    if version == Err(Refusal::bad(NO_VERSION)) {
+        return Err(Refusal::bad(NO_VERSION));
+    }
+    if !is_target(written) {
+        return Err(Refusal::bad("the request's target has a byte that no target has"));
+    }
+    let method = Method::from_bytes(method).map_err(|_| "the request line does not begin with a method")?;
+    if method == Method::CONNECT {
+        return Err(Refusal { status: 501, why: "a gateway makes no tunnels" });
+    }
+    Ok((Line { span: line, method, version: version? }, Span::new(target, target + written.len())))
+}
+
+const NO_VERSION: &str = "the request line does not end with a version of HTTP";
+
+/// What ends a request line.
+fn read_version(text: &[u8; 9]) -> Result<Version, Refusal> {
+    match text {
+        b" HTTP/1.1" => Ok(Version::HTTP_11),
+        b" HTTP/1.0" => Ok(Version::HTTP_10),
+        [b' ', b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(Refusal { status: 505, why: "a version of HTTP that is neither 1.0 nor 1.1" })
+        }
+        _ => Err(Refusal::bad(NO_VERSION)),
+    }
+}
+
+/// A head that is whole, with its bytes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gateway) struct RequestView<'h> {
+    head: &'h RequestHead,
+    bytes: &'h [u8],
+}
+
+impl Head for RequestView<'_> {
+    fn method(&self) -> &Method {
+        self.head.line.as_ref().map_or(&Method::GET, |line| &line.method)
+    }
+
+    /// In origin form, as it goes on.
+    fn target(&self) -> &[u8] {
+        self.head.target.in_origin_form(self.bytes)
+    }
+
+    fn path(&self) -> &str {
+        self.head.target.path(self.bytes)
+    }
+
+    fn authority(&self) -> Option<&[u8]> {
+        Some(self.head.target.authority()?.of(self.bytes))
+    }
+
+    fn host(&self) -> Option<&[u8]> {
+        let host = self.head.said.host.or_else(|| self.head.target.authority())?;
+        Some(host.of(self.bytes))
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        self.head.target.query(self.bytes)
+    }
+
+    fn version(&self) -> Version {
+        self.head.line.as_ref().map_or(Version::HTTP_11, |line| line.version)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.head.fields.iter(self.bytes)
+    }
+
+    fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+        let named = move |(found, value)| (name == found).then_some(value);
+        self.fields().filter_map(named)
+    }
+}
