@@ -16,6 +16,7 @@
 //! lifecycle   from ready to gone
 //! directory   who is there
 //! traffic     what requests leave behind at an endpoint
+//! link        a connection, to a client or to an instance
 //! tasks       what all that runs beside the requests has in common
 //! causes      errors in plain words
 //! head        a request's head, whoever has parsed it
@@ -51,6 +52,7 @@ mod gateway;
 mod head;
 mod health;
 mod lifecycle;
+mod link;
 pub mod logging;
 mod lookout;
 pub mod metrics;

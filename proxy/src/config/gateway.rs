@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::address::Taken;
 use super::connection::Registry;
 use super::host;
+use super::http1::Http1;
 use super::keys::{Around, Visit, address, parsed};
 use super::network::network;
 use super::route::{self, Beside, ErrorAnswers, Route};
@@ -67,6 +68,8 @@ pub struct Gateway {
     pub log: LogFormat,
     /// How long things may take.
     pub(crate) timeouts: Timeouts,
+    /// How HTTP/1 is carried.
+    pub(crate) http1: Http1,
 }
 
 /// How log lines are written.
@@ -100,6 +103,7 @@ impl Gateway {
             reload: true,
             log: LogFormat::Auto,
             timeouts: Timeouts::default(),
+            http1: Http1::default(),
         }
     }
 
@@ -112,6 +116,7 @@ impl Gateway {
         let timeouts = key("timeouts", "how long things may take")
             .more("Of `first_byte` and `idle`, one that you do not set gives way to the other.");
         v.section(timeouts, |v| self.timeouts.keys(v));
+        self.http1.keys(v);
         self.hop_keys(v, around);
         self.route_keys(v, around);
         self.other_keys(v);

@@ -17,6 +17,7 @@ mod files;
 mod gateway;
 mod given;
 mod host;
+mod http1;
 mod keys;
 mod machine;
 mod network;
@@ -49,13 +50,14 @@ pub(crate) use self::error::ConfigError;
 pub(crate) use self::gateway::Gateway;
 pub use self::gateway::LogFormat;
 pub use self::given::GivenAddress;
+pub(crate) use self::http1::{ClientAbort, Http1Carrier, Paths};
 #[cfg(test)]
 pub(crate) use self::route::hidden;
 pub(crate) use self::route::{
     Action, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges, FixedAnswer,
     HostPattern, HostRank, Key as StickyKey, Match, Part, PathChange, PathPattern, PathRank, PathRefusal,
     Piece, Rank, Redirect, Retry, Route, Scheme, ServicePattern, ServicesAllowed, Share, Sticky, Template,
-    Variable, below, order,
+    Upgrades, Variable, below, order,
 };
 pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
 pub(crate) use self::server::ATTEMPTS;

@@ -17,6 +17,8 @@ pub(super) const LONGEST_DRAIN: Duration = DAY;
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 const LAME_DUCK: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+/// Who could take a day for a head could hold as many connections as he likes.
+const HEAD: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 /// How long things may take: 10 ms to 24 h each, unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +36,14 @@ pub(crate) struct Timeouts {
     pub(crate) total: Option<Duration>,
     /// As `idle`, for a connection that was upgraded, such as a WebSocket.
     pub(crate) tunnel: Duration,
+    /// The time within which such connections end, spread over it, when their instance has left; none: they go on.
+    pub(crate) tunnel_drain: Option<Duration>,
     /// How long a connection to an instance is kept between requests.
     pub(crate) pool: Duration,
     /// How long a client's connection is kept between requests. Whole seconds, at least one.
     pub(crate) keepalive: Duration,
+    /// A request's whole head, from its first byte, be it an empty line's, to its end. 100 ms to 10 min.
+    pub(crate) head: Duration,
     /// The silence of a client within a request's body. Shorter than `idle`, or a client that stalls would
     /// be blamed on the instance; half of it where it is not set, at most 30 s.
     pub(crate) body: Duration,
@@ -57,8 +63,10 @@ impl Default for Timeouts {
             idle: Duration::from_secs(60),
             total: None,
             tunnel: Duration::from_secs(3600),
+            tunnel_drain: Some(Duration::from_secs(10)),
             pool: Duration::from_secs(30),
             keepalive: Duration::from_secs(60),
+            head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
             lame_duck: Duration::ZERO,
@@ -99,11 +107,15 @@ impl Timeouts {
             (shared.connect, shared.first_byte, shared.idle, shared.total);
         let tunnel = "how long either side of [an upgraded connection](requests.md#tunnels) (WebSocket) may be silent: then it ends";
         v.key(key("tunnel", tunnel), duration(TIMEOUT), &mut self.tunnel);
+        let tunnel_drain = "the time within which such connections end, one after the other, when their instance has left; `off`: they go on";
+        v.key(key("tunnel_drain", tunnel_drain), or_off(duration(TIMEOUT)), &mut self.tunnel_drain);
         let pool = "how long a connection to an instance is kept between requests";
         v.key(key("pool", pool), duration(TIMEOUT), &mut self.pool);
         // Pingora counts it in seconds.
         let keepalive = "how long a client's connection is kept between requests";
         v.key(key("keepalive", keepalive), seconds(KEEPALIVE), &mut self.keepalive);
+        let head = "a request's whole [head](http1.md#the-head), with the empty lines before it";
+        v.key(key("head", head), duration(HEAD), &mut self.head);
         let body = key(
             "body",
             "a client's silence within a body; shorter than `idle`, by default at most half of it",

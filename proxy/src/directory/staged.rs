@@ -31,14 +31,27 @@ impl Staged {
     pub(super) fn insert(&mut self, entry: Entry) {
         let instance = entry.endpoint.instance.clone();
         self.up += usize::from(is_up(&entry));
-        let former = self.entries.insert(instance, Box::new(entry));
-        self.up -= usize::from(former.is_some_and(|former| is_up(&former)));
+        let endpoint = entry.endpoint.clone();
+        if let Some(former) = self.entries.insert(instance, Box::new(entry)) {
+            self.up -= usize::from(is_up(&former));
+            if !Arc::ptr_eq(&former.endpoint, &endpoint) {
+                self.tell_of_departure(&former);
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, instance: &str) -> Option<Entry> {
         let former = self.entries.remove(instance)?;
         self.up -= usize::from(is_up(&former));
+        self.tell_of_departure(&former);
         Some(*former)
+    }
+
+    /// Removes those that the configuration gave.
+    pub(super) fn remove_given(&mut self) {
+        let given = self.entries.values().filter(|entry| entry.standing == Standing::Given);
+        let given: Vec<_> = given.map(|entry| entry.endpoint.instance.clone()).collect();
+        given.iter().for_each(|instance| drop(self.remove(instance)));
     }
 
     pub(super) fn set_standing(&mut self, instance: &str, standing: Standing) {
@@ -56,8 +69,17 @@ impl Staged {
         }
     }
 
-    /// Gives each instance a new endpoint, of which no more is known than this.
+    /// An entry's endpoint leaves for good: this is known to all that requests have left there. Those of a service that
+    /// no route names share one traffic, which stays.
+    fn tell_of_departure(&self, former: &Entry) {
+        if self.is_routed() {
+            former.endpoint.traffic.leave();
+        }
+    }
+
+    /// Gives each instance a new endpoint, of which no more is known than this: it has its own traffic if it `is_routed`.
     pub(super) fn renew(&mut self, mint: &mut Mint, is_routed: bool, health: Health) {
+        self.entries.values().for_each(|former| self.tell_of_departure(former));
         for entry in self.entries.values_mut() {
             let Endpoint { service, instance, address, .. } = &*entry.endpoint;
             entry.endpoint = mint.endpoint(service.clone(), instance.clone(), *address, is_routed);

@@ -1,6 +1,5 @@
 //! One attempt on one endpoint, which is told its outcome.
 
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use crate::directory::Endpoint;
 use crate::site::Way;
 use crate::traffic::ejection::{Failure, Outcome, Trial};
 use crate::traffic::in_flight::Permit;
-use crate::traffic::waiting::{Place, Wait};
+use crate::traffic::waiting::{Line, Place, Wait};
 
 /// An answer that has come for so long says enough, whatever its end: a stream may have none.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
@@ -121,14 +120,14 @@ impl Attempt {
         matches!(self.exchange, Exchange::Chosen)
     }
 
-    /// There is a connection, on which the request waits from now on.
-    pub(super) fn connected(&mut self, reused: bool, connection: RawFd, request: Wait) {
+    /// There is a connection, on which the request waits from now on. `line` reaches it.
+    pub(super) fn connected(&mut self, reused: bool, line: Line, request: Wait) {
         // From any other state there may be a place already, which nobody would leave.
         if !matches!(self.exchange, Exchange::Connecting) {
             return;
         }
         let is_upload = request.since.is_none();
-        let place = self.way.target.health.wait(&self.endpoint, connection, request);
+        let place = self.way.target.health.wait(&self.endpoint, line, request);
         self.exchange = Exchange::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
     }
 
@@ -139,6 +138,13 @@ impl Attempt {
             Exchange::Waiting(_) | Exchange::Answered(_) => true,
             Exchange::Failed { was_connected, .. } => was_connected,
         }
+    }
+
+    /// Whether it was broken off while it waits for the head of its answer.
+    #[allow(dead_code)]
+    pub(in crate::gateway) fn is_broken_off(&self) -> bool {
+        let waiting = &self.endpoint.traffic.waiting;
+        matches!(&self.exchange, Exchange::Waiting(pending) if waiting.is_broken_off(&pending.place))
     }
 
     /// Whether it has a body to send and waits for an answer.
@@ -316,6 +322,8 @@ mod tests {
     use crate::traffic::ejection::{Grounds, NextTrial, Repeatable};
 
     const MS: Duration = Duration::from_millis(1);
+    /// Nobody is at its end.
+    const LINE: Line = Line::Descriptor(-1);
     /// Waits for nobody to break it off.
     const PATIENT: Wait = Wait { since: None, patience: Duration::MAX, repeatable: false };
 
@@ -345,7 +353,7 @@ mod tests {
         fn attempt(&self) -> Attempt {
             let mut attempt = self.chosen();
             assert!(attempt.begin());
-            attempt.connected(true, -1, Wait { since: Some(self.now), ..PATIENT });
+            attempt.connected(true, LINE, Wait { since: Some(self.now), ..PATIENT });
             attempt
         }
 
@@ -391,7 +399,7 @@ mod tests {
             let chosen = Chosen { trial: Some(trial), ..self.fixture.chosen(0) };
             let mut attempt = Attempt::new(chosen, self.fixture.way.clone(), self.now);
             attempt.begin();
-            attempt.connected(true, -1, Wait { since: Some(self.now), ..PATIENT });
+            attempt.connected(true, LINE, Wait { since: Some(self.now), ..PATIENT });
             attempt.sent(None, self.now);
             attempt
         }
@@ -524,10 +532,13 @@ mod tests {
         let mut bench = Bench::new(None);
         let mut attempt = bench.chosen();
         attempt.begin();
-        attempt.connected(false, -1, Wait { since: Some(bench.now), patience: 10 * MS, repeatable: false });
+        attempt.connected(false, LINE, Wait { since: Some(bench.now), patience: 10 * MS, repeatable: false });
         bench.now += 10 * MS;
+        assert!(!attempt.is_broken_off());
         assert!(bench.somebody_waits());
+        assert!(attempt.is_broken_off());
         assert_eq!(attempt.failed(Ending::Broke, false, bench.now), (Cause::FirstByte, Reach::Sent));
+        assert!(!attempt.is_broken_off(), "it does not wait any more");
         assert_eq!(bench.last_failure(), "timeout");
     }
 
@@ -536,7 +547,7 @@ mod tests {
         let mut bench = Bench::new(None);
         let mut attempt = bench.chosen();
         attempt.begin();
-        attempt.connected(false, -1, Wait { since: None, patience: 10 * MS, repeatable: false });
+        attempt.connected(false, LINE, Wait { since: None, patience: 10 * MS, repeatable: false });
         bench.now += 1_000 * MS;
         assert!(bench.somebody_waits());
         attempt.sent(Some(Wait { since: Some(bench.now), patience: 20 * MS, repeatable: false }), bench.now);
@@ -549,12 +560,12 @@ mod tests {
     fn an_attempt_waits_once_however_often_it_is_said_to_be_connected() {
         let mut bench = Bench::new(None);
         let mut attempt = bench.attempt();
-        attempt.connected(true, -1, PATIENT);
+        attempt.connected(true, LINE, PATIENT);
         attempt.answered(200, bench.now);
-        attempt.connected(true, -1, PATIENT);
+        attempt.connected(true, LINE, PATIENT);
         assert!(!bench.somebody_waits() && attempt.took().is_some());
         let mut early = bench.chosen();
-        early.connected(true, -1, PATIENT);
+        early.connected(true, LINE, PATIENT);
         assert!(!bench.somebody_waits() && !early.was_connected());
         bench.answer(200, MS);
         assert!(!bench.somebody_waits());
@@ -698,7 +709,7 @@ mod tests {
         let bench = Bench::new(None);
         let mut attempt = bench.chosen();
         attempt.begin();
-        attempt.connected(false, -1, Wait { since: None, patience: Duration::MAX, repeatable: false });
+        attempt.connected(false, LINE, Wait { since: None, patience: Duration::MAX, repeatable: false });
         assert!(attempt.is_upload());
         attempt.answered(413, bench.now);
         assert!(!attempt.is_upload());

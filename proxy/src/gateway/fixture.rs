@@ -83,6 +83,7 @@ impl Setup {
             errors: self.errors,
             timeouts,
             retry: self.retry,
+            upgrades: config::Upgrades::default(),
         });
         let metrics_of_service = metrics.service("goods");
         let target = Arc::new(Target {

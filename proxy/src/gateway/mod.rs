@@ -10,6 +10,7 @@
 //!   attempt   what is known of one try
 //!   retry     when a request is sent again: pure
 //!   cause     why an attempt failed: pure
+//!   tunnel_drain  when a tunnel ends whose instance has left: pure
 //!   edits     what is changed of a request and of its answer: pure
 //!   door      which heads are declined: pure
 //!   origin    who asks, over what, and for which host: pure
@@ -49,6 +50,7 @@ mod split;
 mod sticky;
 mod text;
 mod trace;
+mod tunnel_drain;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -114,7 +116,7 @@ impl Gateway {
         arrival: Arrival,
     ) -> Result<(), Answer> {
         request.begin(head, arrival);
-        let path = door::enter(head, request.fields, raw)?;
+        let path = door::enter(head, request.fields, raw, request.common.paths)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
         let asked = Asked::of(head, &path, scheme, client);
         let Some(route) = request.find_route(&asked) else {

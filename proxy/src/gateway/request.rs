@@ -1,7 +1,6 @@
 //! What a request carries along, from its head to its line in the log.
 
 use std::borrow::Cow;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use crate::head::Head;
 use crate::metrics::Metrics;
 use crate::site::{Asked, Common, Route, Site, Target, Way};
 use crate::traffic::in_flight::Permit;
-use crate::traffic::waiting::Wait;
+use crate::traffic::waiting::{Line, Wait};
 
 /// A request's state.
 #[derive(Debug)]
@@ -218,18 +217,18 @@ impl Request {
         Some(&attempts.current)
     }
 
-    /// The current attempt has a connection. `since`: when the request was sent whole; none: it is still being sent.
+    /// The current attempt has a connection; `line` reaches it while it waits. `since`: when the request was sent whole; none: it is still being sent.
     pub(super) fn connected(
         &mut self,
         reused: bool,
-        connection: RawFd,
+        line: Line,
         since: Option<Instant>,
         replay: Replay,
         now: Instant,
     ) {
         let wait = self.waits(since, replay, now);
         if let Some(attempt) = self.attempt_mut() {
-            attempt.connected(reused, connection, wait);
+            attempt.connected(reused, line, wait);
         }
     }
 

@@ -1,7 +1,6 @@
 //! The stall watch: looks ten times a second at the endpoints where requests wait, and at nothing else. What has
-//! waited too long it breaks off, by shutting down the connection that the request waits on.
+//! waited too long it breaks off.
 
-use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use tokio::time::sleep;
 
 use super::ServiceHealth;
 use crate::directory::Endpoint;
+use crate::traffic::waiting::Line;
 
 /// From one look to the next: so late a stall or a timeout may be seen.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -45,7 +45,10 @@ impl StallWatch {
     }
 }
 
-fn break_off(connection: RawFd) {
-    // It fails only where the other side was first.
-    let _ = shutdown(connection, Shutdown::Both);
+fn break_off(line: &Line) {
+    match line {
+        // It fails only where the other side was first.
+        Line::Descriptor(connection) => _ = shutdown(*connection, Shutdown::Both),
+        Line::Bell(bell) => bell.ring(),
+    }
 }

@@ -170,6 +170,9 @@ impl Draft {
                 forwarded: config.forwarded,
                 via: config.via,
                 proxy_status: config.proxy_status,
+                http1: config.http1.carrier,
+                client_abort: config.http1.client_abort,
+                paths: config.http1.paths,
             }),
         };
         Ok(Self { site, rules, checked: Arc::new(checked) })

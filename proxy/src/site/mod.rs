@@ -43,7 +43,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
 
-use crate::config::{ErrorAnswers, Timeouts};
+use crate::config::{ClientAbort, ErrorAnswers, Http1Carrier, Paths, Timeouts};
 use crate::directory::Service;
 use crate::head::Head;
 use crate::health::ServiceHealth;
@@ -97,6 +97,14 @@ pub(crate) struct Common {
     pub(crate) via: bool,
     /// Whether an error answer of the gateway's own says in `Proxy-Status` what went wrong.
     pub(crate) proxy_status: bool,
+    /// By which code HTTP/1 is carried. Whoever reads a request's head asks it.
+    #[expect(dead_code, reason = "there is one carrier as yet")]
+    pub(crate) http1: Http1Carrier,
+    /// By what a client shows that it does not wait for its answer any more.
+    #[expect(dead_code, reason = "what Pingora takes for it cannot be chosen")]
+    pub(crate) client_abort: ClientAbort,
+    /// Which paths are let through.
+    pub(crate) paths: Paths,
 }
 
 /// What lasts of a service from one site that names it to the next: its endpoints, what is known of their health, and

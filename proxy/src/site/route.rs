@@ -27,6 +27,8 @@ pub(crate) struct Route {
     pub(crate) errors: config::ErrorAnswers,
     pub(crate) timeouts: config::RouteTimeouts,
     pub(crate) retry: config::Retry,
+    /// What its requests may upgrade their connections to.
+    pub(crate) upgrades: config::Upgrades,
 }
 
 /// What logs, metrics and operators call a route.
@@ -96,6 +98,7 @@ impl Route {
             errors: route.errors.clone(),
             timeouts: route.timeouts,
             retry: route.retry.clone(),
+            upgrades: route.upgrades.clone(),
         }
     }
 

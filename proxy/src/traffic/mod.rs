@@ -1,7 +1,8 @@
 //! What requests and checks leave behind at one endpoint: all that balance and health know of it. And beside it,
 //! what bounds the load.
 //!
-//! All of it decides and remembers, and nothing acts: time and chance are passed in, nothing sleeps or sends.
+//! All of it decides and remembers, and nothing acts: time and chance are passed in, nothing sleeps or sends. But for
+//! the sweeper, which closes connections that nobody uses.
 //!
 //! | module | it knows |
 //! |---|---|
@@ -10,11 +11,17 @@
 //! | [`latency`] | how long an endpoint takes to its first byte, usually and at its worst of late |
 //! | [`waiting`] | the requests that wait at an endpoint for their first byte |
 //! | [`in_flight`] | whether one more request may be in flight |
+//! | [`kept`] | the connections that are kept idle at an endpoint |
+//! | [`departure`] | whether an endpoint has left, and who wants to hear of it |
+//! | [`bell`] | of one connection, how its task is woken from elsewhere |
 //! | [`budget`] | of one service, whether one more retry is allowed |
 
+pub(crate) mod bell;
 pub(crate) mod budget;
+pub(crate) mod departure;
 pub(crate) mod ejection;
 pub mod in_flight;
+pub(crate) mod kept;
 pub(crate) mod latency;
 pub(crate) mod stall;
 pub(crate) mod waiting;
@@ -23,8 +30,10 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use departure::Departure;
 use ejection::{Passive, Streak};
 use in_flight::InFlight;
+use kept::Kept;
 use latency::Latency;
 use waiting::Waiting;
 
@@ -38,6 +47,10 @@ pub struct Traffic {
     pub(crate) streak: Streak,
     /// The requests that wait for the first byte of their answers.
     pub(crate) waiting: Waiting,
+    /// The connections that are kept idle there. They are this endpoint's alone, as all of its traffic is: whoever comes
+    /// to the same address later finds none.
+    pub(crate) kept: Arc<Kept>,
+    pub(crate) departure: Arc<Departure>,
     /// Whether the endpoint is ejected. Locked for failures and trials alone.
     pub(crate) passive: Mutex<Passive>,
     /// The last failure of a request by the endpoint's fault.
@@ -75,10 +88,18 @@ impl Traffic {
             latency: Latency::new(now),
             streak: Streak::default(),
             waiting: Waiting::new(now),
+            kept: Arc::default(),
+            departure: Arc::default(),
             passive: Mutex::new(Passive::new(now)),
             last_failure: LastFailure::default(),
             last_check_failure: LastFailure::default(),
         }
+    }
+
+    /// The endpoint has left for good: no connection is kept from now on, and whoever attends is told.
+    pub(crate) fn leave(&self) {
+        self.kept.close_all();
+        self.departure.leave();
     }
 }
 

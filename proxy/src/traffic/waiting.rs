@@ -1,9 +1,9 @@
 //! The requests that wait at an endpoint for the first byte of their answers, and how they are broken off.
 //!
-//! Pingora cannot be told to give an attempt up. So the connection on which a request waits is shut down, which
-//! looks to Pingora as if the endpoint had closed it.
+//! The task that carries a request is rung, and gives the attempt up. Pingora cannot be told to. So the connection on
+//! which a request of Pingora's waits is shut down, which looks to it as if the endpoint had closed the connection.
 //!
-//! A connection is named here by its file descriptor, so it must never be shut down after it was closed: the number may
+//! Such a connection is named by its file descriptor, so it must never be shut down after it was closed: the number may
 //! be another connection's by then. A request leaves the list before its connection goes back to the pool. But when an
 //! exchange fails or is cancelled, Pingora closes the connection before it tells us (`HttpProxy::proxy_to_upstream`
 //! drops the session before it calls `error_while_proxy`). So whoever closes a connection says so first
@@ -13,11 +13,12 @@
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::bell::Bell;
 use super::stall::{self, Seen};
 use crate::config::Stall;
 
@@ -30,6 +31,16 @@ pub(crate) enum Broken {
     FirstByte,
 }
 
+/// What reaches a request that waits.
+#[derive(Debug, Clone)]
+pub(crate) enum Line {
+    /// The connection on which it waits, which is shut down.
+    Descriptor(RawFd),
+    /// It looks for itself whether it [was broken off](Waiting::is_broken_off).
+    #[allow(dead_code)]
+    Bell(Arc<Bell>),
+}
+
 /// A request that waits.
 #[derive(Debug)]
 struct Waiter {
@@ -37,16 +48,16 @@ struct Waiter {
     /// Whether it was counted when its endpoint was found stalled: it is not counted a second time.
     counted: bool,
     broken: Option<Broken>,
-    /// None: it is closed already, and the request is about to be told.
-    connection: Option<RawFd>,
+    /// None: its connection is closed already, and the request is about to be told.
+    line: Option<Line>,
 }
 
 impl Waiter {
-    /// The connection to shut down; none: the request was broken off before, or its connection is closed already.
-    fn break_off(&mut self, why: Broken) -> Option<RawFd> {
-        let connection = self.connection.filter(|_| self.broken.is_none())?;
+    /// What reaches it; none: it was broken off before, or its connection is closed already.
+    fn break_off(&mut self, why: Broken) -> Option<&Line> {
+        let line = self.line.as_ref().filter(|_| self.broken.is_none())?;
         self.broken = Some(why);
-        Some(connection)
+        Some(line)
     }
 }
 
@@ -88,10 +99,10 @@ impl Waiting {
         Self { origin, last_byte: AtomicU64::new(0), list: Mutex::default() }
     }
 
-    /// A request waits from now on, on this connection, whose end is told by [`Waiting::closing`]. Whether the
-    /// watch is to be told.
-    pub(crate) fn enter(&self, connection: RawFd, wait: Wait) -> (Place, bool) {
-        let waiter = Waiter { wait, counted: false, broken: None, connection: Some(connection) };
+    /// A request waits from now on. If it is reached by its connection's descriptor, the connection's end is told by
+    /// [`Waiting::closing`]. Whether the watch is to be told.
+    pub(crate) fn enter(&self, line: Line, wait: Wait) -> (Place, bool) {
+        let waiter = Waiter { wait, counted: false, broken: None, line: Some(line) };
         let mut list = self.list();
         let place = Place(list.waiters.insert(waiter));
         (place, !std::mem::replace(&mut list.watched, true))
@@ -101,9 +112,10 @@ impl Waiting {
     /// has come.
     pub(crate) fn closing(&self, connection: RawFd) {
         let mut list = self.list();
-        let waiter = list.waiters.iter_mut().find(|(_, waiter)| waiter.connection == Some(connection));
+        let is_its = |line: &Line| matches!(line, Line::Descriptor(descriptor) if *descriptor == connection);
+        let waiter = list.waiters.iter_mut().find(|(_, waiter)| waiter.line.as_ref().is_some_and(is_its));
         if let Some((_, waiter)) = waiter {
-            waiter.connection = None;
+            waiter.line = None;
         }
     }
 
@@ -112,6 +124,12 @@ impl Waiting {
         if let Some(waiter) = self.list().waiters.get_mut(place.0) {
             waiter.wait = wait;
         }
+    }
+
+    /// Whether a request was broken off.
+    #[allow(dead_code)]
+    pub(crate) fn is_broken_off(&self, place: &Place) -> bool {
+        self.list().waiters.get(place.0).is_some_and(|waiter| waiter.broken.is_some())
     }
 
     /// A request waits no more. Says why, if it was broken off.
@@ -128,9 +146,9 @@ impl Waiting {
     /// Breaks off what has waited too long for its first byte. False: nobody waits here, and the next who does has to
     /// tell the watch.
     ///
-    /// `break_off` shuts a connection down. It is called while the list is locked, so that the connection is still
-    /// what it was.
-    pub(crate) fn break_off_overdue(&self, now: Instant, break_off: impl FnMut(RawFd)) -> bool {
+    /// `break_off` shuts a connection down, or rings. It is called while the list is locked, so that the connection is
+    /// still what it was.
+    pub(crate) fn break_off_overdue(&self, now: Instant, mut break_off: impl FnMut(&Line)) -> bool {
         let mut list = self.list();
         if list.waiters.is_empty() {
             list.watched = false;
@@ -139,9 +157,9 @@ impl Waiting {
         let is_overdue = |wait: &Wait| {
             wait.since.is_some_and(|since| now.saturating_duration_since(since) >= wait.patience)
         };
-        let waiters = list.waiters.iter_mut().map(|(_, waiter)| waiter);
-        let overdue = waiters.filter(|waiter| is_overdue(&waiter.wait));
-        overdue.filter_map(|waiter| waiter.break_off(Broken::FirstByte)).for_each(break_off);
+        for (_, waiter) in list.waiters.iter_mut().filter(|(_, waiter)| is_overdue(&waiter.wait)) {
+            waiter.break_off(Broken::FirstByte).into_iter().for_each(&mut break_off);
+        }
         true
     }
 
@@ -154,7 +172,7 @@ impl Waiting {
         usual: Option<Duration>,
         now: Instant,
         stalled: impl FnOnce(),
-        break_off: impl FnMut(RawFd),
+        mut break_off: impl FnMut(&Line),
     ) {
         let mut list = self.list();
         let counts =
@@ -166,13 +184,12 @@ impl Waiting {
         let Some(youngest) = oldest.checked_sub(1).and_then(|last| waiting.get(last)) else { return };
         stalled();
         let has_stalled = |wait: &Wait| wait.since.is_some_and(|since| since <= *youngest);
-        let waiters = list.waiters.iter_mut().map(|(_, waiter)| waiter);
-        let stalled = waiters.filter(|waiter| has_stalled(&waiter.wait));
-        let broken = stalled.filter_map(|waiter| {
+        for (_, waiter) in list.waiters.iter_mut().filter(|(_, waiter)| has_stalled(&waiter.wait)) {
             waiter.counted = true;
-            if waiter.wait.repeatable { waiter.break_off(Broken::Stalled) } else { None }
-        });
-        broken.for_each(break_off);
+            if waiter.wait.repeatable {
+                waiter.break_off(Broken::Stalled).into_iter().for_each(&mut break_off);
+            }
+        }
     }
 
     fn last_byte(&self) -> Option<Instant> {
@@ -193,12 +210,20 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
+    use std::task::{Context, Waker};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// As the watch does.
-    fn shut_down(connection: RawFd) {
-        shutdown(connection, Shutdown::Both).expect("it is open");
+    fn break_off(line: &Line) {
+        match line {
+            Line::Descriptor(connection) => shutdown(*connection, Shutdown::Both).expect("it is open"),
+            Line::Bell(bell) => bell.ring(),
+        }
+    }
+
+    fn line(connection: &impl AsRawFd) -> Line {
+        Line::Descriptor(connection.as_raw_fd())
     }
 
     fn wait(since: Instant, repeatable: bool) -> Wait {
@@ -209,8 +234,8 @@ mod tests {
         let stalled = Cell::new(false);
         let usual = Some(Duration::from_millis(20));
         let rules = Stall::default();
-        waiting.break_off_overdue(now, shut_down);
-        waiting.break_off_stalled(&rules, false, usual, now, || stalled.set(true), shut_down);
+        waiting.break_off_overdue(now, break_off);
+        waiting.break_off_stalled(&rules, false, usual, now, || stalled.set(true), break_off);
         stalled.get()
     }
 
@@ -220,7 +245,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
         let enter = |(n, (ours, _)): (usize, &(UnixStream, UnixStream))| {
-            waiting.enter(ours.as_raw_fd(), wait(now, n > 0)).0
+            waiting.enter(line(ours), wait(now, n > 0)).0
         };
         let places: Vec<_> = pairs.iter().enumerate().map(enter).collect();
         assert!(!look(&waiting, now + SECOND / 2));
@@ -239,14 +264,14 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let (place, is_first) = waiting.enter(ours.as_raw_fd(), wait(now, true));
+        let (place, is_first) = waiting.enter(line(&ours), wait(now, true));
         assert!(is_first);
         assert_eq!(waiting.leave(place), None);
         look(&waiting, now + 100 * SECOND);
         theirs.write_all(b"x").unwrap();
         let mut byte = [0];
         assert_eq!((&ours).read(&mut byte).unwrap(), 1);
-        assert!(waiting.enter(ours.as_raw_fd(), wait(now, true)).1, "the watch is told again");
+        assert!(waiting.enter(line(&ours), wait(now, true)).1, "the watch is told again");
     }
 
     #[test]
@@ -255,7 +280,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let pairs = [(); 2].map(|()| UnixStream::pair().unwrap());
         let [closed, open] = &pairs;
-        let places = [closed, open].map(|(ours, _)| waiting.enter(ours.as_raw_fd(), wait(now, true)).0);
+        let places = [closed, open].map(|(ours, _)| waiting.enter(line(ours), wait(now, true)).0);
         waiting.closing(closed.0.as_raw_fd());
         look(&waiting, now + 100 * SECOND);
         assert_eq!(places.map(|place| waiting.leave(place)), [None, Some(Broken::FirstByte)]);
@@ -270,7 +295,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let upload = Wait { since: None, ..wait(now, true) };
-        let (place, _) = waiting.enter(ours.as_raw_fd(), upload);
+        let (place, _) = waiting.enter(line(&ours), upload);
         look(&waiting, now + 100 * SECOND);
         waiting.sent(&place, wait(now + 100 * SECOND, true));
         look(&waiting, now + 129 * SECOND);
@@ -282,8 +307,27 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let (place, _) = waiting.enter(ours.as_raw_fd(), wait(now, false));
+        let (place, _) = waiting.enter(line(&ours), wait(now, false));
         look(&waiting, now + 30 * SECOND);
         assert_eq!(waiting.leave(place), Some(Broken::FirstByte));
+    }
+
+    #[test]
+    fn who_is_rung_finds_that_it_was_broken_off_and_nobody_else_does() {
+        let now = Instant::now();
+        let waiting = Waiting::new(now);
+        let bells = [(); 2].map(|()| Arc::new(Bell::default()));
+        let enter =
+            |n: usize, since: Instant| waiting.enter(Line::Bell(bells[n].clone()), wait(since, true)).0;
+        let places = [enter(0, now), enter(1, now + SECOND)];
+        let was_rung = |n: usize| bells[n].poll_rung(&mut Context::from_waker(Waker::noop())).is_ready();
+        waiting.break_off_overdue(now + 30 * SECOND, |line| {
+            assert!(matches!(line, Line::Bell(bell) if Arc::ptr_eq(bell, &bells[0])));
+            break_off(line);
+        });
+        assert_eq!([was_rung(0), was_rung(1)], [true, false]);
+        assert_eq!(places.each_ref().map(|place| waiting.is_broken_off(place)), [true, false]);
+        waiting.break_off_overdue(now + 30 * SECOND, |_| panic!("it was told before"));
+        assert_eq!(places.map(|place| waiting.leave(place)), [Some(Broken::FirstByte), None]);
     }
 }

@@ -21,6 +21,7 @@ mod rewrite;
 mod sense;
 mod sticky;
 mod template;
+mod upgrades;
 mod words;
 mod written;
 
@@ -48,6 +49,7 @@ pub(crate) use self::order::{HostRank, Part, PathRank, Rank, order};
 pub(crate) use self::path_change::{PathChange, PathRefusal};
 pub(crate) use self::retry::Retry;
 pub(crate) use self::template::{Piece, Template, Variable};
+pub(crate) use self::upgrades::Upgrades;
 
 use self::written::Written;
 
@@ -70,6 +72,8 @@ pub(crate) struct Route {
     pub(crate) timeouts: RouteTimeouts,
     /// What is tried again on it.
     pub(crate) retry: Retry,
+    /// What its requests may upgrade their connections to.
+    pub(crate) upgrades: Upgrades,
 }
 
 impl Route {
@@ -85,6 +89,7 @@ impl Route {
             errors: ErrorAnswers::default(),
             timeouts: RouteTimeouts::from(&Timeouts::default()),
             retry: Retry::default(),
+            upgrades: Upgrades::default(),
         }
     }
 

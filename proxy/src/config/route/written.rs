@@ -6,6 +6,7 @@ use config_reader::{Place, key};
 use super::changes::WrittenChanges;
 use super::forward::WrittenForward;
 use super::path::path;
+use super::upgrades::WrittenUpgrades;
 use super::{
     Action, Beside, ErrorAnswers, FixedAnswer, Match, PathPattern, Redirect, Retry, Route, Sticky, errors,
     name, sense,
@@ -35,6 +36,7 @@ pub(super) struct Written {
     errors: ErrorAnswers,
     timeouts: RouteTimeouts,
     retry: Retry,
+    upgrades: WrittenUpgrades,
 }
 
 impl Written {
@@ -54,6 +56,7 @@ impl Written {
             errors: ErrorAnswers::default(),
             timeouts: timeouts.into(),
             retry: Retry::default(),
+            upgrades: WrittenUpgrades::default(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Written {
              64 KiB. It does not do so when a timeout ended the attempt, except for the timeout of a connect.",
         );
         v.section(retry, |v| self.retry.keys(v));
+        self.upgrades.keys(v);
     }
 
     fn match_keys<V: Visit>(&mut self, v: &mut V) {
@@ -158,7 +162,8 @@ impl Written {
         let name = if self.name.is_empty() { name::derived(&takes, &action) } else { self.name };
         let (sticky, changes) = (self.sticky, self.changes.settled(section));
         let (errors, timeouts, retry) = (self.errors, self.timeouts, self.retry);
-        let route = Route { name, takes, action, sticky, changes, errors, timeouts, retry };
+        let upgrades = self.upgrades.settled();
+        let route = Route { name, takes, action, sticky, changes, errors, timeouts, retry, upgrades };
         let path = self.match_path.unwrap_or_else(|| section.place_of("path"));
         sense::check(section, &route, &path, section.mistakes() == self.mistakes);
         Some(route)

@@ -1,6 +1,7 @@
 //! Addresses, the trace id's header, the log, and the gateway's limit.
 
 use super::*;
+use crate::config::http1::Http1;
 
 #[test]
 fn an_address_must_be_ip_and_port_and_be_free() {
@@ -72,6 +73,21 @@ fn header_log_and_the_limit_of_requests_state_what_they_take() {
         ("max_requests: 0", "max_requests: found 0, expected a whole number from 1 to 1000000"),
         ("max_requests: 1000001", "max_requests: found 1000001, expected a whole number from 1 to 1000000"),
         ("max_requests: off", "max_requests: found off, expected a whole number from 1 to 1000000"),
+    ] {
+        assert_problem(&with_gateway(line), &format!("9: gateway.{expected}"));
+    }
+}
+
+#[test]
+fn how_http1_is_carried_can_be_chosen() {
+    assert_eq!(valid(VALID).gateway.http1, Http1::default());
+    let chosen = valid(&with_gateway("http1: ours\n  client_abort: on_fin\n  paths: strict")).gateway.http1;
+    let (carrier, client_abort, paths) = (Http1Carrier::Ours, ClientAbort::OnFin, Paths::Strict);
+    assert_eq!(chosen, Http1 { carrier, client_abort, paths });
+    for (line, expected) in [
+        ("http1: own", "http1: found own, expected ours or pingora"),
+        ("client_abort: off", "client_abort: found off, expected on_reset or on_fin"),
+        ("paths: lenient", "paths: found lenient, expected standard or strict"),
     ] {
         assert_problem(&with_gateway(line), &format!("9: gateway.{expected}"));
     }

@@ -48,7 +48,8 @@ fn what_a_running_process_takes_over_is_no_difference() {
     let changed = format!(
         "{VALID}    - {{ path: /b, service: b, timeouts: {{ total: 1s }} }}\n  defaults: {{ balance: ewma }}\n  \
          services: {{ b: {{ check: {{ probe: tcp }} }} }}\n  max_requests: 7\n  trace_header: x-trace\n  \
-         timeouts: {{ idle: 2s, lame_duck: 3s, drain: 4s }}\n  reload: off\n"
+         timeouts: {{ idle: 2s, lame_duck: 3s, drain: 4s, head: 5s, tunnel_drain: off }}\n  reload: off\n  \
+         http1: ours\n  client_abort: on_fin\n  paths: strict\n"
     );
     assert_eq!(differences(VALID, &changed), [""; 0]);
     assert_eq!(differences(VALID, VALID), [""; 0]);

@@ -71,6 +71,37 @@ fn a_pattern_is_told_what_takes_everything_below_a_path() {
     }
 }
 
+#[test]
+fn a_route_says_what_its_requests_may_upgrade_to() {
+    let upgrades =
+        |written: &str| route(&format!("{{ path: /a, service: a, upgrades: {written} }}")).upgrades;
+    assert_eq!(route("{ path: /a, service: a }").upgrades, Upgrades::default());
+    assert_eq!(upgrades("[WebSocket]"), Upgrades::default());
+    assert_ne!(upgrades("[]"), Upgrades::default());
+    assert_ne!(upgrades("[websocket, irc/2]"), upgrades("[irc/2]"));
+    for (written, expected) in [
+        ("websocket", ": found websocket, expected a list: write [websocket]"),
+        (
+            "[h2c]",
+            "[0]: \"h2c\" would carry HTTP on to the instance: no route, no limit and no line in the log would see its requests",
+        ),
+        (
+            "[a b]",
+            "[0]: \"a b\" is no protocol: expected a name, such as websocket, or a name and a version, such as irc/2",
+        ),
+        ("[websocket, WebSocket]", "[1]: is there already, in line 7: remove one of them"),
+    ] {
+        assert_refused(
+            &format!("{{ path: /a, service: a, upgrades: {written} }}"),
+            &format!(".upgrades{expected}"),
+        );
+    }
+    assert_refused(
+        "{ path: /a, answer: { status: 200 }, upgrades: [] }",
+        ".upgrades: means nothing on an answer: no instance gets the request",
+    );
+}
+
 fn with_retry(retry: &str) -> String {
     with("service: goods", &format!("service: goods\n      retry: {retry}"))
 }

@@ -25,8 +25,10 @@ fn what_is_left_out_has_its_default() {
         idle: 60 * SECOND,
         total: None,
         tunnel: 3600 * SECOND,
+        tunnel_drain: Some(10 * SECOND),
         pool: 30 * SECOND,
         keepalive: 60 * SECOND,
+        head: 10 * SECOND,
         body: 30 * SECOND,
         write: 30 * SECOND,
         lame_duck: Duration::ZERO,
@@ -122,13 +124,16 @@ fn each_states_its_bounds() {
             "lame_duck: off",
             "lame_duck: \"off\" is not a duration: write a whole number and its unit (ms, s, m or h), such as 250ms or 3s",
         ),
+        ("head: 99ms", "head: found 99ms, expected a duration from 100ms to 10m"),
+        ("head: 601s", "head: found 601s, expected a duration from 100ms to 10m"),
+        ("tunnel_drain: 9ms", "tunnel_drain: found 9ms, expected a duration from 10ms to 24h, or off"),
         ("total: 9ms", "total: found 9ms, expected a duration from 10ms to 24h, or off"),
         ("total: 0s", "total: found 0s, expected a duration from 10ms to 24h, or off"),
         ("total: 25h", "total: found 25h, expected a duration from 10ms to 24h, or off"),
         ("total: 3", "total: \"3\" has no unit: write 3s for seconds, 3ms for milliseconds, or off"),
         (
             "read: 3s",
-            "read: is an unknown key: expected one of connect, first_byte, idle, total, tunnel, pool, keepalive, body, write, lame_duck, drain",
+            "read: is an unknown key: expected one of connect, first_byte, idle, total, tunnel, tunnel_drain, pool, keepalive, head, body, write, lame_duck, drain",
         ),
     ] {
         assert_gateway(set, expected);

@@ -78,7 +78,7 @@ gateway:
   max_requests: 7
   trace_header: X-Trace
   log: text
-  timeouts: { connect: 10ms, first_byte: 1500ms, idle: 2s, total: 9s, body: 1s, lame_duck: 8s, tunnel: 24h, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
+  timeouts: { connect: 10ms, first_byte: 1500ms, idle: 2s, total: 9s, body: 1s, lame_duck: 8s, tunnel: 24h, tunnel_drain: off, head: 6s, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
 "#;
 
 #[test]
@@ -119,6 +119,8 @@ fn our_keys_reach_the_gateway() {
         body: Duration::from_secs(1),
         lame_duck: Duration::from_secs(8),
         tunnel: Duration::from_secs(86_400),
+        tunnel_drain: None,
+        head: Duration::from_secs(6),
         keepalive: Duration::from_secs(4),
         pool: Duration::from_secs(5),
         write: Duration::from_secs(7),
@@ -245,11 +247,11 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_gateway("\"a\\nb\": 1"),
-            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, admin_hosts, registry, timeouts, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
+            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, admin_hosts, registry, timeouts, http1, client_abort, paths, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
         ),
         (
             with("service: goods", "service: goods\n      weight: 3"),
-            "9: gateway.routes[0].weight: is an unknown key: expected one of path, match, name, service, services, services_allowed, max_services, redirect, answer, sticky, strip_prefix, rewrite, host, request_headers, response_headers, errors, timeouts, retry",
+            "9: gateway.routes[0].weight: is an unknown key: expected one of path, match, name, service, services, services_allowed, max_services, redirect, answer, sticky, strip_prefix, rewrite, host, request_headers, response_headers, errors, timeouts, retry, upgrades",
         ),
     ] {
         assert_problem(&text, expected);

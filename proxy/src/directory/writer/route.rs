@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Writer, initial_health};
 use crate::directory::plan::Planner;
-use crate::directory::{Endpoint, Entry, Health, Policy, Service, Services, Standing};
+use crate::directory::{Endpoint, Entry, Health, Policy, Service, Services};
 
 /// Services that routes name.
 #[derive(Debug, Default)]
@@ -134,14 +134,14 @@ impl Writer {
         self.dirty.remove(name);
         self.has_room_again |= self.is_given(name);
         let mut staged = self.staged.remove(name)?;
-        staged.entries.retain(|_, entry| entry.standing != Standing::Given);
+        staged.remove_given();
         if staged.entries.is_empty() {
             return None;
         }
-        staged.planner = None;
         let entries = staged.entries.values();
         doubted.extend(entries.filter(|entry| entry.standing.is_doubted()).map(|e| Entry::clone(e)));
         staged.renew(&mut self.mint, false, Health::default());
+        staged.planner = None;
         self.taken.routed -= staged.entries.len();
         self.taken.others += staged.entries.len();
         let service = Service::new(name.clone(), false);

@@ -1,4 +1,5 @@
 mod bounds;
+mod departure;
 mod given;
 mod route;
 

@@ -28,6 +28,7 @@ use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
 use crate::gateway::{Gateway, resend};
+use crate::traffic::waiting::Line;
 use connection::Connection;
 use cork::Cork;
 use peer::AttemptTimes;
@@ -84,13 +85,13 @@ impl ProxyHttp for Gateway {
         let request = &mut carried.request;
         let left = request.left(Instant::now());
         let (site, fields) = (request.common.timeouts, request.fields);
-        let may_be_tunnel = fields.ask_for_tunnel(session.req_header());
+        let may_be_tunnel = head::may_be_tunnel(request, session.req_header());
         let Some(attempt) = request.begin_attempt() else {
             return Error::e_explain(ErrorType::InternalError, "a request has no attempt to begin");
         };
         let times = AttemptTimes { site: &site, route: &attempt.way.route.timeouts, left, may_be_tunnel };
         let connection = carried.connection.insert(Connection::new(attempt.endpoint.clone()));
-        let mut peer = peer::peer(connection, times, head::policy(fields));
+        let mut peer = peer::peer(connection, times, head::policy(fields, may_be_tunnel));
         if attempt.on_new_connection {
             peer::on_new_connection(&mut peer);
         }
@@ -121,13 +122,13 @@ impl ProxyHttp for Gateway {
         let request = &mut carried.request;
         let now = Instant::now();
         let since = session.as_mut().is_body_empty().then_some(now);
-        let may_be_tunnel = request.fields.ask_for_tunnel(session.req_header());
+        let may_be_tunnel = head::may_be_tunnel(request, session.req_header());
         let is_held_back = may_be_tunnel && since.is_some();
         carried.cork = is_held_back.then(|| Cork::new(descriptor)).flatten();
         if let Some(connection) = carried.connection.as_ref().filter(|_| !reused) {
             connection.opened(descriptor);
         }
-        request.connected(reused, descriptor, since, replay(session), now);
+        request.connected(reused, Line::Descriptor(descriptor), since, replay(session), now);
         Ok(())
     }
 

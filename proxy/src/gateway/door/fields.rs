@@ -1,7 +1,8 @@
 //! Which of the fields that the gateway looks at a request's head has.
 
-use http::{HeaderName, header};
+use http::{HeaderName, Version, header};
 
+use crate::config::Upgrades;
 use crate::forged;
 use crate::head::Head;
 
@@ -15,6 +16,8 @@ pub(crate) struct Fields {
     pub(super) length: bool,
     pub(super) encoding: bool,
     upgrade: bool,
+    /// A `Connection` that names `Upgrade`.
+    upgrade_named: bool,
     traceparent: bool,
     pub(crate) tracestate: bool,
     pub(crate) cdn_loop: bool,
@@ -39,8 +42,11 @@ impl Fields {
                 "tracestate" => found.tracestate = true,
                 "cdn-loop" => found.cdn_loop = true,
                 "connection" if stays_or_closes(value) => found.stays_or_closes = true,
-                "connection"
-                | "keep-alive"
+                "connection" => {
+                    found.hop_by_hop = true;
+                    found.upgrade_named |= names_upgrade(value);
+                }
+                "keep-alive"
                 | "te"
                 | "trailer"
                 | "http2-settings"
@@ -59,12 +65,13 @@ impl Fields {
         self.hop_by_hop || self.upgrade || self.encoding
     }
 
-    /// Whether the endpoint may answer with a tunnel: the one upgrade that is passed on.
-    pub(crate) fn ask_for_tunnel(self, head: &impl Head) -> bool {
+    /// Whether the endpoint may answer with a tunnel: a protocol is asked for that the route permits. `Upgrade` means
+    /// nothing where `Connection` does not name it, and in HTTP/1.0 (RFC 9110, section 7.8).
+    pub(crate) fn ask_for_tunnel(self, head: &impl Head, upgrades: &Upgrades) -> bool {
         self.upgrade
-            && head
-                .value(&header::UPGRADE)
-                .is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+            && self.upgrade_named
+            && head.version() == Version::HTTP_11
+            && head.values(&header::UPGRADE).any(|protocols| upgrades.permitted(protocols).next().is_some())
     }
 
     /// The `traceparent` of a request; of several none counts.
@@ -83,10 +90,14 @@ fn stays_or_closes(connection: &[u8]) -> bool {
     connection.eq_ignore_ascii_case(b"keep-alive") || connection.eq_ignore_ascii_case(b"close")
 }
 
+fn names_upgrade(connection: &[u8]) -> bool {
+    connection.split(|byte| *byte == b',').any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::tests::head;
+    use crate::head::tests::{FakeHead, head};
     use http::Method;
 
     fn fields(fields: &[(&'static str, &[u8])]) -> Fields {
@@ -107,13 +118,24 @@ mod tests {
     }
 
     #[test]
-    fn the_one_upgrade_that_is_passed_on_is_to_a_websocket() {
-        let asks = |value| {
-            let head = head(Method::GET, "/", &[("upgrade", value)]);
-            Fields::of(&head, b"trace_id").ask_for_tunnel(&head)
+    fn a_tunnel_is_asked_for_by_both_fields_in_a_version_that_has_it() {
+        let asks = |lines: &[(&'static str, &[u8])], version| {
+            let head = FakeHead { version, ..head(Method::GET, "/", lines) };
+            Fields::of(&head, b"trace_id").ask_for_tunnel(&head, &Upgrades::default())
         };
-        assert!(asks(b"WebSocket"));
-        assert!(!asks(b"h2c"));
+        let (upgrade, connection) =
+            (("upgrade", &b"WebSocket"[..]), ("connection", &b"keep-alive, Upgrade"[..]));
+        assert!(asks(&[upgrade, connection], Version::HTTP_11));
+        assert!(asks(
+            &[connection, ("connection", b"close"), ("upgrade", b"h2c"), upgrade],
+            Version::HTTP_11
+        ));
+        assert!(!asks(&[upgrade, connection], Version::HTTP_10));
+        assert!(!asks(&[("upgrade", b"h2c"), connection], Version::HTTP_11));
+        for other in [&b"close"[..], b"upgraded", b""] {
+            assert!(!asks(&[upgrade, ("connection", other)], Version::HTTP_11));
+        }
+        assert!(!asks(&[upgrade], Version::HTTP_11) && !asks(&[connection], Version::HTTP_11));
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn enter<'q>(config: &Gateway, question: &'q Question) -> Result<Cow<'q, str>, S
         return Err("405".to_owned());
     }
     let fields = Fields::of(head, config.trace_header.as_str().as_bytes());
-    door::enter(head, fields, None).map_err(in_words)
+    door::enter(head, fields, None, config.http1.paths).map_err(in_words)
 }
 
 /// Those that are tried before the one that takes it, in their order, or all: each with the first of its conditions that

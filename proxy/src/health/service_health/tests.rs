@@ -64,7 +64,7 @@ impl Bench {
             let (ours, theirs) = UnixStream::pair().expect("there are descriptors");
             let since = Some(self.start + millis * MS);
             let wait = Wait { since, patience: 30 * SECOND, repeatable: true };
-            let place = self.service.wait(&endpoint, ours.as_raw_fd(), wait);
+            let place = self.service.wait(&endpoint, Line::Descriptor(ours.as_raw_fd()), wait);
             let permit = endpoint.traffic.in_flight.try_acquire(None).expect("there is no limit");
             self.waiting.push((number, place, permit, [ours, theirs]));
         }

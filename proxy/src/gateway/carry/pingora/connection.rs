@@ -61,7 +61,7 @@ impl Tracing for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::waiting::{Broken, Wait};
+    use crate::traffic::waiting::{Broken, Line, Wait};
     use nix::sys::socket::{SockaddrStorage, getpeername};
     use pingora::connectors::TransportConnector;
     use std::time::{Duration, Instant};
@@ -104,10 +104,10 @@ mod tests {
             let descriptor = stream.id();
             connection.opened(descriptor);
             let since = Instant::now();
-            let (place, _) = endpoint
-                .traffic
-                .waiting
-                .enter(descriptor, Wait { since: Some(since), patience, repeatable: false });
+            let (place, _) = endpoint.traffic.waiting.enter(
+                Line::Descriptor(descriptor),
+                Wait { since: Some(since), patience, repeatable: false },
+            );
             if closes {
                 drop(stream);
                 assert_eq!(was_open.load(Ordering::Acquire), 1, "it was open, and Pingora told of its end");

@@ -88,12 +88,21 @@ impl FieldsToSend for ResponseHeader {
 
 /// What Pingora is to do with a request before [`prepare`] does the rest. Most requests have nothing of one connection,
 /// and to search for each of these names costs more than the one look at all that tells so.
-pub(super) fn policy(fields: Fields) -> HttpUpstreamRequestPolicy {
-    if fields.are_hop_by_hop() {
+pub(super) fn policy(fields: Fields, may_be_tunnel: bool) -> HttpUpstreamRequestPolicy {
+    if !fields.are_hop_by_hop() {
+        HttpUpstreamRequestPolicy::preserve()
+    } else if may_be_tunnel {
         HttpUpstreamRequestPolicy::standard()
     } else {
-        HttpUpstreamRequestPolicy::preserve()
+        HttpUpstreamRequestPolicy::deny_upgrades()
     }
+}
+
+/// Whether the instance may answer with a tunnel. Pingora passes on what asks for a WebSocket, and for nothing beside it.
+pub(super) fn may_be_tunnel(request: &Request, head: &impl Head) -> bool {
+    let is_websocket = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"websocket");
+    head.value(&header::UPGRADE).is_some_and(is_websocket)
+        && request.route().is_some_and(|route| request.fields.ask_for_tunnel(head, &route.upgrades))
 }
 
 /// Makes of a client's head what the instance gets. (Fields of one connection are Pingora's to remove, and it has:

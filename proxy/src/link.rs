@@ -1,0 +1,127 @@
+//! A connection, to a client or to an instance.
+
+#![allow(dead_code)]
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+#[cfg(test)]
+mod memory;
+
+/// A connection, to a client or to an instance: in clear. (The place for TLS: a variant more.)
+#[derive(Debug)]
+pub(crate) enum Link {
+    Plain(TcpStream),
+    #[cfg(test)]
+    Memory(memory::Memory),
+}
+
+impl Link {
+    /// Whether it is open and nothing has come, as far as the runtime has been told. A byte may be read for that: one
+    /// that is not silent is of no use any more.
+    ///
+    /// Not by a poll: that says "nothing yet", too, when a task has done so much that others are to have their turn.
+    /// And no system call, unless the runtime has seen that something came.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        match self {
+            Self::Plain(stream) => {
+                matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            #[cfg(test)]
+            Self::Memory(memory) => memory.is_silent(),
+        }
+    }
+
+    /// Waits until something may have come, be it the end. It may also have been nothing.
+    pub(crate) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(stream) => stream.poll_read_ready(cx).map(drop),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.poll_stirred(cx),
+        }
+    }
+
+    /// The address of the other side.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(stream) => stream.peer_addr().ok(),
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// Ends it so that the other side sees an error, and not an end: what was sent so far must not look complete.
+    pub(crate) fn reset(self) {
+        match self {
+            // It fails only where the other side was first.
+            Self::Plain(stream) => drop(stream.set_zero_linger()),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.reset(),
+        }
+    }
+
+    /// Whether the other side has reset it, although the last that was read was an end: first it ended its half, and
+    /// then gave up. Told once.
+    pub(crate) fn was_reset(&self) -> bool {
+        match self {
+            Self::Plain(stream) => !matches!(stream.take_error(), Ok(None)),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.was_reset(),
+        }
+    }
+}
+
+/// The same of each kind.
+macro_rules! each {
+    ($link:expr, $stream:ident => $what:expr) => {
+        match $link {
+            Link::Plain($stream) => $what,
+            #[cfg(test)]
+            Link::Memory($stream) => $what,
+        }
+    };
+}
+
+impl AsyncRead for Link {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        each!(self, stream => stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! A connection in memory, for tests: nothing is timed but by the runtime's clock.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::task::coop;
+
+use super::Link;
+
+/// One side of it.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    stream: DuplexStream,
+    /// Read to see whether something has come.
+    ahead: Option<u8>,
+    /// Both sides' own.
+    was_reset: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// The two sides of a connection that holds so many bytes each way.
+    pub(crate) fn pair(capacity: usize) -> (Self, Self) {
+        let (one, other) = tokio::io::duplex(capacity);
+        let was_reset = Arc::new(AtomicBool::new(false));
+        let [one, other] = [one, other]
+            .map(|stream| Self::Memory(Memory { stream, ahead: None, was_reset: was_reset.clone() }));
+        (one, other)
+    }
+}
+
+impl From<DuplexStream> for Link {
+    fn from(stream: DuplexStream) -> Self {
+        Self::Memory(Memory { stream, ahead: None, was_reset: Arc::default() })
+    }
+}
+
+impl Memory {
+    pub(super) fn is_silent(&mut self) -> bool {
+        let mut stirred =
+            std::pin::pin!(coop::unconstrained(std::future::poll_fn(|cx| self.poll_stirred(cx))));
+        stirred.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ahead.is_none() {
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            self.ahead = outcome.ok().and_then(|()| buffer.filled().first().copied());
+        }
+        Poll::Ready(())
+    }
+
+    pub(super) fn reset(self) {
+        self.was_reset.store(true, Ordering::Release);
+    }
+
+    pub(super) fn was_reset(&self) -> bool {
+        self.was_reset.load(Ordering::Acquire)
+    }
+
+    /// A connection that was reset has no end, and takes nothing.
+    fn checked<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        if self.was_reset() { Err(io::ErrorKind::ConnectionReset.into()) } else { outcome }
+    }
+}
+
+impl AsyncRead for Memory {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(byte) = self.ahead.take() {
+            buffer.put_slice(&[byte]);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        // What came before the reset is there to be read.
+        Poll::Ready(if buffer.filled().len() > before { outcome } else { self.checked(outcome) })
+    }
+}
+
+impl AsyncWrite for Memory {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        Poll::Ready(self.checked(outcome))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
+        Poll::Ready(self.checked(outcome))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

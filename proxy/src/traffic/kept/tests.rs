@@ -1,0 +1,318 @@
+use super::*;
+use crate::tasks;
+use std::task::Poll;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::task::{AbortHandle, coop, yield_now};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(1_000_000);
+
+/// An endpoint, and the sweeper at work.
+struct Bench {
+    kept: Arc<Kept>,
+    sweeper: Arc<Sweeper>,
+    task: AbortHandle,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Bench {
+    fn new(most: usize) -> Self {
+        let sweeper = Sweeper::new(most);
+        let task = tokio::spawn(sweeper.clone().run()).abort_handle();
+        Self { kept: Arc::default(), sweeper, task }
+    }
+
+    fn put(&self, link: Link) {
+        self.kept.put(KeptLink::new(link), tasks::now(), &self.sweeper);
+    }
+
+    fn take(&self) -> Option<KeptLink> {
+        self.kept.take(LONG, tasks::now())
+    }
+
+    /// Keeps so many, of which the last was put back last, and returns the other sides.
+    async fn keep(&self, count: usize) -> Vec<TcpStream> {
+        let mut others = Vec::new();
+        for _ in 0..count {
+            let (link, theirs) = pair().await;
+            self.put(link);
+            others.push(theirs);
+        }
+        assert_eq!(self.kept.count(), count);
+        others
+    }
+
+    /// Waits until so many are kept in all, however long it takes.
+    async fn settles_at(&self, count: usize) {
+        while self.sweeper.count() != count {
+            yield_now().await;
+        }
+        assert_eq!(self.kept.count(), count);
+    }
+
+    /// Waits until the sweeper has nothing to do.
+    async fn rests(&self) {
+        let is_called = || self.kept.lock().call.as_ref().is_some_and(|call| call.is_made());
+        while is_called() {
+            yield_now().await;
+        }
+    }
+}
+
+async fn pair() -> (Link, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (Link::Plain(ours.unwrap()), theirs.unwrap().0)
+}
+
+fn port(stream: &TcpStream) -> u16 {
+    stream.local_addr().unwrap().port()
+}
+
+fn peer(link: &KeptLink) -> u16 {
+    link.link.peer().unwrap().port()
+}
+
+#[tokio::test]
+async fn the_one_that_was_put_back_last_is_taken_first() {
+    let bench = Bench::new(10);
+    let others = bench.keep(3).await;
+    let (second, first) = (bench.take().unwrap(), bench.take().unwrap());
+    assert_eq!([peer(&second), peer(&first)], [port(&others[2]), port(&others[1])]);
+    bench.kept.put(second, tasks::now(), &bench.sweeper);
+    assert_eq!(bench.take().map(|link| peer(&link)), Some(port(&others[2])));
+    assert_eq!(bench.take().map(|link| peer(&link)), Some(port(&others[0])));
+    assert!(bench.take().is_none() && bench.sweeper.count() == 0);
+}
+
+#[tokio::test]
+async fn what_it_has_served_goes_with_it() {
+    let bench = Bench::new(10);
+    let _others = bench.keep(1).await;
+    let mut link = bench.take().unwrap();
+    link.served += 1;
+    bench.kept.put(link, tasks::now(), &bench.sweeper);
+    assert_eq!(bench.take().map(|link| link.served), Some(1));
+}
+
+#[tokio::test]
+async fn one_that_ends_or_says_something_is_closed_at_once_and_the_others_stay() {
+    let bench = Bench::new(10);
+    let mut others = bench.keep(4).await;
+    drop(others.remove(1));
+    bench.settles_at(3).await;
+    others[2].write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+    bench.settles_at(2).await;
+    others.remove(0).set_zero_linger().unwrap();
+    bench.settles_at(1).await;
+    assert_eq!(bench.take().map(|link| peer(&link)), Some(port(&others[0])));
+}
+
+#[tokio::test]
+async fn one_that_was_used_again_and_again_is_watched_still() {
+    let bench = Bench::new(10);
+    let others = bench.keep(1).await;
+    for _ in 0..1_000 {
+        let link = bench.take().unwrap();
+        bench.kept.put(link, tasks::now(), &bench.sweeper);
+    }
+    drop(others);
+    bench.settles_at(0).await;
+}
+
+/// Nobody sweeps: what takes one and puts one back sees for itself.
+#[tokio::test]
+async fn what_is_not_silent_is_neither_taken_nor_kept() {
+    let bench = Bench::new(10);
+    bench.task.abort();
+    let mut others = bench.keep(2).await;
+    let (mut link, theirs) = pair().await;
+    drop((theirs, others.pop()));
+    poll_fn(|cx| link.poll_stirred(cx)).await;
+    bench.put(link);
+    assert_eq!(bench.kept.count(), 2, "it had ended");
+    while bench.kept.lock().idle[1].link.watcher.as_ref().unwrap().is_quiet.load(Ordering::Relaxed) {
+        yield_now().await;
+    }
+    assert_eq!(bench.take().map(|link| peer(&link)), Some(port(&others[0])));
+    assert_eq!((bench.kept.count(), bench.sweeper.count()), (0, 0));
+}
+
+#[tokio::test]
+async fn one_that_was_woken_for_nothing_stays_and_is_watched() {
+    let bench = Bench::new(10);
+    let others = bench.keep(2).await;
+    bench.rests().await;
+    let watcher = bench.kept.lock().idle[0].link.watcher.clone().unwrap();
+    watcher.wake_by_ref();
+    assert!(!watcher.is_quiet.load(Ordering::Relaxed));
+    bench.rests().await;
+    while !watcher.is_quiet.load(Ordering::Relaxed) {
+        yield_now().await;
+    }
+    assert_eq!(bench.kept.count(), 2);
+    drop(others);
+    bench.settles_at(0).await;
+}
+
+#[tokio::test]
+async fn one_that_is_taken_calls_nobody() {
+    let bench = Bench::new(10);
+    let others = bench.keep(1).await;
+    bench.rests().await;
+    let mut link = bench.take().unwrap();
+    drop(others);
+    // Another waker would take the watcher's place.
+    while link.link.is_silent() {
+        yield_now().await;
+    }
+    assert!(!bench.kept.lock().call.as_ref().unwrap().is_made());
+}
+
+/// Otherwise the sweeper would be called to every connection that a busy task puts back.
+#[tokio::test]
+async fn a_task_that_has_done_so_much_that_it_is_others_turn_can_keep_one() {
+    let bench = Bench::new(10);
+    let (first, _theirs) = pair().await;
+    bench.put(first);
+    bench.rests().await;
+    let (link, _theirs) = pair().await;
+    while poll_fn(|cx| Poll::Ready(pin!(coop::consume_budget()).poll(cx))).await.is_ready() {}
+    bench.put(link);
+    let is_quiet = |idle: &Idle| idle.link.watcher.as_ref().unwrap().is_quiet.load(Ordering::Relaxed);
+    assert!(bench.kept.lock().idle.iter().all(is_quiet));
+    assert_eq!(bench.kept.count(), 2);
+}
+
+#[tokio::test]
+async fn no_more_are_kept_in_all_than_may_be() {
+    let bench = Bench::new(2);
+    let other = Arc::new(Kept::default());
+    let _others = bench.keep(1).await;
+    let mut links = Vec::new();
+    for _ in 0..2 {
+        let (link, theirs) = pair().await;
+        other.put(KeptLink::new(link), tasks::now(), &bench.sweeper);
+        links.push(theirs);
+    }
+    assert_eq!((other.count(), bench.sweeper.count()), (1, 2));
+    assert!(bench.take().is_some());
+    bench.put(pair().await.0);
+    assert_eq!((bench.kept.count(), bench.sweeper.count()), (1, 2), "there was room again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_idle_for_too_long_is_not_taken_and_closed_within_a_second() {
+    let bench = Bench::new(10);
+    let (mut links, mut others) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (ours, theirs) = Link::pair(64);
+        links.push(ours);
+        others.push(theirs);
+    }
+    assert!(bench.kept.take(10 * SECOND, tasks::now()).is_none());
+    for link in links {
+        bench.put(link);
+        tokio::time::sleep(4 * SECOND).await;
+    }
+    // They have been idle for 12, 8 and 4 seconds.
+    bench.settles_at(2).await;
+    assert!(!others[0].is_silent() && others[1].is_silent() && others[2].is_silent());
+    assert!(bench.kept.take(4 * SECOND, tasks::now()).is_none(), "as who takes it has it");
+    tokio::time::sleep(SECOND).await;
+    bench.settles_at(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweeper_sleeps_while_nothing_is_kept_and_comes_again() {
+    let bench = Bench::new(10);
+    for _ in 0..3 {
+        assert!(bench.kept.take(10 * SECOND, tasks::now()).is_none());
+        let (ours, mut theirs) = Link::pair(64);
+        bench.put(ours);
+        let before = tasks::now();
+        // The clock goes to the next timer when nothing else is to be done: it is the sweeper's.
+        poll_fn(|cx| theirs.poll_stirred(cx)).await;
+        assert!((10 * SECOND..=11 * SECOND).contains(&(tasks::now() - before)));
+        assert!(!bench.kept.lock().is_listed && bench.kept.lock().idle.capacity() == 0);
+        let before = tasks::now();
+        tokio::time::sleep(100_000 * SECOND).await;
+        assert!(tasks::now() - before < 100_001 * SECOND);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_leaves_has_its_connections_closed_and_keeps_none_from_then_on() {
+    let bench = Bench::new(10);
+    let others = bench.keep(3).await;
+    let taken = bench.take().unwrap();
+    bench.kept.close_all();
+    assert!(bench.take().is_none());
+    bench.settles_at(0).await;
+    bench.kept.put(taken, tasks::now(), &bench.sweeper);
+    assert_eq!((bench.kept.count(), bench.sweeper.count()), (0, 0));
+    for other in others {
+        other.readable().await.unwrap();
+        assert_eq!(other.try_read(&mut [0]).unwrap(), 0, "it was closed");
+    }
+}
+
+#[tokio::test]
+async fn connections_do_not_keep_their_endpoint() {
+    let bench = Bench::new(10);
+    let kept = Arc::new(Kept::default());
+    let (link, theirs) = pair().await;
+    kept.put(KeptLink::new(link), tasks::now(), &bench.sweeper);
+    assert_eq!(Arc::strong_count(&kept), 1);
+    drop(kept);
+    theirs.readable().await.unwrap();
+    assert_eq!((theirs.try_read(&mut [0]).unwrap(), bench.sweeper.count()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_thousand_are_kept_without_a_task_and_closed_all_together() {
+    let bench = Bench::new(1_000);
+    let before = Handle::current().metrics().num_alive_tasks();
+    let mut others = Vec::new();
+    for _ in 0..1_000 {
+        let (ours, theirs) = Link::pair(64);
+        bench.put(ours);
+        others.push(theirs);
+    }
+    bench.rests().await;
+    assert_eq!((bench.kept.count(), Handle::current().metrics().num_alive_tasks()), (1_000, before));
+    drop(others);
+    bench.settles_at(0).await;
+}
+
+/// Connections that end at any moment while others take and put them back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn none_that_has_ended_stays_whoever_is_at_work() {
+    let bench = Bench::new(1_000);
+    for _ in 0..50 {
+        let others = bench.keep(8).await;
+        let (kept, sweeper) = (bench.kept.clone(), bench.sweeper.clone());
+        let user = tokio::spawn(async move {
+            for _ in 0..200 {
+                let links: Vec<_> = (0..4).filter_map(|_| kept.take(LONG, tasks::now())).collect();
+                links.into_iter().for_each(|link| kept.put(link, tasks::now(), &sweeper));
+                yield_now().await;
+            }
+        });
+        for other in others {
+            drop(other);
+            yield_now().await;
+        }
+        user.await.unwrap();
+        bench.settles_at(0).await;
+    }
+}
