@@ -239,3 +239,44 @@ async fn what_a_client_says_at_once_reaches_the_instance() -> Result<()> {
     }
     Ok(())
 }
+
+/// Answers each request with whether a protocol to upgrade to was asked for.
+async fn start_teller() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let Ok(head) = read_head(&mut stream).await else { continue };
+            let asked = if head.to_lowercase().contains("\r\nupgrade:") { "asked for" } else { "not asked" };
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{asked}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    Ok(address)
+}
+
+#[tokio::test]
+async fn what_a_route_does_not_permit_is_not_asked_of_the_instance() -> Result<()> {
+    let routes = json!([
+        { "path": "/goods", "service": "goods" },
+        { "path": "/none", "service": "goods", "upgrades": [] },
+    ]);
+    let (gateway, _etcd) =
+        gateway_to(start_teller().await?, GatewayOptions::default().set("gateway/routes", routes)).await?;
+    let unnamed = ASK.replace("Connection: Upgrade\r\n", "");
+    for (ask, expected) in [
+        (ASK, "asked for"),
+        (&ASK.replace("/goods", "/none"), "not asked"),
+        (&ASK.replace("websocket", "h2c"), "not asked"),
+        (&ASK.replace("websocket", "h2c, websocket"), "not asked"),
+        (&unnamed, "not asked"),
+    ] {
+        let mut client = TcpStream::connect(gateway.address()).await?;
+        client.write_all(ask.as_bytes()).await?;
+        let head = timeout(PATIENCE, read_head(&mut client)).await??;
+        let mut body = [0; 9];
+        timeout(PATIENCE, client.read_exact(&mut body)).await??;
+        ensure!(body == expected.as_bytes(), "{ask}{head}{}", String::from_utf8_lossy(&body));
+    }
+    Ok(())
+}

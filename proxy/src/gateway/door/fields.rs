@@ -65,13 +65,15 @@ impl Fields {
         self.hop_by_hop || self.upgrade || self.encoding
     }
 
-    /// Whether the endpoint may answer with a tunnel: a protocol is asked for that the route permits. `Upgrade` means
-    /// nothing where `Connection` does not name it, and in HTTP/1.0 (RFC 9110, section 7.8).
+    /// Whether the endpoint may answer with a tunnel: nothing is asked for but protocols that the route permits. `Upgrade`
+    /// means nothing where `Connection` does not name it, and in HTTP/1.0 (RFC 9110, section 7.8), nor in several lines.
     pub(crate) fn ask_for_tunnel(self, head: &impl Head, upgrades: &Upgrades) -> bool {
-        self.upgrade
-            && self.upgrade_named
-            && head.version() == Version::HTTP_11
-            && head.values(&header::UPGRADE).any(|protocols| upgrades.permitted(protocols).next().is_some())
+        if !(self.upgrade && self.upgrade_named && head.version() == Version::HTTP_11) {
+            return false;
+        }
+        let name = header::UPGRADE;
+        let mut lines = head.values(&name);
+        lines.next().is_some_and(|protocols| upgrades.permit(protocols)) && lines.next().is_none()
     }
 
     /// The `traceparent` of a request; of several none counts.
@@ -126,10 +128,8 @@ mod tests {
         let (upgrade, connection) =
             (("upgrade", &b"WebSocket"[..]), ("connection", &b"keep-alive, Upgrade"[..]));
         assert!(asks(&[upgrade, connection], Version::HTTP_11));
-        assert!(asks(
-            &[connection, ("connection", b"close"), ("upgrade", b"h2c"), upgrade],
-            Version::HTTP_11
-        ));
+        assert!(asks(&[connection, ("connection", b"close"), upgrade], Version::HTTP_11));
+        assert!(!asks(&[connection, upgrade, ("upgrade", b"h2c")], Version::HTTP_11));
         assert!(!asks(&[upgrade, connection], Version::HTTP_10));
         assert!(!asks(&[("upgrade", b"h2c"), connection], Version::HTTP_11));
         for other in [&b"close"[..], b"upgraded", b""] {
