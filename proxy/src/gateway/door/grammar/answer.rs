@@ -90,7 +90,7 @@ impl AnswerHead {
         match field.kind {
             Kind::ContentLength => self.said.length.read_equal(value)?,
             Kind::TransferEncoding => self.said.codings.read(value),
-            Kind::Connection => self.said.connection.read(value),
+            Kind::Connection => self.said.connection.read(value)?,
             Kind::Upgrade => self.said.upgrade.read(field.value),
             Kind::Date => self.said.date = true,
             _ => {}
@@ -170,6 +170,11 @@ impl AnswerHead {
         self.framing != Framing::UntilClose && self.said.connection.stays(self.is_1_1())
     }
 
+    /// Whether `Connection` names more than what becomes of the connection: see [`Fields::is_nominated`].
+    pub(in crate::gateway) fn nominates(&self) -> bool {
+        self.said.connection.others
+    }
+
     /// The protocols that a 101 switches to.
     pub(in crate::gateway) fn upgrade(&self) -> Option<Span> {
         match self.said.upgrade {
@@ -217,3 +222,148 @@ fn read_status_line(bytes: &[u8], line: Span) -> Result<Line, &'static str> {
 }
 
 const NO_VERSION: &str = "a status line of neither HTTP/1.0 nor 1.1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: Asked = Asked { is_head: false, may_upgrade: false };
+    const HEAD: Asked = Asked { is_head: true, may_upgrade: false };
+    const UPGRADE: Asked = Asked { is_head: false, may_upgrade: true };
+
+    fn read(text: &str, asked: Asked) -> Result<AnswerHead, &'static str> {
+        let mut head = AnswerHead::default();
+        let text = text.replace('|', "\r\n");
+        for end in 0..text.len() {
+            assert_eq!(head.read(&text.as_bytes()[..end], asked)?, None, "{text:?} up to {end}");
+        }
+        assert_eq!(head.read(text.as_bytes(), asked)?, Some(text.len()), "{text:?}");
+        Ok(head)
+    }
+
+    #[test]
+    fn a_head_tells_what_it_says() {
+        let text = "HTTP/1.0 404 Not there\r\nDate: x\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\n";
+        let head = read(text, GET).unwrap();
+        assert_eq!((head.status(), head.is_1_1(), head.has_date()), (404, false, true));
+        assert_eq!(head.reason().of(text.as_bytes()), b"Not there");
+        assert_eq!(head.line().of(text.as_bytes()), b"HTTP/1.0 404 Not there");
+        assert!(head.keeps_alive() && head.length_is_normal() && !head.nominates() && !head.must_not_frame());
+        assert_eq!(head.fields().iter(text.as_bytes()).last(), Some(("content-length", &b"3"[..])));
+    }
+
+    #[test]
+    fn a_status_is_three_digits_of_http_1() {
+        for (line, status) in
+            [("HTTP/1.1 200 ", 200), ("HTTP/1.1 200", 200), ("HTTP/1.1 999 x\ty\u{e9}", 999)]
+        {
+            assert_eq!(read(&format!("{line}||"), GET).unwrap().status(), status);
+        }
+        for line in [
+            "",
+            "HTTP/1.1",
+            "HTTP/1.1 ",
+            "HTTP/1.1 20 OK",
+            "HTTP/1.1 2000",
+            "HTTP/1.1 099 OK",
+            "HTTP/1.1  200",
+            "HTTP/1.1 2x0",
+            "HTTP/1.1 200OK",
+            "HTTP/1.2 200 OK",
+            "HTTP/2 200 OK",
+            "http/1.1 200 OK",
+            "ICY 200 OK",
+            "HTTP/1.1 200 a\u{1}",
+        ] {
+            assert!(read(&format!("{line}||"), GET).is_err(), "{line:?}");
+        }
+        assert!(AnswerHead::default().read(b"HTTP/1.1 200 OK\n", GET).is_err());
+        assert!(AnswerHead::default().read(b"\r\n", GET).is_err());
+    }
+
+    #[test]
+    fn the_body_is_framed_by_the_answer_and_by_what_was_asked() {
+        let length = Framing::Length(5);
+        for (text, asked, expected) in [
+            ("200|Content-Length: 5||", GET, length),
+            ("200|Content-Length: 5, 5|Content-Length: 5||", GET, length),
+            ("200|Transfer-Encoding: chunked||", GET, Framing::Chunked),
+            ("200||", GET, Framing::UntilClose),
+            ("200|Content-Length: 5||", HEAD, Framing::None),
+            ("200|Transfer-Encoding: chunked||", HEAD, Framing::None),
+            ("200||", HEAD, Framing::None),
+            ("304|Content-Length: 5||", GET, Framing::None),
+            ("204|Content-Length: 5||", GET, Framing::None),
+            ("204|Transfer-Encoding: chunked||", GET, Framing::None),
+            ("103|Content-Length: 5||", GET, Framing::None),
+            ("205||", GET, Framing::UntilClose),
+        ] {
+            let head = read(&format!("HTTP/1.1 {text}"), asked).unwrap();
+            assert_eq!(head.framing(), expected, "{text}");
+            assert_eq!(head.keeps_alive(), expected != Framing::UntilClose, "{text}");
+            assert_eq!(head.must_not_frame(), text.starts_with("204") || text.starts_with("103"), "{text}");
+        }
+        assert!(!read("HTTP/1.1 200|Content-Length: 5, 5||", GET).unwrap().length_is_normal());
+    }
+
+    #[test]
+    fn what_could_be_framed_otherwise_is_refused() {
+        for lines in [
+            "Content-Length: 5|Content-Length: 6|",
+            "Content-Length: 5,|",
+            "Content-Length: -5|",
+            "Content-Length: 9223372036854775808|",
+            "Content-Length: 5|Transfer-Encoding: chunked|",
+            "Transfer-Encoding: gzip, chunked|",
+            "Transfer-Encoding: chunked, chunked|",
+            "Transfer-Encoding: identity|",
+            "X: y| z|",
+            "X : y|",
+            "X|",
+        ] {
+            for asked in [GET, HEAD] {
+                assert!(read(&format!("HTTP/1.1 200 OK|{lines}|"), asked).is_err(), "{lines}");
+            }
+        }
+        assert!(read("HTTP/1.0 200 OK|Transfer-Encoding: chunked||", GET).is_err());
+    }
+
+    #[test]
+    fn other_protocols_are_spoken_only_if_both_sides_say_so() {
+        let good = "HTTP/1.1 101 x|Connection: Upgrade|Upgrade: WebSocket||";
+        let head = read(good, UPGRADE).unwrap();
+        assert!(head.upgrade().is_some() && head.framing() == Framing::None);
+        assert!(read(good, GET).is_err());
+        for bad in [
+            "HTTP/1.1 101 x|Connection: upgrade||",
+            "HTTP/1.1 101 x|Upgrade: websocket||",
+            "HTTP/1.0 101 x|Connection: upgrade|Upgrade: websocket||",
+            "HTTP/1.1 101 x|Connection: upgrade|Upgrade: h2c||",
+        ] {
+            assert!(read(bad, UPGRADE).is_err(), "{bad}");
+        }
+        let other =
+            read("HTTP/1.1 426 x|Connection: Upgrade|Upgrade: a|Content-Length: 0||", UPGRADE).unwrap();
+        assert!(other.upgrade().is_none());
+        assert!(agree(b"a, WebSocket", b"websocket") && agree(b"a,b", b"b, a"));
+        assert!(!agree(b"a", b"b") && !agree(b"a", b"a, b") && !agree(b"a", b""));
+    }
+
+    #[test]
+    fn a_head_has_an_end() {
+        let fields = |count: usize| read(&format!("HTTP/1.1 204|{}|", "X: y|".repeat(count)), GET).is_ok();
+        assert!(fields(FIELDS) && !fields(FIELDS + 1));
+        let long = vec![b'y'; LONGEST_HEAD];
+        assert!(AnswerHead::default().read(&[b"HTTP/1.1 200 ", &long[..]].concat(), GET).is_err());
+    }
+
+    #[test]
+    fn a_head_can_be_read_again_and_again() {
+        let mut head = read("HTTP/1.1 101 x|Connection: Upgrade|Upgrade: a|Date: x||", UPGRADE).unwrap();
+        head.clear();
+        let text = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(head.read(text, GET), Ok(Some(text.len())));
+        assert!(head.upgrade().is_none() && !head.has_date() && head.framing() == Framing::Length(5));
+        assert_eq!(head.fields().list().len(), 1);
+    }
+}

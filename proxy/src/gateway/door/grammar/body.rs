@@ -53,3 +53,31 @@ impl Body {
         matches!(self, Self::Over)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_ends_where_its_framing_says() {
+        let mut body = Body::of(Framing::Length(5));
+        assert_eq!(body.next(b""), Ok(Step::More));
+        assert_eq!(body.next(b"abc"), Ok(Step::Data(3)));
+        assert!(!body.is_over());
+        assert_eq!(body.next(b"deGET"), Ok(Step::Data(2)));
+        assert!(body.is_over());
+        assert_eq!(body.next(b"GET"), Ok(Step::End));
+        for framing in [Framing::None, Framing::Length(0)] {
+            assert!(Body::of(framing).is_over());
+        }
+        let mut body = Body::of(Framing::Chunked);
+        assert_eq!(body.next(b"0\r\n"), Ok(Step::Framing(3)));
+        assert!(!body.is_over(), "its trailer section is to come");
+        assert_eq!(body.next(b"\r\n"), Ok(Step::Trailers(2)));
+        assert!(body.is_over());
+        assert_eq!(body.next(b""), Ok(Step::End));
+        let mut body = Body::of(Framing::UntilClose);
+        assert_eq!((body.next(b""), body.next(b"ab")), (Ok(Step::More), Ok(Step::Data(2))));
+        assert!(!body.is_over());
+    }
+}

@@ -153,3 +153,165 @@ fn skip_quoted(mut text: &[u8]) -> Option<&[u8]> {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Data, and the trailer section.
+    type Decoded = (Vec<u8>, Vec<u8>);
+
+    /// The data and the trailer section of a body, or with which status it is refused; none: it has not ended. As it
+    /// comes whole, and byte by byte.
+    fn decode(body: &[u8]) -> Result<Option<Decoded>, u16> {
+        let whole = decode_by(body, body.len());
+        assert_eq!(decode_by(body, 1), whole, "{:?} byte by byte", String::from_utf8_lossy(body));
+        whole
+    }
+
+    fn decode_by(body: &[u8], step: usize) -> Result<Option<Decoded>, u16> {
+        let (mut chunks, mut at, mut data) = (Chunks::default(), 0, Vec::new());
+        for end in (0..body.len()).step_by(step.max(1)).chain([body.len()]) {
+            loop {
+                match chunks.next(&body[at..end]).map_err(|refusal| refusal.status)? {
+                    Step::Framing(length) => at += length,
+                    Step::Data(length) => {
+                        data.extend_from_slice(&body[at..at + length]);
+                        at += length;
+                    }
+                    Step::Trailers(length) => {
+                        assert_eq!(chunks.next(&body[at + length..]), Ok(Step::End));
+                        return Ok(Some((data, body[at..at + length].to_vec())));
+                    }
+                    Step::More => break,
+                    Step::End => panic!("it ends with its trailers"),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn data(body: &str) -> Result<Option<String>, u16> {
+        let text = |(data, _)| String::from_utf8(data).unwrap();
+        Ok(decode(body.as_bytes())?.map(text))
+    }
+
+    #[test]
+    fn data_stands_between_sizes() {
+        for (body, expected) in [
+            ("0\r\n\r\n", ""),
+            ("3\r\nabc\r\n0\r\n\r\n", "abc"),
+            ("1\r\na\r\n2\r\n\r\n\r\n000\r\n\r\n", "a\r\n"),
+            ("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\nGET", "01234567890123456789"),
+            ("0000000000000003\r\nabc\r\n0\r\n\r\n", "abc"),
+        ] {
+            assert_eq!(data(body), Ok(Some(expected.to_owned())), "{body:?}");
+        }
+        for waits in
+            ["", "3", "3\r", "3\r\nab", "3\r\nabc", "3\r\nabc\r", "0\r\n", "0\r\n\r", "0\r\nX: y\r\n"]
+        {
+            assert_eq!(data(waits), Ok(None), "{waits:?}");
+        }
+        assert_eq!(data("7fffffffffffffff\r\nabc"), Ok(None));
+    }
+
+    #[test]
+    fn what_frames_no_chunk_is_refused() {
+        for body in [
+            "\r\n\r\n",
+            "\r\n2a\r\n",
+            " 3\r\nabc\r\n",
+            "3 \r\nabc\r\n",
+            "0x3\r\nabc\r\n",
+            "+3\r\nabc\r\n",
+            "3.0\r\n",
+            "3\nabc\r\n",
+            "3\rabc\r\n",
+            "3\0\r\n",
+            "3\r\nabcd",
+            "3\r\nabc\n0\r\n",
+            "3\r\nabc0\r\n",
+            "3\r\nabc\r\n\r\n0\r\n",
+            "8000000000000000\r\n",
+            "10000000000000000\r\n",
+            "00000000000000003\r\n",
+        ] {
+            assert_eq!(data(body), Err(400), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn an_extension_is_of_the_grammar_and_says_nothing() {
+        for good in
+            ["", ";a", ";a;b;c=d", " ; a = b", ";a=\"\"", ";a=\"b;c\\\"d\t\u{e9}\" ;e", "\t;\ta\t=\t\"b\""]
+        {
+            assert_eq!(
+                data(&format!("3{good}\r\nabc\r\n0{good}\r\n\r\n")),
+                Ok(Some("abc".into())),
+                "{good:?}"
+            );
+        }
+        for bad in [
+            ";",
+            ";;a",
+            ";a=",
+            ";=b",
+            ";a b",
+            "x",
+            " x",
+            ";a ",
+            ";a=\"b",
+            ";a=\"b\"c",
+            ";a=\"\\\"",
+            ";\u{e9}",
+            ";a\0",
+            ";\n",
+            ";a\nb",
+            ";a=\"\n\"",
+            ";a\rb",
+        ] {
+            assert_eq!(data(&format!("3{bad}\r\nabc\r\n0\r\n\r\n")), Err(400), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn extensions_have_an_end() {
+        let of = |length: usize| format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(length));
+        assert!(data(&of(LONGEST_LINE - 4)).is_ok());
+        assert_eq!(data(&of(LONGEST_LINE - 3)), Err(400));
+        assert_eq!(data(&"1;".repeat(LONGEST_LINE)), Err(400), "without waiting for its end");
+        let chunk = |size: usize| format!("{size:x};{}\r\n{}\r\n", "x".repeat(99), "a".repeat(size));
+        let most = EXTENSIONS as usize / 99;
+        assert_eq!(decode_by(chunk(1).repeat(most).as_bytes(), usize::MAX), Ok(None));
+        assert_eq!(decode_by(chunk(1).repeat(most + 9).as_bytes(), usize::MAX), Err(400));
+        assert_eq!(
+            decode_by(chunk(100).repeat(most * 9).as_bytes(), usize::MAX),
+            Ok(None),
+            "what has data may go on"
+        );
+    }
+
+    #[test]
+    fn trailers_are_lines_of_fields() {
+        let read = |section: &str| {
+            let found = decode(format!("0\r\n{section}\r\nGET / HTTP/1.1\r\n\r\n").as_bytes());
+            found.map(|found| found.map(|(_, trailers)| String::from_utf8(trailers).unwrap()))
+        };
+        for good in ["", "X: y\r\n", "X:\r\nX: \u{e9}\r\n"] {
+            assert_eq!(read(good), Ok(Some(format!("{good}\r\n"))));
+        }
+        for bad in
+            ["X\r\n", "X : y\r\n", "X(: y\r\n", "X: y\r\n z\r\n", "X: y\n", "X: \0\r\n", "X: y\rZ: w\r\n"]
+        {
+            assert_eq!(read(bad), Err(400), "{bad:?}");
+        }
+        assert_eq!(
+            decode(b"0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+            Err(400),
+            "no request is taken for them"
+        );
+        assert!(read(&"X: y\r\n".repeat(trailers::FIELDS)).is_ok());
+        assert_eq!(read(&"X: y\r\n".repeat(trailers::FIELDS + 1)), Err(431));
+        assert_eq!(read(&format!("X: {}\r\n", "y".repeat(trailers::LONGEST))), Err(431));
+    }
+}

@@ -1,7 +1,7 @@
 //! The lines of a head, or of a trailer section: RFC 9112, 5.
 
 use super::Span;
-use super::bytes::{is_of_token, is_text, trim, trim_end};
+use super::bytes::{is_of_token, is_text, members, trim, trim_end};
 
 /// One line.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,9 @@ impl Kind {
     }
 }
 
+/// So many bytes of names are kept for the next head; those of few are longer.
+const KEPT: usize = 4 << 10;
+
 /// All lines, in their order. Can be used again, and then allocates nothing.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Fields {
@@ -76,6 +79,7 @@ impl Fields {
             self.lower = std::mem::take(&mut self.names).into_bytes();
         }
         self.lower.clear();
+        self.lower.shrink_to(KEPT);
         self.names.clear();
     }
 
@@ -133,6 +137,15 @@ impl Fields {
             .iter()
             .filter(move |field| field.name.len() == name.len() && self.name(field) == name)
             .map(move |field| field.value.of(bytes))
+    }
+
+    /// Whether `Connection` names a field, so that it is of this connection alone: RFC 9110, 7.6.1. What frames and routes
+    /// a message stays, whoever names it.
+    pub(in crate::gateway) fn is_nominated(&self, bytes: &[u8], field: &Field) -> bool {
+        let name = field.name.of(bytes);
+        let names_it = |list| members(list).any(|option| option.eq_ignore_ascii_case(name));
+        !matches!(field.kind, Kind::Host | Kind::ContentLength | Kind::TransferEncoding)
+            && self.of_kind(bytes, Kind::Connection).any(names_it)
     }
 
     /// The values of the fields of this kind.

@@ -93,21 +93,38 @@ impl Codings {
     }
 }
 
+/// So many bytes a `Connection` has at the most, in all its lines, and an `Upgrade`: they are looked through again for each
+/// field, and for each protocol.
+const LONGEST_LIST: usize = 1 << 10;
+
 /// What the lines `Connection` say of the connection itself: RFC 9110, 7.6.1.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Connection {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
+    /// It names anything else, such as fields that do not go on.
+    pub(super) others: bool,
+    length: usize,
 }
 
 impl Connection {
-    pub(super) fn read(&mut self, list: &[u8]) {
-        for option in members(list) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+    pub(super) fn read(&mut self, list: &[u8]) -> Result<(), &'static str> {
+        self.length += list.len();
+        if self.length > LONGEST_LIST {
+            return Err("a Connection that is too long");
         }
+        for option in members(list) {
+            let is = |other: &[u8]| option.eq_ignore_ascii_case(other);
+            match option.len() {
+                0 => {}
+                5 if is(b"close") => self.close = true,
+                7 if is(b"upgrade") => self.upgrade = true,
+                10 if is(b"keep-alive") => self.keep_alive = true,
+                _ => self.others = true,
+            }
+        }
+        Ok(())
     }
 
     /// Whether it stays open after a message of HTTP/1.1, or of 1.0: RFC 9112, 9.3.
@@ -137,7 +154,7 @@ impl Upgrade {
     pub(super) fn protocols(self, bytes: &[u8]) -> Option<Span> {
         let Self::Protocols(span) = self else { return None };
         let is_good = |protocol: &[u8]| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c");
-        members(span.of(bytes)).all(is_good).then_some(span)
+        (span.len() <= LONGEST_LIST && members(span.of(bytes)).all(is_good)).then_some(span)
     }
 }
 
@@ -209,13 +226,14 @@ mod tests {
     fn a_connection_stays_unless_it_says_otherwise() {
         let stays = |lines: &[&str]| {
             let mut connection = Connection::default();
-            lines.iter().for_each(|line| connection.read(line.as_bytes()));
+            lines.iter().try_for_each(|line| connection.read(line.as_bytes())).unwrap();
             (connection.stays(true), connection.stays(false))
         };
         assert_eq!(stays(&[]), (true, false));
         assert_eq!(stays(&["Keep-Alive"]), (true, true));
         assert_eq!(stays(&["x, keep-alive", "Close"]), (false, false));
         assert_eq!(stays(&[",,", "closed"]), (true, false));
+        assert!(Connection::default().read(&[b','; LONGEST_LIST + 1]).is_err());
     }
 
     #[test]

@@ -56,13 +56,8 @@ struct Said {
 impl RequestHead {
     /// For the next head, with the same buffers.
     pub(in crate::gateway) fn clear(&mut self) {
-        self.target.clear();
         self.fields.clear();
-        *self = Self {
-            target: std::mem::take(&mut self.target),
-            fields: std::mem::take(&mut self.fields),
-            ..Self::default()
-        };
+        *self = Self { fields: std::mem::take(&mut self.fields), ..Self::default() };
     }
 
     /// Is given all bytes since the head's begin each time that there are more. Some: the head is whole, and has so many
@@ -122,7 +117,7 @@ impl RequestHead {
             Kind::Host => self.said.read_host(&field, bytes, &self.target)?,
             Kind::ContentLength => self.said.length.read_only(value)?,
             Kind::TransferEncoding => self.said.codings.read(value),
-            Kind::Connection => self.said.connection.read(value),
+            Kind::Connection => self.said.connection.read(value)?,
             Kind::Upgrade => self.said.upgrade.read(field.value),
             Kind::Expect => self.said.read_expect(value),
             _ => {}
@@ -176,6 +171,11 @@ impl RequestHead {
         self.said.connection.stays(self.is_1_1())
     }
 
+    /// Whether `Connection` names more than what becomes of the connection: see [`Fields::is_nominated`].
+    pub(in crate::gateway) fn nominates(&self) -> bool {
+        self.said.connection.others
+    }
+
     /// Whether the client may wait for a 100 before it sends its body.
     pub(in crate::gateway) fn expects_continue(&self) -> bool {
         self.said.expects_continue
@@ -210,8 +210,8 @@ impl RequestHead {
     }
 
     /// `OPTIONS *`: asks for the server and not for anything on it (RFC 9110, 9.3.7).
-    pub(in crate::gateway) fn is_for_server(&self, bytes: &[u8]) -> bool {
-        self.target.is_for_server(bytes)
+    pub(in crate::gateway) fn is_for_server(&self) -> bool {
+        self.target.is_for_server()
     }
 }
 
@@ -244,12 +244,14 @@ fn read_request_line(bytes: &[u8], line: Span) -> Result<(Line, Span), Refusal> 
     };
     let target = line.start() + length + 1;
     let Some((written, version)) = rest.get(1..).and_then(<[u8]>::split_last_chunk::<9>) else {
-        return Err(Refusal::bad("the request line does not end with a version of HTTP"));
-    };
-    let version = read_version(version);
-    if version == Err(Refusal::bad(NO_VERSION)) {
         return Err(Refusal::bad(NO_VERSION));
-    }
+    };
+    let version = match version {
+        b" HTTP/1.1" => Some(Version::HTTP_11),
+        b" HTTP/1.0" => Some(Version::HTTP_10),
+        [b' ', b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => None,
+        _ => return Err(Refusal::bad(NO_VERSION)),
+    };
     if !is_target(written) {
         return Err(Refusal::bad("the request's target has a byte that no target has"));
     }
@@ -257,22 +259,13 @@ fn read_request_line(bytes: &[u8], line: Span) -> Result<(Line, Span), Refusal> 
     if method == Method::CONNECT {
         return Err(Refusal { status: 501, why: "a gateway makes no tunnels" });
     }
-    Ok((Line { span: line, method, version: version? }, Span::new(target, target + written.len())))
+    // RFC 9110, 2.5, would have 1.2 taken for 1.1: there is none, and who asks for it tries what happens.
+    let version =
+        version.ok_or(Refusal { status: 505, why: "a version of HTTP that is neither 1.0 nor 1.1" })?;
+    Ok((Line { span: line, method, version }, Span::new(target, target + written.len())))
 }
 
 const NO_VERSION: &str = "the request line does not end with a version of HTTP";
-
-/// What ends a request line.
-fn read_version(text: &[u8; 9]) -> Result<Version, Refusal> {
-    match text {
-        b" HTTP/1.1" => Ok(Version::HTTP_11),
-        b" HTTP/1.0" => Ok(Version::HTTP_10),
-        [b' ', b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-            Err(Refusal { status: 505, why: "a version of HTTP that is neither 1.0 nor 1.1" })
-        }
-        _ => Err(Refusal::bad(NO_VERSION)),
-    }
-}
 
 /// A head that is whole, with its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -319,5 +312,191 @@ impl Head for RequestView<'_> {
     fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
         let named = move |(found, value)| (name == found).then_some(value);
         self.fields().filter_map(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<RequestHead, Refusal> {
+        let mut head = RequestHead::default();
+        assert_eq!(head.read(text.as_bytes())?, Some(text.len()), "{text:?}");
+        Ok(head)
+    }
+
+    /// A head with these lines behind its first one.
+    fn with(lines: &str) -> Result<RequestHead, Refusal> {
+        read(&format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n"))
+    }
+
+    fn status(text: &str) -> u16 {
+        RequestHead::default().read(text.as_bytes()).unwrap_err().status
+    }
+
+    #[test]
+    fn a_head_tells_what_it_says() {
+        let text =
+            "\r\nPOST /a%20b?c HTTP/1.1\r\nHOST: A:8080\r\nCookie: x=y\r\nx-a:\r\ncookie:  z \r\n\r\nbody";
+        let mut head = RequestHead::default();
+        assert!(!head.has_begun(&text.as_bytes()[..2]));
+        assert_eq!(head.read(text.as_bytes()), Ok(Some(text.len() - 4)));
+        assert!(head.has_begun(text.as_bytes()));
+        let view = head.of(text.as_bytes());
+        assert_eq!((view.method(), view.version()), (&Method::POST, Version::HTTP_11));
+        assert_eq!((view.target(), view.path(), view.query()), (&b"/a%20b?c"[..], "/a%20b", Some(&b"c"[..])));
+        assert_eq!((view.host(), view.authority()), (Some(&b"A:8080"[..]), None));
+        assert_eq!(view.values(&http::header::COOKIE).collect::<Vec<_>>(), [&b"x=y"[..], b"z"]);
+        assert_eq!(view.fields().nth(2), Some(("x-a", &b""[..])));
+        assert_eq!(head.line().of(text.as_bytes()), b"POST /a%20b?c HTTP/1.1");
+        assert_eq!(head.fields().list()[0].line.of(text.as_bytes()), b"HOST: A:8080\r\n");
+    }
+
+    #[test]
+    fn a_head_can_be_read_again_and_again() {
+        let mut head = RequestHead::default();
+        let url = b"OPTIONS http://a HTTP/1.0\r\nContent-Length: 1\r\nConnection: x\r\n\r\n";
+        assert_eq!(head.read(url), Ok(Some(url.len())));
+        assert!(head.is_for_server() && head.target_is_url() && head.nominates() && !head.keeps_alive());
+        assert_eq!((head.of(url).target(), head.of(url).host()), (&b"*"[..], Some(&b"a"[..])));
+        head.clear();
+        let path = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
+        assert_eq!(head.read(path), Ok(Some(path.len())));
+        assert!(!head.is_for_server() && !head.target_is_url() && !head.nominates() && head.keeps_alive());
+        assert_eq!((head.framing(), head.fields().list().len()), (Framing::None, 1));
+        assert_eq!((head.of(path).target(), head.of(path).host()), (&b"/"[..], Some(&b"b"[..])));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_before_it_ends() {
+        for text in [
+            &b"\x16\x03\x01\x02\0\x01"[..],
+            b"GET /\n",
+            b"\n",
+            b"G\0",
+            b"GET / HTTP/1.1\r\nX\x01",
+            b"GET / HTTP/1.1\r\nX: y\rz",
+            b"GET / HTTP/1.1\r\n Host: a\r\n",
+            b"SSH-2.0-x\r\n",
+            b"\r\n\r\n\r\n\r\n\r\n",
+        ] {
+            let refused = RequestHead::default().read(text).map_err(|refusal| refusal.status);
+            assert_eq!(refused, Err(400), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_valid_but_not_served_has_a_status_of_its_own() {
+        for (line, expected) in [
+            ("CONNECT a:443 HTTP/1.1", 501),
+            ("CONNECT / HTTP/1.1", 501),
+            ("GET / HTTP/2.0", 505),
+            ("GET / HTTP/1.2", 505),
+            ("GET / HTTP/0.9", 505),
+            ("GET / HTTP/1.10", 400),
+            ("GET / http/1.1", 400),
+            ("GET /", 400),
+            ("GET  / HTTP/1.1", 400),
+            ("GET / HTTP/1.1 ", 400),
+            (" / HTTP/1.1", 400),
+            ("CONNECT a b HTTP/1.1", 400),
+        ] {
+            assert_eq!(status(&format!("{line}\r\n")), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_head_has_an_end() {
+        let target = "a".repeat(LONGEST_HEAD);
+        assert_eq!(status(&format!("GET /{target}")), 414);
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\nX: {target}")), 431);
+        let fields = |count: usize| "X: y\r\n".repeat(count - 1);
+        assert!(with(&fields(FIELDS)).is_ok());
+        assert_eq!(with(&fields(FIELDS + 1)).unwrap_err().status, 431);
+        let rest = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
+        let longest = |more: usize| with(&format!("X: {}\r\n", "y".repeat(LONGEST_HEAD - rest + more)));
+        assert!(longest(0).is_ok());
+        assert_eq!(longest(1).unwrap_err().status, 431);
+    }
+
+    #[test]
+    fn a_host_is_named_once_and_the_same_everywhere() {
+        let named = |target: &str, version: &str, lines: &str| {
+            read(&format!("GET {target} HTTP/{version}\r\n{lines}\r\n")).map_err(|refusal| refusal.why)
+        };
+        for (target, lines) in [
+            ("http://A/", "Host: a\r\n"),
+            ("http://a:80/", "Host: a\r\n"),
+            ("http://a/", "Host: a:80\r\n"),
+            ("https://a/", "Host: a:443\r\n"),
+            ("/", "Host: a,b\r\n"),
+        ] {
+            assert!(named(target, "1.1", lines).is_ok(), "{target} {lines}");
+        }
+        for (target, lines) in [
+            ("http://b/", "Host: a\r\n"),
+            ("http://a:81/", "Host: a\r\n"),
+            ("https://a/", "Host: a:80\r\n"),
+            ("http://a/", "Host: \r\n"),
+            ("/", "Host: \r\n"),
+            ("/", "Host: a b\r\n"),
+            ("/", "Host: a\r\nHost: a\r\n"),
+        ] {
+            assert!(
+                named(target, "1.1", lines).is_err() && named(target, "1.0", lines).is_err(),
+                "{target} {lines}"
+            );
+        }
+        assert_eq!(named("/", "1.1", "").unwrap_err(), "no Host");
+        assert_eq!(named("http://a/", "1.1", "").unwrap_err(), "no Host");
+        assert!(named("/", "1.0", "").is_ok());
+    }
+
+    #[test]
+    fn a_body_is_framed_in_one_way() {
+        let framing = |lines: &str| with(lines).map(|head| head.framing()).map_err(|refusal| refusal.status);
+        assert_eq!(framing(""), Ok(Framing::None));
+        assert_eq!(framing("Content-Length: 010\r\n"), Ok(Framing::Length(10)));
+        assert!(!with("Content-Length: 010\r\n").unwrap().length_is_normal());
+        assert!(with("Content-Length: 10\r\n").unwrap().length_is_normal());
+        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked));
+        for (lines, status) in [
+            ("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", 400),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", 400),
+            ("Transfer-Encoding: gzip, chunked\r\n", 501),
+            ("Content-Length: 1\r\nContent-Length: 1\r\n", 400),
+        ] {
+            assert_eq!(framing(lines), Err(status), "{lines}");
+        }
+        assert_eq!(status("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
+    }
+
+    #[test]
+    fn what_is_asked_of_the_connection_counts_in_http_1_1() {
+        let lines = "Connection: upgrade, x\r\nUpgrade: websocket\r\nExpect: 100-Continue\r\n";
+        let head = with(lines).unwrap();
+        assert!(head.upgrade().is_some() && head.expects_continue() && head.nominates());
+        let head = read(&format!("GET / HTTP/1.0\r\n{lines}\r\n")).unwrap();
+        assert!(head.upgrade().is_none() && !head.expects_continue());
+        for none in [
+            "Upgrade: websocket\r\n",
+            "Connection: upgrade\r\n",
+            "Connection: upgrade\r\nUpgrade: h2c\r\n",
+            "Connection: upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n",
+        ] {
+            assert!(with(none).unwrap().upgrade().is_none(), "{none}");
+        }
+        assert!(!with("Expect: 200-ok\r\n").unwrap().expects_continue());
+    }
+
+    #[test]
+    fn fields_that_connection_names_are_of_one_hop_but_for_those_that_frame_and_route() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nX-a: b\r\nX-b: c\r\nContent-Length: 1\r\n\
+                    Connection: close, x-A\r\nConnection: host, content-length\r\n\r\n";
+        let head = read(text).unwrap();
+        let nominated = |field: &&Field| head.fields().is_nominated(text.as_bytes(), field);
+        let names: Vec<_> =
+            head.fields().list().iter().filter(nominated).map(|f| head.fields().name(f)).collect();
+        assert_eq!(names, ["x-a"]);
     }
 }

@@ -20,21 +20,17 @@ pub(super) struct Target {
     shown: String,
     /// What it names itself, and the port of its scheme.
     authority: Option<(Span, u16)>,
+    /// For no path on it.
+    is_for_server: bool,
 }
 
 impl Target {
-    pub(super) fn clear(&mut self) {
-        self.made.clear();
-        self.shown.clear();
-        self.authority = None;
-    }
-
     /// Reads it where it stands in the bytes, with no other bytes than a target has.
     pub(super) fn read(&mut self, all: &[u8], written: Span, method: &Method) -> Result<(), &'static str> {
         (self.written, self.origin) = (written, written);
         match written.of(all) {
             [b'/', ..] => {}
-            b"*" if *method == Method::OPTIONS => {}
+            b"*" if *method == Method::OPTIONS => self.is_for_server = true,
             text => self.read_url(all, text, method)?,
         }
         let target = self.in_origin_form(all);
@@ -63,7 +59,10 @@ impl Target {
         match self.origin.of(all) {
             [b'/', ..] => {}
             // RFC 9112, 3.2.4.
-            [] if *method == Method::OPTIONS => self.made.push(b'*'),
+            [] if *method == Method::OPTIONS => {
+                self.is_for_server = true;
+                self.made.push(b'*');
+            }
             query => {
                 self.made.push(b'/');
                 self.made.extend_from_slice(query);
@@ -109,8 +108,8 @@ impl Target {
         self.in_origin_form(all).get(self.path + 1..)
     }
 
-    pub(super) fn is_for_server(&self, all: &[u8]) -> bool {
-        self.in_origin_form(all) == b"*"
+    pub(super) fn is_for_server(&self) -> bool {
+        self.is_for_server
     }
 }
 

@@ -91,3 +91,61 @@ pub(in crate::gateway) fn may_pass(name: &str, trace_header: &[u8]) -> bool {
         && !FAMILIES.iter().any(is_of)
         && !forged::is_forged(name, trace_header)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_how_a_message_is_treated_does_not_stand_behind_it() {
+        for name in NOT_BEHIND {
+            assert!(
+                !may_pass(name, b"trace_id") && !may_pass(&name.replace('-', "_"), b"trace_id"),
+                "{name}"
+            );
+        }
+        for name in [
+            "content-type",
+            "content_length",
+            "content-disposition",
+            "if-none-match",
+            "proxy-authorization",
+            "x-forwarded-for",
+            "x_forwarded-host",
+            "x-real-ip",
+            "client-ip",
+            "access-control-allow-origin",
+            "sec-websocket-key",
+            "trace_id",
+            "trace-id",
+        ] {
+            assert!(!may_pass(name, b"trace_id"), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_at_the_end_may_stand_there() {
+        for name in [
+            "grpc-status",
+            "grpc-message",
+            "content-digest",
+            "repr-digest",
+            "content-md5",
+            "etag",
+            "server-timing",
+            "x",
+        ] {
+            assert!(may_pass(name, b"trace_id"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_section_is_read_into_fields() {
+        let section = b"X-A: b\r\nY:\r\n\r\n";
+        let mut fields = Fields::default();
+        for _ in 0..2 {
+            fields.read_trailers(section);
+            assert_eq!(fields.iter(section).collect::<Vec<_>>(), [("x-a", &b"b"[..]), ("y", b"")]);
+        }
+    }
+}
