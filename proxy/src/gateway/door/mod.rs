@@ -1,5 +1,7 @@
 //! What stands between a client and the routes: which requests are declined as they are.
 
+#[cfg(test)]
+mod checks;
 mod fields;
 pub(super) mod grammar;
 mod head;

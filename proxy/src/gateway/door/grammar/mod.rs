@@ -27,11 +27,6 @@ mod request;
 mod target;
 mod trailers;
 
-#[cfg(test)]
-mod reading;
-#[cfg(test)]
-mod tests;
-
 pub(in crate::gateway) use answer::{AnswerHead, Asked, agree};
 pub(in crate::gateway) use body::Body;
 pub(in crate::gateway) use chunks::{Chunks, Step};
