@@ -47,7 +47,7 @@ impl Http1 {
     pub(super) fn keys<V: Visit>(&mut self, v: &mut V) {
         let carrier = key(
             "http1",
-            "whose code carries HTTP/1: the gateway's own, or Pingora's; [what differs](http1.md#the-two-carriers)",
+            "whose code carries HTTP/1: the gateway's own, or Pingora's; [what differs](http1.md#what-differs)",
         );
         let carriers = words([("ours", Http1Carrier::Ours), ("pingora", Http1Carrier::Pingora)]);
         v.key(carrier, carriers, &mut self.carrier);
