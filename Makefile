@@ -1,6 +1,6 @@
-# What there is to do with this repository. CI runs `make test`.
+# What there is to do with this repository. CI runs `make test`, then `make test-full`.
 
-.PHONY: demo test lint package reference figures chaos release setup clean
+.PHONY: demo test test-full lint package reference figures chaos release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:

@@ -17,12 +17,14 @@ mod gateway;
 mod goods;
 mod options;
 mod services;
+mod tested;
 
 pub use embedded::EmbeddedStack;
 pub use gateway::Gateway;
 pub use goods::Goods;
 pub use options::{GatewayOptions, private_directory, write_configuration};
 pub use services::{Endpoint, Services};
+pub use tested::Carrier;
 
 /// Bounds a start and every wait for something to be noticed, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

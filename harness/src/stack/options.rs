@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::tested;
 use crate::process::Stdout;
 
 /// Where services register.
@@ -126,7 +127,8 @@ impl GatewayOptions {
             text = text.replace(usual, &own);
         }
         let [pid, socket] = ["proxy.pid", "upgrade.sock"].map(|name| json!(directory.join(name)));
-        Ok(format!("{text}\npid_file: {pid}\nupgrade_sock: {socket}\n"))
+        let threads = tested::threads();
+        Ok(format!("{text}\nthreads: {threads}\npid_file: {pid}\nupgrade_sock: {socket}\n"))
     }
 
     pub(super) fn configuration(
@@ -139,7 +141,7 @@ impl GatewayOptions {
         let listen: Vec<_> = [&listen].into_iter().chain(&self.listen).map(ToString::to_string).collect();
         let mut configuration = json!({
             "version": 1,
-            "threads": 2,
+            "threads": tested::threads(),
             "pid_file": directory.join("proxy.pid"),
             "upgrade_sock": directory.join("upgrade.sock"),
             "gateway": {
@@ -149,6 +151,9 @@ impl GatewayOptions {
                 "routes": self.routes,
             },
         });
+        if let Some(http1) = tested::http1() {
+            configuration["gateway"]["http1"] = http1.into();
+        }
         for (key, value) in &self.settings {
             let mut place = &mut configuration;
             for segment in key.split('/') {

@@ -9,7 +9,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 
-use super::{Fixture, malformed::PATIENCE, threaded};
+use super::{Fixture, malformed::PATIENCE};
 
 fn goods_and_carts() -> GatewayOptions {
     GatewayOptions::default().route("/cart", "carts")
@@ -94,7 +94,7 @@ async fn requests_and_errors_are_counted_by_route_and_go_on_over_a_reload() -> R
         .await?;
     }
 
-    fixture.gateway.reload(&threaded(GatewayOptions::default())).await?;
+    fixture.gateway.reload(&GatewayOptions::default()).await?;
     fixture.wait_route("/goods", json!({"requests": 2, "errors": 0})).await?;
     assert_eq!(fixture.names().await?, ["/goods"]);
     eventually("the former site is gone, and what only it counted", PATIENCE, async || {

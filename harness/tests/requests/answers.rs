@@ -21,7 +21,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Fixture, assert_own_answer, malformed::PATIENCE, threaded};
+use super::{Fixture, assert_own_answer, malformed::PATIENCE};
 
 #[tokio::test]
 async fn no_route_is_404_and_no_endpoint_is_503() -> Result<()> {
@@ -80,7 +80,7 @@ async fn a_503_names_its_service_and_says_what_it_lacks() -> Result<()> {
 #[tokio::test]
 async fn a_503_before_the_registry_was_read_says_so() -> Result<()> {
     let nobody = format!("http://{}", free_address()?);
-    let gateway = Gateway::launch(&nobody, threaded(GatewayOptions::default())).await?;
+    let gateway = Gateway::launch(&nobody, GatewayOptions::default()).await?;
     let answer = gateway.get("/goods").await?;
     assert_own_answer(&answer, 503)?;
     let unread = "service goods: the registry has not been read yet, so no endpoint is known";

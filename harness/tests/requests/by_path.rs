@@ -11,7 +11,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 
-use super::{Fixture, assert_own_answer, malformed::PATIENCE, threaded};
+use super::{Fixture, assert_own_answer, malformed::PATIENCE};
 
 /// `/goods` as ever, and a route to whatever is registered as `shop-...` or `carts`, so many at most.
 fn options(most: usize) -> GatewayOptions {
@@ -200,7 +200,7 @@ async fn reloads_and_registrations_at_once_fail_no_request_and_adopted_services_
     let load = Load::get(gateway.address(), "/shop-a").connections(4).start();
     for n in 0..10 {
         fixture.put(&format!("shop-x{n}"), &backend).await?;
-        gateway.reload(&threaded(options(50 + n))).await?;
+        gateway.reload(&options(50 + n)).await?;
     }
     let outcome = load.stop().await;
     assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
@@ -209,7 +209,7 @@ async fn reloads_and_registrations_at_once_fail_no_request_and_adopted_services_
     }
     let page: Value = gateway.admin("/services").await?.json()?;
     assert!(!page["services"]["shop-a"][0]["usual_latency_ms"].is_null(), "{page}");
-    gateway.reload(&threaded(without_it())).await?;
+    gateway.reload(&without_it()).await?;
     assert_own_answer(&gateway.get("/shop-a").await?, 404)?;
     Ok(())
 }

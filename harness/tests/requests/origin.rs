@@ -241,7 +241,7 @@ async fn a_reload_changes_whom_the_gateway_trusts() -> Result<()> {
     let said = [("x-forwarded-for", "192.0.2.7")];
     get(&fixture.gateway, FRONT, &said).await?;
     assert_eq!(told(&backend.last()?)[0], Some("127.0.0.9"));
-    let revision = fixture.gateway.reload(&super::threaded(trusting(&[FRONT]))).await?;
+    let revision = fixture.gateway.reload(&trusting(&[FRONT])).await?;
     fixture.gateway.wait_revision(&revision).await?;
     get(&fixture.gateway, FRONT, &said).await?;
     assert_eq!(told(&backend.last()?)[0], Some("192.0.2.7, 127.0.0.9"));

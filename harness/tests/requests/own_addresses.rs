@@ -14,7 +14,7 @@ use harness::{
     stack::{Gateway, GatewayOptions},
 };
 
-use super::{Fixture, assert_own_answer, threaded};
+use super::{Fixture, assert_own_answer};
 
 /// Waits until the gateway has logged that it skipped this instance of `goods`, for this reason.
 async fn told(gateway: &Gateway, instance: &str, reason: &str) -> Result<()> {
@@ -95,7 +95,7 @@ async fn a_clients_post_through_the_gateway_writes_no_registration() -> Result<(
 
 #[tokio::test]
 async fn an_embedded_registry_is_no_instance_of_itself() -> Result<()> {
-    let gateway = Gateway::start_with_registry(threaded(GatewayOptions::default())).await?;
+    let gateway = Gateway::start_with_registry(GatewayOptions::default()).await?;
     let registry = gateway.registry_address()?;
     let mut client = client(&format!("http://{registry}")).await?;
     client.put(key("goods", "registry"), registry.to_string(), None).await?;
@@ -139,12 +139,12 @@ async fn an_instance_on_loopback_is_refused_where_one_endpoint_of_the_registry_i
     etcd.put(&key("goods", "a"), backend.address().to_string()).await?;
     // Nobody is there, and nobody is asked while the first one answers. (RFC 5737: an address for documents.)
     let endpoints = format!("{},http://192.0.2.1:2379", etcd.endpoint());
-    let gateway = Gateway::start(&endpoints, threaded(GatewayOptions::default())).await?;
+    let gateway = Gateway::start(&endpoints, GatewayOptions::default()).await?;
     told(&gateway, "a", "name 127.0.0.0/8 in gateway.registry.allow").await?;
     assert!(gateway.services().await?.endpoints("goods").is_empty());
 
     let named = GatewayOptions::default().set("gateway/registry/allow", vec!["127.0.0.0/8"]);
-    let gateway = Gateway::start(&endpoints, threaded(named)).await?;
+    let gateway = Gateway::start(&endpoints, named).await?;
     gateway.wait_instances("goods", &["a"]).await?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use harness::{
 };
 use serde_json::json;
 
-use super::{Fixture, assert_own_answer, malformed::PATIENCE, threaded};
+use super::{Fixture, assert_own_answer, malformed::PATIENCE};
 
 async fn put_weight(fixture: &Fixture, instance: &str, backend: &Backend, weight: u32) -> Result<()> {
     let value =
@@ -130,7 +130,7 @@ async fn records_that_were_bad_before_the_start_are_skipped_too() -> Result<()> 
     etcd.put(&key("goods", "bad"), "nonsense").await?;
     etcd.put(&key("goods", "good"), "127.0.0.2:80").await?;
     let gateway =
-        harness::stack::Gateway::start(&etcd.endpoint(), threaded(GatewayOptions::default())).await?;
+        harness::stack::Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
     gateway.wait_instances("goods", &["good"]).await?;
     let fixture = Fixture { gateway, etcd };
     assert!(skipped(&fixture).await? >= 1.0);

@@ -55,7 +55,7 @@ async fn a_reload_with_other_weights_holds_for_what_begins_then() -> Result<()> 
     let (fixture, [goods, next]) = Fixture::with_two(options([1, 0])).await?;
     let load = Load::get(fixture.gateway.address(), "/goods");
     assert_eq!(load.clone().run_count(50).await.instance("goods"), 50);
-    fixture.gateway.reload(&super::threaded(options([0, 1]))).await?;
+    fixture.gateway.reload(&options([0, 1])).await?;
     assert_eq!(load.run_count(50).await.instance("next"), 50);
     assert_eq!((goods.count(), next.count()), (50, 50));
     Ok(())

@@ -11,7 +11,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 
-use super::{Fixture, assert_own_answer, malformed::PATIENCE, threaded};
+use super::{Fixture, assert_own_answer, malformed::PATIENCE};
 
 /// `/goods` as ever, and `/old` to a service at these addresses.
 fn with(addresses: &[String]) -> GatewayOptions {
@@ -85,7 +85,7 @@ async fn a_name_is_resolved_and_one_that_cannot_be_is_told_and_counted() -> Resu
 async fn it_is_served_while_the_registry_has_never_answered() -> Result<()> {
     let backend = Backend::start("a", Reply::ok("hello")).await?;
     let nobody = format!("http://{}", free_address()?);
-    let gateway = Gateway::launch(&nobody, threaded(with(&[address(&backend)]))).await?;
+    let gateway = Gateway::launch(&nobody, with(&[address(&backend)])).await?;
     eventually("it is served", PATIENCE, async || {
         let status = gateway.get("/old").await?.status;
         ensure!(status == 200, "{status}");
@@ -101,7 +101,7 @@ async fn it_is_served_while_the_registry_has_never_answered() -> Result<()> {
 async fn it_is_served_when_the_registry_dies() -> Result<()> {
     let backend = Backend::start("a", Reply::ok("hello")).await?;
     let mut etcd = Etcd::start().await?;
-    let gateway = Gateway::start(&etcd.endpoint(), threaded(with(&[address(&backend)]))).await?;
+    let gateway = Gateway::start(&etcd.endpoint(), with(&[address(&backend)])).await?;
     etcd.kill().await?;
     let outcome = Load::get(gateway.address(), "/old").connections(2).run_count(100).await;
     assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
@@ -119,15 +119,15 @@ async fn a_reload_changes_addresses_without_a_failure_and_what_stays_keeps_what_
         assert_eq!(gateway.get("/old").await?.status, 200);
     }
     let load = Load::get(gateway.address(), "/old").connections(4).start();
-    gateway.reload(&threaded(with(&[b.clone(), c.clone()]))).await?;
+    gateway.reload(&with(&[b.clone(), c.clone()])).await?;
     let shown = fixture.shown_of("old", &b).await?;
     assert!(!shown["usual_latency_ms"].is_null(), "{shown}");
     gateway.wait_instances("old", &[&b, &c]).await?;
-    gateway.reload(&threaded(with(std::slice::from_ref(&c)))).await?;
+    gateway.reload(&with(std::slice::from_ref(&c))).await?;
     gateway.wait_instances("old", &[&c]).await?;
     let outcome = load.stop().await;
     assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
-    gateway.reload(&threaded(GatewayOptions::default())).await?;
+    gateway.reload(&GatewayOptions::default()).await?;
     assert_own_answer(&gateway.get("/old").await?, 404)?;
     gateway.wait_services(|services| !services.services.contains_key("old")).await?;
     Ok(())
@@ -153,10 +153,10 @@ async fn who_registers_under_its_name_is_left_out_until_a_reload_takes_the_addre
     assert_eq!(gateway.services().await?.instances("old"), [&*given]);
 
     let load = Load::get(gateway.address(), "/old").connections(4).start();
-    gateway.reload(&threaded(GatewayOptions::default().route("/old", "old"))).await?;
+    gateway.reload(&GatewayOptions::default().route("/old", "old")).await?;
     gateway.wait_instances("old", &["a"]).await?;
     backends[1].wait_count(1, PATIENCE).await?;
-    gateway.reload(&threaded(options)).await?;
+    gateway.reload(&options).await?;
     gateway.wait_instances("old", &[&given]).await?;
     let outcome = load.stop().await;
     assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
@@ -169,7 +169,7 @@ async fn an_address_of_the_gateway_itself_is_refused() -> Result<()> {
     let fixture = Fixture::start(GatewayOptions::default()).await?;
     let gateway = &fixture.gateway;
     let addresses = [gateway.admin_address().to_string(), gateway.address().to_string(), address(&backend)];
-    gateway.reload(&threaded(with(&addresses))).await?;
+    gateway.reload(&with(&addresses)).await?;
     gateway.wait_instances("old", &[&addresses[2]]).await?;
     for address in &addresses[..2] {
         let is_told = |line: &str| line.contains("nothing is sent there") && line.contains(address);
@@ -183,7 +183,7 @@ async fn a_reload_to_a_name_that_cannot_be_resolved_takes_nobody_away() -> Resul
     let fixture = Fixture::start(GatewayOptions::default().route("/old", "old")).await?;
     let backend = Backend::start("a", Reply::ok("hello")).await?;
     fixture.register("old", &[&backend]).await?;
-    fixture.gateway.reload(&threaded(with(&["nobody.invalid:80".to_owned()]))).await?;
+    fixture.gateway.reload(&with(&["nobody.invalid:80".to_owned()])).await?;
     eventually("it could not be resolved twice", PATIENCE, async || {
         let failures = fixture.gateway.metric("leaseway_lookup_failures_total", &[]).await?;
         ensure!(failures >= 2.0, "{failures}");

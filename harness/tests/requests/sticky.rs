@@ -14,7 +14,7 @@ use harness::{
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use super::{Fixture, assert_own_answer, malformed::PATIENCE, split::split, threaded};
+use super::{Fixture, assert_own_answer, malformed::PATIENCE, split::split};
 
 /// A route to `goods` alone, by a cookie that is signed with the key in this file; none: with the gateway's own.
 fn sticky(key_file: Option<&NamedTempFile>) -> Value {
@@ -142,7 +142,7 @@ async fn gateways_that_share_a_key_agree_also_after_a_restart_and_others_do_not(
     fs::write(file.path(), "0123456789abcdef0123456789abcdef\n")?;
     let (fixture, _backends) = with_three(options(&sticky(Some(&file)))).await?;
     let start = async |key_file| {
-        let options = threaded(options(&sticky(key_file)));
+        let options = options(&sticky(key_file));
         let gateway = Gateway::start(&fixture.etcd.endpoint(), options).await?;
         gateway.wait_instances("goods", &["0", "1", "2"]).await?;
         anyhow::Ok(gateway)
@@ -202,14 +202,14 @@ async fn a_reload_moves_nobody_unless_a_service_gets_nothing_any_more() -> Resul
     let clients = Load::get(fixture.gateway.address(), "/goods").rate(500).clients_of(u64::MAX);
     let running = clients.start();
     running.wait_begun(500, PATIENCE).await?;
-    fixture.gateway.reload(&threaded(sticky_split([1, 60_000]))).await?;
+    fixture.gateway.reload(&sticky_split([1, 60_000])).await?;
     let begun = running.begun();
     running.wait_begun(begun + 200, PATIENCE).await?;
     assert_moved_within(&running.stop().await, 0);
 
     let running = clients.start();
     running.wait_begun(500, PATIENCE).await?;
-    fixture.gateway.reload(&threaded(sticky_split([1, 0]))).await?;
+    fixture.gateway.reload(&sticky_split([1, 0])).await?;
     // So many have begun since that each of the connections has had its answer to what came before.
     let begun = running.begun();
     running.wait_begun(begun + 100, PATIENCE).await?;

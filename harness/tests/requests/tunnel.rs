@@ -14,7 +14,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::threaded;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK: &str = "GET /goods HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -62,7 +61,7 @@ async fn read_head(stream: &mut TcpStream) -> Result<String> {
 async fn gateway_to(instance: SocketAddr, options: GatewayOptions) -> Result<(Gateway, Etcd)> {
     let etcd = Etcd::start().await?;
     etcd.put(&key("goods", "tunnel"), instance.to_string()).await?;
-    let gateway = Gateway::start(&etcd.endpoint(), threaded(options)).await?;
+    let gateway = Gateway::start(&etcd.endpoint(), options).await?;
     gateway.wait_instances("goods", &["tunnel"]).await?;
     Ok((gateway, etcd))
 }
@@ -90,7 +89,7 @@ async fn a_tunnel_outlasts_a_reload_that_takes_its_route_and_its_time_away() -> 
     let mut client = upgrade(gateway.address()).await?;
     ping(&mut client).await?;
     let otherwise = GatewayOptions::without_routes().route("/other", "other");
-    gateway.reload(&threaded(otherwise.set("gateway/timeouts", json!({ "tunnel": "500ms" })))).await?;
+    gateway.reload(&otherwise.set("gateway/timeouts", json!({ "tunnel": "500ms" }))).await?;
     sleep(Duration::from_millis(1_500)).await;
     ping(&mut client).await?;
     assert_eq!(gateway.get("/goods").await?.status, 404);

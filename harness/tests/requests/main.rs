@@ -36,11 +36,6 @@ use harness::{
     stack::{Gateway, GatewayOptions},
 };
 
-/// With as many worker threads as the tests that run have for it.
-fn threaded(options: GatewayOptions) -> GatewayOptions {
-    options.set("threads", crate::THREADS)
-}
-
 /// A gateway on an etcd of its own.
 struct Fixture {
     gateway: Gateway,
@@ -50,7 +45,7 @@ struct Fixture {
 impl Fixture {
     async fn start(options: GatewayOptions) -> Result<Self> {
         let etcd = Etcd::start().await?;
-        let gateway = Gateway::start(&etcd.endpoint(), threaded(options)).await?;
+        let gateway = Gateway::start(&etcd.endpoint(), options).await?;
         Ok(Self { gateway, etcd })
     }
 
