@@ -8,16 +8,29 @@ demo:
 	cargo build --quiet --package proxy --package goods
 	@tools/demo.sh target/debug
 
-# Every test there is.
+# Every test there is, with the gateway as it is by default, and what clients see with each carrier of HTTP/1, with one
+# thread and with two.
 test: lint
 	cargo build --workspace
 	cargo test --workspace
+	LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests
+	LEASEWAY_TEST_HTTP1=pingora cargo test --package harness --test requests
+	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests
 	ONCE=1 tools/demo.sh target/debug
 	deploy/check.sh target/debug/proxy
 	cargo run --package harness --bin figures -- --short
 	cargo build --package leaseway-registry --examples
 	cargo run --package harness --bin chaos -- --short
 	$(MAKE) package
+
+# What `make test` leaves out: what goes wrong around the gateway, too, with the other carrier and with one thread.
+test-full:
+	cargo build --workspace
+	LEASEWAY_TEST_THREADS=1 cargo test $(AROUND)
+	LEASEWAY_TEST_HTTP1=pingora cargo test $(AROUND)
+	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test $(AROUND)
+
+AROUND = --package harness --test faults --test readme --test walkthrough
 
 lint:
 	@tools/setup.sh test

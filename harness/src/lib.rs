@@ -22,6 +22,7 @@ pub mod stack;
 pub mod tls;
 pub mod users;
 pub mod wait;
+pub mod wire;
 
 #[cfg(test)]
 mod tests {
@@ -30,7 +31,7 @@ mod tests {
     /// The topmost first.
     const ORDER: &[&str] = &[
         "stack", "fake", "etcd", "tls", "users", "keys", "relay", "impostor", "load", "backend", "http",
-        "ports", "process", "built", "output", "quantile", "rooms", "wait",
+        "wire", "ports", "process", "built", "output", "quantile", "rooms", "wait",
     ];
 
     #[test]

@@ -24,7 +24,7 @@ pub use gateway::Gateway;
 pub use goods::Goods;
 pub use options::{GatewayOptions, private_directory, write_configuration};
 pub use services::{Endpoint, Services};
-pub use tested::Carrier;
+pub use tested::{Carrier, as_tested};
 
 /// Bounds a start and every wait for something to be noticed, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

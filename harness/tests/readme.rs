@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use harness::etcd::Etcd;
 use harness::ports::free_address;
 use harness::process::{Process, Stdout, binary};
+use harness::stack::as_tested;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const USUAL_PORTS: [u16; 5] = [2379, 8001, 8002, 8080, 9090];
@@ -55,7 +56,7 @@ async fn the_guides_commands_work_as_printed() -> Result<()> {
     let texts = guides()?.iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
     let commands: Vec<_> = texts.iter().flat_map(|text| blocks(text, "sh")).collect();
     let mut script = script(&commands)?;
-    let mut configuration = fs::read_to_string(repository().join("conf/pingora.yaml"))?;
+    let mut configuration = as_tested(&fs::read_to_string(repository().join("conf/pingora.yaml"))?)?;
     for usual in USUAL_PORTS {
         let (usual, free) = (format!(":{usual}"), format!(":{}", free_address()?.port()));
         script = script.replace(&usual, &free);
@@ -144,7 +145,7 @@ async fn the_page_on_routes_shows_what_its_commands_print() -> Result<()> {
         let settle = if number == 1 { SHOP_SETTLES } else { "" };
         script += &format!("{settle}printf '\\n@@@ {number}\\n'\n{command}");
     }
-    let mut configuration = fs::read_to_string(repository().join("conf/shop.yaml"))?;
+    let mut configuration = as_tested(&fs::read_to_string(repository().join("conf/shop.yaml"))?)?;
     let mut registry = "http://127.0.0.1:2379".to_owned(); // where goods register if they are told nothing
     for usual in SHOPS_PORTS {
         let (usual, free) = (format!(":{usual}"), format!(":{}", free_address()?.port()));

@@ -127,8 +127,8 @@ impl GatewayOptions {
             text = text.replace(usual, &own);
         }
         let [pid, socket] = ["proxy.pid", "upgrade.sock"].map(|name| json!(directory.join(name)));
-        let threads = tested::threads();
-        Ok(format!("{text}\nthreads: {threads}\npid_file: {pid}\nupgrade_sock: {socket}\n"))
+        let text = tested::as_tested(&text)?;
+        Ok(format!("{text}pid_file: {pid}\nupgrade_sock: {socket}\n"))
     }
 
     pub(super) fn configuration(
@@ -145,15 +145,13 @@ impl GatewayOptions {
             "pid_file": directory.join("proxy.pid"),
             "upgrade_sock": directory.join("upgrade.sock"),
             "gateway": {
+                "http1": tested::http1(),
                 "listen": listen,
                 "admin": admin.to_string(),
                 "registry": registry.section(),
                 "routes": self.routes,
             },
         });
-        if let Some(http1) = tested::http1() {
-            configuration["gateway"]["http1"] = http1.into();
-        }
         for (key, value) in &self.settings {
             let mut place = &mut configuration;
             for segment in key.split('/') {

@@ -5,12 +5,15 @@
 
 use std::env;
 
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
-/// `ours` or `pingora`; without it what a configuration has that says nothing.
+/// `ours` or `pingora`.
 const HTTP1: &str = "LEASEWAY_TEST_HTTP1";
-/// How many worker threads; two without it.
+const USUAL_HTTP1: &str = "pingora";
+/// How many worker threads.
 const THREADS: &str = "LEASEWAY_TEST_THREADS";
+const USUAL_THREADS: usize = 2;
 
 /// What carries HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +27,7 @@ pub enum Carrier {
 impl Carrier {
     /// That of the gateways that are tested.
     pub fn tested() -> Self {
-        match http1().as_deref() {
-            Some("ours") => Self::Ours,
-            _ => Self::Pingora,
-        }
+        if http1() == "ours" { Self::Ours } else { Self::Pingora }
     }
 
     /// What holds for the one, and what for the other.
@@ -39,13 +39,26 @@ impl Carrier {
     }
 }
 
-/// The value of `gateway.http1`, if it is to be named. The gateway itself refuses what is none.
-pub(super) fn http1() -> Option<String> {
-    env::var(HTTP1).ok()
+const SECTION: &str = "\ngateway:\n";
+
+/// A file of conf/ for the gateway that is tested.
+///
+/// # Errors
+/// When it has no `gateway:` in a line of its own.
+pub fn as_tested(file: &str) -> Result<String> {
+    ensure!(file.matches(SECTION).count() == 1, "the file has not one section of the gateway");
+    let (http1, threads) = (http1(), threads());
+    let with_carrier = file.replace(SECTION, &format!("{SECTION}  http1: {http1}\n"));
+    Ok(format!("{with_carrier}\nthreads: {threads}\n"))
+}
+
+/// The value of `gateway.http1`. The gateway itself refuses what is none.
+pub(super) fn http1() -> String {
+    env::var(HTTP1).unwrap_or_else(|_| USUAL_HTTP1.to_owned())
 }
 
 /// The value of `threads`. The gateway itself refuses what is none.
 pub(super) fn threads() -> Value {
-    let Ok(text) = env::var(THREADS) else { return Value::from(2) };
+    let Ok(text) = env::var(THREADS) else { return Value::from(USUAL_THREADS) };
     text.parse::<usize>().map_or(Value::String(text), Value::from)
 }

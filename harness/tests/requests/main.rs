@@ -5,6 +5,7 @@ mod admin;
 mod admin_routes;
 mod answers;
 mod by_path;
+mod corpus;
 mod descriptors;
 mod edits;
 mod forged;
@@ -34,6 +35,7 @@ use harness::{
     etcd::{Etcd, key},
     http::{self, Answer, Request},
     stack::{Gateway, GatewayOptions},
+    wire::Instance,
 };
 
 /// A gateway on an etcd of its own.
@@ -55,6 +57,14 @@ impl Fixture {
         let backend = Backend::start("a", Reply::ok("hello")).await?;
         fixture.register("goods", &[&backend]).await?;
         Ok((fixture, backend))
+    }
+
+    /// With the service `goods` on one instance, and all paths leading to it.
+    async fn over(instance: &Instance, options: GatewayOptions) -> Result<Self> {
+        let fixture = Self::start(options).await?;
+        fixture.etcd.put(&key("goods", "one"), instance.address().to_string()).await?;
+        fixture.gateway.wait_instances("goods", &["one"]).await?;
+        Ok(fixture)
     }
 
     /// Registers these backends as the instances `0`, `1`, ... and waits until the gateway has them.

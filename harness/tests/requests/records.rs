@@ -129,8 +129,7 @@ async fn records_that_were_bad_before_the_start_are_skipped_too() -> Result<()> 
     let etcd = harness::etcd::Etcd::start().await?;
     etcd.put(&key("goods", "bad"), "nonsense").await?;
     etcd.put(&key("goods", "good"), "127.0.0.2:80").await?;
-    let gateway =
-        harness::stack::Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
+    let gateway = harness::stack::Gateway::start(&etcd.endpoint(), GatewayOptions::default()).await?;
     gateway.wait_instances("goods", &["good"]).await?;
     let fixture = Fixture { gateway, etcd };
     assert!(skipped(&fixture).await? >= 1.0);
