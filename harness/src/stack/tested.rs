@@ -5,7 +5,7 @@
 
 use std::env;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// `ours` or `pingora`.
@@ -39,17 +39,20 @@ impl Carrier {
     }
 }
 
-const SECTION: &str = "\ngateway:\n";
-
-/// A file of conf/ for the gateway that is tested.
+/// A file of conf/ for the gateway that is tested. Its lines keep their numbers: an empty one of the gateway's section, or
+/// one with a comment, gives its place.
 ///
 /// # Errors
-/// When it has no `gateway:` in a line of its own.
+/// When the gateway's section has no such line.
 pub fn as_tested(file: &str) -> Result<String> {
-    ensure!(file.matches(SECTION).count() == 1, "the file has not one section of the gateway");
     let (http1, threads) = (http1(), threads());
-    let with_carrier = file.replace(SECTION, &format!("{SECTION}  http1: {http1}\n"));
-    Ok(format!("{with_carrier}\nthreads: {threads}\n"))
+    let mut lines: Vec<_> = file.lines().collect();
+    let gives_way = |line: &&str| line.is_empty() || line.trim_start().starts_with('#');
+    let section = lines.iter_mut().skip_while(|line| **line != "gateway:");
+    let place = section.skip(1).find(|line| gives_way(line)).context("no place in the gateway's section")?;
+    let carrier = format!("  http1: {http1}");
+    *place = &carrier;
+    Ok(format!("{}\nthreads: {threads}\n", lines.join("\n")))
 }
 
 /// The value of `gateway.http1`. The gateway itself refuses what is none.
