@@ -6,7 +6,7 @@ use harness::{
     stack::GatewayOptions,
 };
 
-use super::{Fixture, assert_own_answer, malformed};
+use super::{Fixture, assert_own_answer, malformed, threaded};
 
 /// Routes `/goods` and `/goods/special`, each to a backend that answers its name.
 async fn two_routes() -> Result<(Fixture, [Backend; 2])> {
@@ -107,6 +107,25 @@ async fn an_encoded_slash_never_splits_a_segment() -> Result<()> {
     }
     let arrived: Vec<_> = goods.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(arrived, ["/goods/special%2Fx", "/goods/a%2F..%2F..%2Fb", "/goods/..%2Fother"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_path_that_nginx_reads_differently_is_refused_where_paths_are_strict() -> Result<()> {
+    let (fixture, _backends) = two_routes().await?;
+    let (doubtful, clear) =
+        (["/goods/..%2fa", "/goods//../special", "/goods//a"], ["/goods/a/../special", "/goods/%20"]);
+    for path in doubtful.into_iter().chain(clear) {
+        assert_ne!(who(&fixture, path).await?, "Some(400)", "{path}");
+    }
+    let options = GatewayOptions::default().route("/goods/special", "special");
+    fixture.gateway.reload(&threaded(options.set("gateway/paths", "strict"))).await?;
+    for path in doubtful {
+        assert_eq!(who(&fixture, path).await?, "Some(400)", "{path}");
+    }
+    for path in clear {
+        assert_ne!(who(&fixture, path).await?, "Some(400)", "{path}");
+    }
     Ok(())
 }
 
