@@ -1,7 +1,7 @@
 use super::*;
 use crate::tasks;
 use std::task::Poll;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, coop, yield_now};
@@ -50,21 +50,29 @@ impl Bench {
         others
     }
 
-    /// Waits until so many are kept in all, however long it takes.
+    /// Waits until so many are kept in all.
     async fn settles_at(&self, count: usize) {
-        while self.sweeper.count() != count {
-            yield_now().await;
-        }
+        until(|| self.sweeper.count() == count).await;
         assert_eq!(self.kept.count(), count);
     }
 
     /// Waits until the sweeper has nothing to do.
     async fn rests(&self) {
-        let is_called = || self.kept.lock().call.as_ref().is_some_and(|call| call.is_made());
-        while is_called() {
-            yield_now().await;
-        }
+        until(|| !self.kept.lock().call.as_ref().is_some_and(|call| call.is_made())).await;
     }
+}
+
+/// Waits for something that happens at once, or never.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < 60 * SECOND, "it never happens");
+        yield_now().await;
+    }
+}
+
+fn is_quiet(idle: &Idle) -> bool {
+    idle.link.watcher.as_ref().unwrap().is_quiet.load(Ordering::Acquire)
 }
 
 async fn pair() -> (Link, TcpStream) {
@@ -140,9 +148,7 @@ async fn what_is_not_silent_is_neither_taken_nor_kept() {
     poll_fn(|cx| link.poll_stirred(cx)).await;
     bench.put(link);
     assert_eq!(bench.kept.count(), 2, "it had ended");
-    while bench.kept.lock().idle[1].link.watcher.as_ref().unwrap().is_quiet.load(Ordering::Relaxed) {
-        yield_now().await;
-    }
+    until(|| !is_quiet(&bench.kept.lock().idle[1])).await;
     assert_eq!(bench.take().map(|link| peer(&link)), Some(port(&others[0])));
     assert_eq!((bench.kept.count(), bench.sweeper.count()), (0, 0));
 }
@@ -154,11 +160,8 @@ async fn one_that_was_woken_for_nothing_stays_and_is_watched() {
     bench.rests().await;
     let watcher = bench.kept.lock().idle[0].link.watcher.clone().unwrap();
     watcher.wake_by_ref();
-    assert!(!watcher.is_quiet.load(Ordering::Relaxed));
-    bench.rests().await;
-    while !watcher.is_quiet.load(Ordering::Relaxed) {
-        yield_now().await;
-    }
+    assert!(!is_quiet(&bench.kept.lock().idle[0]));
+    until(|| is_quiet(&bench.kept.lock().idle[0])).await;
     assert_eq!(bench.kept.count(), 2);
     drop(others);
     bench.settles_at(0).await;
@@ -172,9 +175,7 @@ async fn one_that_is_taken_calls_nobody() {
     let mut link = bench.take().unwrap();
     drop(others);
     // Another waker would take the watcher's place.
-    while link.link.is_silent() {
-        yield_now().await;
-    }
+    until(|| !link.link.is_silent()).await;
     assert!(!bench.kept.lock().call.as_ref().unwrap().is_made());
 }
 
@@ -182,15 +183,24 @@ async fn one_that_is_taken_calls_nobody() {
 #[tokio::test]
 async fn a_task_that_has_done_so_much_that_it_is_others_turn_can_keep_one() {
     let bench = Bench::new(10);
-    let (first, _theirs) = pair().await;
-    bench.put(first);
-    bench.rests().await;
+    bench.task.abort();
     let (link, _theirs) = pair().await;
     while poll_fn(|cx| Poll::Ready(pin!(coop::consume_budget()).poll(cx))).await.is_ready() {}
     bench.put(link);
-    let is_quiet = |idle: &Idle| idle.link.watcher.as_ref().unwrap().is_quiet.load(Ordering::Relaxed);
-    assert!(bench.kept.lock().idle.iter().all(is_quiet));
-    assert_eq!(bench.kept.count(), 2);
+    yield_now().await;
+    assert!(is_quiet(&bench.kept.lock().idle[0]));
+}
+
+/// The runtime takes it to be readable still, as there might be more.
+#[tokio::test]
+async fn one_is_kept_whose_last_answer_filled_the_buffer_to_the_brim() {
+    let bench = Bench::new(10);
+    let (mut link, mut theirs) = pair().await;
+    theirs.write_all(b"whole").await.unwrap();
+    link.read_exact(&mut [0; 5]).await.unwrap();
+    assert!(poll_fn(|cx| Poll::Ready(link.poll_stirred(cx))).await.is_ready());
+    bench.put(link);
+    assert!(bench.take().is_some());
 }
 
 #[tokio::test]
@@ -237,11 +247,16 @@ async fn the_sweeper_sleeps_while_nothing_is_kept_and_comes_again() {
     let bench = Bench::new(10);
     for _ in 0..3 {
         assert!(bench.kept.take(10 * SECOND, tasks::now()).is_none());
-        let (ours, mut theirs) = Link::pair(64);
-        bench.put(ours);
+        let pairs = [(); 3].map(|()| Link::pair(64));
+        let others = pairs.map(|(ours, theirs)| {
+            bench.put(ours);
+            theirs
+        });
         let before = tasks::now();
         // The clock goes to the next timer when nothing else is to be done: it is the sweeper's.
-        poll_fn(|cx| theirs.poll_stirred(cx)).await;
+        for mut theirs in others {
+            poll_fn(|cx| theirs.poll_stirred(cx)).await;
+        }
         assert!((10 * SECOND..=11 * SECOND).contains(&(tasks::now() - before)));
         assert!(!bench.kept.lock().is_listed && bench.kept.lock().idle.capacity() == 0);
         let before = tasks::now();
@@ -289,6 +304,7 @@ async fn a_thousand_are_kept_without_a_task_and_closed_all_together() {
         others.push(theirs);
     }
     bench.rests().await;
+    assert!(bench.kept.lock().is_listed);
     assert_eq!((bench.kept.count(), Handle::current().metrics().num_alive_tasks()), (1_000, before));
     drop(others);
     bench.settles_at(0).await;
