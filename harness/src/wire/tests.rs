@@ -75,7 +75,7 @@ fn an_answer_ends_where_its_request_and_its_status_say() {
         assert_eq!(read.map(|(message, _)| message.text()).as_deref(), body, "{text:?}");
     }
     for text in [
-        "HTTP/1.0 200 OK\r\n\r\n",
+        "HTTP/2.0 200 OK\r\n\r\n",
         "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 20 X\r\n\r\n",
     ] {

@@ -7,14 +7,23 @@ mod answers;
 mod by_path;
 mod corpus;
 mod descriptors;
+mod early;
 mod edits;
+mod expect;
 mod forged;
+mod framing;
+mod half_close;
 mod headers;
+mod heads;
+mod hosts;
+mod instances;
 mod lines;
 mod loops;
 mod malformed;
+mod old_clients;
 mod origin;
 mod own_addresses;
+mod pipelining;
 mod protocol;
 mod records;
 mod retries;
@@ -27,15 +36,16 @@ mod static_services;
 mod sticky;
 mod trace;
 mod tunnel;
+mod upgrades;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use harness::{
     backend::{Backend, Reply},
     etcd::{Etcd, key},
     http::{self, Answer, Request},
     stack::{Gateway, GatewayOptions},
-    wire::Instance,
+    wire::{Instance, Message, Wire},
 };
 
 /// A gateway on an etcd of its own.
@@ -91,5 +101,23 @@ fn assert_own_answer(answer: &Answer, status: u16) -> Result<()> {
     assert!(json["message"].as_str().is_some_and(|message| !message.is_empty()), "{json}");
     assert_eq!(json["trace_id"].as_str(), answer.header("trace_id"));
     assert!(json["trace_id"].as_str().is_some_and(trace::is_trace_id), "{json}");
+    Ok(())
+}
+
+/// 200 with the request's own body.
+fn answered(request: &Message) -> Vec<u8> {
+    let length = request.body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), &request.body].concat()
+}
+
+/// Checks that these bytes get one answer, a refusal with this status, and that the connection ends behind it.
+async fn refused(fixture: &Fixture, request: &[u8], status: u16) -> Result<()> {
+    let mut wire = Wire::connect(fixture.gateway.address()).await?;
+    wire.send(request).await?;
+    let answer = wire.answer("GET").await.with_context(|| format!("to {}", request.escape_ascii()))?;
+    assert_eq!(answer.head.status(), status, "{}", request.escape_ascii());
+    let (rest, _) = wire.rest().await.with_context(|| format!("after {}", request.escape_ascii()))?;
+    assert!(rest.is_empty(), "{}: {}", request.escape_ascii(), rest.escape_ascii());
     Ok(())
 }

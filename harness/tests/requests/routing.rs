@@ -6,7 +6,7 @@ use harness::{
     stack::GatewayOptions,
 };
 
-use super::{Fixture, assert_own_answer, malformed, threaded};
+use super::{Fixture, assert_own_answer, malformed};
 
 /// Routes `/goods` and `/goods/special`, each to a backend that answers its name.
 async fn two_routes() -> Result<(Fixture, [Backend; 2])> {
@@ -119,7 +119,7 @@ async fn a_path_that_nginx_reads_differently_is_refused_where_paths_are_strict()
         assert_ne!(who(&fixture, path).await?, "Some(400)", "{path}");
     }
     let options = GatewayOptions::default().route("/goods/special", "special");
-    fixture.gateway.reload(&threaded(options.set("gateway/paths", "strict"))).await?;
+    fixture.gateway.reload(&options.set("gateway/paths", "strict")).await?;
     for path in doubtful {
         assert_eq!(who(&fixture, path).await?, "Some(400)", "{path}");
     }
