@@ -1,6 +1,6 @@
-# What there is to do with this repository. CI runs `make test`, then `make test-full`.
+# What there is to do with this repository. CI runs `make test`, `make fuzz`, and `make test-full`.
 
-.PHONY: demo test test-full lint package reference figures chaos release setup clean
+.PHONY: demo test test-full lint package reference figures chaos fuzz release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -35,6 +35,7 @@ AROUND = --package harness --test faults --test readme --test walkthrough
 lint:
 	@tools/setup.sh test
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	tools/deny.sh
 
@@ -60,6 +61,12 @@ chaos: release
 	@tools/setup.sh test
 	cargo build --release --package leaseway-registry --examples
 	cargo run --release --package harness --bin chaos -- $(CASES)
+
+# What a fuzzer makes of the grammar of HTTP/1, SECONDS for each of its targets.
+SECONDS ?= 60
+fuzz:
+	@tools/setup.sh build
+	tools/fuzz.sh $(SECONDS)
 
 release:
 	@tools/setup.sh build

@@ -45,6 +45,13 @@ fn request(bytes: &[u8]) {
     assert_eq!(Meaning::of(&again, &sent), Meaning::of(&head, bytes));
     assert!(again.length_is_normal() && !again.target_is_url());
     assert_eq!(as_sent(&again, &sent), sent);
+    assert!(is_clean(bytes) && is_clean(&sent));
+}
+
+/// Whether there is no control byte but tabs and the CR LF at the end of a line.
+fn is_clean(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "");
+    !text.contains(|c: char| c.is_ascii_control() && c != '\t')
 }
 
 /// Another parser, which takes more, reads the same.
@@ -145,6 +152,7 @@ pub(in crate::gateway) fn answers(input: &[u8]) {
     assert_eq!((found.is_err(), found.ok()), (whole.is_err(), whole.ok()), "by {step}");
     let Ok(Some(length)) = whole else { return };
     let bytes = &bytes[..length];
+    assert!(is_clean(bytes));
     assert_eq!(told(&cut, bytes), told(&head, bytes));
     let mut sent = head.line().of(bytes).to_vec();
     sent.extend(b"\r\n");
@@ -200,7 +208,10 @@ fn decode(bytes: &[u8], step: usize) -> Result<Option<Decoded>, u16> {
         loop {
             let rest = &bytes[at..end];
             match chunks.next(rest).map_err(|Refusal { status, .. }| status)? {
-                Step::Framing(length) => at += length,
+                Step::Framing(length) => {
+                    assert!(is_clean(&rest[..length]) && rest[..length].ends_with(b"\r\n"));
+                    at += length;
+                }
                 Step::Data(length) => {
                     data.extend_from_slice(&rest[..length]);
                     at += length;
@@ -208,6 +219,7 @@ fn decode(bytes: &[u8], step: usize) -> Result<Option<Decoded>, u16> {
                 Step::Trailers(length) => {
                     let mut fields = Fields::default();
                     fields.read_trailers(&rest[..length]);
+                    assert!(is_clean(&rest[..length]) && rest[..length].ends_with(b"\r\n"));
                     let trailers = fields.iter(&rest[..length]).map(owned).collect();
                     assert_eq!(chunks.next(&rest[length..]), Ok(Step::End));
                     return Ok(Some(Decoded { data, trailers, length: at + length }));
