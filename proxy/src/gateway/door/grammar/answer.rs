@@ -1,6 +1,6 @@
 //! An answer's head, which is read by what was asked: RFC 9112, 4 and 6.3.
 
-use super::bytes::{is_text, members};
+use super::bytes::members;
 use super::fields::{Fields, Kind};
 use super::framing::{Codings, Connection, Framing, Length, Upgrade};
 use super::lines::Lines;
@@ -53,7 +53,8 @@ impl AnswerHead {
     /// For the next head, with the same buffers.
     pub(in crate::gateway) fn clear(&mut self) {
         self.fields.clear();
-        *self = Self { fields: std::mem::take(&mut self.fields), ..Self::default() };
+        (self.lines, self.line) = (Lines::default(), None);
+        (self.said, self.framing, self.length) = (Said::default(), Framing::None, None);
     }
 
     /// Is given all bytes since the head's begin each time that there are more. Some: the head is whole, and has so many
@@ -82,16 +83,16 @@ impl AnswerHead {
     }
 
     fn read_field(&mut self, bytes: &[u8], line: Span) -> Result<(), &'static str> {
-        let field = self.fields.add(bytes, line)?;
+        let (kind, span) = self.fields.add(bytes, line)?;
         if self.fields.list().len() > FIELDS {
             return Err("too many fields");
         }
-        let value = field.value.of(bytes);
-        match field.kind {
+        let value = span.of(bytes);
+        match kind {
             Kind::ContentLength => self.said.length.read_equal(value)?,
             Kind::TransferEncoding => self.said.codings.read(value),
             Kind::Connection => self.said.connection.read(value)?,
-            Kind::Upgrade => self.said.upgrade.read(field.value),
+            Kind::Upgrade => self.said.upgrade.read(span),
             Kind::Date => self.said.date = true,
             _ => {}
         }
@@ -214,8 +215,8 @@ fn read_status_line(bytes: &[u8], line: Span) -> Result<Line, &'static str> {
     let status = digit(hundreds) * 100 + digit(tens) * 10 + digit(ones);
     let reason = match rest {
         [] => rest,
-        [b' ', reason @ ..] if is_text(reason) => reason,
-        _ => return Err("a bad reason behind the status"),
+        [b' ', reason @ ..] => reason,
+        _ => return Err("no space behind the status"),
     };
     let reason = Span::new(line.end() - reason.len(), line.end());
     Ok(Line { span: line, is_1_1, status, reason })

@@ -1,7 +1,7 @@
 //! Which bytes may stand where.
 
-/// Of a token: RFC 9110, 5.6.2.
-const TOKEN: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
+/// The small letter of each byte that a token may have (RFC 9110, 5.6.2), and 0 for all others.
+const TOKEN: [u8; 256] = small(table(b"!#$%&'*+-.^_`|~"));
 /// Of a host that is a name, but for escapes: RFC 3986, 3.2.2.
 const NAME: [bool; 256] = table(b"-._~!$&'()*+,;=");
 
@@ -21,46 +21,84 @@ const fn table(others: &[u8]) -> [bool; 256] {
     table
 }
 
+const fn small(bytes: [bool; 256]) -> [u8; 256] {
+    let mut small = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if bytes[byte] {
+            small[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    small
+}
+
 pub(super) const fn is_of_token(byte: u8) -> bool {
-    TOKEN[byte as usize]
+    TOKEN[byte as usize] != 0
+}
+
+/// Writes the token that a text begins with in small letters, as far as there is room: how many bytes it has.
+pub(super) fn write_token(text: &[u8], room: &mut [u8]) -> usize {
+    let mut length = 0;
+    for (byte, place) in text.iter().zip(room) {
+        let small = TOKEN[*byte as usize];
+        if small == 0 {
+            break;
+        }
+        *place = small;
+        length += 1;
+    }
+    length
 }
 
 pub(super) const fn is_of_name(byte: u8) -> bool {
     NAME[byte as usize]
 }
 
-/// Whether nothing but what a field's value may have stands here: visible bytes, those above ASCII, spaces and tabs
-/// (RFC 9110, 5.5).
-pub(super) fn is_text(bytes: &[u8]) -> bool {
+/// How many bytes there are before the first that is neither a visible one, one above ASCII, a space, nor a tab: such as no
+/// line has (RFC 9110, 5.5).
+pub(super) fn length_of_text(bytes: &[u8]) -> usize {
     let is_text = |byte: &u8| *byte >= b' ' && *byte != 0x7f || *byte == b'\t';
-    // A word that has a tab is looked at byte by byte.
-    all_words(bytes, |word| !has_below(word, b' ') && !has(word, 0x7f), is_text)
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        let found = below(word, b' ') | are(word, 0x7f);
+        if found == 0 {
+            rest = behind;
+            continue;
+        }
+        // (What seems to be found behind the first one may not be.)
+        let (before, from) = rest.split_at_checked(found.trailing_zeros() as usize / 8).unwrap_or_default();
+        let [b'\t', behind @ ..] = from else { return bytes.len() - rest.len() + before.len() };
+        rest = behind;
+    }
+    bytes.len() - rest.len() + rest.iter().take_while(|byte| is_text(byte)).count()
 }
 
 /// Whether nothing but what a target may have stands here: visible bytes but `#`, and those above ASCII. (RFC 3986 wants
 /// the latter escaped, and some of the former; browsers do not escape all of them.)
 pub(super) fn is_target(bytes: &[u8]) -> bool {
     let is_target = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
-    all_words(bytes, |word| !has_below(word, b'!') && !has(word, 0x7f) && !has(word, b'#'), is_target)
-}
-
-/// Whether all bytes are good: eight at once, where all of these are.
-fn all_words(bytes: &[u8], is_good_word: impl Fn(u64) -> bool, is_good: impl Fn(&u8) -> bool) -> bool {
-    let are_good = |word: &[u8; 8]| is_good_word(u64::from_ne_bytes(*word)) || word.iter().all(&is_good);
+    let is_good = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        below(word, b'!') | are(word, 0x7f) | are(word, b'#') == 0
+    };
     match bytes.last_chunk() {
-        None => bytes.iter().all(&is_good),
+        None => bytes.iter().all(is_target),
         // (The last eight may be looked at twice, in part.)
-        Some(last) => bytes.as_chunks().0.iter().all(are_good) && are_good(last),
+        Some(last) => bytes.as_chunks().0.iter().all(is_good) && is_good(last),
     }
 }
 
-/// Whether one of the eight bytes is below this one, which is at most 128.
-const fn has_below(word: u64, byte: u8) -> bool {
-    word.wrapping_sub(eight(byte)) & !word & eight(0x80) != 0
+/// The highest bit of each of eight bytes that is below this one, which is at most 128; and perhaps of those behind the
+/// first of them.
+const fn below(word: u64, byte: u8) -> u64 {
+    word.wrapping_sub(eight(byte)) & !word & eight(0x80)
 }
 
-const fn has(word: u64, byte: u8) -> bool {
-    has_below(word ^ eight(byte), 1)
+/// The same of each that is this one.
+const fn are(word: u64, byte: u8) -> u64 {
+    below(word ^ eight(byte), 1)
 }
 
 const fn eight(byte: u8) -> u64 {
@@ -73,17 +111,25 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = bytes {
+    while let Some((first, rest)) = bytes.split_first()
+        && is_space(*first)
+    {
         bytes = rest;
     }
     bytes
 }
 
 pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    while let [rest @ .., b' ' | b'\t'] = bytes {
+    while let Some((last, rest)) = bytes.split_last()
+        && is_space(*last)
+    {
         bytes = rest;
     }
     bytes
+}
+
+const fn is_space(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
 }
 
 /// The members of a list, without the white space around them: RFC 9110, 5.6.1. Empty ones, too.
@@ -149,10 +195,11 @@ mod tests {
     proptest! {
         #[test]
         fn eight_bytes_at_once_are_as_each_of_them(
-            bytes in proptest::collection::vec(prop_oneof![8 => b'!'..=b'~', 1 => any::<u8>()], 0..40)
+            bytes in proptest::collection::vec(prop_oneof![16 => b'!'..=b'~', 1 => Just(b'\t'), 1 => any::<u8>()], 0..40)
         ) {
             let is_text_byte = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
-            prop_assert_eq!(is_text(&bytes), bytes.iter().all(is_text_byte));
+            let length = bytes.iter().take_while(|byte| is_text_byte(byte)).count();
+            prop_assert_eq!(length_of_text(&bytes), length);
             let is_target_byte = |byte: &u8| matches!(byte, b'!'..=b'~' | 0x80..) && *byte != b'#';
             prop_assert_eq!(is_target(&bytes), bytes.iter().all(is_target_byte));
         }

@@ -1,6 +1,6 @@
 //! The framing of a chunked body: RFC 9112, 7.1.
 
-use super::bytes::{LARGEST, is_of_token, is_text, trim_start};
+use super::bytes::{LARGEST, is_of_token, trim_start};
 use super::lines::Lines;
 use super::{Refusal, fields, trailers};
 
@@ -100,7 +100,7 @@ impl Chunks {
                 self.next = Next::Over;
                 return Ok(Step::Trailers(lines.taken()));
             }
-            fields::split(line.of(within))?;
+            fields::check(line.of(within))?;
             count += 1;
             if count > trailers::FIELDS {
                 return Err(Refusal { status: 431, why: "too many trailer fields" });
@@ -125,9 +125,6 @@ fn size(line: &[u8]) -> Option<(u64, &[u8])> {
 
 /// RFC 9112, 7.1.1: `;`, a token, and perhaps `=` with a token or a quoted string, again and again.
 fn check_extensions(mut rest: &[u8]) -> Option<()> {
-    if !is_text(rest) {
-        return None;
-    }
     while !rest.is_empty() {
         rest = skip_token(trim_start(trim_start(rest).strip_prefix(b";")?))?;
         if let Some(value) = trim_start(rest).strip_prefix(b"=") {
@@ -146,7 +143,7 @@ fn skip_token(text: &[u8]) -> Option<&[u8]> {
     text.get(length..).filter(|_| length > 0)
 }
 
-/// RFC 9110, 5.6.4, after the first quotation mark.
+/// RFC 9110, 5.6.4, after the first quotation mark. (There is no control byte in a line.)
 fn skip_quoted(mut text: &[u8]) -> Option<&[u8]> {
     loop {
         text = match text {

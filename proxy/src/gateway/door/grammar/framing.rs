@@ -114,6 +114,11 @@ impl Connection {
         if self.length > LONGEST_LIST {
             return Err("a Connection that is too long");
         }
+        // What almost all say.
+        if list == b"keep-alive" {
+            self.keep_alive = true;
+            return Ok(());
+        }
         for option in members(list) {
             let is = |other: &[u8]| option.eq_ignore_ascii_case(other);
             match option.len() {

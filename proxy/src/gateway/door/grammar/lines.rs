@@ -1,9 +1,10 @@
 //! Bytes as they come -> lines.
 
 use super::Span;
-use super::bytes::is_text;
+use super::bytes::length_of_text;
 
-/// How far the lines of a head have been read. Each byte is looked for a line's end once, however few come at a time.
+/// How far the lines of a head have been read. Each byte is looked at once for what ends a line, however few come at a
+/// time.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Lines {
     /// Where the next line begins.
@@ -14,26 +15,24 @@ pub(super) struct Lines {
 
 impl Lines {
     /// The next line without its CR LF, which is the only end that a line has (RFC 9112, 2.2, lets a bare LF be one, and
-    /// servers differ in whether it is); none: it has not all come. What no line may have is found even then, as its end
-    /// may never come.
+    /// servers differ in whether it is); none: it has not all come. There is no control byte in it but tabs, and one is
+    /// found even in a line whose end may never come.
+    #[inline]
     pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Option<Span>, &'static str> {
         let new = bytes.get(self.seen as usize..).unwrap_or_default();
-        let Some(at) = memchr::memchr(b'\n', new) else {
-            let checked = new.strip_suffix(b"\r").unwrap_or(new);
-            if !is_text(checked) {
-                return Err("a control byte in a line");
+        let length = length_of_text(new);
+        self.seen += length as u32;
+        match new.get(length..) {
+            Some([b'\r', b'\n', ..]) => {
+                let line = Span { start: self.begin, end: self.seen };
+                self.begin = self.seen + 2;
+                self.seen = self.begin;
+                Ok(Some(line))
             }
-            self.seen += checked.len() as u32;
-            return Ok(None);
-        };
-        let end = self.seen as usize + at;
-        let line = Span::new(self.begin as usize, end);
-        if line.of(bytes).last() != Some(&b'\r') {
-            return Err("a line that does not end with CR LF");
+            Some([] | [b'\r']) | None => Ok(None),
+            Some([b'\r' | b'\n', ..]) => Err("a line that does not end with CR LF"),
+            Some(_) => Err("a control byte in a line"),
         }
-        self.begin = line.end + 1;
-        self.seen = self.begin;
-        Ok(Some(Span { end: line.end - 1, ..line }))
     }
 
     /// How many bytes the lines so far take.

@@ -3,7 +3,7 @@
 use http::{HeaderName, Method, Version};
 
 use super::bytes::{is_of_token, is_target, members};
-use super::fields::{Field, Fields, Kind};
+use super::fields::{Fields, Kind};
 use super::framing::{Codings, Connection, Framing, Length, Upgrade};
 use super::host::Host;
 use super::lines::Lines;
@@ -56,8 +56,10 @@ struct Said {
 impl RequestHead {
     /// For the next head, with the same buffers.
     pub(in crate::gateway) fn clear(&mut self) {
+        self.target.clear();
         self.fields.clear();
-        *self = Self { fields: std::mem::take(&mut self.fields), ..Self::default() };
+        (self.lines, self.empty_lines, self.line) = (Lines::default(), 0, None);
+        (self.said, self.framing, self.length) = (Said::default(), Framing::None, None);
     }
 
     /// Is given all bytes since the head's begin each time that there are more. Some: the head is whole, and has so many
@@ -108,17 +110,17 @@ impl RequestHead {
     }
 
     fn read_field(&mut self, bytes: &[u8], line: Span) -> Result<(), Refusal> {
-        let field = self.fields.add(bytes, line)?;
+        let (kind, span) = self.fields.add(bytes, line)?;
         if self.fields.list().len() > FIELDS {
             return Err(Refusal { status: 431, why: "the request has too many fields" });
         }
-        let value = field.value.of(bytes);
-        match field.kind {
-            Kind::Host => self.said.read_host(&field, bytes, &self.target)?,
+        let value = span.of(bytes);
+        match kind {
+            Kind::Host => self.said.read_host(span, bytes, &self.target)?,
             Kind::ContentLength => self.said.length.read_only(value)?,
             Kind::TransferEncoding => self.said.codings.read(value),
             Kind::Connection => self.said.connection.read(value)?,
-            Kind::Upgrade => self.said.upgrade.read(field.value),
+            Kind::Upgrade => self.said.upgrade.read(span),
             Kind::Expect => self.said.read_expect(value),
             _ => {}
         }
@@ -216,16 +218,16 @@ impl RequestHead {
 }
 
 impl Said {
-    fn read_host(&mut self, field: &Field, bytes: &[u8], target: &Target) -> Result<(), &'static str> {
+    fn read_host(&mut self, value: Span, bytes: &[u8], target: &Target) -> Result<(), &'static str> {
         if self.host.is_some() {
             return Err("more than one Host");
         }
-        let host = Host::parse(field.value.of(bytes)).ok_or("bad Host")?;
+        let host = Host::parse(value.of(bytes)).ok_or("bad Host")?;
         // RFC 9112, 3.2.2, lets the target count. What differs is meant for two servers that read different ones.
         if !target.agrees_with(host, bytes) {
             return Err("a Host that is not that of the request's target");
         }
-        self.host = Some(field.value);
+        self.host = Some(value);
         Ok(())
     }
 
@@ -285,7 +287,7 @@ impl Head for RequestView<'_> {
     }
 
     fn path(&self) -> &str {
-        self.head.target.path(self.bytes)
+        self.head.target.path()
     }
 
     fn authority(&self) -> Option<&[u8]> {
@@ -317,6 +319,7 @@ impl Head for RequestView<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Field;
     use super::*;
 
     fn read(text: &str) -> Result<RequestHead, Refusal> {

@@ -5,6 +5,9 @@ use http::Method;
 use super::Span;
 use super::host::Host;
 
+/// So many bytes of a path are kept room for from one head to the next.
+const KEPT: usize = 1 << 10;
+
 /// A request's target.
 #[derive(Debug, Default)]
 pub(super) struct Target {
@@ -16,7 +19,7 @@ pub(super) struct Target {
     made: Vec<u8>,
     /// How many bytes of it are the path; a query may follow.
     path: usize,
-    /// The path, where it is no text, with other letters in place of what is none; empty otherwise.
+    /// The path, as it is once and for all known to be text: with other letters in place of what is none.
     shown: String,
     /// What it names itself, and the port of its scheme.
     authority: Option<(Span, u16)>,
@@ -25,6 +28,17 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// For the next one, with the same room for its path, if that is not large.
+    pub(super) fn clear(&mut self) {
+        self.made.clear();
+        self.shown.clear();
+        if self.shown.capacity().max(self.made.capacity()) > KEPT {
+            (self.made, self.shown) = (Vec::new(), String::new());
+        }
+        self.authority = None;
+        self.is_for_server = false;
+    }
+
     /// Reads it where it stands in the bytes, with no other bytes than a target has.
     pub(super) fn read(&mut self, all: &[u8], written: Span, method: &Method) -> Result<(), &'static str> {
         (self.written, self.origin) = (written, written);
@@ -33,10 +47,12 @@ impl Target {
             b"*" if *method == Method::OPTIONS => self.is_for_server = true,
             text => self.read_url(all, text, method)?,
         }
-        let target = self.in_origin_form(all);
+        let target = if self.made.is_empty() { self.origin.of(all) } else { &self.made };
         let path = memchr::memchr(b'?', target).unwrap_or(target.len());
-        if let Err(shown) = text(target.get(..path).unwrap_or_default()) {
-            self.shown = shown;
+        let written = target.get(..path).unwrap_or_default();
+        match std::str::from_utf8(written) {
+            Ok(text) => self.shown.push_str(text),
+            Err(_) => self.shown.push_str(&String::from_utf8_lossy(written)),
         }
         self.path = path;
         Ok(())
@@ -95,12 +111,8 @@ impl Target {
         self.origin == self.written && self.made.is_empty()
     }
 
-    pub(super) fn path<'t>(&'t self, all: &'t [u8]) -> &'t str {
-        if !self.shown.is_empty() {
-            return &self.shown;
-        }
-        let path = self.in_origin_form(all).get(..self.path).unwrap_or_default();
-        std::str::from_utf8(path).unwrap_or_default()
+    pub(super) fn path(&self) -> &str {
+        &self.shown
     }
 
     /// Without its question mark.
@@ -111,11 +123,6 @@ impl Target {
     pub(super) fn is_for_server(&self) -> bool {
         self.is_for_server
     }
-}
-
-/// Nothing, or what these bytes are shown as.
-fn text(bytes: &[u8]) -> Result<(), String> {
-    std::str::from_utf8(bytes).map(drop).map_err(|_| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn starts_with(text: &[u8], scheme: &[u8]) -> bool {
@@ -136,7 +143,7 @@ mod tests {
         target.read(text, Span::new(0, text.len()), method)?;
         Ok((
             target.in_origin_form(text).to_vec(),
-            target.path(text).to_owned(),
+            target.path().to_owned(),
             target.query(text).map(<[u8]>::to_vec),
             target.authority().map(|span| span.of(text).to_vec()),
         ))
