@@ -1,6 +1,6 @@
 # What there is to do with this repository. CI runs `make test`, `make fuzz`, and `make test-full`.
 
-.PHONY: demo test test-full lint package reference figures chaos fuzz release setup clean
+.PHONY: demo test test-full lint package reference figures bench chaos fuzz release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -21,6 +21,7 @@ test: lint
 	cargo run --package harness --bin figures -- --short
 	cargo build --package leaseway-registry --examples
 	cargo run --package harness --bin chaos -- --short
+	cargo run --package bench -- --short
 	$(MAKE) package
 
 # What `make test` leaves out: what goes wrong around the gateway, too, with the other carrier and with one thread.
@@ -54,6 +55,12 @@ figures: release
 	cargo build --release --package proxy --examples
 	cargo run --release --package harness --bin figures
 	cargo run --release --package embedded-registry --example beside_etcd
+
+# Leaseway beside other proxies (docs/benchmark.md): all of it, to bench/results, or CASES.
+bench: release
+	@tools/setup.sh bench
+	cargo build --release --package proxy --example bare
+	cargo run --release --package bench -- $(CASES)
 
 # What etcd, the network and the data do by themselves, and what it costs: all of it, or CASES.
 # An hour of random faults: make chaos CASES='storm --minutes 60'.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing on Debian or Ubuntu, and says so. Usage: setup.sh build|demo|test|figures
+# Installs what is missing on Debian or Ubuntu, and says so. Usage: setup.sh build|demo|test|figures|bench
 set -euo pipefail
 
 missing=()
@@ -51,9 +51,25 @@ for_figures() {
     need valgrind valgrind
 }
 
+for_bench() {
+    for_build
+    need haproxy haproxy
+    need python3 python3
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    need taskset util-linux
+}
+
+# What no Debian package installs as it is wanted.
+and_more() {
+    if [ "$1" = bench ]; then
+        exec "$(dirname "$0")/peers.sh"
+    fi
+    exit 0
+}
+
 case "${1:-}" in
-    build | demo | test | figures) "for_$1" ;;
-    *) echo "usage: $0 build|demo|test|figures" >&2; exit 2 ;;
+    build | demo | test | figures | bench) "for_$1" ;;
+    *) echo "usage: $0 build|demo|test|figures|bench" >&2; exit 2 ;;
 esac
 
 if ! command -v cargo >/dev/null; then
@@ -61,7 +77,7 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 if [ ${#missing[@]} -eq 0 ]; then
-    exit 0
+    and_more "$1"
 fi
 if ! command -v apt-get >/dev/null; then
     echo "setup: please install what these Debian packages hold: ${missing[*]}" >&2
@@ -74,3 +90,4 @@ fi
 echo "setup: installing ${missing[*]}"
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+and_more "$1"

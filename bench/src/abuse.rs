@@ -1,0 +1,196 @@
+//! Clients that behave badly, on loopback, bounded in number, in what they send, and in time.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    backend::{ECHO, HUGE},
+    case::Case,
+};
+
+/// How often a slow one sends something, and how long one that was refused waits before it comes again.
+const TURN: Duration = Duration::from_secs(1);
+/// At most so many connect at a time.
+const OPENING: usize = 100;
+/// What one that does not read has room for: little, so that the rest waits at the proxy.
+const RECEIVE: u32 = 16 << 10;
+const LARGE_HEAD: usize = 1_000_000;
+const SLOW_BODY: usize = 1_000_000;
+/// A refusal is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// They go on until this is dropped.
+pub(crate) struct Abusers {
+    clients: JoinSet<()>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Abusers {
+    /// Starts so many, and waits until all have connected once.
+    ///
+    /// # Errors
+    /// When the case has none.
+    pub(crate) async fn start(case: Case, target: SocketAddr, count: usize) -> Result<Self> {
+        if !case.is_abuse() {
+            bail!("the case {} has no clients that behave badly", case.name());
+        }
+        let open = Arc::new(AtomicUsize::new(0));
+        let opening = Arc::new(Semaphore::new(OPENING));
+        let connected = Arc::new(Semaphore::new(0));
+        let mut clients = JoinSet::new();
+        for _ in 0..count {
+            let client = Client { case, target, open: Arc::clone(&open) };
+            let (opening, connected) = (Arc::clone(&opening), Arc::clone(&connected));
+            clients.spawn(async move { client.run(&opening, &connected).await });
+        }
+        // One that cannot connect counts too: that a proxy refuses it is no mistake.
+        let _all = connected.acquire_many(count as u32).await?;
+        Ok(Self { clients, open })
+    }
+
+    /// How many connections are open now, as far as their clients have noticed.
+    pub(crate) fn open(&self) -> usize {
+        debug_assert!(self.open.load(Ordering::Relaxed) <= self.clients.len());
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+struct Client {
+    case: Case,
+    target: SocketAddr,
+    open: Arc<AtomicUsize>,
+}
+
+impl Client {
+    async fn run(&self, opening: &Semaphore, connected: &Semaphore) {
+        let first = self.connect(opening).await;
+        connected.add_permits(1);
+        let Ok(mut stream) = first else { return };
+        loop {
+            // What the proxy does to it shows in the figures: an error here is the end of a connection.
+            let _ = self.misbehave(&mut stream).await;
+            drop(stream);
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            sleep(TURN).await;
+            match self.connect(opening).await {
+                Ok(next) => stream = next,
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn connect(&self, opening: &Semaphore) -> Result<TcpStream> {
+        let _permit = opening.acquire().await?;
+        let socket = TcpSocket::new_v4()?;
+        if self.case == Case::Unread {
+            socket.set_recv_buffer_size(RECEIVE)?;
+        }
+        let stream = socket.connect(self.target).await?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(stream)
+    }
+
+    /// Until the connection ends.
+    async fn misbehave(&self, stream: &mut TcpStream) -> Result<()> {
+        match self.case {
+            Case::Unread => unread(stream).await,
+            Case::SlowHeads => slow_head(stream).await,
+            Case::LargeHeads => large_head(stream).await,
+            _ => slow_body(stream).await,
+        }
+    }
+}
+
+async fn unread(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(format!("GET {} HTTP/1.1\r\nHost: bench.example\r\n\r\n", HUGE.0).as_bytes()).await?;
+    std::future::pending().await
+}
+
+async fn slow_head(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(b"GET /small HTTP/1.1\r\nHost: bench.example\r\n").await?;
+    slowly(stream, b"X-Slow: yes\r\n", usize::MAX).await
+}
+
+async fn slow_body(stream: &mut TcpStream) -> Result<()> {
+    let head = format!("POST {ECHO} HTTP/1.1\r\nHost: bench.example\r\nContent-Length: {SLOW_BODY}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    slowly(stream, &[b'.'; 1024], SLOW_BODY / 1024).await
+}
+
+/// The same again every second, until the other side closes.
+async fn slowly(stream: &mut TcpStream, part: &[u8], parts: usize) -> Result<()> {
+    for _ in 0..parts {
+        stream.write_all(part).await?;
+        if let Ok(answered) = timeout(TURN, stream.read(&mut [0; 1024])).await {
+            answered?;
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// As much of it as is taken, and then the refusal.
+async fn large_head(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(b"GET /small HTTP/1.1\r\nHost: bench.example\r\n").await?;
+    let field = format!("X-Large: {}\r\n", ".".repeat(1000));
+    for _ in 0..LARGE_HEAD / field.len() {
+        stream.write_all(field.as_bytes()).await?;
+    }
+    timeout(PATIENCE, stream.read(&mut [0; 1024])).await??;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use harness::wait::eventually;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the first connection of such a client sends within so many bytes, to a server that does not answer.
+    async fn sent(case: Case, bytes: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let abusers = Abusers::start(case, target, 1).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut sent = vec![0; bytes];
+        timeout(Duration::from_secs(10), stream.read_exact(&mut sent)).await.expect("it sends").unwrap();
+        assert_eq!(abusers.open(), 1);
+        drop((stream, listener));
+        let closed = eventually("it notices the end", Duration::from_secs(10), async || {
+            anyhow::ensure!(abusers.open() == 0 || case == Case::Unread);
+            Ok(())
+        });
+        closed.await.unwrap();
+        String::from_utf8(sent).unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_sends_what_its_case_says() {
+        assert!(sent(Case::Unread, 40).await.starts_with("GET /huge HTTP/1.1\r\n"));
+        assert!(sent(Case::SlowHeads, 55).await.ends_with("\r\nX-Slow: yes\r\n"));
+        assert!(sent(Case::SlowBodies, 200).await.contains("Content-Length: 1000000\r\n\r\n..."));
+        let head = sent(Case::LargeHeads, 900_000).await;
+        assert!(!head.contains("\r\n\r\n") && head.ends_with("..."), "it never ends");
+    }
+
+    #[tokio::test]
+    async fn a_case_without_bad_clients_has_none() {
+        assert!(Abusers::start(Case::Small, "127.0.0.1:1".parse().unwrap(), 1).await.is_err());
+    }
+}

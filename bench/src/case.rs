@@ -1,0 +1,280 @@
+//! What is measured, and how much of it.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::backend::{ECHO, LARGE, SMALL};
+
+/// What is done to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Case {
+    Small,
+    Many,
+    Post,
+    Large,
+    Fresh,
+    Idle,
+    Busy,
+    Unread,
+    SlowHeads,
+    LargeHeads,
+    SlowBodies,
+}
+
+/// All there are, in the order in which they are measured and shown.
+pub(crate) const CASES: [Case; 11] = [
+    Case::Small,
+    Case::Many,
+    Case::Post,
+    Case::Large,
+    Case::Fresh,
+    Case::Idle,
+    Case::Busy,
+    Case::Unread,
+    Case::SlowHeads,
+    Case::LargeHeads,
+    Case::SlowBodies,
+];
+
+/// A figure, in the unit that its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    Cpu,
+    User,
+    Kernel,
+    Rate,
+    P50,
+    P99,
+    P999,
+    /// Of one connection.
+    Kilobytes,
+    /// The most there was, beyond what there was before.
+    Megabytes,
+    /// Connections of those that behave badly that are still open at the end.
+    Open,
+}
+
+/// A column of a case's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Column {
+    Of(Measure),
+    /// Over the control's, round by round.
+    Beside(Measure),
+}
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scale {
+    pub(crate) rounds: usize,
+    /// How long a load runs and is measured.
+    pub(crate) load: Duration,
+    /// How long it runs before that: threads, pools and caches warm up.
+    pub(crate) warm: Duration,
+    /// How long clients that behave badly do so.
+    pub(crate) abuse: Duration,
+    /// Before memory is looked at, what is freed is freed.
+    pub(crate) calm: Duration,
+    /// Of all numbers of connections below, one in so many is opened.
+    pub(crate) divisor: usize,
+}
+
+pub(crate) const FULL: Scale = Scale {
+    rounds: 5,
+    load: Duration::from_secs(3),
+    warm: Duration::from_millis(500),
+    abuse: Duration::from_secs(5),
+    calm: Duration::from_millis(500),
+    divisor: 1,
+};
+/// It shows that everything works, and measures nothing.
+pub(crate) const SHORT: Scale = Scale {
+    rounds: 1,
+    load: Duration::from_millis(50),
+    warm: Duration::from_millis(10),
+    abuse: Duration::from_millis(100),
+    calm: Duration::ZERO,
+    divisor: 40,
+};
+
+impl Scale {
+    /// So many of these connections, and at least one.
+    pub(crate) fn connections(self, count: usize) -> usize {
+        (count / self.divisor).max(1)
+    }
+}
+
+impl Case {
+    /// As it is asked for, and as the JSON has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Many => "many",
+            Self::Post => "post",
+            Self::Large => "large",
+            Self::Fresh => "fresh",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Unread => "unread",
+            Self::SlowHeads => "slow-heads",
+            Self::LargeHeads => "large-heads",
+            Self::SlowBodies => "slow-bodies",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Small => "Answers of 60 bytes, 64 connections",
+            Self::Many => "Answers of 60 bytes, 1,000 connections",
+            Self::Post => "POST of 1 KB, answered with 1 KB, 64 connections",
+            Self::Large => "Answers of 1 MiB, 64 connections",
+            Self::Fresh => "Answers of 60 bytes, each on a new connection, 64 at a time",
+            Self::Idle => "Answers of 60 bytes, 64 connections, beside 10,000 idle ones",
+            Self::Busy => "4,000 connections, each with a request that waits for its answer",
+            Self::Unread => "1,000 clients that ask for 10 MB and read nothing",
+            Self::SlowHeads => "2,000 clients that send a field of a request's head every second",
+            Self::LargeHeads => "200 clients that send heads of 1 MB",
+            Self::SlowBodies => "2,000 clients that send 1 KB of a body of 1 MB every second",
+        }
+    }
+
+    /// How many connections it has, beside those of the load.
+    pub(crate) fn connections(self) -> usize {
+        match self {
+            Self::Small | Self::Post | Self::Large | Self::Fresh => 64,
+            Self::Many | Self::Unread => 1000,
+            Self::Idle => 10_000,
+            Self::Busy => 4000,
+            Self::SlowHeads | Self::SlowBodies => 2000,
+            Self::LargeHeads => 200,
+        }
+    }
+
+    /// What its load asks for, and the size of the answer.
+    pub(crate) fn asks(self) -> (&'static str, usize) {
+        match self {
+            Self::Post => (ECHO, 1024),
+            Self::Large => LARGE,
+            _ => SMALL,
+        }
+    }
+
+    pub(crate) fn columns(self) -> &'static [Column] {
+        use Column::{Beside, Of};
+        use Measure::{Cpu, Kernel, Kilobytes, Megabytes, Open, P50, P99, P999, Rate, User};
+        match self {
+            Self::Busy => &[Of(Kilobytes), Beside(Kilobytes)],
+            Self::Idle => &[Of(Kilobytes), Of(Cpu), Beside(Cpu), Of(Rate), Of(P50), Of(P99), Of(P999)],
+            case if case.is_abuse() => &[Of(Megabytes), Of(P50), Of(P99), Beside(P99), Of(Open)],
+            _ => &[Of(Cpu), Of(User), Of(Kernel), Beside(Cpu), Of(Rate), Of(P50), Of(P99), Of(P999)],
+        }
+    }
+
+    /// Whether it has clients that behave badly.
+    pub(crate) fn is_abuse(self) -> bool {
+        matches!(self, Self::Unread | Self::SlowHeads | Self::LargeHeads | Self::SlowBodies)
+    }
+
+    /// Those that are asked for by their names; `loads` and `abuse` are those without and with bad clients. All of them
+    /// by no name.
+    ///
+    /// # Errors
+    /// When a name is unknown.
+    pub(crate) fn chosen(names: &[String]) -> Result<Vec<Self>> {
+        let mut chosen = Vec::new();
+        for name in names {
+            let before = chosen.len();
+            chosen.extend(CASES.into_iter().filter(|case| match name.as_str() {
+                "abuse" => case.is_abuse(),
+                "loads" => !case.is_abuse(),
+                name => case.name() == name,
+            }));
+            if chosen.len() == before {
+                let known = CASES.map(Self::name).join(", ");
+                bail!("no case is called {name}; there are {known}, and loads and abuse for many of them");
+            }
+        }
+        Ok(if names.is_empty() { CASES.to_vec() } else { chosen })
+    }
+}
+
+impl Measure {
+    /// As a table has it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU, us a request",
+            Self::User => "user",
+            Self::Kernel => "kernel",
+            Self::Rate => "requests a second",
+            Self::P50 => "p50, ms",
+            Self::P99 => "p99, ms",
+            Self::P999 => "p99.9, ms",
+            Self::Kilobytes => "KB a connection",
+            Self::Megabytes => "MB more",
+            Self::Open => "still open",
+        }
+    }
+
+    /// As the JSON has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu_us",
+            Self::User => "user_us",
+            Self::Kernel => "kernel_us",
+            Self::Rate => "requests_per_second",
+            Self::P50 => "p50_ms",
+            Self::P99 => "p99_ms",
+            Self::P999 => "p999_ms",
+            Self::Kilobytes => "kb_per_connection",
+            Self::Megabytes => "mb_more",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl Column {
+    pub(crate) fn title(self) -> String {
+        match self {
+            Self::Of(measure) => measure.title().to_owned(),
+            Self::Beside(measure @ (Measure::P99 | Measure::Kilobytes)) => {
+                let (name, _) = measure.title().split_once([',', ' ']).unwrap_or((measure.title(), ""));
+                format!("{name} beside nginx's")
+            }
+            Self::Beside(_) => "beside nginx".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(names: &[&str]) -> Result<Vec<Case>> {
+        Case::chosen(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn cases_are_chosen_by_name_or_by_kind() {
+        assert_eq!(chosen(&[]).unwrap(), CASES);
+        assert_eq!(chosen(&["large", "small"]).unwrap(), [Case::Large, Case::Small]);
+        assert_eq!(chosen(&["abuse"]).unwrap().len(), 4);
+        assert_eq!(chosen(&["loads"]).unwrap().len(), 7);
+        assert!(chosen(&["smal"]).unwrap_err().to_string().contains("small, many"));
+    }
+
+    #[test]
+    fn every_case_and_measure_has_a_name_of_its_own() {
+        let mut names = CASES.map(Case::name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        let titles: Vec<_> = Case::SlowHeads.columns().iter().map(|column| column.title()).collect();
+        assert_eq!(titles, ["MB more", "p50, ms", "p99, ms", "p99 beside nginx's", "still open"]);
+    }
+
+    #[test]
+    fn a_smoke_run_has_fewer_connections_and_never_none() {
+        assert_eq!(FULL.connections(64), 64);
+        assert_eq!(SHORT.connections(4000), 100);
+        assert_eq!(SHORT.connections(10), 1);
+    }
+}

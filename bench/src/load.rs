@@ -1,0 +1,293 @@
+//! A load as cheap as its backend, so that the proxy between them is what is measured. Every answer is looked at: its
+//! status, and whether its body is as long as it must be.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::quantile::quantile;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+
+use crate::head::{self, Answer};
+
+/// Requests that are begun have so long for their answers.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// After a failure a connection pauses: a proxy that is gone is not asked without end.
+const PAUSE: Duration = Duration::from_millis(10);
+/// At most so many connections are being opened at a time: fewer than the shortest queue of a listener holds.
+const OPENING: usize = 100;
+/// What is read at once, of large answers.
+const BUFFER: usize = 64 << 10;
+
+/// What is sent, and over how many connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    target: SocketAddr,
+    request: Vec<u8>,
+    answer: usize,
+    connections: usize,
+    fresh: bool,
+    pace: Option<Duration>,
+}
+
+/// When a load ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    After(Duration),
+    /// With so many requests on each connection.
+    Requests(u64),
+}
+
+/// What became of a load.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) answered: u64,
+    pub(crate) failed: u64,
+    /// Why the first one failed.
+    pub(crate) error: Option<String>,
+    pub(crate) took: Duration,
+    /// Ascending once the load has ended.
+    latencies: Vec<Duration>,
+}
+
+impl Load {
+    /// `GET path`, whose answer must have so many bytes.
+    pub(crate) fn get(target: SocketAddr, (path, answer): (&str, usize), connections: usize) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bench.example\r\n\r\n").into_bytes();
+        Self { target, request, answer, connections, fresh: false, pace: None }
+    }
+
+    /// `POST path` with a body that must come back.
+    pub(crate) fn post(target: SocketAddr, path: &str, body: usize, connections: usize) -> Self {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: bench.example\r\nContent-Length: {body}\r\n\r\n");
+        let request = [head.as_bytes(), &vec![b'.'; body]].concat();
+        Self { request, ..Self::get(target, (path, body), connections) }
+    }
+
+    /// Each request on a connection of its own, and says so.
+    pub(crate) fn fresh(mut self) -> Self {
+        let end = self.request.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or_default();
+        self.request.splice(end..end, *b"\r\nConnection: close");
+        self.fresh = true;
+        self
+    }
+
+    /// At this rate in all, whether answers come or not. What had to wait for the answer before counts that as latency.
+    pub(crate) fn per_second(mut self, rate: u32) -> Self {
+        self.pace = Some(Duration::from_secs(1) * self.connections as u32 / rate);
+        self
+    }
+
+    /// When a connection's request of this turn is due, if it has a pace: the connections take turns.
+    fn due(&self, number: usize, turn: u32) -> Option<Duration> {
+        let pace = self.pace?;
+        Some(pace * turn + pace.mul_f64(number as f64 / self.connections as f64))
+    }
+
+    /// Every connection finishes what it has begun.
+    pub(crate) async fn run(&self, end: End) -> Outcome {
+        let begin = Instant::now();
+        let opening = Arc::new(Semaphore::new(OPENING));
+        let mut clients = JoinSet::new();
+        for number in 0..self.connections {
+            let client = Client {
+                load: self.clone(),
+                opening: Arc::clone(&opening),
+                buffer: vec![0; BUFFER.min(self.answer + 4096)],
+                stream: None,
+                outcome: Outcome::default(),
+            };
+            clients.spawn(client.run(begin, number, end));
+        }
+        let patience = begin + PATIENCE + if let End::After(time) = end { time } else { Duration::ZERO };
+        let mut total = Outcome::default();
+        while let Ok(Some(ended)) = timeout_at(patience, clients.join_next()).await {
+            match ended {
+                Ok(outcome) => total.add(outcome),
+                Err(error) => total.fail(format!("a client of the load panicked: {error}")),
+            }
+        }
+        for _ in 0..clients.len() {
+            total.fail(format!("no answer within {PATIENCE:?}"));
+        }
+        total.took = begin.elapsed();
+        total.latencies.sort_unstable();
+        total
+    }
+}
+
+impl Outcome {
+    /// The latency in milliseconds that a share `share` (0 to 1) of all answers did not exceed. NaN without answers.
+    pub(crate) fn milliseconds(&self, share: f64) -> f64 {
+        quantile(&self.latencies, share).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1000.0)
+    }
+
+    /// # Errors
+    /// When a request failed, or none was answered.
+    pub(crate) fn ensure_all_answered(&self) -> Result<()> {
+        let error = self.error.as_deref().unwrap_or("nothing was sent");
+        ensure!(
+            self.failed == 0,
+            "{} requests failed, of {}: {error}",
+            self.failed,
+            self.answered + self.failed
+        );
+        ensure!(self.answered > 0, "no request was answered");
+        Ok(())
+    }
+
+    fn add(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.failed += other.failed;
+        self.error = self.error.take().or(other.error);
+        self.latencies.extend(other.latencies);
+    }
+
+    fn fail(&mut self, error: String) {
+        self.failed += 1;
+        self.error.get_or_insert(error);
+    }
+}
+
+/// One connection after the other, and one request after the other.
+struct Client {
+    load: Load,
+    opening: Arc<Semaphore>,
+    buffer: Vec<u8>,
+    stream: Option<TcpStream>,
+    outcome: Outcome,
+}
+
+impl Client {
+    async fn run(mut self, begin: Instant, number: usize, end: End) -> Outcome {
+        let mut turn = 0;
+        while let Some(due) = self.next_due(begin, number, turn, end).await {
+            turn += 1;
+            match self.exchange().await {
+                Ok(()) => {
+                    self.outcome.answered += 1;
+                    self.outcome.latencies.push(due.elapsed());
+                }
+                Err(error) => {
+                    self.stream = None;
+                    self.outcome.fail(format!("{error:#}"));
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        self.outcome
+    }
+
+    /// When the next request is due: by now it is. None when there is none any more.
+    async fn next_due(&self, begin: Instant, number: usize, turn: u32, end: End) -> Option<Instant> {
+        let now = Instant::now();
+        let due = self.load.due(number, turn).map_or(now, |after| begin + after);
+        let is_over = match end {
+            // Each sends one, however late it begins on a busy machine.
+            End::After(time) => turn > 0 && due >= begin + time,
+            End::Requests(count) => u64::from(turn) >= count,
+        };
+        if is_over {
+            return None;
+        }
+        if due > now {
+            sleep_until(due).await;
+        }
+        Some(due)
+    }
+
+    async fn exchange(&mut self) -> Result<()> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => open(self.load.target, &self.opening).await?,
+        };
+        stream.write_all(&self.load.request).await.context("sending a request")?;
+        let answer = answer(&mut stream, &mut self.buffer).await?;
+        ensure!(answer.status == 200, "status {}", answer.status);
+        let (length, right) = (answer.content_length, self.load.answer);
+        ensure!(length == right, "an answer of {length} bytes in place of {right}");
+        if !self.load.fresh && !answer.closes {
+            self.stream = Some(stream);
+        }
+        Ok(())
+    }
+}
+
+async fn open(target: SocketAddr, opening: &Semaphore) -> Result<TcpStream> {
+    let _permit = opening.acquire().await?;
+    let stream = TcpStream::connect(target).await.with_context(|| format!("connecting to {target}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Reads an answer whole.
+async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<Answer> {
+    let mut filled = 0;
+    let length = loop {
+        if let Some(length) = head::length(&buffer[..filled]) {
+            break length;
+        }
+        ensure!(filled < buffer.len(), "an answer's head of more than {filled} bytes");
+        filled += some(stream, &mut buffer[filled..]).await?;
+    };
+    let answer = Answer::parse(&buffer[..length])?;
+    let mut missing = (length + answer.content_length).checked_sub(filled);
+    while let Some(more @ 1..) = missing {
+        missing = more.checked_sub(some(stream, buffer).await?);
+    }
+    ensure!(missing.is_some(), "more bytes than the answer's");
+    Ok(answer)
+}
+
+async fn some(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
+    match stream.read(buffer).await.context("reading an answer")? {
+        0 => bail!("closed before the answer was whole"),
+        read => Ok(read),
+    }
+}
+
+/// Connections that wait for a next request, after one that was answered.
+pub(crate) struct Idle(Vec<TcpStream>);
+
+impl Idle {
+    /// # Errors
+    /// When one of them cannot be opened, or its request fails.
+    pub(crate) async fn open(target: SocketAddr, path: (&str, usize), count: usize) -> Result<Self> {
+        let opening = Arc::new(Semaphore::new(OPENING));
+        let load = Load::get(target, path, count);
+        let mut clients = JoinSet::new();
+        for _ in 0..count {
+            let (load, opening) = (load.clone(), Arc::clone(&opening));
+            clients.spawn(async move {
+                let _permit = opening.acquire().await?;
+                let mut stream = TcpStream::connect(load.target).await?;
+                stream.write_all(&load.request).await?;
+                let answer = answer(&mut stream, &mut [0; 4096]).await?;
+                ensure!(answer.status == 200 && !answer.closes, "{answer:?}");
+                Ok(stream)
+            });
+        }
+        let mut idle = Vec::with_capacity(count);
+        while let Some(stream) = clients.join_next().await {
+            idle.push(stream?.context("opening connections that are to be idle")?);
+        }
+        Ok(Self(idle))
+    }
+
+    /// # Errors
+    /// When the proxy has closed some.
+    pub(crate) fn ensure_open(&self) -> Result<()> {
+        let is_open = |stream: &&TcpStream| matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        let (open, all) = (self.0.iter().filter(is_open).count(), self.0.len());
+        ensure!(open == all, "{} of {all} idle connections were closed", all - open);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

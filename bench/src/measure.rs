@@ -1,0 +1,146 @@
+//! One case of one proxy, which has just been started.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::time::sleep;
+
+use crate::{
+    abuse::Abusers,
+    backend::{Backend, HOLD, SMALL},
+    case::{Case, Measure, Scale},
+    load::{End, Idle, Load, Outcome},
+    peer::Running,
+    usage::{Memory, cpu, memory},
+};
+
+/// What was measured of one proxy in one round.
+pub(crate) type Figures = Vec<(Measure, f64)>;
+
+/// Connections of a load that is to run beside something else.
+const BESIDE: usize = 64;
+/// Of the well-behaved clients beside those that are not: so many, and so many requests a second in all. Little enough for
+/// each proxy, so that what they feel is what the others do to them.
+const OTHERS: usize = 16;
+const OTHERS_RATE: u32 = 500;
+/// How often every busy connection has its request held and answered: buffers for both ways have been needed then.
+const WAVES: usize = 3;
+/// For all requests to be held at the backend.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Measures it.
+///
+/// # Errors
+/// When a request failed that should not, or the proxy ended.
+pub(crate) async fn measure(
+    case: Case,
+    running: &Running,
+    backend: &Backend,
+    scale: Scale,
+) -> Result<Figures> {
+    match case {
+        Case::Idle => idle(case, running, scale).await,
+        Case::Busy => busy(case, running, backend, scale).await,
+        case if case.is_abuse() => abuse(case, running, scale).await,
+        _ => cost(&load(case, running, scale), running, scale).await,
+    }
+}
+
+fn load(case: Case, running: &Running, scale: Scale) -> Load {
+    let connections = scale.connections(case.connections());
+    let (path, size) = case.asks();
+    match case {
+        Case::Post => Load::post(running.address, path, size, connections),
+        Case::Fresh => Load::get(running.address, (path, size), connections).fresh(),
+        _ => Load::get(running.address, (path, size), connections),
+    }
+}
+
+/// What a load costs, and how it is served.
+async fn cost(load: &Load, running: &Running, scale: Scale) -> Result<Figures> {
+    load.run(End::After(scale.warm)).await.ensure_all_answered()?;
+    let before = cpu(running.process.pid())?;
+    let outcome = load.run(End::After(scale.load)).await;
+    let took = cpu(running.process.pid())?.since(before);
+    outcome.ensure_all_answered()?;
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / outcome.answered as f64;
+    let mut figures = vec![
+        (Measure::Cpu, each(took.user + took.kernel)),
+        (Measure::User, each(took.user)),
+        (Measure::Kernel, each(took.kernel)),
+        (Measure::Rate, outcome.answered as f64 / outcome.took.as_secs_f64()),
+    ];
+    figures.extend(latencies(&outcome));
+    Ok(figures)
+}
+
+fn latencies(outcome: &Outcome) -> [(Measure, f64); 3] {
+    [(Measure::P50, 0.5), (Measure::P99, 0.99), (Measure::P999, 0.999)]
+        .map(|(measure, share)| (measure, outcome.milliseconds(share)))
+}
+
+/// The same small answers before the memory is looked at: a process that has served is no longer a fresh one.
+async fn warm(running: &Running, scale: Scale) -> Result<()> {
+    let load = Load::get(running.address, SMALL, scale.connections(BESIDE));
+    load.run(End::After(scale.warm)).await.ensure_all_answered()?;
+    sleep(scale.calm).await;
+    Ok(())
+}
+
+/// Memory of idle connections, and what a load costs beside them.
+async fn idle(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
+    let count = scale.connections(case.connections());
+    warm(running, scale).await?;
+    let before = memory(running.process.pid(), Memory::Proportional)?;
+    let idle = Idle::open(running.address, SMALL, count).await?;
+    sleep(scale.calm).await;
+    let after = memory(running.process.pid(), Memory::Proportional)?;
+    let load = Load::get(running.address, case.asks(), scale.connections(BESIDE));
+    let mut figures = cost(&load, running, scale).await?;
+    idle.ensure_open()?;
+    figures.push(kilobytes(before, after, count));
+    Ok(figures)
+}
+
+/// Memory of connections that each have a request in flight, and have had answers before.
+async fn busy(case: Case, running: &Running, backend: &Backend, scale: Scale) -> Result<Figures> {
+    let count = scale.connections(case.connections());
+    warm(running, scale).await?;
+    let before = memory(running.process.pid(), Memory::Proportional)?;
+    let load = Load::get(running.address, HOLD, count);
+    let clients = tokio::spawn(async move { load.run(End::Requests(WAVES as u64)).await });
+    let mut most = before;
+    for _ in 0..WAVES {
+        backend.wait_held(count, PATIENCE).await?;
+        most = most.max(memory(running.process.pid(), Memory::Proportional)?);
+        backend.release();
+    }
+    let outcome = clients.await?;
+    outcome.ensure_all_answered()?;
+    ensure!(outcome.answered == (count * WAVES) as u64, "{} were answered", outcome.answered);
+    Ok(vec![kilobytes(before, most, count)])
+}
+
+fn kilobytes(before: u64, after: u64, connections: usize) -> (Measure, f64) {
+    (Measure::Kilobytes, after.saturating_sub(before) as f64 / 1024.0 / connections as f64)
+}
+
+/// What clients that behave badly cost in memory, and how others are served from when they come.
+async fn abuse(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
+    warm(running, scale).await?;
+    let pid = running.process.pid();
+    let before = memory(pid, Memory::Resident)?;
+    let others = Load::get(running.address, SMALL, OTHERS).per_second(OTHERS_RATE);
+    let others = tokio::spawn(async move { others.run(End::After(scale.abuse)).await });
+    let abusers = Abusers::start(case, running.address, scale.connections(case.connections())).await?;
+    let outcome = others.await?;
+    let open = abusers.open();
+    let most = memory(pid, Memory::Peak)?;
+    outcome.ensure_all_answered()?;
+    let mut figures = vec![
+        (Measure::Megabytes, most.saturating_sub(before) as f64 / f64::from(1 << 20)),
+        (Measure::Open, open as f64),
+    ];
+    figures.extend(latencies(&outcome));
+    Ok(figures)
+}

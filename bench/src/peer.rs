@@ -1,0 +1,273 @@
+//! The proxies that are measured: what they are called, how they are started, and where they are found.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use harness::process::binary;
+
+use crate::case::Case;
+
+mod running;
+mod template;
+
+pub(crate) use running::{Place, Running};
+
+/// Where `tools/setup.sh bench` puts the programs that it does not install.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/peers/bin");
+
+/// What every figure is set beside.
+pub(crate) const CONTROL: &str = "nginx";
+
+/// How a proxy is started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    program: Program,
+    /// Its files, as templates, by their names in the directory that it runs in. The first is the configuration.
+    files: &'static [(&'static str, &'static str)],
+    /// With the words of [`template`].
+    arguments: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
+    version: &'static [&'static str],
+    /// Words that are its own.
+    words: &'static [(&'static str, &'static str)],
+    /// The cases that it is measured in; none: in all.
+    pub(crate) only_in: Option<Case>,
+    /// What it does beside the others, in a few words.
+    pub(crate) duties: &'static str,
+}
+
+/// Where a program comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    /// Built from this workspace, by this command.
+    Built(&'static str, &'static str),
+    /// From `tools/setup.sh bench`, or in the PATH.
+    Installed(&'static str),
+}
+
+/// A peer that is there.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) peer: &'static Peer,
+    program: PathBuf,
+    pub(crate) version: String,
+}
+
+const LEASEWAY: Peer = Peer {
+    name: "Leaseway",
+    program: Program::Built("proxy", "cargo build --release --package proxy"),
+    files: &[("leaseway.yaml", include_str!("../peers/leaseway.yaml"))],
+    arguments: &["-c", "@directory@/leaseway.yaml"],
+    environment: &[],
+    version: &["--version"],
+    words: &[("carrier", "ours")],
+    only_in: None,
+    duties: "request id, access log, a registry in it",
+};
+
+const HAPROXY: Peer = Peer {
+    name: "HAProxy",
+    program: Program::Installed("haproxy"),
+    files: &[("haproxy.cfg", include_str!("../peers/haproxy.cfg"))],
+    // In the foreground.
+    arguments: &["-db", "-f", "@directory@/haproxy.cfg"],
+    environment: &[],
+    version: &["-v"],
+    words: &[("splice", "no")],
+    only_in: None,
+    duties: "request id, access log",
+};
+
+/// All there are, in the order in which they are shown.
+pub(crate) const PEERS: &[Peer] = &[
+    LEASEWAY,
+    Peer { name: "Leaseway, `http1: pingora`", words: &[("carrier", "pingora")], ..LEASEWAY },
+    Peer {
+        name: CONTROL,
+        program: Program::Installed("nginx"),
+        files: &[("nginx.conf", include_str!("../peers/nginx.conf"))],
+        // -e: where it says what is wrong before it has read its configuration.
+        arguments: &["-e", "stderr", "-p", "@directory@", "-c", "@directory@/nginx.conf"],
+        environment: &[],
+        version: &["-v"],
+        words: &[],
+        only_in: None,
+        duties: "request id, access log",
+    },
+    HAPROXY,
+    Peer {
+        name: "HAProxy, `splice-response`",
+        words: &[("splice", "")],
+        only_in: Some(Case::Large),
+        duties: "the same; the kernel moves bodies, unseen",
+        ..HAPROXY
+    },
+    Peer {
+        name: "Envoy",
+        program: Program::Installed("envoy"),
+        files: &[("envoy.yaml", include_str!("../peers/envoy.yaml"))],
+        arguments: &[
+            "--config-path",
+            "@directory@/envoy.yaml",
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--log-level",
+            "error",
+        ],
+        environment: &[],
+        version: &["--version"],
+        words: &[],
+        only_in: None,
+        duties: "request id, access log",
+    },
+    Peer {
+        name: "Traefik",
+        program: Program::Installed("traefik"),
+        files: &[
+            ("traefik.yaml", include_str!("../peers/traefik.yaml")),
+            ("routes.yaml", include_str!("../peers/traefik-routes.yaml")),
+        ],
+        arguments: &["--configFile=@directory@/traefik.yaml"],
+        environment: &[("GOMAXPROCS", "1")],
+        version: &["version"],
+        words: &[],
+        only_in: None,
+        duties: "access log; it makes no request id",
+    },
+    Peer {
+        name: "Caddy",
+        program: Program::Installed("caddy"),
+        files: &[("Caddyfile", include_str!("../peers/Caddyfile"))],
+        arguments: &["run", "--adapter", "caddyfile", "--config", "@directory@/Caddyfile"],
+        environment: &[("GOMAXPROCS", "1")],
+        version: &["version"],
+        words: &[],
+        only_in: None,
+        duties: "request id, access log",
+    },
+    Peer {
+        name: "bare Pingora",
+        program: Program::Built("examples/bare", "cargo build --release --package proxy --example bare"),
+        files: &[],
+        arguments: &["@listen@", "@backend1@", "@backend2@", "@backend3@"],
+        environment: &[],
+        version: &[],
+        words: &[],
+        only_in: None,
+        duties: "neither: it forwards, and that is all (proxy/examples/bare.rs)",
+    },
+];
+
+impl Peer {
+    /// Whether instances register with it.
+    fn has_registry(&self) -> bool {
+        self.words.iter().any(|(word, _)| *word == "carrier")
+    }
+
+    /// # Errors
+    /// When it is not there. The error says how to get it.
+    pub(crate) fn find(&'static self) -> Result<Found> {
+        let program = match self.program {
+            Program::Built(name, command) => {
+                binary(name).with_context(|| format!("`{command}` builds it"))?
+            }
+            Program::Installed(name) => installed(name).context("`tools/setup.sh bench` installs it")?,
+        };
+        let version = self.version_of(&program)?;
+        Ok(Found { peer: self, program, version })
+    }
+
+    fn version_of(&self, program: &Path) -> Result<String> {
+        if self.version.is_empty() {
+            return Ok(String::new());
+        }
+        let asked = Command::new(program).args(self.version).output();
+        let asked = asked.with_context(|| format!("asking {} for its version", program.display()))?;
+        let text = [asked.stdout, asked.stderr].concat();
+        Ok(version_in(&String::from_utf8_lossy(&text)).unwrap_or_default())
+    }
+}
+
+fn installed(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Where administrators have their programs, and users mostly not.
+    let directories =
+        [TOOLS.into()].into_iter().chain(std::env::split_paths(&path)).chain(["/usr/sbin".into()]);
+    let mut candidates = directories.map(|directory| directory.join(name));
+    candidates.find(|candidate| candidate.is_file()).with_context(|| format!("there is no {name}"))
+}
+
+/// The first word that has a number with a point in it, from its first digit on: `1.22.1` of `nginx/1.22.1`.
+fn version_in(text: &str) -> Option<String> {
+    text.split(|letter: char| letter.is_whitespace() || letter == '/').find_map(|word| {
+        let word = word.trim_start_matches('v');
+        let number: String =
+            word.chars().take_while(|letter| letter.is_ascii_digit() || *letter == '.').collect();
+        let is_version = number.starts_with(|first: char| first.is_ascii_digit()) && number.contains('.');
+        is_version.then(|| number.trim_end_matches('.').to_owned())
+    })
+}
+
+/// One that is not there: its name, and why.
+pub(crate) type Missing = (&'static str, String);
+
+/// Those that are there, and those that are not.
+///
+/// # Errors
+/// When `only` names none.
+pub(crate) fn find(only: &[String]) -> Result<(Vec<Found>, Vec<Missing>)> {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    let is_meant = |peer: &&Peer| {
+        let name = peer.name.to_lowercase();
+        only.is_empty() || only.iter().any(|meant| name.contains(&meant.to_lowercase()))
+    };
+    for peer in PEERS.iter().filter(is_meant) {
+        match peer.find() {
+            Ok(peer) => found.push(peer),
+            Err(error) => missing.push((peer.name, format!("{error:#}"))),
+        }
+    }
+    ensure!(!(found.is_empty() && missing.is_empty()), "no proxy is called {}", only.join(" or "));
+    Ok((found, missing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_found_in_what_each_says() {
+        for (said, version) in [
+            ("nginx version: nginx/1.22.1", Some("1.22.1")),
+            ("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/", Some("2.6.12")),
+            ("envoy  version: 8f3a/1.40.0/Clean/RELEASE/BoringSSL", Some("1.40.0")),
+            ("Version:      3.7.15\nGo version:   go1.26.9", Some("3.7.15")),
+            ("v2.11.7 h1:yj0Y4fYZ.GPk", Some("2.11.7")),
+            ("proxy 0.1.0", Some("0.1.0")),
+            ("nothing at all", None),
+        ] {
+            assert_eq!(version_in(said).as_deref(), version, "{said}");
+        }
+    }
+
+    #[test]
+    fn each_peer_is_named_once_and_its_command_has_no_word_that_is_unknown() {
+        for (place, peer) in PEERS.iter().enumerate() {
+            assert!(PEERS.iter().skip(place + 1).all(|other| other.name != peer.name), "{}", peer.name);
+        }
+        assert!(PEERS.iter().any(|peer| peer.name == CONTROL));
+    }
+
+    #[test]
+    fn one_that_is_missing_is_named_with_what_installs_it() {
+        const ABSENT: Peer = Peer { program: Program::Installed("no-such-proxy"), ..LEASEWAY };
+        let told = format!("{:#}", ABSENT.find().unwrap_err());
+        assert!(told.contains("tools/setup.sh bench") && told.contains("no-such-proxy"), "{told}");
+        assert!(find(&["no-such-proxy".to_owned()]).is_err());
+    }
+}

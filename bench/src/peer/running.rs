@@ -1,0 +1,118 @@
+//! A proxy that runs, alone on its core.
+
+use std::{fs, net::SocketAddr, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use harness::{
+    etcd::{client, key},
+    http,
+    ports::free_address,
+    process::{Process, Stdout},
+    stack::private_directory,
+    wait::eventually,
+};
+use tempfile::TempDir;
+
+use super::{Found, template::Words};
+use crate::backend::SMALL;
+
+/// For a start, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where a proxy runs, and before whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) core: usize,
+    pub(crate) backends: &'a [SocketAddr],
+}
+
+/// A running proxy. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    /// Holds its configuration.
+    _directory: TempDir,
+}
+
+impl Running {
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not; the error shows its last lines.
+    pub(crate) async fn start(found: &Found, place: Place<'_>) -> Result<Self> {
+        let directory = private_directory()?;
+        let address = free_address()?;
+        let words = words(found, address, place.backends, &directory)?;
+        for (name, template) in found.peer.files {
+            let text = words.fill(template).with_context(|| format!("in bench/peers/{name}"))?;
+            fs::write(directory.path().join(name), text).with_context(|| format!("writing {name}"))?;
+        }
+        let mut command = Command::new("taskset");
+        command.args(["-c", &place.core.to_string()]).arg(&found.program);
+        for argument in found.peer.arguments {
+            command.arg(words.fill(argument)?);
+        }
+        command.envs(found.peer.environment.iter().copied()).current_dir(directory.path());
+        // A gateway that is run as a service would keep its snapshot there.
+        command.env_remove("STATE_DIRECTORY");
+        // The access log of those that write it to stdout goes where that of the others goes: to /dev/null.
+        let process = Process::start(command, Stdout::Discarded)?;
+        let running = Self { process, address, _directory: directory };
+        running.wait_ready(found, &words, place.backends).await.with_context(|| {
+            format!("{} does not answer; its last lines:\n{}", found.peer.name, running.process.tail())
+        })?;
+        Ok(running)
+    }
+
+    async fn wait_ready(&self, found: &Found, words: &Words, backends: &[SocketAddr]) -> Result<()> {
+        if found.peer.has_registry() {
+            let registry = format!("http://{}", words.value("registry")?);
+            self.wait_until("it takes registrations", async || register(&registry, backends).await).await?;
+        }
+        self.wait_until("it answers", async || {
+            let answer = http::get(self.address, SMALL.0).await?;
+            ensure!(answer.status == 200 && answer.body.len() == SMALL.1, "it answers {answer:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Asks `probe` until it says so; not of a process that has ended.
+    async fn wait_until(&self, what: &str, probe: impl AsyncFn() -> Result<()>) -> Result<()> {
+        let runs = eventually(what, PATIENCE, async || match self.process.has_ended() {
+            true => Ok(false),
+            false => probe().await.map(|()| true),
+        });
+        ensure!(runs.await?, "it ended while it started");
+        Ok(())
+    }
+}
+
+async fn register(registry: &str, backends: &[SocketAddr]) -> Result<()> {
+    let mut client = client(registry).await?;
+    for backend in backends {
+        client.put(key("backends", &backend.port().to_string()), backend.to_string(), None).await?;
+    }
+    Ok(())
+}
+
+fn words(found: &Found, address: SocketAddr, backends: &[SocketAddr], directory: &TempDir) -> Result<Words> {
+    let mut words = Words::default();
+    words.set("directory", directory.path().display());
+    words.set("listen", address);
+    words.set("host", address.ip());
+    words.set("port", address.port());
+    for (number, backend) in (1..).zip(backends) {
+        words.set(format!("backend{number}"), backend);
+        words.set(format!("backend{number}_port"), backend.port());
+    }
+    for (word, value) in found.peer.words {
+        words.set(*word, value);
+    }
+    if found.peer.has_registry() {
+        words.set("admin", free_address()?);
+        words.set("registry", free_address()?);
+    }
+    Ok(words)
+}
