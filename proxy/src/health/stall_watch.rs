@@ -2,7 +2,7 @@
 //! waited too long it breaks off.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::ServiceHealth;
 use crate::directory::Endpoint;
+use crate::tasks;
 use crate::traffic::waiting::Line;
 
 /// From one look to the next: so late a stall or a timeout may be seen.
@@ -39,7 +40,7 @@ impl StallWatch {
             }
             sleep(INTERVAL).await;
             watched.append(&mut self.new.lock().unwrap_or_else(PoisonError::into_inner));
-            let now = Instant::now();
+            let now = tasks::now();
             watched.retain(|(service, endpoint)| service.look(endpoint, now, break_off));
         }
     }

@@ -1,3 +1,5 @@
+use std::future::poll_fn;
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
@@ -8,6 +10,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::super::findings::{self, Found};
 use super::*;
 use crate::directory;
+use crate::tasks;
+use crate::traffic::bell::Bell;
 use crate::traffic::in_flight::Permit;
 use crate::traffic::waiting::Broken;
 
@@ -133,6 +137,26 @@ fn one_that_is_out_is_no_better_place_though_it_is_idle() {
     bench.writer.find(&bench.endpoint(2), Finding::Unhealthy);
     bench.writer.publish(|| bench.start + SECOND);
     assert_eq!(bench.look(1_200), (vec![], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_shuts_a_connection_down_or_rings_whichever_reaches_who_waited_too_long() {
+    let bench = Bench::new();
+    let watch = bench.service.watch.clone();
+    let task = tokio::spawn(async move { watch.run().await });
+    let endpoint = bench.endpoint(0);
+    let (bell, (ours, theirs)) =
+        (Arc::new(Bell::default()), UnixStream::pair().expect("there are descriptors"));
+    let wait = Wait { since: Some(tasks::now()), patience: SECOND, repeatable: false };
+    let lines = [Line::Bell(bell.clone()), Line::Descriptor(ours.as_raw_fd())];
+    let places = lines.map(|line| bench.service.wait(&endpoint, line, wait));
+    let broken = || places.each_ref().map(|place| endpoint.traffic.waiting.is_broken_off(place));
+    tokio::time::sleep(SECOND / 2).await;
+    assert_eq!(broken(), [false; 2]);
+    poll_fn(|cx| bell.poll_rung(cx)).await;
+    assert_eq!(broken(), [true; 2]);
+    assert_eq!((&theirs).read(&mut [0]).expect("it is not read twice"), 0, "the end of the stream");
+    task.abort();
 }
 
 /// What was found since the last call, by endpoint.
