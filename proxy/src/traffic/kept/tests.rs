@@ -1,5 +1,6 @@
 use super::*;
 use crate::tasks;
+use crate::traffic::Traffic;
 use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,9 +26,13 @@ impl Drop for Bench {
 
 impl Bench {
     fn new(most: usize) -> Self {
+        Self::at(Arc::default(), most)
+    }
+
+    fn at(kept: Arc<Kept>, most: usize) -> Self {
         let sweeper = Sweeper::new(most);
         let task = tokio::spawn(sweeper.clone().run()).abort_handle();
-        Self { kept: Arc::default(), sweeper, task }
+        Self { kept, sweeper, task }
     }
 
     fn put(&self, link: Link) {
@@ -267,10 +272,11 @@ async fn the_sweeper_sleeps_while_nothing_is_kept_and_comes_again() {
 
 #[tokio::test]
 async fn an_endpoint_that_leaves_has_its_connections_closed_and_keeps_none_from_then_on() {
-    let bench = Bench::new(10);
+    let traffic = Traffic::default();
+    let bench = Bench::at(traffic.kept.clone(), 10);
     let others = bench.keep(3).await;
     let taken = bench.take().unwrap();
-    bench.kept.close_all();
+    traffic.leave();
     assert!(bench.take().is_none());
     bench.settles_at(0).await;
     bench.kept.put(taken, tasks::now(), &bench.sweeper);
