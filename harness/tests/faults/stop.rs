@@ -12,6 +12,7 @@ use harness::{
     process::Signal,
     stack::{Gateway, GatewayOptions},
     wait::eventually,
+    wire::Wire,
 };
 
 use crate::{PATIENCE, stack_of};
@@ -91,6 +92,36 @@ async fn answers_say_close_once_it_is_stopping() -> Result<()> {
     gateway.process().signal(Signal::SIGTERM)?;
     let answer = exchange.await??;
     assert!(answer.status == 200 && answer.closes(), "{:?}", answer.headers);
+    assert_eq!(gateway.wait_exit(PATIENCE).await?.code(), Some(0));
+    Ok(())
+}
+
+/// A connection without a request is closed; one on which a head has begun is not.
+#[tokio::test]
+#[ignore = "until the door reads heads"]
+async fn a_head_that_has_begun_may_come_whole() -> Result<()> {
+    let options = GatewayOptions::default().set("gateway/timeouts/drain", "20s");
+    let (_etcd, mut gateway, _backend) = with_slow_backend(Duration::ZERO, options).await?;
+    let mut idle = Wire::connect(gateway.address()).await?;
+    let (mut first, mut second) =
+        (Wire::connect(gateway.address()).await?, Wire::connect(gateway.address()).await?);
+    for wire in [&mut idle, &mut second] {
+        assert_eq!(wire.get("/goods", "").await?.head.status(), 200);
+    }
+    for wire in [&mut first, &mut second] {
+        wire.send("GET /goods HTTP/1.1\r\nHo").await?;
+    }
+    // It has read them by then.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gateway.process().signal(Signal::SIGTERM)?;
+    assert!(idle.rest().await?.0.is_empty());
+    for wire in [&mut first, &mut second] {
+        wire.send("st: a\r\n\r\n").await?;
+        let answer = wire.answer("GET").await?;
+        assert_eq!((answer.head.status(), answer.text().as_str()), (200, "late"));
+        assert!(answer.head.fields.lists("connection", "close"), "{:?}", answer.head);
+        assert!(wire.rest().await?.0.is_empty());
+    }
     assert_eq!(gateway.wait_exit(PATIENCE).await?.code(), Some(0));
     Ok(())
 }

@@ -48,6 +48,8 @@ pub(crate) struct Scale {
     pub(crate) upgrades: u32,
     /// How many times the configuration is replaced; an even number.
     pub(crate) reloads: u32,
+    /// Of how many clients that take what they can get there is one.
+    pub(crate) one_client_of: usize,
     /// How long a storm of faults lasts.
     pub(crate) storm: Duration,
 }
@@ -74,6 +76,7 @@ pub(crate) const FULL: Scale = Scale {
     requests: 10_000,
     upgrades: 10,
     reloads: 1_000,
+    one_client_of: 1,
     storm: Duration::from_secs(600),
 };
 
@@ -94,6 +97,7 @@ pub(crate) const SHORT: Scale = Scale {
     requests: 2_000,
     upgrades: 2,
     reloads: 50,
+    one_client_of: 4,
     storm: Duration::from_secs(60),
 };
 

@@ -8,6 +8,7 @@
 mod access_log;
 mod backends;
 mod changes;
+mod clients;
 mod cold;
 mod compaction;
 mod context;
@@ -33,6 +34,7 @@ use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use futures_util::future::join_all;
 
+use clients::Abuse;
 use context::{Context, FULL, SHORT, Scale};
 use measured::Measured;
 
@@ -58,6 +60,7 @@ enum Subject {
     Registry,
     Backends,
     Gateway,
+    Clients,
     /// Everything.
     Storm,
 }
@@ -89,6 +92,10 @@ enum Case {
     Upgraded,
     EmbeddedKilled,
     EmbeddedUpgraded,
+    Readers,
+    SlowHeads,
+    BigHeads,
+    SlowBodies,
     Storm,
 }
 
@@ -107,6 +114,7 @@ impl Case {
             | Self::Upgraded
             | Self::EmbeddedKilled
             | Self::EmbeddedUpgraded => Subject::Gateway,
+            Self::Readers | Self::SlowHeads | Self::BigHeads | Self::SlowBodies => Subject::Clients,
             Self::Storm => Subject::Storm,
             _ => Subject::Registry,
         }
@@ -141,6 +149,10 @@ impl Case {
             Self::Upgraded => "`-u` upgrades of the gateway under load",
             Self::EmbeddedKilled => "embedded registry: `kill -9` of the gateway and a start",
             Self::EmbeddedUpgraded => "embedded registry: `-u` upgrades under load",
+            Self::Readers => "clients that ask for 10 MB and never read",
+            Self::SlowHeads => "clients that send their heads byte by byte",
+            Self::BigHeads => "clients that send heads of 1 MB",
+            Self::SlowBodies => "clients that send their bodies byte by byte",
             Self::Storm => "random faults with the auditor on",
         }
     }
@@ -180,6 +192,9 @@ impl Case {
             Self::EmbeddedUpgraded => {
                 "0 failed; no connection to the registry refused; every goods registered again within 3 s"
             }
+            Self::Readers | Self::SlowHeads | Self::BigHeads | Self::SlowBodies => {
+                "at most 40 MB more resident; 0 of others failed"
+            }
             Self::Storm => "0 differences after quiescence; 0 failed",
         }
     }
@@ -210,6 +225,10 @@ impl Case {
             Self::Upgraded => gateway::upgraded::run(context, measured).await,
             Self::EmbeddedKilled => embedded::killed::run(context, measured).await,
             Self::EmbeddedUpgraded => embedded::upgraded::run(context, measured).await,
+            Self::Readers => clients::run(Abuse::Readers, context, measured).await,
+            Self::SlowHeads => clients::run(Abuse::SlowHeads, context, measured).await,
+            Self::BigHeads => clients::run(Abuse::BigHeads, context, measured).await,
+            Self::SlowBodies => clients::run(Abuse::SlowBodies, context, measured).await,
             Self::Storm => storm::run(context, measured).await,
         }
     }
@@ -259,7 +278,7 @@ async fn in_turn(cases: &[Case], scale: Scale, seed: u64) -> Vec<Row> {
 
 /// The subjects beside each other: their cases wait for most of their time.
 async fn side_by_side(cases: &[Case], scale: Scale, seed: u64) -> Vec<Row> {
-    let subjects = [Subject::Registry, Subject::Backends, Subject::Gateway, Subject::Storm];
+    let subjects = [Subject::Registry, Subject::Backends, Subject::Gateway, Subject::Clients, Subject::Storm];
     let rows = subjects.map(async |subject| {
         let cases: Vec<_> = cases.iter().copied().filter(|case| case.subject() == subject).collect();
         in_turn(&cases, scale, seed).await

@@ -61,7 +61,9 @@ impl Measured {
     }
 }
 
-fn ensure_none_failed(outcome: &Outcome) -> Result<()> {
+/// # Errors
+/// When a request failed or was refused, or hardly any was sent.
+pub(crate) fn ensure_none_failed(outcome: &Outcome) -> Result<()> {
     let Outcome { sent, failed, refused, errors, .. } = outcome;
     let first = errors.first();
     ensure!(failed + refused == 0, "{failed} requests failed and {refused} were refused: {first:?}");
