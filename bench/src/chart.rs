@@ -30,12 +30,13 @@ const STYLE: &str = "\
     .range{stroke:#e6edf3}.own.user{fill:#2dd4bf}.own.kernel{fill:#17665d}\
     .peer.user{fill:#94a3b8}.peer.kernel{fill:#475569}}";
 
-/// A proxy's bar.
+/// A proxy's bar: as long as the median of its CPU time, and divided as the medians of both parts are.
 struct Bar {
     name: String,
     class: &'static str,
     user: f64,
     kernel: f64,
+    total: f64,
     least: f64,
     most: f64,
     beside: String,
@@ -78,12 +79,15 @@ fn bars(results: &Results) -> Vec<Bar> {
     let bar = |name: &str| {
         let of = |measure| results.spread(Case::Small, name, Column::Of(measure));
         let cpu = of(Measure::Cpu);
+        let (total, user, kernel) =
+            (cpu.median()?, of(Measure::User).median()?, of(Measure::Kernel).median()?);
         let beside = results.spread(Case::Small, name, Column::Beside(Measure::Cpu)).median();
         Some(Bar {
             name: name.replace('`', ""),
             class: if name.starts_with("Leaseway") { "own" } else { "peer" },
-            user: of(Measure::User).median()?,
-            kernel: of(Measure::Kernel).median()?,
+            user: total * user / (user + kernel),
+            kernel: total * kernel / (user + kernel),
+            total,
             least: cpu.least()?,
             most: cpu.most()?,
             beside: beside.map(|ratio| format!("{}x", number(ratio))).unwrap_or_default(),
@@ -112,9 +116,9 @@ fn head() -> String {
     format!(
         "<text class=\"title\" x=\"16\" y=\"30\">CPU time of a request, in microseconds</text>\n\
          <text class=\"quiet\" x=\"16\" y=\"52\">Answers of 60 bytes, 64 keep-alive connections, one core. Less is \
-         better. The line is the range of all rounds.</text>\n{}{}",
-        legend(LEFT, "user", "in the proxy"),
-        legend(LEFT + 120.0, "kernel", "in the kernel for it")
+         better. Line: all rounds; x: beside nginx.</text>\n{}{}",
+        legend(LEFT, "user", "user mode"),
+        legend(LEFT + 112.0, "kernel", "kernel")
     )
 }
 
@@ -148,7 +152,7 @@ fn row(bar: &Bar, top: f64, scale: f64) -> String {
          <text{weight} x=\"{:.1}\" y=\"{:.1}\">{} <tspan class=\"quiet small\">{}</tspan></text>",
         most.max(LEFT + user + kernel) + 8.0,
         middle + 5.0,
-        number(bar.user + bar.kernel),
+        number(bar.total),
         bar.beside,
     );
     text

@@ -86,9 +86,6 @@ async fn run(arguments: &Arguments) -> Result<()> {
     cores.pin()?;
     machine::raise_open_files(files(&cases, scale))?;
     let (found, missing) = peer::find(&arguments.only)?;
-    for (name, why) in &missing {
-        println!("missing: {name}: {why}");
-    }
     let mut results = Results::new(Machine::look(), scale, cases);
     results.missing = missing;
     results.proxies = found.iter().map(shown).collect();

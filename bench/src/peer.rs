@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     version: &'static [&'static str],
     /// Words that are its own.
     words: &'static [(&'static str, &'static str)],
+    /// The header of its answers that has the request's id.
+    request_id: Option<&'static str>,
     /// The cases that it is measured in; none: in all.
     pub(crate) only_in: Option<Case>,
     /// What it does beside the others, in a few words.
@@ -65,6 +67,7 @@ const LEASEWAY: Peer = Peer {
     environment: &[],
     version: &["--version"],
     words: &[("carrier", "ours")],
+    request_id: Some("trace_id"),
     only_in: None,
     duties: "request id, access log, a registry in it",
 };
@@ -78,6 +81,7 @@ const HAPROXY: Peer = Peer {
     environment: &[],
     version: &["-v"],
     words: &[("splice", "no")],
+    request_id: Some("x-request-id"),
     only_in: None,
     duties: "request id, access log",
 };
@@ -95,6 +99,7 @@ pub(crate) const PEERS: &[Peer] = &[
         environment: &[],
         version: &["-v"],
         words: &[],
+        request_id: Some("x-request-id"),
         only_in: None,
         duties: "request id, access log",
     },
@@ -122,6 +127,7 @@ pub(crate) const PEERS: &[Peer] = &[
         environment: &[],
         version: &["--version"],
         words: &[],
+        request_id: Some("x-request-id"),
         only_in: None,
         duties: "request id, access log",
     },
@@ -136,6 +142,7 @@ pub(crate) const PEERS: &[Peer] = &[
         environment: &[("GOMAXPROCS", "1")],
         version: &["version"],
         words: &[],
+        request_id: None,
         only_in: None,
         duties: "access log; it makes no request id",
     },
@@ -147,6 +154,7 @@ pub(crate) const PEERS: &[Peer] = &[
         environment: &[("GOMAXPROCS", "1")],
         version: &["version"],
         words: &[],
+        request_id: Some("x-request-id"),
         only_in: None,
         duties: "request id, access log",
     },
@@ -158,6 +166,7 @@ pub(crate) const PEERS: &[Peer] = &[
         environment: &[],
         version: &[],
         words: &[],
+        request_id: None,
         only_in: None,
         duties: "neither: it forwards, and that is all (proxy/examples/bare.rs)",
     },
@@ -219,7 +228,7 @@ pub(crate) type Missing = (&'static str, String);
 /// Those that are there, and those that are not.
 ///
 /// # Errors
-/// When `only` names none.
+/// When one is missing that is built from this workspace, or `only` names none.
 pub(crate) fn find(only: &[String]) -> Result<(Vec<Found>, Vec<Missing>)> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     let is_meant = |peer: &&Peer| {
@@ -229,7 +238,15 @@ pub(crate) fn find(only: &[String]) -> Result<(Vec<Found>, Vec<Missing>)> {
     for peer in PEERS.iter().filter(is_meant) {
         match peer.find() {
             Ok(peer) => found.push(peer),
-            Err(error) => missing.push((peer.name, format!("{error:#}"))),
+            // Our own are built from here: without them nothing is compared.
+            Err(error) if matches!(peer.program, Program::Built(..)) => {
+                return Err(error.context(format!("{} is missing", peer.name)));
+            }
+            Err(error) => {
+                println!("missing: {}: {error:#}", peer.name);
+                // The path that was looked at says nothing elsewhere.
+                missing.push((peer.name, error.to_string()));
+            }
         }
     }
     ensure!(!(found.is_empty() && missing.is_empty()), "no proxy is called {}", only.join(" or "));

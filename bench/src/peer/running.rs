@@ -73,6 +73,9 @@ impl Running {
         self.wait_until("it answers", async || {
             let answer = http::get(self.address, SMALL.0).await?;
             ensure!(answer.status == 200 && answer.body.len() == SMALL.1, "it answers {answer:?}");
+            // What it is said to do it does.
+            let has_id = found.peer.request_id.is_none_or(|name| answer.header(name).is_some());
+            ensure!(has_id, "no request id in {answer:?}");
             Ok(())
         })
         .await
