@@ -13,7 +13,6 @@ use anyhow::{Result, bail};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -25,8 +24,6 @@ use crate::{
 
 /// How often a slow one sends something, and how long one that was refused waits before it comes again.
 const TURN: Duration = Duration::from_secs(1);
-/// At most so many connect at a time.
-const OPENING: usize = 100;
 /// What one that does not read has room for: little, so that the rest waits at the proxy.
 const RECEIVE: u32 = 16 << 10;
 const LARGE_HEAD: usize = 1_000_000;
@@ -41,25 +38,24 @@ pub(crate) struct Abusers {
 }
 
 impl Abusers {
-    /// Starts so many, and waits until all have connected once.
+    /// Starts so many. They arrive one after the other, evenly over `arrival`.
     ///
     /// # Errors
     /// When the case has none.
-    pub(crate) async fn start(case: Case, target: SocketAddr, count: usize) -> Result<Self> {
+    pub(crate) fn start(case: Case, target: SocketAddr, count: usize, arrival: Duration) -> Result<Self> {
         if !case.is_abuse() {
             bail!("the case {} has no clients that behave badly", case.name());
         }
         let open = Arc::new(AtomicUsize::new(0));
-        let opening = Arc::new(Semaphore::new(OPENING));
-        let connected = Arc::new(Semaphore::new(0));
         let mut clients = JoinSet::new();
-        for _ in 0..count {
+        for number in 0..count {
             let client = Client { case, target, open: Arc::clone(&open) };
-            let (opening, connected) = (Arc::clone(&opening), Arc::clone(&connected));
-            clients.spawn(async move { client.run(&opening, &connected).await });
+            let after = arrival.mul_f64(number as f64 / count as f64);
+            clients.spawn(async move {
+                sleep(after).await;
+                client.run().await;
+            });
         }
-        // One that cannot connect counts too: that a proxy refuses it is no mistake.
-        let _all = connected.acquire_many(count as u32).await?;
         Ok(Self { clients, open })
     }
 
@@ -77,25 +73,18 @@ struct Client {
 }
 
 impl Client {
-    async fn run(&self, opening: &Semaphore, connected: &Semaphore) {
-        let first = self.connect(opening).await;
-        connected.add_permits(1);
-        let Ok(mut stream) = first else { return };
-        loop {
+    /// One that cannot connect is gone: that a proxy refuses it is no mistake.
+    async fn run(&self) {
+        while let Ok(mut stream) = self.connect().await {
             // What the proxy does to it shows in the figures: an error here is the end of a connection.
             let _ = self.misbehave(&mut stream).await;
             drop(stream);
             self.open.fetch_sub(1, Ordering::Relaxed);
             sleep(TURN).await;
-            match self.connect(opening).await {
-                Ok(next) => stream = next,
-                Err(_) => return,
-            }
         }
     }
 
-    async fn connect(&self, opening: &Semaphore) -> Result<TcpStream> {
-        let _permit = opening.acquire().await?;
+    async fn connect(&self) -> Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         if self.case == Case::Unread {
             socket.set_recv_buffer_size(RECEIVE)?;
@@ -166,7 +155,7 @@ mod tests {
     async fn sent(case: Case, bytes: usize) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap();
-        let abusers = Abusers::start(case, target, 1).await.unwrap();
+        let abusers = Abusers::start(case, target, 1, Duration::ZERO).unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut sent = vec![0; bytes];
         timeout(Duration::from_secs(10), stream.read_exact(&mut sent)).await.expect("it sends").unwrap();
@@ -189,8 +178,8 @@ mod tests {
         assert!(!head.contains("\r\n\r\n") && head.ends_with("..."), "it never ends");
     }
 
-    #[tokio::test]
-    async fn a_case_without_bad_clients_has_none() {
-        assert!(Abusers::start(Case::Small, "127.0.0.1:1".parse().unwrap(), 1).await.is_err());
+    #[test]
+    fn a_case_without_bad_clients_has_none() {
+        assert!(Abusers::start(Case::Small, "127.0.0.1:1".parse().unwrap(), 1, Duration::ZERO).is_err());
     }
 }

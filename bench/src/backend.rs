@@ -2,6 +2,7 @@
 //! thread of the load.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use harness::wait::eventually;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
 };
 
@@ -34,6 +35,10 @@ pub(crate) const ECHO: &str = "/echo";
 
 /// A request's head has at most so many bytes, and one that arrives whole is answered by one write.
 const BUFFER: usize = 16 << 10;
+/// What the kernel keeps of an answer that is not read: it would grow to 4 MB.
+const SEND_BUFFER: u32 = 256 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
 
 /// As long as this process runs.
 pub(crate) struct Backend {
@@ -57,7 +62,7 @@ impl Backend {
         let shared = Arc::new(Shared { answers, held: AtomicUsize::new(0), release: watch::Sender::new(()) });
         let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); INSTANCES];
         for address in &mut addresses {
-            let listener = TcpListener::bind(*address).await.context("binding a backend to loopback")?;
+            let listener = listen(*address).context("binding a backend to loopback")?;
             *address = listener.local_addr()?;
             tokio::spawn(accept_all(listener, Arc::clone(&shared)));
         }
@@ -82,6 +87,14 @@ impl Backend {
         self.shared.held.store(0, Ordering::Relaxed);
         self.shared.release.send_replace(());
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn answer(body: &[u8]) -> Vec<u8> {
@@ -129,10 +142,10 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> Result<()> {
 async fn body(stream: &mut TcpStream, begun: &[u8], length: usize) -> Result<Vec<u8>> {
     ensure!(begun.len() <= length, "{} bytes behind a request", begun.len() - length);
     let mut body = begun.to_vec();
-    if body.len() < length {
-        body.resize(length, 0);
-        stream.read_exact(&mut body[begun.len()..]).await?;
-    }
+    // It grows as it comes: most of those that are announced as long never come whole.
+    let missing = length - begun.len();
+    let read = stream.take(missing as u64).read_to_end(&mut body).await?;
+    ensure!(read == missing, "closed within a body");
     Ok(body)
 }
 

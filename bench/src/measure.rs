@@ -132,7 +132,8 @@ async fn abuse(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
     let before = memory(pid, Memory::Resident)?;
     let others = Load::get(running.address, SMALL, OTHERS).per_second(OTHERS_RATE);
     let others = tokio::spawn(async move { others.run(End::After(scale.abuse)).await });
-    let abusers = Abusers::start(case, running.address, scale.connections(case.connections())).await?;
+    let count = scale.connections(case.connections());
+    let abusers = Abusers::start(case, running.address, count, scale.abuse / 2)?;
     let outcome = others.await?;
     let open = abusers.open();
     let most = memory(pid, Memory::Peak)?;
