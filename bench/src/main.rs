@@ -173,3 +173,20 @@ fn write(directory: &Path, page: &str, results: &Results) -> Result<()> {
     println!("written to {}", directory.display());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// The topmost first.
+    const ORDER: &[&str] = &[
+        "chart", "markdown", "results", "measure", "abuse", "peer", "case", "load", "backend", "head",
+        "machine", "spread", "usage",
+    ];
+
+    #[test]
+    fn a_module_uses_only_those_that_come_after_it_in_the_order() {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        assert_eq!(harness::rooms::check(&src, ORDER), [""; 0]);
+    }
+}
