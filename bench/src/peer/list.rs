@@ -1,0 +1,117 @@
+//! The list of them.
+
+use super::{CONTROL, Peer, Program};
+use crate::case::Case;
+
+pub(super) const LEASEWAY: Peer = Peer {
+    name: "Leaseway",
+    program: Program::Built("proxy", "cargo build --release --package proxy"),
+    files: &[("leaseway.yaml", include_str!("../../peers/leaseway.yaml"))],
+    arguments: &["-c", "@directory@/leaseway.yaml"],
+    environment: &[],
+    version: &["--version"],
+    words: &[("carrier", "ours")],
+    request_id: Some("trace_id"),
+    only_in: None,
+    duties: "request id, access log, a registry in it",
+};
+
+const HAPROXY: Peer = Peer {
+    name: "HAProxy",
+    program: Program::Installed("haproxy"),
+    files: &[("haproxy.cfg", include_str!("../../peers/haproxy.cfg"))],
+    // In the foreground.
+    arguments: &["-db", "-f", "@directory@/haproxy.cfg"],
+    environment: &[],
+    version: &["-v"],
+    words: &[("splice", "no")],
+    request_id: Some("x-request-id"),
+    only_in: None,
+    duties: "request id, access log",
+};
+
+/// All there are, in the order in which they are shown.
+pub(super) const PEERS: &[Peer] = &[
+    LEASEWAY,
+    Peer { name: "Leaseway, `http1: pingora`", words: &[("carrier", "pingora")], ..LEASEWAY },
+    Peer {
+        name: CONTROL,
+        program: Program::Installed("nginx"),
+        files: &[("nginx.conf", include_str!("../../peers/nginx.conf"))],
+        // -e: where it says what is wrong before it has read its configuration.
+        arguments: &["-e", "stderr", "-p", "@directory@", "-c", "@directory@/nginx.conf"],
+        environment: &[],
+        version: &["-v"],
+        words: &[],
+        request_id: Some("x-request-id"),
+        only_in: None,
+        duties: "request id, access log",
+    },
+    HAPROXY,
+    Peer {
+        name: "HAProxy, `splice-response`",
+        words: &[("splice", "")],
+        only_in: Some(Case::Large),
+        duties: "the same; the kernel moves bodies, unseen",
+        ..HAPROXY
+    },
+    Peer {
+        name: "Envoy",
+        program: Program::Installed("envoy"),
+        files: &[("envoy.yaml", include_str!("../../peers/envoy.yaml"))],
+        arguments: &[
+            "--config-path",
+            "@directory@/envoy.yaml",
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--log-level",
+            "error",
+        ],
+        environment: &[],
+        version: &["--version"],
+        words: &[],
+        request_id: Some("x-request-id"),
+        only_in: None,
+        duties: "request id, access log",
+    },
+    Peer {
+        name: "Traefik",
+        program: Program::Installed("traefik"),
+        files: &[
+            ("traefik.yaml", include_str!("../../peers/traefik.yaml")),
+            ("routes.yaml", include_str!("../../peers/traefik-routes.yaml")),
+        ],
+        arguments: &["--configFile=@directory@/traefik.yaml"],
+        environment: &[("GOMAXPROCS", "1")],
+        version: &["version"],
+        words: &[],
+        request_id: None,
+        only_in: None,
+        duties: "access log; it makes no request id",
+    },
+    Peer {
+        name: "Caddy",
+        program: Program::Installed("caddy"),
+        files: &[("Caddyfile", include_str!("../../peers/Caddyfile"))],
+        arguments: &["run", "--adapter", "caddyfile", "--config", "@directory@/Caddyfile"],
+        environment: &[("GOMAXPROCS", "1")],
+        version: &["version"],
+        words: &[],
+        request_id: Some("x-request-id"),
+        only_in: None,
+        duties: "request id, access log",
+    },
+    Peer {
+        name: "bare Pingora",
+        program: Program::Built("examples/bare", "cargo build --release --package proxy --example bare"),
+        files: &[],
+        arguments: &["@listen@", "@backend1@", "@backend2@", "@backend3@"],
+        environment: &[],
+        version: &[],
+        words: &[],
+        request_id: None,
+        only_in: None,
+        duties: "neither: it forwards, and that is all (proxy/examples/bare.rs)",
+    },
+];
