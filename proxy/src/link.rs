@@ -4,6 +4,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -43,6 +44,15 @@ impl Link {
             Self::Plain(stream) => stream.poll_read_ready(cx).map(drop),
             #[cfg(test)]
             Self::Memory(memory) => memory.poll_stirred(cx),
+        }
+    }
+
+    /// Its descriptor, for as long as it is open; -1: it has none.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        match self {
+            Self::Plain(stream) => stream.as_raw_fd(),
+            #[cfg(test)]
+            Self::Memory(_) => -1,
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// `ours` or `pingora`.
 const HTTP1: &str = "LEASEWAY_TEST_HTTP1";
-const USUAL_HTTP1: &str = "pingora";
+const USUAL_HTTP1: &str = "ours";
 /// How many worker threads.
 const THREADS: &str = "LEASEWAY_TEST_THREADS";
 const USUAL_THREADS: usize = 2;

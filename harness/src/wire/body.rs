@@ -134,6 +134,6 @@ fn chunk_size(line: &[u8]) -> Result<usize> {
         }
         _ => extension.is_empty(),
     };
-    ensure!(is_extension && (1..=8).contains(&digits), "no chunk's size: {}", line.escape_ascii());
+    ensure!(is_extension && (1..=16).contains(&digits), "no chunk's size: {}", line.escape_ascii());
     Ok(usize::from_str_radix(std::str::from_utf8(size)?, 16)?)
 }

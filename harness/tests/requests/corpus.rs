@@ -147,7 +147,6 @@ fn judge(row: &Row, outcome: &Outcome, arrived: &[Message]) -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "until the door reads heads"]
 async fn nothing_but_valid_requests_reaches_an_instance_and_all_of_them_do() -> Result<()> {
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{MARK}: one\r\n\r\n");
     let instance = Instance::recording(move |_| answer.clone().into_bytes()).await?;

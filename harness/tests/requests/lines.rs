@@ -86,7 +86,7 @@ async fn nothing_is_long(log: &str) -> Result<()> {
     // The last one's line comes last.
     for begin in ["GET /goods", "G\u{e9}T /goods", "GET /goods/../..", "GET /nowhere"] {
         let mut stream = TcpStream::connect(fixture.gateway.address()).await?;
-        stream.write_all(format!("{begin}{long} HTTP/1.1\r\nHost: {long}\r\n\r\n").as_bytes()).await?;
+        stream.write_all(format!("{begin}{long} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await?;
         stream.shutdown().await?;
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await?;
     }

@@ -9,9 +9,9 @@ use super::keys::Visit;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Http1Carrier {
     /// The gateway's own.
+    #[default]
     Ours,
     /// That of Pingora's `ProxyHttp`.
-    #[default]
     Pingora,
 }
 

@@ -2,6 +2,7 @@
 
 use super::cause::Ending;
 use super::error_kind::Kind;
+use super::grammar::Refusal;
 use crate::directory::Directory;
 use crate::site::Target;
 
@@ -104,6 +105,11 @@ impl Answer {
         Self::message(400, Kind::HttpRequestError, message)
     }
 
+    /// What came is no head, or is too much of one.
+    pub(super) const fn refused(Refusal { status, why }: Refusal) -> Self {
+        Self::message(status, Kind::HttpRequestError, why).of_unknown_rest()
+    }
+
     /// The head itself is not valid.
     pub(super) const fn bad_head(message: &'static str) -> Self {
         Self::bad_request(message).of_unknown_rest()
@@ -113,6 +119,9 @@ impl Answer {
     pub(super) const fn itself(is_ready: bool) -> Self {
         Self { status: if is_ready { 200 } else { 503 }, said: Said::Plain("gateway"), rest: Rest::Known }
     }
+
+    /// To whoever asks what the server as a whole can do (`OPTIONS *`: RFC 9110, 9.3.7): it is there.
+    pub(super) const SERVER: Self = Self { status: 200, said: Said::Plain(""), rest: Rest::Known };
 
     /// The route of the request answers by itself, with this status.
     pub(super) const fn as_route(status: u16) -> Self {

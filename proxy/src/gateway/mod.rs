@@ -1,6 +1,7 @@
 //! The way of a request: door -> route -> admit -> (choose -> attempt)* -> answer -> log.
 //!
 //! ```text
+//! door        takes connections, reads heads, and gives each request to its carrier
 //! carry       moves the bytes: asks what is to be done at each step, and does it
 //!   admit     whether a request is let in          log     its line
 //!   resend    sends it again                       answer  what the gateway itself answers
@@ -12,16 +13,18 @@
 //!   cause     why an attempt failed: pure
 //!   tunnel_drain  when a tunnel ends whose instance has left: pure
 //!   edits     what is changed of a request and of its answer: pure
-//!   door      which heads are declined: pure
+//!   entry     which heads are let through: pure
 //!   origin    who asks, over what, and for which host: pure
 //!   redirect  where a client is sent: pure
 //!   reply     an answer of the gateway's own, as it is sent: pure
 //!   proxy_status  what an error answer says for programs: pure
 //!   error_kind    of which kinds there are
+//!   grammar   what a message of HTTP/1 is: pure
+//!   clock     the date that answers have
 //!   explain   which route takes a request, and why, for people: pure
 //! ```
 //!
-//! Nothing but `carry` knows how a connection is read and written, so that what decides serves any carrier.
+//! Nothing but `door` and `carry` knows how a connection is read and written, so that what decides serves any carrier.
 
 mod admit;
 
@@ -30,12 +33,17 @@ mod attempt;
 mod carry;
 mod cause;
 mod choose;
+mod clock;
 mod door;
 mod edits;
+mod entry;
 mod error_kind;
 pub mod explain;
 #[cfg(test)]
 mod fixture;
+mod grammar;
+#[cfg(test)]
+mod grammar_checks;
 mod hash_key;
 mod hops;
 mod log;
@@ -58,7 +66,7 @@ use std::time::Instant;
 
 use http::{HeaderValue, Method};
 
-use crate::config::{HostPattern, PathChange, PathRefusal, Redirect};
+use crate::config::{HostPattern, Http1Carrier, PathChange, PathRefusal, Redirect, Timeouts};
 use crate::directory::Directory;
 use crate::head::Head;
 use crate::lifecycle::Lifecycle;
@@ -67,6 +75,8 @@ use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
 use crate::site::{self, Action, Asked, Named, Route, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
+use clock::Clock;
+pub(crate) use door::Door;
 use log::LogLine;
 use origin::Arrival;
 use request::Request;
@@ -86,6 +96,7 @@ pub(crate) struct Gateway {
     unrouted: Arc<RouteMetrics>,
     lifecycle: Arc<Lifecycle>,
     output: Arc<Output>,
+    clock: Clock,
 }
 
 impl Gateway {
@@ -98,7 +109,17 @@ impl Gateway {
         output: Arc<Output>,
     ) -> Self {
         let (unserved, unrouted) = (metrics.service(""), metrics.route(&"".into()));
-        Self { site, directory, unserved, unrouted, metrics, lifecycle, output }
+        Self { site, directory, unserved, unrouted, metrics, lifecycle, output, clock: Clock::new() }
+    }
+
+    /// How long things may take, by the site as it is now.
+    fn timeouts(&self) -> Timeouts {
+        self.site.get().common().timeouts
+    }
+
+    /// By what HTTP/1 is carried, by the site as it is now.
+    fn http1(&self) -> Http1Carrier {
+        self.site.get().common().http1
     }
 
     /// A request begins, by the site as it is now.
@@ -106,7 +127,7 @@ impl Gateway {
         Request::new(self.site.get(), self.lifecycle.in_flight(), self.metrics.clone())
     }
 
-    /// A request's head is here: door -> route -> admit. It has an attempt to begin then, or this answer. `raw` is the
+    /// A request's head is here: entry -> route -> admit. It has an attempt to begin then, or this answer. `raw` is the
     /// head as it came in HTTP/1.
     fn receive(
         &self,
@@ -116,7 +137,10 @@ impl Gateway {
         arrival: Arrival,
     ) -> Result<(), Answer> {
         request.begin(head, arrival);
-        let path = door::enter(head, request.fields, raw, request.common.paths)?;
+        if head.target() == b"*" && head.method() == Method::OPTIONS {
+            return Err(Answer::SERVER);
+        }
+        let path = entry::enter(head, request.fields, raw, request.common.paths)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
         let asked = Asked::of(head, &path, scheme, client);
         let Some(route) = request.find_route(&asked) else {

@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
-use super::door::Fields;
+use super::entry::Fields;
 use super::hops::Hops;
 use super::origin::{Arrival, Origin};
 use super::retry::{self, Reach, Replay, Tries};

@@ -28,6 +28,7 @@
 mod announcement;
 pub mod blocked;
 mod bound;
+mod door;
 mod embedded;
 mod error;
 mod log;
@@ -43,14 +44,13 @@ mod vital;
 use std::sync::Arc;
 
 use embedded_registry::Visitors;
-use pingora::proxy::http_proxy_service_with_name;
 use pingora::server::{RunArgs, Server};
 use pingora::services::listening::Service;
 
 use crate::admin::Admin;
 use crate::cli::Arguments;
 use crate::config::{self, Config};
-use crate::gateway::Gateway;
+use crate::gateway::{Door, Gateway};
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::Metrics;
@@ -129,8 +129,8 @@ fn build(
     services.vital("watch", async move { serving.stall_watch.run().await });
     services.vital("checks", serving.checks.run());
     services.vital("reload", serving.reload.run());
-    let gateway = http_proxy_service_with_name(&services.server.configuration, gateway, "gateway");
-    let gateway = services.listening(gateway, &config.listen);
+    let door = Arc::new(Door::new(gateway, &services.server.configuration));
+    let gateway = services.door(door, &config.listen);
     if has_embedded {
         // It takes only a moment: a client that connects meanwhile is served then, instead of being told "not ready".
         gateway.add_dependency(&discovery);

@@ -9,8 +9,10 @@ use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora::services::{ServiceHandle, ServiceReadyNotifier};
 
+use super::door::DoorService;
 use super::sockets::Sockets;
 use super::vital::Vital;
+use crate::gateway::Door;
 use crate::logging::Output;
 
 /// The server, to which services are added.
@@ -57,6 +59,14 @@ impl Services {
     ) -> ServiceHandle {
         let vital = Vital::new(name, start, self.output.clone());
         self.background(name, vital)
+    }
+
+    /// What takes clients' connections, once there are sockets.
+    pub(super) fn door(&mut self, door: Arc<Door>, addresses: &[SocketAddr]) -> ServiceHandle {
+        let (addresses, output) = (addresses.to_vec(), self.output.clone());
+        let service = self.server.add_service(DoorService { door, addresses, output });
+        service.add_dependency(&self.sockets);
+        service
     }
 
     /// What listens, once there are sockets.

@@ -54,6 +54,8 @@ pub struct ListenError {
     pub(crate) why: io::Error,
 }
 
+impl std::error::Error for ListenError {}
+
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, address, why } = self;
@@ -182,6 +184,15 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Adds a socket to Pingora's table, for the process that takes over from this one.
 pub(crate) fn add(table: &ListenFds, address: SocketAddr, listener: TcpListener) {
     table.lock().add(address.to_string(), listener.into_raw_fd());
+}
+
+/// Closes the sockets of these addresses in Pingora's table: nobody takes connections from them any more, so none must
+/// wait there. (What was handed over is another process's then, and goes on.)
+pub(crate) fn close(table: &ListenFds, addresses: &[SocketAddr]) {
+    let closed: HashSet<_> = addresses.iter().map(ToString::to_string).collect();
+    let mut table = table.lock();
+    let keep = table.serialize().0.into_iter().filter(|key| !closed.contains(key)).collect();
+    table.close_unclaimed(&keep);
 }
 
 /// A listener on a socket of Pingora's table; none if it has none of this address. The table keeps its own,

@@ -98,10 +98,8 @@ pub(crate) struct Common {
     /// Whether an error answer of the gateway's own says in `Proxy-Status` what went wrong.
     pub(crate) proxy_status: bool,
     /// By which code HTTP/1 is carried. Whoever reads a request's head asks it.
-    #[expect(dead_code, reason = "there is one carrier as yet")]
     pub(crate) http1: Http1Carrier,
     /// By what a client shows that it does not wait for its answer any more.
-    #[expect(dead_code, reason = "what Pingora takes for it cannot be chosen")]
     pub(crate) client_abort: ClientAbort,
     /// Which paths are let through.
     pub(crate) paths: Paths,

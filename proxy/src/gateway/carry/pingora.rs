@@ -2,11 +2,15 @@
 
 mod connection;
 mod cork;
+mod detour;
 mod ending;
 mod head;
 mod peer;
+mod replay;
 
+use std::ops::Deref;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -31,6 +35,7 @@ use crate::gateway::{Gateway, resend};
 use crate::traffic::waiting::Line;
 use connection::Connection;
 use cork::Cork;
+pub(in crate::gateway) use detour::Detour;
 use peer::AttemptTimes;
 
 /// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not
@@ -47,8 +52,20 @@ pub(crate) struct Carried {
     cork: Option<Cork>,
 }
 
+/// The gateway, as Pingora calls it.
+#[derive(Debug)]
+pub(in crate::gateway) struct ByPingora(Arc<Gateway>);
+
+impl Deref for ByPingora {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.0
+    }
+}
+
 #[async_trait]
-impl ProxyHttp for Gateway {
+impl ProxyHttp for ByPingora {
     /// Boxed: Pingora moves it through several nested futures.
     type CTX = Box<Carried>;
 

@@ -1,60 +1,88 @@
-//! What stands between a client and the routes: which requests are declined as they are.
+//! What stands on the port.
+//!
+//! ```text
+//! accept       takes connections
+//! connection   one client's: head after head, each to its carrier
+//! bells        how connections learn that the process stops
+//! ```
 
-#[cfg(test)]
-mod checks;
-mod fields;
-pub(super) mod grammar;
-mod head;
+mod accept;
+mod bells;
+mod connection;
 
-use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::Gateway;
 use super::answer::Answer;
-use crate::config::Paths;
-use crate::head::Head;
-use crate::path::{is_read_alike, normalise};
-pub(crate) use fields::Fields;
+use super::carry::Client;
+use super::carry::http1::{After, Carrier, Desk, Desks, Dialer};
+use super::carry::pingora::Detour;
+use super::grammar::Refusal;
+use crate::config::Http1Carrier;
+use crate::traffic::kept::Sweeper;
+use bells::Bells;
 
-/// The normalised path of a request that is let through, or how it is declined. `raw` is the head as it came in HTTP/1.
-pub(crate) fn enter<'h>(
-    head: &'h impl Head,
-    fields: Fields,
-    raw: Option<&[u8]>,
-    paths: Paths,
-) -> Result<Cow<'h, str>, Answer> {
-    head::check(head, fields, raw).map_err(Answer::bad_head)?;
-    let path = normalise(head.path())
-        .ok_or(const { Answer::bad_request("the path climbs above the root or is malformed") })?;
-    if paths == Paths::Strict && !is_read_alike(head.path()) {
-        return Err(const { Answer::bad_request("the path is one that servers read differently") });
-    }
-    Ok(path)
+/// What stands on the port: takes connections, reads heads, and gives each request to its carrier.
+pub(crate) struct Door {
+    gateway: Arc<Gateway>,
+    carrier: Carrier,
+    detour: Detour,
+    bells: Bells,
+    is_stopping: AtomicBool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::head::tests::head;
-    use http::Method;
-
-    #[test]
-    fn a_path_that_others_read_differently_is_declined_where_paths_are_strict() {
-        let entered = |path, paths| {
-            let head = head(Method::GET, path, &[("host", b"a")]);
-            enter(&head, Fields::of(&head, b"trace_id"), None, paths).map(Cow::into_owned)
-        };
-        for (path, normal) in [("/a/..%2fb?c", "/a/..%2Fb"), ("/a//../b", "/a/b")] {
-            assert_eq!(entered(path, Paths::Standard).as_deref(), Ok(normal));
-            let declined = entered(path, Paths::Strict).unwrap_err();
-            let message = declined.error().map(|(_, message)| message);
-            assert_eq!(
-                (declined.status, message),
-                (400, Some("the path is one that servers read differently"))
-            );
+impl Door {
+    pub(crate) fn new(gateway: Gateway, server: &Arc<ServerConf>) -> Self {
+        let gateway = Arc::new(gateway);
+        // Pingora keeps so many for each thread.
+        let kept = server.upstream_keepalive_pool_size * server.threads;
+        Self {
+            carrier: Carrier {
+                desks: Desks::default(),
+                sweeper: Sweeper::new(kept),
+                dialer: Dialer::default(),
+            },
+            detour: Detour::new(gateway.clone(), server),
+            gateway,
+            bells: Bells::default(),
+            is_stopping: AtomicBool::new(false),
         }
-        assert_eq!(
-            entered("/a/../b?c=//d%2f", Paths::Strict).as_deref(),
-            Ok("/b"),
-            "its query is not looked at"
-        );
+    }
+
+    /// Takes connections until the process stops, and returns when no more are taken. Those that there are go on by
+    /// themselves.
+    pub(crate) async fn run(self: Arc<Self>, listeners: Vec<TcpListener>, shutdown: ShutdownWatch) {
+        tokio::spawn(self.carrier.sweeper.clone().run());
+        let accepting = |listener| accept::accept(self.clone(), listener, shutdown.clone());
+        listeners.into_iter().map(accepting).collect::<JoinSet<_>>().join_all().await;
+        self.is_stopping.store(true, Ordering::Release);
+        self.bells.ring();
+        self.detour.stop().await;
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether requests are carried by Pingora.
+    fn goes_through_pingora(&self) -> bool {
+        self.gateway.http1() == Http1Carrier::Pingora
+    }
+
+    /// What is on the desk is no request.
+    async fn refuse(&self, client: &mut Client, desk: &mut Desk, refusal: Refusal) -> After {
+        self.carrier.refuse(&self.gateway, client, desk, Answer::refused(refusal)).await
+    }
+
+    /// How long what a client sends is read that is told no more.
+    fn linger(&self) -> Duration {
+        self.gateway.timeouts().body
     }
 }

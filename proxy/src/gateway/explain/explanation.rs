@@ -10,7 +10,7 @@ use super::words;
 use super::{Matcher, Question};
 use crate::config::{self, Action, Config, FieldChanges, Gateway, Rank, Route, Template};
 use crate::gateway::answer::Answer;
-use crate::gateway::door::{self, Fields};
+use crate::gateway::entry::{self, Fields};
 use crate::gateway::{changed_path, is_for_itself, redirect};
 use crate::head::Head;
 use crate::site::{Asked, Unmet, first_unmet};
@@ -94,7 +94,7 @@ fn enter<'q>(config: &Gateway, question: &'q Question) -> Result<Cow<'q, str>, S
         return Err("405".to_owned());
     }
     let fields = Fields::of(head, config.trace_header.as_str().as_bytes());
-    door::enter(head, fields, None, config.http1.paths).map_err(in_words)
+    entry::enter(head, fields, None, config.http1.paths).map_err(in_words)
 }
 
 /// Those that are tried before the one that takes it, in their order, or all: each with the first of its conditions that

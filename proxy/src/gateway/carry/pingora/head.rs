@@ -8,8 +8,8 @@ use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, Result};
 
 use crate::gateway::answer::Answer;
-use crate::gateway::door::Fields;
 use crate::gateway::edits::{AnswerEdits, FieldsToSend, RequestEdits};
+use crate::gateway::entry::Fields;
 use crate::gateway::proxy_status;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Request;

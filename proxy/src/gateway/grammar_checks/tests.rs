@@ -54,7 +54,7 @@ impl Row {
 }
 
 fn corpus() -> Vec<Row> {
-    let lines = include_str!("../../../../tests/corpus/http-requests.jsonl").lines();
+    let lines = include_str!("../../../tests/corpus/http-requests.jsonl").lines();
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -276,6 +276,18 @@ pub(in crate::gateway) struct RequestView<'h> {
     bytes: &'h [u8],
 }
 
+impl<'h> RequestView<'h> {
+    /// What was read of it.
+    pub(in crate::gateway) fn read(&self) -> &'h RequestHead {
+        self.head
+    }
+
+    /// The bytes that it was read from.
+    pub(in crate::gateway) fn bytes(&self) -> &'h [u8] {
+        self.bytes
+    }
+}
+
 impl Head for RequestView<'_> {
     fn method(&self) -> &Method {
         self.head.line.as_ref().map_or(&Method::GET, |line| &line.method)

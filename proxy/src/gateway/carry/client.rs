@@ -1,0 +1,81 @@
+//! A client's connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::config::Scheme;
+use crate::gateway::carry::http1::{Block, Timer};
+use crate::gateway::origin::Arrival;
+use crate::link::Link;
+use crate::traffic::bell::Bell;
+
+/// A client's connection, and what wakes whoever carries it.
+#[derive(Debug)]
+pub(in crate::gateway) struct Client {
+    pub(in crate::gateway) link: Link,
+    pub(in crate::gateway) bell: Arc<Bell>,
+    pub(in crate::gateway) timer: Timer,
+    peer: Option<IpAddr>,
+    /// It sends no more.
+    has_ended: bool,
+}
+
+/// A client without its connection, which somebody else has for the moment.
+#[derive(Debug)]
+pub(in crate::gateway) struct Unlinked {
+    bell: Arc<Bell>,
+    timer: Timer,
+    peer: Option<IpAddr>,
+}
+
+impl Client {
+    pub(in crate::gateway) fn new(link: Link, bell: Arc<Bell>) -> Self {
+        let peer = link.peer().map(|peer| peer.ip());
+        Self { link, bell, timer: Timer::default(), peer, has_ended: false }
+    }
+
+    pub(in crate::gateway) fn into_parts(self) -> (Link, Unlinked) {
+        let Self { link, bell, timer, peer, has_ended: _ } = self;
+        (link, Unlinked { bell, timer, peer })
+    }
+
+    pub(in crate::gateway) fn arrival(&self) -> Arrival {
+        Arrival { peer: self.peer, scheme: Scheme::Http }
+    }
+
+    /// Ready when it has left: its connection is broken, or, with `at_end`, when it sends no more. What it sends ahead is
+    /// read into `input`, until that many bytes are there: then nobody can tell until they are wanted.
+    ///
+    /// Without `at_end`, one that sends no more may wait for its answer still (a half-close: RFC 9112, 9.6, speaks of
+    /// both sides): it is found out when it takes nothing.
+    pub(in crate::gateway) fn poll_leaves(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut Block,
+        most: usize,
+        at_end: bool,
+    ) -> Poll<()> {
+        loop {
+            if self.has_ended {
+                return if at_end { Poll::Ready(()) } else { Poll::Pending };
+            }
+            if input.len() >= most {
+                return Poll::Pending;
+            }
+            ready!(self.link.poll_stirred(cx));
+            match ready!(input.poll_fill(&mut self.link, most, cx)) {
+                Ok(0) => self.has_ended = true,
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Unlinked {
+    pub(in crate::gateway) fn with(self, link: Link) -> Client {
+        let Self { bell, timer, peer } = self;
+        Client { link, bell, timer, peer, has_ended: false }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a request needs room for.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::block::Block;
+use super::pump::Pump;
+use super::splice::Added;
+use crate::gateway::grammar::{AnswerHead, RequestHead};
+
+/// So many desks are kept for the next requests. More are made where more are needed, and dropped afterwards.
+const KEPT: usize = 256;
+
+/// What a request needs room for, from the first byte of its head to the end of its answer. A connection without a
+/// request has none, and a desk that is used again has its room already.
+#[derive(Debug, Default)]
+pub(in crate::gateway) struct Desk {
+    /// The bytes of the head, which stay as they came.
+    pub(in crate::gateway) head: Block,
+    /// What they say.
+    pub(in crate::gateway) parsed: RequestHead,
+    /// From the client to the instance.
+    pub(super) upload: Pump,
+    /// From the instance to the client.
+    pub(super) download: Pump,
+    /// What the head of the answer says.
+    pub(super) answer: AnswerHead,
+    pub(super) added: Added,
+}
+
+/// The desks that nobody has.
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a desk goes from hand to hand, and is large")]
+pub(in crate::gateway) struct Desks(Mutex<Vec<Box<Desk>>>);
+
+impl Desks {
+    /// One on which nothing lies.
+    pub(in crate::gateway) fn lend(&self) -> Box<Desk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Takes one back.
+    pub(in crate::gateway) fn take_back(&self, mut desk: Box<Desk>) {
+        desk.clear();
+        let mut desks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if desks.len() < KEPT {
+            desks.push(desk);
+        }
+    }
+}
+
+impl Desk {
+    /// The head is whole and takes so many bytes: what came behind it is of its body, or of what comes next.
+    pub(in crate::gateway) fn split(&mut self, head: usize) {
+        let beyond = self.head.bytes().get(head..).unwrap_or_default();
+        self.upload.input.push(beyond);
+        self.head.truncate(head);
+    }
+
+    /// What came behind the head, for somebody else to read on.
+    pub(in crate::gateway) fn take_input(&mut self) -> Block {
+        std::mem::take(&mut self.upload.input)
+    }
+
+    /// What somebody else has left of it.
+    pub(in crate::gateway) fn give_input(&mut self, input: Block) {
+        self.upload.input = input;
+    }
+
+    /// A request is over: what came behind it is the beginning of the next one's head. Whether anything is here.
+    pub(in crate::gateway) fn next(&mut self) -> bool {
+        self.parsed.clear();
+        self.head.clear();
+        std::mem::swap(&mut self.head, &mut self.upload.input);
+        !self.head.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.head.clear();
+        self.parsed.clear();
+        self.upload.clear();
+        self.download.clear();
+    }
+}

@@ -1,0 +1,75 @@
+//! Why an exchange has come to no good end.
+
+use std::borrow::Cow;
+use std::io;
+
+use super::connect;
+use super::pump::Failed;
+use crate::gateway::cause::Ending;
+
+/// Why an exchange has come to no good end.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) ending: Ending,
+    /// For the log.
+    pub(super) what: Cow<'static, str>,
+}
+
+impl Failure {
+    pub(super) const SILENT_CLIENT: Self =
+        Self::of(Ending::ClientSilent, "the client: its body did not come in time");
+    pub(super) const SLOW_CLIENT: Self =
+        Self::of(Ending::ClientLeft, "the client: it takes nothing of its answer");
+    pub(super) const SILENT_INSTANCE: Self = Self::of(Ending::Silent, "the endpoint: read timed out");
+    pub(super) const SLOW_INSTANCE: Self = Self::of(Ending::Silent, "the endpoint: write timed out");
+    pub(super) const OVER: Self = Self::of(Ending::Silent, "the request's time is over");
+
+    pub(super) const fn of(ending: Ending, what: &'static str) -> Self {
+        Self { ending, what: Cow::Borrowed(what) }
+    }
+
+    pub(super) fn because(ending: Ending, what: String) -> Self {
+        Self { ending, what: Cow::Owned(what) }
+    }
+
+    pub(super) fn of_connect(error: &io::Error) -> Self {
+        let ending = connect::ending(error);
+        let what = match ending {
+            Ending::Refused if error.kind() == io::ErrorKind::ConnectionRefused => "connect refused",
+            Ending::ConnectTimeout => "connect timed out",
+            Ending::NoConnection => "no socket",
+            _ => "connect failed",
+        };
+        Self::because(ending, format!("the endpoint: {what}: {error}"))
+    }
+
+    /// The request did not go on.
+    pub(super) fn of_upload(failed: Failed) -> Self {
+        match failed {
+            Failed::Source(error) => {
+                Self::because(Ending::ClientLeft, format!("the client: read failed: {error}"))
+            }
+            Failed::Ended => Self::of(Ending::ClientLeft, "the client: connection closed within its body"),
+            Failed::Malformed(why) => Self::because(Ending::BadBody, format!("the client: {why}")),
+            Failed::Sink(error) => {
+                Self::because(Ending::Broke, format!("the endpoint: write failed: {error}"))
+            }
+        }
+    }
+
+    /// The answer did not go on.
+    pub(super) fn of_download(failed: Failed) -> Self {
+        match failed {
+            Failed::Source(error) => {
+                Self::because(Ending::Broke, format!("the endpoint: read failed: {error}"))
+            }
+            Failed::Ended => Self::of(Ending::Broke, "the endpoint: connection closed within its answer"),
+            Failed::Malformed(why) => {
+                Self::because(Ending::NotHttp, format!("the endpoint: its answer is not valid: {why}"))
+            }
+            Failed::Sink(error) => {
+                Self::because(Ending::ClientLeft, format!("the client: write failed: {error}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! One direction of an exchange: a head, and the body behind it, from where it comes to where it goes.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+
+use super::block::Block;
+use super::trailers;
+use crate::gateway::grammar::{Body, Refusal, Step};
+use crate::link::Link;
+
+/// So much of a body is here at a time: as much as whoever does not read it costs.
+const MOST: usize = 16 * 1024;
+
+/// How a body goes on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As it came. (What is in chunks stays in those chunks.)
+    #[default]
+    AsIs,
+    /// Its data alone.
+    Data,
+    /// In chunks, which it did not come in.
+    InChunks,
+    /// Not at all: it is read, and that is all.
+    Nowhere,
+}
+
+/// Which side has to do something before a pump goes on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    #[default]
+    Source,
+    Sink,
+}
+
+/// Why a pump has failed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The source's connection broke.
+    Source(io::Error),
+    /// The source has ended before the body's end.
+    Ended,
+    /// What the source sends is no body.
+    Malformed(&'static str),
+    /// The sink's connection broke.
+    Sink(io::Error),
+}
+
+/// One direction of an exchange. It reads only when all that it has read before has gone on.
+#[derive(Debug, Default)]
+pub(super) struct Pump {
+    /// What came from the source and has not gone on.
+    pub(super) input: Block,
+    /// So many bytes of these may go on as they are.
+    ready: usize,
+    /// What goes before them: a head, or what a body is made to be.
+    pub(super) out: Vec<u8>,
+    written: usize,
+    body: Body,
+    manner: Manner,
+    /// Whether all of the body was seen.
+    is_seen: bool,
+    /// Bytes of data seen.
+    data: u64,
+    /// The name of the header that no trailer may have.
+    trace_header: Bytes,
+    /// What it waits for.
+    pub(super) waits_for: Side,
+    /// What has gone on of the body, while it may have to go on a second time.
+    replay: Option<Replay>,
+}
+
+/// What has gone on of a body.
+#[derive(Debug, Default)]
+struct Replay {
+    bytes: Vec<u8>,
+    is_whole: bool,
+}
+
+/// How much of a body is kept to be sent again.
+const REPLAY: usize = 64 * 1024;
+
+impl Pump {
+    /// Begins with what is in `out` and `input`: the head, and what came behind it.
+    pub(super) fn begin(&mut self, body: Body, manner: Manner, trace_header: &Bytes) {
+        (self.body, self.manner) = (body, manner);
+        if matches!(body, Body::Chunked(_)) {
+            self.trace_header.clone_from(trace_header);
+        }
+        (self.ready, self.written, self.data, self.is_seen) = (0, 0, 0, body.is_over());
+        self.waits_for = Side::Source;
+        self.replay = None;
+    }
+
+    /// Keeps what goes on of the body from now on.
+    pub(super) fn keep(&mut self) {
+        self.replay = Some(Replay { bytes: Vec::new(), is_whole: true });
+    }
+
+    /// Whether all that has gone on of the body can go on a second time.
+    pub(super) fn is_whole(&self) -> bool {
+        match &self.replay {
+            Some(replay) => replay.is_whole,
+            // Nothing is kept: then nothing must have gone on.
+            None => self.passed() == 0,
+        }
+    }
+
+    /// Begins anew with another head, which is in `out`.
+    pub(super) fn begin_again(&mut self) {
+        self.written = 0;
+        if let Some(replay) = &self.replay {
+            self.out.extend_from_slice(&replay.bytes);
+        }
+    }
+
+    /// Whether the body has gone on to its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_seen && !self.has_due()
+    }
+
+    /// Bytes of data that have gone on, at the least.
+    pub(super) fn passed(&self) -> u64 {
+        self.data.saturating_sub(self.ready as u64)
+    }
+
+    /// Nothing is left but the room.
+    pub(super) fn clear(&mut self) {
+        self.input.clear();
+        self.out.clear();
+        self.begin(Body::default(), Manner::AsIs, &Bytes::new());
+    }
+
+    /// Moves what can be moved. Ready when all has gone on. `moved` is set if anything has.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        (source, sink): (&mut Link, &mut Link),
+        moved: &mut bool,
+    ) -> Poll<Result<(), Failed>> {
+        loop {
+            self.look().map_err(|refusal| Failed::Malformed(refusal.why))?;
+            while self.has_due() {
+                self.waits_for = Side::Sink;
+                let count = ready!(self.poll_write(cx, sink)).map_err(Failed::Sink)?;
+                self.wrote(count);
+                *moved = true;
+            }
+            if self.is_seen {
+                return Poll::Ready(Ok(()));
+            }
+            self.waits_for = Side::Source;
+            match ready!(self.input.poll_fill(source, MOST, cx)).map_err(Failed::Source)? {
+                0 => self.ended()?,
+                _ => *moved = true,
+            }
+        }
+    }
+
+    /// What has not gone on of the body does not go on any more: it is read to its end.
+    pub(super) fn give_up(&mut self) {
+        self.out.clear();
+        self.written = 0;
+        self.input.consume(self.ready);
+        self.ready = 0;
+        self.manner = Manner::Nowhere;
+    }
+
+    /// Reads what is left of the body. Ready when that is all.
+    pub(super) fn poll_discard(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Link,
+    ) -> Poll<Result<(), Failed>> {
+        loop {
+            self.look().map_err(|refusal| Failed::Malformed(refusal.why))?;
+            if self.is_seen {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(self.input.poll_fill(source, MOST, cx)).map_err(Failed::Source)? == 0 {
+                return Poll::Ready(Err(Failed::Ended));
+            }
+        }
+    }
+
+    /// Writes what is due, and no more. Ready when all of it has gone on.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, sink: &mut Link) -> Poll<Result<(), Failed>> {
+        while self.has_due() {
+            self.waits_for = Side::Sink;
+            let count = ready!(self.poll_write(cx, sink)).map_err(Failed::Sink)?;
+            self.wrote(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn has_due(&self) -> bool {
+        self.written < self.out.len() || self.ready > 0
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, sink: &mut Link) -> Poll<io::Result<usize>> {
+        let out = self.out.get(self.written..).unwrap_or_default();
+        let body = self.input.bytes().get(..self.ready).unwrap_or_default();
+        let sink = Pin::new(sink);
+        let count = ready!(match (out, body) {
+            (out, []) => sink.poll_write(cx, out),
+            ([], body) => sink.poll_write(cx, body),
+            (out, body) => sink.poll_write_vectored(cx, &[IoSlice::new(out), IoSlice::new(body)]),
+        })?;
+        if count == 0 { Poll::Ready(Err(io::ErrorKind::WriteZero.into())) } else { Poll::Ready(Ok(count)) }
+    }
+
+    fn wrote(&mut self, count: usize) {
+        let of_out = count.min(self.out.len() - self.written);
+        self.written += of_out;
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+        let of_body = count - of_out;
+        if of_body > 0 {
+            if let Some(replay) = &mut self.replay {
+                replay.add(self.input.bytes().get(..of_body).unwrap_or_default());
+            }
+            self.input.consume(of_body);
+            self.ready -= of_body;
+        }
+    }
+
+    /// Looks at what has come and was not looked at.
+    fn look(&mut self) -> Result<(), Refusal> {
+        while !self.is_seen {
+            let new = self.input.bytes().get(self.ready..).unwrap_or_default();
+            match self.body.next(new)? {
+                Step::More => break,
+                Step::Data(count) => self.data(count),
+                Step::Framing(count) => match self.manner {
+                    Manner::AsIs => self.ready += count,
+                    _ => self.input.consume(count),
+                },
+                Step::Trailers(count) => self.trailers(count),
+                Step::End => self.is_seen = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, count: usize) {
+        self.data += count as u64;
+        let data = self.input.bytes().get(self.ready..self.ready + count).unwrap_or_default();
+        match self.manner {
+            Manner::AsIs => {
+                self.ready += count;
+                return;
+            }
+            Manner::Data => self.out.extend_from_slice(data),
+            Manner::Nowhere => {}
+            Manner::InChunks => {
+                let _ = io::Write::write_fmt(&mut self.out, format_args!("{count:x}\r\n"));
+                self.out.extend_from_slice(data);
+                self.out.extend_from_slice(b"\r\n");
+            }
+        }
+        self.input.consume(count);
+    }
+
+    /// So many bytes are what stands behind the last chunk.
+    fn trailers(&mut self, count: usize) {
+        match self.manner {
+            Manner::AsIs => {
+                self.ready += trailers::fit(&mut self.input, self.ready, count, &self.trace_header)
+            }
+            _ => self.input.consume(count),
+        }
+    }
+
+    /// The source has ended.
+    fn ended(&mut self) -> Result<(), Failed> {
+        if !matches!(self.body, Body::UntilClose) {
+            return Err(Failed::Ended);
+        }
+        self.is_seen = true;
+        if self.manner == Manner::InChunks {
+            self.out.extend_from_slice(b"0\r\n\r\n");
+        }
+        Ok(())
+    }
+}
+
+impl Replay {
+    fn add(&mut self, bytes: &[u8]) {
+        if self.is_whole && self.bytes.len() + bytes.len() <= REPLAY {
+            self.bytes.extend_from_slice(bytes);
+        } else {
+            (self.is_whole, self.bytes) = (false, Vec::new());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Answers of the gateway's own, on their way.
+
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use super::After;
+use super::exchange::Exchange;
+use crate::gateway::answer::Answer;
+use crate::tasks::now;
+
+/// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not know: a small
+/// one is here by then, and the client's connection can be kept.
+const REST: Duration = Duration::from_millis(100);
+
+impl Exchange<'_> {
+    /// Sends an answer of the gateway's own. (A client that is gone by now needs none.)
+    pub(super) async fn reply(&mut self, answer: Answer) {
+        self.request.leaves_service();
+        let is_whole = self.upload.is_done()
+            || !answer.is_of_itself()
+                && answer.leaves_body(self.head.read().expects_continue())
+                && self.read_rest(REST).await;
+        self.reply_and_keep(answer, is_whole && self.may_keep_client()).await;
+    }
+
+    /// The same; `keeps`: the client's connection serves another request afterwards.
+    pub(super) async fn reply_and_keep(&mut self, answer: Answer, keeps: bool) {
+        self.write_reply(answer, keeps);
+        self.state.taken_at = Some(now());
+        let sent = poll_fn(|cx| self.poll_flush(cx)).await.is_ok();
+        self.state.keeps_client &= sent;
+        self.request.was_answered(now());
+    }
+
+    /// Reads what is left of the request's body, for so long at most. Whether that was all of it.
+    async fn read_rest(&mut self, limit: Duration) -> bool {
+        self.upload.give_up();
+        let due = now() + limit;
+        poll_fn(|cx| match self.upload.poll_discard(cx, &mut self.client.link) {
+            Poll::Ready(read) => Poll::Ready(read.is_ok()),
+            Poll::Pending => {
+                ready!(self.client.timer.poll(cx, now(), due));
+                Poll::Ready(false)
+            }
+        })
+        .await
+    }
+
+    /// Whether the client's connection may serve another request, when this one has been read.
+    pub(super) fn may_keep_client(&self) -> bool {
+        self.head.read().keeps_alive() && self.upload.is_done() && !self.gateway.lifecycle.is_closing()
+    }
+
+    /// What becomes of the client's connection.
+    pub(super) fn after(&self, has_failed: bool) -> After {
+        let is_sending = !self.upload.is_done() || !self.upload.input.is_empty();
+        match self.state.status {
+            Some(_) if has_failed && self.state.replied.is_none() && !self.state.has_end => After::BreakOff,
+            Some(_) if has_failed && self.state.replied.is_none() => After::Close { is_sending: false },
+            Some(_) if self.state.keeps_client => After::Next,
+            _ => After::Close { is_sending },
+        }
+    }
+
+    /// The status and the bytes of the body that the client got.
+    pub(super) fn answered(&self) -> (u16, usize) {
+        let passed = usize::try_from(self.download.passed()).unwrap_or(usize::MAX);
+        (self.state.status.unwrap_or(0), self.state.replied.unwrap_or(passed))
+    }
+}

@@ -1,0 +1,130 @@
+//! What an instance gets of a request's head: the client's own lines, but for those of its connection, and what the
+//! gateway and the route change.
+
+use http::{HeaderName, Version};
+
+use super::failure::Failure;
+use super::splice::{Added, Splice};
+use crate::gateway::cause::Ending;
+use crate::gateway::edits::{FieldsToSend, RequestEdits};
+use crate::gateway::grammar::{Framing, Kind, RequestHead, RequestView, may_pass};
+use crate::gateway::request::Request;
+use crate::head::Head;
+
+/// So many names a `Connection` may have: more are no use but to make work.
+const NOMINATIONS: usize = 16;
+
+/// What `Connection` must not name: it would take from the request what others rely on.
+const PROTECTED: [&str; 6] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+/// Writes the head for the instance of the request's attempt.
+pub(super) fn write(
+    head: &RequestView<'_>,
+    request: &Request,
+    added: &mut Added,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let edits = RequestEdits::of(request, head);
+    out.extend_from_slice(head.method().as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(edits.target().unwrap_or(head.target()));
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let mut lines = Splice::of(head.read().fields(), head.bytes(), added);
+    leave_out_of_connection(&mut lines, head, request)?;
+    if let Some(host) = edits.host() {
+        lines.remove("host");
+        lines.line(b"Host", host.as_bytes());
+    } else if !request.fields.host
+        && let Some(host) = head.authority()
+    {
+        lines.line(b"Host", host);
+    }
+    let Ok(()) = edits.apply(&mut lines);
+    frame(&mut lines, head.read());
+    if let Some(protocols) = upgrade(head, request) {
+        lines.line(b"Connection", b"Upgrade");
+        lines.line(b"Upgrade", protocols);
+    }
+    lines.write(out);
+    Ok(())
+}
+
+/// The protocols that the request may make a tunnel for, if its route permits all that it asks for. (What has a body is not
+/// carried so: which bytes are of the body, and which of the tunnel, would be each server's guess.)
+pub(super) fn upgrade<'h>(head: &RequestView<'h>, request: &Request) -> Option<&'h [u8]> {
+    let asked = head.read().upgrade()?.of(head.bytes());
+    let is_permitted = head.read().framing() == Framing::None && request.route()?.upgrades.permit(asked);
+    is_permitted.then_some(asked)
+}
+
+/// A length is written as everybody reads it.
+fn frame(lines: &mut Splice<'_>, parsed: &RequestHead) {
+    if let Framing::Length(length) = parsed.framing()
+        && !parsed.length_is_normal()
+    {
+        lines.remove("content-length");
+        lines.line(b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+    }
+}
+
+/// Leaves out what is of the client's connection, and what that names: RFC 9110, 7.6.1.
+fn leave_out_of_connection(
+    lines: &mut Splice<'_>,
+    head: &RequestView<'_>,
+    request: &Request,
+) -> Result<(), Failure> {
+    // HTTP/1.0 knows no 100.
+    if head.version() == Version::HTTP_10 {
+        lines.remove("expect");
+    }
+    if !request.fields.are_hop_by_hop() {
+        return Ok(());
+    }
+    let mut names = 0;
+    for (_, value) in head.fields().filter(|(name, _)| *name == "connection") {
+        for name in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
+        {
+            names += 1;
+            let name = HeaderName::from_bytes(name).ok().filter(|_| names < NOMINATIONS);
+            let Some(name) = name.filter(|name| !PROTECTED.contains(&name.as_str())) else {
+                return Err(Failure::of(
+                    Ending::BadNomination,
+                    "the client: Connection names what it must not",
+                ));
+            };
+            lines.remove(name.as_str());
+        }
+    }
+    let names_trailers = head.read().framing() == Framing::Chunked && names_only_trailers(head, request);
+    lines.leave_out(|name, _| {
+        matches!(
+            name,
+            "connection"
+                | "keep-alive"
+                | "te"
+                | "upgrade"
+                | "http2-settings"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+        ) || name == "trailer" && !names_trailers
+    });
+    Ok(())
+}
+
+/// Whether `Trailer` names only what goes on behind the body.
+fn names_only_trailers(head: &RequestView<'_>, request: &Request) -> bool {
+    let lists = head.read().fields().of_kind(head.bytes(), Kind::Trailer);
+    let mut names = lists.flat_map(|list| list.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    names.all(|name| {
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        may_pass(&name, &request.common.trace_header)
+    })
+}

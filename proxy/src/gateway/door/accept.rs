@@ -1,0 +1,105 @@
+//! Takes connections from a socket that is listened on.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use super::Door;
+use super::connection::serve;
+use crate::link::Link;
+
+/// How soon it is tried again to take a connection when the process lacks descriptors or memory.
+const SCARCE: Duration = Duration::from_millis(20);
+/// After so many times in vain, whoever waits is told, one at a time.
+const PATIENCE: u32 = 50;
+/// How long it may take to tell one.
+const TELLING: Duration = Duration::from_millis(20);
+
+/// What is told then.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
+    Content-Length: 69\r\nConnection: close\r\n\r\n\
+    {\"code\":-1,\"message\":\"the gateway has as many connections as it may\"}";
+
+/// A descriptor that is kept to be given up: with it one connection can be taken when there is no other.
+#[derive(Debug)]
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+}
+
+/// Takes connections until the process stops.
+pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown: ShutdownWatch) {
+    let mut reserve = Reserve::new();
+    let mut in_vain = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // An error means that the server itself is gone.
+            _ = shutdown.wait_for(|stopping| *stopping) => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                in_vain = 0;
+                // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(serve(door.clone(), Link::Plain(stream)));
+            }
+            Err(error) if is_scarcity(&error) => {
+                in_vain += 1;
+                if in_vain == 1 {
+                    tracing::warn!(%error, "cannot take connections: they wait");
+                }
+                if in_vain > PATIENCE {
+                    decline(&listener, &mut reserve).await;
+                }
+                sleep(SCARCE).await;
+            }
+            // The client's side of it is gone: RFC 1122's accept fails for that connection alone.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether the process or the system lacks what a connection needs.
+fn is_scarcity(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+}
+
+/// Tells one who waits that there is no room.
+async fn decline(listener: &TcpListener, reserve: &mut Reserve) {
+    drop(reserve.0.take());
+    if let Ok(Ok((stream, _))) = timeout(TELLING, listener.accept()).await {
+        let _ = timeout(TELLING, tell(stream)).await;
+    }
+    *reserve = Reserve::new();
+}
+
+async fn tell(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(FULL).await?;
+    stream.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_has_the_length_that_it_says() {
+        let text = std::str::from_utf8(FULL).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}

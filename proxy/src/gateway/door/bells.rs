@@ -1,0 +1,47 @@
+//! The bells of all connections, by which they learn that the process stops.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
+
+use crate::traffic::bell::Bell;
+
+/// The bells of the connections that there are.
+#[derive(Debug, Default)]
+pub(super) struct Bells(Mutex<Slab<Arc<Bell>>>);
+
+/// A connection's bell, for as long as there is the connection.
+#[derive(Debug)]
+pub(super) struct Registered<'b> {
+    bells: &'b Bells,
+    bell: Arc<Bell>,
+    key: usize,
+}
+
+impl Bells {
+    pub(super) fn register(&self) -> Registered<'_> {
+        let bell = Arc::<Bell>::default();
+        let key = self.all().insert(bell.clone());
+        Registered { bells: self, bell, key }
+    }
+
+    pub(super) fn ring(&self) {
+        self.all().iter().for_each(|(_, bell)| bell.ring());
+    }
+
+    fn all(&self) -> MutexGuard<'_, Slab<Arc<Bell>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered<'_> {
+    pub(super) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.bells.all().try_remove(self.key);
+    }
+}

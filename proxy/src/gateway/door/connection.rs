@@ -1,0 +1,192 @@
+//! One client's connection, from the first byte to the last: head after head, each within its time, and each request to
+//! the carrier that it is for.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+
+use super::Door;
+use crate::gateway::carry::Client;
+use crate::gateway::carry::http1::{After, Desk};
+use crate::gateway::grammar::{LONGEST_HEAD, Refusal};
+use crate::link::Link;
+use crate::tasks::now;
+use crate::traffic::in_flight::Permit;
+
+/// A client that is told no more and sends nothing for so long is done.
+const SILENCE: Duration = Duration::from_secs(2);
+/// So much is read at once of what it sends.
+const PIECE: usize = 4 * 1024;
+const LATE: Refusal = Refusal { status: 408, why: "the request's head did not come in time" };
+
+/// What has come of the next request.
+enum Arrived {
+    /// Its head, which takes so many bytes.
+    Head(usize),
+    /// Something that is none.
+    Refused(Refusal),
+    /// A part of a head, and no more in time.
+    Late,
+    /// Nothing: the client has left or has nothing more to ask, or the gateway stops.
+    Nothing,
+}
+
+/// Waits for a head.
+#[derive(Debug, Default)]
+struct Waiting {
+    desk: Option<Box<Desk>>,
+    /// When the head began, and its place among those that the process waits for before it ends.
+    begun: Option<(Instant, Permit)>,
+}
+
+/// Serves a client until it leaves, or has to.
+pub(super) async fn serve(door: Arc<Door>, link: Link) {
+    let registered = door.bells.register();
+    let mut client = Client::new(link, registered.bell().clone());
+    let mut waiting = Waiting::default();
+    loop {
+        let since = now();
+        let arrived = poll_fn(|cx| waiting.poll(cx, &door, &mut client, since)).await;
+        let Some(mut desk) = waiting.desk.take() else { return };
+        let after = match arrived {
+            // Futures that are made for each request, so that a connection without one is small.
+            Arrived::Head(length) => {
+                desk.split(length);
+                waiting.begun = None;
+                if door.goes_through_pingora() {
+                    let Some(back) = Box::pin(door.detour.carry(client, &mut desk)).await else {
+                        door.carrier.desks.take_back(desk);
+                        return;
+                    };
+                    client = back;
+                    After::Next
+                } else {
+                    Box::pin(door.carrier.carry(&door.gateway, &mut client, &mut desk)).await
+                }
+            }
+            Arrived::Refused(refusal) => Box::pin(door.refuse(&mut client, &mut desk, refusal)).await,
+            Arrived::Late => Box::pin(door.refuse(&mut client, &mut desk, LATE)).await,
+            Arrived::Nothing => After::Close { is_sending: false },
+        };
+        match after {
+            After::Next if desk.next() => waiting.desk = Some(desk),
+            After::Next => door.carrier.desks.take_back(desk),
+            After::Close { is_sending } => {
+                if is_sending {
+                    linger(&mut client, &mut desk, door.linger()).await;
+                }
+                door.carrier.desks.take_back(desk);
+                return;
+            }
+            After::BreakOff => {
+                door.carrier.desks.take_back(desk);
+                client.link.reset();
+                return;
+            }
+        }
+    }
+}
+
+impl Waiting {
+    /// Reads a head. `since`: when the connection became free for it.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        door: &Door,
+        client: &mut Client,
+        since: Instant,
+    ) -> Poll<Arrived> {
+        // What came with the request before.
+        if let Some(desk) = &mut self.desk
+            && self.begun.is_none()
+        {
+            if let Some(arrived) = read(desk) {
+                return Poll::Ready(arrived);
+            }
+            self.begun = Some((now(), door.gateway.lifecycle.begun()));
+        }
+        loop {
+            if self.desk.is_none() {
+                // Without a buffer for as long as nothing comes.
+                match client.link.poll_stirred(cx) {
+                    Poll::Ready(()) => self.desk = Some(door.carrier.desks.lend()),
+                    Poll::Pending => return self.poll_wait(cx, door, client, since),
+                }
+            }
+            let Some(desk) = &mut self.desk else { return Poll::Ready(Arrived::Nothing) };
+            match desk.head.poll_fill(&mut client.link, LONGEST_HEAD, cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Arrived::Nothing),
+                Poll::Ready(Ok(_)) => {
+                    if let Some(arrived) = read(desk) {
+                        return Poll::Ready(arrived);
+                    }
+                    self.begun.get_or_insert_with(|| (now(), door.gateway.lifecycle.begun()));
+                }
+                Poll::Pending => {
+                    if desk.head.is_empty() {
+                        self.desk.take().into_iter().for_each(|desk| door.carrier.desks.take_back(desk));
+                    }
+                    return self.poll_wait(cx, door, client, since);
+                }
+            }
+        }
+    }
+
+    /// Nothing more has come yet. Whether it is waited for any longer.
+    fn poll_wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        door: &Door,
+        client: &mut Client,
+        since: Instant,
+    ) -> Poll<Arrived> {
+        let times = door.gateway.timeouts();
+        // A connection on which nothing has begun ends with the process; a head that has begun may end within its time.
+        let due = match self.begun {
+            None => {
+                while client.bell.poll_rung(cx).is_ready() {}
+                if door.is_stopping() {
+                    return Poll::Ready(Arrived::Nothing);
+                }
+                since.checked_add(times.keepalive)
+            }
+            Some((begun, _)) => begun.checked_add(times.head),
+        };
+        let Some(due) = due else { return Poll::Pending };
+        ready!(client.timer.poll(cx, now(), due));
+        Poll::Ready(if self.begun.is_some() { Arrived::Late } else { Arrived::Nothing })
+    }
+}
+
+/// What the bytes that are here say.
+fn read(desk: &mut Desk) -> Option<Arrived> {
+    match desk.parsed.read(desk.head.bytes()) {
+        Ok(None) => None,
+        Ok(Some(length)) => Some(Arrived::Head(length)),
+        Err(refusal) => Some(Arrived::Refused(refusal)),
+    }
+}
+
+/// Says that nothing more comes, and reads what the client sends still, for so long at most: a connection that is closed
+/// while its client sends is reset, and the answer on its way may be lost with it.
+async fn linger(client: &mut Client, desk: &mut Desk, limit: Duration) {
+    if client.link.shutdown().await.is_err() {
+        return;
+    }
+    let (end, mut heard_at) = (now() + limit, now());
+    desk.head.clear();
+    poll_fn(|cx| {
+        loop {
+            match desk.head.poll_fill(&mut client.link, PIECE, cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => desk.head.clear(),
+                Poll::Pending => return client.timer.poll(cx, now(), end.min(heard_at + SILENCE)),
+            }
+            heard_at = now();
+        }
+    })
+    .await;
+}

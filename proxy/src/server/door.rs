@@ -1,0 +1,75 @@
+//! The gateway's door, as a service of Pingora's server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
+use tokio::net::TcpListener;
+
+use super::sockets::{self, ListenError};
+use crate::gateway::Door;
+use crate::logging::Output;
+
+/// Has the door take connections from the sockets that there are for it.
+pub(super) struct DoorService {
+    pub(super) door: Arc<Door>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) output: Arc<Output>,
+}
+
+impl DoorService {
+    fn listeners(&self, table: &ListenFds) -> Result<Vec<TcpListener>, ListenError> {
+        let key = "gateway.listen";
+        let listener = |&address| listener(table, address).map_err(|why| ListenError { key, address, why });
+        self.addresses.iter().map(listener).collect()
+    }
+}
+
+/// The socket of an address: that of the table, or, where a new process listens on what the former one did not, one
+/// that is bound now.
+fn listener(table: &ListenFds, address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = match sockets::listener(table, address)? {
+        Some(listener) => listener,
+        None => {
+            let listener = sockets::bind(address)?;
+            sockets::add(table, address, listener.try_clone()?);
+            listener
+        }
+    };
+    TcpListener::from_std(listener)
+}
+
+#[async_trait]
+impl ServiceWithDependents for DoorService {
+    async fn start_service(
+        &mut self,
+        table: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        _: usize,
+        ready: ServiceReadyNotifier,
+    ) {
+        let Some(table) = table else { return };
+        let listeners = match self.listeners(&table) {
+            Ok(listeners) => listeners,
+            Err(error) => self.output.end_with(&error),
+        };
+        ready.notify_ready();
+        // A task of its own: Pingora would go on after a panic, and a gateway that takes no connections must not.
+        if let Err(panic) = tokio::spawn(self.door.clone().run(listeners, shutdown)).await {
+            self.output.end_with(&panic);
+        }
+        sockets::close(&table, &self.addresses);
+    }
+
+    fn name(&self) -> &str {
+        "gateway"
+    }
+
+    /// Sockets that no service names are closed when they are handed over.
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        Some(self.addresses.iter().map(ToString::to_string).collect())
+    }
+}
