@@ -78,8 +78,11 @@ impl Staged {
     }
 
     /// Gives each instance a new endpoint, of which no more is known than this: it has its own traffic if it `is_routed`.
+    /// The former ones have not left, only the routes to them have: what is open to them goes on.
     pub(super) fn renew(&mut self, mint: &mut Mint, is_routed: bool, health: Health) {
-        self.entries.values().for_each(|former| self.tell_of_departure(former));
+        if self.is_routed() {
+            self.entries.values().for_each(|former| former.endpoint.traffic.retire());
+        }
         for entry in self.entries.values_mut() {
             let Endpoint { service, instance, address, .. } = &*entry.endpoint;
             entry.endpoint = mint.endpoint(service.clone(), instance.clone(), *address, is_routed);

@@ -98,8 +98,13 @@ impl Traffic {
 
     /// The endpoint has left for good: no connection is kept from now on, and whoever attends is told.
     pub(crate) fn leave(&self) {
-        self.kept.close_all();
+        self.retire();
         self.departure.leave();
+    }
+
+    /// Nobody is sent to the endpoint any more, which may be there still: no connection is kept from now on.
+    pub(crate) fn retire(&self) {
+        self.kept.close_all();
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct State {
     is_refused: bool,
     /// Whether the request has been sent whole.
     is_sent: bool,
+    /// Whether its answer began before that.
+    is_early: bool,
     /// When the request last went on, and when something last came from the instance.
     pub(super) sent_at: Option<Instant>,
     pub(super) heard_at: Option<Instant>,
@@ -340,6 +342,7 @@ impl Exchange<'_> {
     /// Sends the answer to the client.
     async fn pass_answer_on(&mut self, instance: &mut KeptLink) -> Result<(), Failure> {
         let count = self.state.answer_head;
+        self.state.is_early = !self.state.is_sent;
         self.write_answer();
         self.download.input.consume(count);
         self.state.taken_at = self.state.heard_at;
@@ -364,9 +367,10 @@ impl Exchange<'_> {
         self.poll_time(cx, self.download.waits_for)
     }
 
-    /// The connection is free for another request, if nothing is left on it of this one.
+    /// The connection is free for another request, if nothing is left on it of this one. (One on which an answer came before
+    /// its request was whole is not: many an instance closes it then, whatever it says.)
     fn put_back(&mut self, instance: KeptLink) {
-        let is_clean = self.state.is_sent && self.download.input.is_empty() && self.answer.keeps_alive();
+        let is_clean = self.state.is_sent && !self.state.is_early && self.download.input.is_empty() && self.answer.keeps_alive();
         let Some(attempt) = self.request.attempt().filter(|_| is_clean) else { return };
         attempt.endpoint.traffic.kept.put(instance, now(), &self.carrier.sweeper);
     }
