@@ -370,7 +370,10 @@ impl Exchange<'_> {
     /// The connection is free for another request, if nothing is left on it of this one. (One on which an answer came before
     /// its request was whole is not: many an instance closes it then, whatever it says.)
     fn put_back(&mut self, instance: KeptLink) {
-        let is_clean = self.state.is_sent && !self.state.is_early && self.download.input.is_empty() && self.answer.keeps_alive();
+        let is_clean = self.state.is_sent
+            && !self.state.is_early
+            && self.download.input.is_empty()
+            && self.answer.keeps_alive();
         let Some(attempt) = self.request.attempt().filter(|_| is_clean) else { return };
         attempt.endpoint.traffic.kept.put(instance, now(), &self.carrier.sweeper);
     }
