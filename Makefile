@@ -1,6 +1,6 @@
 # What there is to do with this repository. CI runs `make test`, `make fuzz`, and `make test-full`.
 
-.PHONY: demo test test-full lint package reference figures bench chaos fuzz release setup clean
+.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -16,6 +16,7 @@ test: lint
 	LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests
 	LEASEWAY_TEST_HTTP1=pingora cargo test --package harness --test requests
 	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests
+	$(MAKE) heads
 	ONCE=1 tools/demo.sh target/debug
 	deploy/check.sh target/debug/proxy
 	cargo run --package harness --bin figures -- --short
@@ -36,7 +37,7 @@ AROUND = --package harness --test faults --test readme --test walkthrough
 lint:
 	@tools/setup.sh test
 	cargo fmt --all --check
-	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	tools/deny.sh
 
@@ -74,6 +75,11 @@ SECONDS ?= 60
 fuzz:
 	@tools/setup.sh build
 	tools/fuzz.sh $(SECONDS)
+
+# What it takes to read a head. Fails if that is more than it was.
+heads:
+	@tools/setup.sh test
+	cargo run --quiet --release --manifest-path fuzz/Cargo.toml --package grammar-alone --example head_instructions
 
 release:
 	@tools/setup.sh build

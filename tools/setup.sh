@@ -38,6 +38,7 @@ for_test() {
     need etcd etcd-server
     need etcdctl etcd-client
     need haproxy haproxy          # harness: in front of two gateways
+    need valgrind valgrind        # make heads
     need python3 python3
     need go golang-go
     # etcd's client in Go, for the registrar of docs/registrars.md.
@@ -48,7 +49,6 @@ for_test() {
 for_figures() {
     for_test
     need wrk wrk
-    need valgrind valgrind
 }
 
 for_bench() {

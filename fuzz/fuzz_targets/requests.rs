@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| leaseway_fuzz::requests(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| grammar_alone::requests(input));

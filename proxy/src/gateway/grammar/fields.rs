@@ -268,6 +268,7 @@ mod tests {
             fields.finish();
             assert_eq!(fields.list().len(), 2);
         }
+        assert_eq!(fields.names, "cc", "and nothing of those before");
         let text = b"C: 3\r\nC: 4";
         assert_eq!(fields.values(text, "c").collect::<Vec<_>>(), [b"3", b"4"]);
         assert_eq!(fields.iter(text).last(), Some(("c", &b"4"[..])));
@@ -275,5 +276,15 @@ mod tests {
         fields.clear();
         fields.add(text, Span::new(0, text.len())).unwrap();
         assert_eq!((fields.room.as_ptr(), fields.list().len()), (room, 1));
+    }
+
+    #[test]
+    fn the_room_for_long_names_is_not_kept() {
+        let line = [&[b'x'; KEPT + 1][..], b":"].concat();
+        let mut fields = Fields::default();
+        fields.add(&line, Span::new(0, line.len())).unwrap();
+        fields.finish();
+        fields.clear();
+        assert!(fields.room.capacity().max(fields.names.capacity()) <= KEPT);
     }
 }

@@ -254,7 +254,8 @@ mod tests {
         };
         assert_eq!(asked(&["websocket"]).as_deref(), Some(&b"websocket"[..]));
         assert_eq!(asked(&["a/1, b"]).as_deref(), Some(&b"a/1, b"[..]));
-        for none in [&[][..], &["H2C"], &["websocket, h2c"], &["a", "b"], &[""], &["a,"]] {
+        let long = "a".repeat(LONGEST_LIST + 1);
+        for none in [&[][..], &["H2C"], &[&*long], &["websocket, h2c"], &["a", "b"], &[""], &["a,"]] {
             assert_eq!(asked(none), None, "{none:?}");
         }
     }

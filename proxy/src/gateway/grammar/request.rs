@@ -380,6 +380,7 @@ mod tests {
         assert!(!head.is_for_server() && !head.target_is_url() && !head.nominates() && head.keeps_alive());
         assert_eq!((head.framing(), head.fields().list().len()), (Framing::None, 1));
         assert_eq!((head.of(path).target(), head.of(path).host()), (&b"/"[..], Some(&b"b"[..])));
+        assert_eq!(head.of(path).path(), "/");
     }
 
     #[test]

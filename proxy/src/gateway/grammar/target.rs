@@ -213,4 +213,17 @@ mod tests {
         let (_, path, ..) = parts(&Method::GET, "/\u{e9}".as_bytes()).unwrap();
         assert_eq!(path, "/\u{e9}");
     }
+
+    #[test]
+    fn the_room_for_a_long_path_is_not_kept() {
+        let text = [b"http://a?", &[b'x'; KEPT][..], b"/"].concat();
+        let path = [b"/", &[b'x'; KEPT][..]].concat();
+        for text in [text, path] {
+            let mut target = Target::default();
+            target.read(&text, Span::new(0, text.len()), &Method::GET).unwrap();
+            assert!(target.made.capacity().max(target.shown.capacity()) > KEPT);
+            target.clear();
+            assert!(target.made.capacity().max(target.shown.capacity()) <= KEPT);
+        }
+    }
 }
