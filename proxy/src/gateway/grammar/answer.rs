@@ -33,7 +33,6 @@ pub(in crate::gateway) struct AnswerHead {
 /// The status line.
 #[derive(Debug, Clone, Copy)]
 struct Line {
-    span: Span,
     is_1_1: bool,
     status: u16,
     reason: Span,
@@ -148,11 +147,6 @@ impl AnswerHead {
         self.line.is_some_and(|line| line.is_1_1)
     }
 
-    /// The status line without its CR LF.
-    pub(in crate::gateway) fn line(&self) -> Span {
-        self.line.map(|line| line.span).unwrap_or_default()
-    }
-
     pub(in crate::gateway) fn reason(&self) -> Span {
         self.line.map(|line| line.reason).unwrap_or_default()
     }
@@ -169,11 +163,6 @@ impl AnswerHead {
     /// Whether the connection can carry another request when this answer is over.
     pub(in crate::gateway) fn keeps_alive(&self) -> bool {
         self.framing != Framing::UntilClose && self.said.connection.stays(self.is_1_1())
-    }
-
-    /// Whether `Connection` names more than what becomes of the connection: see [`Fields::is_nominated`].
-    pub(in crate::gateway) fn nominates(&self) -> bool {
-        self.said.connection.others
     }
 
     /// The protocols that a 101 switches to.
@@ -219,7 +208,7 @@ fn read_status_line(bytes: &[u8], line: Span) -> Result<Line, &'static str> {
         _ => return Err("no space behind the status"),
     };
     let reason = Span::new(line.end() - reason.len(), line.end());
-    Ok(Line { span: line, is_1_1, status, reason })
+    Ok(Line { is_1_1, status, reason })
 }
 
 const NO_VERSION: &str = "a status line of neither HTTP/1.0 nor 1.1";
@@ -248,8 +237,7 @@ mod tests {
         let head = read(text, GET).unwrap();
         assert_eq!((head.status(), head.is_1_1(), head.has_date()), (404, false, true));
         assert_eq!(head.reason().of(text.as_bytes()), b"Not there");
-        assert_eq!(head.line().of(text.as_bytes()), b"HTTP/1.0 404 Not there");
-        assert!(head.keeps_alive() && head.length_is_normal() && !head.nominates() && !head.must_not_frame());
+        assert!(head.keeps_alive() && head.length_is_normal() && !head.must_not_frame());
         assert_eq!(head.fields().iter(text.as_bytes()).last(), Some(("content-length", &b"3"[..])));
     }
 

@@ -1,7 +1,7 @@
 //! The lines of a head, or of a trailer section: RFC 9112, 5.
 
 use super::Span;
-use super::bytes::{is_of_token, members, trim_end, trim_start, write_token};
+use super::bytes::{is_of_token, trim_end, trim_start, write_token};
 
 /// One line.
 #[derive(Debug, Clone, Copy)]
@@ -134,27 +134,6 @@ impl Fields {
         self.list.iter().map(move |field| (self.name(field), field.value.of(bytes)))
     }
 
-    /// The values of the fields of this name, which is in small letters.
-    pub(in crate::gateway) fn values<'f>(
-        &'f self,
-        bytes: &'f [u8],
-        name: &'f str,
-    ) -> impl Iterator<Item = &'f [u8]> {
-        self.list
-            .iter()
-            .filter(move |field| field.name.len() == name.len() && self.name(field) == name)
-            .map(move |field| field.value.of(bytes))
-    }
-
-    /// Whether `Connection` names a field, so that it is of this connection alone: RFC 9110, 7.6.1. What frames and routes
-    /// a message stays, whoever names it.
-    pub(in crate::gateway) fn is_nominated(&self, bytes: &[u8], field: &Field) -> bool {
-        let name = field.name.of(bytes);
-        let names_it = |list| members(list).any(|option| option.eq_ignore_ascii_case(name));
-        !matches!(field.kind, Kind::Host | Kind::ContentLength | Kind::TransferEncoding)
-            && self.of_kind(bytes, Kind::Connection).any(names_it)
-    }
-
     /// The values of the fields of this kind.
     pub(in crate::gateway) fn of_kind<'f>(
         &'f self,
@@ -270,7 +249,6 @@ mod tests {
         }
         assert_eq!(fields.names, "cc", "and nothing of those before");
         let text = b"C: 3\r\nC: 4";
-        assert_eq!(fields.values(text, "c").collect::<Vec<_>>(), [b"3", b"4"]);
         assert_eq!(fields.iter(text).last(), Some(("c", &b"4"[..])));
         let room = fields.room.as_ptr();
         fields.clear();

@@ -93,8 +93,7 @@ impl Codings {
     }
 }
 
-/// So many bytes a `Connection` has at the most, in all its lines, and an `Upgrade`: they are looked through again for each
-/// field, and for each protocol.
+/// So many bytes a `Connection` has at the most, in all its lines, and an `Upgrade`: they are looked through again and again.
 const LONGEST_LIST: usize = 1 << 10;
 
 /// What the lines `Connection` say of the connection itself: RFC 9110, 7.6.1.
@@ -103,8 +102,6 @@ pub(super) struct Connection {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
-    /// It names anything else, such as fields that do not go on.
-    pub(super) others: bool,
     length: usize,
 }
 
@@ -122,11 +119,10 @@ impl Connection {
         for option in members(list) {
             let is = |other: &[u8]| option.eq_ignore_ascii_case(other);
             match option.len() {
-                0 => {}
                 5 if is(b"close") => self.close = true,
                 7 if is(b"upgrade") => self.upgrade = true,
                 10 if is(b"keep-alive") => self.keep_alive = true,
-                _ => self.others = true,
+                _ => {}
             }
         }
         Ok(())

@@ -13,8 +13,6 @@
 //! even where the RFC lets a server make the best of it. What is accepted can be sent on as it is written, but for what
 //! the functions here say: a target in absolute form, a length that is not normal, fields of one connection.
 
-#![allow(dead_code, unused_imports, reason = "until the carrier uses it")]
-
 mod answer;
 mod body;
 mod bytes;
@@ -29,8 +27,8 @@ mod trailers;
 
 pub(in crate::gateway) use answer::{AnswerHead, Asked, agree};
 pub(in crate::gateway) use body::Body;
-pub(in crate::gateway) use chunks::{Chunks, Step};
-pub(in crate::gateway) use fields::{Field, Fields, Kind};
+pub(in crate::gateway) use chunks::Step;
+pub(in crate::gateway) use fields::{Fields, Kind};
 pub(in crate::gateway) use framing::Framing;
 pub(in crate::gateway) use request::{RequestHead, RequestView};
 pub(in crate::gateway) use trailers::may_pass;

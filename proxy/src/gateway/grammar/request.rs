@@ -37,7 +37,6 @@ pub(in crate::gateway) struct RequestHead {
 /// The request line but for its target.
 #[derive(Debug)]
 struct Line {
-    span: Span,
     method: Method,
     version: Version,
 }
@@ -87,11 +86,6 @@ impl RequestHead {
             None => Err(Refusal { status: 414, why: "the request's target is too long" }),
             Some(_) => Err(Refusal { status: 431, why: "the request's head is too long" }),
         }
-    }
-
-    /// Whether there is more than empty lines.
-    pub(in crate::gateway) fn has_begun(&self, bytes: &[u8]) -> bool {
-        self.line.is_some() || bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
     }
 
     /// A head that is whole, with the bytes that it was read from.
@@ -173,11 +167,6 @@ impl RequestHead {
         self.said.connection.stays(self.is_1_1())
     }
 
-    /// Whether `Connection` names more than what becomes of the connection: see [`Fields::is_nominated`].
-    pub(in crate::gateway) fn nominates(&self) -> bool {
-        self.said.connection.others
-    }
-
     /// Whether the client may wait for a 100 before it sends its body.
     pub(in crate::gateway) fn expects_continue(&self) -> bool {
         self.said.expects_continue
@@ -194,26 +183,6 @@ impl RequestHead {
 
     pub(in crate::gateway) fn fields(&self) -> &Fields {
         &self.fields
-    }
-
-    /// Without its CR LF.
-    pub(in crate::gateway) fn line(&self) -> Span {
-        self.line.as_ref().map(|line| line.span).unwrap_or_default()
-    }
-
-    /// The target as it is written.
-    pub(in crate::gateway) fn target(&self) -> Span {
-        self.target.written()
-    }
-
-    /// Whether the target that goes on is not the one that is written, but that of [`RequestView`].
-    pub(in crate::gateway) fn target_is_url(&self) -> bool {
-        !self.target.is_in_origin_form()
-    }
-
-    /// `OPTIONS *`: asks for the server and not for anything on it (RFC 9110, 9.3.7).
-    pub(in crate::gateway) fn is_for_server(&self) -> bool {
-        self.target.is_for_server()
     }
 }
 
@@ -264,7 +233,7 @@ fn read_request_line(bytes: &[u8], line: Span) -> Result<(Line, Span), Refusal> 
     // RFC 9110, 2.5, would have 1.2 taken for 1.1: there is none, and who asks for it tries what happens.
     let version =
         version.ok_or(Refusal { status: 505, why: "a version of HTTP that is neither 1.0 nor 1.1" })?;
-    Ok((Line { span: line, method, version }, Span::new(target, target + written.len())))
+    Ok((Line { method, version }, Span::new(target, target + written.len())))
 }
 
 const NO_VERSION: &str = "the request line does not end with a version of HTTP";
@@ -331,7 +300,6 @@ impl Head for RequestView<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Field;
     use super::*;
 
     fn read(text: &str) -> Result<RequestHead, Refusal> {
@@ -354,16 +322,13 @@ mod tests {
         let text =
             "\r\nPOST /a%20b?c HTTP/1.1\r\nHOST: A:8080\r\nCookie: x=y\r\nx-a:\r\ncookie:  z \r\n\r\nbody";
         let mut head = RequestHead::default();
-        assert!(!head.has_begun(&text.as_bytes()[..2]));
         assert_eq!(head.read(text.as_bytes()), Ok(Some(text.len() - 4)));
-        assert!(head.has_begun(text.as_bytes()));
         let view = head.of(text.as_bytes());
         assert_eq!((view.method(), view.version()), (&Method::POST, Version::HTTP_11));
         assert_eq!((view.target(), view.path(), view.query()), (&b"/a%20b?c"[..], "/a%20b", Some(&b"c"[..])));
         assert_eq!((view.host(), view.authority()), (Some(&b"A:8080"[..]), None));
         assert_eq!(view.values(&http::header::COOKIE).collect::<Vec<_>>(), [&b"x=y"[..], b"z"]);
         assert_eq!(view.fields().nth(2), Some(("x-a", &b""[..])));
-        assert_eq!(head.line().of(text.as_bytes()), b"POST /a%20b?c HTTP/1.1");
         assert_eq!(head.fields().list()[0].line.of(text.as_bytes()), b"HOST: A:8080\r\n");
     }
 
@@ -372,12 +337,12 @@ mod tests {
         let mut head = RequestHead::default();
         let url = b"OPTIONS http://a HTTP/1.0\r\nContent-Length: 1\r\nConnection: x\r\n\r\n";
         assert_eq!(head.read(url), Ok(Some(url.len())));
-        assert!(head.is_for_server() && head.target_is_url() && head.nominates() && !head.keeps_alive());
+        assert!(!head.keeps_alive());
         assert_eq!((head.of(url).target(), head.of(url).host()), (&b"*"[..], Some(&b"a"[..])));
         head.clear();
         let path = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
         assert_eq!(head.read(path), Ok(Some(path.len())));
-        assert!(!head.is_for_server() && !head.target_is_url() && !head.nominates() && head.keeps_alive());
+        assert!(head.keeps_alive());
         assert_eq!((head.framing(), head.fields().list().len()), (Framing::None, 1));
         assert_eq!((head.of(path).target(), head.of(path).host()), (&b"/"[..], Some(&b"b"[..])));
         assert_eq!(head.of(path).path(), "/");
@@ -491,7 +456,7 @@ mod tests {
     fn what_is_asked_of_the_connection_counts_in_http_1_1() {
         let lines = "Connection: upgrade, x\r\nUpgrade: websocket\r\nExpect: 100-Continue\r\n";
         let head = with(lines).unwrap();
-        assert!(head.upgrade().is_some() && head.expects_continue() && head.nominates());
+        assert!(head.upgrade().is_some() && head.expects_continue());
         let head = read(&format!("GET / HTTP/1.0\r\n{lines}\r\n")).unwrap();
         assert!(head.upgrade().is_none() && !head.expects_continue());
         for none in [
@@ -503,16 +468,5 @@ mod tests {
             assert!(with(none).unwrap().upgrade().is_none(), "{none}");
         }
         assert!(!with("Expect: 200-ok\r\n").unwrap().expects_continue());
-    }
-
-    #[test]
-    fn fields_that_connection_names_are_of_one_hop_but_for_those_that_frame_and_route() {
-        let text = "GET / HTTP/1.1\r\nHost: a\r\nX-a: b\r\nX-b: c\r\nContent-Length: 1\r\n\
-                    Connection: close, x-A\r\nConnection: host, content-length\r\n\r\n";
-        let head = read(text).unwrap();
-        let nominated = |field: &&Field| head.fields().is_nominated(text.as_bytes(), field);
-        let names: Vec<_> =
-            head.fields().list().iter().filter(nominated).map(|f| head.fields().name(f)).collect();
-        assert_eq!(names, ["x-a"]);
     }
 }

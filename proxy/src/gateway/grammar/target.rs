@@ -11,8 +11,6 @@ const KEPT: usize = 1 << 10;
 /// A request's target.
 #[derive(Debug, Default)]
 pub(super) struct Target {
-    /// As it is written.
-    written: Span,
     /// In origin form, where it is a part of what is written.
     origin: Span,
     /// In origin form, where it is not; empty otherwise.
@@ -23,8 +21,6 @@ pub(super) struct Target {
     shown: String,
     /// What it names itself, and the port of its scheme.
     authority: Option<(Span, u16)>,
-    /// For no path on it.
-    is_for_server: bool,
 }
 
 impl Target {
@@ -36,29 +32,29 @@ impl Target {
             (self.made, self.shown) = (Vec::new(), String::new());
         }
         self.authority = None;
-        self.is_for_server = false;
     }
 
     /// Reads it where it stands in the bytes, with no other bytes than a target has.
     pub(super) fn read(&mut self, all: &[u8], written: Span, method: &Method) -> Result<(), &'static str> {
-        (self.written, self.origin) = (written, written);
+        self.origin = written;
         match written.of(all) {
             [b'/', ..] => {}
-            b"*" if *method == Method::OPTIONS => self.is_for_server = true,
-            text => self.read_url(all, text, method)?,
+            b"*" if *method == Method::OPTIONS => {}
+            _ => self.read_url(all, written, method)?,
         }
         let target = if self.made.is_empty() { self.origin.of(all) } else { &self.made };
         let path = memchr::memchr(b'?', target).unwrap_or(target.len());
-        let written = target.get(..path).unwrap_or_default();
-        match std::str::from_utf8(written) {
+        let bytes = target.get(..path).unwrap_or_default();
+        match std::str::from_utf8(bytes) {
             Ok(text) => self.shown.push_str(text),
-            Err(_) => self.shown.push_str(&String::from_utf8_lossy(written)),
+            Err(_) => self.shown.push_str(&String::from_utf8_lossy(bytes)),
         }
         self.path = path;
         Ok(())
     }
 
-    fn read_url(&mut self, all: &[u8], text: &[u8], method: &Method) -> Result<(), &'static str> {
+    fn read_url(&mut self, all: &[u8], written: Span, method: &Method) -> Result<(), &'static str> {
+        let text = written.of(all);
         let (scheme, port) = if starts_with(text, b"http://") {
             (b"http://".len(), 80)
         } else if starts_with(text, b"https://") {
@@ -66,19 +62,16 @@ impl Target {
         } else {
             return Err("the request's target is neither a path nor an http URL");
         };
-        let begin = self.written.start() + scheme;
-        let rest = Span::new(begin, self.written.end());
+        let begin = written.start() + scheme;
+        let rest = Span::new(begin, written.end());
         let length = memchr::memchr2(b'/', b'?', rest.of(all)).unwrap_or(rest.len());
         let authority = Span::new(begin, begin + length);
-        self.origin = Span::new(begin + length, self.written.end());
+        self.origin = Span::new(begin + length, written.end());
         self.authority = Some((authority, port));
         match self.origin.of(all) {
             [b'/', ..] => {}
             // RFC 9112, 3.2.4.
-            [] if *method == Method::OPTIONS => {
-                self.is_for_server = true;
-                self.made.push(b'*');
-            }
+            [] if *method == Method::OPTIONS => self.made.push(b'*'),
             query => {
                 self.made.push(b'/');
                 self.made.extend_from_slice(query);
@@ -94,10 +87,6 @@ impl Target {
         })
     }
 
-    pub(super) fn written(&self) -> Span {
-        self.written
-    }
-
     pub(super) fn authority(&self) -> Option<Span> {
         self.authority.map(|(authority, _)| authority)
     }
@@ -107,10 +96,6 @@ impl Target {
         if self.made.is_empty() { self.origin.of(all) } else { &self.made }
     }
 
-    pub(super) fn is_in_origin_form(&self) -> bool {
-        self.origin == self.written && self.made.is_empty()
-    }
-
     pub(super) fn path(&self) -> &str {
         &self.shown
     }
@@ -118,10 +103,6 @@ impl Target {
     /// Without its question mark.
     pub(super) fn query<'t>(&'t self, all: &'t [u8]) -> Option<&'t [u8]> {
         self.in_origin_form(all).get(self.path + 1..)
-    }
-
-    pub(super) fn is_for_server(&self) -> bool {
-        self.is_for_server
     }
 }
 
