@@ -15,11 +15,6 @@ const LENGTH: usize = 20_000_000;
 /// Sent before the answer comes.
 const FIRST: usize = 50_000;
 
-/// Pingora's may hold the answer back until the request is whole, or forget it.
-fn comes_at_once() -> bool {
-    Carrier::tested() == Carrier::Ours
-}
-
 /// Refuses every body when it has the head, and tells how many bytes of it came until the end of the connection.
 async fn refusing() -> Result<(Instance, mpsc::UnboundedReceiver<usize>)> {
     let (tell, told) = mpsc::unbounded_channel();
@@ -27,7 +22,10 @@ async fn refusing() -> Result<(Instance, mpsc::UnboundedReceiver<usize>)> {
         let tell = tell.clone();
         async move {
             wire.request_head().await?;
-            wire.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo much").await?;
+            wire.send(
+                "HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\nConnection: close\r\n\r\ntoo much",
+            )
+            .await?;
             let (body, _) = wire.rest().await?;
             tell.send(body.len())?;
             Ok(())
@@ -40,9 +38,6 @@ async fn refusing() -> Result<(Instance, mpsc::UnboundedReceiver<usize>)> {
 #[tokio::test]
 #[ignore = "until the carrier works"]
 async fn a_client_gets_the_answer_while_it_still_sends_and_the_rest_goes_nowhere() -> Result<()> {
-    if !comes_at_once() {
-        return Ok(());
-    }
     let (instance, mut told) = refusing().await?;
     let options = GatewayOptions::default().set("gateway/timeouts/body", "2s");
     let fixture = Fixture::over(&instance, options).await?;
@@ -61,7 +56,9 @@ async fn a_client_gets_the_answer_while_it_still_sends_and_the_rest_goes_nowhere
         let (rest, _) = wire.rest().await?;
         assert!(rest.is_empty(), "{framing}: more than one answer: {}", rest.escape_ascii());
         let arrived = timeout(PATIENCE, told.recv()).await?.unwrap_or_default();
-        assert!(arrived <= FIRST + 100, "{framing}: {arrived} bytes of the body arrived");
+        // Pingora goes on as far as the instance takes it.
+        let at_most = Carrier::either(FIRST + 100, usize::MAX);
+        assert!(arrived <= at_most, "{framing}: {arrived} bytes of the body arrived");
     }
     Ok(())
 }
@@ -70,9 +67,6 @@ async fn a_client_gets_the_answer_while_it_still_sends_and_the_rest_goes_nowhere
 #[tokio::test]
 #[ignore = "until the carrier works"]
 async fn a_client_that_reads_only_at_the_end_gets_the_answer_too() -> Result<()> {
-    if !comes_at_once() {
-        return Ok(());
-    }
     let (instance, _told) = refusing().await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
     for length in [1, FIRST, 1_000_000] {
@@ -89,9 +83,6 @@ async fn a_client_that_reads_only_at_the_end_gets_the_answer_too() -> Result<()>
 #[tokio::test]
 #[ignore = "until the carrier works"]
 async fn who_stops_sending_after_an_early_answer_is_cut_off_in_time() -> Result<()> {
-    if !comes_at_once() {
-        return Ok(());
-    }
     let (instance, _told) = refusing().await?;
     let options = GatewayOptions::default().set("gateway/timeouts/body", "500ms");
     let fixture = Fixture::over(&instance, options).await?;
