@@ -98,7 +98,6 @@ async fn answers_say_close_once_it_is_stopping() -> Result<()> {
 
 /// A connection without a request is closed; one on which a head has begun is not.
 #[tokio::test]
-#[ignore = "until the door reads heads"]
 async fn a_head_that_has_begun_may_come_whole() -> Result<()> {
     let options = GatewayOptions::default().set("gateway/timeouts/drain", "20s");
     let (_etcd, mut gateway, _backend) = with_slow_backend(Duration::ZERO, options).await?;

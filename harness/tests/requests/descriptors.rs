@@ -75,7 +75,6 @@ const NOWHERE: &str = "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Clients that wait are served as descriptors become free, and told so if none does: one is kept for that.
 #[tokio::test]
-#[ignore = "until the door accepts connections"]
 async fn who_waits_for_a_descriptor_is_served_when_one_is_free_and_else_told() -> Result<()> {
     const FREE: usize = 40;
     const FREED: usize = 20;

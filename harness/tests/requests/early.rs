@@ -36,7 +36,6 @@ async fn refusing() -> Result<(Instance, mpsc::UnboundedReceiver<usize>)> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn a_client_gets_the_answer_while_it_still_sends_and_the_rest_goes_nowhere() -> Result<()> {
     let (instance, mut told) = refusing().await?;
     let options = GatewayOptions::default().set("gateway/timeouts/body", "2s");
@@ -65,7 +64,6 @@ async fn a_client_gets_the_answer_while_it_still_sends_and_the_rest_goes_nowhere
 
 /// Not a byte is lost of what was sent before: a client may read only when it has sent all.
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn a_client_that_reads_only_at_the_end_gets_the_answer_too() -> Result<()> {
     let (instance, _told) = refusing().await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
@@ -81,7 +79,6 @@ async fn a_client_that_reads_only_at_the_end_gets_the_answer_too() -> Result<()>
 
 /// A client that says no more after an early answer does not keep its connection for ever.
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn who_stops_sending_after_an_early_answer_is_cut_off_in_time() -> Result<()> {
     let (instance, _told) = refusing().await?;
     let options = GatewayOptions::default().set("gateway/timeouts/body", "500ms");

@@ -11,7 +11,6 @@ use super::{Fixture, answered};
 const ASK: &str = "POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn who_waits_is_told_to_go_on_and_keeps_its_connection() -> Result<()> {
     let instance = Instance::recording(answered).await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
@@ -44,7 +43,6 @@ async fn who_does_not_wait_is_answered_all_the_same() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn a_refusal_in_its_place_ends_the_connection() -> Result<()> {
     let instance = Instance::start(|mut wire| async move {
         wire.request_head().await?;
@@ -71,7 +69,6 @@ async fn a_refusal_in_its_place_ends_the_connection() -> Result<()> {
 
 /// It knows no 100, and would take it for its answer.
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn a_client_of_http_1_0_is_not_told_to_go_on() -> Result<()> {
     let instance = Instance::recording(answered).await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;

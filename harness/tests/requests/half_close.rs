@@ -45,7 +45,6 @@ async fn silent() -> Result<(Instance, mpsc::UnboundedReceiver<&'static str>)> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn who_has_asked_and_closes_its_side_gets_its_answer() -> Result<()> {
     let instance = unhurried().await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
@@ -78,7 +77,6 @@ async fn who_has_asked_and_closes_its_side_gets_its_answer() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn who_leaves_takes_its_request_from_the_instance() -> Result<()> {
     let half = "POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe";
     for (what, request, abort, resets) in [

@@ -29,7 +29,6 @@ async fn drip(mut wire: Wire, piece: &str) -> Result<(u32, String)> {
 }
 
 #[tokio::test]
-#[ignore = "until the door reads heads"]
 async fn a_head_has_its_time_in_all_and_empty_lines_count() -> Result<()> {
     let instance = Instance::recording(answered).await?;
     let options = GatewayOptions::default().set("gateway/timeouts/head", "1s");
@@ -108,7 +107,6 @@ async fn status(gateway: SocketAddr, request: &str) -> Result<(u16, bool)> {
 }
 
 #[tokio::test]
-#[ignore = "until the door reads heads"]
 async fn a_head_is_bounded_in_bytes_and_in_fields_and_says_which_it_was() -> Result<()> {
     let instance = Instance::recording(answered).await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
@@ -129,7 +127,6 @@ async fn a_head_is_bounded_in_bytes_and_in_fields_and_says_which_it_was() -> Res
 }
 
 #[tokio::test]
-#[ignore = "until the door reads heads"]
 async fn nobody_gets_a_megabyte_of_head_read() -> Result<()> {
     let instance = Instance::recording(answered).await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;

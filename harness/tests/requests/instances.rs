@@ -65,7 +65,6 @@ fn is_broken_off<T>(read: &Result<T>) -> bool {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn an_answer_whose_head_is_no_answers_is_a_502_that_the_log_explains() -> Result<()> {
     let scripted = Scripted::start().await?;
     let head = "HTTP/1.1 200 OK\r\n";
@@ -128,7 +127,6 @@ async fn an_answer_whose_head_is_no_answers_is_a_502_that_the_log_explains() -> 
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn an_answer_that_is_wrong_in_its_chunks_never_ends_as_if_it_were_whole() -> Result<()> {
     let scripted = Scripted::start().await?;
     let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
@@ -208,7 +206,6 @@ async fn the_answer_to_a_head_has_a_length_and_no_body() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn fields_keep_their_case_their_order_and_their_number() -> Result<()> {
     let scripted = Scripted::start().await?;
     let fields = "X-B: 1\r\nx-a:2\r\nX-B:  3 \r\nX-EMPTY:\r\nx-Last: a, b\r\n";
@@ -234,7 +231,6 @@ async fn fields_keep_their_case_their_order_and_their_number() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn an_instances_date_stays_and_one_is_added_where_there_is_none() -> Result<()> {
     let scripted = Scripted::start().await?;
     assert!(scripted.get("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await?.head.get("date").is_some());
@@ -272,7 +268,6 @@ async fn what_comes_before_an_answer_reaches_those_who_know_it() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn an_instance_that_never_comes_to_its_answer_is_given_up() -> Result<()> {
     let scripted = Scripted::start().await?;
     let many = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(10_000);
@@ -292,7 +287,6 @@ async fn an_instance_that_never_comes_to_its_answer_is_given_up() -> Result<()> 
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn a_101_that_nobody_asked_for_is_a_502_and_takes_no_place() -> Result<()> {
     let scripted = Scripted::start().await?;
     let ask = "GET /goods HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
@@ -328,7 +322,6 @@ async fn a_101_that_nobody_asked_for_is_a_502_and_takes_no_place() -> Result<()>
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn an_answer_that_ends_with_its_connection_is_whole_or_broken_off_at_the_client_too() -> Result<()> {
     let body = "x".repeat(100_000);
     let expected = body.clone();
@@ -393,7 +386,6 @@ async fn what_follows_an_answer_is_not_the_next_ones() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn trailers_reach_the_client_but_for_those_that_belong_in_a_head() -> Result<()> {
     let scripted = Scripted::start().await?;
     let trailers = "X-Sum: 1\r\nContent-Length: 9\r\nSet-Cookie: a=b\r\nx-sum: 2\r\n";

@@ -65,7 +65,6 @@ async fn ping(wire: &mut Wire) -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn when_one_side_has_said_all_the_other_may_go_on() -> Result<()> {
     if Carrier::tested() == Carrier::Pingora {
         // It ends a tunnel when either side does.
@@ -107,7 +106,6 @@ async fn when_one_side_has_said_all_the_other_may_go_on() -> Result<()> {
 
 /// A worker thread that is put aside right after the 101, as on a busy machine, finds much to do at once.
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn no_tunnel_is_torn_after_its_101_however_busy_the_gateway_is() -> Result<()> {
     let instance = agreeing(echo).await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
@@ -138,7 +136,6 @@ async fn no_tunnel_is_torn_after_its_101_however_busy_the_gateway_is() -> Result
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn a_protocol_passes_if_its_route_permits_it_and_is_not_http() -> Result<()> {
     let instance = agreeing(echo).await?;
     let route = json!({ "path": "/goods", "service": "goods", "upgrades": ["websocket", "irc/2"] });
@@ -166,7 +163,6 @@ async fn a_protocol_passes_if_its_route_permits_it_and_is_not_http() -> Result<(
 
 /// What a client sends without waiting is the tunnel's, and nothing else's.
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn what_stands_behind_the_asking_goes_through_the_tunnel_or_is_the_next_request() -> Result<()> {
     let instance = agreeing(echo).await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
@@ -184,14 +180,15 @@ async fn what_stands_behind_the_asking_goes_through_the_tunnel_or_is_the_next_re
 }
 
 #[tokio::test]
-#[ignore = "until the carrier works"]
 async fn tunnels_to_an_instance_that_has_left_end_one_after_the_other() -> Result<()> {
     if Carrier::tested() == Carrier::Pingora {
         // Nothing reaches a tunnel within it.
         return Ok(());
     }
     let instance = agreeing(echo).await?;
-    let options = GatewayOptions::default().set("gateway/timeouts/tunnel_drain", "1s");
+    let options = GatewayOptions::default()
+        .set("gateway/timeouts/tunnel_drain", "1s")
+        .set("gateway/registry/guard", json!({ "share": 1 }));
     let fixture = Fixture::over(&instance, options).await?;
     let mut tunnels = JoinSet::new();
     for _ in 0..10 {
