@@ -20,6 +20,11 @@ async fn who_waits_is_told_to_go_on_and_keeps_its_connection() -> Result<()> {
         assert_eq!(wire.answer("POST").await?.head.status(), 100);
         wire.send("hello").await?;
         assert_eq!(wire.answer("POST").await?.text(), "hello");
+        if Carrier::tested() == Carrier::Pingora {
+            // To it the 100 is an answer before the request's end.
+            assert!(wire.rest().await?.0.is_empty());
+            wire = Wire::connect(fixture.gateway.address()).await?;
+        }
     }
     assert_eq!(wire.get("/goods", "").await?.head.status(), 200);
     assert_eq!(instance.last()?.head.get("expect"), None);

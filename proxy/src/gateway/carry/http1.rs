@@ -30,6 +30,7 @@ use std::sync::Arc;
 pub(in crate::gateway) use block::Block;
 pub(in crate::gateway) use connect::Dialer;
 pub(in crate::gateway) use desk::{Desk, Desks};
+pub(in crate::gateway) use request_head::PROTECTED;
 pub(in crate::gateway) use timer::Timer;
 
 use crate::gateway::Gateway;

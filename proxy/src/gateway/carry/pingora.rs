@@ -64,6 +64,8 @@ impl Deref for ByPingora {
     }
 }
 
+const NOT_AGREED: &str = "a 101 that was not asked for, or does not say to which protocol";
+
 #[async_trait]
 impl ProxyHttp for ByPingora {
     /// Boxed: Pingora moves it through several nested futures.
@@ -83,6 +85,10 @@ impl ProxyHttp for ByPingora {
             let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
             self.receive(request, session.req_header(), raw.as_deref(), arrival(session))
         };
+        let received = received.and_then(|()| match head::nominates_what_must_go_on(session.req_header()) {
+            true => Err(Answer::BAD_NOMINATION),
+            false => Ok(()),
+        });
         if let Some(route) = request.route() {
             // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
             session.set_read_timeout(Some(route.timeouts.body));
@@ -185,6 +191,11 @@ impl ProxyHttp for ByPingora {
     ) -> Result<()> {
         let request = &mut carried.request;
         let (status, now) = (answer.status, Instant::now());
+        let is_agreed =
+            head::may_be_tunnel(request, session.req_header()) && head::switches_to_websocket(answer);
+        if status == StatusCode::SWITCHING_PROTOCOLS && !is_agreed {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, NOT_AGREED).into_up());
+        }
         let Some(attempt) = request.attempt_mut() else { return Ok(()) };
         if !is_final(status) {
             attempt.heard(now);

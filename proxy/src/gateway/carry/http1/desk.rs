@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::block::Block;
 use super::pump::Pump;
+use super::request_head;
 use super::splice::Added;
 use crate::gateway::grammar::{AnswerHead, RequestHead};
 
@@ -54,6 +55,13 @@ impl Desk {
         let beyond = self.head.bytes().get(head..).unwrap_or_default();
         self.upload.input.push(beyond);
         self.head.truncate(head);
+    }
+
+    /// The head, for somebody who parses it again.
+    pub(in crate::gateway) fn plain_head(&mut self) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(self.head.len());
+        request_head::write_plain(&self.parsed.of(self.head.bytes()), &mut self.added, &mut plain);
+        plain
     }
 
     /// What came behind the head, for somebody else to read on.

@@ -15,7 +15,7 @@ use crate::head::Head;
 const NOMINATIONS: usize = 16;
 
 /// What `Connection` must not name: it would take from the request what others rely on.
-const PROTECTED: [&str; 6] = [
+pub(in crate::gateway) const PROTECTED: [&str; 6] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -54,6 +54,26 @@ pub(super) fn write(
     }
     lines.write(out);
     Ok(())
+}
+
+/// Writes the head for somebody who parses it again: with nothing in it that could be read in another way.
+pub(super) fn write_plain(head: &RequestView<'_>, added: &mut Added, out: &mut Vec<u8>) {
+    out.extend_from_slice(head.method().as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.target());
+    out.extend_from_slice(if head.version() == Version::HTTP_11 {
+        b" HTTP/1.1\r\n"
+    } else {
+        b" HTTP/1.0\r\n"
+    });
+    let mut lines = Splice::of(head.read().fields(), head.bytes(), added);
+    if head.fields().all(|(name, _)| name != "host")
+        && let Some(host) = head.authority()
+    {
+        lines.line(b"Host", host);
+    }
+    frame(&mut lines, head.read());
+    lines.write(out);
 }
 
 /// The protocols that the request may make a tunnel for, if its route permits all that it asks for. (What has a body is not

@@ -36,7 +36,7 @@ impl Detour {
         let input = desk.take_input();
         let may_upgrade = desk.parsed.upgrade().is_some();
         let body = Body::of(desk.parsed.framing());
-        let replay = Replay::new(link, desk.head.bytes().to_vec(), body, input, may_upgrade);
+        let replay = Replay::new(link, desk.plain_head(), body, input, may_upgrade);
         let mut session = ServerSession::new_http1(Box::new(replay));
         session.set_keepalive(desk.parsed.keeps_alive().then_some(SOME_KEEPALIVE));
         let reused = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;

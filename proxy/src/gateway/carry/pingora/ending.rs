@@ -1,5 +1,7 @@
 //! What an error of Pingora's says of how an exchange ended.
 
+use std::io;
+
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::gateway::cause::Ending;
@@ -10,6 +12,7 @@ pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
         ConnectionClosed, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
     };
     match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, ReadError) if is_of_grammar(error) => Ending::BadBody,
         (ErrorSource::Downstream, ConnectionClosed | ReadError | WriteError | WriteTimedout) => {
             Ending::ClientLeft
         }
@@ -24,6 +27,12 @@ pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
         (_, ConnectionClosed | ReadError | WriteError) => Ending::Broke,
         _ => Ending::NotHttp,
     }
+}
+
+/// The client's bytes came, and are not valid: the stream that Pingora reads them from says so.
+fn is_of_grammar(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }
 
 fn of_connect(error: &ErrorType) -> Ending {

@@ -8,6 +8,7 @@ use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, Result};
 
 use crate::gateway::answer::Answer;
+use crate::gateway::carry::http1::PROTECTED;
 use crate::gateway::edits::{AnswerEdits, FieldsToSend, RequestEdits};
 use crate::gateway::entry::Fields;
 use crate::gateway::proxy_status;
@@ -96,6 +97,25 @@ pub(super) fn policy(fields: Fields, may_be_tunnel: bool) -> HttpUpstreamRequest
     } else {
         HttpUpstreamRequestPolicy::deny_upgrades()
     }
+}
+
+/// Whether `Connection` names what must go on. (Pingora itself looks at `Host` and the `X-Forwarded-` alone.)
+pub(super) fn nominates_what_must_go_on(head: &RequestHeader) -> bool {
+    let lines = head.headers.get_all(header::CONNECTION).iter();
+    let mut names =
+        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    names.any(|name| PROTECTED.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())))
+}
+
+/// Whether this 101 says to which protocol, and nothing of a body: RFC 9110, 7.8.
+pub(super) fn switches_to_websocket(answer: &ResponseHeader) -> bool {
+    let connection = answer.headers.get_all(header::CONNECTION).iter();
+    let mut options = connection.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let protocol = answer.headers.get(header::UPGRADE);
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        && protocol.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && !answer.headers.contains_key(header::TRANSFER_ENCODING)
+        && !answer.headers.contains_key(header::CONTENT_LENGTH)
 }
 
 /// Whether the instance may answer with a tunnel. Pingora passes on what asks for a WebSocket, and for nothing beside it.
