@@ -119,3 +119,27 @@ fn words(found: &Found, address: SocketAddr, backends: &[SocketAddr], directory:
     }
     Ok(words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::list::PEERS;
+
+    #[test]
+    fn every_configuration_and_command_is_filled_whether_the_proxy_is_there_or_not() {
+        let backends = [8001, 8002, 8003].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        for peer in PEERS {
+            let found = Found { peer, program: "none".into(), version: String::new() };
+            let directory = private_directory().unwrap();
+            let words = words(&found, "127.0.0.1:80".parse().unwrap(), &backends, &directory).unwrap();
+            for (name, template) in peer.files {
+                let text = words.fill(template).unwrap_or_else(|error| panic!("{name}: {error}"));
+                let is_meant = text.contains("8001") || peer.has_registry() || *name == "traefik.yaml";
+                assert!(is_meant, "{name} does not name the backends:\n{text}");
+            }
+            for argument in peer.arguments {
+                words.fill(argument).unwrap_or_else(|error| panic!("{}: {error}", peer.name));
+            }
+        }
+    }
+}
