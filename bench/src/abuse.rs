@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -26,6 +27,8 @@ use crate::{
 const TURN: Duration = Duration::from_secs(1);
 /// What one that does not read has room for: little, so that the rest waits at the proxy.
 const RECEIVE: u32 = 16 << 10;
+/// Its segments are a network's. Those of loopback have 64 KiB, and the kernel would keep 20 of them for each at the proxy.
+const SEGMENT: u32 = 1460;
 const LARGE_HEAD: usize = 1_000_000;
 const SLOW_BODY: usize = 1_000_000;
 /// A refusal is waited for so long.
@@ -88,6 +91,7 @@ impl Client {
         let socket = TcpSocket::new_v4()?;
         if self.case == Case::Unread {
             socket.set_recv_buffer_size(RECEIVE)?;
+            SockRef::from(&socket).set_tcp_mss(SEGMENT)?;
         }
         let stream = socket.connect(self.target).await?;
         self.open.fetch_add(1, Ordering::Relaxed);
