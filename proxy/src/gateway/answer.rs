@@ -77,7 +77,7 @@ impl Answer {
         Self::message(504, Kind::HttpResponseTimeout, "the time for the whole request is over");
     const CLIENT_TIMED_OUT: Self =
         Self::message(408, Kind::HttpRequestError, "the request did not arrive in time").of_unknown_rest();
-    pub(super) const BAD_NOMINATION: Self = Self::bad_request("the Connection header names what it must not");
+    const BAD_NOMINATION: Self = Self::bad_request("the Connection header names what it must not");
     const BAD_BODY: Self = Self::bad_request("the request's body is not valid").of_unknown_rest();
     const INTERNAL: Self = Self::message(500, Kind::ProxyInternalError, "the gateway failed");
 

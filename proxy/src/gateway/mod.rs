@@ -127,20 +127,13 @@ impl Gateway {
         Request::new(self.site.get(), self.lifecycle.in_flight(), self.metrics.clone())
     }
 
-    /// A request's head is here: entry -> route -> admit. It has an attempt to begin then, or this answer. `raw` is the
-    /// head as it came in HTTP/1.
-    fn receive(
-        &self,
-        request: &mut Request,
-        head: &impl Head,
-        raw: Option<&[u8]>,
-        arrival: Arrival,
-    ) -> Result<(), Answer> {
+    /// A request's head is here: entry -> route -> admit. It has an attempt to begin then, or this answer.
+    fn receive(&self, request: &mut Request, head: &impl Head, arrival: Arrival) -> Result<(), Answer> {
         request.begin(head, arrival);
         if head.target() == b"*" && head.method() == Method::OPTIONS {
             return Err(Answer::SERVER);
         }
-        let path = entry::enter(head, request.fields, raw, request.common.paths)?;
+        let path = entry::enter(head, request.fields, request.common.paths)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
         let asked = Asked::of(head, &path, scheme, client);
         let Some(route) = request.find_route(&asked) else {

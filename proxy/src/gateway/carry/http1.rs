@@ -30,7 +30,6 @@ use std::sync::Arc;
 pub(in crate::gateway) use block::Block;
 pub(in crate::gateway) use connect::Dialer;
 pub(in crate::gateway) use desk::{Desk, Desks};
-pub(in crate::gateway) use request_head::PROTECTED;
 pub(in crate::gateway) use timer::Timer;
 
 use crate::gateway::Gateway;
@@ -131,7 +130,7 @@ impl Exchange<'_> {
     /// something did.
     async fn run(&mut self) -> Option<String> {
         let arrival = self.client.arrival();
-        if let Err(answer) = self.gateway.receive(self.request, &self.head, None, arrival) {
+        if let Err(answer) = self.gateway.receive(self.request, &self.head, arrival) {
             self.reply(answer).await;
             return None;
         }

@@ -81,14 +81,7 @@ impl ProxyHttp for ByPingora {
     async fn request_filter(&self, session: &mut Session, carried: &mut Box<Carried>) -> Result<bool> {
         let request = &mut carried.request;
         self.set_client_timeouts(session, request);
-        let received = {
-            let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-            self.receive(request, session.req_header(), raw.as_deref(), arrival(session))
-        };
-        let received = received.and_then(|()| match head::nominates_what_must_go_on(session.req_header()) {
-            true => Err(Answer::BAD_NOMINATION),
-            false => Ok(()),
-        });
+        let received = self.receive(request, session.req_header(), arrival(session));
         if let Some(route) = request.route() {
             // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
             session.set_read_timeout(Some(route.timeouts.body));

@@ -13,10 +13,11 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fields {
     pub(crate) host: bool,
-    pub(super) length: bool,
-    pub(super) encoding: bool,
+    encoding: bool,
     upgrade: bool,
-    /// A `Connection` that names `Upgrade`.
+    /// A `Connection` that names more than whether the connection stays.
+    pub(super) names_others: bool,
+    /// One that names `Upgrade`.
     upgrade_named: bool,
     traceparent: bool,
     pub(crate) tracestate: bool,
@@ -35,7 +36,6 @@ impl Fields {
         for (name, value) in head.fields() {
             match name {
                 "host" => found.host = true,
-                "content-length" => found.length = true,
                 "transfer-encoding" => found.encoding = true,
                 "upgrade" => found.upgrade = true,
                 "traceparent" => found.traceparent = true,
@@ -44,6 +44,7 @@ impl Fields {
                 "connection" if stays_or_closes(value) => found.stays_or_closes = true,
                 "connection" => {
                     found.hop_by_hop = true;
+                    found.names_others = true;
                     found.upgrade_named |= names_upgrade(value);
                 }
                 "keep-alive"

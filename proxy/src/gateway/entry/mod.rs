@@ -11,14 +11,9 @@ use crate::head::Head;
 use crate::path::{is_read_alike, normalise};
 pub(crate) use fields::Fields;
 
-/// The normalised path of a request that is let through, or how it is declined. `raw` is the head as it came in HTTP/1.
-pub(crate) fn enter<'h>(
-    head: &'h impl Head,
-    fields: Fields,
-    raw: Option<&[u8]>,
-    paths: Paths,
-) -> Result<Cow<'h, str>, Answer> {
-    head::check(head, fields, raw).map_err(Answer::bad_head)?;
+/// The normalised path of a request that is let through, or how it is declined.
+pub(crate) fn enter<'h>(head: &'h impl Head, fields: Fields, paths: Paths) -> Result<Cow<'h, str>, Answer> {
+    head::check(head, fields).map_err(Answer::bad_head)?;
     let path = normalise(head.path())
         .ok_or(const { Answer::bad_request("the path climbs above the root or is malformed") })?;
     if paths == Paths::Strict && !is_read_alike(head.path()) {
@@ -37,7 +32,7 @@ mod tests {
     fn a_path_that_others_read_differently_is_declined_where_paths_are_strict() {
         let entered = |path, paths| {
             let head = head(Method::GET, path, &[("host", b"a")]);
-            enter(&head, Fields::of(&head, b"trace_id"), None, paths).map(Cow::into_owned)
+            enter(&head, Fields::of(&head, b"trace_id"), paths).map(Cow::into_owned)
         };
         for (path, normal) in [("/a/..%2fb?c", "/a/..%2Fb"), ("/a//../b", "/a/b")] {
             assert_eq!(entered(path, Paths::Standard).as_deref(), Ok(normal));

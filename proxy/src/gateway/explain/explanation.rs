@@ -89,12 +89,12 @@ fn in_words(answer: Answer) -> String {
 /// The path by which it is routed, or what declines it.
 fn enter<'q>(config: &Gateway, question: &'q Question) -> Result<Cow<'q, str>, String> {
     let head = &question.head;
-    // Pingora does that.
+    // The grammar does that.
     if head.method == Method::CONNECT {
-        return Err("405".to_owned());
+        return Err("501".to_owned());
     }
     let fields = Fields::of(head, config.trace_header.as_str().as_bytes());
-    entry::enter(head, fields, None, config.http1.paths).map_err(in_words)
+    entry::enter(head, fields, config.http1.paths).map_err(in_words)
 }
 
 /// Those that are tried before the one that takes it, in their order, or all: each with the first of its conditions that

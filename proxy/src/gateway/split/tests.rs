@@ -142,7 +142,7 @@ impl Bench {
         let mut fields = fields;
         fields.push(("host", b"a"));
         let mut request = self.gateway.request();
-        self.gateway.receive(&mut request, &head(Method::GET, "/goods", &fields), None, NOWHERE)?;
+        self.gateway.receive(&mut request, &head(Method::GET, "/goods", &fields), NOWHERE)?;
         Ok(request)
     }
 
@@ -204,7 +204,7 @@ fn a_service_without_an_endpoint_leaves_its_requests_to_the_others() {
     bench.register(&[("next", "a", 0)]);
     let mut request = bench.gateway.request();
     let declined =
-        bench.gateway.receive(&mut request, &head(Method::GET, "/goods", &[("host", b"a")]), None, NOWHERE);
+        bench.gateway.receive(&mut request, &head(Method::GET, "/goods", &[("host", b"a")]), NOWHERE);
     assert_eq!(declined.unwrap_err().status, 503);
     assert!(request.target().is_some() && request.error().is_some(), "its line names who was drawn first");
 }
@@ -376,7 +376,7 @@ fn the_first_cookie_of_ours_counts() {
     let cookie = format!("lw=1.0000000000000000.0000000000000000; lw={}", client.cookie.unwrap());
     let fields = [("host", &b"a"[..]), ("cookie", cookie.as_bytes())];
     let mut request = bench.gateway.request();
-    bench.gateway.receive(&mut request, &head(Method::GET, "/goods", &fields), None, NOWHERE).unwrap();
+    bench.gateway.receive(&mut request, &head(Method::GET, "/goods", &fields), NOWHERE).unwrap();
     assert_eq!((taken(&request).instance, taken(&request).cookie), (client.instance, None));
 }
 

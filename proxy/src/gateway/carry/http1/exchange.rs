@@ -86,7 +86,7 @@ impl Exchange<'_> {
     /// One attempt: a connection, the request, and the answer to it.
     pub(super) async fn attempt(&mut self) -> Result<(), Failure> {
         let mut instance = self.connect().await?;
-        self.send()?;
+        self.send();
         loop {
             self.wait_for_head(&mut instance).await?;
             match self.judge()? {
@@ -146,9 +146,9 @@ impl Exchange<'_> {
     }
 
     /// Begins to send the request.
-    fn send(&mut self) -> Result<(), Failure> {
+    fn send(&mut self) {
         self.upload.out.clear();
-        request_head::write(&self.head, self.request, self.added, &mut self.upload.out)?;
+        request_head::write(&self.head, self.request, self.added, &mut self.upload.out);
         if self.request.attempts_begun() > 1 {
             self.upload.begin_again();
         }
@@ -158,7 +158,6 @@ impl Exchange<'_> {
         let State { status, interim, keeps_client, .. } = self.state;
         self.state = State { status, interim, keeps_client, ..State::default() };
         (self.state.sent_at, self.state.heard_at) = (Some(now), None);
-        Ok(())
     }
 
     /// Sends the request, and reads the head of the answer.

@@ -1,43 +1,23 @@
 //! What an instance gets of a request's head: the client's own lines, but for those of its connection, and what the
 //! gateway and the route change.
 
-use http::{HeaderName, Version};
+use http::Version;
 
-use super::failure::Failure;
 use super::splice::{Added, Splice};
-use crate::gateway::cause::Ending;
 use crate::gateway::edits::{FieldsToSend, RequestEdits};
 use crate::gateway::grammar::{Framing, Kind, RequestHead, RequestView, may_pass};
 use crate::gateway::request::Request;
 use crate::head::Head;
 
-/// So many names a `Connection` may have: more are no use but to make work.
-const NOMINATIONS: usize = 16;
-
-/// What `Connection` must not name: it would take from the request what others rely on.
-pub(in crate::gateway) const PROTECTED: [&str; 6] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-];
-
 /// Writes the head for the instance of the request's attempt.
-pub(super) fn write(
-    head: &RequestView<'_>,
-    request: &Request,
-    added: &mut Added,
-    out: &mut Vec<u8>,
-) -> Result<(), Failure> {
+pub(super) fn write(head: &RequestView<'_>, request: &Request, added: &mut Added, out: &mut Vec<u8>) {
     let edits = RequestEdits::of(request, head);
     out.extend_from_slice(head.method().as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(edits.target().unwrap_or(head.target()));
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let mut lines = Splice::of(head.read().fields(), head.bytes(), added);
-    leave_out_of_connection(&mut lines, head, request)?;
+    leave_out_of_connection(&mut lines, head, request);
     if let Some(host) = edits.host() {
         lines.remove("host");
         lines.line(b"Host", host.as_bytes());
@@ -53,7 +33,6 @@ pub(super) fn write(
         lines.line(b"Upgrade", protocols);
     }
     lines.write(out);
-    Ok(())
 }
 
 /// Writes the head for somebody who parses it again: with nothing in it that could be read in another way.
@@ -95,33 +74,15 @@ fn frame(lines: &mut Splice<'_>, parsed: &RequestHead) {
 }
 
 /// Leaves out what is of the client's connection, and what that names: RFC 9110, 7.6.1.
-fn leave_out_of_connection(
-    lines: &mut Splice<'_>,
-    head: &RequestView<'_>,
-    request: &Request,
-) -> Result<(), Failure> {
+fn leave_out_of_connection(lines: &mut Splice<'_>, head: &RequestView<'_>, request: &Request) {
     // HTTP/1.0 knows no 100.
     if head.version() == Version::HTTP_10 {
         lines.remove("expect");
     }
     if !request.fields.are_hop_by_hop() {
-        return Ok(());
+        return;
     }
-    let mut names = 0;
-    for (_, value) in head.fields().filter(|(name, _)| *name == "connection") {
-        for name in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
-        {
-            names += 1;
-            let name = HeaderName::from_bytes(name).ok().filter(|_| names < NOMINATIONS);
-            let Some(name) = name.filter(|name| !PROTECTED.contains(&name.as_str())) else {
-                return Err(Failure::of(
-                    Ending::BadNomination,
-                    "the client: Connection names what it must not",
-                ));
-            };
-            lines.remove(name.as_str());
-        }
-    }
+    lines.leave_out_named_by_connection(|_| false);
     let names_trailers = head.read().framing() == Framing::Chunked && names_only_trailers(head, request);
     lines.leave_out(|name, _| {
         matches!(
@@ -136,7 +97,6 @@ fn leave_out_of_connection(
                 | "proxy-authorization"
         ) || name == "trailer" && !names_trailers
     });
-    Ok(())
 }
 
 /// Whether `Trailer` names only what goes on behind the body.

@@ -8,7 +8,6 @@ use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, Result};
 
 use crate::gateway::answer::Answer;
-use crate::gateway::carry::http1::PROTECTED;
 use crate::gateway::edits::{AnswerEdits, FieldsToSend, RequestEdits};
 use crate::gateway::entry::Fields;
 use crate::gateway::proxy_status;
@@ -97,14 +96,6 @@ pub(super) fn policy(fields: Fields, may_be_tunnel: bool) -> HttpUpstreamRequest
     } else {
         HttpUpstreamRequestPolicy::deny_upgrades()
     }
-}
-
-/// Whether `Connection` names what must go on. (Pingora itself looks at `Host` and the `X-Forwarded-` alone.)
-pub(super) fn nominates_what_must_go_on(head: &RequestHeader) -> bool {
-    let lines = head.headers.get_all(header::CONNECTION).iter();
-    let mut names =
-        lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    names.any(|name| PROTECTED.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())))
 }
 
 /// Whether this 101 says to which protocol, and nothing of a body: RFC 9110, 7.8.
