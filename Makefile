@@ -13,9 +13,9 @@ demo:
 test: lint
 	cargo build --workspace
 	cargo test --workspace
-	LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests
-	LEASEWAY_TEST_HTTP1=pingora cargo test --package harness --test requests
-	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests
+	LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests -- $(AT_ONCE)
+	LEASEWAY_TEST_HTTP1=pingora cargo test --package harness --test requests -- $(AT_ONCE)
+	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests -- $(AT_ONCE)
 	$(MAKE) heads
 	ONCE=1 tools/demo.sh target/debug
 	deploy/check.sh target/debug/proxy
@@ -28,10 +28,12 @@ test: lint
 # What `make test` leaves out: what goes wrong around the gateway, too, with the other carrier and with one thread.
 test-full:
 	cargo build --workspace
-	LEASEWAY_TEST_THREADS=1 cargo test $(AROUND)
-	LEASEWAY_TEST_HTTP1=pingora cargo test $(AROUND)
-	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test $(AROUND)
+	LEASEWAY_TEST_THREADS=1 cargo test $(AROUND) -- $(AT_ONCE)
+	LEASEWAY_TEST_HTTP1=pingora cargo test $(AROUND) -- $(AT_ONCE)
+	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test $(AROUND) -- $(AT_ONCE)
 
+# They wait for most of their time.
+AT_ONCE = --test-threads 4
 AROUND = --package harness --test faults --test readme --test walkthrough
 
 lint:

@@ -94,7 +94,8 @@ async fn a_backend_that_promises_more_than_it_sends_is_ejected() -> Result<()> {
     let short = Reply::Break(1_000, "begun".into());
     fixture.backends[0].behave(Behaviour::Always(short)).await?;
     let outcome = fixture.gets().run_for(Duration::from_secs(4)).await;
-    assert!((5..=15).contains(&outcome.failed), "{} failed: {:?}", outcome.failed, outcome.errors);
+    // Five eject it; the load's fifteen other connections may have a request on it by then.
+    assert!((5..=20).contains(&outcome.failed), "{} failed: {:?}", outcome.failed, outcome.errors);
     Ok(())
 }
 
