@@ -14,6 +14,7 @@ use harness::{
     stack::{Carrier, Gateway, GatewayOptions},
     wait::eventually,
 };
+use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpSocket, TcpStream},
@@ -30,6 +31,7 @@ const GOAL_MEMORY: u64 = 40_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What nobody reads.
 const ANSWER: usize = 10_000_000;
+const SEGMENT: u32 = 1_460;
 /// Between two bytes of somebody slow.
 const PAUSE: Duration = Duration::from_millis(500);
 const HEAD: &str = "GET /goods HTTP/1.1\r\nHost: a\r\n";
@@ -79,10 +81,10 @@ impl Abuse {
     }
 }
 
-/// With room for little: what is on its way is the gateway's to keep, or not.
+/// With the segments of a network: of loopback's 64 KiB the kernel would keep more than a megabyte for each client.
 async fn connect(gateway: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(4_096)?;
+    SockRef::from(&socket).set_tcp_mss(SEGMENT)?;
     Ok(socket.connect(gateway).await?)
 }
 
