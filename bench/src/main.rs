@@ -82,6 +82,8 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let mut scale = if arguments.short { SHORT } else { FULL };
     scale.rounds = arguments.rounds.unwrap_or(scale.rounds);
     ensure!(scale.rounds > 0, "no rounds were asked for");
+    let is_measured = arguments.short || !cfg!(debug_assertions);
+    ensure!(is_measured, "only release builds are measured: `make bench`; --short takes any");
     let cases = Case::chosen(&arguments.cases)?;
     cores.pin()?;
     machine::raise_open_files(files(&cases, scale))?;
