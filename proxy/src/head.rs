@@ -1,6 +1,6 @@
 //! A request's head, whoever has parsed it.
 
-use http::{HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderName, Method, Version, header};
 
 /// What the gateway asks of a request's head.
 pub(crate) trait Head {
@@ -54,11 +54,6 @@ pub(crate) trait Head {
     /// The first of these.
     fn value<'h>(&'h self, name: &HeaderName) -> Option<&'h [u8]> {
         self.values(name).next()
-    }
-
-    /// The same, such that it can be kept: where the head can, it shares its bytes.
-    fn share(&self, name: &HeaderName) -> Option<HeaderValue> {
-        HeaderValue::from_bytes(self.value(name)?).ok()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderValue, header};
+use http::header;
 
 use super::attempt::Chosen;
 use super::hash_key;
@@ -33,7 +33,7 @@ pub(super) enum Nobody {
 pub(super) fn first(
     way: &Way,
     head: &impl Head,
-    client: &HeaderValue,
+    client: &str,
     now: Instant,
 ) -> Result<Chosen, Nobody> {
     if way.target.health.trial_may_be_due(now)
@@ -50,7 +50,7 @@ pub(super) fn first(
 pub(super) fn first_at_home(
     way: &Way,
     head: &impl Head,
-    client: &HeaderValue,
+    client: &str,
     home: &Arc<Endpoint>,
     now: Instant,
 ) -> Result<Chosen, Nobody> {
@@ -68,7 +68,7 @@ pub(super) fn first_at_home(
 pub(super) fn at_home(
     way: &Way,
     head: &impl Head,
-    client: &HeaderValue,
+    client: &str,
     home: &Arc<Endpoint>,
     tried: &[u64],
     now: Instant,
@@ -83,7 +83,7 @@ pub(super) fn at_home(
 pub(super) fn another(
     way: &Way,
     head: &impl Head,
-    client: &HeaderValue,
+    client: &str,
     tried: &[u64],
     now: Instant,
 ) -> Result<Chosen, Nobody> {
@@ -160,11 +160,11 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
-    const CLIENT: HeaderValue = HeaderValue::from_static("192.0.2.1");
+    const CLIENT: &str = "192.0.2.1";
     const MS: Duration = Duration::from_millis(1);
 
     fn pick(fixture: &Fixture, tried: &[u64]) -> Result<Chosen, Nobody> {
-        another(&fixture.way, &get(), &CLIENT, tried, fixture.now)
+        another(&fixture.way, &get(), CLIENT, tried, fixture.now)
     }
 
     /// A service whose endpoints take so many requests at a time.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn tries_out(fixture: &Fixture, head: &FakeHead, now: Instant) -> bool {
-        let chosen = first(&fixture.way, head, &CLIENT, now).unwrap();
+        let chosen = first(&fixture.way, head, CLIENT, now).unwrap();
         match chosen.trial {
             Some(trial) => {
                 assert!(chosen.doubted && chosen.endpoint.id == fixture.endpoint(0).id);
@@ -298,7 +298,7 @@ mod tests {
     fn a_request_that_has_one_attempt_or_has_failed_tries_nobody_out() {
         let (fixture, due) = with_an_ejected();
         let tried = [fixture.endpoint(1).id];
-        let again = another(&fixture.way, &get(), &CLIENT, &tried, due).unwrap();
+        let again = another(&fixture.way, &get(), CLIENT, &tried, due).unwrap();
         assert!(again.trial.is_none());
         let retry = config::Retry { attempts: 1, ..config::Retry::default() };
         let once = Setup { retry, ..Setup::of(2) }.build();

@@ -150,7 +150,7 @@ impl Fixture {
         let trace_header = Bytes::from_static(b"trace_id");
         let errors = self.errors.clone();
         let site = Site::with(Common { max_requests: 100, trace_header, errors, ..Common::default() });
-        Request::new(Arc::new(site), self.lifecycle.in_flight(), self.metrics.clone())
+        Request::new(Arc::new(site), self.lifecycle.in_flight(), self.metrics.clone(), self.now)
     }
 
     /// A request whose first attempt goes to this endpoint and has begun.

@@ -73,7 +73,7 @@ impl<'a> LogLine<'a> {
         };
         Self {
             trace_id: request.trace.id(),
-            client: request.client.to_str().unwrap_or_default(),
+            client: request.client.as_str(),
             method: head.method().as_str(),
             path: head.path(),
             status,

@@ -123,8 +123,8 @@ impl Gateway {
     }
 
     /// A request begins, by the site as it is now.
-    fn request(&self) -> Request {
-        Request::new(self.site.get(), self.lifecycle.in_flight(), self.metrics.clone())
+    fn request(&self, now: Instant) -> Request {
+        Request::new(self.site.get(), self.lifecycle.in_flight(), self.metrics.clone(), now)
     }
 
     /// A request's head is here: entry -> route -> admit. It has an attempt to begin then, or this answer.
@@ -184,8 +184,8 @@ impl Gateway {
         let state =
             GatewayState { in_flight: self.lifecycle.requests_in_flight(), directory: &self.directory };
         match target {
-            Some(target) => admit(request, Way { route, target }, head, state, Instant::now()),
-            None => split::admit(request, route, head, state, Instant::now()),
+            Some(target) => admit(request, Way { route, target }, head, state, request.started),
+            None => split::admit(request, route, head, state, request.started),
         }
     }
 
@@ -201,8 +201,8 @@ impl Gateway {
         head: &impl Head,
         (status, sent): (u16, usize),
         error: Option<&str>,
+        now: Instant,
     ) {
-        let now = Instant::now();
         if error.is_none()
             && let Some(attempt) = request.attempt_mut()
         {
@@ -283,7 +283,7 @@ mod tests {
             let mut request = fixture.sent_to(0);
             request.attempt_mut().unwrap().answered(200, fixture.now);
             assert_eq!(endpoint.traffic.streak.length(), 1, "its body has not come yet");
-            gateway.finish(&mut request, &get(), (200, 5), error);
+            gateway.finish(&mut request, &get(), (200, 5), error, fixture.now);
             assert_eq!(endpoint.traffic.streak.length(), expected);
         }
     }

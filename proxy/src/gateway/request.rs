@@ -12,6 +12,7 @@ use super::entry::Fields;
 use super::hops::Hops;
 use super::origin::{Arrival, Origin};
 use super::retry::{self, Reach, Replay, Tries};
+use super::text::IpText;
 use super::trace::Trace;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
@@ -35,10 +36,10 @@ pub(super) struct Request {
     /// Who asks, over what, and for which host.
     pub(super) origin: Origin,
     /// The client's address, without its port; if nobody knows it, that of the nearest proxy.
-    pub(super) client: HeaderValue,
+    pub(super) client: IpText,
     /// The path and the query that its route has made of its target.
     new_target: Option<Box<[u8]>>,
-    started: Instant,
+    pub(super) started: Instant,
     /// When an answer of the gateway's own was sent.
     ended: Option<Instant>,
     progress: Progress,
@@ -109,7 +110,7 @@ impl Tried {
 }
 
 impl Request {
-    pub(super) fn new(site: Arc<Site>, in_flight: Permit, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(site: Arc<Site>, in_flight: Permit, metrics: Arc<Metrics>, now: Instant) -> Self {
         Self {
             common: site.common().clone(),
             site: Some(site),
@@ -117,9 +118,9 @@ impl Request {
             trace: Trace::none(),
             hops: Hops::none(),
             origin: Origin::unknown(),
-            client: HeaderValue::from_static(""),
+            client: IpText::NONE,
             new_target: None,
-            started: Instant::now(),
+            started: now,
             ended: None,
             progress: Progress::Begun,
             error: None,
@@ -475,7 +476,7 @@ mod tests {
         let fixture = Setup::of(1).build();
         let mut request = fixture.request();
         request.begin(&get(), from("::ffff:192.0.2.7"));
-        assert_eq!(request.client, "192.0.2.7", "as it is known where IPv6 is not spoken");
+        assert_eq!(request.client.as_str(), "192.0.2.7", "as it is known where IPv6 is not spoken");
         request.begin(&get(), NOWHERE);
         assert_eq!(request.trace.id().len(), 32);
     }

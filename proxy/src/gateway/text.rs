@@ -34,17 +34,48 @@ pub(super) fn push_escape(text: &mut Vec<u8>, byte: u8) {
 
 /// Appends an address without a port.
 pub(super) fn push_ip(text: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            for (n, octet) in ip.octets().into_iter().enumerate() {
-                if n > 0 {
-                    text.push(b'.');
+    text.extend_from_slice(IpText::of(ip).as_bytes());
+}
+
+/// An address as text, without a port, in place: every request has its client's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IpText {
+    bytes: [u8; Self::LONGEST],
+    length: usize,
+}
+
+impl IpText {
+    /// Eight groups of four digits, and what stands between them.
+    const LONGEST: usize = 39;
+    /// Of none.
+    pub(super) const NONE: Self = Self { bytes: [0; Self::LONGEST], length: 0 };
+
+    pub(super) fn of(ip: IpAddr) -> Self {
+        let mut text = Self::NONE;
+        let mut room = &mut text.bytes[..];
+        // Writing to memory cannot fail, and there is room for the longest.
+        match ip {
+            IpAddr::V4(ip) => {
+                let [first, others @ ..] = ip.octets();
+                let _ = room.write_all(itoa::Buffer::new().format(first).as_bytes());
+                for octet in others {
+                    let _ = room.write_all(b".");
+                    let _ = room.write_all(itoa::Buffer::new().format(octet).as_bytes());
                 }
-                push_number(text, octet);
             }
+            IpAddr::V6(ip) => drop(write!(room, "{ip}")),
         }
-        // Writing to memory cannot fail.
-        IpAddr::V6(ip) => drop(write!(text, "{ip}")),
+        text.length = Self::LONGEST - room.len();
+        text
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        // It is digits and what stands between them.
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

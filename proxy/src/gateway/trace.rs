@@ -6,9 +6,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-use http::HeaderValue;
-
 /// `00-{trace id}-{span id}-{flags}`: what is sent on, from which the trace id is cut.
 const NONE: &[u8; 55] = b"00-00000000000000000000000000000000-0000000000000000-00";
 const ID: Range<usize> = 3..35;
@@ -18,8 +15,7 @@ const FLAGS: Range<usize> = 53..55;
 /// A request's trace, and the span that the endpoint's is a child of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trace {
-    header: Bytes,
-    id: HeaderValue,
+    header: [u8; NONE.len()],
     /// Whether the client brought the id.
     pub(super) continued: bool,
 }
@@ -27,7 +23,7 @@ pub(super) struct Trace {
 impl Trace {
     /// The trace of a request that has none yet.
     pub(super) fn none() -> Self {
-        Self { header: Bytes::from_static(NONE), id: HeaderValue::from_static(""), continued: false }
+        Self { header: *NONE, continued: false }
     }
 
     /// Goes on with a valid `traceparent`, else begins a new trace. `chance` gives random bits.
@@ -45,8 +41,7 @@ impl Trace {
                 write_hex(&mut header[SPAN], chance() | 1);
             }
         }
-        let header = Bytes::copy_from_slice(&header);
-        Self { id: value(header.slice(ID)), header, continued: parent.is_some() }
+        Self { header, continued: parent.is_some() }
     }
 
     /// The trace id: 32 lower-case hex digits.
@@ -55,20 +50,10 @@ impl Trace {
         std::str::from_utf8(&self.header[ID]).unwrap_or_default()
     }
 
-    /// The trace id as a header's value.
-    pub(super) fn id_value(&self) -> HeaderValue {
-        self.id.clone()
-    }
-
     /// The `traceparent` for the next hop: the same one at each attempt.
-    pub(super) fn traceparent(&self) -> HeaderValue {
-        value(self.header.clone())
+    pub(super) fn traceparent(&self) -> &[u8] {
+        &self.header
     }
-}
-
-/// Shares the bytes instead of copying them.
-fn value(hex: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(hex).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[derive(Clone, Copy)]
@@ -124,14 +109,13 @@ mod tests {
         let trace = begin(PARENT);
         assert_eq!(trace.id(), "0af7651916cd43dd8448eb211c80319c");
         let header = trace.traceparent();
-        assert_eq!(header, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-        assert_eq!(trace.id_value(), trace.id());
+        assert_eq!(header, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     }
 
     #[test]
     fn a_new_trace_is_random_and_valid() {
         let trace = Trace::begin(None, || fastrand::u128(..));
-        assert!(parse(trace.traceparent().as_bytes()).is_some());
+        assert!(parse(trace.traceparent()).is_some());
         assert_ne!(trace.id(), Trace::begin(None, || fastrand::u128(..)).id());
         assert!(!trace.continued);
     }
@@ -156,15 +140,15 @@ mod tests {
     #[test]
     fn a_later_version_is_read_as_ours() {
         assert!(begin(b"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").continued);
-        let flags = |header: &[u8]| begin(header).header.slice(FLAGS);
-        assert_eq!(flags(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fe"), "00");
-        assert_eq!(flags(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-ff"), "01");
+        let flags = |header: &[u8]| begin(header).header[FLAGS].to_vec();
+        assert_eq!(flags(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fe"), b"00");
+        assert_eq!(flags(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-ff"), b"01");
     }
 
     proptest! {
         #[test]
         fn whatever_comes_in_a_valid_header_goes_out(header in proptest::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(parse(begin(&header).traceparent().as_bytes()).is_some());
+            prop_assert!(parse(begin(&header).traceparent()).is_some());
         }
     }
 }

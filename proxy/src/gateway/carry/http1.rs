@@ -37,7 +37,7 @@ use crate::gateway::answer::Answer;
 use crate::gateway::carry::Client;
 use crate::gateway::grammar::{Body, Framing};
 use crate::gateway::resend;
-use crate::tasks::now;
+use crate::tasks;
 use crate::traffic::kept::Sweeper;
 use exchange::{Exchange, State};
 use failure::Failure;
@@ -92,7 +92,8 @@ impl Carrier {
         desk: &mut Desk,
         refused: Option<Answer>,
     ) -> After {
-        let mut request = gateway.request();
+        let now = tasks::now();
+        let mut request = gateway.request(now);
         let Desk { head, parsed, upload, download, answer, added } = desk;
         let view = parsed.of(head.bytes());
         upload.begin(Body::of(parsed.framing()), Manner::AsIs, &request.common.trace_header);
@@ -107,13 +108,14 @@ impl Carrier {
             answer,
             added,
             state: State::default(),
+            now,
         };
         let error = match refused {
             None => exchange.run().await,
             Some(answer) => exchange.decline(answer).await,
         };
         let (after, answered) = (exchange.after(error.is_some()), exchange.answered());
-        gateway.finish(&mut request, &view, answered, error.as_deref());
+        gateway.finish(&mut request, &view, answered, error.as_deref(), tasks::now());
         after
     }
 }
@@ -153,15 +155,14 @@ impl Exchange<'_> {
         if self.request.attempt().is_some_and(|attempt| attempt.is_next()) {
             return true;
         }
-        let now = now();
-        let replay = self.replay();
+        let (now, replay) = (self.now, self.replay());
         let failed = self.request.failed(ending, what, now);
         failed.is_some_and(|failure| resend::try_another(self.request, &self.head, failure, replay, now))
     }
 
     /// The request has no other attempt: its client is told, if it was told nothing yet.
     async fn give_up(&mut self, failure: Failure) {
-        let answer = Answer::to(failure.ending, self.request.was_silent(), self.request.is_over(now()));
+        let answer = Answer::to(failure.ending, self.request.was_silent(), self.request.is_over(self.now));
         if let Some(answer) = answer.filter(|_| self.state.status.is_none()) {
             self.reply(answer).await;
         }

@@ -72,7 +72,7 @@ impl ProxyHttp for ByPingora {
     type CTX = Box<Carried>;
 
     fn new_ctx(&self) -> Box<Carried> {
-        Box::new(Carried { request: self.request(), connection: None, cork: None })
+        Box::new(Carried { request: self.request(Instant::now()), connection: None, cork: None })
     }
 
     /// None: the default is a compression module, which costs every request and is off.
@@ -296,7 +296,7 @@ impl ProxyHttp for ByPingora {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, carried: &mut Box<Carried>) {
         let error = error.map(plain);
         let answered = (final_status(session).unwrap_or(0), session.body_bytes_sent());
-        self.finish(&mut carried.request, session.req_header(), answered, error.as_deref());
+        self.finish(&mut carried.request, session.req_header(), answered, error.as_deref(), Instant::now());
     }
 }
 

@@ -38,6 +38,8 @@ enum Arrived {
 #[derive(Debug, Default)]
 struct Waiting {
     desk: Option<Box<Desk>>,
+    /// When it was found that nothing has come yet, if it was.
+    since: Option<Instant>,
     /// When the head began, and its place among those that the process waits for before it ends.
     begun: Option<(Instant, Permit)>,
 }
@@ -48,8 +50,8 @@ pub(super) async fn serve(door: Arc<Door>, link: Link) {
     let mut client = Client::new(link, registered.bell().clone());
     let mut waiting = Waiting::default();
     loop {
-        let since = now();
-        let arrived = poll_fn(|cx| waiting.poll(cx, &door, &mut client, since)).await;
+        waiting.since = None;
+        let arrived = poll_fn(|cx| waiting.poll(cx, &door, &mut client)).await;
         let Some(mut desk) = waiting.desk.take() else { return };
         let after = match arrived {
             // Futures that are made for each request, so that a connection without one is small.
@@ -91,14 +93,8 @@ pub(super) async fn serve(door: Arc<Door>, link: Link) {
 }
 
 impl Waiting {
-    /// Reads a head. `since`: when the connection became free for it.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        door: &Door,
-        client: &mut Client,
-        since: Instant,
-    ) -> Poll<Arrived> {
+    /// Reads a head.
+    fn poll(&mut self, cx: &mut Context<'_>, door: &Door, client: &mut Client) -> Poll<Arrived> {
         // What came with the request before.
         if let Some(desk) = &mut self.desk
             && self.begun.is_none()
@@ -113,7 +109,7 @@ impl Waiting {
                 // Without a buffer for as long as nothing comes.
                 match client.link.poll_stirred(cx) {
                     Poll::Ready(()) => self.desk = Some(door.carrier.desks.lend()),
-                    Poll::Pending => return self.poll_wait(cx, door, client, since),
+                    Poll::Pending => return self.poll_wait(cx, door, client),
                 }
             }
             let Some(desk) = &mut self.desk else { return Poll::Ready(Arrived::Nothing) };
@@ -129,21 +125,15 @@ impl Waiting {
                     if desk.head.is_empty() {
                         self.desk.take().into_iter().for_each(|desk| door.carrier.desks.take_back(desk));
                     }
-                    return self.poll_wait(cx, door, client, since);
+                    return self.poll_wait(cx, door, client);
                 }
             }
         }
     }
 
     /// Nothing more has come yet. Whether it is waited for any longer.
-    fn poll_wait(
-        &mut self,
-        cx: &mut Context<'_>,
-        door: &Door,
-        client: &mut Client,
-        since: Instant,
-    ) -> Poll<Arrived> {
-        let times = door.gateway.timeouts();
+    fn poll_wait(&mut self, cx: &mut Context<'_>, door: &Door, client: &mut Client) -> Poll<Arrived> {
+        let (times, now) = (door.gateway.timeouts(), now());
         // A connection on which nothing has begun ends with the process; a head that has begun may end within its time.
         let due = match self.begun {
             None => {
@@ -151,12 +141,12 @@ impl Waiting {
                 if door.is_stopping() {
                     return Poll::Ready(Arrived::Nothing);
                 }
-                since.checked_add(times.keepalive)
+                self.since.get_or_insert(now).checked_add(times.keepalive)
             }
             Some((begun, _)) => begun.checked_add(times.head),
         };
         let Some(due) = due else { return Poll::Pending };
-        ready!(client.timer.poll(cx, now(), due));
+        ready!(client.timer.poll(cx, now, due));
         Poll::Ready(if self.begun.is_some() { Arrived::Late } else { Arrived::Nothing })
     }
 }

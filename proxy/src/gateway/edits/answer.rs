@@ -41,13 +41,13 @@ impl<'e, H: Head> AnswerEdits<'e, H> {
         if self.is_of_instance()
             && let Some(cookie) = sticky::cookie(self.request)
         {
-            fields.add(said("Set-Cookie"), cookie)?;
+            fields.add(&said("Set-Cookie"), cookie.as_bytes())?;
         }
         let common = &self.request.common;
         if let Some(version) = self.version.filter(|_| common.via) {
-            fields.add(said("Via"), via(version))?;
+            fields.add(&said("Via"), via(version))?;
         }
-        fields.set(common.trace_header.clone(), self.request.trace.id_value())
+        fields.set(&common.trace_header, self.request.trace.id().as_bytes())
     }
 
     /// Whether it is an answer by which a client may come to an instance again.

@@ -32,7 +32,7 @@ impl<'f> Facts<'f> {
     pub(crate) fn of(request: &'f Request, head: &'f impl Head) -> Self {
         Self {
             trace_id: request.trace.id(),
-            client: request.client.to_str().unwrap_or_default(),
+            client: request.client.as_str(),
             route: request.route().map(|route| &*route.name).unwrap_or_default(),
             service: request.target().map(|target| &**target.service.name()).unwrap_or_default(),
             instance: request.attempt().map(|attempt| &*attempt.endpoint.instance).unwrap_or_default(),

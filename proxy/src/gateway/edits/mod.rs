@@ -11,8 +11,10 @@ mod answer;
 mod facts;
 mod request;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use http::{HeaderValue, Version};
+use http::Version;
 
 use crate::site::{FieldChange, FieldValue};
 pub(super) use answer::AnswerEdits;
@@ -27,37 +29,37 @@ pub(super) trait FieldsToSend {
     fn remove(&mut self, name: &str);
 
     /// This one takes the place of all of its name.
-    fn set(&mut self, name: Bytes, value: HeaderValue) -> Result<(), Self::Error>;
+    fn set(&mut self, name: &Bytes, value: &[u8]) -> Result<(), Self::Error>;
 
     /// This one goes beside those of its name.
-    fn add(&mut self, name: Bytes, value: HeaderValue) -> Result<(), Self::Error>;
+    fn add(&mut self, name: &Bytes, value: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// Changes fields as a route says.
-fn change<'f, F: FieldsToSend>(
+fn change<'c, 'f, F: FieldsToSend>(
     fields: &mut F,
-    changes: &[FieldChange],
+    changes: &'c [FieldChange],
     facts: impl FnOnce() -> Facts<'f>,
 ) -> Result<(), F::Error> {
     if changes.is_empty() {
         return Ok(());
     }
     let facts = facts();
-    let value = |value: &FieldValue| match value {
-        FieldValue::Fixed(value) => Some(value.clone()),
-        FieldValue::Made(template) => facts.value(template),
+    let value = |value: &'c FieldValue| match value {
+        FieldValue::Fixed(value) => Some(Cow::Borrowed(value)),
+        FieldValue::Made(template) => facts.value(template).map(Cow::Owned),
     };
     for change in changes {
         match change {
             FieldChange::Remove(name) => fields.remove(name.as_str()),
             FieldChange::Set(name, made) => {
                 if let Some(value) = value(made) {
-                    fields.set(name.clone(), value)?;
+                    fields.set(name, value.as_bytes())?;
                 }
             }
             FieldChange::Add(name, made) => {
                 if let Some(value) = value(made) {
-                    fields.add(name.clone(), value)?;
+                    fields.add(name, value.as_bytes())?;
                 }
             }
         }
@@ -71,8 +73,8 @@ fn said(name: &'static str) -> Bytes {
 }
 
 /// What `Via` says of a message that came in this version.
-fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 leaseway" } else { "1.1 leaseway" })
+fn via(version: Version) -> &'static [u8] {
+    if version == Version::HTTP_10 { b"1.0 leaseway" } else { b"1.1 leaseway" }
 }
 
 #[cfg(test)]

@@ -91,25 +91,21 @@ impl<'e, H: Head> RequestEdits<'e, H> {
     /// The trace and the gateway's marks; and who asked, for what.
     fn say<F: FieldsToSend>(&self, fields: &mut F) -> Result<(), F::Error> {
         let Request { common, trace, hops, origin, client, .. } = self.request;
-        fields.set(common.trace_header.clone(), trace.id_value())?;
-        fields.set(said("traceparent"), trace.traceparent())?;
-        fields.set(said("CDN-Loop"), hops.marker())?;
-        fields.set(said("X-Forwarded-For"), origin.list().unwrap_or(client).clone())?;
-        fields.set(said("X-Forwarded-Proto"), HeaderValue::from_static(origin.scheme.as_str()))?;
-        if let Some(host) = origin.host().cloned().or_else(|| self.host_of_head()) {
-            fields.set(said("X-Forwarded-Host"), host)?;
+        let list = origin.list().map_or(client.as_bytes(), HeaderValue::as_bytes);
+        fields.set(&common.trace_header, trace.id().as_bytes())?;
+        fields.set(&said("traceparent"), trace.traceparent())?;
+        fields.set(&said("CDN-Loop"), hops.marker())?;
+        fields.set(&said("X-Forwarded-For"), list)?;
+        fields.set(&said("X-Forwarded-Proto"), origin.scheme.as_str().as_bytes())?;
+        if let Some(host) = self.request.asked_host(self.head) {
+            fields.set(&said("X-Forwarded-Host"), host)?;
         }
         if let Some(forwarded) = origin.forwarded() {
-            fields.set(said("Forwarded"), forwarded.clone())?;
+            fields.set(&said("Forwarded"), forwarded.as_bytes())?;
         }
         if common.via {
-            fields.add(said("Via"), via(self.head.version()))?;
+            fields.add(&said("Via"), via(self.head.version()))?;
         }
         Ok(())
-    }
-
-    fn host_of_head(&self) -> Option<HeaderValue> {
-        let of_target = || self.head.authority().and_then(|host| HeaderValue::from_bytes(host).ok());
-        self.head.share(&header::HOST).or_else(of_target)
     }
 }

@@ -4,7 +4,7 @@ use crate::gateway::fixture::{Fixture, Setup, from};
 use crate::gateway::request::Request;
 use crate::head::Head;
 use crate::head::tests::{FakeHead, head};
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::convert::Infallible;
 
 /// A head's fields, as a carrier has them.
@@ -29,15 +29,15 @@ impl FieldsToSend for Sent {
         self.0.retain(|(n, _)| n != name);
     }
 
-    fn set(&mut self, name: Bytes, value: HeaderValue) -> Result<(), Infallible> {
-        let name = std::str::from_utf8(&name).unwrap().to_lowercase();
+    fn set(&mut self, name: &Bytes, value: &[u8]) -> Result<(), Infallible> {
+        let name = std::str::from_utf8(name).unwrap().to_lowercase();
         self.remove(&name);
-        self.add(name.into(), value)
+        self.add(&name.into(), value)
     }
 
-    fn add(&mut self, name: Bytes, value: HeaderValue) -> Result<(), Infallible> {
-        let name = std::str::from_utf8(&name).unwrap().to_lowercase();
-        self.0.push((name, value.to_str().unwrap().to_owned()));
+    fn add(&mut self, name: &Bytes, value: &[u8]) -> Result<(), Infallible> {
+        let name = std::str::from_utf8(name).unwrap().to_lowercase();
+        self.0.push((name, std::str::from_utf8(value).unwrap().to_owned()));
         Ok(())
     }
 }

@@ -71,13 +71,33 @@ pub(in crate::gateway) struct Fields {
     taken: usize,
     /// The names, when all are there: so they are known to be text by one look at them.
     names: String,
+    lengths: Lengths,
+}
+
+/// The lengths of names, a bit each; all that are long share one. Most names that are looked for are known by theirs not
+/// to be there.
+#[derive(Debug, Default, Clone, Copy)]
+pub(in crate::gateway) struct Lengths(u64);
+
+impl Lengths {
+    pub(in crate::gateway) fn add(&mut self, length: usize) {
+        self.0 |= Self::bit(length);
+    }
+
+    pub(in crate::gateway) fn has(self, length: usize) -> bool {
+        self.0 & Self::bit(length) != 0
+    }
+
+    fn bit(length: usize) -> u64 {
+        1 << length.min(63)
+    }
 }
 
 impl Fields {
     pub(super) fn clear(&mut self) {
         self.list.clear();
         self.names.clear();
-        self.taken = 0;
+        (self.taken, self.lengths) = (0, Lengths::default());
         if self.room.len() > KEPT {
             self.room = Vec::new();
             self.names = String::new();
@@ -104,6 +124,7 @@ impl Fields {
             lower: self.taken as u32,
         };
         self.taken += length;
+        self.lengths.add(length);
         let found = (field.kind, field.value);
         self.list.push(field);
         Ok(found)
@@ -124,6 +145,17 @@ impl Fields {
     pub(in crate::gateway) fn name(&self, field: &Field) -> &str {
         let start = field.lower as usize;
         self.names.get(start..start + field.name.len()).unwrap_or_default()
+    }
+
+    /// The places of the fields of this name, in letters of any size.
+    pub(in crate::gateway) fn places<'f>(
+        &'f self,
+        bytes: &'f [u8],
+        name: &'f [u8],
+    ) -> impl Iterator<Item = usize> + use<'f> {
+        let list: &[Field] = if self.lengths.has(name.len()) { &self.list } else { &[] };
+        let is = |field: &Field| field.name.of(bytes).eq_ignore_ascii_case(name);
+        list.iter().enumerate().filter(move |(_, field)| field.name.len() == name.len() && is(field)).map(|(n, _)| n)
     }
 
     /// Names in small letters, and values.

@@ -28,7 +28,7 @@ mod trailers;
 pub(in crate::gateway) use answer::{AnswerHead, Asked, agree};
 pub(in crate::gateway) use body::Body;
 pub(in crate::gateway) use chunks::Step;
-pub(in crate::gateway) use fields::{Fields, Kind};
+pub(in crate::gateway) use fields::{Fields, Kind, Lengths};
 pub(in crate::gateway) use framing::Framing;
 pub(in crate::gateway) use request::{RequestHead, RequestView};
 pub(in crate::gateway) use trailers::may_pass;

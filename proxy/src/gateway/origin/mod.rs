@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::text::push_ip;
+use super::text::{IpText, push_ip};
 use crate::authority::Authority;
 use crate::config::Scheme;
 use crate::head::Head;
@@ -103,10 +103,10 @@ impl Origin {
     }
 
     /// Of a request; and the client's address as a text, for logs and instances.
-    pub(super) fn of(head: &impl Head, arrival: Arrival, common: &Common) -> (Self, HeaderValue) {
+    pub(super) fn of(head: &impl Head, arrival: Arrival, common: &Common) -> (Self, IpText) {
         let Arrival { peer, scheme } = arrival;
         let Some(peer) = peer.map(|peer| peer.to_canonical()) else {
-            return (Self { scheme, ..Self::unknown() }, HeaderValue::from_static(""));
+            return (Self { scheme, ..Self::unknown() }, IpText::NONE);
         };
         if is_in(&common.trusted_proxies, peer) {
             return Self::through_proxies(head, peer, scheme, common);
@@ -116,7 +116,7 @@ impl Origin {
             let forwarded = value(forwarded::add(Vec::new(), Some(peer), said));
             Box::new(Told { forwarded, ..Told::default() })
         });
-        (Self { client: Some(peer), scheme, is_trusted: false, told }, address(peer))
+        (Self { client: Some(peer), scheme, is_trusted: false, told }, IpText::of(peer))
     }
 
     fn through_proxies(
@@ -124,7 +124,7 @@ impl Origin {
         peer: IpAddr,
         spoken: Scheme,
         common: &Common,
-    ) -> (Self, HeaderValue) {
+    ) -> (Self, IpText) {
         let Forwarded { hops, line } = hops(head);
         let found = find(&hops, peer, &common.trusted_proxies);
         let beside = hops.get(found.at).map(|hop| hop.said).unwrap_or_default();
@@ -153,7 +153,7 @@ impl Origin {
             is_trusted: found.client.is_some_and(|client| is_in(&common.trusted_proxies, client)),
             told: Some(Box::new(told)),
         };
-        (origin, address(found.nearest))
+        (origin, IpText::of(found.nearest))
     }
 
     /// `X-Forwarded-For` for the instance; none: the client's address.
@@ -235,13 +235,6 @@ fn is_host(text: &[u8]) -> bool {
 
 fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
-}
-
-fn address(address: IpAddr) -> HeaderValue {
-    let mut text = Vec::with_capacity(40);
-    push_ip(&mut text, address);
-    // An address holds nothing that a header may not.
-    value(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// A field's value, of what stood in fields and of addresses.

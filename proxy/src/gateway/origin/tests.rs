@@ -44,8 +44,8 @@ fn seen(peer: &str, fields: &[(&'static str, &str)], common: &Common) -> Seen {
     let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
     Seen {
         client: origin.client.map(|client| client.to_string()),
-        list: text(origin.list().unwrap_or(&named)),
-        named: text(&named),
+        list: origin.list().map_or_else(|| named.as_str().to_owned(), text),
+        named: named.as_str().to_owned(),
         scheme: origin.scheme,
         host: text(origin.host().unwrap_or(&HeaderValue::from_static("inner.example"))),
         forwarded: origin.forwarded().map(text),
@@ -324,7 +324,7 @@ proptest! {
             prop_assert!(hops.iter().all(|hop| is_proxy(hop.address)));
         }
         if let Some(client) = origin.client {
-            prop_assert_eq!(&named, &client.to_string());
+            prop_assert_eq!(named.as_str(), client.to_string());
         }
         prop_assert!(origin.list().unwrap().as_bytes().ends_with(FRONT.as_bytes()));
         prop_assert_eq!(origin.forwarded().is_none() && forwarded, false);

@@ -141,7 +141,7 @@ impl Bench {
         let fields: Vec<_> = cookie.iter().map(|value| ("cookie", &value[..])).collect();
         let mut fields = fields;
         fields.push(("host", b"a"));
-        let mut request = self.gateway.request();
+        let mut request = self.gateway.request(Instant::now());
         self.gateway.receive(&mut request, &head(Method::GET, "/goods", &fields), NOWHERE)?;
         Ok(request)
     }
@@ -150,7 +150,7 @@ impl Bench {
     fn receive_in(&self, seconds: u64, method: Method, cookie: &str) -> Request {
         let cookie = format!("lw={cookie}").into_bytes();
         let head = head(method, "/goods", &[("host", b"a"), ("cookie", &cookie)]);
-        let mut request = self.gateway.request();
+        let mut request = self.gateway.request(Instant::now());
         request.begin(&head, NOWHERE);
         let route = request.find_route(&Asked::new(&head, "/goods")).unwrap();
         let state = GatewayState { in_flight: 1, directory: &self.materials.directory };
@@ -202,7 +202,7 @@ fn a_service_without_an_endpoint_leaves_its_requests_to_the_others() {
     bench.register(&[("goods", "a", 0), ("next", "a", 1)]);
     assert!((0..100).all(|_| bench.send(None).service == "next"), "all of the other drain");
     bench.register(&[("next", "a", 0)]);
-    let mut request = bench.gateway.request();
+    let mut request = bench.gateway.request(Instant::now());
     let declined =
         bench.gateway.receive(&mut request, &head(Method::GET, "/goods", &[("host", b"a")]), NOWHERE);
     assert_eq!(declined.unwrap_err().status, 503);
@@ -315,7 +315,7 @@ fn an_ejected_instance_comes_back_by_clients_alone_that_are_at_home_elsewhere() 
     assert_eq!(goes(11, Method::GET).instance, "a", "one is enough");
     trial.begin_attempt().unwrap();
     trial.attempt_mut().unwrap().answered(200, Instant::now());
-    bench.gateway.finish(&mut trial, &get(), (200, 5), None);
+    bench.gateway.finish(&mut trial, &get(), (200, 5), None, bench.now);
     bench.publish();
     assert!((0..100).any(|_| bench.send(None).instance == "b"), "it is used again");
     assert_eq!(bench.send(Some(&cookie)).instance, "a");
@@ -375,7 +375,7 @@ fn the_first_cookie_of_ours_counts() {
     let client = bench.client_of("next");
     let cookie = format!("lw=1.0000000000000000.0000000000000000; lw={}", client.cookie.unwrap());
     let fields = [("host", &b"a"[..]), ("cookie", cookie.as_bytes())];
-    let mut request = bench.gateway.request();
+    let mut request = bench.gateway.request(Instant::now());
     bench.gateway.receive(&mut request, &head(Method::GET, "/goods", &fields), NOWHERE).unwrap();
     assert_eq!((taken(&request).instance, taken(&request).cookie), (client.instance, None));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::Version;
 
 use super::Carrier;
-use super::failure::Failure;
+use super::failure::{self, Failure, Late};
 use super::pump::{Failed, Pump, Side};
 use super::request_head;
 use super::splice::Added;
@@ -41,6 +41,8 @@ pub(super) struct Exchange<'x> {
     pub(super) answer: &'x mut AnswerHead,
     pub(super) added: &'x mut Added,
     pub(super) state: State,
+    /// When it was woken last: until it waits again, that is the time.
+    pub(super) now: Instant,
 }
 
 /// How far an exchange is.
@@ -103,6 +105,18 @@ impl Exchange<'_> {
         Ok(())
     }
 
+    /// Waits. Whenever it is woken, the time is another; before it waits at all, it is still that of what was done before.
+    pub(super) async fn wait<T>(&mut self, mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>) -> T {
+        let mut has_waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut has_waited, true) {
+                self.now = now();
+            }
+            poll(self, cx)
+        })
+        .await
+    }
+
     /// A connection to the endpoint that was chosen.
     async fn connect(&mut self) -> Result<KeptLink, Failure> {
         let replay = self.replay();
@@ -112,13 +126,13 @@ impl Exchange<'_> {
         };
         let (endpoint, is_fresh) = (attempt.endpoint.clone(), attempt.on_new_connection);
         let patience = attempt.way.route.timeouts.connect;
-        let kept = if is_fresh { None } else { endpoint.traffic.kept.take(pool, now()) };
+        let kept = if is_fresh { None } else { endpoint.traffic.kept.take(pool, self.now) };
         let reused = kept.is_some();
         let link = match kept {
             Some(link) => link,
             None => self.dial(endpoint.address, patience).await?,
         };
-        let now = now();
+        let now = self.now;
         let since = self.upload_is_empty().then_some(now);
         let line = Line::Bell(self.client.bell.clone());
         self.request.connected(reused, line, since, replay, now);
@@ -126,20 +140,19 @@ impl Exchange<'_> {
     }
 
     async fn dial(&mut self, address: std::net::SocketAddr, patience: Duration) -> Result<KeptLink, Failure> {
-        let begun = now();
-        let due = begun + self.request.left(begun).map_or(patience, |left| patience.min(left));
+        let due = self.now + self.request.left(self.now).map_or(patience, |left| patience.min(left));
         let (at_end, has_body) = (self.leaves_at_end(), !self.upload_is_empty());
         // Rare, and large: in a place of its own.
         let mut dialing = Box::pin(self.carrier.dialer.dial(address));
-        let (client, input) = (&mut *self.client, &mut self.upload.input);
-        let dialled = poll_fn(|cx| {
+        let dialled = self.wait(|exchange, cx| {
+            let Exchange { client, upload, now, .. } = exchange;
             if let Poll::Ready(dialled) = dialing.as_mut().poll(cx) {
                 return Poll::Ready(dialled.map_err(|error| Failure::of_connect(&error)));
             }
-            if !has_body && client.poll_leaves(cx, input, AHEAD, at_end).is_ready() {
+            if !has_body && client.poll_leaves(cx, &mut upload.input, AHEAD, at_end).is_ready() {
                 return Poll::Ready(Err(Failure::of(Ending::ClientLeft, "the client: connection closed")));
             }
-            ready!(client.timer.poll(cx, now(), due));
+            ready!(client.timer.poll(cx, *now, due));
             Poll::Ready(Err(Failure::of(Ending::ConnectTimeout, "the endpoint: connect timed out")))
         });
         Ok(KeptLink::new(dialled.await?))
@@ -154,15 +167,14 @@ impl Exchange<'_> {
         }
         self.download.clear();
         self.answer.clear();
-        let now = now();
         let State { status, interim, keeps_client, .. } = self.state;
         self.state = State { status, interim, keeps_client, ..State::default() };
-        (self.state.sent_at, self.state.heard_at) = (Some(now), None);
+        self.state.sent_at = Some(self.now);
     }
 
     /// Sends the request, and reads the head of the answer.
     async fn wait_for_head(&mut self, instance: &mut KeptLink) -> Result<(), Failure> {
-        poll_fn(|cx| self.poll_head(cx, instance)).await
+        self.wait(|exchange, cx| exchange.poll_head(cx, instance)).await
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, instance: &mut KeptLink) -> Poll<Result<(), Failure>> {
@@ -202,7 +214,7 @@ impl Exchange<'_> {
             };
             match ready!(self.download.input.poll_fill(&mut instance.link, LONGEST_HEAD, cx)) {
                 Ok(0) => return broke("the endpoint: connection closed".into()),
-                Ok(_) => self.state.heard_at = Some(now()),
+                Ok(_) => self.state.heard_at = Some(self.now),
                 Err(error) => return broke(format!("the endpoint: read failed: {error}").into()),
             }
         }
@@ -216,13 +228,13 @@ impl Exchange<'_> {
         let mut moved = false;
         let polled = self.upload.poll(cx, (&mut self.client.link, &mut instance.link), &mut moved);
         if moved {
-            self.state.sent_at = Some(now());
+            self.state.sent_at = Some(self.now);
         }
         match polled {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
                 self.state.is_sent = true;
-                let (replay, now) = (self.replay(), self.state.sent_at.unwrap_or_else(now));
+                let (replay, now) = (self.replay(), self.state.sent_at.unwrap_or(self.now));
                 self.request.sent(replay, now);
                 Ok(())
             }
@@ -249,44 +261,40 @@ impl Exchange<'_> {
 
     /// Whether somebody has been waited for for too long.
     fn poll_time(&mut self, cx: &mut Context<'_>, download: Side) -> Poll<Result<(), Failure>> {
-        let now = now();
-        let times = self.request.common.timeouts;
-        let route = self.request.route().map_or((&times).into(), |route| route.timeouts);
-        let sent_at = self.state.sent_at.unwrap_or(now);
+        let Some((due, (ending, what))) = self.due(download) else { return Poll::Pending };
+        ready!(self.client.timer.poll(cx, self.now, due));
+        Poll::Ready(Err(Failure::of(ending, what)))
+    }
+
+    /// Until when it waits at the most, and who is late then. `download`: what the answer waits for.
+    fn due(&self, download: Side) -> Option<(Instant, Late)> {
+        let (State { sent_at, heard_at, taken_at, .. }, now) = (&self.state, self.now);
+        let sent_at = sent_at.unwrap_or(now);
+        let times = &self.request.common.timeouts;
+        let of_route = self.request.route().map(|route| &route.timeouts);
+        let (idle, body) = of_route.map_or((times.idle, times.body), |route| (route.idle, route.body));
         let is_sending = !self.state.is_sent && !self.state.is_refused;
         let upload = is_sending.then_some(match self.upload.waits_for {
-            Side::Source => (sent_at, route.body, Failure::SILENT_CLIENT),
-            Side::Sink => (sent_at, times.write, Failure::SLOW_INSTANCE),
+            Side::Source => (sent_at, body, failure::SILENT_CLIENT),
+            Side::Sink => (sent_at, times.write, failure::SLOW_INSTANCE),
         });
         let download = match download {
-            Side::Source => (
-                self.state.heard_at.map_or(sent_at, |heard| heard.max(sent_at)),
-                route.idle,
-                Failure::SILENT_INSTANCE,
-            ),
-            Side::Sink => (self.state.taken_at.unwrap_or(now), times.write, Failure::SLOW_CLIENT),
+            Side::Source => {
+                (heard_at.map_or(sent_at, |heard| heard.max(sent_at)), idle, failure::SILENT_INSTANCE)
+            }
+            Side::Sink => (taken_at.unwrap_or(now), times.write, failure::SLOW_CLIENT),
         };
-        let total = self.request.left(now).map(|left| {
-            (
-                now,
-                left,
-                if is_sending && self.upload.waits_for == Side::Source {
-                    Failure::SILENT_CLIENT
-                } else {
-                    Failure::OVER
-                },
-            )
-        });
+        let waits_for_client = is_sending && self.upload.waits_for == Side::Source;
+        let over = if waits_for_client { failure::SILENT_CLIENT } else { failure::OVER };
+        let total = self.request.left(now).map(|left| (now, left, over));
         let waits = upload.into_iter().chain([download]).chain(total);
         let due = waits.filter_map(|(since, wait, late)| Some((since.checked_add(wait)?, late)));
-        let Some((due, late)) = due.min_by_key(|(due, _)| *due) else { return Poll::Pending };
-        ready!(self.client.timer.poll(cx, now, due));
-        Poll::Ready(Err(late))
+        due.min_by_key(|(due, _)| *due)
     }
 
     /// What the head of the answer means.
     fn judge(&mut self) -> Result<Judged, Failure> {
-        let (status, now) = (self.answer.status(), self.state.heard_at.unwrap_or_else(now));
+        let (status, now) = (self.answer.status(), self.now);
         let replay = self.replay();
         if status == 101 {
             self.check_upgrade()?;
@@ -323,8 +331,8 @@ impl Exchange<'_> {
         let count = self.state.answer_head;
         if self.head.version() != Version::HTTP_10 {
             self.write_interim();
-            self.state.taken_at = Some(now());
-            poll_fn(|cx| self.poll_flush(cx)).await?;
+            self.state.taken_at = Some(self.now);
+            self.wait(Self::poll_flush).await?;
         }
         self.download.input.consume(count);
         self.answer.clear();
@@ -345,14 +353,14 @@ impl Exchange<'_> {
         self.write_answer();
         self.download.input.consume(count);
         self.state.taken_at = self.state.heard_at;
-        poll_fn(|cx| self.poll_answer(cx, instance)).await
+        self.wait(|exchange, cx| exchange.poll_answer(cx, instance)).await
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>, instance: &mut KeptLink) -> Poll<Result<(), Failure>> {
         let mut moved = false;
         let polled = self.download.poll(cx, (&mut instance.link, &mut self.client.link), &mut moved);
         if moved {
-            let now = now();
+            let now = self.now;
             (self.state.heard_at, self.state.taken_at) = (Some(now), Some(now));
             if let Some(attempt) = self.request.attempt_mut() {
                 attempt.went_on(now);
@@ -374,7 +382,7 @@ impl Exchange<'_> {
             && self.download.input.is_empty()
             && self.answer.keeps_alive();
         let Some(attempt) = self.request.attempt().filter(|_| is_clean) else { return };
-        attempt.endpoint.traffic.kept.put(instance, now(), &self.carrier.sweeper);
+        attempt.endpoint.traffic.kept.put(instance, self.now, &self.carrier.sweeper);
     }
 
     /// What decides whether the request may be sent twice.

@@ -1,13 +1,11 @@
 //! Answers of the gateway's own, on their way.
 
-use std::future::poll_fn;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::After;
 use super::exchange::Exchange;
 use crate::gateway::answer::Answer;
-use crate::tasks::now;
 
 /// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not know: a small
 /// one is here by then, and the client's connection can be kept.
@@ -27,21 +25,23 @@ impl Exchange<'_> {
     /// The same; `keeps`: the client's connection serves another request afterwards.
     pub(super) async fn reply_and_keep(&mut self, answer: Answer, keeps: bool) {
         self.write_reply(answer, keeps);
-        self.state.taken_at = Some(now());
-        let sent = poll_fn(|cx| self.poll_flush(cx)).await.is_ok();
+        self.state.taken_at = Some(self.now);
+        let sent = self.wait(Self::poll_flush).await.is_ok();
         self.state.keeps_client &= sent;
-        self.request.was_answered(now());
+        self.request.was_answered(self.now);
     }
 
     /// Reads what is left of the request's body, for so long at most. Whether that was all of it.
     async fn read_rest(&mut self, limit: Duration) -> bool {
         self.upload.give_up();
-        let due = now() + limit;
-        poll_fn(|cx| match self.upload.poll_discard(cx, &mut self.client.link) {
-            Poll::Ready(read) => Poll::Ready(read.is_ok()),
-            Poll::Pending => {
-                ready!(self.client.timer.poll(cx, now(), due));
-                Poll::Ready(false)
+        let due = self.now + limit;
+        self.wait(|Exchange { upload, client, now, .. }, cx| {
+            match upload.poll_discard(cx, &mut client.link) {
+                Poll::Ready(read) => Poll::Ready(read.is_ok()),
+                Poll::Pending => {
+                    ready!(client.timer.poll(cx, *now, due));
+                    Poll::Ready(false)
+                }
             }
         })
         .await

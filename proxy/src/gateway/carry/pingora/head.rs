@@ -48,10 +48,6 @@ impl Head for RequestHeader {
     fn value<'h>(&'h self, name: &HeaderName) -> Option<&'h [u8]> {
         self.headers.get(name).map(HeaderValue::as_bytes)
     }
-
-    fn share(&self, name: &HeaderName) -> Option<HeaderValue> {
-        self.headers.get(name).cloned()
-    }
 }
 
 impl FieldsToSend for RequestHeader {
@@ -61,12 +57,12 @@ impl FieldsToSend for RequestHeader {
         self.remove_header(name);
     }
 
-    fn set(&mut self, name: Bytes, value: HeaderValue) -> Result<()> {
-        self.insert_header(name, value)
+    fn set(&mut self, name: &Bytes, value: &[u8]) -> Result<()> {
+        self.insert_header(name.clone(), value)
     }
 
-    fn add(&mut self, name: Bytes, value: HeaderValue) -> Result<()> {
-        self.append_header(name, value).map(drop)
+    fn add(&mut self, name: &Bytes, value: &[u8]) -> Result<()> {
+        self.append_header(name.clone(), value).map(drop)
     }
 }
 
@@ -77,12 +73,12 @@ impl FieldsToSend for ResponseHeader {
         self.remove_header(name);
     }
 
-    fn set(&mut self, name: Bytes, value: HeaderValue) -> Result<()> {
-        self.insert_header(name, value)
+    fn set(&mut self, name: &Bytes, value: &[u8]) -> Result<()> {
+        self.insert_header(name.clone(), value)
     }
 
-    fn add(&mut self, name: Bytes, value: HeaderValue) -> Result<()> {
-        self.append_header(name, value).map(drop)
+    fn add(&mut self, name: &Bytes, value: &[u8]) -> Result<()> {
+        self.append_header(name.clone(), value).map(drop)
     }
 }
 
