@@ -30,12 +30,7 @@ pub(super) enum Nobody {
 }
 
 /// The endpoint of a request's first attempt: an ejected one whose trial is due, else the one that balance chooses.
-pub(super) fn first(
-    way: &Way,
-    head: &impl Head,
-    client: &str,
-    now: Instant,
-) -> Result<Chosen, Nobody> {
+pub(super) fn first(way: &Way, head: &impl Head, client: &str, now: Instant) -> Result<Chosen, Nobody> {
     if way.target.health.trial_may_be_due(now)
         && let Some(chosen) = trial(way, head, now)
     {

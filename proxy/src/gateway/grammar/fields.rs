@@ -155,7 +155,10 @@ impl Fields {
     ) -> impl Iterator<Item = usize> + use<'f> {
         let list: &[Field] = if self.lengths.has(name.len()) { &self.list } else { &[] };
         let is = |field: &Field| field.name.of(bytes).eq_ignore_ascii_case(name);
-        list.iter().enumerate().filter(move |(_, field)| field.name.len() == name.len() && is(field)).map(|(n, _)| n)
+        list.iter()
+            .enumerate()
+            .filter(move |(_, field)| field.name.len() == name.len() && is(field))
+            .map(|(n, _)| n)
     }
 
     /// Names in small letters, and values.

@@ -119,12 +119,7 @@ impl Origin {
         (Self { client: Some(peer), scheme, is_trusted: false, told }, IpText::of(peer))
     }
 
-    fn through_proxies(
-        head: &impl Head,
-        peer: IpAddr,
-        spoken: Scheme,
-        common: &Common,
-    ) -> (Self, IpText) {
+    fn through_proxies(head: &impl Head, peer: IpAddr, spoken: Scheme, common: &Common) -> (Self, IpText) {
         let Forwarded { hops, line } = hops(head);
         let found = find(&hops, peer, &common.trusted_proxies);
         let beside = hops.get(found.at).map(|hop| hop.said).unwrap_or_default();

@@ -106,7 +106,10 @@ impl Exchange<'_> {
     }
 
     /// Waits. Whenever it is woken, the time is another; before it waits at all, it is still that of what was done before.
-    pub(super) async fn wait<T>(&mut self, mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>) -> T {
+    pub(super) async fn wait<T>(
+        &mut self,
+        mut poll: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> T {
         let mut has_waited = false;
         poll_fn(|cx| {
             if std::mem::replace(&mut has_waited, true) {
