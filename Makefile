@@ -1,6 +1,6 @@
 # What there is to do with this repository. CI runs `make test`, `make fuzz`, and `make test-full`.
 
-.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads release setup clean
+.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads autobahn release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -82,6 +82,13 @@ fuzz:
 heads:
 	@tools/setup.sh test
 	cargo run --quiet --release --manifest-path fuzz/Cargo.toml --package grammar-alone --example head_instructions
+
+# What Autobahn's suite says of WebSocket through the gateway, beside what it says without: ALL=1 for every case. It needs
+# Python 2.7.
+autobahn:
+	@tools/setup.sh test
+	cargo build --package proxy
+	tools/autobahn.sh target/debug $(if $(ALL),--all)
 
 release:
 	@tools/setup.sh build
