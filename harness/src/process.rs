@@ -237,12 +237,22 @@ impl Process {
         self.memory("VmRSS:")
     }
 
-    /// The most memory that was ever resident, in bytes.
+    /// The most memory that was ever resident, or was since [`Process::forget_peak_memory`], in bytes.
     ///
     /// # Errors
     /// When the process is gone.
     pub fn peak_memory(&self) -> Result<u64> {
         self.memory("VmHWM:")
+    }
+
+    /// Has [`Process::peak_memory`] begin anew.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn forget_peak_memory(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        // proc(5): 5 resets the peak resident set size.
+        fs::write(&path, "5").with_context(|| format!("writing {path}"))
     }
 
     fn memory(&self, line: &str) -> Result<u64> {

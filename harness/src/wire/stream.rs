@@ -164,6 +164,19 @@ impl Wire {
         self.whole("raw bytes", taken).await
     }
 
+    /// Everything to the end of this text, which is awaited.
+    ///
+    /// # Errors
+    /// When it does not come in time.
+    pub async fn until(&mut self, text: &str) -> Result<Vec<u8>> {
+        let text = text.as_bytes();
+        let taken = |come: &[u8], _| {
+            let at = come.windows(text.len()).position(|window| window == text);
+            Ok(at.map(|at| (come[..at + text.len()].to_vec(), at + text.len())))
+        };
+        self.whole("raw text", taken).await
+    }
+
     /// What else comes, and how it ends.
     ///
     /// # Errors

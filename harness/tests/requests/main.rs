@@ -9,6 +9,7 @@ mod corpus;
 mod descriptors;
 mod early;
 mod edits;
+mod events;
 mod expect;
 mod forged;
 mod framing;

@@ -142,11 +142,16 @@ pub(crate) async fn run(abuse: Abuse, context: &Context, measured: &mut Measured
     ensure_none_failed(&outcome)
 }
 
-/// Waits until the gateway has so many descriptors at least.
-async fn wait_open(process: &Process, count: usize) -> Result<()> {
+/// How many descriptors it has open.
+pub(crate) fn count_open(process: &Process) -> Result<usize> {
     let directory = format!("/proc/{}/fd", process.pid());
+    Ok(fs::read_dir(&directory).with_context(|| format!("reading {directory}"))?.count())
+}
+
+/// Waits until the gateway has so many descriptors at least.
+pub(crate) async fn wait_open(process: &Process, count: usize) -> Result<()> {
     eventually("all of them are connected", PATIENCE, async || {
-        let open = fs::read_dir(&directory).with_context(|| format!("reading {directory}"))?.count();
+        let open = count_open(process)?;
         ensure!(open >= count, "{open} descriptors are open");
         Ok(())
     })

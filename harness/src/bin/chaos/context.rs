@@ -50,6 +50,8 @@ pub(crate) struct Scale {
     pub(crate) reloads: u32,
     /// Of how many clients that take what they can get there is one.
     pub(crate) one_client_of: usize,
+    /// How long a large body is.
+    pub(crate) body: u64,
     /// How long a storm of faults lasts.
     pub(crate) storm: Duration,
 }
@@ -77,6 +79,7 @@ pub(crate) const FULL: Scale = Scale {
     upgrades: 10,
     reloads: 1_000,
     one_client_of: 1,
+    body: 2 << 30,
     storm: Duration::from_secs(600),
 };
 
@@ -98,6 +101,7 @@ pub(crate) const SHORT: Scale = Scale {
     upgrades: 2,
     reloads: 50,
     one_client_of: 4,
+    body: 64 << 20,
     storm: Duration::from_secs(60),
 };
 

@@ -17,6 +17,8 @@ mod embedded;
 mod gateway;
 mod half_open;
 mod hostile;
+mod idle;
+mod large;
 mod measured;
 mod members;
 mod outage;
@@ -96,6 +98,8 @@ enum Case {
     SlowHeads,
     BigHeads,
     SlowBodies,
+    Large,
+    Idle,
     Storm,
 }
 
@@ -114,7 +118,12 @@ impl Case {
             | Self::Upgraded
             | Self::EmbeddedKilled
             | Self::EmbeddedUpgraded => Subject::Gateway,
-            Self::Readers | Self::SlowHeads | Self::BigHeads | Self::SlowBodies => Subject::Clients,
+            Self::Readers
+            | Self::SlowHeads
+            | Self::BigHeads
+            | Self::SlowBodies
+            | Self::Large
+            | Self::Idle => Subject::Clients,
             Self::Storm => Subject::Storm,
             _ => Subject::Registry,
         }
@@ -153,6 +162,8 @@ impl Case {
             Self::SlowHeads => "clients that send their heads byte by byte",
             Self::BigHeads => "clients that send heads of 1 MB",
             Self::SlowBodies => "clients that send their bodies byte by byte",
+            Self::Large => "bodies of 2 GiB up and down, with a length and in chunks, read quickly and slowly",
+            Self::Idle => "connections without a request",
             Self::Storm => "random faults with the auditor on",
         }
     }
@@ -195,6 +206,10 @@ impl Case {
             Self::Readers | Self::SlowHeads | Self::BigHeads | Self::SlowBodies => {
                 "at most 40 MB more resident; 0 of others failed"
             }
+            Self::Large => "every byte arrives; at most 4 MB more resident",
+            Self::Idle => {
+                "at most 4 KB each; 0 of others failed; all are closed by `keepalive`, and by SIGTERM"
+            }
             Self::Storm => "0 differences after quiescence; 0 failed",
         }
     }
@@ -229,6 +244,8 @@ impl Case {
             Self::SlowHeads => clients::run(Abuse::SlowHeads, context, measured).await,
             Self::BigHeads => clients::run(Abuse::BigHeads, context, measured).await,
             Self::SlowBodies => clients::run(Abuse::SlowBodies, context, measured).await,
+            Self::Large => large::run(context, measured).await,
+            Self::Idle => idle::run(context, measured).await,
             Self::Storm => storm::run(context, measured).await,
         }
     }

@@ -18,6 +18,7 @@ mod propagation;
 mod reload;
 mod split;
 mod spread;
+mod sse;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -70,6 +71,7 @@ enum Part {
     Balance,
     Split,
     Propagation,
+    Sse,
     Departures,
     Outage,
     Reload,
@@ -79,10 +81,11 @@ enum Part {
 }
 
 /// The rest is about what the gateway itself costs, and needs release builds.
-const IN_SHORT: [Part; 7] = [
+const IN_SHORT: [Part; 8] = [
     Part::Balance,
     Part::Split,
     Part::Propagation,
+    Part::Sse,
     Part::Departures,
     Part::Outage,
     Part::Reload,
@@ -107,6 +110,7 @@ async fn run(Arguments { short, parts }: Arguments) -> Result<()> {
             Part::Balance => balance::show().await?,
             Part::Split => split::show(scale).await?,
             Part::Propagation => propagation::show(scale).await?,
+            Part::Sse => sse::show(scale).await?,
             Part::Departures => departures::show(scale).await?,
             Part::Outage => outage::show(scale).await?,
             Part::Reload => reload::show(scale).await?,
