@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use harness::{
     backend::{Backend, Reply},
     etcd::{Etcd, key},
@@ -60,9 +60,8 @@ async fn stay(etcd: &Etcd, count: usize, context: &Context, measured: &mut Measu
     // The other carrier's buffers are not ours to bound.
     ensure!(more <= GOAL_MEMORY || Carrier::tested() == Carrier::Pingora, "each takes {more} bytes");
 
-    for client in &mut clients {
-        ensure!(client.is_silent_for(Duration::ZERO).await, "a connection has ended, or been sent something");
-    }
+    let silent = join_all(clients.iter_mut().map(|client| client.is_silent_for(Duration::ZERO))).await;
+    ensure!(silent.iter().all(|is_silent| *is_silent), "a connection has ended, or been sent something");
     let status = gateway.stop(PATIENCE).await?;
     ensure!(status.success(), "the gateway ended with {status}");
     try_join_all(clients.into_iter().map(closed)).await?;
@@ -137,7 +136,8 @@ async fn closed(mut client: Wire) -> Result<()> {
 /// Has this process, and the gateways that it starts, be allowed so many descriptors.
 fn have_descriptors(count: usize) -> Result<()> {
     let limits = fs::read_to_string("/proc/self/limits").context("reading this process's limits")?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).context("no limit of files")?;
+    let line =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files")).context("no limit of files")?;
     let mut limits = line.split_whitespace().map(|limit| limit.parse().unwrap_or(usize::MAX));
     let [soft, hard] = [limits.next(), limits.next()].map(Option::unwrap_or_default);
     ensure!(hard >= count, "{count} descriptors are needed, and {hard} allowed: raise `ulimit -H -n`");

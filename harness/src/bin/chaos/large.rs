@@ -38,7 +38,11 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
         most = most.max(more);
     }
     let verdict = if most <= GOAL_MEMORY { "" } else { " (goal MISSED)" };
-    measured.note(format_args!("{} bodies of {} MiB arrived whole", Exchange::all().len(), context.scale.body >> 20));
+    measured.note(format_args!(
+        "{} bodies of {} MiB arrived whole",
+        Exchange::all().len(),
+        context.scale.body >> 20
+    ));
     measured.note(format_args!("{:.1} MB more resident{verdict}", most as f64 / 1e6));
     // The other carrier's buffers are not ours to bound.
     ensure!(most <= GOAL_MEMORY || Carrier::tested() == Carrier::Pingora, "{most} bytes more are resident");

@@ -162,7 +162,9 @@ impl Case {
             Self::SlowHeads => "clients that send their heads byte by byte",
             Self::BigHeads => "clients that send heads of 1 MB",
             Self::SlowBodies => "clients that send their bodies byte by byte",
-            Self::Large => "bodies of 2 GiB up and down, with a length and in chunks, read quickly and slowly",
+            Self::Large => {
+                "bodies of 2 GiB up and down, with a length and in chunks, read quickly and slowly"
+            }
             Self::Idle => "connections without a request",
             Self::Storm => "random faults with the auditor on",
         }

@@ -33,10 +33,8 @@ impl Exchange {
     pub(super) fn all() -> Vec<Self> {
         let either = [true, false];
         let ways = either.into_iter().flat_map(|is_up| either.map(|has_length| (is_up, has_length)));
-        ways.flat_map(|(is_up, has_length)| {
-            [false, true].map(|is_slow| Self { is_up, has_length, is_slow })
-        })
-        .collect()
+        ways.flat_map(|(is_up, has_length)| [false, true].map(|is_slow| Self { is_up, has_length, is_slow }))
+            .collect()
     }
 
     /// By which path the instance knows it.
@@ -70,7 +68,8 @@ impl Instance {
         let accept = async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // An error closes the connection: the client sees it.
-                let serving = server::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+                let serving =
+                    server::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
                 tokio::spawn(serving);
             }
         };
@@ -143,7 +142,8 @@ impl Client {
         } else {
             (Method::GET, Pattern::new(0, true))
         };
-        let request = Request::builder().method(method).uri(exchange.path(length)).header(HOST, "a").body(body)?;
+        let request =
+            Request::builder().method(method).uri(exchange.path(length)).header(HOST, "a").body(body)?;
         let answer = self.sender.send_request(request).await.with_context(|| exchange.to_string())?;
         ensure!(answer.status() == 200, "{exchange}: {}", answer.status());
         let has_length = answer.headers().contains_key("content-length");
