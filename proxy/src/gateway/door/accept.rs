@@ -55,18 +55,18 @@ pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown:
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(serve(door.clone(), Link::Plain(stream)));
             }
-            Err(error) if is_scarcity(&error) => {
+            // A client that has left while it waited.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
                 in_vain += 1;
                 if in_vain == 1 {
                     tracing::warn!(%error, "cannot take connections: they wait");
                 }
-                if in_vain > PATIENCE {
+                if in_vain > PATIENCE && is_scarcity(&error) {
                     decline(&listener, &mut reserve).await;
                 }
                 sleep(SCARCE).await;
             }
-            // The client's side of it is gone: RFC 1122's accept fails for that connection alone.
-            Err(_) => {}
         }
     }
 }
