@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use pingora::server::ShutdownWatch;
@@ -14,11 +14,12 @@ use tokio::time::{sleep, timeout};
 use super::Door;
 use super::connection::serve;
 use crate::link::Link;
+use crate::tasks::now;
 
 /// How soon it is tried again to take a connection when the process lacks descriptors or memory.
 const SCARCE: Duration = Duration::from_millis(20);
-/// After so many times in vain, whoever waits is told, one at a time.
-const PATIENCE: u32 = 50;
+/// When somebody has waited for so long in vain, all who wait are told, one at a time.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take to tell one.
 const TELLING: Duration = Duration::from_millis(20);
 
@@ -38,10 +39,29 @@ impl Reserve {
     }
 }
 
+/// For how long somebody has been waiting to be taken.
+#[derive(Debug, Default)]
+struct Scarcity {
+    began: Option<Instant>,
+    seen: Option<Instant>,
+}
+
+impl Scarcity {
+    /// Somebody waits and cannot be taken. (If nobody did a moment ago, it begins anew.)
+    fn lasts(&mut self, now: Instant) -> Duration {
+        let goes_on = self.seen.is_some_and(|seen| now.saturating_duration_since(seen) < 5 * SCARCE);
+        if !goes_on {
+            self.began = Some(now);
+        }
+        self.seen = Some(now);
+        self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
+    }
+}
+
 /// Takes connections until the process stops.
 pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown: ShutdownWatch) {
     let mut reserve = Reserve::new();
-    let mut in_vain = 0;
+    let mut scarcity = Scarcity::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -50,7 +70,7 @@ pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown:
         };
         match accepted {
             Ok((stream, _)) => {
-                in_vain = 0;
+                scarcity = Scarcity::default();
                 // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(serve(door.clone(), Link::Plain(stream)));
@@ -58,11 +78,11 @@ pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown:
             // A client that has left while it waited.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                in_vain += 1;
-                if in_vain == 1 {
+                let lasts = scarcity.lasts(now());
+                if lasts == Duration::ZERO {
                     tracing::warn!(%error, "cannot take connections: they wait");
                 }
-                if in_vain > PATIENCE && is_scarcity(&error) {
+                if lasts >= PATIENCE && is_scarcity(&error) {
                     decline(&listener, &mut reserve).await;
                 }
                 sleep(SCARCE).await;
@@ -94,6 +114,17 @@ async fn tell(mut stream: TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_comes_when_nobody_waits_any_more_waits_from_the_beginning() {
+        let (mut scarcity, start) = (Scarcity::default(), Instant::now());
+        let millis = Duration::from_millis;
+        for after in [0, 20, 60, 110] {
+            assert_eq!(scarcity.lasts(start + millis(after)), millis(after));
+        }
+        assert_eq!(scarcity.lasts(start + millis(500)), Duration::ZERO);
+        assert_eq!(scarcity.lasts(start + millis(520)), millis(20));
+    }
 
     #[test]
     fn what_is_told_has_the_length_that_it_says() {
