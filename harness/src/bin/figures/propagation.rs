@@ -43,6 +43,7 @@ pub(crate) async fn show(scale: Scale) -> Result<()> {
     let own = of("put: watch and own request", |round| &round.own);
     show_kind(&put, &of("put: bare etcd watch", |round| &round.puts.bare))?;
     own.show();
+    row("put: gateway's p50 over that one's", put.over(&own, 0.5).against(GOAL_RATIO));
     row("put: gateway's p99 over that one's", put.over(&own, 0.99).against(GOAL_RATIO));
     for part in [
         of("put: watch to begin of served request", |round| &round.parts.until_asked),
@@ -93,9 +94,11 @@ impl Measured {
         Spread::of_times(self.at(share))
     }
 
-    /// How many times as long it took, round by round.
+    /// How many times as long it took, in each round in which the other took any time.
     fn over(&self, other: &Self, share: f64) -> Spread {
-        Spread::of("x", self.at(share).zip(other.at(share)).map(|(a, b)| a.as_secs_f64() / b.as_secs_f64()))
+        let seconds = |time: Duration| time.as_secs_f64();
+        let pairs = self.at(share).map(seconds).zip(other.at(share).map(seconds));
+        Spread::of("x", pairs.filter(|(_, other)| *other > 0.0).map(|(it, other)| it / other))
     }
 
     fn show(&self) {
