@@ -36,7 +36,7 @@ pub(super) fn admit(
     gateway: GatewayState<'_>,
     now: Instant,
 ) -> Result<(), Answer> {
-    match enter(request, &way, gateway, || choose::first(&way, head, request.client.as_str(), now), now) {
+    match enter(request, &way, gateway, || choose::first(&way, head, request.client.as_bytes(), now), now) {
         Ok((chosen, permit)) => {
             request.admitted(way, chosen, permit, now);
             Ok(())

@@ -30,7 +30,7 @@ pub(super) enum Nobody {
 }
 
 /// The endpoint of a request's first attempt: an ejected one whose trial is due, else the one that balance chooses.
-pub(super) fn first(way: &Way, head: &impl Head, client: &str, now: Instant) -> Result<Chosen, Nobody> {
+pub(super) fn first(way: &Way, head: &impl Head, client: &[u8], now: Instant) -> Result<Chosen, Nobody> {
     if way.target.health.trial_may_be_due(now)
         && let Some(chosen) = trial(way, head, now)
     {
@@ -45,7 +45,7 @@ pub(super) fn first(way: &Way, head: &impl Head, client: &str, now: Instant) -> 
 pub(super) fn first_at_home(
     way: &Way,
     head: &impl Head,
-    client: &str,
+    client: &[u8],
     home: &Arc<Endpoint>,
     now: Instant,
 ) -> Result<Chosen, Nobody> {
@@ -63,7 +63,7 @@ pub(super) fn first_at_home(
 pub(super) fn at_home(
     way: &Way,
     head: &impl Head,
-    client: &str,
+    client: &[u8],
     home: &Arc<Endpoint>,
     tried: &[u64],
     now: Instant,
@@ -78,7 +78,7 @@ pub(super) fn at_home(
 pub(super) fn another(
     way: &Way,
     head: &impl Head,
-    client: &str,
+    client: &[u8],
     tried: &[u64],
     now: Instant,
 ) -> Result<Chosen, Nobody> {
@@ -155,7 +155,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
-    const CLIENT: &str = "192.0.2.1";
+    const CLIENT: &[u8] = b"192.0.2.1";
     const MS: Duration = Duration::from_millis(1);
 
     fn pick(fixture: &Fixture, tried: &[u64]) -> Result<Chosen, Nobody> {

@@ -5,14 +5,14 @@ use crate::directory;
 use crate::head::Head;
 
 /// The hash of a request's key. A request that lacks it is known by its client's address.
-pub(super) fn of(key: &HashKey, head: &impl Head, client: &str) -> u64 {
+pub(super) fn of(key: &HashKey, head: &impl Head, client: &[u8]) -> u64 {
     let found = match key {
         HashKey::Header(name) => head.value(name),
         HashKey::Cookie(name) => head.cookies(name).next(),
         HashKey::Path => Some(head.path().as_bytes()),
         HashKey::Client => None,
     };
-    directory::hash(found.unwrap_or(client.as_bytes()))
+    directory::hash(found.unwrap_or(client))
 }
 
 #[cfg(test)]
@@ -27,7 +27,7 @@ mod tests {
     }
 
     fn key(key: &HashKey, head: &FakeHead) -> u64 {
-        of(key, head, "192.0.2.1")
+        of(key, head, b"192.0.2.1")
     }
 
     #[test]

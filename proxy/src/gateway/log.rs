@@ -5,6 +5,7 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use super::clock::{Clock, Stamp};
 use super::request::{FailedAttempt, Request};
 use super::text::{push_address, push_millis, push_number};
 use crate::head::Head;
@@ -92,19 +93,20 @@ impl<'a> LogLine<'a> {
 
     /// Writes the line. By hand: every request pays for it, and of its strings only three can hold
     /// anything that JSON must escape.
-    pub(super) fn write(&self, output: &Output) {
+    pub(super) fn write(&self, output: &Output, clock: &Clock) {
         let mut line = Vec::with_capacity(640);
+        let stamp = clock.stamp(SystemTime::now());
         match output.form() {
-            Form::Json => self.write_json(&mut line),
-            Form::Text => self.write_text(&mut line),
+            Form::Json => self.write_json(&mut line, &stamp),
+            Form::Text => self.write_text(&mut line, &stamp),
         }
         line.push(b'\n');
         output.line(&line);
     }
 
-    fn write_json(&self, line: &mut Vec<u8>) {
+    fn write_json(&self, line: &mut Vec<u8>, stamp: &Stamp) {
         line.extend_from_slice(b"{\"timestamp\":\"");
-        push_now(line);
+        line.extend_from_slice(stamp);
         line.extend_from_slice(match self.error {
             Some(_) => b"\",\"level\":\"WARN\",\"message\":\"request\"",
             None => b"\",\"level\":\"INFO\",\"message\":\"request\"",
@@ -158,8 +160,8 @@ impl<'a> LogLine<'a> {
         let _ = serde_json::to_writer(line, &failed);
     }
 
-    fn write_text(&self, line: &mut Vec<u8>) {
-        push_now(line);
+    fn write_text(&self, line: &mut Vec<u8>, stamp: &Stamp) {
+        line.extend_from_slice(stamp);
         let Self { method, status, trace_id, client, attempts, .. } = self;
         let level = if self.error.is_some() { " WARN" } else { " INFO" };
         show(line, format_args!(" {level} {method} {:?} {status} ", self.path));
@@ -189,10 +191,6 @@ impl<'a> LogLine<'a> {
     }
 }
 
-fn push_now(line: &mut Vec<u8>) {
-    show(line, format_args!("{}", humantime::format_rfc3339_micros(SystemTime::now())));
-}
-
 /// Writing to memory cannot fail, so the result is dropped.
 fn show(line: &mut Vec<u8>, text: Arguments<'_>) {
     let _ = line.write_fmt(text);
@@ -210,9 +208,20 @@ fn plain(line: &mut Vec<u8>, value: &str) {
     line.push(b'"');
 }
 
+/// The bytes that JSON needs not escape: visible ones of ASCII and spaces, but for quotation marks and backslashes.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = byte != b'"' && byte != b'\\';
+        byte += 1;
+    }
+    plain
+};
+
 /// Almost every string holds nothing to escape, which is seen sooner than a serialiser is set up.
 fn escaped(line: &mut Vec<u8>, value: &str) {
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    if value.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         return plain(line, value);
     }
     // As above: into memory.
@@ -228,6 +237,8 @@ mod tests {
     use http::Method;
     use serde_json::Value;
     use std::sync::Arc;
+
+    const STAMP: &Stamp = b"1994-11-06T08:49:37.000000Z";
 
     fn line<'a>(
         path: &'a str,
@@ -264,7 +275,7 @@ mod tests {
         let failed = [FailedAttempt { endpoint: Arc::new(self::endpoint("c")), cause: Cause::Refused }];
         let (mut text, route) = (Vec::new(), RouteName::new("a \"route\"\u{2028}".into()));
         let line = line("/\"\n\\\u{7f}", Some(&endpoint), &failed, Some("a \"b\""));
-        LogLine { route: Some(&route), ..line }.write_json(&mut text);
+        LogLine { route: Some(&route), ..line }.write_json(&mut text, STAMP);
         let mut value: Value = serde_json::from_slice(&text).unwrap();
         assert!(value["timestamp"].take().as_str().unwrap().ends_with('Z'));
         let expected = json!({
@@ -287,7 +298,7 @@ mod tests {
         let of = |request: &Request| {
             let head = head(Method::GET, "/x", &fields);
             let mut text = Vec::new();
-            LogLine::of(request, &head, (404, 0), Duration::ZERO, None).write_json(&mut text);
+            LogLine::of(request, &head, (404, 0), Duration::ZERO, None).write_json(&mut text, STAMP);
             serde_json::from_slice::<Value>(&text).unwrap()
         };
         let nobodys = of(&fixture.request());
@@ -296,14 +307,14 @@ mod tests {
         assert!(taken.get("host").is_none() && taken.get("scheme").is_none(), "its route says it");
         let asked = Some(Asked { host: Some("a\nb".into()), scheme: "https" });
         let mut text = Vec::new();
-        LogLine { asked, service: None, ..line("/", None, &[], None) }.write_text(&mut text);
+        LogLine { asked, service: None, ..line("/", None, &[], None) }.write_text(&mut text, STAMP);
         assert!(text.ends_with(br#" host="a\nb" scheme=https"#));
     }
 
     #[test]
     fn a_line_for_people_is_one_line() {
         let (mut text, route) = (Vec::new(), RouteName::new("a \"route\"".into()));
-        LogLine { route: Some(&route), ..line("/a\nb", None, &[], None) }.write_text(&mut text);
+        LogLine { route: Some(&route), ..line("/a\nb", None, &[], None) }.write_text(&mut text, STAMP);
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("INFO GET \"/a\\nb\" 200 12.034ms"), "{text}");
         assert!(

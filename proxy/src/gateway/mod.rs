@@ -62,7 +62,7 @@ mod tunnel_drain;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method};
 
@@ -112,14 +112,14 @@ impl Gateway {
         Self { site, directory, unserved, unrouted, metrics, lifecycle, output, clock: Clock::new() }
     }
 
-    /// How long things may take, by the site as it is now.
-    fn timeouts(&self) -> Timeouts {
-        self.site.get().common().timeouts
+    /// How long something may take, by the site as it is now.
+    fn time(&self, of: fn(&Timeouts) -> Duration) -> Duration {
+        self.site.look(|site| of(&site.common().timeouts))
     }
 
     /// By what HTTP/1 is carried, by the site as it is now.
     fn http1(&self) -> Http1Carrier {
-        self.site.get().common().http1
+        self.site.look(|site| site.common().http1)
     }
 
     /// A request begins, by the site as it is now.
@@ -211,7 +211,7 @@ impl Gateway {
         let took = request.took(now);
         request.route().map_or(&self.unrouted, |route| &route.metrics).answered(status);
         request.target().map_or(&self.unserved, |target| &target.metrics).answered(status, took);
-        LogLine::of(request, head, (status, sent), took, error).write(&self.output);
+        LogLine::of(request, head, (status, sent), took, error).write(&self.output, &self.clock);
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn try_another(
 
 /// Where its client is at home, if it was not there but on trial elsewhere; else an endpoint that was not tried.
 fn next_endpoint(request: &Request, way: &Way, head: &impl Head, now: Instant) -> Result<Chosen, Nobody> {
-    let (client, tried) = (request.client.as_str(), request.tried());
+    let (client, tried) = (request.client.as_bytes(), request.tried());
     match sticky::well_home(request).filter(|home| !tried.contains(&home.id)) {
         Some(home) => choose::at_home(way, head, client, home, tried, now),
         None => choose::another(way, head, client, tried, now),

@@ -32,8 +32,8 @@ pub(super) fn admit(
         let home = client.filter(|client| client.service == place);
         let home = home.and_then(|client| sticky::home(split, client, &way.target));
         let choose = || match &home {
-            Some(home) => choose::first_at_home(&way, head, request.client.as_str(), home, now),
-            None => choose::first(&way, head, request.client.as_str(), now),
+            Some(home) => choose::first_at_home(&way, head, request.client.as_bytes(), home, now),
+            None => choose::first(&way, head, request.client.as_bytes(), now),
         };
         match enter(request, &way, gateway, choose, now) {
             Ok((chosen, permit)) => {

@@ -52,21 +52,29 @@ impl IpText {
 
     pub(super) fn of(ip: IpAddr) -> Self {
         let mut text = Self::NONE;
-        let mut room = &mut text.bytes[..];
-        // Writing to memory cannot fail, and there is room for the longest.
         match ip {
-            IpAddr::V4(ip) => {
-                let [first, others @ ..] = ip.octets();
-                let _ = room.write_all(itoa::Buffer::new().format(first).as_bytes());
-                for octet in others {
-                    let _ = room.write_all(b".");
-                    let _ = room.write_all(itoa::Buffer::new().format(octet).as_bytes());
-                }
+            IpAddr::V4(ip) => ip.octets().into_iter().enumerate().for_each(|(n, octet)| text.push(n, octet)),
+            IpAddr::V6(ip) => {
+                let mut room = &mut text.bytes[..];
+                // Writing to memory cannot fail, and there is room for the longest.
+                let _ = write!(room, "{ip}");
+                text.length = Self::LONGEST - room.len();
             }
-            IpAddr::V6(ip) => drop(write!(room, "{ip}")),
         }
-        text.length = Self::LONGEST - room.len();
         text
+    }
+
+    /// Appends the octet `n` of an address of version 4.
+    fn push(&mut self, n: usize, octet: u8) {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+        let leading = usize::from(octet < 100) + usize::from(octet < 10);
+        let dot: &[u8] = if n > 0 { b"." } else { b"" };
+        for byte in dot.iter().chain(digits.iter().skip(leading)) {
+            if let Some(place) = self.bytes.get_mut(self.length) {
+                *place = *byte;
+                self.length += 1;
+            }
+        }
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

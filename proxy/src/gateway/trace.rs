@@ -47,7 +47,11 @@ impl Trace {
     /// The trace id: 32 lower-case hex digits.
     pub(super) fn id(&self) -> &str {
         // Hex digits are ASCII.
-        std::str::from_utf8(&self.header[ID]).unwrap_or_default()
+        std::str::from_utf8(self.id_bytes()).unwrap_or_default()
+    }
+
+    pub(super) fn id_bytes(&self) -> &[u8] {
+        &self.header[ID]
     }
 
     /// The `traceparent` for the next hop: the same one at each attempt.
@@ -81,11 +85,11 @@ fn parse(header: &[u8]) -> Option<Parent<'_>> {
     valid.then_some(Parent { id, span, sampled: low & 1 == 1 })
 }
 
-/// The low digits of a number, as many as there is room for.
-fn write_hex(digits: &mut [u8], mut number: u128) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
-        number >>= 4;
+/// The low digits of a number, two for each byte that there is room for.
+fn write_hex(digits: &mut [u8], number: u128) {
+    let digit = |half: u8| b"0123456789abcdef"[usize::from(half & 0xf)];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().rev().zip(number.to_le_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte)];
     }
 }
 

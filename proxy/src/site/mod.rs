@@ -175,6 +175,11 @@ impl Current {
         self.0.load_full()
     }
 
+    /// What this makes of it, where that is all that it is wanted for.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Site) -> T) -> T {
+        look(&self.0.load())
+    }
+
     fn set(&self, site: Site) {
         self.0.store(Arc::new(site));
     }

@@ -133,7 +133,7 @@ impl Waiting {
 
     /// Nothing more has come yet. Whether it is waited for any longer.
     fn poll_wait(&mut self, cx: &mut Context<'_>, door: &Door, client: &mut Client) -> Poll<Arrived> {
-        let (times, now) = (door.gateway.timeouts(), now());
+        let now = now();
         // A connection on which nothing has begun ends with the process; a head that has begun may end within its time.
         let due = match self.begun {
             None => {
@@ -141,9 +141,9 @@ impl Waiting {
                 if door.is_stopping() {
                     return Poll::Ready(Arrived::Nothing);
                 }
-                self.since.get_or_insert(now).checked_add(times.keepalive)
+                self.since.get_or_insert(now).checked_add(door.gateway.time(|times| times.keepalive))
             }
-            Some((begun, _)) => begun.checked_add(times.head),
+            Some((begun, _)) => begun.checked_add(door.gateway.time(|times| times.head)),
         };
         let Some(due) = due else { return Poll::Pending };
         ready!(client.timer.poll(cx, now, due));

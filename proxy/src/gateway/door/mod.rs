@@ -83,6 +83,6 @@ impl Door {
 
     /// How long what a client sends is read that is told no more.
     fn linger(&self) -> Duration {
-        self.gateway.timeouts().body
+        self.gateway.time(|times| times.body)
     }
 }

@@ -47,7 +47,7 @@ impl<'e, H: Head> AnswerEdits<'e, H> {
         if let Some(version) = self.version.filter(|_| common.via) {
             fields.add(&said("Via"), via(version))?;
         }
-        fields.set(&common.trace_header, self.request.trace.id().as_bytes())
+        fields.set(&common.trace_header, self.request.trace.id_bytes())
     }
 
     /// Whether it is an answer by which a client may come to an instance again.

@@ -5,10 +5,12 @@
 //! request   what an instance gets
 //! answer    what a client gets
 //! facts     what is known of a request, and what templates make of it
+//! fields_to_send  what carriers let be done to the fields of a head
 //! ```
 
 mod answer;
 mod facts;
+mod fields_to_send;
 mod request;
 
 use std::borrow::Cow;
@@ -19,21 +21,8 @@ use http::Version;
 use crate::site::{FieldChange, FieldValue};
 pub(super) use answer::AnswerEdits;
 pub(super) use facts::Facts;
+pub(super) use fields_to_send::FieldsToSend;
 pub(super) use request::RequestEdits;
-
-/// The fields of a head that a carrier is about to send.
-pub(super) trait FieldsToSend {
-    type Error;
-
-    /// All fields of this name, in small letters, are left out.
-    fn remove(&mut self, name: &str);
-
-    /// This one takes the place of all of its name.
-    fn set(&mut self, name: &Bytes, value: &[u8]) -> Result<(), Self::Error>;
-
-    /// This one goes beside those of its name.
-    fn add(&mut self, name: &Bytes, value: &[u8]) -> Result<(), Self::Error>;
-}
 
 /// Changes fields as a route says.
 fn change<'c, 'f, F: FieldsToSend>(

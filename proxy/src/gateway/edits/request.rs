@@ -92,7 +92,7 @@ impl<'e, H: Head> RequestEdits<'e, H> {
     fn say<F: FieldsToSend>(&self, fields: &mut F) -> Result<(), F::Error> {
         let Request { common, trace, hops, origin, client, .. } = self.request;
         let list = origin.list().map_or(client.as_bytes(), HeaderValue::as_bytes);
-        fields.set(&common.trace_header, trace.id().as_bytes())?;
+        fields.set(&common.trace_header, trace.id_bytes())?;
         fields.set(&said("traceparent"), trace.traceparent())?;
         fields.set(&said("CDN-Loop"), hops.marker())?;
         fields.set(&said("X-Forwarded-For"), list)?;
