@@ -1,7 +1,10 @@
+#[path = "../../../proxy/src/gateway/edits/fields_to_send.rs"]
+mod edits;
 #[path = "../../../proxy/src/gateway/grammar/mod.rs"]
 mod grammar;
 #[path = "../../../proxy/src/gateway/grammar_checks/mod.rs"]
 mod grammar_checks;
+mod splicing;
 
 use grammar::{AnswerHead, Asked, RequestHead};
 
@@ -24,6 +27,7 @@ pub fn chunks(input: &[u8]) {
 pub struct Heads {
     request: RequestHead,
     answer: AnswerHead,
+    sent: splicing::Sent,
 }
 
 impl Heads {
@@ -38,5 +42,17 @@ impl Heads {
     pub fn answer(&mut self, bytes: &[u8]) -> Option<usize> {
         self.answer.clear();
         self.answer.read(bytes, Asked::default()).ok()?
+    }
+
+    /// The length of this request's head as an instance gets it, with what the gateway says by default.
+    pub fn request_on(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.request(bytes)?;
+        Some(self.sent.request(self.request.fields(), bytes))
+    }
+
+    /// The length of this answer's head as a client gets it.
+    pub fn answer_on(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.answer(bytes)?;
+        Some(self.sent.answer(self.answer.fields(), bytes))
     }
 }
