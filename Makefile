@@ -1,6 +1,7 @@
-# What there is to do with this repository. CI runs `make test`, `make fuzz`, and `make test-full`.
+# What there is to do with this repository. CI runs `make test`, `make instructions`, `make fuzz`, and
+# `make test-full`.
 
-.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads autobahn release setup clean
+.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads instructions autobahn release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -58,6 +59,11 @@ figures: release
 	cargo build --release --package proxy --examples
 	cargo run --release --package harness --bin figures
 	cargo run --release --package embedded-registry --example beside_etcd
+
+# What a request takes: instructions and allocations. Fails if that is more than it may be.
+instructions: release
+	@tools/setup.sh figures
+	LEASEWAY_BIN_DIR=$(CURDIR)/target/release cargo run --package harness --bin figures -- request
 
 # Leaseway beside other proxies (docs/benchmark.md): all of it, to bench/results, or CASES.
 bench: release

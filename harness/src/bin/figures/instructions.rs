@@ -3,15 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use harness::{
-    load::Load,
-    process::{Process, Signal},
-};
+use harness::{load::Load, process::Signal};
 
 use crate::{
     bare::{CONTROLS, Contenders, start_backends},
     cost::show_against_controls,
     heading,
+    request::collected,
 };
 
 const ROUNDS: usize = 5;
@@ -58,12 +56,4 @@ async fn run(backends: &[SocketAddr], requests: u64) -> Result<Vec<u64>> {
         totals.push(collected(&control.process)?);
     }
     Ok(totals)
-}
-
-/// The total that callgrind prints at the end: `==1234== Collected : 56789`.
-fn collected(process: &Process) -> Result<u64> {
-    let lines = process.stderr();
-    let total = lines.iter().find_map(|line| line.split_once("Collected :"));
-    let (_, total) = total.with_context(|| format!("callgrind printed no total\n{}", process.tail()))?;
-    Ok(total.trim().parse()?)
 }

@@ -16,6 +16,7 @@ mod matching;
 mod outage;
 mod propagation;
 mod reload;
+mod request;
 mod split;
 mod spread;
 mod sse;
@@ -78,6 +79,7 @@ enum Part {
     Matching,
     Cost,
     Instructions,
+    Request,
 }
 
 /// The rest is about what the gateway itself costs, and needs release builds.
@@ -117,6 +119,7 @@ async fn run(Arguments { short, parts }: Arguments) -> Result<()> {
             Part::Matching => matching::show(!short)?,
             Part::Cost => cost::show().await?,
             Part::Instructions => instructions::show().await?,
+            Part::Request => request::show().await?,
         }
     }
     Ok(())
