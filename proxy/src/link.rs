@@ -1,7 +1,5 @@
 //! A connection, to a client or to an instance.
 
-#![allow(dead_code)]
-
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -72,16 +70,6 @@ impl Link {
             Self::Plain(stream) => drop(stream.set_zero_linger()),
             #[cfg(test)]
             Self::Memory(memory) => memory.reset(),
-        }
-    }
-
-    /// Whether the other side has reset it, although the last that was read was an end: first it ended its half, and
-    /// then gave up. Told once.
-    pub(crate) fn was_reset(&self) -> bool {
-        match self {
-            Self::Plain(stream) => !matches!(stream.take_error(), Ok(None)),
-            #[cfg(test)]
-            Self::Memory(memory) => memory.was_reset(),
         }
     }
 }

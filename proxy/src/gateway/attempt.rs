@@ -141,7 +141,6 @@ impl Attempt {
     }
 
     /// Whether it was broken off while it waits for the head of its answer.
-    #[allow(dead_code)]
     pub(in crate::gateway) fn is_broken_off(&self) -> bool {
         let waiting = &self.endpoint.traffic.waiting;
         matches!(&self.exchange, Exchange::Waiting(pending) if waiting.is_broken_off(&pending.place))

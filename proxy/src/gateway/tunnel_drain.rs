@@ -1,7 +1,5 @@
 //! When a tunnel ends whose instance has left. Pure.
 
-#![allow(dead_code)]
-
 use std::time::{Duration, Instant};
 
 /// When a tunnel ends whose instance left at this time; none: not because of that. `chance` is drawn evenly, for each

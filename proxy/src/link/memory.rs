@@ -59,7 +59,7 @@ impl Memory {
         self.was_reset.store(true, Ordering::Release);
     }
 
-    pub(super) fn was_reset(&self) -> bool {
+    fn was_reset(&self) -> bool {
         self.was_reset.load(Ordering::Acquire)
     }
 

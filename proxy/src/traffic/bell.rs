@@ -1,7 +1,5 @@
 //! Wakes the task that carries a connection, for a reason that lies elsewhere.
 
-#![allow(dead_code)]
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 

@@ -1,7 +1,5 @@
 //! Whether an endpoint has left, and who wants to hear of it.
 
-#![allow(dead_code)]
-
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;

@@ -7,8 +7,6 @@
 //! bytes, which nobody has asked for, or the end; the watcher calls the [`Sweeper`], which closes it. Between two
 //! uses that is all: no system call, no allocation, one lock.
 
-#![allow(dead_code)]
-
 mod sweeper;
 
 use std::future::poll_fn;
@@ -55,8 +53,6 @@ struct Idle {
 #[derive(Debug)]
 pub(crate) struct KeptLink {
     pub(crate) link: Link,
-    /// How many requests it has served.
-    pub(crate) served: u32,
     /// None: it was not kept yet. It is the same however often it is.
     watcher: Option<Arc<Watcher>>,
 }
@@ -112,6 +108,7 @@ impl Kept {
     }
 
     /// How many are kept.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.lock().idle.len()
     }
@@ -168,7 +165,7 @@ impl Idle {
 impl KeptLink {
     /// One that is new.
     pub(crate) fn new(link: Link) -> Self {
-        Self { link, served: 0, watcher: None }
+        Self { link, watcher: None }
     }
 
     /// Begins to be watched. False: something has come.

@@ -37,7 +37,6 @@ pub(crate) enum Line {
     /// The connection on which it waits, which is shut down.
     Descriptor(RawFd),
     /// It looks for itself whether it [was broken off](Waiting::is_broken_off).
-    #[allow(dead_code)]
     Bell(Arc<Bell>),
 }
 
@@ -127,7 +126,6 @@ impl Waiting {
     }
 
     /// Whether a request was broken off.
-    #[allow(dead_code)]
     pub(crate) fn is_broken_off(&self, place: &Place) -> bool {
         self.list().waiters.get(place.0).is_some_and(|waiter| waiter.broken.is_some())
     }

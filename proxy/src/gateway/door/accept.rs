@@ -20,6 +20,8 @@ use crate::tasks::now;
 const SCARCE: Duration = Duration::from_millis(20);
 /// When somebody has waited for so long in vain, all who wait are told, one at a time.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So often it is told in the log.
+const NEWS: Duration = Duration::from_secs(60);
 /// How long it may take to tell one.
 const TELLING: Duration = Duration::from_millis(20);
 
@@ -39,15 +41,16 @@ impl Reserve {
     }
 }
 
-/// For how long somebody has been waiting to be taken.
+/// For how long the process has been unable to take who waits.
 #[derive(Debug, Default)]
 struct Scarcity {
     began: Option<Instant>,
     seen: Option<Instant>,
+    warned: Option<Instant>,
 }
 
 impl Scarcity {
-    /// Somebody waits and cannot be taken. (If nobody did a moment ago, it begins anew.)
+    /// Somebody waits and cannot be taken: since then. (If that was not so a moment ago, it begins anew.)
     fn lasts(&mut self, now: Instant) -> Duration {
         let goes_on = self.seen.is_some_and(|seen| now.saturating_duration_since(seen) < 5 * SCARCE);
         if !goes_on {
@@ -55,6 +58,21 @@ impl Scarcity {
         }
         self.seen = Some(now);
         self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
+    }
+
+    /// Somebody was taken.
+    fn ends(&mut self) {
+        self.began = None;
+        self.seen = None;
+    }
+
+    /// Whether it is to be told of: once a minute.
+    fn is_news(&mut self, now: Instant) -> bool {
+        let is_news = self.warned.is_none_or(|warned| now.saturating_duration_since(warned) >= NEWS);
+        if is_news {
+            self.warned = Some(now);
+        }
+        is_news
     }
 }
 
@@ -70,7 +88,7 @@ pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown:
         };
         match accepted {
             Ok((stream, _)) => {
-                scarcity = Scarcity::default();
+                scarcity.ends();
                 // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(serve(door.clone(), Link::Plain(stream)));
@@ -78,9 +96,13 @@ pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown:
             // A client that has left while it waited.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                let lasts = scarcity.lasts(now());
-                if lasts == Duration::ZERO {
-                    tracing::warn!(%error, "cannot take connections: they wait");
+                let now = now();
+                let lasts = scarcity.lasts(now);
+                if scarcity.is_news(now) {
+                    tracing::warn!(
+                        %error,
+                        "cannot take connections: they wait, and are answered with 503 after a second. (Told once a minute)"
+                    );
                 }
                 if lasts >= PATIENCE && is_scarcity(&error) {
                     decline(&listener, &mut reserve).await;
@@ -124,6 +146,18 @@ mod tests {
         }
         assert_eq!(scarcity.lasts(start + millis(500)), Duration::ZERO);
         assert_eq!(scarcity.lasts(start + millis(520)), millis(20));
+        scarcity.ends();
+        assert_eq!(scarcity.lasts(start + millis(540)), Duration::ZERO);
+    }
+
+    #[test]
+    fn it_is_told_once_a_minute_however_often_it_comes() {
+        let (mut scarcity, start) = (Scarcity::default(), Instant::now());
+        let told = (0..180).filter(|second| {
+            scarcity.ends();
+            scarcity.is_news(start + Duration::from_secs(*second))
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [0, 60, 120]);
     }
 
     #[test]

@@ -28,8 +28,6 @@ enum Arrived {
     Head(usize),
     /// Something that is none.
     Refused(Refusal),
-    /// A part of a head, and no more in time.
-    Late,
     /// Nothing: the client has left or has nothing more to ask, or the gateway stops.
     Nothing,
 }
@@ -69,8 +67,11 @@ pub(super) async fn serve(door: Arc<Door>, link: Link) {
                     Box::pin(door.carrier.carry(&door.gateway, &mut client, &mut desk)).await
                 }
             }
-            Arrived::Refused(refusal) => Box::pin(door.refuse(&mut client, &mut desk, refusal)).await,
-            Arrived::Late => Box::pin(door.refuse(&mut client, &mut desk, LATE)).await,
+            Arrived::Refused(refusal) => {
+                Box::pin(door.refuse(&mut client, &mut desk, refusal)).await;
+                // Nobody knows what follows, and some of it may be on its way.
+                After::Close { is_sending: true }
+            }
             Arrived::Nothing => After::Close { is_sending: false },
         };
         match after {
@@ -147,7 +148,14 @@ impl Waiting {
         };
         let Some(due) = due else { return Poll::Pending };
         ready!(client.timer.poll(cx, now, due));
-        Poll::Ready(if self.begun.is_some() { Arrived::Late } else { Arrived::Nothing })
+        Poll::Ready(if self.has_begun() { Arrived::Refused(LATE) } else { Arrived::Nothing })
+    }
+
+    /// Whether something of a head is here. (Empty lines before it are none: some clients send one behind a body, and wait
+    /// for no answer to it.)
+    fn has_begun(&self) -> bool {
+        let bytes = self.desk.as_ref().map(|desk| desk.head.bytes()).unwrap_or_default();
+        bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
     }
 }
 

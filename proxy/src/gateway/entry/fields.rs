@@ -67,9 +67,15 @@ impl Fields {
     }
 
     /// Whether the endpoint may answer with a tunnel: nothing is asked for but protocols that the route permits. `Upgrade`
-    /// means nothing where `Connection` does not name it, and in HTTP/1.0 (RFC 9110, section 7.8), nor in several lines.
+    /// means nothing where `Connection` does not name it, and in HTTP/1.0 (RFC 9110, section 7.8), nor in several lines, nor
+    /// with a body.
     pub(crate) fn ask_for_tunnel(self, head: &impl Head, upgrades: &Upgrades) -> bool {
         if !(self.upgrade && self.upgrade_named && head.version() == Version::HTTP_11) {
+            return false;
+        }
+        // With a body, which bytes are of the tunnel would be each server's guess.
+        let has_length = |length: &[u8]| length.iter().any(|digit| *digit != b'0');
+        if self.encoding || head.value(&header::CONTENT_LENGTH).is_some_and(has_length) {
             return false;
         }
         let name = header::UPGRADE;
@@ -131,6 +137,9 @@ mod tests {
         assert!(asks(&[upgrade, connection], Version::HTTP_11));
         assert!(asks(&[connection, ("connection", b"close"), upgrade], Version::HTTP_11));
         assert!(!asks(&[connection, upgrade, ("upgrade", b"h2c")], Version::HTTP_11));
+        assert!(asks(&[upgrade, connection, ("content-length", b"00")], Version::HTTP_11));
+        assert!(!asks(&[upgrade, connection, ("content-length", b"10")], Version::HTTP_11));
+        assert!(!asks(&[upgrade, connection, ("transfer-encoding", b"chunked")], Version::HTTP_11));
         assert!(!asks(&[upgrade, connection], Version::HTTP_10));
         assert!(!asks(&[("upgrade", b"h2c"), connection], Version::HTTP_11));
         for other in [&b"close"[..], b"upgraded", b""] {

@@ -103,11 +103,11 @@ impl Chunks {
             fields::check(line.of(within))?;
             count += 1;
             if count > trailers::FIELDS {
-                return Err(Refusal { status: 431, why: "too many trailer fields" });
+                return Err(Refusal::bad("too many trailer fields"));
             }
         }
         if within.len() == trailers::LONGEST {
-            return Err(Refusal { status: 431, why: "the trailer section is too long" });
+            return Err(Refusal::bad("the trailer section is too long"));
         }
         self.next = Next::Trailers(lines, count);
         Ok(Step::More)
@@ -313,7 +313,7 @@ mod tests {
             "no request is taken for them"
         );
         assert!(read(&"X: y\r\n".repeat(trailers::FIELDS)).is_ok());
-        assert_eq!(read(&"X: y\r\n".repeat(trailers::FIELDS + 1)), Err(431));
-        assert_eq!(read(&format!("X: {}\r\n", "y".repeat(trailers::LONGEST))), Err(431));
+        assert_eq!(read(&"X: y\r\n".repeat(trailers::FIELDS + 1)), Err(400));
+        assert_eq!(read(&format!("X: {}\r\n", "y".repeat(trailers::LONGEST))), Err(400));
     }
 }

@@ -108,16 +108,6 @@ async fn the_one_that_was_put_back_last_is_taken_first() {
 }
 
 #[tokio::test]
-async fn what_it_has_served_goes_with_it() {
-    let bench = Bench::new(10);
-    let _others = bench.keep(1).await;
-    let mut link = bench.take().unwrap();
-    link.served += 1;
-    bench.kept.put(link, tasks::now(), &bench.sweeper);
-    assert_eq!(bench.take().map(|link| link.served), Some(1));
-}
-
-#[tokio::test]
 async fn one_that_ends_or_says_something_is_closed_at_once_and_the_others_stay() {
     let bench = Bench::new(10);
     let mut others = bench.keep(4).await;

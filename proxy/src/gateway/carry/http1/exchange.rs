@@ -15,7 +15,7 @@ use crate::config::ClientAbort;
 use crate::gateway::Gateway;
 use crate::gateway::carry::Client;
 use crate::gateway::cause::Ending;
-use crate::gateway::grammar::{AnswerHead, Asked, Framing, LONGEST_HEAD, RequestView, agree};
+use crate::gateway::grammar::{AnswerHead, Asked, Body, LONGEST_HEAD, RequestView, agree};
 use crate::gateway::request::Request;
 use crate::gateway::resend;
 use crate::gateway::retry::{Replay, is_idempotent};
@@ -403,6 +403,6 @@ impl Exchange<'_> {
     }
 
     fn upload_is_empty(&self) -> bool {
-        self.head.read().framing() == Framing::None
+        Body::of(self.head.read().framing()).is_over()
     }
 }

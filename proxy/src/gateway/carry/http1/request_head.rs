@@ -55,12 +55,10 @@ pub(super) fn write_plain(head: &RequestView<'_>, added: &mut Added, out: &mut V
     lines.write(out);
 }
 
-/// The protocols that the request may make a tunnel for, if its route permits all that it asks for. (What has a body is not
-/// carried so: which bytes are of the body, and which of the tunnel, would be each server's guess.)
+/// The protocols that the request may make a tunnel for.
 pub(super) fn upgrade<'h>(head: &RequestView<'h>, request: &Request) -> Option<&'h [u8]> {
     let asked = head.read().upgrade()?.of(head.bytes());
-    let is_permitted = head.read().framing() == Framing::None && request.route()?.upgrades.permit(asked);
-    is_permitted.then_some(asked)
+    request.fields.ask_for_tunnel(head, &request.route()?.upgrades).then_some(asked)
 }
 
 /// A length is written as everybody reads it.

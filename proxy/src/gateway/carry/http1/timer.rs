@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep_until};
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Whom it wakes, and when; none: it has fired.
+    /// Whom it wakes, and when; none: it was never set.
     armed: Option<(Instant, Waker)>,
 }
 
