@@ -163,7 +163,9 @@ impl Exchange<'_> {
     /// The request has no other attempt: its client is told, if it was told nothing yet.
     async fn give_up(&mut self, failure: Failure) {
         let answer = Answer::to(failure.ending, self.request.was_silent(), self.request.is_over(self.now));
-        if let Some(answer) = answer.filter(|_| self.state.status.is_none()) {
+        // Behind a part of a head (1xx) nothing can be said.
+        let may_answer = self.state.status.is_none() && !self.download.has_due();
+        if let Some(answer) = answer.filter(|_| may_answer) {
             self.reply(answer).await;
         }
     }

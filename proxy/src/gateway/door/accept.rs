@@ -130,7 +130,10 @@ async fn decline(listener: &TcpListener, reserve: &mut Reserve) {
 
 async fn tell(mut stream: TcpStream) -> io::Result<()> {
     stream.write_all(FULL).await?;
-    stream.shutdown().await
+    stream.shutdown().await?;
+    // What was sent and not read would have the answer taken back.
+    let _ = stream.try_read(&mut [0; 4096]);
+    Ok(())
 }
 
 #[cfg(test)]

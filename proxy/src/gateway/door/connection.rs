@@ -51,11 +51,11 @@ pub(super) async fn serve(door: Arc<Door>, link: Link) {
         waiting.since = None;
         let arrived = poll_fn(|cx| waiting.poll(cx, &door, &mut client)).await;
         let Some(mut desk) = waiting.desk.take() else { return };
+        waiting.begun = None;
         let after = match arrived {
             // Futures that are made for each request, so that a connection without one is small.
             Arrived::Head(length) => {
                 desk.split(length);
-                waiting.begun = None;
                 if door.goes_through_pingora() {
                     let Some(back) = Box::pin(door.detour.carry(client, &mut desk)).await else {
                         door.carrier.desks.take_back(desk);
@@ -78,7 +78,7 @@ pub(super) async fn serve(door: Arc<Door>, link: Link) {
             After::Next if desk.next() => waiting.desk = Some(desk),
             After::Next => door.carrier.desks.take_back(desk),
             After::Close { is_sending } => {
-                if is_sending {
+                if is_sending || !client.link.is_silent() {
                     linger(&mut client, &mut desk, door.linger()).await;
                 }
                 door.carrier.desks.take_back(desk);

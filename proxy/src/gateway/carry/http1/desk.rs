@@ -87,5 +87,7 @@ impl Desk {
         self.parsed.clear();
         self.upload.clear();
         self.download.clear();
+        self.answer.clear();
+        self.added.clear();
     }
 }

@@ -246,6 +246,11 @@ impl Exchange<'_> {
                 self.state.is_refused = true;
                 Ok(())
             }
+            // The answer goes on without the rest of the request.
+            Poll::Ready(Err(Failed::Ended | Failed::Malformed(_))) if self.state.status.is_some() => {
+                self.state.is_refused = true;
+                Ok(())
+            }
             Poll::Ready(Err(failed)) => Err(Failure::of_upload(failed)),
         }
     }
@@ -276,7 +281,8 @@ impl Exchange<'_> {
         let times = &self.request.common.timeouts;
         let of_route = self.request.route().map(|route| &route.timeouts);
         let (idle, body) = of_route.map_or((times.idle, times.body), |route| (route.idle, route.body));
-        let is_sending = !self.state.is_sent && !self.state.is_refused;
+        // From the answer's head on it is only the answer that is waited for: it may come to an end without the rest.
+        let is_sending = self.state.status.is_none() && !self.state.is_sent && !self.state.is_refused;
         let upload = is_sending.then_some(match self.upload.waits_for {
             Side::Source => (sent_at, body, failure::SILENT_CLIENT),
             Side::Sink => (sent_at, times.write, failure::SLOW_INSTANCE),
@@ -334,6 +340,7 @@ impl Exchange<'_> {
         let count = self.state.answer_head;
         if self.head.version() != Version::HTTP_10 {
             self.write_interim();
+            self.upload.forget();
             self.state.taken_at = Some(self.now);
             self.wait(Self::poll_flush).await?;
         }
@@ -353,6 +360,7 @@ impl Exchange<'_> {
     async fn pass_answer_on(&mut self, instance: &mut KeptLink) -> Result<(), Failure> {
         let count = self.state.answer_head;
         self.state.is_early = !self.state.is_sent;
+        self.upload.forget();
         self.write_answer();
         self.download.input.consume(count);
         self.state.taken_at = self.state.heard_at;

@@ -12,6 +12,8 @@ use super::trailers;
 use crate::gateway::grammar::{Body, Refusal, Step};
 use crate::link::Link;
 
+/// So much room for heads is kept for the next request.
+pub(super) const ROOM: usize = 4 * 1024;
 /// So much of a body is here at a time: as much as whoever does not read it costs.
 const MOST: usize = 16 * 1024;
 
@@ -101,6 +103,11 @@ impl Pump {
         self.replay = Some(Replay { bytes: Vec::new(), is_whole: true });
     }
 
+    /// What has gone on of the body will not go on a second time.
+    pub(super) fn forget(&mut self) {
+        self.replay = None;
+    }
+
     /// Whether all that has gone on of the body can go on a second time.
     pub(super) fn is_whole(&self) -> bool {
         match &self.replay {
@@ -132,6 +139,9 @@ impl Pump {
     pub(super) fn clear(&mut self) {
         self.input.clear();
         self.out.clear();
+        if self.out.capacity() > ROOM {
+            self.out = Vec::new();
+        }
         self.begin(Body::default(), Manner::AsIs, &Bytes::new());
     }
 
@@ -197,7 +207,7 @@ impl Pump {
         Poll::Ready(Ok(()))
     }
 
-    fn has_due(&self) -> bool {
+    pub(super) fn has_due(&self) -> bool {
         self.written < self.out.len() || self.ready > 0
     }
 

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 
+use super::pump::ROOM;
 use crate::gateway::edits::FieldsToSend;
 use crate::gateway::grammar::{Fields, Kind, Lengths};
 
@@ -135,6 +136,13 @@ impl FieldsToSend for Splice<'_> {
 }
 
 impl Added {
+    /// Nothing is added; little room is kept for it.
+    pub(super) fn clear(&mut self) {
+        if self.text.capacity() > ROOM {
+            *self = Self::default();
+        }
+    }
+
     fn push(&mut self, name: &[u8], value: &[u8]) {
         let begin = self.text.len();
         self.text.extend_from_slice(name);

@@ -1,9 +1,10 @@
 //! The one timer of a connection.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
 /// A timer that is set anew at each look. To set tokio's costs a lock where it is to be earlier than before. Most times
@@ -30,7 +31,8 @@ impl Timer {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
         sleep.as_mut().reset(due.into());
         self.armed = Some((due, cx.waker().clone()));
-        sleep.as_mut().poll(cx)
+        // Otherwise, when the task has done so much that it is others' turn, nobody would be woken when it is due.
+        pin!(unconstrained(sleep.as_mut())).poll(cx)
     }
 }
 
@@ -53,6 +55,27 @@ mod tests {
             wait(&mut timer, after(seconds)).await;
             let late = now() - after(seconds);
             assert!(late < Duration::from_millis(5), "{late:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_comes_to_a_task_that_has_done_so_much_that_it_is_others_turn() {
+        let (start, mut timer) = (now(), Timer::default());
+        for seconds in [1, 2] {
+            let due = start + Duration::from_secs(seconds);
+            let mut looks = 0;
+            poll_fn(|cx| {
+                looks += 1;
+                if looks == 1 {
+                    while tokio::task::coop::has_budget_remaining() {
+                        let mut budget = pin!(tokio::task::coop::consume_budget());
+                        let _ = budget.as_mut().poll(cx);
+                    }
+                }
+                timer.poll(cx, now(), due)
+            })
+            .await;
+            assert_eq!(now().saturating_duration_since(due).as_secs(), 0);
         }
     }
 

@@ -67,9 +67,12 @@ impl Tunnel {
         }
         let client = &mut exchange.client.link;
         let mut moved = [false; 2];
-        let up = direction(&mut self.up, exchange.upload, cx, (client, instance), &mut moved[0]);
+        let mut up = direction(&mut self.up, exchange.upload, cx, (client, instance), &mut moved[0]);
         if let Poll::Ready(Err(failed)) = up {
-            return Poll::Ready(Err(Failure::of_upload(failed)));
+            let Failed::Sink(_) = failed else { return Poll::Ready(Err(Failure::of_upload(failed))) };
+            // The instance takes no more: it may have said all, or say it yet. If it has broken off, that is seen there.
+            self.up = Way::Ended;
+            up = Poll::Ready(Ok(()));
         }
         let down = direction(&mut self.down, exchange.download, cx, (instance, client), &mut moved[1]);
         if let Poll::Ready(Err(failed)) = down {
