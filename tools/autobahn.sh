@@ -3,7 +3,7 @@
 # case ends otherwise through the gateway, twice: the suite gives most of them a second, which a busy machine may need.
 # Usage: autobahn.sh DIRECTORY_OF_THE_BINARIES [CASE...]   such as 9.1.1, '9.*' or '*'
 #
-# Without CASE it leaves out what measures more than it asks, and takes hours: thousands of compressed messages (12.*, 13.*).
+# Without CASE it leaves out what measures more than it asks, and takes long: thousands of compressed messages (12.*, 13.*).
 # Reports stay in target/autobahn.
 #
 # The suite, of 2025, is for Python 2.7 and nothing newer: PYTHON2 names it, or it is python2.7, or pyenv's. It is installed
