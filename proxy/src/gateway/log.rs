@@ -25,8 +25,10 @@ macro_rules! key {
 /// What a line says.
 #[derive(Debug)]
 pub(super) struct LogLine<'a> {
-    pub(super) trace_id: &'a str,
-    pub(super) client: &'a str,
+    /// Hex digits.
+    pub(super) trace_id: &'a [u8],
+    /// An address.
+    pub(super) client: &'a [u8],
     pub(super) method: &'a str,
     pub(super) path: &'a str,
     /// 0: the client left before it was answered.
@@ -73,8 +75,8 @@ impl<'a> LogLine<'a> {
             scheme: request.origin.scheme.as_str(),
         };
         Self {
-            trace_id: request.trace.id(),
-            client: request.client.as_str(),
+            trace_id: request.trace.id_bytes(),
+            client: request.client.as_bytes(),
             method: head.method().as_str(),
             path: head.path(),
             status,
@@ -162,7 +164,8 @@ impl<'a> LogLine<'a> {
 
     fn write_text(&self, line: &mut Vec<u8>, stamp: &Stamp) {
         line.extend_from_slice(stamp);
-        let Self { method, status, trace_id, client, attempts, .. } = self;
+        let Self { method, status, attempts, .. } = self;
+        let [trace_id, client] = [self.trace_id, self.client].map(String::from_utf8_lossy);
         let level = if self.error.is_some() { " WARN" } else { " INFO" };
         show(line, format_args!(" {level} {method} {:?} {status} ", self.path));
         push_millis(line, self.took);
@@ -202,9 +205,9 @@ fn add<'l>(line: &'l mut Vec<u8>, text: &str) -> &'l mut Vec<u8> {
 }
 
 /// A string that holds nothing to escape: hex digits, an address, a method (RFC 9110: a token).
-fn plain(line: &mut Vec<u8>, value: &str) {
+fn plain(line: &mut Vec<u8>, value: impl AsRef<[u8]>) {
     line.push(b'"');
-    line.extend_from_slice(value.as_bytes());
+    line.extend_from_slice(value.as_ref());
     line.push(b'"');
 }
 
@@ -247,8 +250,8 @@ mod tests {
         error: Option<&'a str>,
     ) -> LogLine<'a> {
         LogLine {
-            trace_id: "0af7651916cd43dd8448eb211c80319c",
-            client: "127.0.0.1",
+            trace_id: b"0af7651916cd43dd8448eb211c80319c",
+            client: b"127.0.0.1",
             method: "GET",
             path,
             status: 200,

@@ -53,7 +53,14 @@ impl IpText {
     pub(super) fn of(ip: IpAddr) -> Self {
         let mut text = Self::NONE;
         match ip {
-            IpAddr::V4(ip) => ip.octets().into_iter().enumerate().for_each(|(n, octet)| text.push(n, octet)),
+            IpAddr::V4(ip) => {
+                let [first, second, third, fourth] = ip.octets();
+                text.push_octet(first);
+                for octet in [second, third, fourth] {
+                    text.push(b'.');
+                    text.push_octet(octet);
+                }
+            }
             IpAddr::V6(ip) => {
                 let mut room = &mut text.bytes[..];
                 // Writing to memory cannot fail, and there is room for the longest.
@@ -64,16 +71,20 @@ impl IpText {
         text
     }
 
-    /// Appends the octet `n` of an address of version 4.
-    fn push(&mut self, n: usize, octet: u8) {
-        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
-        let leading = usize::from(octet < 100) + usize::from(octet < 10);
-        let dot: &[u8] = if n > 0 { b"." } else { b"" };
-        for byte in dot.iter().chain(digits.iter().skip(leading)) {
-            if let Some(place) = self.bytes.get_mut(self.length) {
-                *place = *byte;
-                self.length += 1;
-            }
+    fn push_octet(&mut self, octet: u8) {
+        if octet >= 100 {
+            self.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            self.push(b'0' + octet / 10 % 10);
+        }
+        self.push(b'0' + octet % 10);
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
         }
     }
 
