@@ -188,3 +188,28 @@ async fn linger(client: &mut Client, desk: &mut Desk, limit: Duration) {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::Gateway;
+    use crate::gateway::carry::http1::Carrier;
+
+    fn of_connection<F>(_: impl FnOnce(Arc<Door>, Link) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn of_request<F>(
+        _: impl FnOnce(&'static Carrier, &'static Gateway, &'static mut Client, &'static mut Desk) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each idle connection has the one, each busy one both; and that of a request is copied as a whole when it begins.
+    #[test]
+    fn what_a_connection_and_a_request_hold_is_small() {
+        let sizes = [of_connection(serve), of_request(Carrier::carry)];
+        let most = [448, 1_408];
+        assert!(sizes.iter().zip(most).all(|(size, most)| *size <= most), "{sizes:?}");
+    }
+}
