@@ -61,8 +61,9 @@ figures: release
 	cargo run --release --package embedded-registry --example beside_etcd
 
 # What a request takes: instructions and allocations. Fails if that is more than it may be.
-instructions: release
+instructions:
 	@tools/setup.sh figures
+	cargo build --release --package proxy
 	LEASEWAY_BIN_DIR=$(CURDIR)/target/release cargo run --package harness --bin figures -- request
 
 # Leaseway beside other proxies (docs/benchmark.md): all of it, to bench/results, or CASES.
