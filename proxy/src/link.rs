@@ -11,13 +11,15 @@ use tokio::net::TcpStream;
 
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+pub(crate) use memory::Hesitation;
 
 /// A connection, to a client or to an instance: in clear. (The place for TLS: a variant more.)
 #[derive(Debug)]
 pub(crate) enum Link {
     Plain(TcpStream),
     #[cfg(test)]
-    Memory(memory::Memory),
+    Memory(Box<memory::Memory>),
 }
 
 impl Link {

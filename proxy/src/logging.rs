@@ -62,6 +62,20 @@ impl Output {
         })
     }
 
+    /// One whose lines nobody writes, for tests.
+    #[cfg(test)]
+    pub(crate) fn waiting(form: Form) -> Arc<Self> {
+        let output = Self::new(form, false);
+        lock(&output.waiting).has_writer = true;
+        output
+    }
+
+    /// The lines that wait, which do so no more.
+    #[cfg(test)]
+    pub(crate) fn take_lines(&self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut lock(&self.waiting).lines)).into_owned()
+    }
+
     /// Sends all `tracing` events and `log` records there: ours from `info` on, the libraries' from `warn`
     /// on, or as the environment variable `LEASEWAY_LOG` says.
     ///
@@ -208,17 +222,14 @@ mod tests {
 
     /// What three ways to log one text come to: a field, a displayed field and a message.
     fn logged(form: Form, text: &str) -> String {
-        let output = Output::new(form, false);
-        // Lines wait, and nobody writes them.
-        lock(&output.waiting).has_writer = true;
+        let output = Output::waiting(form);
         tracing::subscriber::with_default(output.subscriber(EnvFilter::new("info")), || {
             tracing::info!(key = text, "a field");
             tracing::info!(key = %text, "a displayed field");
             tracing::info!("{text}");
         });
         output.line(format!("by hand {text}\n").as_bytes());
-        let lines = std::mem::take(&mut lock(&output.waiting).lines);
-        String::from_utf8(lines).unwrap()
+        output.take_lines()
     }
 
     proptest! {

@@ -31,8 +31,11 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// Both framings in one head, two lengths, another coding: an error.
-    pub(super) fn of(fields: &Fields) -> Result<Self> {
+    /// A request's.
+    ///
+    /// # Errors
+    /// Both framings in one head, two lengths, another coding.
+    pub fn of(fields: &Fields) -> Result<Self> {
         let (codings, lengths) = (fields.all("transfer-encoding"), fields.all("content-length"));
         match (&codings[..], &lengths[..]) {
             ([], []) => Ok(Self::None),
@@ -47,7 +50,10 @@ impl Framing {
     }
 
     /// RFC 9112, 6.3: an answer without a length goes to the end of the connection, and some have no body.
-    pub(super) fn of_answer(head: &Head, method: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// As above, and where there must be none.
+    pub fn of_answer(head: &Head, method: &str) -> Result<Self> {
         let framing = Self::of(&head.fields)?;
         let status = head.status();
         let is_bare = status < 200 || status == 204;

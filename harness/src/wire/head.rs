@@ -97,8 +97,11 @@ impl Head {
         self.fields.get(name)
     }
 
-    /// A request as an instance may get it: RFC 9112, 3 and 3.2. Only the origin form reaches one.
-    pub(super) fn request(bytes: &[u8]) -> Read<Self> {
+    /// A request as an instance may get it, and its length: RFC 9112, 3 and 3.2. Only the origin form reaches one.
+    ///
+    /// # Errors
+    /// When it is not valid.
+    pub fn request(bytes: &[u8]) -> Read<Self> {
         let Some((first, length)) = line(bytes)? else { return Ok(None) };
         let start = parts(first)?;
         ensure!(is_token(start[0].as_bytes()), "the method is no token: {start:?}");
@@ -112,8 +115,11 @@ impl Head {
         Ok(Some((Self { start, fields }, length + rest)))
     }
 
-    /// An answer: RFC 9112, 4. Its version is the test's to judge.
-    pub(super) fn answer(bytes: &[u8]) -> Read<Self> {
+    /// An answer, and its length: RFC 9112, 4. Its version is the test's to judge.
+    ///
+    /// # Errors
+    /// When it is not valid.
+    pub fn answer(bytes: &[u8]) -> Read<Self> {
         let Some((first, length)) = line(bytes)? else { return Ok(None) };
         let start = parts(first)?;
         ensure!(start[0] == "HTTP/1.1" || start[0] == "HTTP/1.0", "another version: {start:?}");

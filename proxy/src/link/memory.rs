@@ -1,5 +1,7 @@
 //! A connection in memory, for tests: nothing is timed but by the runtime's clock.
 
+mod hesitation;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::task::coop;
+
+pub(crate) use hesitation::Hesitation;
 
 use super::Link;
 
@@ -19,6 +23,7 @@ pub(crate) struct Memory {
     ahead: Option<u8>,
     /// Both sides' own.
     was_reset: Arc<AtomicBool>,
+    hesitation: Hesitation,
 }
 
 impl Link {
@@ -26,26 +31,50 @@ impl Link {
     pub(crate) fn pair(capacity: usize) -> (Self, Self) {
         let (one, other) = tokio::io::duplex(capacity);
         let was_reset = Arc::new(AtomicBool::new(false));
-        let [one, other] = [one, other]
-            .map(|stream| Self::Memory(Memory { stream, ahead: None, was_reset: was_reset.clone() }));
+        let [one, other] = [one, other].map(|stream| {
+            let was_reset = was_reset.clone();
+            Self::Memory(Box::new(Memory {
+                stream,
+                ahead: None,
+                was_reset,
+                hesitation: Hesitation::default(),
+            }))
+        });
+        (one, other)
+    }
+
+    /// The same, of which the first hesitates.
+    pub(crate) fn hesitant_pair(capacity: usize, hesitation: Hesitation) -> (Self, Self) {
+        let (mut one, other) = Self::pair(capacity);
+        if let Self::Memory(memory) = &mut one {
+            memory.hesitation = hesitation;
+        }
         (one, other)
     }
 }
 
 impl From<DuplexStream> for Link {
     fn from(stream: DuplexStream) -> Self {
-        Self::Memory(Memory { stream, ahead: None, was_reset: Arc::default() })
+        let (was_reset, hesitation) = (Arc::default(), Hesitation::default());
+        Self::Memory(Box::new(Memory { stream, ahead: None, was_reset, hesitation }))
     }
 }
 
 impl Memory {
     pub(super) fn is_silent(&mut self) -> bool {
-        let mut stirred =
-            std::pin::pin!(coop::unconstrained(std::future::poll_fn(|cx| self.poll_stirred(cx))));
+        let mut stirred = std::pin::pin!(coop::unconstrained(std::future::poll_fn(|cx| self.poll_ahead(cx))));
         stirred.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.hesitation.poll(cx)) {
+            // It may also have been nothing.
+            Some(_) => Poll::Ready(()),
+            None => self.poll_ahead(cx),
+        }
+    }
+
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.ahead.is_none() {
             let mut byte = [0];
             let mut buffer = ReadBuf::new(&mut byte);
@@ -83,7 +112,16 @@ impl AsyncRead for Memory {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        let outcome = match ready!(self.hesitation.poll(cx)) {
+            None => ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)),
+            Some(most) => {
+                let mut piece = [0; Hesitation::PIECE];
+                let mut few = ReadBuf::new(piece.get_mut(..most.min(buffer.remaining())).unwrap_or_default());
+                let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut few));
+                buffer.put_slice(few.filled());
+                outcome
+            }
+        };
         // What came before the reset is there to be read.
         Poll::Ready(if buffer.filled().len() > before { outcome } else { self.checked(outcome) })
     }
@@ -91,7 +129,9 @@ impl AsyncRead for Memory {
 
 impl AsyncWrite for Memory {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        let most = ready!(self.hesitation.poll(cx)).unwrap_or(bytes.len());
+        let few = bytes.get(..most).unwrap_or(bytes);
+        let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, few));
         Poll::Ready(self.checked(outcome))
     }
 
@@ -100,6 +140,12 @@ impl AsyncWrite for Memory {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(most) = ready!(self.hesitation.poll(cx)) {
+            let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+            let outcome =
+                ready!(Pin::new(&mut self.stream).poll_write(cx, first.get(..most).unwrap_or(first)));
+            return Poll::Ready(self.checked(outcome));
+        }
         let outcome = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
         Poll::Ready(self.checked(outcome))
     }
@@ -113,6 +159,20 @@ impl AsyncWrite for Memory {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.hesitation.poll(cx));
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// TCP's own: who closes a connection while bytes wait there that it has not read has it reset.
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let mut has_unread = self.ahead.is_some();
+        if !has_unread && !self.is_silent() {
+            has_unread = self.ahead.is_some();
+        }
+        if has_unread {
+            self.was_reset.store(true, Ordering::Release);
+        }
     }
 }

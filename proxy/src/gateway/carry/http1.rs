@@ -29,6 +29,8 @@ use std::sync::Arc;
 
 pub(in crate::gateway) use block::Block;
 pub(in crate::gateway) use connect::Dialer;
+#[cfg(test)]
+pub(in crate::gateway) use connect::{Dial, Memory};
 pub(in crate::gateway) use desk::{Desk, Desks};
 pub(in crate::gateway) use timer::Timer;
 

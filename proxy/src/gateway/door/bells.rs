@@ -29,6 +29,11 @@ impl Bells {
         self.all().iter().for_each(|(_, bell)| bell.ring());
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.all().len()
+    }
+
     fn all(&self) -> MutexGuard<'_, Slab<Arc<Bell>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -191,9 +191,14 @@ async fn linger(client: &mut Client, desk: &mut Desk, limit: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bench::{Bench, rest, until};
     use super::*;
     use crate::gateway::Gateway;
     use crate::gateway::carry::http1::Carrier;
+    use tokio::time::sleep;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
     fn of_connection<F>(_: impl FnOnce(Arc<Door>, Link) -> F) -> usize {
         size_of::<F>()
@@ -211,5 +216,106 @@ mod tests {
         let sizes = [of_connection(serve), of_request(Carrier::carry)];
         let most = [448, 1_408];
         assert!(sizes.iter().zip(most).all(|(size, most)| *size <= most), "{sizes:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_however_it_comes() {
+        for (begin, piece) in [("GET / HTTP/1.1\r\nHost: a\r\nX: ", "y"), ("\r\nG", "E"), ("G", "")] {
+            let bench = Bench::new();
+            let mut client = bench.client();
+            sleep(30 * SECOND).await;
+            let begun = now();
+            client.write_all(begin.as_bytes()).await.unwrap();
+            let (mut reads, mut writes) = tokio::io::split(client);
+            let writer = tokio::spawn(async move {
+                for _ in 0..3 {
+                    sleep(3 * SECOND).await;
+                    writes.write_all(piece.as_bytes()).await.unwrap();
+                }
+                writes
+            });
+            let mut text = vec![0; 12];
+            tokio::io::AsyncReadExt::read_exact(&mut reads, &mut text).await.unwrap();
+            assert_eq!((&*text, (now() - begun).as_secs()), (&b"HTTP/1.1 408"[..], 10));
+            drop(writer);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_comes_ends_without_a_word() {
+        let mut bench = Bench::new();
+        let (mut client, begun) = (bench.client(), now());
+        assert_eq!(rest(&mut client).await, "");
+        assert_eq!((now() - begun).as_secs(), 60);
+        let mut client = bench.client();
+        client.write_all(GET).await.unwrap();
+        let mut instance = bench.instance().await;
+        until(&mut instance, "\r\n\r\n").await;
+        instance.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        until(&mut client, "ok").await;
+        let begun = now();
+        assert_eq!(rest(&mut client).await, "");
+        assert_eq!((now() - begun).as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_process_stops_what_has_begun_comes_to_its_end_and_what_has_not_ends() {
+        let mut bench = Bench::new();
+        let (mut idle, mut begun) = (bench.client(), bench.client());
+        begun.write_all(&GET[..9]).await.unwrap();
+        sleep(SECOND).await;
+        bench.lifecycle.stop();
+        bench.door.is_stopping.store(true, std::sync::atomic::Ordering::Release);
+        bench.door.bells.ring();
+        let stopped = now();
+        assert_eq!(rest(&mut idle).await, "");
+        assert!(now() - stopped < SECOND);
+        sleep(5 * SECOND).await;
+        begun.write_all(&GET[9..]).await.unwrap();
+        let mut instance = bench.instance().await;
+        until(&mut instance, "\r\n\r\n").await;
+        instance.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        let answer = rest(&mut begun).await;
+        assert!(answer.contains("\r\nConnection: close\r\n") && answer.ends_with("ok"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_client_sends_that_was_refused_is_read_for_a_while() {
+        let bench = Bench::new();
+        let (mut reads, mut writes) = tokio::io::split(bench.client());
+        writes.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let begun = now();
+        let writer = tokio::spawn(async move {
+            while writes.write_all(&[b'x'; 4096]).await.is_ok() {
+                sleep(SECOND).await;
+            }
+            now() - begun
+        });
+        let mut text = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut reads, &mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 400 ") && now() - begun < SECOND, "{text}");
+        let limit = bench.door.linger();
+        let took = writer.await.unwrap();
+        assert!(took >= limit && took <= limit + 2 * SECOND, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_then_is_left_soon() {
+        let bench = Bench::new();
+        let mut client = bench.client();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        rest(&mut client).await;
+        let begun = now();
+        while client.write_all(b"").await.is_ok() && bench.door.bells.count() > 0 {
+            sleep(SECOND / 10).await;
+        }
+        assert!(now() - begun <= SILENCE + SECOND / 2, "{:?}", now() - begun);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_only_said_that_it_sends_no_more_gets_its_answer() {
+        let mut bench = Bench::new();
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        assert!(bench.got(answer).await.ends_with("\r\n\r\nok"));
     }
 }

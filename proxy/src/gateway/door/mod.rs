@@ -8,7 +8,11 @@
 
 mod accept;
 mod bells;
+#[cfg(test)]
+pub(super) mod bench;
 mod connection;
+#[cfg(test)]
+mod model;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -166,3 +166,101 @@ fn version(answer: &AnswerHead) -> Version {
 fn code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::gateway::door::bench::Bench;
+
+    /// What a client gets for this request when an instance answers so; lines of the gateway's own left out.
+    async fn got(bench: &mut Bench, request: &str, answer: &str) -> String {
+        let request = format!("{request}|").replace('|', "\r\n");
+        let (_, text) = bench.exchange(&request, &answer.replace('|', "\r\n")).await;
+        let is_added = |line: &&str| !line.starts_with("trace_id: ");
+        text.replace("\r\n", "|").split_inclusive('|').filter(is_added).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_of_the_instance_s_connection_does_not_go_on_and_all_else_stays() {
+        let mut bench = Bench::new();
+        for (request, answer, expected) in [
+            (
+                "GET / HTTP/1.1|Host: a|",
+                "HTTP/1.0 299 So  so|Date: then|b: 1|B:2|Connection: x-a, date, content-length|X-A: 1|Keep-Alive: 5|\
+                 Upgrade: h2c|content-length: 2||ok",
+                "HTTP/1.1 299 So  so|Date: then|b: 1|B:2|content-length: 2||ok",
+            ),
+            (
+                "GET / HTTP/1.1|Host: a|",
+                "HTTP/1.1 200 OK|Date: then|Content-Length: 2, 2|Content-Length: 02||ok",
+                "HTTP/1.1 200 OK|Date: then|Content-Length: 2||ok",
+            ),
+            (
+                "HEAD / HTTP/1.1|Host: a|",
+                "HTTP/1.1 200 OK|Date: then|Content-Length: 5||",
+                "HTTP/1.1 200 OK|Date: then|Content-Length: 5||",
+            ),
+            (
+                "GET / HTTP/1.1|Host: a|",
+                "HTTP/1.1 304 No|Date: then|Content-Length: 5||",
+                "HTTP/1.1 304 No|Date: then|Content-Length: 5||",
+            ),
+            (
+                "GET / HTTP/1.1|Host: a|",
+                "HTTP/1.1 204 No|Date: then|Content-Length: 0||",
+                "HTTP/1.1 204 No|Date: then||",
+            ),
+            (
+                "GET / HTTP/1.1|Host: a|",
+                "HTTP/1.1 204 No|Date: then|Transfer-Encoding: chunked||",
+                "HTTP/1.1 204 No|Date: then||",
+            ),
+        ] {
+            assert_eq!(got(&mut bench, request, answer).await, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_without_a_date_gets_one() {
+        let mut bench = Bench::new();
+        let answer = got(&mut bench, "GET / HTTP/1.1|Host: a|", "HTTP/1.1 200 OK|Content-Length: 0||").await;
+        assert_eq!(answer.matches("|Date: ").count(), 1, "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_body_is_told_in_a_way_that_the_client_knows() {
+        let mut bench = Bench::new();
+        let (kept, closed) = ("|Connection: keep-alive", "|Connection: close");
+        let with = |framing: &str, connection: &str, body: &str| {
+            format!("HTTP/1.1 200 OK|Date: then{framing}{connection}||{body}")
+        };
+        let until_close = "HTTP/1.1 200 OK|Date: then|Connection: close||ok";
+        let chunked = "HTTP/1.1 200 OK|Date: then|Transfer-Encoding: chunked||2|ok|0||";
+        let length = "HTTP/1.1 200 OK|Date: then|Content-Length: 2||ok";
+        let (old, old_kept) = ("GET / HTTP/1.0|", "GET / HTTP/1.0|Connection: keep-alive|");
+        let new = "GET / HTTP/1.1|Host: a|";
+        for (request, answer, expected) in [
+            (old, chunked, with("", closed, "ok")),
+            (old_kept, chunked, with("", closed, "ok")),
+            (old_kept, until_close, with("", closed, "ok")),
+            (old, length, with("|Content-Length: 2", closed, "ok")),
+            (old_kept, length, with("|Content-Length: 2", kept, "ok")),
+            (new, until_close, with("|Transfer-Encoding: chunked", "", "2|ok|0||")),
+            (new, chunked, with("|Transfer-Encoding: chunked", "", "2|ok|0||")),
+            ("GET / HTTP/1.1|Host: a|Connection: close|", length, with("|Content-Length: 2", closed, "ok")),
+        ] {
+            assert_eq!(got(&mut bench, request, answer).await, expected, "{request} {answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn heads_before_the_answer_s_go_on_but_not_to_http_1_0() {
+        let mut bench = Bench::new();
+        let answer = "HTTP/1.1 103 Early|Link: x|Connection: x-a|X-A: 1|Content-Length: 5||\
+                      HTTP/1.1 200 OK|Date: then|Content-Length: 0||";
+        let last = "HTTP/1.1 200 OK|Date: then|Content-Length: 0|";
+        let new = got(&mut bench, "GET / HTTP/1.1|Host: a|", answer).await;
+        assert_eq!(new, format!("HTTP/1.1 103 Early|Link: x||{last}|"));
+        let old = got(&mut bench, "GET / HTTP/1.0|", answer).await;
+        assert_eq!(old, format!("{last}Connection: close||"));
+    }
+}

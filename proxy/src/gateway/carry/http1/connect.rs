@@ -28,7 +28,7 @@ impl Dialer {
                 Ok(Link::Plain(stream))
             }
             #[cfg(test)]
-            Self::Memory(memory) => memory.dial(address),
+            Self::Memory(Memory(dial)) => dial(address).await,
         }
     }
 }
@@ -50,7 +50,8 @@ pub(super) fn ending(error: &io::Error) -> Ending {
 pub(in crate::gateway) struct Memory(pub(in crate::gateway) Dial);
 
 #[cfg(test)]
-pub(in crate::gateway) type Dial = std::sync::Arc<dyn Fn(SocketAddr) -> io::Result<Link> + Send + Sync>;
+pub(in crate::gateway) type Dial =
+    Box<dyn Fn(SocketAddr) -> futures_util::future::BoxFuture<'static, io::Result<Link>> + Send + Sync>;
 
 #[cfg(test)]
 impl std::fmt::Debug for Memory {
@@ -60,8 +61,18 @@ impl std::fmt::Debug for Memory {
 }
 
 #[cfg(test)]
-impl Memory {
-    fn dial(&self, address: SocketAddr) -> io::Result<Link> {
-        (self.0)(address)
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lacks_something_is_told_from_who_is_not_there() {
+        let of = |errno: Errno| ending(&io::Error::from_raw_os_error(errno as i32));
+        for errno in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::ECONNRESET] {
+            assert_eq!(of(errno), Ending::Refused, "{errno}");
+        }
+        for errno in [Errno::EADDRNOTAVAIL, Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::EACCES] {
+            assert_eq!(of(errno), Ending::NoConnection, "{errno}");
+        }
+        assert_eq!(of(Errno::ETIMEDOUT), Ending::ConnectTimeout);
     }
 }

@@ -91,3 +91,48 @@ impl Desk {
         self.added.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(desk: &mut Desk, bytes: &[u8]) {
+        desk.head.push(bytes);
+        let length = desk.parsed.read(desk.head.bytes()).unwrap().expect("a whole head");
+        desk.split(length);
+    }
+
+    #[test]
+    fn what_came_behind_a_request_is_the_beginning_of_the_next() {
+        let mut desk = Desk::default();
+        put(&mut desk, b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert!(desk.head.bytes().starts_with(b"GET /1 "));
+        assert!(desk.next());
+        let length = desk.parsed.read(desk.head.bytes()).unwrap().unwrap();
+        assert_eq!(length, desk.head.len());
+        desk.split(length);
+        assert!(!desk.next());
+    }
+
+    #[test]
+    fn a_desk_that_was_taken_back_has_nothing_of_what_lay_on_it() {
+        let desks = Desks::default();
+        let mut desk = desks.lend();
+        put(&mut desk, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nsecret");
+        desk.upload.out.extend_from_slice(b"secret");
+        desk.download.input.push(b"secret");
+        desks.take_back(desk);
+        let desk = desks.lend();
+        assert!(desk.head.is_empty() && desk.upload.input.is_empty() && desk.upload.out.is_empty());
+        assert!(desk.download.input.is_empty() && desk.upload.is_done());
+        assert_eq!(desk.parsed.framing(), crate::gateway::grammar::Framing::None);
+    }
+
+    #[test]
+    fn no_more_are_kept_than_may_be() {
+        let desks = Desks::default();
+        let lent: Vec<_> = (0..KEPT + 10).map(|_| desks.lend()).collect();
+        lent.into_iter().for_each(|desk| desks.take_back(desk));
+        assert_eq!(desks.0.lock().unwrap().len(), KEPT);
+    }
+}

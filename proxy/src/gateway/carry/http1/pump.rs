@@ -309,3 +309,118 @@ impl Replay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::grammar::Framing;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// What has gone on of what came, and how that ended.
+    async fn pumped(pump: &mut Pump, came: &[u8]) -> (String, Result<(), Failed>) {
+        let (mut source, mut sender) = Link::pair(1 << 20);
+        let (mut sink, mut receiver) = Link::pair(1 << 20);
+        sender.write_all(came).await.unwrap();
+        drop(sender);
+        let outcome = poll_fn(|cx| pump.poll(cx, (&mut source, &mut sink), &mut false)).await;
+        drop(sink);
+        let mut text = String::new();
+        receiver.read_to_string(&mut text).await.unwrap();
+        (text, outcome)
+    }
+
+    fn pump(framing: Framing, manner: Manner) -> Pump {
+        let mut pump = Pump::default();
+        pump.begin(Body::of(framing), manner, &Bytes::from_static(b"trace_id"));
+        pump
+    }
+
+    #[tokio::test]
+    async fn a_body_goes_on_in_its_manner_and_what_stands_behind_it_does_not() {
+        let chunks = "3;a=b\r\nabc\r\n02\r\nde\r\n0\r\nHost: b\r\nX: y\r\nTrace_Id: 1\r\n\r\n";
+        let fit = "3;a=b\r\nabc\r\n02\r\nde\r\n0\r\nX: y\r\n\r\n";
+        for (framing, manner, came, gone) in [
+            (Framing::Length(5), Manner::AsIs, "abcde", "abcde"),
+            (Framing::Chunked, Manner::AsIs, chunks, fit),
+            (Framing::Chunked, Manner::Data, chunks, "abcde"),
+            (Framing::None, Manner::AsIs, "", ""),
+        ] {
+            let mut pump = pump(framing, manner);
+            let (text, outcome) = pumped(&mut pump, format!("{came}GET").as_bytes()).await;
+            assert_eq!((text.as_str(), outcome.is_ok(), pump.is_done()), (gone, true, true), "{manner:?}");
+            let beyond: &[u8] = if framing == Framing::None { b"" } else { b"GET" };
+            assert_eq!(pump.input.bytes(), beyond, "{manner:?}: it is not its own");
+        }
+        let (text, outcome) = pumped(&mut pump(Framing::UntilClose, Manner::InChunks), b"abc").await;
+        assert_eq!((text.as_str(), outcome.is_ok()), ("3\r\nabc\r\n0\r\n\r\n", true));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_or_is_none_has_no_end() {
+        for (framing, manner, came, gone) in [
+            (Framing::Length(5), Manner::AsIs, "abc", "abc"),
+            (Framing::Chunked, Manner::AsIs, "3\r\nabc\r\n", "3\r\nabc\r\n"),
+            (Framing::Chunked, Manner::Data, "3\r\nabc\r\n0\r\n", "abc"),
+        ] {
+            let (text, outcome) = pumped(&mut pump(framing, manner), came.as_bytes()).await;
+            assert_eq!(text, gone);
+            assert!(matches!(outcome, Err(Failed::Ended)), "{outcome:?}");
+        }
+        let (text, outcome) = pumped(&mut pump(Framing::Chunked, Manner::AsIs), b"1\r\na\r\n\r\n").await;
+        assert!(matches!(outcome, Err(Failed::Malformed(_))), "{outcome:?}");
+        assert!("1\r\na\r\n".starts_with(&text), "{text:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_kept_to_go_on_again_until_it_is_too_long() {
+        for (size, is_whole) in [(0, true), (REPLAY, true), (REPLAY + 1, false)] {
+            let body = "x".repeat(size);
+            let mut pump = pump(Framing::Length(size as u64), Manner::AsIs);
+            pump.keep();
+            pump.out.extend_from_slice(b"head;");
+            let (text, outcome) = pumped(&mut pump, body.as_bytes()).await;
+            assert!(outcome.is_ok() && text == format!("head;{body}"));
+            assert_eq!(pump.is_whole(), is_whole, "{size}");
+            if is_whole {
+                pump.out.extend_from_slice(b"other;");
+                pump.begin_again();
+                let (text, _) = pumped(&mut pump, b"").await;
+                assert!(text == format!("other;{body}"), "{size}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_keeps_nothing_can_go_on_again_as_long_as_nothing_has_gone_on() {
+        let mut pump = pump(Framing::Length(3), Manner::AsIs);
+        assert!(pump.is_whole());
+        pumped(&mut pump, b"abc").await.1.unwrap();
+        assert!(!pump.is_whole());
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_the_sink_takes_and_a_little() {
+        let (mut source, mut sender) = Link::pair(1 << 20);
+        let (mut sink, _receiver) = Link::pair(10);
+        sender.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
+        let mut pump = pump(Framing::UntilClose, Manner::AsIs);
+        for _ in 0..10 {
+            let polled = poll_fn(|cx| Poll::Ready(pump.poll(cx, (&mut source, &mut sink), &mut false))).await;
+            assert!(polled.is_pending() && pump.waits_for == Side::Sink);
+            assert!(pump.input.len() <= MOST);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_is_read_and_goes_nowhere() {
+        let (mut source, mut sender) = Link::pair(1 << 20);
+        sender.write_all(b"2\r\nab\r\n0\r\n\r\nGET").await.unwrap();
+        let mut pump = pump(Framing::Chunked, Manner::AsIs);
+        pump.out.extend_from_slice(b"head;");
+        pump.give_up();
+        poll_fn(|cx| pump.poll_discard(cx, &mut source)).await.unwrap();
+        assert!(pump.is_done() && pump.out.is_empty());
+        assert_eq!(pump.input.bytes(), b"GET");
+    }
+}

@@ -53,19 +53,61 @@ impl Exchange<'_> {
     }
 
     /// What becomes of the client's connection.
-    pub(super) fn after(&self, has_failed: bool) -> After {
-        let is_sending = !self.upload.is_done() || !self.upload.input.is_empty();
+    pub(super) fn after(&mut self, has_failed: bool) -> After {
         match self.state.status {
             Some(_) if has_failed && self.state.replied.is_none() && !self.state.has_end => After::BreakOff,
             Some(_) if has_failed && self.state.replied.is_none() => After::Close { is_sending: false },
             Some(_) if self.state.keeps_client => After::Next,
-            _ => After::Close { is_sending },
+            _ => After::Close { is_sending: self.is_sending() },
         }
+    }
+
+    /// Whether the client may be sending still, or has sent something that was not read.
+    fn is_sending(&mut self) -> bool {
+        !self.upload.is_done() || !self.upload.input.is_empty() || !self.client.link.is_silent()
     }
 
     /// The status and the bytes of the body that the client got.
     pub(super) fn answered(&self) -> (u16, usize) {
         let passed = usize::try_from(self.download.passed()).unwrap_or(usize::MAX);
         (self.state.status.unwrap_or(0), self.state.replied.unwrap_or(passed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::gateway::door::bench::{Bench, rest, until};
+    use tokio::io::AsyncWriteExt;
+
+    /// What a client gets for a request that the gateway refuses by itself, as its path climbs above the root, with a body
+    /// of this length, of which this is sent; behind it comes another request.
+    async fn refused(length: usize, sent: &str) -> String {
+        let bench = Bench::new();
+        let mut client = bench.client();
+        let head = format!("POST /../a HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(sent.as_bytes()).await.unwrap();
+        client.write_all(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        rest(&mut client).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_goes_on_when_the_rest_of_the_body_has_come() {
+        let text = refused(5, "hello").await;
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("HTTP/1.1 200 "), "{text}");
+        let text = refused(5_000, "hello").await;
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("\r\nConnection: close\r\n"), "{text}");
+        assert!(!text.contains("HTTP/1.1 200 "), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_head_has_no_body() {
+        let bench = Bench::new();
+        let mut client = bench.client();
+        let request = b"HEAD /../a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+        assert_eq!(rest(&mut client).await, "");
     }
 }

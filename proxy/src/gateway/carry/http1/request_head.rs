@@ -106,3 +106,86 @@ fn names_only_trailers(head: &RequestView<'_>, request: &Request) -> bool {
         may_pass(&name, &request.common.trace_header)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::fixture::{NOWHERE, Setup};
+
+    /// The gateway's own lines.
+    const ADDED: [&str; 4] = ["CDN-Loop: ", "X-Forwarded-", "trace_id: ", "traceparent: "];
+
+    /// What an instance gets of this head, but for these.
+    fn sent(head: &str) -> String {
+        let bytes = format!("{head}|").replace('|', "\r\n").into_bytes();
+        let mut parsed = RequestHead::default();
+        assert_eq!(parsed.read(&bytes), Ok(Some(bytes.len())));
+        let view = parsed.of(&bytes);
+        let mut request = Setup::of(1).build().sent_to(0);
+        request.begin(&view, NOWHERE);
+        let mut out = Vec::new();
+        write(&view, &request, &mut Added::default(), &mut out);
+        let text = String::from_utf8(out).unwrap().replace("\r\n", "|");
+        let is_added = |line: &&str| ADDED.iter().any(|name| line.starts_with(name));
+        text.split_inclusive('|').filter(|line| !is_added(line)).collect()
+    }
+
+    #[test]
+    fn what_is_of_the_connection_does_not_go_on_and_all_else_stays_as_it_is() {
+        for (came, goes) in [
+            ("GET /a?b HTTP/1.1|hOST: a|B: 1|a:2|b: 3|", "GET /a?b HTTP/1.1|hOST: a|B: 1|a:2|b: 3|"),
+            (
+                "GET / HTTP/1.1|Host: a|Connection: x-a, keep-alive|X-A: 1|Keep-Alive: 5|TE: trailers|X: y|",
+                "GET / HTTP/1.1|Host: a|X: y|",
+            ),
+            (
+                "GET / HTTP/1.1|Host: a|Proxy-Authorization: b|Proxy-Connection: c|HTTP2-Settings: d|Upgrade: h2c|",
+                "GET / HTTP/1.1|Host: a|",
+            ),
+        ] {
+            assert_eq!(sent(came), format!("{goes}|"));
+        }
+    }
+
+    #[test]
+    fn a_host_there_is_always() {
+        for (came, goes) in [
+            ("GET http://a:81/b HTTP/1.0|X: y|", "GET /b HTTP/1.1|X: y|Host: a:81|"),
+            ("GET http://a HTTP/1.1|Host: A|", "GET / HTTP/1.1|Host: A|"),
+        ] {
+            assert_eq!(sent(came), format!("{goes}|"));
+        }
+    }
+
+    #[test]
+    fn a_length_is_written_as_everybody_reads_it_and_http_1_0_expects_nothing() {
+        let came = "POST / HTTP/1.0|Host: a|Content-Length: 010|Expect: 100-continue|X: y|";
+        assert_eq!(sent(came), "POST / HTTP/1.1|Host: a|X: y|Content-Length: 10||");
+        let came = "POST / HTTP/1.1|Host: a|Content-Length: 10|Expect: 100-continue|";
+        assert_eq!(sent(came), format!("{came}|"));
+    }
+
+    #[test]
+    fn trailers_are_announced_that_go_on() {
+        let head =
+            |names: &str| format!("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked|Trailer: {names}|");
+        assert_eq!(sent(&head("X-A, x-b")), format!("{}|", head("X-A, x-b")));
+        assert_eq!(sent(&head("X-A, Host")), "POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked||");
+        assert_eq!(sent("GET / HTTP/1.1|Host: a|Trailer: x-a|"), "GET / HTTP/1.1|Host: a||");
+    }
+
+    #[test]
+    fn an_upgrade_goes_on_that_is_permitted_as_a_whole() {
+        let head =
+            |protocols: &str| format!("GET / HTTP/1.1|Host: a|Connection: Upgrade|Upgrade: {protocols}|");
+        assert_eq!(
+            sent(&head("WebSocket")),
+            "GET / HTTP/1.1|Host: a|Connection: Upgrade|Upgrade: WebSocket||"
+        );
+        for protocols in ["h2c", "websocket, h2c", "other"] {
+            assert_eq!(sent(&head(protocols)), "GET / HTTP/1.1|Host: a||", "{protocols}");
+        }
+        let with_body = "POST / HTTP/1.1|Host: a|Content-Length: 1|Connection: Upgrade|Upgrade: websocket|";
+        assert_eq!(sent(with_body), "POST / HTTP/1.1|Host: a|Content-Length: 1||");
+    }
+}

@@ -229,4 +229,10 @@ mod tests {
             assert_eq!(out, lines.replace(&format!("x-{n}: {n}\r\n"), "") + "\r\n", "{n}");
         }
     }
+    #[test]
+    fn what_connection_names_is_left_out_unless_it_must_stay() {
+        let head = "HTTP/1.1 200 OK\r\nX-A: 1\r\nConnection: x-a, ,X-B\r\nx-b: 2\r\nConnection: date\r\nDate: 3\r\n\r\n";
+        let out = spliced(head, |lines| lines.leave_out_named_by_connection(|name| name == b"date"));
+        assert_eq!(out, "Connection: x-a, ,X-B\r\nConnection: date\r\nDate: 3\r\n\r\n");
+    }
 }

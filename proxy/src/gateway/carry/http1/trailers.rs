@@ -20,3 +20,24 @@ pub(super) fn fit(block: &mut Block, from: usize, count: usize, trace_header: &[
         left - field.line.len()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_trailer_may_say_is_cut_out_and_the_rest_stays_where_it_is() {
+        for (section, fit_section) in [
+            ("\r\n", "\r\n"),
+            ("X: 1\r\nx: 2\r\n\r\n", "X: 1\r\nx: 2\r\n\r\n"),
+            ("HOST: a\r\nX: 1\r\nContent-Length: 5\r\nX-Forwarded-For: b\r\n\r\n", "X: 1\r\n\r\n"),
+            ("Trace_ID: a\r\nTransfer-Encoding: chunked\r\n\r\n", "\r\n"),
+        ] {
+            let mut block = Block::default();
+            block.push(format!("0\r\n{section}GET").as_bytes());
+            let left = fit(&mut block, 3, section.len(), b"trace_id");
+            assert_eq!(left, fit_section.len());
+            assert_eq!(block.bytes(), format!("0\r\n{fit_section}GET").as_bytes());
+        }
+    }
+}

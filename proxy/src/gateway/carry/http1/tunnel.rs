@@ -141,3 +141,85 @@ fn direction(
     }
     Poll::Ready(Ok(()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::gateway::door::bench::{Bench, rest, until};
+    use crate::link::Link;
+    use crate::tasks::now;
+    use std::time::Duration;
+    use tokio::io::AsyncWriteExt;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A client's and an instance's side of a tunnel.
+    async fn tunnel(bench: &mut Bench) -> (Link, Link) {
+        let mut client = bench.client();
+        let asks = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        client.write_all(asks).await.unwrap();
+        let mut instance = bench.instance().await;
+        until(&mut instance, "\r\n\r\n").await;
+        let agrees = b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello";
+        instance.write_all(agrees).await.unwrap();
+        let head = until(&mut client, "hello").await;
+        assert!(head.contains("\r\nConnection: Upgrade\r\n"), "{head}");
+        (client, instance)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_side_can_end_before_the_other() {
+        for is_client_first in [true, false] {
+            let mut bench = Bench::new();
+            let (mut one, mut other) = tunnel(&mut bench).await;
+            if !is_client_first {
+                std::mem::swap(&mut one, &mut other);
+            }
+            one.write_all(b"that is all").await.unwrap();
+            one.shutdown().await.unwrap();
+            assert_eq!(rest(&mut other).await, "that is all");
+            other.write_all(b"here is more").await.unwrap();
+            tokio::time::sleep(600 * SECOND).await;
+            other.write_all(b" and more").await.unwrap();
+            other.shutdown().await.unwrap();
+            assert_eq!(rest(&mut one).await, "here is more and more");
+            assert_eq!(bench.lifecycle.requests_in_flight(), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_ends_in_which_a_side_is_silent_for_too_long() {
+        let mut bench = Bench::new();
+        let (mut client, mut instance) = tunnel(&mut bench).await;
+        let begun = now();
+        tokio::spawn(async move {
+            while instance.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(1_000 * SECOND).await;
+            }
+        });
+        assert_eq!(rest(&mut client).await, "xxxx");
+        assert_eq!((now() - begun).as_secs(), 3_600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_ends_soon_after_its_instance_has_left() {
+        let mut bench = Bench::new();
+        let (mut client, instance) = tunnel(&mut bench).await;
+        bench.register(0);
+        let left = now();
+        rest(&mut client).await;
+        assert!(now() - left <= 10 * SECOND);
+        drop(instance);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_whose_instance_has_left_ends_with_the_instance() {
+        let mut bench = Bench::new();
+        fastrand::seed(7);
+        let (mut client, instance) = tunnel(&mut bench).await;
+        bench.register(0);
+        let left = now();
+        drop(instance);
+        assert_eq!(rest(&mut client).await, "");
+        assert!(now() - left < SECOND);
+    }
+}

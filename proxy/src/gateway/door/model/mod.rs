@@ -1,0 +1,51 @@
+//! A model of the door and of the carrier for HTTP/1: clients and instances that do all that they may, and much that they
+//! may not, at any moment and in pieces of any size, over connections in memory under a clock that stands still while
+//! somebody has something to do. What each side must see then is said by plans that share nothing with the carrier.
+//!
+//! ```text
+//! scenario   who does what: plain data, drawn at random
+//! bytes      the messages that these make
+//! client     a client     instance   an instance      peer   what both have in common
+//! wire       a strict reader of what comes
+//! world      a door, and a case from its begin to its end
+//! verdict    whether all was right
+//! ```
+
+mod bytes;
+mod client;
+mod instance;
+mod peer;
+mod scenario;
+mod verdict;
+mod wire;
+mod world;
+
+use proptest::test_runner::{Config, TestRunner};
+use std::cell::{Cell, RefCell};
+
+use scenario::scenario;
+use world::World;
+
+/// So many exchanges, at the least.
+const EXCHANGES: u32 = 10_000;
+
+#[test]
+fn whatever_clients_and_instances_do_each_gets_what_it_must() {
+    let (world, exchanges) = (RefCell::new(None), Cell::new(0));
+    let config = Config::default();
+    // Nearly three requests in each, on average.
+    let cases = config.cases.max(EXCHANGES * 2 / 5);
+    let config = Config { cases, source_file: Some(file!()), ..config };
+    let outcome = TestRunner::new(config).run(&scenario(), |scenario| {
+        exchanges.set(exchanges.get() + scenario.exchanges());
+        // One in which something has gone wrong is of no use to another case.
+        let mut here = world.take().unwrap_or_else(World::new);
+        here.run(scenario);
+        world.replace(Some(here));
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    assert!(exchanges.get() >= EXCHANGES, "{exchanges:?}");
+}
