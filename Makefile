@@ -13,7 +13,7 @@ demo:
 # thread and with two.
 test: lint
 	cargo build --workspace
-	cargo test --workspace
+	RUST_TEST_THREADS=4 cargo test --workspace
 	LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests -- $(AT_ONCE)
 	LEASEWAY_TEST_HTTP1=pingora cargo test --package harness --test requests -- $(AT_ONCE)
 	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests -- $(AT_ONCE)
