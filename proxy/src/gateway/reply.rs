@@ -25,6 +25,17 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
 }
 
+/// A field's name as it is usually written: `Content-Type`.
+pub(super) fn written(name: &HeaderName) -> Bytes {
+    let mut is_first = true;
+    let letter = |byte: u8| {
+        let letter = if is_first { byte.to_ascii_uppercase() } else { byte };
+        is_first = byte == b'-';
+        letter
+    };
+    name.as_str().bytes().map(letter).collect()
+}
+
 impl Reply {
     /// What this request gets. `head`: as it came from the client.
     pub(super) fn of(answer: Answer, request: &Request, head: &impl Head) -> Self {

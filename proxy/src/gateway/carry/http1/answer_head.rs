@@ -11,7 +11,7 @@ use crate::gateway::answer::Answer;
 use crate::gateway::edits::{AnswerEdits, FieldsToSend};
 use crate::gateway::grammar::{AnswerHead, Body, Fields, Framing};
 use crate::gateway::proxy_status;
-use crate::gateway::reply::Reply;
+use crate::gateway::reply::{self, Reply};
 use crate::gateway::text::push_number;
 use crate::head::Head;
 
@@ -97,7 +97,7 @@ impl Exchange<'_> {
         let nothing = Fields::default();
         let mut lines = Splice::of(&nothing, b"", added);
         for (name, value) in fields {
-            lines.line(&capitalised(name.as_str()), value.as_bytes());
+            lines.line(&reply::written(&name), value.as_bytes());
         }
         if let Some(status) = proxy_status::of(request, answer) {
             lines.line(b"Proxy-Status", status.as_bytes());
@@ -146,17 +146,6 @@ fn leave_out_of_connection(lines: &mut Splice<'_>) {
             .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
     });
     lines.leave_out(|name, _| matches!(name, "connection" | "keep-alive" | "proxy-connection" | "upgrade"));
-}
-
-/// A name as it is usually written: `Content-Type`.
-fn capitalised(name: &str) -> Vec<u8> {
-    let mut is_first = true;
-    let letter = |byte: u8| {
-        let letter = if is_first { byte.to_ascii_uppercase() } else { byte };
-        is_first = byte == b'-';
-        letter
-    };
-    name.bytes().map(letter).collect()
 }
 
 fn version(answer: &AnswerHead) -> Version {

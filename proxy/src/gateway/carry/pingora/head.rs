@@ -11,7 +11,7 @@ use crate::gateway::answer::Answer;
 use crate::gateway::edits::{AnswerEdits, FieldsToSend, RequestEdits};
 use crate::gateway::entry::Fields;
 use crate::gateway::proxy_status;
-use crate::gateway::reply::Reply;
+use crate::gateway::reply::{self, Reply};
 use crate::gateway::request::Request;
 use crate::head::Head;
 
@@ -131,15 +131,15 @@ pub(super) fn reply(
     head: &RequestHeader,
 ) -> Result<(ResponseHeader, Bytes)> {
     let Reply { status, fields, body } = Reply::of(answer, request, head);
-    let mut reply = ResponseHeader::build(status, Some(fields.len() + 2))?;
+    let mut sent = ResponseHeader::build(status, Some(fields.len() + 2))?;
     for (name, value) in fields {
-        reply.append_header(name, value)?;
+        sent.append_header(reply::written(&name), value)?;
     }
     if let Some(status) = proxy_status::of(request, answer) {
-        reply.insert_header("Proxy-Status", status)?;
+        sent.insert_header("Proxy-Status", status)?;
     }
-    AnswerEdits::of_gateway(request, head, status).apply(&mut reply)?;
-    Ok((reply, body))
+    AnswerEdits::of_gateway(request, head, status).apply(&mut sent)?;
+    Ok((sent, body))
 }
 
 /// Removes what an answer says of the connection that it came on. What frames its body is Pingora's.
