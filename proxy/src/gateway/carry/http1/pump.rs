@@ -8,12 +8,11 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use super::block::Block;
+use super::splice::ROOM;
 use super::trailers;
 use crate::gateway::grammar::{Body, Refusal, Step};
 use crate::link::Link;
 
-/// So much room for heads is kept for the next request.
-pub(super) const ROOM: usize = 4 * 1024;
 /// So much of a body is here at a time: as much as whoever does not read it costs.
 const MOST: usize = 16 * 1024;
 

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 
-use super::pump::ROOM;
 use crate::gateway::edits::FieldsToSend;
 use crate::gateway::grammar::{Fields, Kind, Lengths};
+
+/// So much room for what is written of a head is kept for the next one.
+pub(super) const ROOM: usize = 4 * 1024;
 
 /// The lines of a head on its way. What came keeps its order, its case and its duplicates.
 #[derive(Debug)]
