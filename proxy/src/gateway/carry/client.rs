@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use super::{Block, Timer};
 use crate::config::Scheme;
-use crate::gateway::carry::http1::{Block, Timer};
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
 use crate::traffic::bell::Bell;

@@ -7,12 +7,10 @@
 //!   splice        lines that came, left out and added      pump         a body on its way
 //!   connect       new connections                          tunnel       what an upgrade comes to
 //!   reply         answers of the gateway's own             trailers     what stands behind a body
-//! desk          what a request needs room for              block        bytes on their way
-//! timer         the one timer of a connection
+//! desk          what a request needs room for
 //! ```
 
 mod answer_head;
-mod block;
 mod connect;
 mod desk;
 mod exchange;
@@ -21,18 +19,15 @@ mod pump;
 mod reply;
 mod request_head;
 mod splice;
-mod timer;
 mod trailers;
 mod tunnel;
 
 use std::sync::Arc;
 
-pub(in crate::gateway) use block::Block;
 pub(in crate::gateway) use connect::Dialer;
 #[cfg(test)]
 pub(in crate::gateway) use connect::{Dial, Memory};
 pub(in crate::gateway) use desk::{Desk, Desks};
-pub(in crate::gateway) use timer::Timer;
 
 use crate::gateway::Gateway;
 use crate::gateway::answer::Answer;

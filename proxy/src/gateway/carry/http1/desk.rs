@@ -2,10 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::block::Block;
 use super::pump::Pump;
 use super::request_head;
 use super::splice::Added;
+use crate::gateway::carry::Block;
 use crate::gateway::grammar::{AnswerHead, RequestHead};
 
 /// So many desks are kept for the next requests. More are made where more are needed, and dropped afterwards.

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::block::Block;
 use super::splice::ROOM;
 use super::trailers;
+use crate::gateway::carry::Block;
 use crate::gateway::grammar::{Body, Refusal, Step};
 use crate::link::Link;
 

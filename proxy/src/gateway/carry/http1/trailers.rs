@@ -1,6 +1,6 @@
 //! The fields behind a body in chunks.
 
-use super::block::Block;
+use crate::gateway::carry::Block;
 use crate::gateway::grammar::{Fields, may_pass};
 
 /// What ends a body without trailers.

@@ -17,7 +17,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 
-use crate::gateway::carry::http1::Block;
+use crate::gateway::carry::Block;
 use crate::gateway::grammar::{Body, Step};
 use crate::link::Link;
 
