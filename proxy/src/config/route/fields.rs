@@ -26,6 +26,8 @@ pub(super) const OURS: [&str; 6] =
 pub(super) enum Side {
     Request,
     Response,
+    /// Of an answer that a route gives by itself.
+    Answer,
 }
 
 /// Which fields are a route's to change.
@@ -63,7 +65,9 @@ impl Rule<'_> {
             Err(FieldError::Length)
         } else if is("host") {
             Err(FieldError::Host)
-        } else if OF_A_CONNECTION.into_iter().any(is) {
+        } else if OF_A_CONNECTION.into_iter().any(is)
+            && !(self.side == Side::Answer && name == header::UPGRADE)
+        {
             Err(FieldError::OfAConnection)
         } else if is_of_request && OURS.into_iter().any(is) {
             Err(FieldError::Ours)

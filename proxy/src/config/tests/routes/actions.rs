@@ -236,6 +236,16 @@ fn variables_that_an_answer_does_not_know_are_told() {
 }
 
 #[test]
+fn an_answer_names_a_protocol_if_it_wants_one_and_only_then() {
+    let written = |answer: &str| with_route(&format!("{{ path: /a, answer: {answer} }}"));
+    assert_eq!(remarks(&written("{ status: 426, headers: { Upgrade: websocket } }")), [""; 0]);
+    let untold = "7: gateway.routes[0].answer.status: has to say to which protocol: add `headers: {upgrade: websocket}`, or another";
+    assert_eq!(remarks(&written("{ status: 426 }")), [untold]);
+    let odd = "7: gateway.routes[0].answer.headers: has upgrade in it, which only status 426 has";
+    assert_problem(&written("{ status: 403, headers: { upgrade: websocket } }"), odd);
+}
+
+#[test]
 fn a_route_does_one_thing() {
     for (written, expected) in [
         ("service: a, redirect: { host: b.c }", ".redirect: stands beside service: a route does one of them"),

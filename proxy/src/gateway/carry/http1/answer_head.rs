@@ -2,18 +2,21 @@
 
 use std::time::SystemTime;
 
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version, header};
 
 use super::exchange::Exchange;
 use super::pump::Manner;
 use super::splice::Splice;
 use crate::gateway::answer::Answer;
 use crate::gateway::edits::{AnswerEdits, FieldsToSend};
-use crate::gateway::grammar::{AnswerHead, Body, Fields, Framing};
+use crate::gateway::grammar::{AnswerHead, Body, Fields, Framing, Kind};
 use crate::gateway::proxy_status;
 use crate::gateway::reply::{self, Reply};
 use crate::gateway::text::push_number;
 use crate::head::Head;
+
+/// Says by which protocol it would be answered, and has to: RFC 9110, 15.5.22.
+const UPGRADE_REQUIRED: u16 = 426;
 
 impl Exchange<'_> {
     /// Writes a head that goes before an answer's (1xx).
@@ -21,7 +24,7 @@ impl Exchange<'_> {
         let Exchange { answer, download, request, head, added, .. } = self;
         let bytes = download.input.bytes();
         let mut lines = Splice::of(answer.fields(), bytes, added);
-        leave_out_of_connection(&mut lines);
+        leave_out_of_connection(&mut lines, false);
         lines.leave_out(|name, _| matches!(name, "transfer-encoding" | "content-length"));
         let Ok(()) =
             AnswerEdits::of_instance(request, head, code(answer.status()), version(answer)).apply(&mut lines);
@@ -54,7 +57,9 @@ impl Exchange<'_> {
         let is_1_0 = head.version() == Version::HTTP_10;
         let bytes = download.input.bytes();
         let mut lines = Splice::of(answer.fields(), bytes, added);
-        leave_out_of_connection(&mut lines);
+        let names_protocol = answer.status() == UPGRADE_REQUIRED
+            && answer.fields().of_kind(bytes, Kind::Upgrade).next().is_some();
+        leave_out_of_connection(&mut lines, names_protocol);
         let Ok(()) =
             AnswerEdits::of_instance(request, head, code(answer.status()), version(answer)).apply(&mut lines);
         // The instance's own is the answer's; where there is none, RFC 9110, 6.6.1, wants one.
@@ -82,7 +87,7 @@ impl Exchange<'_> {
             lines.line(b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
         }
         state.keeps_client = keeps && has_end;
-        connection(&mut lines, state.keeps_client, is_1_0);
+        connection(&mut lines, state.keeps_client, is_1_0, names_protocol);
         let status = answer.status();
         status_line(&mut download.out, status, answer.reason().of(bytes));
         lines.write(&mut download.out);
@@ -96,6 +101,7 @@ impl Exchange<'_> {
         let Reply { status, fields, body } = Reply::of(answer, request, head);
         let nothing = Fields::default();
         let mut lines = Splice::of(&nothing, b"", added);
+        let names_protocol = fields.iter().any(|(name, _)| *name == header::UPGRADE);
         for (name, value) in fields {
             lines.line(&reply::written(&name), value.as_bytes());
         }
@@ -105,7 +111,7 @@ impl Exchange<'_> {
         let Ok(()) = AnswerEdits::of_gateway(request, head, status).apply(&mut lines);
         lines.line(b"Date", &gateway.clock.date(SystemTime::now()));
         state.keeps_client = keeps;
-        connection(&mut lines, keeps, head.version() == Version::HTTP_10);
+        connection(&mut lines, keeps, head.version() == Version::HTTP_10, names_protocol);
         download.clear();
         status_line(
             &mut download.out,
@@ -121,12 +127,16 @@ impl Exchange<'_> {
     }
 }
 
-/// What an answer says of the connection that it goes over.
-fn connection(lines: &mut Splice<'_>, keeps: bool, is_1_0: bool) {
+/// What an answer says of the connection that it goes over. `names_protocol`: it has `Upgrade`, which goes with an option
+/// of `Connection` (RFC 9110, 7.8).
+fn connection(lines: &mut Splice<'_>, keeps: bool, is_1_0: bool, names_protocol: bool) {
     match (keeps, is_1_0) {
         (false, _) => lines.line(b"Connection", b"close"),
         (true, true) => lines.line(b"Connection", b"keep-alive"),
         (true, false) => {}
+    }
+    if names_protocol {
+        lines.line(b"Connection", b"Upgrade");
     }
 }
 
@@ -138,14 +148,18 @@ fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Leaves out what is of the instance's connection, and what that names: RFC 9110, 7.6.1.
-fn leave_out_of_connection(lines: &mut Splice<'_>) {
+/// Leaves out what is of the instance's connection, and what that names: RFC 9110, 7.6.1. But where the instance says by
+/// `Upgrade` what it speaks (`names_protocol`), its client has to hear of that.
+fn leave_out_of_connection(lines: &mut Splice<'_>, names_protocol: bool) {
     lines.leave_out_named_by_connection(|name| {
-        ["transfer-encoding", "content-length", "date"]
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        ["transfer-encoding", "content-length", "date"].into_iter().any(is) || names_protocol && is("upgrade")
     });
-    lines.leave_out(|name, _| matches!(name, "connection" | "keep-alive" | "proxy-connection" | "upgrade"));
+    lines.leave_out(|name, _| match name {
+        "connection" | "keep-alive" | "proxy-connection" => true,
+        "upgrade" => !names_protocol,
+        _ => false,
+    });
 }
 
 fn version(answer: &AnswerHead) -> Version {
@@ -202,6 +216,16 @@ mod tests {
                 "GET / HTTP/1.1|Host: a|",
                 "HTTP/1.1 204 No|Date: then|Transfer-Encoding: chunked||",
                 "HTTP/1.1 204 No|Date: then||",
+            ),
+            (
+                "GET / HTTP/1.1|Host: a|",
+                "HTTP/1.1 426 No|Date: then|Upgrade: h2c|Connection: upgrade, x-a|X-A: 1|upgrade: x|Content-Length: 0||",
+                "HTTP/1.1 426 No|Date: then|Upgrade: h2c|upgrade: x|Content-Length: 0|Connection: Upgrade||",
+            ),
+            (
+                "GET / HTTP/1.1|Host: a|",
+                "HTTP/1.1 426 No|Date: then|Connection: upgrade|Content-Length: 0||",
+                "HTTP/1.1 426 No|Date: then|Content-Length: 0||",
             ),
         ] {
             assert_eq!(got(&mut bench, request, answer).await, expected);

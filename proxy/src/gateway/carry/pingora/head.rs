@@ -151,16 +151,22 @@ pub(super) fn strip_hop_by_hop(answer: &mut ResponseHeader) {
     if !answer.headers.keys().any(is_hop_by_hop) {
         return;
     }
+    // By it a client hears what the instance speaks: RFC 9110, 15.5.22.
+    let keeps_upgrade = answer.status == StatusCode::UPGRADE_REQUIRED;
     let lines = answer.headers.get_all(header::CONNECTION).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let named: Vec<_> = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect();
     for name in named {
-        if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
+        let is_kept = keeps_upgrade && name == header::UPGRADE;
+        if !is_kept && name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
             answer.remove_header(&name);
         }
     }
-    for name in ["connection", "keep-alive", "proxy-connection", "upgrade"] {
+    for name in ["connection", "keep-alive", "proxy-connection"] {
         answer.remove_header(name);
+    }
+    if !keeps_upgrade {
+        answer.remove_header(&header::UPGRADE);
     }
 }
 
