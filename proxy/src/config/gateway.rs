@@ -115,8 +115,16 @@ impl Gateway {
         v.section(registry, |v| self.registry.keys(v, around));
         let timeouts = key("timeouts", "how long things may take")
             .more("Of `first_byte` and `idle`, one that you do not set gives way to the other.");
-        v.section(timeouts, |v| self.timeouts.keys(v));
+        let mut tunnel_drain = None;
+        v.section(timeouts, |v| {
+            self.timeouts.keys(v);
+            v.check(|section| {
+                tunnel_drain = section.has("tunnel_drain").then(|| section.place_of("tunnel_drain"));
+            });
+        });
         self.http1.keys(v);
+        let tunnel_drain = tunnel_drain.filter(|_| self.timeouts.tunnel_drain.is_some());
+        v.check(|section| self.http1.remark_on_others(section, tunnel_drain.as_ref()));
         self.hop_keys(v, around);
         self.route_keys(v, around);
         self.other_keys(v);
@@ -194,7 +202,12 @@ impl Gateway {
     }
 
     fn route_keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
-        let beside = Beside { timeouts: &self.timeouts, trace: &self.trace_header, files: &around.files };
+        let beside = Beside {
+            timeouts: &self.timeouts,
+            http1: self.http1.carrier,
+            trace: &self.trace_header,
+            files: &around.files,
+        };
         let are_known = route::keys(&mut self.routes, v, beside);
         let routed = Routed::by(&self.routes);
         self.services.keys(v, are_known.then_some(&routed));

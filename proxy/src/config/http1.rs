@@ -1,8 +1,9 @@
 //! How HTTP/1 is carried: `gateway.http1`, `gateway.client_abort` and `gateway.paths`.
 
-use config_reader::key;
 use config_reader::kind::words;
+use config_reader::{Place, key};
 
+use super::Section;
 use super::keys::Visit;
 
 /// By which code HTTP/1 is carried.
@@ -64,5 +65,22 @@ impl Http1 {
              [nginx reads alike](requests.md#paths-that-others-read-differently)",
         );
         v.key(paths, words([("standard", Paths::Standard), ("strict", Paths::Strict)]), &mut self.paths);
+    }
+
+    /// Of keys that are set, and to which this carrier does not listen. `tunnel_drain`: where that is, if it is set.
+    pub(super) fn remark_on_others(&self, section: &Section<'_>, tunnel_drain: Option<&Place>) {
+        if self.carrier == Http1Carrier::Ours {
+            return;
+        }
+        if self.client_abort == ClientAbort::OnReset && section.has("client_abort") {
+            section
+                .remark("client_abort", "does nothing with `http1: pingora`, by which it is always on_fin");
+        }
+        if let Some(place) = tunnel_drain {
+            section.remark_at(
+                place,
+                "does nothing with `http1: pingora`, by which tunnels go on when their instance has left",
+            );
+        }
     }
 }

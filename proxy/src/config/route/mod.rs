@@ -34,6 +34,7 @@ use http::HeaderName;
 
 use super::Section;
 use super::files::Files;
+use super::http1::Http1Carrier;
 use super::keys::Visit;
 use super::machine::Need;
 use super::timeouts::{RouteTimeouts, Timeouts};
@@ -123,6 +124,7 @@ fn some<V: Visit, K: Kind<Need, Value = Vec<T>>, T>(v: &mut V, key: ConfigKey, k
 pub(super) struct Beside<'b> {
     /// The gateway's.
     pub(super) timeouts: &'b Timeouts,
+    pub(super) http1: Http1Carrier,
     /// The header that carries the trace id.
     pub(super) trace: &'b HeaderName,
     pub(super) files: &'b Files,
@@ -135,6 +137,7 @@ struct Origin {
     is_named: bool,
     /// Where it is told to be sticky.
     sticky: Place,
+    upgrades: Place,
 }
 
 /// All routes. What was written of them is not kept: a running process takes over every key of a route. Returns whether
@@ -154,8 +157,9 @@ pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<
         written.keys(v, beside);
         v.check(|section| {
             if let Some(route) = mem::replace(written, new()).settled(section) {
-                let (place, sticky) = (section.place().clone(), section.place_of("sticky"));
-                origins.push(Origin { place, is_named: section.has("name"), sticky });
+                let [sticky, upgrades] = ["sticky", "upgrades"].map(|key| section.place_of(key));
+                let place = section.place().clone();
+                origins.push(Origin { place, is_named: section.has("name"), sticky, upgrades });
                 routes.push(route);
             }
         });
@@ -174,6 +178,7 @@ pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<
             check_hidden(section, routes, &origins);
             remark_on_keys(section, routes, &origins);
             remark_on_cookies(section, routes, &origins);
+            remark_on_upgrades(section, routes, &origins, beside.http1);
         }
     });
     are_there && routes.iter().flat_map(Route::services).all(|service| !service.is_empty())
@@ -254,6 +259,22 @@ fn remark_on_cookies(section: &Section<'_>, routes: &[Route], origins: &[Origin]
             );
             break;
         }
+    }
+}
+
+/// Told once, of the first of such routes.
+fn remark_on_upgrades(section: &Section<'_>, routes: &[Route], origins: &[Origin], http1: Http1Carrier) {
+    if http1 == Http1Carrier::Ours {
+        return;
+    }
+    let lost = routes
+        .iter()
+        .zip(origins)
+        .find_map(|(route, origin)| Some((route.upgrades.beyond_websocket().next()?, &origin.upgrades)));
+    if let Some((protocol, place)) = lost {
+        let message =
+            format_args!("{protocol} does not pass with `http1: pingora`, by which only websocket does");
+        section.remark_at(place, message);
     }
 }
 

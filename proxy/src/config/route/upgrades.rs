@@ -36,6 +36,11 @@ impl Upgrades {
         value.split(|byte| *byte == b',').all(|protocol| self.permit_one(protocol.trim_ascii()))
     }
 
+    /// Those that only the gateway's own carrier passes on.
+    pub(super) fn beyond_websocket(&self) -> impl Iterator<Item = &str> {
+        self.others.iter().map(|protocol| &**protocol)
+    }
+
     /// In any case of its letters: RFC 9110, section 7.8.
     fn permit_one(&self, protocol: &[u8]) -> bool {
         let is = |known: &str| protocol.eq_ignore_ascii_case(known.as_bytes());

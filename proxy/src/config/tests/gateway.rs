@@ -54,6 +54,32 @@ fn the_admin_address_must_not_be_a_listen_address() {
 }
 
 #[test]
+fn keys_that_do_nothing_with_pingora_s_carrier_are_remarked_on() {
+    let written = |http1: &str, keys: &str, upgrades: &str| {
+        let routes = format!("  routes: [{{ path: /x, service: x, upgrades: {upgrades} }}]\n");
+        let text = with_gateway(&format!("http1: {http1}\n  {keys}"));
+        let (before, _) = text.split_once("  routes:").unwrap();
+        let (_, behind) = text.split_once("http1:").unwrap();
+        format!("{before}{routes}  http1:{behind}")
+    };
+    let keys = "client_abort: on_reset\n  timeouts: { tunnel_drain: 5s }";
+    let told = remarks(&written("pingora", keys, "[websocket, irc/2]"));
+    let is_of = |key: &str, why: &str| told.iter().any(|remark| remark.contains(key) && remark.contains(why));
+    assert!(is_of("gateway.client_abort: does nothing with `http1: pingora`", "on_fin"), "{told:?}");
+    assert!(is_of("gateway.timeouts.tunnel_drain: does nothing with `http1: pingora`", "go on"), "{told:?}");
+    assert!(is_of("gateway.routes[0].upgrades: irc/2 does not pass with `http1: pingora`", ""), "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
+    let agree = "client_abort: on_fin\n  timeouts: { tunnel_drain: off }";
+    for text in [
+        written("ours", keys, "[irc/2]"),
+        written("pingora", agree, "[websocket]"),
+        written("pingora", "reload: on", "[]"),
+    ] {
+        assert_eq!(remarks(&text), [""; 0], "{text}");
+    }
+}
+
+#[test]
 fn header_log_and_the_limit_of_requests_state_what_they_take() {
     for (line, expected) in [
         (
