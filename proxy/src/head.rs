@@ -12,6 +12,11 @@ pub(crate) trait Head {
     /// The path of the target, without its query.
     fn path(&self) -> &str;
 
+    /// Whether there is a request line. Without one, method, target and version mean nothing.
+    fn has_request_line(&self) -> bool {
+        true
+    }
+
     /// The host that the target itself names, with its port: where it is a URL, and in HTTP/2.
     fn authority(&self) -> Option<&[u8]>;
 

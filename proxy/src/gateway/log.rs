@@ -29,8 +29,8 @@ pub(super) struct LogLine<'a> {
     pub(super) trace_id: &'a [u8],
     /// An address.
     pub(super) client: &'a [u8],
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
+    /// The method and the path; none: there was no valid request line.
+    pub(super) line: Option<(&'a str, &'a str)>,
     /// 0: the client left before it was answered.
     pub(super) status: u16,
     pub(super) route: Option<&'a RouteName>,
@@ -77,8 +77,7 @@ impl<'a> LogLine<'a> {
         Self {
             trace_id: request.trace.id_bytes(),
             client: request.client.as_bytes(),
-            method: head.method().as_str(),
-            path: head.path(),
+            line: head.has_request_line().then(|| (head.method().as_str(), head.path())),
             status,
             route: request.route().map(|route| &route.name),
             asked: request.route().is_none().then(asked),
@@ -115,8 +114,10 @@ impl<'a> LogLine<'a> {
         });
         plain(add(line, key!("trace_id")), self.trace_id);
         plain(add(line, key!("client")), self.client);
-        plain(add(line, key!("method")), self.method);
-        escaped(add(line, key!("path")), self.path);
+        if let Some((method, path)) = self.line {
+            plain(add(line, key!("method")), method);
+            escaped(add(line, key!("path")), path);
+        }
         push_number(add(line, key!("status")), self.status);
         if let Some(route) = self.route {
             add(add(line, key!("route")), route.json());
@@ -164,10 +165,14 @@ impl<'a> LogLine<'a> {
 
     fn write_text(&self, line: &mut Vec<u8>, stamp: &Stamp) {
         line.extend_from_slice(stamp);
-        let Self { method, status, attempts, .. } = self;
+        let Self { status, attempts, .. } = self;
         let [trace_id, client] = [self.trace_id, self.client].map(String::from_utf8_lossy);
         let level = if self.error.is_some() { " WARN" } else { " INFO" };
-        show(line, format_args!(" {level} {method} {:?} {status} ", self.path));
+        show(line, format_args!(" {level} "));
+        if let Some((method, path)) = self.line {
+            show(line, format_args!("{method} {path:?} "));
+        }
+        show(line, format_args!("{status} "));
         push_millis(line, self.took);
         show(line, format_args!("ms trace_id={trace_id} client={client}"));
         if let Some(route) = self.route {
@@ -252,8 +257,7 @@ mod tests {
         LogLine {
             trace_id: b"0af7651916cd43dd8448eb211c80319c",
             client: b"127.0.0.1",
-            method: "GET",
-            path,
+            line: Some(("GET", path)),
             status: 200,
             route: None,
             asked: None,
@@ -312,6 +316,19 @@ mod tests {
         let mut text = Vec::new();
         LogLine { asked, service: None, ..line("/", None, &[], None) }.write_text(&mut text, STAMP);
         assert!(text.ends_with(br#" host="a\nb" scheme=https"#));
+    }
+
+    #[test]
+    fn what_has_no_request_line_has_neither_method_nor_path() {
+        let of_none = || LogLine { line: None, status: 400, ..line("", None, &[], Some("bad")) };
+        let (mut json, mut text) = (Vec::new(), Vec::new());
+        of_none().write_json(&mut json, STAMP);
+        let json: Value = serde_json::from_slice(&json).unwrap();
+        assert!(json.get("method").is_none() && json.get("path").is_none(), "{json}");
+        assert_eq!((&json["status"], &json["error"]), (&json!(400), &json!("bad")));
+        of_none().write_text(&mut text, STAMP);
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("Z  WARN 400 12.034ms "), "{text}");
     }
 
     #[test]

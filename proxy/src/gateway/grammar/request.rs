@@ -262,6 +262,10 @@ impl Head for RequestView<'_> {
         self.head.line.as_ref().map_or(&Method::GET, |line| &line.method)
     }
 
+    fn has_request_line(&self) -> bool {
+        self.head.line.is_some()
+    }
+
     /// In origin form, as it goes on.
     fn target(&self) -> &[u8] {
         self.head.target.in_origin_form(self.bytes)
@@ -330,6 +334,21 @@ mod tests {
         assert_eq!(view.values(&http::header::COOKIE).collect::<Vec<_>>(), [&b"x=y"[..], b"z"]);
         assert_eq!(view.fields().nth(2), Some(("x-a", &b""[..])));
         assert_eq!(head.fields().list()[0].line.of(text.as_bytes()), b"HOST: A:8080\r\n");
+    }
+
+    #[test]
+    fn a_line_that_is_refused_is_none() {
+        for (text, is_one) in [
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", true),
+            ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", false),
+            ("GET / HTTP/3.0\r\n", false),
+            ("\u{16}\u{3}\u{1}", false),
+            ("GET / HTT", false),
+        ] {
+            let mut head = RequestHead::default();
+            assert!(!matches!(head.read(text.as_bytes()), Ok(Some(_))), "{text}");
+            assert_eq!(head.of(text.as_bytes()).has_request_line(), is_one, "{text}");
+        }
     }
 
     #[test]
