@@ -62,7 +62,7 @@ fn what(error: &ErrorType) -> String {
         ErrorType::TLSHandshakeTimedout => "TLS handshake timed out",
         ErrorType::InvalidCert => "invalid certificate",
         ErrorType::BindError => "no local address",
-        ErrorType::SocketError => "no socket",
+        ErrorType::SocketError => "a connection could not be opened",
         ErrorType::InvalidHTTPHeader => "invalid header",
         ErrorType::H1Error => "HTTP/1 failed",
         ErrorType::H2Error => "HTTP/2 failed",

@@ -1,8 +1,11 @@
 //! The gateway's own answers.
 
+use std::time::Instant;
+
 use super::cause::Ending;
 use super::error_kind::Kind;
 use super::grammar::Refusal;
+use super::request::Request;
 use crate::directory::Directory;
 use crate::site::Target;
 
@@ -140,8 +143,13 @@ impl Answer {
         }
     }
 
-    /// What a request gets that ended so. None: its client is gone. `was_silent`: its last attempt was broken off
-    /// because nothing came; `is_over`: the time of the whole request is over.
+    /// What a request gets whose last attempt came to such an end. None: its client is gone.
+    pub(super) fn to_failed(request: &Request, ending: Ending, now: Instant) -> Option<Self> {
+        Self::to(ending, request.was_silent(), request.is_over(now))
+    }
+
+    /// The same. `was_silent`: the attempt was broken off because nothing came; `is_over`: the time of the whole request
+    /// is over.
     pub(super) fn to(ending: Ending, was_silent: bool, is_over: bool) -> Option<Self> {
         let answer = match ending {
             Ending::ClientLeft => return None,

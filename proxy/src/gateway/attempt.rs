@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cause::{Cause, Circumstances, Ending};
+use super::meaning::SWITCHES;
 use super::retry::Reach;
 use crate::directory::Endpoint;
 use crate::site::Way;
@@ -172,7 +173,7 @@ impl Attempt {
 
     /// The head of the answer is here. Whether the route has such a status tried elsewhere.
     pub(super) fn answered(&mut self, status: u16, now: Instant) -> bool {
-        let answered = Exchange::Answered(Answered { at: now, is_tunnel: status == 101 });
+        let answered = Exchange::Answered(Answered { at: now, is_tunnel: status == SWITCHES });
         let before = std::mem::replace(&mut self.exchange, answered);
         let mut sent = None;
         if let Exchange::Waiting(waiting) = before {

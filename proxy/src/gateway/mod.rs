@@ -10,6 +10,7 @@
 //!   choose    whom it is sent to
 //!   attempt   what is known of one try
 //!   retry     when a request is sent again: pure
+//!   meaning   what an answer's status means
 //!   cause     why an attempt failed: pure
 //!   tunnel_drain  when a tunnel ends whose instance has left: pure
 //!   edits     what is changed of a request and of its answer: pure
@@ -47,6 +48,7 @@ mod grammar_checks;
 mod hash_key;
 mod hops;
 mod log;
+mod meaning;
 mod origin;
 mod proxy_status;
 mod redirect;

@@ -60,10 +60,10 @@ mod tests {
         let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         request.common = Arc::new(Common { trusted_proxies, proxy_status, ..Common::default() });
         request.begin(head, from(peer));
-        request.failed(Ending::Refused, "refused".to_owned(), fixture.now);
+        request.failed(Ending::Refused, "refused".into(), fixture.now);
         request.goes_to(fixture.chosen(1), false, fixture.now);
         request.begin_attempt();
-        request.failed(Ending::ConnectTimeout, "too late".to_owned(), fixture.now);
+        request.failed(Ending::ConnectTimeout, "too late".into(), fixture.now);
         request
     }
 

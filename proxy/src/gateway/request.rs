@@ -244,12 +244,17 @@ impl Request {
 
     /// The current attempt came to such an end; unless the client was to blame, its endpoint is not chosen again for
     /// this request. Says why, and how far it had come. None: there is no attempt.
-    pub(super) fn failed(&mut self, ending: Ending, error: String, now: Instant) -> Option<(Cause, Reach)> {
+    pub(super) fn failed(
+        &mut self,
+        ending: Ending,
+        error: Cow<'static, str>,
+        now: Instant,
+    ) -> Option<(Cause, Reach)> {
         let is_over = self.is_over(now);
         let attempts = self.attempts_mut()?;
         let (cause, reach) = attempts.current.failed(ending, is_over, now);
         attempts.note(cause);
-        self.error = Some(Cow::Owned(error));
+        self.error = Some(error);
         Some((cause, reach))
     }
 
@@ -543,7 +548,7 @@ mod tests {
             let fixture = Setup::of(1).build();
             let mut request = fixture.sent_to(0);
             request.attempts_mut().unwrap().note(cause);
-            let answer = Answer::to(Ending::Broke, request.was_silent(), false).unwrap();
+            let answer = Answer::to_failed(&request, Ending::Broke, fixture.now).unwrap();
             assert_eq!(answer.status, status, "{cause:?}");
         }
     }

@@ -1,9 +1,10 @@
 //! Sends a request whose attempt has failed to another endpoint, where [`retry`] decides so.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
-use super::attempt::Chosen;
-use super::cause::Cause;
+use super::attempt::{Attempt, Chosen};
+use super::cause::{Cause, Ending};
 use super::choose::{self, Nobody};
 use super::request::Request;
 use super::retry::{self, Among, Next, Reach, Replay, Search, Situation, Why};
@@ -11,8 +12,24 @@ use super::sticky;
 use crate::head::Head;
 use crate::site::Way;
 
+/// Whether a request has another attempt after one that came to such an end, which is told in the log; it is chosen then.
+pub(super) fn goes_again(
+    request: &mut Request,
+    head: &impl Head,
+    (ending, told): (Ending, Cow<'static, str>),
+    replay: Replay,
+    now: Instant,
+) -> bool {
+    // Where a status is tried elsewhere, the next attempt was chosen when it came.
+    if request.attempt().is_some_and(Attempt::is_next) {
+        return true;
+    }
+    let failed = request.failed(ending, told, now);
+    failed.is_some_and(|failure| try_another(request, head, failure, replay, now))
+}
+
 /// Whether a request has another attempt after one that failed for this reason; it is chosen then.
-pub(super) fn try_another(
+fn try_another(
     request: &mut Request,
     head: &impl Head,
     (cause, reach): (Cause, Reach),
@@ -84,7 +101,6 @@ pub(super) fn try_elsewhere_for_status(
 mod tests {
     use super::*;
     use crate::config;
-    use crate::gateway::cause::Ending;
     use crate::gateway::fixture::{Fixture, Setup, get};
     use crate::traffic::waiting::{Line, Wait};
     use proptest::prelude::*;

@@ -28,6 +28,7 @@ use crate::causes::plain;
 use crate::config::Scheme;
 use crate::gateway::answer::Answer;
 use crate::gateway::edits::{AnswerEdits, RequestEdits};
+use crate::gateway::meaning::{self, Meaning};
 use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
@@ -121,7 +122,7 @@ impl ProxyHttp for ByPingora {
         carried: &mut Box<Carried>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let again = tries_another(session, &mut carried.request, &error);
+        let again = goes_again(session, &mut carried.request, &error);
         error.set_retry(again);
         error
     }
@@ -189,19 +190,13 @@ impl ProxyHttp for ByPingora {
         if status == StatusCode::SWITCHING_PROTOCOLS && !is_agreed {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, NOT_AGREED).into_up());
         }
-        let Some(attempt) = request.attempt_mut() else { return Ok(()) };
-        if !is_final(status) {
-            attempt.heard(now);
-            return Ok(());
-        }
-        let status = status.as_u16();
-        if attempt.answered(status, now) {
-            let (head, replay) = (session.req_header(), replay(session));
-            if resend::try_elsewhere_for_status(request, head, status, replay, now) {
-                return Err(Error::explain(ErrorType::HTTPStatus(status), "tried elsewhere").into_up());
+        let (head, status) = (session.req_header(), status.as_u16());
+        match meaning::of(request, head, status, replay(session), now) {
+            Meaning::Elsewhere => {
+                Err(Error::explain(ErrorType::HTTPStatus(status), "tried elsewhere").into_up())
             }
+            Meaning::Interim | Meaning::Tunnel | Meaning::Answer => Ok(()),
         }
-        Ok(())
     }
 
     fn upstream_response_body_filter(
@@ -230,10 +225,7 @@ impl ProxyHttp for ByPingora {
         carried: &mut Box<Carried>,
         _reused: bool,
     ) -> Box<Error> {
-        let request = &mut carried.request;
-        // Where a status is tried elsewhere, the next attempt was chosen when it came.
-        let is_decided = request.attempt().is_some_and(|attempt| attempt.is_next());
-        let again = is_decided || tries_another(session, request, &error);
+        let again = goes_again(session, &mut carried.request, &error);
         error.set_retry(again);
         error
     }
@@ -269,7 +261,7 @@ impl ProxyHttp for ByPingora {
     ) -> FailToProxy {
         let request = &mut carried.request;
         let ending = ending::of(error, was_connected(request));
-        let answer = Answer::to(ending, request.was_silent(), request.is_over(Instant::now()));
+        let answer = Answer::to_failed(request, ending, Instant::now());
         if let Some(answer) = answer.filter(|_| final_status(session).is_none()) {
             session.set_keepalive(None);
             // A client that is gone by now needs no answer.
@@ -325,11 +317,10 @@ fn arrival(session: &Session) -> Arrival {
 }
 
 /// Tells the request that its attempt has failed. Whether it has another.
-fn tries_another(session: &Session, request: &mut Request, error: &Error) -> bool {
+fn goes_again(session: &Session, request: &mut Request, error: &Error) -> bool {
     let (now, head) = (Instant::now(), session.req_header());
     let ending = ending::of(error, was_connected(request));
-    let failed = request.failed(ending, plain(error), now);
-    failed.is_some_and(|failure| resend::try_another(request, head, failure, replay(session), now))
+    resend::goes_again(request, head, (ending, plain(error).into()), replay(session), now)
 }
 
 fn was_connected(request: &Request) -> bool {
@@ -386,11 +377,8 @@ async fn has_ended(session: &mut Session, limit: Duration) -> bool {
 /// The status that the client was answered with; a 100 or 103 is no answer yet.
 fn final_status(session: &Session) -> Option<u16> {
     let head = session.response_written()?;
-    is_final(head.status).then(|| head.status.as_u16())
-}
-
-fn is_final(status: StatusCode) -> bool {
-    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
+    let status = head.status.as_u16();
+    (!meaning::is_interim(status)).then_some(status)
 }
 
 #[cfg(test)]

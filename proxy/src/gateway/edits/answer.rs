@@ -3,6 +3,7 @@
 use http::{StatusCode, Version};
 
 use super::{Facts, FieldsToSend, change, said, via};
+use crate::gateway::meaning;
 use crate::gateway::request::Request;
 use crate::gateway::sticky;
 use crate::head::Head;
@@ -57,6 +58,6 @@ impl<'e, H: Head> AnswerEdits<'e, H> {
 
     /// What goes before an answer (1xx) is none.
     fn is_final(&self) -> bool {
-        !self.status.is_informational() || self.status == StatusCode::SWITCHING_PROTOCOLS
+        !meaning::is_interim(self.status.as_u16())
     }
 }

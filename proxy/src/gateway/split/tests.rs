@@ -330,9 +330,14 @@ fn a_client_whose_request_was_a_trial_that_failed_is_answered_at_home() {
     let mut request = bench.receive_in(11, Method::GET, client.cookie.as_deref().unwrap());
     assert_eq!(taken(&request).instance, "b");
     request.begin_attempt().unwrap();
-    let failure = request.failed(Ending::Refused, "as it was".into(), bench.now).unwrap();
     let replay = Replay { idempotent: true, whole: true, unanswered: true };
-    assert!(resend::try_another(&mut request, &get(), failure, replay, bench.now));
+    assert!(resend::goes_again(
+        &mut request,
+        &get(),
+        (Ending::Refused, "as it was".into()),
+        replay,
+        bench.now
+    ));
     assert_eq!((&*taken(&request).instance, taken(&request).cookie), ("a", None), "of five that are well");
 }
 
@@ -357,9 +362,8 @@ fn a_client_keeps_its_cookie_when_a_request_is_answered_elsewhere_while_its_inst
     let client = bench.client_of("goods");
     let mut request = bench.receive(client.cookie.as_deref()).unwrap();
     request.begin_attempt().unwrap();
-    let failure = request.failed(Ending::Broke, "as it was".into(), bench.now).unwrap();
     let replay = Replay { idempotent: true, whole: true, unanswered: true };
-    assert!(resend::try_another(&mut request, &get(), failure, replay, bench.now));
+    assert!(resend::goes_again(&mut request, &get(), (Ending::Broke, "as it was".into()), replay, bench.now));
     let again = taken(&request);
     assert!(again.service == "goods" && again.instance != client.instance);
     assert_eq!(again.cookie, None);

@@ -34,7 +34,7 @@ impl Exchange<'_> {
 
     /// Writes the head of a 101, by which both sides agree on this protocol.
     pub(super) fn write_upgrade(&mut self) {
-        let Exchange { answer, download, request, head, added, state, .. } = self;
+        let Exchange { answer, download, request, head, added, told, .. } = self;
         let bytes = download.input.bytes();
         let mut lines = Splice::of(answer.fields(), bytes, added);
         lines.leave_out(|name, _| {
@@ -47,13 +47,13 @@ impl Exchange<'_> {
         lines.line(b"Connection", b"Upgrade");
         status_line(&mut download.out, 101, answer.reason().of(bytes));
         lines.write(&mut download.out);
-        state.status = Some(101);
+        told.status = Some(101);
     }
 
     /// Writes the head of an instance's answer, and begins with its body.
     pub(super) fn write_answer(&mut self) {
         let keeps = self.may_keep_client();
-        let Exchange { answer, download, request, head, added, state, gateway, .. } = self;
+        let Exchange { answer, download, request, head, added, told, gateway, .. } = self;
         let is_1_0 = head.version() == Version::HTTP_10;
         let bytes = download.input.bytes();
         let mut lines = Splice::of(answer.fields(), bytes, added);
@@ -86,18 +86,18 @@ impl Exchange<'_> {
             lines.remove("content-length");
             lines.line(b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
         }
-        state.keeps_client = keeps && has_end;
-        connection(&mut lines, state.keeps_client, is_1_0, names_protocol);
+        told.keeps_client = keeps && has_end;
+        connection(&mut lines, told.keeps_client, is_1_0, names_protocol);
         let status = answer.status();
         status_line(&mut download.out, status, answer.reason().of(bytes));
         lines.write(&mut download.out);
-        (state.status, state.has_end) = (Some(status), has_end);
+        (told.status, told.has_end) = (Some(status), has_end);
         download.begin(Body::of(answer.framing()), manner, &request.common.trace_header);
     }
 
     /// Writes an answer of the gateway's own, with its body.
     pub(super) fn write_reply(&mut self, answer: Answer, keeps: bool) {
-        let Exchange { download, request, head, added, state, gateway, .. } = self;
+        let Exchange { download, request, head, added, told, gateway, .. } = self;
         let Reply { status, fields, body } = Reply::of(answer, request, head);
         let nothing = Fields::default();
         let mut lines = Splice::of(&nothing, b"", added);
@@ -110,7 +110,7 @@ impl Exchange<'_> {
         }
         let Ok(()) = AnswerEdits::of_gateway(request, head, status).apply(&mut lines);
         lines.line(b"Date", &gateway.clock.date(SystemTime::now()));
-        state.keeps_client = keeps;
+        told.keeps_client = keeps;
         connection(&mut lines, keeps, head.version() == Version::HTTP_10, names_protocol);
         download.clear();
         status_line(
@@ -119,11 +119,11 @@ impl Exchange<'_> {
             status.canonical_reason().unwrap_or_default().as_bytes(),
         );
         lines.write(&mut download.out);
-        state.status = Some(status.as_u16());
+        told.status = Some(status.as_u16());
         if *head.method() != Method::HEAD {
             download.out.extend_from_slice(&body);
         }
-        state.replied = Some(if *head.method() == Method::HEAD { 0 } else { body.len() });
+        told.replied = Some(if *head.method() == Method::HEAD { 0 } else { body.len() });
     }
 }
 

@@ -1,13 +1,74 @@
-//! New connections to instances.
+//! Connections to instances: taken from those that are kept, or opened, and put back.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::net::TcpStream;
 
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::progress::Sending;
 use crate::gateway::cause::Ending;
 use crate::link::Link;
+use crate::traffic::kept::KeptLink;
+use crate::traffic::waiting::Line;
+
+impl Exchange<'_> {
+    /// A connection to the endpoint that was chosen.
+    pub(super) async fn connect(&mut self) -> Result<KeptLink, Failure> {
+        let replay = self.replay();
+        let pool = self.request.common.timeouts.pool;
+        let Some(attempt) = self.request.begin_attempt() else {
+            return Err(Failure::of(Ending::Fault, "the gateway: a request has no attempt to begin"));
+        };
+        let (endpoint, is_fresh) = (attempt.endpoint.clone(), attempt.on_new_connection);
+        let patience = attempt.way.route.timeouts.connect;
+        let kept = if is_fresh { None } else { endpoint.traffic.kept.take(pool, self.now) };
+        let reused = kept.is_some();
+        let link = match kept {
+            Some(link) => link,
+            None => self.open(endpoint.address, patience).await?,
+        };
+        let now = self.now;
+        let since = (!self.has_body()).then_some(now);
+        let line = Line::Bell(self.client.bell.clone());
+        self.request.connected(reused, line, since, replay, now);
+        Ok(link)
+    }
+
+    /// Opens one.
+    async fn open(&mut self, address: SocketAddr, patience: Duration) -> Result<KeptLink, Failure> {
+        let due = self.now + self.request.left(self.now).map_or(patience, |left| patience.min(left));
+        let has_body = self.has_body();
+        // Rare, and large: in a place of its own.
+        let mut dialing = Box::pin(self.carrier.dialer.dial(address));
+        let dialled = self.wait(|exchange, cx| {
+            if let Poll::Ready(dialled) = dialing.as_mut().poll(cx) {
+                return Poll::Ready(dialled.map_err(|error| Failure::of_connect(&error)));
+            }
+            if !has_body && let Poll::Ready(failure) = exchange.poll_leaves(cx) {
+                return Poll::Ready(Err(failure));
+            }
+            ready!(exchange.client.timer.poll(cx, exchange.now, due));
+            Poll::Ready(Err(Failure::of(Ending::ConnectTimeout, "the endpoint: connect timed out")))
+        });
+        Ok(KeptLink::new(dialled.await?))
+    }
+
+    /// The connection is free for another request, if nothing is left on it of this one. (One on which an answer came before
+    /// its request was whole is not: many an instance closes it then, whatever it says.)
+    pub(super) fn put_back(&mut self, instance: KeptLink) {
+        let is_clean = self.progress.sending == Sending::Done
+            && !self.progress.is_early
+            && self.download.input.is_empty()
+            && self.answer.keeps_alive();
+        let Some(attempt) = self.request.attempt().filter(|_| is_clean) else { return };
+        attempt.endpoint.traffic.kept.put(instance, self.now, &self.carrier.sweeper);
+    }
+}
 
 /// Opens connections.
 #[derive(Debug, Default)]
@@ -33,7 +94,7 @@ impl Dialer {
     }
 }
 
-/// What it says of an attempt that there is no connection.
+/// How an attempt has ended whose connection could not be opened for this reason.
 pub(super) fn ending(error: &io::Error) -> Ending {
     let errno = error.raw_os_error().map(Errno::from_raw);
     match (error.kind(), errno) {

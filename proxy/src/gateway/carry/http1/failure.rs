@@ -15,15 +15,6 @@ pub(super) struct Failure {
     pub(super) what: Cow<'static, str>,
 }
 
-/// Who has been waited for for too long.
-pub(super) type Late = (Ending, &'static str);
-
-pub(super) const SILENT_CLIENT: Late = (Ending::ClientSilent, "the client: its body did not come in time");
-pub(super) const SLOW_CLIENT: Late = (Ending::ClientLeft, "the client: it takes nothing of its answer");
-pub(super) const SILENT_INSTANCE: Late = (Ending::Silent, "the endpoint: read timed out");
-pub(super) const SLOW_INSTANCE: Late = (Ending::Silent, "the endpoint: write timed out");
-pub(super) const OVER: Late = (Ending::Silent, "the request's time is over");
-
 impl Failure {
     pub(super) const fn of(ending: Ending, what: &'static str) -> Self {
         Self { ending, what: Cow::Borrowed(what) }
@@ -38,7 +29,7 @@ impl Failure {
         let what = match ending {
             Ending::Refused if error.kind() == io::ErrorKind::ConnectionRefused => "connect refused",
             Ending::ConnectTimeout => "connect timed out",
-            Ending::NoConnection => "no socket",
+            Ending::NoConnection => "a connection could not be opened",
             _ => "connect failed",
         };
         Self::because(ending, format!("the endpoint: {what}: {error}"))

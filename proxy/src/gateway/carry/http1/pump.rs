@@ -72,18 +72,18 @@ pub(super) struct Pump {
     /// What it waits for.
     pub(super) waits_for: Side,
     /// What has gone on of the body, while it may have to go on a second time.
-    replay: Option<Replay>,
+    kept: Option<KeptBody>,
 }
 
 /// What has gone on of a body.
 #[derive(Debug, Default)]
-struct Replay {
+struct KeptBody {
     bytes: Vec<u8>,
     is_whole: bool,
 }
 
 /// How much of a body is kept to be sent again.
-const REPLAY: usize = 64 * 1024;
+const KEPT: usize = 64 * 1024;
 
 impl Pump {
     /// Begins with what is in `out` and `input`: the head, and what came behind it.
@@ -94,23 +94,23 @@ impl Pump {
         }
         (self.ready, self.written, self.data, self.is_seen) = (0, 0, 0, body.is_over());
         self.waits_for = Side::Source;
-        self.replay = None;
+        self.kept = None;
     }
 
     /// Keeps what goes on of the body from now on.
     pub(super) fn keep(&mut self) {
-        self.replay = Some(Replay { bytes: Vec::new(), is_whole: true });
+        self.kept = Some(KeptBody { bytes: Vec::new(), is_whole: true });
     }
 
     /// What has gone on of the body will not go on a second time.
     pub(super) fn forget(&mut self) {
-        self.replay = None;
+        self.kept = None;
     }
 
     /// Whether all that has gone on of the body can go on a second time.
     pub(super) fn is_whole(&self) -> bool {
-        match &self.replay {
-            Some(replay) => replay.is_whole,
+        match &self.kept {
+            Some(kept) => kept.is_whole,
             // Nothing is kept: then nothing must have gone on.
             None => self.passed() == 0,
         }
@@ -119,8 +119,8 @@ impl Pump {
     /// Begins anew with another head, which is in `out`.
     pub(super) fn begin_again(&mut self) {
         self.written = 0;
-        if let Some(replay) = &self.replay {
-            self.out.extend_from_slice(&replay.bytes);
+        if let Some(kept) = &self.kept {
+            self.out.extend_from_slice(&kept.bytes);
         }
     }
 
@@ -231,8 +231,8 @@ impl Pump {
         }
         let of_body = count - of_out;
         if of_body > 0 {
-            if let Some(replay) = &mut self.replay {
-                replay.add(self.input.bytes().get(..of_body).unwrap_or_default());
+            if let Some(kept) = &mut self.kept {
+                kept.add(self.input.bytes().get(..of_body).unwrap_or_default());
             }
             self.input.consume(of_body);
             self.ready -= of_body;
@@ -299,9 +299,9 @@ impl Pump {
     }
 }
 
-impl Replay {
+impl KeptBody {
     fn add(&mut self, bytes: &[u8]) {
-        if self.is_whole && self.bytes.len() + bytes.len() <= REPLAY {
+        if self.is_whole && self.bytes.len() + bytes.len() <= KEPT {
             self.bytes.extend_from_slice(bytes);
         } else {
             (self.is_whole, self.bytes) = (false, Vec::new());
@@ -373,7 +373,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_kept_to_go_on_again_until_it_is_too_long() {
-        for (size, is_whole) in [(0, true), (REPLAY, true), (REPLAY + 1, false)] {
+        for (size, is_whole) in [(0, true), (KEPT, true), (KEPT + 1, false)] {
             let body = "x".repeat(size);
             let mut pump = pump(Framing::Length(size as u64), Manner::AsIs);
             pump.keep();

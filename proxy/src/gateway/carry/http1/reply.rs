@@ -25,9 +25,9 @@ impl Exchange<'_> {
     /// The same; `keeps`: the client's connection serves another request afterwards.
     pub(super) async fn reply_and_keep(&mut self, answer: Answer, keeps: bool) {
         self.write_reply(answer, keeps);
-        self.state.taken_at = Some(self.now);
+        self.progress.taken_at = self.now;
         let sent = self.wait(Self::poll_flush).await.is_ok();
-        self.state.keeps_client &= sent;
+        self.told.keeps_client &= sent;
         self.request.was_answered(self.now);
     }
 
@@ -54,10 +54,10 @@ impl Exchange<'_> {
 
     /// What becomes of the client's connection.
     pub(super) fn after(&mut self, has_failed: bool) -> After {
-        match self.state.status {
-            Some(_) if has_failed && self.state.replied.is_none() && !self.state.has_end => After::BreakOff,
-            Some(_) if has_failed && self.state.replied.is_none() => After::Close { is_sending: false },
-            Some(_) if self.state.keeps_client => After::Next,
+        match self.told.status {
+            Some(_) if has_failed && self.told.replied.is_none() && !self.told.has_end => After::BreakOff,
+            Some(_) if has_failed && self.told.replied.is_none() => After::Close { is_sending: false },
+            Some(_) if self.told.keeps_client => After::Next,
             _ => After::Close { is_sending: self.is_sending() },
         }
     }
@@ -70,7 +70,7 @@ impl Exchange<'_> {
     /// The status and the bytes of the body that the client got.
     pub(super) fn answered(&self) -> (u16, usize) {
         let passed = usize::try_from(self.download.passed()).unwrap_or(usize::MAX);
-        (self.state.status.unwrap_or(0), self.state.replied.unwrap_or(passed))
+        (self.told.status.unwrap_or(0), self.told.replied.unwrap_or(passed))
     }
 }
 

@@ -10,11 +10,12 @@ use tokio::io::AsyncWrite;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::pump::{Failed, Manner, Pump};
-use crate::tasks::now;
-
-use crate::gateway::grammar::Body;
+use super::request_head;
+use crate::gateway::cause::Ending;
+use crate::gateway::grammar::{Body, agree};
 use crate::gateway::tunnel_drain;
 use crate::link::Link;
+use crate::tasks::now;
 use crate::traffic::kept::KeptLink;
 
 /// One direction of a tunnel.
@@ -31,8 +32,8 @@ impl Exchange<'_> {
     /// Both sides have agreed to become a tunnel.
     pub(super) async fn tunnel(&mut self, mut instance: KeptLink) -> Result<(), Failure> {
         self.write_upgrade();
-        self.download.input.consume(self.state.answer_head);
-        self.state.keeps_client = false;
+        self.download.input.consume(self.progress.answer_head);
+        self.told.keeps_client = false;
         for pump in [&mut *self.upload, &mut *self.download] {
             pump.begin(Body::UntilClose, Manner::AsIs, &self.request.common.trace_header);
         }
@@ -41,6 +42,15 @@ impl Exchange<'_> {
             endpoint.as_ref().map(|endpoint| endpoint.traffic.departure.attend(self.client.bell.clone()));
         let mut tunnel = Tunnel { up: Way::Open, down: Way::Open, moved_at: [now(); 2], ends_at: None };
         poll_fn(|cx| tunnel.poll(cx, self, &mut instance.link)).await
+    }
+
+    /// A 101 is an answer only to what has asked for it.
+    pub(super) fn check_upgrade(&self) -> Result<(), Failure> {
+        let agreed = self.answer.upgrade().map(|agreed| agreed.of(self.download.input.bytes()));
+        match request_head::upgrade(&self.head, self.request).zip(agreed) {
+            Some((asked, agreed)) if agree(asked, agreed) => Ok(()),
+            _ => Err(Failure::of(Ending::NotHttp, "the endpoint: a 101 to what was not asked for")),
+        }
     }
 }
 
