@@ -10,7 +10,7 @@ use crate::directory::Endpoint;
 use crate::site::Way;
 use crate::traffic::ejection::{Failure, Outcome, Trial};
 use crate::traffic::in_flight::Permit;
-use crate::traffic::waiting::{Line, Place, Wait};
+use crate::traffic::waiting::{Interrupt, Place, Wait};
 
 /// An answer that has come for so long says enough, whatever its end: a stream may have none.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
@@ -121,14 +121,14 @@ impl Attempt {
         matches!(self.exchange, Exchange::Chosen)
     }
 
-    /// There is a connection, on which the request waits from now on. `line` reaches it.
-    pub(super) fn connected(&mut self, reused: bool, line: Line, request: Wait) {
+    /// There is a connection, on which the request waits from now on. `interrupt` is how it is broken off.
+    pub(super) fn connected(&mut self, reused: bool, interrupt: Interrupt, request: Wait) {
         // From any other state there may be a place already, which nobody would leave.
         if !matches!(self.exchange, Exchange::Connecting) {
             return;
         }
         let is_upload = request.since.is_none();
-        let place = self.way.target.health.wait(&self.endpoint, line, request);
+        let place = self.way.target.health.wait(&self.endpoint, interrupt, request);
         self.exchange = Exchange::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
     }
 
@@ -323,7 +323,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
     /// Nobody is at its end.
-    const LINE: Line = Line::Descriptor(-1);
+    const INTERRUPT: Interrupt = Interrupt::Descriptor(-1);
     /// Waits for nobody to break it off.
     const PATIENT: Wait = Wait { since: None, patience: Duration::MAX, repeatable: false };
 
@@ -353,7 +353,7 @@ mod tests {
         fn attempt(&self) -> Attempt {
             let mut attempt = self.chosen();
             assert!(attempt.begin());
-            attempt.connected(true, LINE, Wait { since: Some(self.now), ..PATIENT });
+            attempt.connected(true, INTERRUPT, Wait { since: Some(self.now), ..PATIENT });
             attempt
         }
 
@@ -399,7 +399,7 @@ mod tests {
             let chosen = Chosen { trial: Some(trial), ..self.fixture.chosen(0) };
             let mut attempt = Attempt::new(chosen, self.fixture.way.clone(), self.now);
             attempt.begin();
-            attempt.connected(true, LINE, Wait { since: Some(self.now), ..PATIENT });
+            attempt.connected(true, INTERRUPT, Wait { since: Some(self.now), ..PATIENT });
             attempt.sent(None, self.now);
             attempt
         }
@@ -532,7 +532,11 @@ mod tests {
         let mut bench = Bench::new(None);
         let mut attempt = bench.chosen();
         attempt.begin();
-        attempt.connected(false, LINE, Wait { since: Some(bench.now), patience: 10 * MS, repeatable: false });
+        attempt.connected(
+            false,
+            INTERRUPT,
+            Wait { since: Some(bench.now), patience: 10 * MS, repeatable: false },
+        );
         bench.now += 10 * MS;
         assert!(!attempt.is_broken_off());
         assert!(bench.somebody_waits());
@@ -547,7 +551,7 @@ mod tests {
         let mut bench = Bench::new(None);
         let mut attempt = bench.chosen();
         attempt.begin();
-        attempt.connected(false, LINE, Wait { since: None, patience: 10 * MS, repeatable: false });
+        attempt.connected(false, INTERRUPT, Wait { since: None, patience: 10 * MS, repeatable: false });
         bench.now += 1_000 * MS;
         assert!(bench.somebody_waits());
         attempt.sent(Some(Wait { since: Some(bench.now), patience: 20 * MS, repeatable: false }), bench.now);
@@ -560,12 +564,12 @@ mod tests {
     fn an_attempt_waits_once_however_often_it_is_said_to_be_connected() {
         let mut bench = Bench::new(None);
         let mut attempt = bench.attempt();
-        attempt.connected(true, LINE, PATIENT);
+        attempt.connected(true, INTERRUPT, PATIENT);
         attempt.answered(200, bench.now);
-        attempt.connected(true, LINE, PATIENT);
+        attempt.connected(true, INTERRUPT, PATIENT);
         assert!(!bench.somebody_waits() && attempt.took().is_some());
         let mut early = bench.chosen();
-        early.connected(true, LINE, PATIENT);
+        early.connected(true, INTERRUPT, PATIENT);
         assert!(!bench.somebody_waits() && !early.was_connected());
         bench.answer(200, MS);
         assert!(!bench.somebody_waits());
@@ -709,7 +713,7 @@ mod tests {
         let bench = Bench::new(None);
         let mut attempt = bench.chosen();
         attempt.begin();
-        attempt.connected(false, LINE, Wait { since: None, patience: Duration::MAX, repeatable: false });
+        attempt.connected(false, INTERRUPT, Wait { since: None, patience: Duration::MAX, repeatable: false });
         assert!(attempt.is_upload());
         attempt.answered(413, bench.now);
         assert!(!attempt.is_upload());

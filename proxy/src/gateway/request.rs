@@ -20,7 +20,7 @@ use crate::head::Head;
 use crate::metrics::Metrics;
 use crate::site::{Asked, Common, Route, Site, Target, Way};
 use crate::traffic::in_flight::Permit;
-use crate::traffic::waiting::{Line, Wait};
+use crate::traffic::waiting::{Interrupt, Wait};
 
 /// A request's state.
 #[derive(Debug)]
@@ -218,18 +218,19 @@ impl Request {
         Some(&attempts.current)
     }
 
-    /// The current attempt has a connection; `line` reaches it while it waits. `since`: when the request was sent whole; none: it is still being sent.
+    /// The current attempt has a connection; `interrupt` is how it is broken off while it waits.
+    /// `since`: when the request was sent whole; none: it is still being sent.
     pub(super) fn connected(
         &mut self,
         reused: bool,
-        line: Line,
+        interrupt: Interrupt,
         since: Option<Instant>,
         replay: Replay,
         now: Instant,
     ) {
         let wait = self.waits(since, replay, now);
         if let Some(attempt) = self.attempt_mut() {
-            attempt.connected(reused, line, wait);
+            attempt.connected(reused, interrupt, wait);
         }
     }
 

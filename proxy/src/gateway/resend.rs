@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::gateway::fixture::{Fixture, Setup, get};
-    use crate::traffic::waiting::{Line, Wait};
+    use crate::traffic::waiting::{Interrupt, Wait};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::time::Duration;
@@ -119,7 +119,7 @@ mod tests {
     /// The request's attempt fails on a connection, new or not, before anything has come.
     fn broke(fixture: &Fixture, request: &mut Request, reused: bool) -> bool {
         let wait = Wait { since: Some(fixture.now), patience: Duration::MAX, repeatable: false };
-        request.attempt_mut().unwrap().connected(reused, Line::Descriptor(-1), wait);
+        request.attempt_mut().unwrap().connected(reused, Interrupt::Descriptor(-1), wait);
         let failure = request.failed(Ending::Broke, "as it was".into(), fixture.now).unwrap();
         try_another(request, &get(), failure, SAFE, fixture.now)
     }
@@ -273,7 +273,7 @@ mod tests {
             let attempt = request.attempt_mut().unwrap();
             if let Some(reused) = self.reused {
                 let wait = Wait { since: Some(now), patience: Duration::MAX, repeatable: false };
-                attempt.connected(reused && !attempt.on_new_connection, Line::Descriptor(-1), wait);
+                attempt.connected(reused && !attempt.on_new_connection, Interrupt::Descriptor(-1), wait);
             }
             if self.ending == Ending::Status {
                 return attempt.answered(503, now)

@@ -13,7 +13,7 @@ use crate::directory::{Endpoint, Finding, Service};
 use crate::traffic::budget::Budget;
 use crate::traffic::ejection::{self, Failure, Outcome, Passive, Repeatable, Transition, Trial};
 use crate::traffic::stall;
-use crate::traffic::waiting::{Line, Place, Wait};
+use crate::traffic::waiting::{Interrupt, Place, Wait};
 
 /// What a configuration says of a service's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +117,13 @@ impl ServiceHealth {
     }
 
     /// A request waits for the first byte of its answer.
-    pub(crate) fn wait(self: &Arc<Self>, endpoint: &Arc<Endpoint>, line: Line, wait: Wait) -> Place {
-        let (place, is_first) = endpoint.traffic.waiting.enter(line, wait);
+    pub(crate) fn wait(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        interrupt: Interrupt,
+        wait: Wait,
+    ) -> Place {
+        let (place, is_first) = endpoint.traffic.waiting.enter(interrupt, wait);
         if is_first {
             self.watch.add(self.clone(), endpoint.clone());
         }
@@ -127,7 +132,7 @@ impl ServiceHealth {
 
     /// Looks at the requests that wait at an endpoint, and unless its whole service is silent, whether it has
     /// stalled. `break_off` reaches a request. False: nobody waits there.
-    pub(super) fn look(&self, endpoint: &Arc<Endpoint>, now: Instant, break_off: fn(&Line)) -> bool {
+    pub(super) fn look(&self, endpoint: &Arc<Endpoint>, now: Instant, break_off: fn(&Interrupt)) -> bool {
         let waiting = &endpoint.traffic.waiting;
         if !waiting.break_off_overdue(now, break_off) {
             return false;

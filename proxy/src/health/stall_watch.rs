@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::ServiceHealth;
 use crate::directory::Endpoint;
 use crate::tasks;
-use crate::traffic::waiting::Line;
+use crate::traffic::waiting::Interrupt;
 
 /// From one look to the next: so late a stall or a timeout may be seen.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -46,10 +46,10 @@ impl StallWatch {
     }
 }
 
-fn break_off(line: &Line) {
-    match line {
+fn break_off(interrupt: &Interrupt) {
+    match interrupt {
         // It fails only where the other side was first.
-        Line::Descriptor(connection) => _ = shutdown(*connection, Shutdown::Both),
-        Line::Bell(bell) => bell.ring(),
+        Interrupt::Descriptor(connection) => _ = shutdown(*connection, Shutdown::Both),
+        Interrupt::Bell(bell) => bell.ring(),
     }
 }

@@ -31,9 +31,9 @@ pub(crate) enum Broken {
     FirstByte,
 }
 
-/// What reaches a request that waits.
+/// How a request that waits is broken off.
 #[derive(Debug, Clone)]
-pub(crate) enum Line {
+pub(crate) enum Interrupt {
     /// The connection on which it waits, which is shut down.
     Descriptor(RawFd),
     /// It looks for itself whether it [was broken off](Waiting::is_broken_off).
@@ -48,15 +48,15 @@ struct Waiter {
     counted: bool,
     broken: Option<Broken>,
     /// None: its connection is closed already, and the request is about to be told.
-    line: Option<Line>,
+    interrupt: Option<Interrupt>,
 }
 
 impl Waiter {
-    /// What reaches it; none: it was broken off before, or its connection is closed already.
-    fn break_off(&mut self, why: Broken) -> Option<&Line> {
-        let line = self.line.as_ref().filter(|_| self.broken.is_none())?;
+    /// Says how; none: it was broken off before, or its connection is closed already.
+    fn break_off(&mut self, why: Broken) -> Option<&Interrupt> {
+        let interrupt = self.interrupt.as_ref().filter(|_| self.broken.is_none())?;
         self.broken = Some(why);
-        Some(line)
+        Some(interrupt)
     }
 }
 
@@ -100,8 +100,8 @@ impl Waiting {
 
     /// A request waits from now on. If it is reached by its connection's descriptor, the connection's end is told by
     /// [`Waiting::closing`]. Whether the watch is to be told.
-    pub(crate) fn enter(&self, line: Line, wait: Wait) -> (Place, bool) {
-        let waiter = Waiter { wait, counted: false, broken: None, line: Some(line) };
+    pub(crate) fn enter(&self, interrupt: Interrupt, wait: Wait) -> (Place, bool) {
+        let waiter = Waiter { wait, counted: false, broken: None, interrupt: Some(interrupt) };
         let mut list = self.list();
         let place = Place(list.waiters.insert(waiter));
         (place, !std::mem::replace(&mut list.watched, true))
@@ -111,10 +111,11 @@ impl Waiting {
     /// has come.
     pub(crate) fn closing(&self, connection: RawFd) {
         let mut list = self.list();
-        let is_its = |line: &Line| matches!(line, Line::Descriptor(descriptor) if *descriptor == connection);
-        let waiter = list.waiters.iter_mut().find(|(_, waiter)| waiter.line.as_ref().is_some_and(is_its));
+        let is_its = |interrupt: &Interrupt| matches!(interrupt, Interrupt::Descriptor(descriptor) if *descriptor == connection);
+        let waiter =
+            list.waiters.iter_mut().find(|(_, waiter)| waiter.interrupt.as_ref().is_some_and(is_its));
         if let Some((_, waiter)) = waiter {
-            waiter.line = None;
+            waiter.interrupt = None;
         }
     }
 
@@ -146,7 +147,7 @@ impl Waiting {
     ///
     /// `break_off` shuts a connection down, or rings. It is called while the list is locked, so that the connection is
     /// still what it was.
-    pub(crate) fn break_off_overdue(&self, now: Instant, mut break_off: impl FnMut(&Line)) -> bool {
+    pub(crate) fn break_off_overdue(&self, now: Instant, mut break_off: impl FnMut(&Interrupt)) -> bool {
         let mut list = self.list();
         if list.waiters.is_empty() {
             list.watched = false;
@@ -170,7 +171,7 @@ impl Waiting {
         usual: Option<Duration>,
         now: Instant,
         stalled: impl FnOnce(),
-        mut break_off: impl FnMut(&Line),
+        mut break_off: impl FnMut(&Interrupt),
     ) {
         let mut list = self.list();
         let counts =
@@ -213,15 +214,15 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// As the watch does.
-    fn break_off(line: &Line) {
-        match line {
-            Line::Descriptor(connection) => shutdown(*connection, Shutdown::Both).expect("it is open"),
-            Line::Bell(bell) => bell.ring(),
+    fn break_off(interrupt: &Interrupt) {
+        match interrupt {
+            Interrupt::Descriptor(connection) => shutdown(*connection, Shutdown::Both).expect("it is open"),
+            Interrupt::Bell(bell) => bell.ring(),
         }
     }
 
-    fn line(connection: &impl AsRawFd) -> Line {
-        Line::Descriptor(connection.as_raw_fd())
+    fn interrupt(connection: &impl AsRawFd) -> Interrupt {
+        Interrupt::Descriptor(connection.as_raw_fd())
     }
 
     fn wait(since: Instant, repeatable: bool) -> Wait {
@@ -243,7 +244,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
         let enter = |(n, (ours, _)): (usize, &(UnixStream, UnixStream))| {
-            waiting.enter(line(ours), wait(now, n > 0)).0
+            waiting.enter(interrupt(ours), wait(now, n > 0)).0
         };
         let places: Vec<_> = pairs.iter().enumerate().map(enter).collect();
         assert!(!look(&waiting, now + SECOND / 2));
@@ -262,14 +263,14 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let (place, is_first) = waiting.enter(line(&ours), wait(now, true));
+        let (place, is_first) = waiting.enter(interrupt(&ours), wait(now, true));
         assert!(is_first);
         assert_eq!(waiting.leave(place), None);
         look(&waiting, now + 100 * SECOND);
         theirs.write_all(b"x").unwrap();
         let mut byte = [0];
         assert_eq!((&ours).read(&mut byte).unwrap(), 1);
-        assert!(waiting.enter(line(&ours), wait(now, true)).1, "the watch is told again");
+        assert!(waiting.enter(interrupt(&ours), wait(now, true)).1, "the watch is told again");
     }
 
     #[test]
@@ -278,7 +279,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let pairs = [(); 2].map(|()| UnixStream::pair().unwrap());
         let [closed, open] = &pairs;
-        let places = [closed, open].map(|(ours, _)| waiting.enter(line(ours), wait(now, true)).0);
+        let places = [closed, open].map(|(ours, _)| waiting.enter(interrupt(ours), wait(now, true)).0);
         waiting.closing(closed.0.as_raw_fd());
         look(&waiting, now + 100 * SECOND);
         assert_eq!(places.map(|place| waiting.leave(place)), [None, Some(Broken::FirstByte)]);
@@ -293,7 +294,7 @@ mod tests {
         let waiting = Waiting::new(now);
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let upload = Wait { since: None, ..wait(now, true) };
-        let (place, _) = waiting.enter(line(&ours), upload);
+        let (place, _) = waiting.enter(interrupt(&ours), upload);
         look(&waiting, now + 100 * SECOND);
         waiting.sent(&place, wait(now + 100 * SECOND, true));
         look(&waiting, now + 129 * SECOND);
@@ -305,7 +306,7 @@ mod tests {
         let now = Instant::now();
         let waiting = Waiting::new(now);
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let (place, _) = waiting.enter(line(&ours), wait(now, false));
+        let (place, _) = waiting.enter(interrupt(&ours), wait(now, false));
         look(&waiting, now + 30 * SECOND);
         assert_eq!(waiting.leave(place), Some(Broken::FirstByte));
     }
@@ -316,12 +317,12 @@ mod tests {
         let waiting = Waiting::new(now);
         let bells = [(); 2].map(|()| Arc::new(Bell::default()));
         let enter =
-            |n: usize, since: Instant| waiting.enter(Line::Bell(bells[n].clone()), wait(since, true)).0;
+            |n: usize, since: Instant| waiting.enter(Interrupt::Bell(bells[n].clone()), wait(since, true)).0;
         let places = [enter(0, now), enter(1, now + SECOND)];
         let was_rung = |n: usize| bells[n].poll_rung(&mut Context::from_waker(Waker::noop())).is_ready();
-        waiting.break_off_overdue(now + 30 * SECOND, |line| {
-            assert!(matches!(line, Line::Bell(bell) if Arc::ptr_eq(bell, &bells[0])));
-            break_off(line);
+        waiting.break_off_overdue(now + 30 * SECOND, |interrupt| {
+            assert!(matches!(interrupt, Interrupt::Bell(bell) if Arc::ptr_eq(bell, &bells[0])));
+            break_off(interrupt);
         });
         assert_eq!([was_rung(0), was_rung(1)], [true, false]);
         assert_eq!(places.each_ref().map(|place| waiting.is_broken_off(place)), [true, false]);

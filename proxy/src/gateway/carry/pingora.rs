@@ -33,7 +33,7 @@ use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
 use crate::gateway::{Gateway, resend};
-use crate::traffic::waiting::Line;
+use crate::traffic::waiting::Interrupt;
 use connection::Connection;
 use cork::Cork;
 pub(in crate::gateway) use detour::Detour;
@@ -145,7 +145,7 @@ impl ProxyHttp for ByPingora {
         if let Some(connection) = carried.connection.as_ref().filter(|_| !reused) {
             connection.opened(descriptor);
         }
-        request.connected(reused, Line::Descriptor(descriptor), since, replay(session), now);
+        request.connected(reused, Interrupt::Descriptor(descriptor), since, replay(session), now);
         Ok(())
     }
 

@@ -68,7 +68,7 @@ impl Bench {
             let (ours, theirs) = UnixStream::pair().expect("there are descriptors");
             let since = Some(self.start + millis * MS);
             let wait = Wait { since, patience: 30 * SECOND, repeatable: true };
-            let place = self.service.wait(&endpoint, Line::Descriptor(ours.as_raw_fd()), wait);
+            let place = self.service.wait(&endpoint, Interrupt::Descriptor(ours.as_raw_fd()), wait);
             let permit = endpoint.traffic.in_flight.try_acquire(None).expect("there is no limit");
             self.waiting.push((number, place, permit, [ours, theirs]));
         }
@@ -148,8 +148,8 @@ async fn the_watch_shuts_a_connection_down_or_rings_whichever_reaches_who_waited
     let (bell, (ours, theirs)) =
         (Arc::new(Bell::default()), UnixStream::pair().expect("there are descriptors"));
     let wait = Wait { since: Some(tasks::now()), patience: SECOND, repeatable: false };
-    let lines = [Line::Bell(bell.clone()), Line::Descriptor(ours.as_raw_fd())];
-    let places = lines.map(|line| bench.service.wait(&endpoint, line, wait));
+    let interrupts = [Interrupt::Bell(bell.clone()), Interrupt::Descriptor(ours.as_raw_fd())];
+    let places = interrupts.map(|interrupt| bench.service.wait(&endpoint, interrupt, wait));
     let broken = || places.each_ref().map(|place| endpoint.traffic.waiting.is_broken_off(place));
     tokio::time::sleep(SECOND / 2).await;
     assert_eq!(broken(), [false; 2]);

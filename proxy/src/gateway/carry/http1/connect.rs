@@ -14,7 +14,7 @@ use super::progress::Sending;
 use crate::gateway::cause::Ending;
 use crate::link::Link;
 use crate::traffic::kept::KeptLink;
-use crate::traffic::waiting::Line;
+use crate::traffic::waiting::Interrupt;
 
 impl Exchange<'_> {
     /// A connection to the endpoint that was chosen.
@@ -34,8 +34,8 @@ impl Exchange<'_> {
         };
         let now = self.now;
         let since = (!self.has_body()).then_some(now);
-        let line = Line::Bell(self.client.bell.clone());
-        self.request.connected(reused, line, since, replay, now);
+        let interrupt = Interrupt::Bell(self.client.bell.clone());
+        self.request.connected(reused, interrupt, since, replay, now);
         Ok(link)
     }
 

@@ -61,7 +61,7 @@ impl Tracing for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::waiting::{Broken, Line, Wait};
+    use crate::traffic::waiting::{Broken, Interrupt, Wait};
     use nix::sys::socket::{SockaddrStorage, getpeername};
     use pingora::connectors::TransportConnector;
     use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ mod tests {
             connection.opened(descriptor);
             let since = Instant::now();
             let (place, _) = endpoint.traffic.waiting.enter(
-                Line::Descriptor(descriptor),
+                Interrupt::Descriptor(descriptor),
                 Wait { since: Some(since), patience, repeatable: false },
             );
             if closes {
