@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 #[cfg(test)]
@@ -44,6 +45,44 @@ impl Link {
             Self::Plain(stream) => stream.poll_read_ready(cx).map(drop),
             #[cfg(test)]
             Self::Memory(memory) => memory.poll_stirred(cx),
+        }
+    }
+
+    /// Waits until it may take something.
+    pub(crate) fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => stream.poll_write_ready(cx),
+            #[cfg(test)]
+            Self::Memory(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Reads what has come, and leaves it there. Nothing: the other side has ended.
+    pub(crate) fn poll_peek(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => stream.poll_peek(cx, room).map_ok(drop),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.poll_peek(cx, room),
+        }
+    }
+
+    /// Takes away what `poll_peek` has read and left there: all of `seen`, the first of it. (With `MSG_TRUNC` Linux copies
+    /// nothing: tcp(7).)
+    pub(crate) fn discard(&mut self, seen: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => {
+                let mut left = seen;
+                while !left.is_empty() {
+                    let take = || Ok(recv(stream.as_raw_fd(), left, MsgFlags::MSG_TRUNC)?);
+                    match stream.try_io(Interest::READABLE, take)? {
+                        0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                        count => left = left.get_mut(count..).unwrap_or_default(),
+                    }
+                }
+                Ok(())
+            }
+            #[cfg(test)]
+            Self::Memory(memory) => memory.discard(seen.len()),
         }
     }
 

@@ -19,8 +19,8 @@ use super::Link;
 #[derive(Debug)]
 pub(crate) struct Memory {
     stream: DuplexStream,
-    /// Read to see whether something has come.
-    ahead: Option<u8>,
+    /// Read to see whether something has come, and what.
+    ahead: Vec<u8>,
     /// Both sides' own.
     was_reset: Arc<AtomicBool>,
     hesitation: Hesitation,
@@ -35,7 +35,7 @@ impl Link {
             let was_reset = was_reset.clone();
             Self::Memory(Box::new(Memory {
                 stream,
-                ahead: None,
+                ahead: Vec::new(),
                 was_reset,
                 hesitation: Hesitation::default(),
             }))
@@ -56,7 +56,7 @@ impl Link {
 impl From<DuplexStream> for Link {
     fn from(stream: DuplexStream) -> Self {
         let (was_reset, hesitation) = (Arc::default(), Hesitation::default());
-        Self::Memory(Box::new(Memory { stream, ahead: None, was_reset, hesitation }))
+        Self::Memory(Box::new(Memory { stream, ahead: Vec::new(), was_reset, hesitation }))
     }
 }
 
@@ -75,13 +75,32 @@ impl Memory {
     }
 
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.ahead.is_none() {
+        if self.ahead.is_empty() {
             let mut byte = [0];
             let mut buffer = ReadBuf::new(&mut byte);
-            let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
-            self.ahead = outcome.ok().and_then(|()| buffer.filled().first().copied());
+            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)).is_ok() {
+                self.ahead.extend_from_slice(buffer.filled());
+            }
         }
         Poll::Ready(())
+    }
+
+    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let wanted = room.remaining().saturating_sub(self.ahead.len());
+        let mut piece = vec![0; if self.hesitation.is_over() { wanted } else { wanted.min(Hesitation::PIECE) }];
+        let mut more = ReadBuf::new(&mut piece);
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, &mut more);
+        self.ahead.extend_from_slice(more.filled());
+        if self.ahead.is_empty() {
+            return Poll::Ready(self.checked(ready!(outcome)));
+        }
+        room.put_slice(self.ahead.get(..room.remaining()).unwrap_or(&self.ahead));
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn discard(&mut self, count: usize) -> io::Result<()> {
+        self.ahead.drain(..count.min(self.ahead.len()));
+        Ok(())
     }
 
     pub(super) fn reset(self) {
@@ -107,8 +126,10 @@ impl AsyncRead for Memory {
         if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        if let Some(byte) = self.ahead.take() {
-            buffer.put_slice(&[byte]);
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(self.ahead.get(..count).unwrap_or_default());
+            self.ahead.drain(..count);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -167,11 +188,8 @@ impl AsyncWrite for Memory {
 /// TCP's own: who closes a connection while bytes wait there that it has not read has it reset.
 impl Drop for Memory {
     fn drop(&mut self) {
-        let mut has_unread = self.ahead.is_some();
-        if !has_unread && !self.is_silent() {
-            has_unread = self.ahead.is_some();
-        }
-        if has_unread {
+        let _ = self.is_silent();
+        if !self.ahead.is_empty() {
             self.was_reset.store(true, Ordering::Release);
         }
     }

@@ -79,3 +79,22 @@ async fn the_other_side_has_an_address() {
     let (Link::Plain(stream), Some(peer)) = (&theirs, ours.peer()) else { panic!("it is open") };
     assert_eq!(stream.local_addr().unwrap(), peer);
 }
+
+#[tokio::test]
+async fn what_is_seen_stays_until_it_is_taken_away() {
+    for (kind, mut ours, mut theirs) in pairs().await {
+        theirs.write_all(b"one, two").await.unwrap();
+        for (expected, taken) in [("one, two", 0), ("one, two", 5), ("two", 1), ("wo", 2)] {
+            let mut room = [0; 16];
+            let mut room = ReadBuf::new(&mut room);
+            poll_fn(|cx| ours.poll_peek(cx, &mut room)).await.unwrap();
+            assert_eq!(str::from_utf8(room.filled()), Ok(expected), "{kind}");
+            ours.discard(&mut room.filled_mut()[..taken]).unwrap();
+        }
+        theirs.shutdown().await.unwrap();
+        let mut room = [0; 16];
+        let mut room = ReadBuf::new(&mut room);
+        poll_fn(|cx| ours.poll_peek(cx, &mut room)).await.unwrap();
+        assert!(room.filled().is_empty(), "{kind}");
+    }
+}

@@ -50,6 +50,18 @@ impl Block {
         }
     }
 
+    /// Whether something could be read into it.
+    pub(in crate::gateway) fn has_room(&self) -> bool {
+        !self.room.is_empty()
+    }
+
+    /// Nothing is here, and nothing is expected soon: a room that is as small as it began goes.
+    pub(in crate::gateway) fn give_back(&mut self) {
+        if self.is_empty() && self.room.len() <= LEAST {
+            *self = Self::default();
+        }
+    }
+
     /// Of what is here, the first so many bytes stay.
     pub(super) fn truncate(&mut self, count: usize) {
         self.end = self.end.min(self.at + count);
@@ -146,9 +158,16 @@ mod tests {
             block.consume(usize::MAX);
         }
         assert_eq!(rooms, [LEAST, 2 * LEAST, 4 * LEAST, 4 * LEAST, 4 * LEAST]);
+        block.give_back();
+        assert!(block.has_room(), "it was made for much");
         block.clear();
         assert_eq!(filled(&mut block, b"a", 4 * LEAST).await, 1);
         block.consume(1);
         assert_eq!(filled(&mut block, &much, 4 * LEAST).await, LEAST);
+        block.give_back();
+        assert!(block.has_room(), "something is here");
+        block.consume(usize::MAX);
+        block.give_back();
+        assert!(!block.has_room());
     }
 }

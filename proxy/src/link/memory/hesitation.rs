@@ -25,6 +25,11 @@ impl Hesitation {
         Self { rng: fastrand::Rng::with_seed(seed), left: times, sleep: None }
     }
 
+    /// Whether it hesitates no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
     /// Ready with how many bytes may be moved; none: with as many as there are.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         if let Some(sleep) = &mut self.sleep {

@@ -168,6 +168,7 @@ impl Exchange<'_> {
         self.upload.forget();
         self.write_answer();
         self.download.input.consume(count);
+        self.download.join();
         self.progress.taken_at = self.progress.heard_at;
         self.wait(|exchange, cx| exchange.poll_answer(cx, instance)).await
     }

@@ -76,6 +76,9 @@ impl Exchange<'_> {
                 let ending = if has_begun { Ending::BrokeWithinHead } else { Ending::Broke };
                 Poll::Ready(Err(Failure { ending, what }))
             };
+            if !self.download.input.has_room() {
+                ready!(instance.link.poll_stirred(cx));
+            }
             match ready!(self.download.input.poll_fill(&mut instance.link, LONGEST_HEAD, cx)) {
                 Ok(0) => return broke("the endpoint: connection closed".into()),
                 Ok(_) => self.progress.heard_at = self.now,
