@@ -87,7 +87,8 @@ impl Memory {
 
     pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wanted = room.remaining().saturating_sub(self.ahead.len());
-        let mut piece = vec![0; if self.hesitation.is_over() { wanted } else { wanted.min(Hesitation::PIECE) }];
+        let mut piece =
+            vec![0; if self.hesitation.is_over() { wanted } else { wanted.min(Hesitation::PIECE) }];
         let mut more = ReadBuf::new(&mut piece);
         let outcome = Pin::new(&mut self.stream).poll_read(cx, &mut more);
         self.ahead.extend_from_slice(more.filled());

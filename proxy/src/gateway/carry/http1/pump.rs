@@ -435,7 +435,9 @@ mod tests {
         const SIZE: usize = 8 << 20;
         let sent: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
         let whole = [&sent, &b"GET"[..]].concat();
-        for ((mut source, mut sender), (mut sink, mut receiver)) in pairs().await.into_iter().zip(pairs().await) {
+        for ((mut source, mut sender), (mut sink, mut receiver)) in
+            pairs().await.into_iter().zip(pairs().await)
+        {
             let writer = tokio::spawn({
                 let whole = whole.clone();
                 async move {
