@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
+use nix::unistd::Pid;
 
 /// Linux reports process times in hundredths of a second on every architecture we run on.
 const TICK: Duration = Duration::from_millis(10);
@@ -71,6 +72,15 @@ pub(crate) fn memory(root: u32, kind: Memory) -> Result<u64> {
         found => found,
     });
     each.sum()
+}
+
+/// The processes that a process has started, and those that these have.
+///
+/// # Errors
+/// When it is gone.
+pub(crate) fn started_by(root: u32) -> Result<Vec<Pid>> {
+    let others = tree(root)?.into_iter().filter(|process| process.id != root);
+    others.map(|process| Ok(Pid::from_raw(i32::try_from(process.id)?))).collect()
 }
 
 /// A line of /proc/PID/stat.
@@ -168,6 +178,16 @@ mod tests {
         assert_eq!(ids, [5, 7, 8]);
         assert!(below(4, &all).is_empty());
         assert_eq!(below(0, &all).len(), 1, "a process that is its own parent ends the search");
+    }
+
+    #[test]
+    fn a_process_that_was_started_is_found_until_it_is_gone() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let found = started_by(std::process::id()).unwrap();
+        assert!(found.iter().any(|id| id.as_raw().cast_unsigned() == child.id()), "{found:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(started_by(child.id()).is_err());
     }
 
     #[test]

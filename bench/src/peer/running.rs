@@ -11,10 +11,11 @@ use harness::{
     stack::private_directory,
     wait::eventually,
 };
+use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
 use super::{Found, template::Words};
-use crate::backend::SMALL;
+use crate::{backend::SMALL, usage};
 
 /// For a start, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,6 +34,15 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// Holds its configuration.
     _directory: TempDir,
+}
+
+impl Drop for Running {
+    /// Ends what it has started: nginx's worker goes on without its master. The process itself ends behind this.
+    fn drop(&mut self) {
+        for id in usage::started_by(self.process.pid()).unwrap_or_default() {
+            let _ = kill(id, Signal::SIGKILL);
+        }
+    }
 }
 
 impl Running {
