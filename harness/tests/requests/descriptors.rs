@@ -114,5 +114,7 @@ async fn who_waits_for_a_descriptor_is_served_when_one_is_free_and_else_told() -
     assert_eq!((statuses.len(), told), (2 * FREED, FREED), "{statuses:?}");
     drop(holding);
     assert_eq!(fixture.gateway.get("/nowhere").await?.status, 404, "all are free again");
+    let declined = fixture.gateway.metric("leaseway_connections_declined_total", &[]).await?;
+    assert_eq!(declined, FREED as f64);
     Ok(())
 }

@@ -161,6 +161,32 @@ async fn a_protocol_passes_if_its_route_permits_it_and_is_not_http() -> Result<(
     Ok(())
 }
 
+#[tokio::test]
+async fn who_has_to_upgrade_is_told_to_what() -> Result<()> {
+    let instance = Instance::start(|mut wire| async move {
+        while wire.next_request().await?.is_some() {
+            let fields = "Connection: upgrade\r\nUpgrade: irc/2\r\nContent-Length: 0\r\n";
+            wire.send(format!("HTTP/1.1 426 Upgrade Required\r\n{fields}\r\n")).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    let own = json!({ "path": "/own", "answer": { "status": 426, "headers": { "upgrade": "websocket" } } });
+    let routes = json!([{ "path": "/goods", "service": "goods" }, own]);
+    let fixture = Fixture::over(&instance, GatewayOptions::default().set("gateway/routes", routes)).await?;
+    for (path, protocol) in [("/goods", "irc/2"), ("/own", "websocket")] {
+        let mut wire = Wire::connect(fixture.gateway.address()).await?;
+        for _ in 0..2 {
+            let head = wire.get(path, "").await?.head;
+            assert_eq!((head.status(), head.get("upgrade")), (426, Some(protocol)), "{path}: {head:?}");
+            // Pingora says of the connection what it wants.
+            let is_named = head.fields.lists("connection", "upgrade");
+            assert_eq!(is_named, Carrier::either(true, false), "{path}: {head:?}");
+        }
+    }
+    Ok(())
+}
+
 /// What a client sends without waiting is the tunnel's, and nothing else's.
 #[tokio::test]
 async fn what_stands_behind_the_asking_goes_through_the_tunnel_or_is_the_next_request() -> Result<()> {
@@ -199,6 +225,7 @@ async fn tunnels_to_an_instance_that_has_left_end_one_after_the_other() -> Resul
     // A change of others touches none.
     fixture.etcd.put(&key("others", "one"), "127.0.0.1:9").await?;
     ensure!(timeout(Duration::from_millis(300), tunnels.join_next()).await.is_err(), "one ended for nothing");
+    assert_eq!(fixture.gateway.metric("leaseway_tunnels", &[]).await?, 10.0);
     fixture.etcd.delete(&key("goods", "one")).await?;
     while let Some(tunnel) = timeout(PATIENCE, tunnels.join_next()).await.context("they do not end")? {
         tunnel??;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::clock::{Clock, Stamp};
 use super::request::{FailedAttempt, Request};
 use super::text::{push_address, push_millis, push_number};
+use super::tunnel_end::TunnelEnd;
 use crate::head::Head;
 use serde_json::json;
 
@@ -48,6 +49,8 @@ pub(super) struct LogLine<'a> {
     pub(super) took: Duration,
     /// From the last endpoint's choice to the head of its answer.
     pub(super) endpoint_took: Option<Duration>,
+    /// Why it has ended as a tunnel, if it was one.
+    pub(super) tunnel: Option<TunnelEnd>,
     /// What went wrong, if something did.
     pub(super) error: Option<&'a str>,
 }
@@ -88,6 +91,7 @@ impl<'a> LogLine<'a> {
             sent,
             took,
             endpoint_took: attempt.and_then(|attempt| attempt.took()),
+            tunnel: request.tunnel(),
             error: error.or(request.error()),
         }
     }
@@ -146,6 +150,9 @@ impl<'a> LogLine<'a> {
         if let Some(took) = self.endpoint_took {
             push_millis(add(line, key!("endpoint_ms")), took);
         }
+        if let Some(end) = self.tunnel {
+            plain(add(line, key!("tunnel")), end.as_str());
+        }
         if let Some(error) = self.error {
             escaped(add(line, key!("error")), error);
         }
@@ -192,6 +199,9 @@ impl<'a> LogLine<'a> {
         }
         for FailedAttempt { endpoint, cause } in self.failed {
             show(line, format_args!(" failed={}:{}", endpoint.instance, cause.as_str()));
+        }
+        if let Some(end) = self.tunnel {
+            show(line, format_args!(" tunnel={}", end.as_str()));
         }
         if let Some(error) = self.error {
             show(line, format_args!(" error={error:?}"));
@@ -268,6 +278,7 @@ mod tests {
             sent: 91,
             took: Duration::from_micros(12_034),
             endpoint_took: endpoint.map(|_| Duration::from_micros(7)),
+            tunnel: None,
             error,
         }
     }

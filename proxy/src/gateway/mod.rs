@@ -13,6 +13,7 @@
 //!   meaning   what an answer's status means
 //!   cause     why an attempt failed: pure
 //!   tunnel_drain  when a tunnel ends whose instance has left: pure
+//!   tunnel_end  why one has ended
 //!   edits     what is changed of a request and of its answer: pure
 //!   entry     which heads are let through: pure
 //!   origin    who asks, over what, and for which host: pure
@@ -61,6 +62,7 @@ mod sticky;
 mod text;
 mod trace;
 mod tunnel_drain;
+mod tunnel_end;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use super::origin::{Arrival, Origin};
 use super::retry::{self, Reach, Replay, Tries};
 use super::text::IpText;
 use super::trace::Trace;
+use super::tunnel_end::TunnelEnd;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
 use crate::head::Head;
@@ -45,6 +46,8 @@ pub(super) struct Request {
     progress: Progress,
     /// What its last failed attempt died of, or why there was none.
     error: Option<Cow<'static, str>>,
+    /// Why it has ended as a tunnel, if it was one.
+    tunnel: Option<TunnelEnd>,
     metrics: Arc<Metrics>,
     _in_flight: Permit,
 }
@@ -124,6 +127,7 @@ impl Request {
             ended: None,
             progress: Progress::Begun,
             error: None,
+            tunnel: None,
             metrics,
             _in_flight: in_flight,
         }
@@ -306,6 +310,17 @@ impl Request {
     /// An answer of the gateway's own was sent.
     pub(super) fn was_answered(&mut self, now: Instant) {
         self.ended = Some(now);
+    }
+
+    /// It was a tunnel, which has ended.
+    pub(super) fn tunnel_ended(&mut self, end: TunnelEnd) {
+        self.metrics.tunnel_ended(end.as_str());
+        self.tunnel = Some(end);
+    }
+
+    /// Why it has ended as a tunnel, if it was one.
+    pub(super) fn tunnel(&self) -> Option<TunnelEnd> {
+        self.tunnel
     }
 
     pub(super) fn route(&self) -> Option<&Arc<Route>> {

@@ -6,6 +6,7 @@
 //! routes     by route: requests
 //!   counted    what is counted under names, and for as long as somebody counts under them
 //!   counts     counts of which each has a label
+//! connections  of clients, and to instances
 //! directory  who is there
 //! registry   what is known of the registry, and of the watch on it
 //! guard, snapshot, config, process, embedded
@@ -13,6 +14,7 @@
 //! ```
 
 mod config;
+mod connections;
 mod counted;
 mod counts;
 mod directory;
@@ -37,7 +39,10 @@ use prometheus::{Encoder, IntGauge, Registry, TextEncoder};
 
 use crate::directory::Directory;
 use crate::traffic::ejection::Grounds;
+use crate::traffic::kept::Sweeper;
 use config::ConfigMetrics;
+use connections::ConnectionsMetrics;
+pub(crate) use connections::OpenTunnel;
 use counted::Counted;
 use directory::DirectoryMetrics;
 use embedded::EmbeddedMetrics;
@@ -57,6 +62,7 @@ pub struct Metrics {
     all: Registry,
     services: ServicesMetrics,
     routes: RoutesMetrics,
+    connections: ConnectionsMetrics,
     directory: DirectoryMetrics,
     registry: RegistryMetrics,
     guard: GuardMetrics,
@@ -100,6 +106,7 @@ impl Metrics {
         Ok(Self {
             services: ServicesMetrics::new(&make)?,
             routes: RoutesMetrics::new(&make)?,
+            connections: ConnectionsMetrics::new(&make)?,
             directory: DirectoryMetrics::new(&make)?,
             registry: RegistryMetrics::new(&make)?,
             guard: GuardMetrics::new(&make)?,
@@ -132,6 +139,41 @@ impl Metrics {
 
     pub(crate) fn in_flight(&self) -> &IntGauge {
         &self.process.in_flight
+    }
+
+    /// A client's connection is open from now on.
+    pub(crate) fn client_came(&self) {
+        self.connections.of_clients.inc();
+    }
+
+    /// It is no more.
+    pub(crate) fn client_went(&self) {
+        self.connections.of_clients.dec();
+    }
+
+    /// Counts a connection that was declined for want of a descriptor.
+    pub(crate) fn connection_declined(&self) {
+        self.connections.declined.inc();
+    }
+
+    /// Counts what was no request's head. Status 0: the client left within it.
+    pub(crate) fn head_refused(&self, status: u16) {
+        self.connections.head_refused(status);
+    }
+
+    /// A tunnel is open until what this returns is dropped.
+    pub(crate) fn tunnel(&self) -> OpenTunnel {
+        self.connections.tunnel()
+    }
+
+    /// Counts a tunnel that has ended.
+    pub(crate) fn tunnel_ended(&self, reason: &'static str) {
+        self.connections.tunnel_ended(reason);
+    }
+
+    /// Who knows how many connections are kept to instances. A process has one.
+    pub(crate) fn kept_by(&self, sweeper: Arc<Sweeper>) {
+        let _ = self.connections.sweeper.set(sweeper);
     }
 
     /// Counts a name that could not be resolved.
@@ -204,6 +246,7 @@ impl Metrics {
         let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         self.services.show();
         self.routes.show();
+        self.connections.show();
         self.directory.show(directory);
         self.registry.show(directory.revision(), status);
         self.config.show();

@@ -33,6 +33,7 @@ use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
 use crate::gateway::{Gateway, resend};
+use crate::metrics::OpenTunnel;
 use crate::traffic::waiting::Interrupt;
 use connection::Connection;
 use cork::Cork;
@@ -51,6 +52,8 @@ pub(crate) struct Carried {
     connection: Option<Connection>,
     /// Holds back the head of a request that may become a tunnel.
     cork: Option<Cork>,
+    /// From its 101 on.
+    tunnel: Option<OpenTunnel>,
 }
 
 /// The gateway, as Pingora calls it.
@@ -73,7 +76,12 @@ impl ProxyHttp for ByPingora {
     type CTX = Box<Carried>;
 
     fn new_ctx(&self) -> Box<Carried> {
-        Box::new(Carried { request: self.request(Instant::now()), connection: None, cork: None })
+        Box::new(Carried {
+            request: self.request(Instant::now()),
+            connection: None,
+            cork: None,
+            tunnel: None,
+        })
     }
 
     /// None: the default is a compression module, which costs every request and is off.
@@ -243,6 +251,7 @@ impl ProxyHttp for ByPingora {
         head::strip_hop_by_hop(answer);
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
             session.set_read_timeout(Some(request.common.timeouts.tunnel));
+            carried.tunnel = Some(self.metrics.tunnel());
         }
         if session.req_header().version == Version::HTTP_10
             && answer.remove_header(&header::TRANSFER_ENCODING).is_some()
@@ -286,6 +295,9 @@ impl ProxyHttp for ByPingora {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, carried: &mut Box<Carried>) {
+        if carried.tunnel.take().is_some() {
+            carried.request.tunnel_ended(ending::of_tunnel(error));
+        }
         let error = error.map(plain);
         let answered = (final_status(session).unwrap_or(0), session.body_bytes_sent());
         self.finish(&mut carried.request, session.req_header(), answered, error.as_deref(), Instant::now());

@@ -47,6 +47,8 @@ struct Scarcity {
     began: Option<Instant>,
     seen: Option<Instant>,
     warned: Option<Instant>,
+    /// How many were told since.
+    declined: u64,
 }
 
 impl Scarcity {
@@ -66,13 +68,13 @@ impl Scarcity {
         self.seen = None;
     }
 
-    /// Whether it is to be told of: once a minute.
-    fn is_news(&mut self, now: Instant) -> bool {
+    /// How many were declined since it was told of last, if it is to be told of again: once a minute.
+    fn news(&mut self, now: Instant) -> Option<u64> {
         let is_news = self.warned.is_none_or(|warned| now.saturating_duration_since(warned) >= NEWS);
-        if is_news {
+        is_news.then(|| {
             self.warned = Some(now);
-        }
-        is_news
+            std::mem::take(&mut self.declined)
+        })
     }
 }
 
@@ -98,14 +100,16 @@ pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown:
             Err(error) => {
                 let now = now();
                 let lasts = scarcity.lasts(now);
-                if scarcity.is_news(now) {
+                if let Some(declined) = scarcity.news(now) {
                     tracing::warn!(
                         %error,
+                        declined,
                         "cannot take connections: they wait, and are answered with 503 after a second. (Told once a minute)"
                     );
                 }
-                if lasts >= PATIENCE && is_scarcity(&error) {
-                    decline(&listener, &mut reserve).await;
+                if lasts >= PATIENCE && is_scarcity(&error) && decline(&listener, &mut reserve).await {
+                    scarcity.declined += 1;
+                    door.gateway.metrics.connection_declined();
                 }
                 sleep(SCARCE).await;
             }
@@ -119,13 +123,16 @@ fn is_scarcity(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
 }
 
-/// Tells one who waits that there is no room.
-async fn decline(listener: &TcpListener, reserve: &mut Reserve) {
+/// Tells one who waits that there is no room. Whether there was one.
+async fn decline(listener: &TcpListener, reserve: &mut Reserve) -> bool {
     drop(reserve.0.take());
-    if let Ok(Ok((stream, _))) = timeout(TELLING, listener.accept()).await {
+    let waiting = timeout(TELLING, listener.accept()).await.ok().and_then(Result::ok);
+    let was_there = waiting.is_some();
+    if let Some((stream, _)) = waiting {
         let _ = timeout(TELLING, tell(stream)).await;
     }
     *reserve = Reserve::new();
+    was_there
 }
 
 async fn tell(mut stream: TcpStream) -> io::Result<()> {
@@ -156,11 +163,13 @@ mod tests {
     #[test]
     fn it_is_told_once_a_minute_however_often_it_comes() {
         let (mut scarcity, start) = (Scarcity::default(), Instant::now());
-        let told = (0..180).filter(|second| {
+        let told = (0..180).filter_map(|second| {
             scarcity.ends();
-            scarcity.is_news(start + Duration::from_secs(*second))
+            let told = scarcity.news(start + Duration::from_secs(second));
+            scarcity.declined += 1;
+            Some((second, told?))
         });
-        assert_eq!(told.collect::<Vec<_>>(), [0, 60, 120]);
+        assert_eq!(told.collect::<Vec<_>>(), [(0, 0), (60, 60), (120, 60)]);
     }
 
     #[test]

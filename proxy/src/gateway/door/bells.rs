@@ -4,11 +4,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
+use crate::metrics::Metrics;
 use crate::traffic::bell::Bell;
 
-/// The bells of the connections that there are.
-#[derive(Debug, Default)]
-pub(super) struct Bells(Mutex<Slab<Arc<Bell>>>);
+/// The bells of the connections that there are, which it counts.
+#[derive(Debug)]
+pub(super) struct Bells {
+    all: Mutex<Slab<Arc<Bell>>>,
+    metrics: Arc<Metrics>,
+}
 
 /// A connection's bell, for as long as there is the connection.
 #[derive(Debug)]
@@ -19,9 +23,14 @@ pub(super) struct Registered<'b> {
 }
 
 impl Bells {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { all: Mutex::default(), metrics }
+    }
+
     pub(super) fn register(&self) -> Registered<'_> {
         let bell = Arc::<Bell>::default();
         let key = self.all().insert(bell.clone());
+        self.metrics.client_came();
         Registered { bells: self, bell, key }
     }
 
@@ -35,7 +44,7 @@ impl Bells {
     }
 
     fn all(&self) -> MutexGuard<'_, Slab<Arc<Bell>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,5 +57,6 @@ impl Registered<'_> {
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
         self.bells.all().try_remove(self.key);
+        self.bells.metrics.client_went();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use pingora::server::configuration::ServerConf;
 use registry::contract::{Instance, Record};
-use registry::watch::Update;
+use registry::watch::{Update, WatchStatus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
@@ -55,6 +55,25 @@ impl Bench {
     /// So many instances are registered.
     pub(in crate::gateway) fn register(&mut self, count: u8) -> Vec<Arc<Endpoint>> {
         register(&mut self.writer, count, 0)
+    }
+
+    /// The lines of the metrics.
+    pub(in crate::gateway) fn metrics(&self) -> Vec<String> {
+        let (metrics, directory) = (&self.door.gateway.metrics, &self.door.gateway.directory);
+        let text = metrics.render(directory, &WatchStatus::default(), 0).unwrap();
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// The value of this series; 0: there is none.
+    pub(in crate::gateway) fn metric(&self, series: &str) -> u64 {
+        let lines = self.metrics();
+        let value = lines.iter().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// The lines of the log since the last look.
+    pub(in crate::gateway) fn log(&self) -> String {
+        self.door.gateway.output.take_lines()
     }
 
     /// A client has connected.

@@ -115,7 +115,12 @@ impl Waiting {
             }
             let Some(desk) = &mut self.desk else { return Poll::Ready(Arrived::Nothing) };
             match desk.head.poll_fill(&mut client.link, LONGEST_HEAD, cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Arrived::Nothing),
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    if self.has_begun() {
+                        door.gateway.metrics.head_refused(0);
+                    }
+                    return Poll::Ready(Arrived::Nothing);
+                }
                 Poll::Ready(Ok(_)) => {
                     if let Some(arrived) = read(desk) {
                         return Poll::Ready(arrived);
@@ -297,6 +302,55 @@ mod tests {
         let limit = bench.door.linger();
         let took = writer.await.unwrap();
         assert!(took >= limit && took <= limit + 2 * SECOND, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_are_there_are_counted_and_heads_that_are_none() {
+        let bench = Bench::new();
+        for (sent, status) in [
+            ("GET / HTTP/1.1\r\n\r\n", Some(400)),
+            ("GET / HTTP/2.5\r\n\r\n", Some(505)),
+            ("CONNECT a:1 HTTP/1.1\r\n\r\n", Some(501)),
+            ("GET / HTT", Some(0)),
+            ("\r\n", None),
+            ("", None),
+        ] {
+            let before = bench.metrics();
+            let mut client = bench.client();
+            client.write_all(sent.as_bytes()).await.unwrap();
+            sleep(SECOND / 10).await;
+            assert_eq!(bench.metric("leaseway_client_connections"), 1, "{sent}");
+            client.shutdown().await.unwrap();
+            rest(&mut client).await;
+            sleep(SECOND).await;
+            assert_eq!(bench.metric("leaseway_client_connections"), 0, "{sent}");
+            let is_of_heads = |line: &String| line.starts_with("leaseway_heads_refused_total{");
+            let new: Vec<_> = bench
+                .metrics()
+                .into_iter()
+                .filter(is_of_heads)
+                .filter(|line| !before.contains(line))
+                .collect();
+            let expected =
+                status.map(|status| format!("leaseway_heads_refused_total{{status=\"{status}\"}} 1"));
+            assert_eq!(new, expected.into_iter().collect::<Vec<_>>(), "{sent}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_are_kept_are_counted() {
+        let mut bench = Bench::new();
+        let mut client = bench.client();
+        client.write_all(GET).await.unwrap();
+        let mut instance = bench.instance().await;
+        until(&mut instance, "\r\n\r\n").await;
+        assert_eq!(bench.metric("leaseway_kept_connections"), 0);
+        instance.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        until(&mut client, "ok").await;
+        assert_eq!(bench.metric("leaseway_kept_connections"), 1);
+        drop(instance);
+        sleep(SECOND).await;
+        assert_eq!(bench.metric("leaseway_kept_connections"), 0);
     }
 
     #[tokio::test(start_paused = true)]

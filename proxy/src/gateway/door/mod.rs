@@ -47,15 +47,13 @@ impl Door {
         let gateway = Arc::new(gateway);
         // Pingora keeps so many for each thread.
         let kept = server.upstream_keepalive_pool_size * server.threads;
+        let sweeper = Sweeper::new(kept);
+        gateway.metrics.kept_by(sweeper.clone());
         Self {
-            carrier: Carrier {
-                desks: Desks::default(),
-                sweeper: Sweeper::new(kept),
-                dialer: Dialer::default(),
-            },
+            carrier: Carrier { desks: Desks::default(), sweeper, dialer: Dialer::default() },
             detour: Detour::new(gateway.clone(), server),
+            bells: Bells::new(gateway.metrics.clone()),
             gateway,
-            bells: Bells::default(),
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -82,6 +80,7 @@ impl Door {
 
     /// What is on the desk is no request.
     async fn refuse(&self, client: &mut Client, desk: &mut Desk, refusal: Refusal) -> After {
+        self.gateway.metrics.head_refused(refusal.status);
         self.carrier.refuse(&self.gateway, client, desk, Answer::refused(refusal)).await
     }
 

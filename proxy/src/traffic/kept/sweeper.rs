@@ -56,7 +56,6 @@ impl Sweeper {
     }
 
     /// How many connections are kept.
-    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

@@ -14,6 +14,7 @@ use super::request_head;
 use crate::gateway::cause::Ending;
 use crate::gateway::grammar::{Body, agree};
 use crate::gateway::tunnel_drain;
+use crate::gateway::tunnel_end::TunnelEnd;
 use crate::link::Link;
 use crate::tasks::now;
 use crate::traffic::kept::KeptLink;
@@ -40,8 +41,12 @@ impl Exchange<'_> {
         let endpoint = self.request.attempt().map(|attempt| attempt.endpoint.clone());
         let _attendance =
             endpoint.as_ref().map(|endpoint| endpoint.traffic.departure.attend(self.client.bell.clone()));
-        let mut tunnel = Tunnel { up: Way::Open, down: Way::Open, moved_at: [now(); 2], ends_at: None };
-        poll_fn(|cx| tunnel.poll(cx, self, &mut instance.link)).await
+        let mut tunnel =
+            Tunnel { up: Way::Open, down: Way::Open, moved_at: [now(); 2], ends_at: None, ended_first: None };
+        let _open = self.gateway.metrics.tunnel();
+        let ended = poll_fn(|cx| tunnel.poll(cx, self, &mut instance.link)).await;
+        self.request.tunnel_ended(*ended.as_ref().unwrap_or(&TunnelEnd::Error));
+        ended.map(drop)
     }
 
     /// A 101 is an answer only to what has asked for it.
@@ -62,6 +67,8 @@ struct Tunnel {
     moved_at: [Instant; 2],
     /// When it ends at the latest; none: its instance is registered.
     ends_at: Option<Instant>,
+    /// Which side was the first to end; none: neither has ended.
+    ended_first: Option<TunnelEnd>,
 }
 
 impl Tunnel {
@@ -71,7 +78,7 @@ impl Tunnel {
         cx: &mut Context<'_>,
         exchange: &mut Exchange<'_>,
         instance: &mut Link,
-    ) -> Poll<Result<(), Failure>> {
+    ) -> Poll<Result<TunnelEnd, Failure>> {
         while exchange.client.bell.poll_rung(cx).is_ready() {
             self.note_departure(exchange);
         }
@@ -82,15 +89,25 @@ impl Tunnel {
             let Failed::Sink(_) = failed else { return Poll::Ready(Err(Failure::of_upload(failed))) };
             // The instance takes no more: it may have said all, or say it yet. If it has broken off, that is seen there.
             self.up = Way::Ended;
+            self.ended_first.get_or_insert(TunnelEnd::Instance);
             up = Poll::Ready(Ok(()));
         }
         let down = direction(&mut self.down, exchange.download, cx, (instance, client), &mut moved[1]);
         if let Poll::Ready(Err(failed)) = down {
             return Poll::Ready(Err(Failure::of_download(failed)));
         }
-        let is_left = self.ends_at.is_some() && self.down == Way::Ended;
-        if is_left || up.is_ready() && down.is_ready() {
-            return Poll::Ready(Ok(()));
+        if self.ended_first.is_none() {
+            self.ended_first = match (self.up, self.down) {
+                (Way::Open, Way::Open) => None,
+                (Way::Open, _) => Some(TunnelEnd::Instance),
+                _ => Some(TunnelEnd::Client),
+            };
+        }
+        if self.ends_at.is_some() && self.down == Way::Ended {
+            return Poll::Ready(Ok(TunnelEnd::Departed));
+        }
+        if up.is_ready() && down.is_ready() {
+            return Poll::Ready(Ok(self.ended_first.unwrap_or(TunnelEnd::Client)));
         }
         self.poll_time(cx, exchange, moved)
     }
@@ -110,7 +127,7 @@ impl Tunnel {
         cx: &mut Context<'_>,
         exchange: &mut Exchange<'_>,
         moved: [bool; 2],
-    ) -> Poll<Result<(), Failure>> {
+    ) -> Poll<Result<TunnelEnd, Failure>> {
         let now = now();
         for (moved, at) in moved.into_iter().zip(&mut self.moved_at) {
             if moved {
@@ -129,7 +146,7 @@ impl Tunnel {
         let silent = up.into_iter().chain(down).filter_map(|moved| moved.checked_add(silence));
         let Some(due) = silent.chain(self.ends_at).min() else { return Poll::Pending };
         ready!(exchange.client.timer.poll(cx, now, due));
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(if self.ends_at == Some(due) { TunnelEnd::Departed } else { TunnelEnd::Idle }))
     }
 }
 
@@ -176,6 +193,29 @@ mod tests {
         (client, instance)
     }
 
+    /// That one has ended for this reason, the log and the metrics say.
+    async fn assert_ended(bench: &Bench, reason: &str) {
+        tokio::time::sleep(SECOND).await;
+        let log = bench.log();
+        assert!(
+            log.contains("\"status\":101,") && log.contains(&format!("\"tunnel\":\"{reason}\"")),
+            "{log}"
+        );
+        assert_eq!(log.contains("\"error\""), reason == "error", "{log}");
+        let ended = format!("leaseway_tunnels_ended_total{{reason=\"{reason}\"}}");
+        assert_eq!((bench.metric(&ended), bench.metric("leaseway_tunnels")), (1, 0), "{reason}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_breaks_off_ends_by_an_error() {
+        let mut bench = Bench::new();
+        let (client, instance) = tunnel(&mut bench).await;
+        assert_eq!(bench.metric("leaseway_tunnels"), 1);
+        client.reset();
+        assert_ended(&bench, "error").await;
+        drop(instance);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn each_side_can_end_before_the_other() {
         for is_client_first in [true, false] {
@@ -193,6 +233,7 @@ mod tests {
             other.shutdown().await.unwrap();
             assert_eq!(rest(&mut one).await, "here is more and more");
             assert_eq!(bench.lifecycle.requests_in_flight(), 0);
+            assert_ended(&bench, if is_client_first { "client" } else { "instance" }).await;
         }
     }
 
@@ -208,6 +249,7 @@ mod tests {
         });
         assert_eq!(rest(&mut client).await, "xxxx");
         assert_eq!((now() - begun).as_secs(), 3_600);
+        assert_ended(&bench, "idle").await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -218,6 +260,7 @@ mod tests {
         let left = now();
         rest(&mut client).await;
         assert!(now() - left <= 10 * SECOND);
+        assert_ended(&bench, "departed").await;
         drop(instance);
     }
 
@@ -231,5 +274,6 @@ mod tests {
         drop(instance);
         assert_eq!(rest(&mut client).await, "");
         assert!(now() - left < SECOND);
+        assert_ended(&bench, "departed").await;
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::gateway::cause::Ending;
+use crate::gateway::tunnel_end::TunnelEnd;
 
 /// How an exchange ended. `was_connected`: there was a connection to the endpoint.
 pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
@@ -26,6 +27,15 @@ pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
         (_, ConnectionClosed | ReadError | WriteError) if read_of_head(error) > 0 => Ending::BrokeWithinHead,
         (_, ConnectionClosed | ReadError | WriteError) => Ending::Broke,
         _ => Ending::NotHttp,
+    }
+}
+
+/// Why a tunnel ended, which this error ended if any did.
+pub(super) fn of_tunnel(error: Option<&Error>) -> TunnelEnd {
+    match error.map(|error| of(error, true)) {
+        None => TunnelEnd::Either,
+        Some(Ending::Silent | Ending::ClientSilent) => TunnelEnd::Idle,
+        Some(_) => TunnelEnd::Error,
     }
 }
 
