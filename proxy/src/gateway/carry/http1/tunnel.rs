@@ -46,6 +46,10 @@ impl Exchange<'_> {
         let _open = self.gateway.metrics.tunnel();
         let ended = poll_fn(|cx| tunnel.poll(cx, self, &mut instance.link)).await;
         self.request.tunnel_ended(*ended.as_ref().unwrap_or(&TunnelEnd::Error));
+        if ended.is_err() {
+            // What has broken must not look like an orderly end, to the instance either.
+            instance.link.reset();
+        }
         ended.map(drop)
     }
 
@@ -175,7 +179,7 @@ mod tests {
     use crate::link::Link;
     use crate::tasks::now;
     use std::time::Duration;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -262,6 +266,20 @@ mod tests {
         assert!(now() - left <= 10 * SECOND);
         assert_ended(&bench, "departed").await;
         drop(instance);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_side_that_breaks_off_is_no_end_to_the_other() {
+        for is_client in [true, false] {
+            let mut bench = Bench::new();
+            let (mut one, mut other) = tunnel(&mut bench).await;
+            if !is_client {
+                std::mem::swap(&mut one, &mut other);
+            }
+            one.reset();
+            let error = other.read_to_end(&mut Vec::new()).await.unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{is_client}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
