@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -124,6 +125,12 @@ macro_rules! each {
             Link::Memory($stream) => $what,
         }
     };
+}
+
+/// Whether an error says that the process or the system lacks what a connection needs.
+pub(crate) fn is_scarcity(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
 }
 
 impl AsyncRead for Link {

@@ -1,6 +1,6 @@
 //! The gateway's own answers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cause::Ending;
 use super::error_kind::Kind;
@@ -8,6 +8,10 @@ use super::grammar::Refusal;
 use super::request::Request;
 use crate::directory::Directory;
 use crate::site::Target;
+
+/// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not know: a small
+/// one is here by then, and the client's connection can be kept.
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 /// An answer of the gateway's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

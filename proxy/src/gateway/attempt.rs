@@ -35,7 +35,7 @@ pub(super) struct Attempt {
     /// Whether it must not go over a connection that has served before.
     pub(super) on_new_connection: bool,
     begun: Instant,
-    exchange: Exchange,
+    stage: Stage,
     report: Report,
     /// Its place among the requests in flight at the endpoint, until it fails.
     permit: Option<Permit>,
@@ -49,7 +49,7 @@ pub(super) struct Attempt {
 ///    +-----------+-----------+----------+------> Failed
 /// ```
 #[derive(Debug)]
-enum Exchange {
+enum Stage {
     /// Nothing has been done yet.
     Chosen,
     /// A connection is being opened, or taken from those that are free.
@@ -101,7 +101,7 @@ impl Attempt {
             endpoint,
             on_new_connection: false,
             begun: now,
-            exchange: Exchange::Chosen,
+            stage: Stage::Chosen,
             report: Report::Due(trial),
             permit: Some(permit),
         }
@@ -111,51 +111,51 @@ impl Attempt {
     pub(super) fn begin(&mut self) -> bool {
         let is_first = self.is_next();
         if is_first {
-            self.exchange = Exchange::Connecting;
+            self.stage = Stage::Connecting;
         }
         is_first
     }
 
     /// Whether it was not begun yet.
     pub(super) fn is_next(&self) -> bool {
-        matches!(self.exchange, Exchange::Chosen)
+        matches!(self.stage, Stage::Chosen)
     }
 
     /// There is a connection, on which the request waits from now on. `interrupt` is how it is broken off.
     pub(super) fn connected(&mut self, reused: bool, interrupt: Interrupt, request: Wait) {
         // From any other state there may be a place already, which nobody would leave.
-        if !matches!(self.exchange, Exchange::Connecting) {
+        if !matches!(self.stage, Stage::Connecting) {
             return;
         }
         let is_upload = request.since.is_none();
         let place = self.way.target.health.wait(&self.endpoint, interrupt, request);
-        self.exchange = Exchange::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
+        self.stage = Stage::Waiting(Pending { place, reused, is_upload, sent: None, heard: false });
     }
 
     /// Whether it has had a connection.
     pub(super) fn was_connected(&self) -> bool {
-        match self.exchange {
-            Exchange::Chosen | Exchange::Connecting => false,
-            Exchange::Waiting(_) | Exchange::Answered(_) => true,
-            Exchange::Failed { was_connected, .. } => was_connected,
+        match self.stage {
+            Stage::Chosen | Stage::Connecting => false,
+            Stage::Waiting(_) | Stage::Answered(_) => true,
+            Stage::Failed { was_connected, .. } => was_connected,
         }
     }
 
     /// Whether it was broken off while it waits for the head of its answer.
     pub(in crate::gateway) fn is_broken_off(&self) -> bool {
         let waiting = &self.endpoint.traffic.waiting;
-        matches!(&self.exchange, Exchange::Waiting(pending) if waiting.is_broken_off(&pending.place))
+        matches!(&self.stage, Stage::Waiting(pending) if waiting.is_broken_off(&pending.place))
     }
 
     /// Whether it has a body to send and waits for an answer.
     pub(super) fn is_upload(&self) -> bool {
-        matches!(self.exchange, Exchange::Waiting(Pending { is_upload: true, .. }))
+        matches!(self.stage, Stage::Waiting(Pending { is_upload: true, .. }))
     }
 
     /// The request was sent whole. `request`: how an upload waits from now on.
     pub(super) fn sent(&mut self, request: Option<Wait>, now: Instant) {
         // An endpoint may answer before all of the request was sent: then nothing waits any more.
-        if let Exchange::Waiting(waiting) = &mut self.exchange {
+        if let Stage::Waiting(waiting) = &mut self.stage {
             waiting.sent = Some(now);
             if let Some(request) = request {
                 self.endpoint.traffic.waiting.sent(&waiting.place, request);
@@ -165,7 +165,7 @@ impl Attempt {
 
     /// A head that goes before the answer's (1xx) is here.
     pub(super) fn heard(&mut self, now: Instant) {
-        if let Exchange::Waiting(waiting) = &mut self.exchange {
+        if let Stage::Waiting(waiting) = &mut self.stage {
             waiting.heard = true;
         }
         self.endpoint.traffic.waiting.heard(now);
@@ -173,10 +173,10 @@ impl Attempt {
 
     /// The head of the answer is here. Whether the route has such a status tried elsewhere.
     pub(super) fn answered(&mut self, status: u16, now: Instant) -> bool {
-        let answered = Exchange::Answered(Answered { at: now, is_tunnel: status == SWITCHES });
-        let before = std::mem::replace(&mut self.exchange, answered);
+        let answered = Stage::Answered(Answered { at: now, is_tunnel: status == SWITCHES });
+        let before = std::mem::replace(&mut self.stage, answered);
         let mut sent = None;
-        if let Exchange::Waiting(waiting) = before {
+        if let Stage::Waiting(waiting) = before {
             sent = waiting.sent;
             self.endpoint.traffic.waiting.leave(waiting.place);
         }
@@ -232,16 +232,16 @@ impl Attempt {
 
     /// It has come to such an end. Says why, and how far it had come.
     pub(super) fn failed(&mut self, ending: Ending, is_over: bool, now: Instant) -> (Cause, Reach) {
-        let failed = Exchange::Failed { was_connected: self.was_connected(), answered: self.answer() };
-        let before = std::mem::replace(&mut self.exchange, failed);
+        let failed = Stage::Failed { was_connected: self.was_connected(), answered: self.answer() };
+        let before = std::mem::replace(&mut self.stage, failed);
         let has_answer = self.answer().is_some();
         let silence = match &before {
-            Exchange::Chosen | Exchange::Connecting => Some(self.begun),
-            Exchange::Waiting(waiting) => waiting.sent,
-            Exchange::Answered(_) | Exchange::Failed { .. } => None,
+            Stage::Chosen | Stage::Connecting => Some(self.begun),
+            Stage::Waiting(waiting) => waiting.sent,
+            Stage::Answered(_) | Stage::Failed { .. } => None,
         };
         let (mut reused, mut heard, mut broken_off) = (false, has_answer, None);
-        if let Exchange::Waiting(waiting) = before {
+        if let Stage::Waiting(waiting) = before {
             (reused, heard) = (waiting.reused, waiting.heard);
             broken_off = self.endpoint.traffic.waiting.leave(waiting.place);
         }
@@ -289,10 +289,10 @@ impl Attempt {
     }
 
     fn answer(&self) -> Option<Answered> {
-        match self.exchange {
-            Exchange::Answered(answered) => Some(answered),
-            Exchange::Failed { answered, .. } => answered,
-            Exchange::Chosen | Exchange::Connecting | Exchange::Waiting(_) => None,
+        match self.stage {
+            Stage::Answered(answered) => Some(answered),
+            Stage::Failed { answered, .. } => answered,
+            Stage::Chosen | Stage::Connecting | Stage::Waiting(_) => None,
         }
     }
 
@@ -304,7 +304,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Exchange::Waiting(waiting) = std::mem::replace(&mut self.exchange, Exchange::Chosen) {
+        if let Stage::Waiting(waiting) = std::mem::replace(&mut self.stage, Stage::Chosen) {
             self.endpoint.traffic.waiting.leave(waiting.place);
         }
         if matches!(self.report, Report::Due(Some(_))) {

@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
-use super::entry::Fields;
+use super::entry::FieldsFound;
 use super::hops::Hops;
 use super::origin::{Arrival, Origin};
 use super::retry::{self, Reach, Replay, Tries};
@@ -30,7 +30,7 @@ pub(super) struct Request {
     site: Option<Arc<Site>>,
     /// What that says of all requests.
     pub(super) common: Arc<Common>,
-    pub(super) fields: Fields,
+    pub(super) fields: FieldsFound,
     pub(super) trace: Trace,
     /// The gateways that it has come through.
     pub(super) hops: Hops,
@@ -117,7 +117,7 @@ impl Request {
         Self {
             common: site.common().clone(),
             site: Some(site),
-            fields: Fields::default(),
+            fields: FieldsFound::default(),
             trace: Trace::none(),
             hops: Hops::none(),
             origin: Origin::unknown(),
@@ -135,7 +135,7 @@ impl Request {
 
     /// Its head is here: goes on with the client's trace, or begins one.
     pub(super) fn begin(&mut self, head: &impl Head, arrival: Arrival) {
-        self.fields = Fields::of(head, &self.common.trace_header);
+        self.fields = FieldsFound::of(head, &self.common.trace_header);
         self.trace = Trace::begin(self.fields.traceparent(head), || fastrand::u128(..));
         if self.fields.cdn_loop {
             self.hops = Hops::of(head);

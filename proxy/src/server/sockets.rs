@@ -22,9 +22,9 @@ use tokio::task::spawn_blocking;
 use crate::config::ours;
 use crate::logging::Output;
 
-/// Sockets on their way to Pingora's table of inherited ones, from which its listeners take them. The
-/// listeners depend on this service. (Bound by Pingora itself, a taken address is retried for 30 s; then
-/// the process goes on without it.)
+/// Sockets, bound here or handed over by a running gateway, until they are in Pingora's table of inherited
+/// sockets. The listeners take them from that table, so they depend on this service. (If Pingora bound
+/// them, it would try an address that is taken for 30 s, and go on without it then.)
 #[derive(Debug)]
 pub(crate) struct Sockets {
     bound: Vec<(SocketAddr, TcpListener)>,

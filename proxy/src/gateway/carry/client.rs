@@ -44,11 +44,12 @@ impl Client {
         Arrival { peer: self.peer, scheme: Scheme::Http }
     }
 
-    /// Ready when it has left: its connection is broken, or, with `at_end`, when it sends no more. What it sends ahead is
-    /// read into `input`, until that many bytes are there: then nobody can tell until they are wanted.
+    /// Ready when it has left: when its connection is broken, or, with `at_end`, when it sends no more. What it sends ahead
+    /// is read into `input`, up to `most` bytes: once they are there, nobody can tell whether it has left until they have
+    /// been used.
     ///
-    /// Without `at_end`, one that sends no more may wait for its answer still (a half-close: RFC 9112, 9.6, speaks of
-    /// both sides): it is found out when it takes nothing.
+    /// Without `at_end`, one that sends no more may still wait for its answer (a half-close: RFC 9112, 9.6). If it has
+    /// left all the same, that is found out when it takes nothing of the answer.
     pub(in crate::gateway) fn poll_leaves(
         &mut self,
         cx: &mut Context<'_>,

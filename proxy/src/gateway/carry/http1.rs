@@ -1,5 +1,5 @@
-//! The carrier for HTTP/1, which is ours: a head that is spliced instead of built anew, one task and one buffer for what
-//! goes each way, and time, stalls and clients that leave as branches of one wait.
+//! The gateway's own carrier, for HTTP/1. A head is spliced, not built anew. A request has one task, and one buffer for
+//! each direction; time, stalls and clients that leave are looked at in one wait.
 //!
 //! ```text
 //! exchange      one request's way: it is let in, has attempts, is answered, is logged

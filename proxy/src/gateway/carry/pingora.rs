@@ -5,8 +5,8 @@ mod cork;
 mod detour;
 mod ending;
 mod head;
+mod one_request;
 mod peer;
-mod replay;
 
 use std::ops::Deref;
 use std::os::fd::RawFd;
@@ -26,7 +26,7 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
 use crate::config::Scheme;
-use crate::gateway::answer::Answer;
+use crate::gateway::answer::{Answer, REST};
 use crate::gateway::edits::{AnswerEdits, RequestEdits};
 use crate::gateway::meaning::{self, Meaning};
 use crate::gateway::origin::Arrival;
@@ -39,10 +39,6 @@ use connection::Connection;
 use cork::Cork;
 pub(in crate::gateway) use detour::Detour;
 use peer::AttemptTimes;
-
-/// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not
-/// know: a small one is here by then, and the client's connection can be kept.
-const REST: Duration = Duration::from_millis(100);
 
 /// A request, and what this carrier has in hand for it.
 #[derive(Debug)]

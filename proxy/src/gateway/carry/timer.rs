@@ -7,9 +7,9 @@ use std::time::Instant;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
-/// A timer that is set anew at each look. To set tokio's costs a lock where it is to be earlier than before. Most times
-/// here become later and later and never come, so that it is left as it is while it is early enough, and compared when
-/// it fires.
+/// A timer that is set anew at each look. Tokio's takes a lock when it is set to an earlier time. Most times here move
+/// further away and never come: so tokio's is left as it is while it is early enough, and when it fires, the time is
+/// looked at again.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -31,7 +31,8 @@ impl Timer {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
         sleep.as_mut().reset(due.into());
         self.armed = Some((due, cx.waker().clone()));
-        // Otherwise, when the task has done so much that it is others' turn, nobody would be woken when it is due.
+        // Beside tokio's budget for a task: when that is used up, a timer says that it is pending and takes no note of whom
+        // to wake, and nobody would be woken when it is due.
         pin!(unconstrained(sleep.as_mut())).poll(cx)
     }
 }

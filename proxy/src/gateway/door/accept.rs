@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Door;
 use super::connection::serve;
-use crate::link::Link;
+use crate::link::{Link, is_scarcity};
 use crate::tasks::now;
 
 /// How soon it is tried again to take a connection when the process lacks descriptors or memory.
@@ -115,12 +114,6 @@ pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown:
             }
         }
     }
-}
-
-/// Whether the process or the system lacks what a connection needs.
-fn is_scarcity(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
 }
 
 /// Tells one who waits that there is no room. Whether there was one.

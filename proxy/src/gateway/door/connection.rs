@@ -16,7 +16,7 @@ use crate::link::Link;
 use crate::tasks::now;
 use crate::traffic::in_flight::Permit;
 
-/// A client that is told no more and sends nothing for so long is done.
+/// A client that gets no further answer, and has sent nothing for so long, is not read from any more.
 const SILENCE: Duration = Duration::from_secs(2);
 /// So much is read at once of what it sends.
 const PIECE: usize = 4 * 1024;
@@ -34,7 +34,7 @@ enum Arrived {
 
 /// Waits for a head.
 #[derive(Debug, Default)]
-struct Waiting {
+struct NextHead {
     desk: Option<Box<Desk>>,
     /// When it was found that nothing has come yet, if it was.
     since: Option<Instant>,
@@ -46,14 +46,14 @@ struct Waiting {
 pub(super) async fn serve(door: Arc<Door>, link: Link) {
     let registered = door.bells.register();
     let mut client = Client::new(link, registered.bell().clone());
-    let mut waiting = Waiting::default();
+    let mut next = NextHead::default();
     loop {
-        waiting.since = None;
-        let arrived = poll_fn(|cx| waiting.poll(cx, &door, &mut client)).await;
-        let Some(mut desk) = waiting.desk.take() else { return };
-        waiting.begun = None;
+        next.since = None;
+        let arrived = poll_fn(|cx| next.poll(cx, &door, &mut client)).await;
+        let Some(mut desk) = next.desk.take() else { return };
+        next.begun = None;
         let after = match arrived {
-            // Futures that are made for each request, so that a connection without one is small.
+            // What carries a request is boxed, so that a connection without a request is small.
             Arrived::Head(length) => {
                 desk.split(length);
                 if door.goes_through_pingora() {
@@ -75,7 +75,7 @@ pub(super) async fn serve(door: Arc<Door>, link: Link) {
             Arrived::Nothing => After::Close { is_sending: false },
         };
         match after {
-            After::Next if desk.next() => waiting.desk = Some(desk),
+            After::Next if desk.next() => next.desk = Some(desk),
             After::Next => door.carrier.desks.take_back(desk),
             After::Close { is_sending } => {
                 if is_sending || !client.link.is_silent() {
@@ -93,10 +93,10 @@ pub(super) async fn serve(door: Arc<Door>, link: Link) {
     }
 }
 
-impl Waiting {
+impl NextHead {
     /// Reads a head.
     fn poll(&mut self, cx: &mut Context<'_>, door: &Door, client: &mut Client) -> Poll<Arrived> {
-        // What came with the request before.
+        // It may have come together with the request before.
         if let Some(desk) = &mut self.desk
             && self.begun.is_none()
         {
@@ -173,7 +173,7 @@ fn read(desk: &mut Desk) -> Option<Arrived> {
     }
 }
 
-/// Says that nothing more comes, and reads what the client sends still, for so long at most: a connection that is closed
+/// Says that nothing more comes, and reads what the client still sends, for so long at most: a connection that is closed
 /// while its client sends is reset, and the answer on its way may be lost with it.
 async fn linger(client: &mut Client, desk: &mut Desk, limit: Duration) {
     if client.link.shutdown().await.is_err() {

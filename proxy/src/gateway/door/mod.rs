@@ -58,7 +58,7 @@ impl Door {
         }
     }
 
-    /// Takes connections until the process stops, and returns when no more are taken. Those that there are go on by
+    /// Takes connections until the process stops, and returns when no more are taken. Those that are open go on by
     /// themselves.
     pub(crate) async fn run(self: Arc<Self>, listeners: Vec<TcpListener>, shutdown: ShutdownWatch) {
         tokio::spawn(self.carrier.sweeper.clone().run());
@@ -84,7 +84,7 @@ impl Door {
         self.carrier.refuse(&self.gateway, client, desk, Answer::refused(refusal)).await
     }
 
-    /// How long what a client sends is read that is told no more.
+    /// For how long it is read, and dropped, what a client sends that gets no further answer.
     fn linger(&self) -> Duration {
         self.gateway.time(|times| times.body)
     }

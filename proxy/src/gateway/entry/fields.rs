@@ -11,7 +11,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Which of the fields that the gateway looks at a request has: found in one look at all of them, as most requests
 /// have few, and each search costs more than this.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fields {
+pub(crate) struct FieldsFound {
     pub(crate) host: bool,
     encoding: bool,
     upgrade: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Fields {
     pub(crate) forged: bool,
 }
 
-impl Fields {
+impl FieldsFound {
     pub(crate) fn of(head: &impl Head, trace_header: &[u8]) -> Self {
         let mut found = Self::default();
         for (name, value) in head.fields() {
@@ -109,8 +109,8 @@ mod tests {
     use crate::head::tests::{FakeHead, head};
     use http::Method;
 
-    fn fields(fields: &[(&'static str, &[u8])]) -> Fields {
-        Fields::of(&head(Method::GET, "/", fields), b"trace_id")
+    fn fields(fields: &[(&'static str, &[u8])]) -> FieldsFound {
+        FieldsFound::of(&head(Method::GET, "/", fields), b"trace_id")
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
     fn a_tunnel_is_asked_for_by_both_fields_in_a_version_that_has_it() {
         let asks = |lines: &[(&'static str, &[u8])], version| {
             let head = FakeHead { version, ..head(Method::GET, "/", lines) };
-            Fields::of(&head, b"trace_id").ask_for_tunnel(&head, &Upgrades::default())
+            FieldsFound::of(&head, b"trace_id").ask_for_tunnel(&head, &Upgrades::default())
         };
         let (upgrade, connection) =
             (("upgrade", &b"WebSocket"[..]), ("connection", &b"keep-alive, Upgrade"[..]));
@@ -152,7 +152,7 @@ mod tests {
     fn of_several_traces_none_counts() {
         let parent = |lines: &[(&'static str, &[u8])]| {
             let head = head(Method::GET, "/", lines);
-            Fields::of(&head, b"trace_id").traceparent(&head).map(<[u8]>::to_vec)
+            FieldsFound::of(&head, b"trace_id").traceparent(&head).map(<[u8]>::to_vec)
         };
         assert_eq!(parent(&[("traceparent", b"00-a")]).as_deref(), Some(&b"00-a"[..]));
         assert_eq!(parent(&[("traceparent", b"00-a"), ("traceparent", b"00-b")]), None);

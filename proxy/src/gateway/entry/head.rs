@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::fields::Fields;
+use super::fields::FieldsFound;
 use crate::head::Head;
 
 /// So many names a `Connection` may have: more are of no use but to make work.
@@ -19,7 +19,7 @@ const PROTECTED: [&str; 6] = [
 ];
 
 /// Finds what is declined whoever has parsed the head.
-pub(crate) fn check(head: &impl Head, fields: Fields) -> Result<(), &'static str> {
+pub(crate) fn check(head: &impl Head, fields: FieldsFound) -> Result<(), &'static str> {
     if !is_path_or_url(head.target()) {
         return Err("the request's target is neither a path nor an http URL");
     }
@@ -57,7 +57,7 @@ mod tests {
         let checked = |lines: &[&'static str]| {
             let lines: Vec<_> = lines.iter().map(|line| ("connection", line.as_bytes())).collect();
             let head = head(Method::POST, "/", &lines);
-            check(&head, Fields::of(&head, b"trace_id"))
+            check(&head, FieldsFound::of(&head, b"trace_id"))
         };
         let many = |count: usize| &*Box::leak(vec!["x-a"; count].join(", ").into_boxed_str());
         for good in [&["close"][..], &["keep-alive, X-A"], &[", ,", "x-a"], &["Upgrade"], &[""], &[many(15)]]

@@ -9,10 +9,14 @@ use super::answer::Answer;
 use crate::config::Paths;
 use crate::head::Head;
 use crate::path::{is_read_alike, normalise};
-pub(crate) use fields::Fields;
+pub(crate) use fields::FieldsFound;
 
 /// The normalised path of a request that is let through, or how it is declined.
-pub(crate) fn enter<'h>(head: &'h impl Head, fields: Fields, paths: Paths) -> Result<Cow<'h, str>, Answer> {
+pub(crate) fn enter<'h>(
+    head: &'h impl Head,
+    fields: FieldsFound,
+    paths: Paths,
+) -> Result<Cow<'h, str>, Answer> {
     head::check(head, fields).map_err(Answer::bad_head)?;
     let path = normalise(head.path())
         .ok_or(const { Answer::bad_request("the path climbs above the root or is malformed") })?;
@@ -32,7 +36,7 @@ mod tests {
     fn a_path_that_others_read_differently_is_declined_where_paths_are_strict() {
         let entered = |path, paths| {
             let head = head(Method::GET, path, &[("host", b"a")]);
-            enter(&head, Fields::of(&head, b"trace_id"), paths).map(Cow::into_owned)
+            enter(&head, FieldsFound::of(&head, b"trace_id"), paths).map(Cow::into_owned)
         };
         for (path, normal) in [("/a/..%2fb?c", "/a/..%2Fb"), ("/a//../b", "/a/b")] {
             assert_eq!(entered(path, Paths::Standard).as_deref(), Ok(normal));

@@ -10,7 +10,7 @@ use super::words;
 use super::{Matcher, Question};
 use crate::config::{self, Action, Config, FieldChanges, Gateway, Rank, Route, Template};
 use crate::gateway::answer::Answer;
-use crate::gateway::entry::{self, Fields};
+use crate::gateway::entry::{self, FieldsFound};
 use crate::gateway::{changed_path, is_for_itself, redirect};
 use crate::head::Head;
 use crate::site::{Asked, Unmet, first_unmet};
@@ -93,7 +93,7 @@ fn enter<'q>(config: &Gateway, question: &'q Question) -> Result<Cow<'q, str>, S
     if head.method == Method::CONNECT {
         return Err("501".to_owned());
     }
-    let fields = Fields::of(head, config.trace_header.as_str().as_bytes());
+    let fields = FieldsFound::of(head, config.trace_header.as_str().as_bytes());
     entry::enter(head, fields, config.http1.paths).map_err(in_words)
 }
 

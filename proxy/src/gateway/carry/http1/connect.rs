@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use tokio::net::TcpStream;
 
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::progress::Sending;
 use crate::gateway::cause::Ending;
-use crate::link::Link;
+use crate::link::{Link, is_scarcity};
 use crate::traffic::kept::KeptLink;
 use crate::traffic::waiting::Interrupt;
 
@@ -96,12 +95,13 @@ impl Dialer {
 
 /// How an attempt has ended whose connection could not be opened for this reason.
 pub(super) fn ending(error: &io::Error) -> Ending {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    match (error.kind(), errno) {
-        (ErrorKind::TimedOut, _) => Ending::ConnectTimeout,
-        // It is the gateway that lacks ports, files or memory, or may not.
-        (ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse | ErrorKind::PermissionDenied, _)
-        | (_, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)) => Ending::NoConnection,
+    match error.kind() {
+        ErrorKind::TimedOut => Ending::ConnectTimeout,
+        // It is the gateway that lacks ports, or is not permitted to connect.
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse | ErrorKind::PermissionDenied => {
+            Ending::NoConnection
+        }
+        _ if is_scarcity(error) => Ending::NoConnection,
         _ => Ending::Refused,
     }
 }
@@ -124,6 +124,7 @@ impl std::fmt::Debug for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
 
     #[test]
     fn who_lacks_something_is_told_from_who_is_not_there() {

@@ -44,7 +44,7 @@ impl Exchange<'_> {
         cx: &mut Context<'_>,
         instance: &mut KeptLink,
     ) -> Poll<Result<(), Failure>> {
-        // Until it is silent: only then it wakes this task.
+        // A bell wakes this task only if it was found silent before: so it is asked until it is.
         while self.client.bell.poll_rung(cx).is_ready() {
             if self.request.attempt().is_some_and(|attempt| attempt.is_broken_off()) {
                 return Poll::Ready(Err(Failure::of(Ending::Broke, "the endpoint: broken off")));
@@ -105,12 +105,12 @@ impl Exchange<'_> {
                 self.request.sent(replay, now);
                 Ok(())
             }
-            // It may have answered before.
+            // The instance takes no more of it. It may have answered before.
             Poll::Ready(Err(Failed::Sink(_))) => {
                 self.progress.sending = Sending::GivenUp;
                 Ok(())
             }
-            // The answer goes on without the rest of the request.
+            // The client sends no more of it, or nothing valid. The answer goes on without that.
             Poll::Ready(Err(Failed::Ended | Failed::Malformed(_))) if self.told.status.is_some() => {
                 self.progress.sending = Sending::GivenUp;
                 Ok(())

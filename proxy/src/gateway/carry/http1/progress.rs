@@ -46,8 +46,8 @@ pub(super) enum Sending {
     Underway,
     /// It was sent whole.
     Done,
-    /// No more of it goes on: the instance takes no more, or the client's body has come to no good end behind its answer.
-    /// What the instance answers still counts.
+    /// No more of it goes on: the instance takes no more, or the client sends no more, while it is answered. The answer
+    /// still counts.
     GivenUp,
 }
 

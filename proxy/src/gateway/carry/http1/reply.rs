@@ -5,11 +5,7 @@ use std::time::Duration;
 
 use super::After;
 use super::exchange::Exchange;
-use crate::gateway::answer::Answer;
-
-/// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not know: a small
-/// one is here by then, and the client's connection can be kept.
-const REST: Duration = Duration::from_millis(100);
+use crate::gateway::answer::{Answer, REST};
 
 impl Exchange<'_> {
     /// Sends an answer of the gateway's own. (A client that is gone by now needs none.)

@@ -55,7 +55,7 @@ pub(super) fn write_plain(head: &RequestView<'_>, added: &mut Added, out: &mut V
     lines.write(out);
 }
 
-/// The protocols that the request may make a tunnel for.
+/// The protocols that the request asks for, if its connection may become a tunnel.
 pub(super) fn upgrade<'h>(head: &RequestView<'h>, request: &Request) -> Option<&'h [u8]> {
     let asked = head.read().upgrade()?.of(head.bytes());
     request.fields.ask_for_tunnel(head, &request.route()?.upgrades).then_some(asked)

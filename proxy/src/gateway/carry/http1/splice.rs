@@ -60,7 +60,7 @@ impl<'s> Splice<'s> {
         Self { came, bytes, left_out: LeftOut::default(), added }
     }
 
-    /// Leaves out the lines of whose name in small letters and value this is true.
+    /// Leaves out the lines of which this is true. It is given their names, in small letters, and their values.
     pub(super) fn leave_out(&mut self, is_left_out: impl Fn(&str, &[u8]) -> bool) {
         for (n, (name, value)) in self.came.iter(self.bytes).enumerate() {
             if is_left_out(name, value) {

@@ -9,7 +9,7 @@ use pingora::server::configuration::ServerConf;
 use tokio::sync::watch;
 
 use super::ByPingora;
-use super::replay::{Replay, Returned};
+use super::one_request::{OneRequest, Returned};
 use crate::gateway::Gateway;
 use crate::gateway::carry::Client;
 use crate::gateway::carry::http1::Desk;
@@ -36,12 +36,12 @@ impl Detour {
         let input = desk.take_input();
         let may_upgrade = desk.parsed.upgrade().is_some();
         let body = Body::of(desk.parsed.framing());
-        let replay = Replay::new(link, desk.plain_head(), body, input, may_upgrade);
-        let mut session = ServerSession::new_http1(Box::new(replay));
+        let stream = OneRequest::new(link, desk.plain_head(), body, input, may_upgrade);
+        let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(desk.parsed.keeps_alive().then_some(SOME_KEEPALIVE));
         let reused = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reused.consume();
-        let Returned { link, input } = stream.into_any().downcast::<Replay>().ok()?.come_back()?;
+        let Returned { link, input } = stream.into_any().downcast::<OneRequest>().ok()?.come_back()?;
         desk.give_input(input);
         Some(rest.with(link))
     }

@@ -9,7 +9,7 @@ use pingora::{Error, Result};
 
 use crate::gateway::answer::Answer;
 use crate::gateway::edits::{AnswerEdits, FieldsToSend, RequestEdits};
-use crate::gateway::entry::Fields;
+use crate::gateway::entry::FieldsFound;
 use crate::gateway::proxy_status;
 use crate::gateway::reply::{self, Reply};
 use crate::gateway::request::Request;
@@ -84,7 +84,7 @@ impl FieldsToSend for ResponseHeader {
 
 /// What Pingora is to do with a request before [`prepare`] does the rest. Most requests have nothing of one connection,
 /// and to search for each of these names costs more than the one look at all that tells so.
-pub(super) fn policy(fields: Fields, may_be_tunnel: bool) -> HttpUpstreamRequestPolicy {
+pub(super) fn policy(fields: FieldsFound, may_be_tunnel: bool) -> HttpUpstreamRequestPolicy {
     if !fields.are_hop_by_hop() {
         HttpUpstreamRequestPolicy::preserve()
     } else if may_be_tunnel {

@@ -30,7 +30,7 @@ const UPGRADED: &[u8] = b"HTTP/1.1 101";
 
 /// A client's connection with one request on it.
 #[derive(Debug)]
-pub(super) struct Replay {
+pub(super) struct OneRequest {
     link: BufWriter<Link>,
     /// What of the head was not read yet.
     head: Vec<u8>,
@@ -64,7 +64,7 @@ pub(super) struct Returned {
     pub(super) input: Block,
 }
 
-impl Replay {
+impl OneRequest {
     /// `head`: a request's, checked. `input`: what came behind it.
     pub(super) fn new(link: Link, head: Vec<u8>, body: Body, input: Block, may_upgrade: bool) -> Self {
         let digest = Arc::new(SocketDigest::from_raw_fd(link.descriptor()));
@@ -108,7 +108,7 @@ fn give(bytes: &[u8], to: &mut ReadBuf<'_>) -> usize {
     count
 }
 
-impl AsyncRead for Replay {
+impl AsyncRead for OneRequest {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -143,7 +143,7 @@ impl AsyncRead for Replay {
     }
 }
 
-impl AsyncWrite for Replay {
+impl AsyncWrite for OneRequest {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Progress::Body { may_upgrade: true } | Progress::Over { may_upgrade: true } = self.progress
             && bytes.starts_with(UPGRADED)
@@ -163,36 +163,36 @@ impl AsyncWrite for Replay {
 }
 
 #[async_trait]
-impl Shutdown for Replay {
+impl Shutdown for OneRequest {
     async fn shutdown(&mut self) {
         // It fails on a connection that is gone.
         let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
     }
 }
 
-impl UniqueID for Replay {
+impl UniqueID for OneRequest {
     fn id(&self) -> i32 {
         self.link.get_ref().descriptor()
     }
 }
 
-impl Ssl for Replay {}
+impl Ssl for OneRequest {}
 
-impl Peek for Replay {}
+impl Peek for OneRequest {}
 
-impl GetTimingDigest for Replay {
+impl GetTimingDigest for OneRequest {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
     }
 }
 
-impl GetProxyDigest for Replay {
+impl GetProxyDigest for OneRequest {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         None
     }
 }
 
-impl GetSocketDigest for Replay {
+impl GetSocketDigest for OneRequest {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         Some(self.digest.clone())
     }
