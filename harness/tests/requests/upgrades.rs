@@ -162,6 +162,25 @@ async fn a_protocol_passes_if_its_route_permits_it_and_is_not_http() -> Result<(
 }
 
 #[tokio::test]
+async fn a_tunnel_is_counted_and_what_ended_it() -> Result<()> {
+    let instance = agreeing(echo).await?;
+    let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
+    let mut wire = upgraded(&fixture, "websocket").await?;
+    ping(&mut wire).await?;
+    assert_eq!(fixture.gateway.metric("leaseway_tunnels", &[]).await?, 1.0);
+    wire.finish().await?;
+    wire.rest().await?;
+    // Pingora does not tell which side it was.
+    let reason = Carrier::either("client", "either");
+    let says = format!("\"tunnel\":\"{reason}\"");
+    fixture.gateway.process().wait_for_line(|line| line.contains(&says), PATIENCE).await?;
+    let reason = format!("reason=\"{reason}\"");
+    assert_eq!(fixture.gateway.metric("leaseway_tunnels_ended_total", &[&reason]).await?, 1.0);
+    assert_eq!(fixture.gateway.metric("leaseway_tunnels", &[]).await?, 0.0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_has_to_upgrade_is_told_to_what() -> Result<()> {
     let instance = Instance::start(|mut wire| async move {
         while wire.next_request().await?.is_some() {
