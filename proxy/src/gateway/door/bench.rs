@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -38,13 +39,18 @@ pub(in crate::gateway) struct Bench {
 impl Bench {
     /// One with an instance.
     pub(in crate::gateway) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// One with an instance, and with these keys in the gateway's section, each on a line of its own.
+    pub(in crate::gateway) fn with(keys: &str) -> Self {
         let (sender, dialled) = unbounded_channel();
         let dial = move |_| {
             let (ours, theirs) = Link::pair(HOLDS);
             let _ = sender.send(theirs);
             ready(Ok(ours)).boxed()
         };
-        let (door, writer, _) = door(Box::new(dial));
+        let (door, writer, _) = door(Box::new(dial), keys);
         let lifecycle = door.gateway.lifecycle.clone();
         tokio::spawn(door.carrier.sweeper.clone().run());
         let mut bench = Self { door: Arc::new(door), writer, lifecycle, dialled };
@@ -74,6 +80,13 @@ impl Bench {
     /// The lines of the log since the last look.
     pub(in crate::gateway) fn log(&self) -> String {
         self.door.gateway.output.take_lines()
+    }
+
+    /// The process has been told to stop.
+    pub(super) fn stop(&self) {
+        self.lifecycle.stop();
+        self.door.is_stopping.store(true, Ordering::Release);
+        self.door.bells.ring();
     }
 
     /// A client has connected.
@@ -106,9 +119,10 @@ impl Bench {
     }
 }
 
-/// A door with a service, that opens connections so.
-pub(super) fn door(dial: Dial) -> (Door, Writer, Arc<Output>) {
-    let config = drafts::config("[{path: /, service: goods}]", "{}");
+/// A door with a service, that opens connections so. `keys`: what else the gateway's section says, each on a line.
+pub(super) fn door(dial: Dial, keys: &str) -> (Door, Writer, Arc<Output>) {
+    let others: String = keys.lines().map(|line| format!("\n  {line}")).collect();
+    let config = drafts::config("[{path: /, service: goods}]", &format!("{{}}{others}"));
     let (materials, writer) = drafts::bench(&config);
     let site = drafts::draft(&config, &Site::default(), &materials).site;
     let (site, output) = (Arc::new(site::Current::new(site)), Output::waiting(Form::Json));

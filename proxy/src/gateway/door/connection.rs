@@ -269,9 +269,7 @@ mod tests {
         let (mut idle, mut begun) = (bench.client(), bench.client());
         begun.write_all(&GET[..9]).await.unwrap();
         sleep(SECOND).await;
-        bench.lifecycle.stop();
-        bench.door.is_stopping.store(true, std::sync::atomic::Ordering::Release);
-        bench.door.bells.ring();
+        bench.stop();
         let stopped = now();
         assert_eq!(rest(&mut idle).await, "");
         assert!(now() - stopped < SECOND);

@@ -13,6 +13,8 @@ pub(super) mod bench;
 mod connection;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,7 @@
 //! An instance's side of one connection, by the plans of the requests that come.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,14 +26,16 @@ pub(super) struct Instances {
     pub(super) arrived: Mutex<HashMap<Tag, usize>>,
     /// What came over each connection that has ended.
     pub(super) heard: Mutex<Vec<Reader>>,
+    /// Connections that an instance has closed of itself while nothing was asked on them.
+    pub(super) closed_idle: AtomicUsize,
     /// Whether connections that serve nobody are closed.
     pub(super) closing: watch::Sender<bool>,
 }
 
 impl Instances {
     pub(super) fn new(scenario: Scenario) -> Arc<Self> {
-        let (arrived, heard, closing) = Default::default();
-        Arc::new(Self { scenario, arrived, heard, closing })
+        let (arrived, heard, closed_idle, closing) = Default::default();
+        Arc::new(Self { scenario, arrived, heard, closed_idle, closing })
     }
 
     fn arrives(&self, tag: Tag) -> (RequestPlan, usize) {
@@ -48,6 +51,8 @@ struct Instance<'i> {
     to: WriteHalf<Link>,
     reader: Reader,
     paces: [Pace; 2],
+    /// Something was said with an answer's end that is none of it.
+    is_spoilt: bool,
 }
 
 /// What becomes of the connection.
@@ -63,7 +68,7 @@ enum After {
 pub(super) async fn serve(all: Arc<Instances>, link: Link, seed: u64) {
     let (from, to) = split(link);
     let paces = [3, 4].map(|salt| Pace::new(seed ^ salt));
-    let mut instance = Instance { all: &all, from, to, reader: Reader::of_requests(), paces };
+    let mut instance = Instance { all: &all, from, to, reader: Reader::of_requests(), paces, is_spoilt: false };
     let (mut served, mut after) = (0, After::Stays(Afterwards::Waits));
     while let After::Stays(afterwards) = after {
         after = instance.serve_one(served, afterwards).await;
@@ -84,6 +89,7 @@ impl Instance<'_> {
         if let Some(after) = self.wait(served, afterwards).await {
             return after;
         }
+        assert!(!self.is_spoilt, "a request came over a connection on which too much was said");
         let tag = Tag::parse(self.reader.messages[served].head.get("x-tag").expect("a tag"));
         let (request, attempt) = self.all.arrives(tag);
         let plan = request.answer(attempt).clone();
@@ -95,7 +101,7 @@ impl Instance<'_> {
         if !plan.is_early && !self.read_whole(served).await {
             return After::Closes;
         }
-        if let Some(after) = self.answer(tag, &request, (&plan, attempt)).await {
+        if let Some(after) = self.answer((served, tag), &request, (&plan, attempt)).await {
             return after;
         }
         if plan.closes {
@@ -126,6 +132,7 @@ impl Instance<'_> {
                 biased;
                 is_open = receive(&mut self.from, &mut self.reader, &mut self.paces[0]) => is_open,
                 () = &mut is_over, if self.reader.is_between() => {
+                    self.all.closed_idle.fetch_add(1, Ordering::Relaxed);
                     if matches!(afterwards, Afterwards::Babbles(_)) {
                         self.send(b"\0 what?\r\n\r\n").await;
                     }
@@ -153,10 +160,18 @@ impl Instance<'_> {
         send(&mut self.to, bytes, &mut self.paces[1]).await
     }
 
+    /// Sends the last byte of an answer, and with it what is none of it; without that, if there is no room for both.
+    async fn send_beyond(&mut self, last: &[u8]) -> bool {
+        let bytes = [last, BEYOND].concat();
+        let Ok(count) = self.to.write(&bytes).await else { return false };
+        self.is_spoilt = count > last.len();
+        !self.is_spoilt || self.to.write_all(&bytes[count..]).await.is_ok()
+    }
+
     /// Some: that was all on this connection.
     async fn answer(
         &mut self,
-        tag: Tag,
+        (served, tag): (usize, Tag),
         request: &RequestPlan,
         (plan, attempt): (&AnswerPlan, usize),
     ) -> Option<After> {
@@ -178,9 +193,15 @@ impl Instance<'_> {
         }
         if plan.fault == Some(Fault::Beyond) {
             let last = bytes.split_off(bytes.len() - 1);
-            let is_open = self.send(&bytes).await;
-            let is_open = is_open && self.to.write_all(&[&last, BEYOND].concat()).await.is_ok();
+            let is_open = self.send(&bytes).await && self.send_beyond(&last).await;
             return (!is_open).then_some(After::Closes);
+        }
+        if let Some(half) = plan.half.filter(|_| plan.is_early && plan.fault.is_none()) {
+            let rest = bytes.split_off(bytes.len() * half / 1000);
+            if !self.send(&bytes).await || !self.read_whole(served).await {
+                return Some(After::Closes);
+            }
+            bytes = rest;
         }
         if !self.send(&bytes).await {
             return Some(After::Closes);

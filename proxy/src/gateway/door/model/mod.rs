@@ -22,6 +22,7 @@ mod world;
 
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use scenario::scenario;
 use world::World;
@@ -31,7 +32,7 @@ const EXCHANGES: u32 = 10_000;
 
 #[test]
 fn whatever_clients_and_instances_do_each_gets_what_it_must() {
-    let (world, exchanges) = (RefCell::new(None), Cell::new(0));
+    let (worlds, exchanges) = (RefCell::new(HashMap::new()), Cell::new(0));
     let config = Config::default();
     // Nearly three requests in each, on average.
     let cases = config.cases.max(EXCHANGES * 2 / 5);
@@ -39,9 +40,10 @@ fn whatever_clients_and_instances_do_each_gets_what_it_must() {
     let outcome = TestRunner::new(config).run(&scenario(), |scenario| {
         exchanges.set(exchanges.get() + scenario.exchanges());
         // One in which something has gone wrong is of no use to another case.
-        let mut here = world.take().unwrap_or_else(World::new);
+        let setting = scenario.setting;
+        let mut here = worlds.borrow_mut().remove(&setting).unwrap_or_else(|| World::new(setting));
         here.run(scenario);
-        world.replace(Some(here));
+        worlds.borrow_mut().insert(setting, here);
         Ok(())
     });
     if let Err(error) = outcome {

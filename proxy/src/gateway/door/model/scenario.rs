@@ -1,5 +1,7 @@
 //! What clients and instances do: plain data, drawn at random.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
@@ -12,12 +14,48 @@ pub(super) struct Scenario {
     pub(super) endpoints: u8,
     /// How much a client's connection holds, and an instance's.
     pub(super) holds: [usize; 2],
-    /// Which connects are refused, in their order.
-    pub(super) refused: Vec<bool>,
+    /// What becomes of the first attempts to connect, in their order.
+    pub(super) dials: Vec<Dial>,
+    /// After how many milliseconds only so many instances are registered still.
+    pub(super) departs: Option<(u64, u8)>,
+    pub(super) setting: Setting,
     /// How often each connection hesitates.
     pub(super) hesitates: u32,
     /// What pieces and pauses are drawn from.
     pub(super) seed: u64,
+}
+
+/// What becomes of an attempt to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dial {
+    Opens,
+    Refused,
+    /// Nothing, ever.
+    Hangs,
+}
+
+/// How the gateway is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Setting {
+    Usual,
+    /// A client that sends no more counts as one that has left.
+    EndIsLeaving,
+    /// A request has [`Setting::TOTAL`] in all.
+    Bounded,
+}
+
+impl Setting {
+    /// More than what goes well takes, and less than any wait for an instance.
+    pub(super) const TOTAL: Duration = Duration::from_secs(20);
+
+    /// What the configuration says beyond what is usual.
+    pub(super) fn keys(self) -> String {
+        match self {
+            Self::Usual => String::new(),
+            Self::EndIsLeaving => "client_abort: on_fin".into(),
+            Self::Bounded => format!("timeouts: {{total: {}s}}", Self::TOTAL.as_secs()),
+        }
+    }
 }
 
 /// What a client does on its connection.
@@ -101,6 +139,8 @@ pub(super) enum Side {
 pub(super) struct AnswerPlan {
     /// Whether it comes before the end of the request.
     pub(super) is_early: bool,
+    /// Where it is early, so much of it comes then, and the rest when the request is there.
+    pub(super) half: Option<Moment>,
     pub(super) interim: u8,
     pub(super) status: u16,
     pub(super) is_1_0: bool,
@@ -141,19 +181,23 @@ impl Scenario {
 
     /// Whether an instance does what it should not.
     pub(super) fn is_faulty(&self) -> bool {
-        let answers =
-            self.clients.iter().flat_map(|client| &client.requests).flat_map(|request| &request.answers);
-        let is_faulty = |answer: &AnswerPlan| {
-            answer.fault.is_some() || matches!(answer.afterwards, Afterwards::Babbles(_))
-        };
-        self.refused.contains(&true) || answers.clone().any(is_faulty)
+        self.dials.iter().any(|dial| *dial != Dial::Opens)
+            || self.babbles()
+            || self.answers().any(|answer| answer.fault.is_some())
+    }
+
+    fn answers(&self) -> impl Iterator<Item = &AnswerPlan> {
+        self.clients.iter().flat_map(|client| &client.requests).flat_map(|request| &request.answers)
+    }
+
+    /// Whether an instance says what nobody has asked for.
+    pub(super) fn babbles(&self) -> bool {
+        self.answers().any(|answer| matches!(answer.afterwards, Afterwards::Babbles(_)))
     }
 
     /// Whether an instance may close a connection that somebody begins to use.
     pub(super) fn closes_idle(&self) -> bool {
-        let answers =
-            self.clients.iter().flat_map(|client| &client.requests).flat_map(|request| &request.answers);
-        answers.clone().any(|answer| matches!(answer.afterwards, Afterwards::Closes(_)))
+        self.answers().any(|answer| matches!(answer.afterwards, Afterwards::Closes(_)))
     }
 }
 
@@ -175,11 +219,16 @@ impl RequestPlan {
 
 pub(super) fn scenario() -> impl Strategy<Value = Scenario> {
     let hold = || select(vec![1usize, 2, 3, 7, 61, 1_000, 16_384, 65_536]);
-    let refused = prop_oneof![9 => Just(Vec::new()), 1 => vec(any::<bool>(), 1..4)];
+    let dial = select(vec![Dial::Opens, Dial::Refused, Dial::Hangs]);
+    let dials = prop_oneof![9 => Just(Vec::new()), 1 => vec(dial, 1..4)];
+    let departs = weighted(0.15, (0..300u64, 1..3u8));
+    let setting = prop_oneof![3 => Just(Setting::Usual), 1 => Just(Setting::EndIsLeaving), 1 => Just(Setting::Bounded)];
+    let instances = (1..4u8, dials, departs);
     let hesitates = prop_oneof![1 => Just(0), 3 => 0..40u32];
-    (vec(client(), 1..3), 1..4u8, [hold(), hold()], refused, hesitates, any::<u64>()).prop_map(
-        |(clients, endpoints, holds, refused, hesitates, seed)| {
-            Scenario { clients, endpoints, holds, refused, hesitates, seed }.within_bounds()
+    (vec(client(), 1..3), instances, [hold(), hold()], hesitates, setting, any::<u64>()).prop_map(
+        |(clients, (endpoints, dials, departs), holds, hesitates, setting, seed)| {
+            let departs = departs.filter(|(_, left)| *left < endpoints);
+            Scenario { clients, endpoints, dials, departs, holds, hesitates, setting, seed }.within_bounds()
         },
     )
 }
@@ -302,10 +351,12 @@ fn answer(faults: f64) -> impl Strategy<Value = AnswerPlan> {
         1 => (0..50u64).prop_map(Afterwards::Babbles),
     ];
     let interim = prop_oneof![4 => Just(0u8), 1 => 1..4u8];
-    (any::<u8>(), interim, status, body(true), weighted(faults, fault), afterwards).prop_map(
-        |(flags, interim, status, body, fault, afterwards)| {
+    let half = weighted(0.5, moment());
+    ((any::<u8>(), half), interim, status, body(true), weighted(faults, fault), afterwards).prop_map(
+        |((flags, half), interim, status, body, fault, afterwards)| {
             let mut answer = AnswerPlan {
                 is_early: flags < 50,
+                half,
                 is_1_0: flags % 8 == 0,
                 closes: flags % 5 == 0,
                 interim,

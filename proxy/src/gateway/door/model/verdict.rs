@@ -6,7 +6,9 @@ use std::time::Duration;
 use harness::wire::Fields;
 
 use super::bytes::{TRAILERS, Tag, framed, interim, is_tunnel, kept_of_request, request_body};
-use super::scenario::{AnswerPlan, ClientPlan, Fault, Framing, Leaving, RequestPlan, Scenario, Side, Tunnel};
+use super::scenario::{
+    AnswerPlan, ClientPlan, Dial, Fault, Framing, Leaving, RequestPlan, Scenario, Setting, Side, Tunnel,
+};
 use super::wire::{End, Reader, Seen};
 
 /// Nothing that goes well takes as long as any timeout of the gateway's.
@@ -25,6 +27,8 @@ pub(super) struct Outcome<'o> {
     pub(super) heard: Vec<Reader>,
     /// How often each request has come.
     pub(super) arrived: HashMap<Tag, usize>,
+    /// Attempts, by all, that failed before an instance had heard of the request.
+    pub(super) failed: usize,
     pub(super) log: String,
     pub(super) took: Duration,
 }
@@ -40,10 +44,24 @@ pub(super) fn check(outcome: &Outcome<'_>) {
         let plan = &scenario.clients[tag.client].requests[tag.request];
         assert!(*count <= if plan.is_idempotent() { ATTEMPTS } else { 1 }, "{tag} was sent {count} times");
     }
+    if scenario.setting == Setting::Bounded {
+        check_times(&outcome.log);
+    }
     let is_smooth =
         |plan: &ClientPlan| plan.leaves.is_none() && !plan.requests.iter().any(|plan| plan.is_spoilt);
     if !scenario.is_faulty() && scenario.clients.iter().all(is_smooth) {
         assert!(*took < SHORT, "it took {took:?}");
+    }
+}
+
+/// Whether no request has taken longer than it may, but for those that have become tunnels. What is still to be said
+/// then takes a moment.
+fn check_times(log: &str) {
+    for line in log.lines().filter(|line| !line.contains("\"status\":101")) {
+        let (_, took) = line.split_once("\"duration_ms\":").expect("it says how long it took");
+        let took: f64 = took.split([',', '}']).next().unwrap().parse().unwrap();
+        let most = Setting::TOTAL + Duration::from_secs(2);
+        assert!(took <= most.as_secs_f64() * 1e3, "it took too long: {line}");
     }
 }
 
@@ -89,9 +107,36 @@ impl Client<'_> {
         };
         !self.scenario.is_faulty()
             && self.plan.leaves.is_none()
+            && !self.counts_as_left()
             && !here.is_spoilt
             && is_safe(here)
             && self.plan.requests[..request].iter().all(|plan| is_safe(plan) && keeps(plan))
+    }
+
+    /// Whether it is taken for one that has left when it has sent all.
+    fn counts_as_left(&self) -> bool {
+        self.plan.half_closes && self.scenario.setting == Setting::EndIsLeaving
+    }
+
+    /// Whether a request that came to nothing, with nothing said of an answer, was sent as often as it may be: it goes to
+    /// each instance that it was not sent to.
+    fn was_tried_enough(&self, number: usize) -> bool {
+        let (tag, request) = (self.tag(number), &self.plan.requests[number]);
+        let arrived = self.outcome.arrived.get(&tag).copied().unwrap_or_default();
+        let is_repeatable = request.is_idempotent()
+            && self.plan.leaves.is_none()
+            && self.scenario.setting != Setting::Bounded
+            && request_body(tag, request).len() <= KEPT;
+        let was_silent = |attempt| {
+            let plan = request.answer(attempt);
+            let leaves = matches!(plan.fault, Some(Fault::Leaves(0, Leaving::Closes | Leaving::Resets)));
+            leaves && interim(request, plan).is_empty()
+        };
+        if !is_repeatable || self.scenario.babbles() || !(0..arrived).all(was_silent) {
+            return true;
+        }
+        let registered = self.scenario.departs.map_or(self.scenario.endpoints, |(_, left)| left);
+        arrived + self.outcome.failed >= ATTEMPTS.min(registered.into())
     }
 
     fn tag(&self, request: usize) -> Tag {
@@ -160,6 +205,13 @@ impl Client<'_> {
             502 | 504 => may_fail,
             _ => false,
         };
+        if status == 502 {
+            assert!(self.was_tried_enough(number), "{tag}: it was not sent again: {:?}", seen.head);
+        }
+        if status == 504 && self.counts_as_left() && number + 1 == self.plan.requests.len() {
+            let is_silent = !self.scenario.dials.contains(&Dial::Hangs);
+            assert!(!is_silent, "{tag}: an instance was waited for whose client had left");
+        }
         assert!(is_due && !self.is_due(number), "{tag}: an answer that nobody made: {:?}", seen.head);
         if seen.is_whole && status != 408 {
             self.check_log(tag, status);
@@ -177,6 +229,7 @@ impl Client<'_> {
         let down = tag.down(plan);
         assert!(down.starts_with(&self.reader.tunnel), "{tag}: what nobody has said");
         match plan.broken {
+            _ if self.scenario.departs.is_some() => {}
             None if !self.scenario.is_faulty() => {
                 assert_eq!(self.reader.tunnel.len(), down.len(), "{tag}");
                 assert_eq!(self.reader.end, Some(End::Closed), "{tag}");
@@ -215,6 +268,7 @@ fn check_instance(outcome: &Outcome<'_>, reader: &Reader) {
         let may_break = scenario.is_faulty()
             || scenario.closes_idle()
             || client.leaves.is_some()
+            || client.half_closes && scenario.setting == Setting::EndIsLeaving
             || plan.is_spoilt
             || plan.answers.iter().any(|answer| answer.is_early);
         assert!(seen.is_whole || may_break, "{tag}: only a part of it came");
@@ -248,6 +302,7 @@ fn check_instance_tunnel(outcome: &Outcome<'_>, plan: &Tunnel, tag: Tag, reader:
     let up = tag.up(plan);
     assert!(up.starts_with(&reader.tunnel), "{tag}: what nobody has said");
     let is_smooth = plan.broken.is_none()
+        && outcome.scenario.departs.is_none()
         && !outcome.scenario.is_faulty()
         && outcome.clients[tag.client].messages.last().is_some_and(|seen| seen.head.status() == 101);
     if is_smooth {

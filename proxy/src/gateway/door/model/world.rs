@@ -1,7 +1,8 @@
 //! A door, and a case from its begin to its end.
 
-use std::future::ready;
+use std::future::{pending, ready};
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::super::{Door, bench, connection};
 use super::client;
 use super::instance::{self, Instances};
-use super::scenario::Scenario;
+use super::scenario::{Dial, Scenario, Setting};
 use super::verdict::{self, Outcome};
 use super::wire::Reader;
 use crate::directory::{Endpoint, Writer};
@@ -44,14 +45,16 @@ struct Network {
     /// Their sides of all connections to them.
     sides: Vec<JoinHandle<()>>,
     dialled: u64,
+    /// How many of these came to nothing.
+    failed: usize,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(setting: Setting) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let network = Arc::<Mutex<Network>>::default();
         let dialled = network.clone();
-        let (door, writer, output) = bench::door(Box::new(move |_| dialled.lock().unwrap().dial()));
+        let (door, writer, output) = bench::door(Box::new(move |_| dialled.lock().unwrap().dial()), &setting.keys());
         runtime.spawn(door.carrier.sweeper.clone().run());
         Self { runtime, door: Arc::new(door), writer, output, network, cases: 0 }
     }
@@ -64,11 +67,21 @@ impl World {
         *self.network.lock().unwrap() = Network { instances: Some(instances.clone()), ..Network::default() };
         let case =
             Case { door: &self.door, network: &self.network, instances: &instances, endpoints: &endpoints };
-        let (clients, took) = self.runtime.block_on(case.run());
+        let departs = departs(&mut self.writer, instances.scenario.departs, self.cases);
+        let (clients, took) = self.runtime.block_on(case.run(departs));
+        let failed = self.network.lock().unwrap().failed + instances.closed_idle.load(Ordering::Relaxed);
         let heard = std::mem::take(&mut *instances.heard.lock().unwrap());
         let arrived = std::mem::take(&mut *instances.arrived.lock().unwrap());
         let log = self.output.take_lines();
-        verdict::check(&Outcome { scenario: &instances.scenario, clients, heard, arrived, log, took });
+        verdict::check(&Outcome {
+            scenario: &instances.scenario,
+            clients,
+            heard,
+            arrived,
+            failed,
+            log,
+            took,
+        });
     }
 
     /// As many instances as there are to be, all new.
@@ -81,14 +94,25 @@ impl World {
     }
 }
 
+/// Some instances leave, if some do.
+async fn departs(writer: &mut Writer, departs: Option<(u64, u8)>, network: u8) {
+    let Some((millis, left)) = departs else { return };
+    sleep(Duration::from_millis(millis)).await;
+    bench::register(writer, left, network);
+}
+
 impl Network {
     fn dial(&mut self) -> BoxFuture<'static, io::Result<Link>> {
         let instances = self.instances.clone().expect("a case has begun");
-        let Scenario { refused, holds, hesitates, seed, .. } = &instances.scenario;
+        let Scenario { dials, holds, hesitates, seed, .. } = &instances.scenario;
         let (number, seed) = (self.dialled, seed ^ (self.dialled + 100) << 8);
         self.dialled += 1;
-        if refused.get(number as usize) == Some(&true) {
-            return ready(Err(io::ErrorKind::ConnectionRefused.into())).boxed();
+        let becomes = dials.get(number as usize).copied().unwrap_or(Dial::Opens);
+        self.failed += usize::from(becomes != Dial::Opens);
+        match becomes {
+            Dial::Opens => {}
+            Dial::Refused => return ready(Err(io::ErrorKind::ConnectionRefused.into())).boxed(),
+            Dial::Hangs => return pending().boxed(),
         }
         let (ours, theirs) = Link::hesitant_pair(holds[1], Hesitation::new(seed, *hesitates));
         self.sides.push(tokio::spawn(instance::serve(instances.clone(), theirs, seed)));
@@ -111,7 +135,7 @@ struct Case<'c> {
 
 impl Case<'_> {
     /// What each client has heard, and how long that took.
-    async fn run(&self) -> (Vec<Reader>, Duration) {
+    async fn run(&self, departs: impl Future<Output = ()>) -> (Vec<Reader>, Duration) {
         let begun = now();
         let scenario = &self.instances.scenario;
         let (mut clients, mut served) = (Vec::new(), JoinSet::new());
@@ -125,8 +149,11 @@ impl Case<'_> {
                 async move { client::run(&instances.scenario.clients[number], number, theirs, seed).await };
             clients.push(tokio::spawn(run));
         }
-        let readers = timeout(LONG, joined(clients)).await.expect("a client waits for ever");
-        let took = now() - begun;
+        let clients = async {
+            let readers = timeout(LONG, joined(clients)).await.expect("a client waits for ever");
+            (readers, now() - begun)
+        };
+        let ((readers, took), ()) = tokio::join!(clients, departs);
         timeout(LONG, served.join_all()).await.expect("a connection is served for ever");
         self.settles().await;
         (readers, took)
@@ -145,6 +172,10 @@ impl Case<'_> {
         sleep(SETTLES).await;
         let sides = std::mem::take(&mut self.network.lock().unwrap().sides);
         let open = sides.iter().filter(|side| !side.is_finished()).count();
+        let left = self.instances.scenario.departs.map_or(self.endpoints.len(), |(_, left)| left.into());
+        for endpoint in &self.endpoints[left..] {
+            assert_eq!(endpoint.traffic.kept.count(), 0, "connections are kept to who has left");
+        }
         let kept: usize = self.endpoints.iter().map(|endpoint| endpoint.traffic.kept.count()).sum();
         assert_eq!(open, kept, "connections that are open, and those that are kept");
         self.instances.closing.send_replace(true);
