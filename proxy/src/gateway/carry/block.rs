@@ -118,6 +118,12 @@ impl Block {
         }
     }
 
+    /// How many bytes it has room for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.room.len()
+    }
+
     fn compact(&mut self) {
         if self.at > 0 {
             self.room.copy_within(self.at..self.end, 0);

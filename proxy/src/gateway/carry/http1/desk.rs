@@ -129,6 +129,23 @@ mod tests {
     }
 
     #[test]
+    fn a_desk_that_was_taken_back_has_little_room_however_much_lay_on_it() {
+        let (desks, mut desk) = (Desks::default(), Box::<Desk>::default());
+        let large = vec![b'x'; 60_000];
+        let Desk { head, upload, download, .. } = &mut *desk;
+        head.push(&large);
+        for pump in [upload, download] {
+            pump.input.push(&large);
+            pump.out.extend_from_slice(&large);
+        }
+        desks.take_back(desk);
+        let Desk { head, upload, download, .. } = &*desks.lend();
+        let blocks = [head, &upload.input, &download.input].map(Block::room);
+        let rooms = blocks.into_iter().chain([upload.out.capacity(), download.out.capacity()]);
+        assert!(rooms.clone().all(|room| room <= 4_096), "{:?}", rooms.collect::<Vec<_>>());
+    }
+
+    #[test]
     fn no_more_are_kept_than_may_be() {
         let desks = Desks::default();
         let lent: Vec<_> = (0..KEPT + 10).map(|_| desks.lend()).collect();

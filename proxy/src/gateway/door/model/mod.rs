@@ -24,20 +24,30 @@ use proptest::test_runner::{Config, TestRunner};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use scenario::scenario;
+use scenario::{Setting, scenario};
 use world::World;
 
-/// So many exchanges, at the least.
+/// So many exchanges in all, at the least.
 const EXCHANGES: u32 = 10_000;
 
 #[test]
 fn whatever_clients_and_instances_do_each_gets_what_it_must() {
+    check(&[Setting::Usual], EXCHANGES * 3 / 5);
+}
+
+/// At the same time as the other, where there are two processors.
+#[test]
+fn whatever_they_do_so_it_is_where_waits_end_sooner() {
+    check(&[Setting::EndIsLeaving, Setting::Bounded], EXCHANGES * 2 / 5);
+}
+
+fn check(settings: &'static [Setting], least: u32) {
     let (worlds, exchanges) = (RefCell::new(HashMap::new()), Cell::new(0));
     let config = Config::default();
     // Nearly three requests in each, on average.
-    let cases = config.cases.max(EXCHANGES * 2 / 5);
+    let cases = config.cases.max(least * 3 / 8);
     let config = Config { cases, source_file: Some(file!()), ..config };
-    let outcome = TestRunner::new(config).run(&scenario(), |scenario| {
+    let outcome = TestRunner::new(config).run(&scenario(settings), |scenario| {
         exchanges.set(exchanges.get() + scenario.exchanges());
         // One in which something has gone wrong is of no use to another case.
         let setting = scenario.setting;
@@ -49,5 +59,5 @@ fn whatever_clients_and_instances_do_each_gets_what_it_must() {
     if let Err(error) = outcome {
         panic!("{error}");
     }
-    assert!(exchanges.get() >= EXCHANGES, "{exchanges:?}");
+    assert!(exchanges.get() >= least, "{exchanges:?}");
 }

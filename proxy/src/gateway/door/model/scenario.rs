@@ -217,15 +217,15 @@ impl RequestPlan {
     }
 }
 
-pub(super) fn scenario() -> impl Strategy<Value = Scenario> {
+/// With one of these settings.
+pub(super) fn scenario(settings: &'static [Setting]) -> impl Strategy<Value = Scenario> {
     let hold = || select(vec![1usize, 2, 3, 7, 61, 1_000, 16_384, 65_536]);
     let dial = select(vec![Dial::Opens, Dial::Refused, Dial::Hangs]);
     let dials = prop_oneof![9 => Just(Vec::new()), 1 => vec(dial, 1..4)];
     let departs = weighted(0.15, (0..300u64, 1..3u8));
-    let setting = prop_oneof![3 => Just(Setting::Usual), 1 => Just(Setting::EndIsLeaving), 1 => Just(Setting::Bounded)];
     let instances = (1..4u8, dials, departs);
     let hesitates = prop_oneof![1 => Just(0), 3 => 0..40u32];
-    (vec(client(), 1..3), instances, [hold(), hold()], hesitates, setting, any::<u64>()).prop_map(
+    (vec(client(), 1..3), instances, [hold(), hold()], hesitates, select(settings), any::<u64>()).prop_map(
         |(clients, (endpoints, dials, departs), holds, hesitates, setting, seed)| {
             let departs = departs.filter(|(_, left)| *left < endpoints);
             Scenario { clients, endpoints, dials, departs, holds, hesitates, setting, seed }.within_bounds()
