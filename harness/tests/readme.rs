@@ -101,7 +101,7 @@ async fn the_guides_commands_work_as_printed() -> Result<()> {
 
 /// Waits, as a reader would, until the gateway knows all that have registered.
 const SHOP_SETTLES: &str = r#"
-until [ "$(curl -fsS http://127.0.0.1:9090/services 2>/dev/null | grep -o '"instance":"[a-z-]*-1"' | sort -u | wc -l)" -ge 12 ]
+until [ "$(curl -fsS http://127.0.0.1:9090/services 2>/dev/null | grep -o '"instance":"[a-z0-9-]*-1"' | sort -u | wc -l)" -eq 14 ]
 do sleep 0.1; done
 "#;
 const SHOPS_PORTS: [u16; 20] = [

@@ -1,6 +1,12 @@
 //! A connection of raw bytes, by either side.
 
-use std::{error::Error, fmt, io::ErrorKind, net::SocketAddr, time::Duration};
+use std::{
+    error::Error,
+    fmt, fs,
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::{
@@ -10,6 +16,7 @@ use tokio::{
 };
 
 use super::{Head, Message, Read};
+use crate::wait::eventually;
 
 /// Bounds every wait for the other side.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,6 +77,20 @@ impl Wire {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await;
         sent.context("the other side does not read")?.context("writing raw bytes")
+    }
+
+    /// Waits until the other side, which is on this machine, has read all that was sent.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn wait_read(&self) -> Result<()> {
+        let (ours, theirs) = (self.stream.local_addr()?, self.stream.peer_addr()?);
+        eventually("all that was sent is read", PATIENCE, async || {
+            let [unsent, unread] = queues(ours, theirs)?;
+            ensure!(unsent == 0 && unread == 0, "{unsent} bytes are on their way, and {unread} are not read");
+            Ok(())
+        })
+        .await
     }
 
     /// Says that nothing more comes from this side (FIN).
@@ -223,6 +244,23 @@ impl Wire {
         }
         0
     }
+}
+
+/// How many bytes that one side has sent are on their way, and how many the other has got and not read (proc_net_tcp(5)).
+fn queues(from: SocketAddr, to: SocketAddr) -> Result<[usize; 2]> {
+    let table = fs::read_to_string("/proc/net/tcp").context("reading the table of connections")?;
+    let [from, to] = [from, to].map(|address| match address.ip() {
+        IpAddr::V4(ip) => format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port()),
+        IpAddr::V6(_) => String::new(),
+    });
+    let of = |local: &str, remote: &str| {
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut rows = rows.filter(|row| row.get(1..3) == Some(&[local, remote]));
+        let row = rows.next().with_context(|| format!("no connection from {local} to {remote}"))?;
+        let (sent, came) = row.get(4).and_then(|queues| queues.split_once(':')).context("no queues")?;
+        anyhow::Ok((usize::from_str_radix(sent, 16)?, usize::from_str_radix(came, 16)?))
+    };
+    Ok([of(&from, &to)?.0, of(&to, &from)?.1])
 }
 
 /// Enough of it to be shown.

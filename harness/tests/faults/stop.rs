@@ -109,9 +109,8 @@ async fn a_head_that_has_begun_may_come_whole() -> Result<()> {
     }
     for wire in [&mut first, &mut second] {
         wire.send("GET /goods HTTP/1.1\r\nHo").await?;
+        wire.wait_read().await?;
     }
-    // It has read them by then.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     gateway.process().signal(Signal::SIGTERM)?;
     assert!(idle.rest().await?.0.is_empty());
     for wire in [&mut first, &mut second] {

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::{
     stack::{Carrier, GatewayOptions},
     wire::{BrokenOff, Framing, Instance, Message, Wire},
 };
 use serde_json::Value;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{Fixture, malformed::PATIENCE};
 
@@ -354,23 +355,35 @@ async fn an_answer_that_ends_with_its_connection_is_whole_or_broken_off_at_the_c
     Ok(())
 }
 
+/// Says more than its answer with each: at once, or a little later. To the end of the connection. Whether it was later.
+async fn poisons(mut wire: Wire) -> Result<bool> {
+    let mut is_late = false;
+    while let Some(request) = wire.next_request().await? {
+        let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        is_late = request.head.target().contains("late");
+        // The gateway may have closed it, rightly.
+        let sent =
+            if is_late { wire.send(answer).await } else { wire.send(format!("{answer}{poison}")).await };
+        tokio::task::yield_now().await;
+        if sent.is_err() || is_late && wire.send(poison).await.is_err() {
+            break;
+        }
+    }
+    Ok(is_late)
+}
+
 /// What an instance says unasked is nobody's answer: its connection is used no more.
 #[tokio::test]
 async fn what_follows_an_answer_is_not_the_next_ones() -> Result<()> {
-    let instance = Instance::start(|mut wire| async move {
-        while let Some(request) = wire.next_request().await? {
-            let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
-            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-            let is_late = request.head.target().contains("late");
-            // The gateway may have closed it, rightly.
-            let sent =
-                if is_late { wire.send(answer).await } else { wire.send(format!("{answer}{poison}")).await };
-            tokio::task::yield_now().await;
-            if sent.is_err() || is_late && wire.send(poison).await.is_err() {
-                return Ok(());
-            }
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let instance = Instance::start(move |wire| {
+        let tell = tell.clone();
+        async move {
+            let was_late = poisons(wire).await?;
+            // A connection is over when the gateway has closed it, too.
+            if was_late { Ok(tell.send(())?) } else { Ok(()) }
         }
-        Ok(())
     })
     .await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
@@ -380,11 +393,10 @@ async fn what_follows_an_answer_is_not_the_next_ones() -> Result<()> {
     }
     for _ in 0..20 {
         assert_eq!(wire.get("/goods/late", "").await?.text(), "ok");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        timeout(PATIENCE, told.recv()).await.context("its connection is kept")?;
     }
     Ok(())
 }
-
 #[tokio::test]
 async fn trailers_reach_the_client_but_for_those_that_belong_in_a_head() -> Result<()> {
     let scripted = Scripted::start().await?;

@@ -49,8 +49,7 @@ async fn where_the_bytes_are_cut_makes_no_difference() -> Result<()> {
     let cut = async |at: usize| {
         let mut wire = Wire::connect(fixture.gateway.address()).await?;
         wire.send(&requests[..at]).await?;
-        // Long enough for the gateway to have read the one half, mostly.
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        wire.wait_read().await?;
         wire.send(&requests[at..]).await?;
         for body in ["abc", "xyz", ""] {
             let answer = wire.answer("POST").await?;

@@ -57,7 +57,13 @@ async fn registration_and_load_are_shown() -> Result<()> {
     fixture.etcd.put(&key("goods", "a"), value.to_string()).await?;
     let shown = fixture.wait_shown("it is registered", has("revision")).await?;
     assert_eq!(shown["metadata"], metadata);
-    assert_eq!(shown["revision"], fixture.page().await?["revision"]);
+    // An endpoint is shown a moment before the revision that says that all up to there is.
+    let page = eventually("the revision is shown", PATIENCE, async || {
+        let page = fixture.page().await?;
+        ensure!(page["revision"] == shown["revision"], "shown is {page}");
+        Ok(page)
+    });
+    page.await?;
     assert_eq!((&shown["in_flight"], &shown["usual_latency_ms"]), (&json!(0), &Value::Null));
     for absent in ["last_failure", "last_check_failure", "next_trial", "on_trial_since", "held_until"] {
         assert!(shown[absent].is_null(), "{shown}");

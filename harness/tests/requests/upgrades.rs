@@ -10,7 +10,7 @@ use harness::{
     wire::{End, Instance, Wire},
 };
 use serde_json::json;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{Fixture, malformed::PATIENCE};
 
@@ -64,29 +64,27 @@ async fn ping(wire: &mut Wire) -> Result<()> {
     Ok(())
 }
 
+/// Lets its client say all first, or says all itself first, as that asks for. Tells what it heard at last.
+async fn says_all(mut wire: Wire, tell: mpsc::UnboundedSender<Vec<u8>>) -> Result<()> {
+    let is_first = wire.bytes(5).await? == b"hello";
+    if is_first {
+        wire.send("that was all").await?;
+        wire.finish().await?;
+    }
+    let (rest, end) = wire.rest().await?;
+    ensure!(is_first || end == End::Closed, "{} {end:?}", rest.escape_ascii());
+    tell.send(rest)?;
+    if is_first { Ok(()) } else { wire.send("heard").await }
+}
+
 #[tokio::test]
 async fn when_one_side_has_said_all_the_other_may_go_on() -> Result<()> {
     if Carrier::tested() == Carrier::Pingora {
         // It ends a tunnel when either side does.
         return Ok(());
     }
-    let instance = agreeing(|mut wire| async move {
-        match wire.bytes(5).await?.as_slice() {
-            b"first" => {
-                let (rest, end) = wire.rest().await?;
-                ensure!(rest == b" and last" && end == End::Closed, "{} {end:?}", rest.escape_ascii());
-                wire.send("heard").await
-            }
-            _ => {
-                wire.send("that was all").await?;
-                wire.finish().await?;
-                let (rest, _) = wire.rest().await?;
-                ensure!(rest == b" after it", "{}", rest.escape_ascii());
-                Ok(())
-            }
-        }
-    })
-    .await?;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let instance = agreeing(move |wire| says_all(wire, tell.clone())).await?;
     let fixture = Fixture::over(&instance, GatewayOptions::default()).await?;
     let mut client_first = upgraded(&fixture, "websocket").await?;
     client_first.send("first and last").await?;
@@ -95,15 +93,15 @@ async fn when_one_side_has_said_all_the_other_may_go_on() -> Result<()> {
 
     let mut instance_first = upgraded(&fixture, "websocket").await?;
     instance_first.send("hello").await?;
-    assert_eq!(instance_first.bytes(12).await?, b"that was all");
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(instance_first.rest().await?, (b"that was all".to_vec(), End::Closed));
     instance_first.send(" after it").await?;
     instance_first.finish().await?;
-    assert_eq!(instance_first.rest().await?, (Vec::new(), End::Closed));
+    for expected in [" and last", " after it"] {
+        assert_eq!(timeout(PATIENCE, told.recv()).await?.as_deref(), Some(expected.as_bytes()));
+    }
     assert_eq!(instance.failures(), [""; 0]);
     Ok(())
 }
-
 /// A worker thread that is put aside right after the 101, as on a busy machine, finds much to do at once.
 #[tokio::test]
 async fn no_tunnel_is_torn_after_its_101_however_busy_the_gateway_is() -> Result<()> {

@@ -49,6 +49,8 @@ pub(crate) fn page(
     guard: &Guard,
     now: Moment,
 ) -> serde_json::Result<Vec<u8>> {
+    // Before all else: what is shown may be newer than that revision says, but never older.
+    let revision = directory.revision();
     let services = directory.services();
     let endpoints: Vec<(&Service, Arc<Endpoints>)> =
         services.values().map(|service| (&**service, Arc::clone(&service.endpoints()))).collect();
@@ -60,7 +62,7 @@ pub(crate) fn page(
     };
     let left_out = directory.left_out();
     let page = Page {
-        revision: directory.revision(),
+        revision,
         synced: directory.is_synced(),
         last_skipped: status.last_skipped.as_ref().map(|last| SkippedRecord {
             key: &last.key,

@@ -79,8 +79,9 @@ impl Directory {
         self.services.load_full()
     }
 
+    /// All that the registry has said up to this revision is shown to whoever looks from now on.
     pub(crate) fn revision(&self) -> i64 {
-        self.revision.load(Ordering::Relaxed)
+        self.revision.load(Ordering::Acquire)
     }
 
     /// Whether the directory has ever been filled from the registry.

@@ -44,7 +44,7 @@ impl Writer {
             self.directory.left_out.store(Arc::new(left_out));
         }
         if self.dirty.is_empty() {
-            self.directory.revision.store(self.revision, Ordering::Relaxed);
+            self.directory.revision.store(self.revision, Ordering::Release);
         }
         let was_filled = self.directory.is_filled();
         self.directory.stale.store(self.stale, Ordering::Release);
