@@ -1,7 +1,5 @@
 //! Instances that answer before they have the whole request.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use harness::{
     stack::{Carrier, GatewayOptions},
