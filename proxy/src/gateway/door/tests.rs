@@ -25,9 +25,9 @@ async fn tunnel(bench: &mut Bench) -> (Link, Link) {
     (client, instance)
 }
 
-/// So many tunnels: a task for each client, which says after how many seconds from now its tunnel has ended, and the
-/// instance's sides.
-async fn tunnels(bench: &mut Bench, count: usize) -> (JoinSet<u64>, Vec<Link>) {
+/// So many tunnels: a task for each client, which hears the end of its tunnel, says after how many seconds from now that
+/// was, and has not closed its own side; and the instance's sides.
+async fn tunnels(bench: &mut Bench, count: usize) -> (JoinSet<(u64, Link)>, Vec<Link>) {
     let (mut clients, mut instances, mut ends) = (Vec::new(), Vec::new(), JoinSet::new());
     for _ in 0..count {
         let (client, instance) = tunnel(bench).await;
@@ -38,7 +38,7 @@ async fn tunnels(bench: &mut Bench, count: usize) -> (JoinSet<u64>, Vec<Link>) {
     for mut client in clients {
         ends.spawn(async move {
             rest(&mut client).await;
-            (now() - begun).as_secs()
+            ((now() - begun).as_secs(), client)
         });
     }
     (ends, instances)
@@ -50,11 +50,11 @@ async fn the_ends_of_tunnels_whose_instance_has_left_are_spread_over_the_time_fo
     let mut bench = Bench::with("timeouts: {tunnel_drain: 100s}");
     let (ends, instances) = tunnels(&mut bench, 60).await;
     bench.register(0);
-    let ends = ends.join_all().await;
+    let (ends, clients): (Vec<_>, Vec<_>) = ends.join_all().await.into_iter().unzip();
     let in_each = [0, 1, 2, 3].map(|quarter| ends.iter().filter(|end| **end / 25 == quarter).count());
     assert_eq!(in_each.iter().sum::<usize>(), 60, "{ends:?}");
     assert!(in_each.iter().all(|count| (7..=23).contains(count)), "{in_each:?}");
-    drop(instances);
+    drop((clients, instances));
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,9 +65,12 @@ async fn when_the_instance_itself_is_gone_the_rest_of_its_tunnels_end_at_once() 
     bench.register(0);
     sleep(50 * SECOND).await;
     drop(instances);
-    let ends = ends.join_all().await;
+    let (ends, clients): (Vec<_>, Vec<_>) = ends.join_all().await.into_iter().unzip();
     let at_once = ends.iter().filter(|end| **end == 50).count();
     assert!(at_once > 15 && ends.iter().all(|end| *end <= 50), "{ends:?}");
+    sleep(SECOND).await;
+    assert_eq!(bench.lifecycle.requests_in_flight(), 0, "what clients have not closed goes on");
+    drop(clients);
 }
 
 #[tokio::test(start_paused = true)]
