@@ -68,7 +68,8 @@ enum After {
 pub(super) async fn serve(all: Arc<Instances>, link: Link, seed: u64) {
     let (from, to) = split(link);
     let paces = [3, 4].map(|salt| Pace::new(seed ^ salt));
-    let mut instance = Instance { all: &all, from, to, reader: Reader::of_requests(), paces, is_spoilt: false };
+    let mut instance =
+        Instance { all: &all, from, to, reader: Reader::of_requests(), paces, is_spoilt: false };
     let (mut served, mut after) = (0, After::Stays(Afterwards::Waits));
     while let After::Stays(afterwards) = after {
         after = instance.serve_one(served, afterwards).await;

@@ -54,7 +54,8 @@ impl World {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let network = Arc::<Mutex<Network>>::default();
         let dialled = network.clone();
-        let (door, writer, output) = bench::door(Box::new(move |_| dialled.lock().unwrap().dial()), &setting.keys());
+        let (door, writer, output) =
+            bench::door(Box::new(move |_| dialled.lock().unwrap().dial()), &setting.keys());
         runtime.spawn(door.carrier.sweeper.clone().run());
         Self { runtime, door: Arc::new(door), writer, output, network, cases: 0 }
     }
