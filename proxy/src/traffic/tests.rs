@@ -16,7 +16,8 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The third request of a stop comes within 60 ms, and its patience is a second, or a little more when the
-/// endpoint has come back shortly before: each time one answer was late by up to a second.
+/// endpoint has come back shortly before: each time one answer was late by up to a second. (One that stops again at once is
+/// given up to half a second more: it has just been usual that answers are late.)
 const NOTICED: Duration = Duration::from_millis(1_300);
 
 /// What the endpoint takes while it works, and from one request for it to the next.
@@ -150,7 +151,7 @@ proptest! {
     #[test]
     fn a_stopped_endpoint_is_out_after_a_second_holds_nobody_longer_and_is_back_within_five(
         chances in prop::collection::vec(0.0..=1.0, 1..10),
-        stops in prop::collection::vec((0_u32..15_000, 1_200_u32..40_000), 1..4),
+        stops in prop::collection::vec((1_000_u32..15_000, 1_200_u32..40_000), 1..4),
     ) {
         let mut world = World::new(chances);
         world.run(3 * SECOND);
