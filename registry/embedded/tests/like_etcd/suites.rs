@@ -76,14 +76,12 @@ const SUITES: &[Suite] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn other_peoples_tests_pass_as_on_etcd() -> Result<()> {
     let (python, sources) = spawn_blocking(python::suites).await??;
-    let mut failures = Vec::new();
-    for suite in SUITES {
-        // Side by side: most of it is waiting.
-        let releases = [Release::Embedded, Release::V3_4, Release::V3_5];
-        let runs = releases.map(|release| check(suite, release, &python, &sources));
-        let outcomes = join_all(runs).await.into_iter();
-        failures.extend(outcomes.filter_map(|outcome| Some(format!("{:#}", outcome.err()?))));
-    }
+    // Side by side: most of it is waiting.
+    let releases = [Release::Embedded, Release::V3_4, Release::V3_5];
+    let each = SUITES.iter().flat_map(|suite| releases.map(|release| (suite, release)));
+    let runs = each.map(|(suite, release)| check(suite, release, &python, &sources));
+    let outcomes = join_all(runs).await.into_iter();
+    let failures: Vec<_> = outcomes.filter_map(|outcome| Some(format!("{:#}", outcome.err()?))).collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
     Ok(())
 }
