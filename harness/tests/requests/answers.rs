@@ -12,7 +12,7 @@ use harness::{
     etcd::key,
     http::{Answer, Connection, Request, raw},
     ports::free_address,
-    stack::{Gateway, GatewayOptions, Services},
+    stack::{Carrier, Gateway, GatewayOptions, Services},
 };
 
 use serde_json::json;
@@ -166,8 +166,13 @@ async fn an_answer_that_breaks_off_is_broken_off_for_the_client_too() -> Result<
     backend.script([Reply::Break(100, Bytes::from("half"))]);
     let request = b"GET /goods HTTP/1.1\r\nHost: a\r\n\r\n";
     let answer = raw(fixture.gateway.address(), request, PATIENCE).await?;
-    assert_eq!((answer.status(), answer.answers(), answer.closed), (Some(200), 1, true), "{}", answer.text());
-    assert!(answer.text().ends_with("half"), "no second answer is appended: {}", answer.text());
+    // Pingora drops what came at the same moment as the failure: all of it, if the machine is busy.
+    let is_dropped = Carrier::tested() == Carrier::Pingora && answer.text().is_empty();
+    if !is_dropped {
+        assert_eq!((answer.status(), answer.answers()), (Some(200), 1), "{}", answer.text());
+        assert!(answer.text().ends_with("half"), "no second answer is appended: {}", answer.text());
+    }
+    assert!(answer.closed);
     assert_eq!(backend.count(), 1, "an answer that has begun is not tried again");
     Ok(())
 }
@@ -251,7 +256,7 @@ async fn who_sends_a_large_body_in_vain_is_told_so() -> Result<()> {
     fixture.gateway.wait_instances("goods", &["dead"]).await?;
     let unreachable = raw(fixture.gateway.address(), &post(), PATIENCE).await?;
     // Pingora cannot keep a client's connection when an instance has failed; of ours nothing is left to be read.
-    let is_closed = harness::stack::Carrier::either(false, true);
+    let is_closed = Carrier::either(false, true);
     assert_eq!((unreachable.status(), unreachable.closed), (Some(502), is_closed), "{}", unreachable.text());
     Ok(())
 }
