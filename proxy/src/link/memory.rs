@@ -131,6 +131,10 @@ impl AsyncRead for Memory {
             let count = self.ahead.len().min(buffer.remaining());
             buffer.put_slice(self.ahead.get(..count).unwrap_or_default());
             self.ahead.drain(..count);
+            if self.hesitation.is_over() && buffer.remaining() > 0 {
+                // What fails now is found by the next read.
+                let _ = Pin::new(&mut self.stream).poll_read(cx, buffer);
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();

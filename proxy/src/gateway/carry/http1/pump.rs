@@ -2,11 +2,12 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 
 use super::splice::ROOM;
 use super::trailers;
@@ -70,6 +71,8 @@ pub(super) struct Pump {
     /// What goes before them: a head, or what a body is made to be.
     pub(super) out: Vec<u8>,
     written: usize,
+    /// So many bytes at its end are data of the body, as they came.
+    joined: usize,
     body: Body,
     manner: Manner,
     /// Whether all of the body was seen.
@@ -103,7 +106,7 @@ impl Pump {
         if matches!(body, Body::Chunked(_)) {
             self.trace_header.clone_from(trace_header);
         }
-        (self.ready, self.written, self.data, self.is_seen) = (0, 0, 0, body.is_over());
+        (self.ready, self.written, self.joined, self.data, self.is_seen) = (0, 0, 0, 0, body.is_over());
         (self.waits_for, self.has_come_fast) = (Side::Source, false);
         self.kept = None;
     }
@@ -116,7 +119,7 @@ impl Pump {
         if is_body && self.ready <= SHORT {
             self.out.extend_from_slice(self.input.bytes().get(..self.ready).unwrap_or_default());
             self.input.consume(self.ready);
-            self.ready = 0;
+            (self.joined, self.ready) = (self.ready, 0);
         }
     }
 
@@ -154,7 +157,8 @@ impl Pump {
 
     /// Bytes of data that have gone on, at the least.
     pub(super) fn passed(&self) -> u64 {
-        self.data.saturating_sub(self.ready as u64)
+        let waits = if self.out.is_empty() { self.ready } else { self.ready + self.joined };
+        self.data.saturating_sub(waits as u64)
     }
 
     /// Nothing is left but the room.
@@ -189,7 +193,8 @@ impl Pump {
             self.waits_for = Side::Source;
             let count = match self.straight() {
                 Some(_) if turns == IN_A_ROW => {
-                    cx.waker().wake_by_ref();
+                    // Not by its waker: then the runtime would go on with this before it looks at other connections.
+                    let _ = pin!(yield_now()).poll(cx);
                     return Poll::Pending;
                 }
                 Some(most) => {
@@ -208,6 +213,9 @@ impl Pump {
 
     /// Reads what has come. What waits with nothing here has no room either, but one that was made for much.
     fn poll_fill(&mut self, cx: &mut Context<'_>, source: &mut Link) -> Poll<io::Result<usize>> {
+        if !self.input.has_room() {
+            ready!(source.poll_stirred(cx));
+        }
         let filled = self.input.poll_fill(source, MOST, cx);
         if filled.is_pending() && self.input.is_empty() {
             self.input.give_back();
@@ -480,8 +488,10 @@ mod tests {
             pump.input.push(&vec![b'x'; size]);
             pump.join();
             assert_eq!((pump.out.len(), pump.input.len()), (4 + joined, size - joined));
+            assert_eq!(pump.passed(), 0, "nothing has gone yet");
             let (text, outcome) = pumped(&mut pump, b"y").await;
             assert_eq!((text.len(), text.ends_with('y'), outcome.is_ok()), (4 + size + 1, true, true));
+            assert_eq!(pump.passed(), size as u64 + 1);
         }
     }
 

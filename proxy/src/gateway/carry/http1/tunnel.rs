@@ -45,7 +45,9 @@ impl Exchange<'_> {
             Tunnel { up: Way::Open, down: Way::Open, moved_at: [now(); 2], ends_at: None, ended_first: None };
         let _open = self.gateway.metrics.tunnel();
         let ended = poll_fn(|cx| tunnel.poll(cx, self, &mut instance.link)).await;
-        self.request.tunnel_ended(*ended.as_ref().unwrap_or(&TunnelEnd::Error));
+        // However an instance goes that has left: it may have been killed.
+        let failed = if tunnel.ends_at.is_some() { TunnelEnd::Departed } else { TunnelEnd::Error };
+        self.request.tunnel_ended(*ended.as_ref().unwrap_or(&failed));
         if ended.is_err() {
             // What has broken must not look like an orderly end, to the instance either.
             instance.link.reset();
@@ -283,15 +285,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_whose_instance_has_left_ends_with_the_instance() {
-        let mut bench = Bench::new();
-        fastrand::seed(7);
-        let (mut client, instance) = tunnel(&mut bench).await;
-        bench.register(0);
-        let left = now();
-        drop(instance);
-        assert_eq!(rest(&mut client).await, "");
-        assert!(now() - left < SECOND);
-        assert_ended(&bench, "departed").await;
+    async fn one_whose_instance_has_left_ends_with_the_instance_however_that_goes() {
+        for is_killed in [false, true] {
+            let mut bench = Bench::new();
+            fastrand::seed(7);
+            let (mut client, instance) = tunnel(&mut bench).await;
+            bench.register(0);
+            let left = now();
+            if is_killed { instance.reset() } else { drop(instance) }
+            let ended = client.read_to_end(&mut Vec::new()).await;
+            assert_eq!(ended.is_err(), is_killed, "{ended:?}");
+            assert!(now() - left < SECOND);
+            tokio::time::sleep(SECOND).await;
+            assert_eq!(bench.metric("leaseway_tunnels_ended_total{reason=\"departed\"}"), 1);
+        }
     }
 }
