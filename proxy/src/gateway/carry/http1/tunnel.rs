@@ -292,7 +292,11 @@ mod tests {
             let (mut client, instance) = tunnel(&mut bench).await;
             bench.register(0);
             let left = now();
-            if is_killed { instance.reset() } else { drop(instance) }
+            if is_killed {
+                instance.reset()
+            } else {
+                drop(instance)
+            }
             let ended = client.read_to_end(&mut Vec::new()).await;
             assert_eq!(ended.is_err(), is_killed, "{ended:?}");
             assert!(now() - left < SECOND);
