@@ -22,7 +22,7 @@ use fastrand::Rng;
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, Method, Request, Response, body::Incoming, header::HeaderValue};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
@@ -100,6 +100,15 @@ struct State {
     open: AtomicUsize,
 }
 
+/// As many connections may wait to be taken as a test opens at once. (By default it is 1,024: the next would wait for a second,
+/// until they are sent for once more.)
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4_096)
+}
+
 impl Backend {
     /// Starts one that answers `usual` to everything, with its name in `x-served-by`.
     ///
@@ -107,7 +116,7 @@ impl Backend {
     /// When it finds no free port.
     pub async fn start(name: &str, usual: Reply) -> Result<Self> {
         let listener = loop {
-            match TcpListener::bind(free_address()?).await {
+            match bind(free_address()?) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 bound => break bound.context("binding a backend's port")?,
             }
@@ -208,7 +217,7 @@ async fn listen(listener: TcpListener, address: SocketAddr, state: Arc<State>) {
             listener = None;
             connections.shutdown().await;
         } else if listener.is_none() {
-            listener = TcpListener::bind(address).await.ok();
+            listener = bind(address).ok();
         }
         state.listening.send_replace(listener.is_some());
         tokio::select! {
