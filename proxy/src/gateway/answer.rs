@@ -1,11 +1,10 @@
 //! The gateway's own answers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::cause::Ending;
 use super::error_kind::Kind;
 use super::grammar::Refusal;
-use super::request::Request;
 use crate::directory::Directory;
 use crate::site::Target;
 
@@ -147,12 +146,7 @@ impl Answer {
         }
     }
 
-    /// What a request gets whose last attempt came to such an end. None: its client is gone.
-    pub(super) fn to_failed(request: &Request, ending: Ending, now: Instant) -> Option<Self> {
-        Self::to(ending, request.was_silent(), request.is_over(now))
-    }
-
-    /// The same. `was_silent`: the attempt was broken off because nothing came; `is_over`: the time of the whole request
+    /// What a request gets whose last attempt came to such an end. None: its client is gone. `was_silent`: the attempt was broken off because nothing came; `is_over`: the time of the whole request
     /// is over.
     pub(super) fn to(ending: Ending, was_silent: bool, is_over: bool) -> Option<Self> {
         let answer = match ending {

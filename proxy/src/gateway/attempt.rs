@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cause::{Cause, Circumstances, Ending};
-use super::meaning::SWITCHES;
+use super::grammar::SWITCHES;
 use super::retry::Reach;
 use crate::directory::Endpoint;
 use crate::site::Way;

@@ -2,13 +2,11 @@
 
 use std::time::Instant;
 
+use super::grammar::{SWITCHES, is_interim};
 use super::request::Request;
 use super::resend;
 use super::retry::Replay;
 use crate::head::Head;
-
-/// The status by which the connection becomes a tunnel: RFC 9110, 15.2.2.
-pub(super) const SWITCHES: u16 = 101;
 
 /// What the head of an answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +19,6 @@ pub(super) enum Meaning {
     Tunnel,
     /// The client is answered with it.
     Answer,
-}
-
-/// Whether a head with this status goes before the answer's: RFC 9110, 15.2.
-pub(super) fn is_interim(status: u16) -> bool {
-    status < 200 && status != SWITCHES
 }
 
 /// What a head with this status means, which the request's attempt is told of. (Whether a tunnel was asked for, its carrier

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
+use super::answer::Answer;
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
 use super::entry::FieldsFound;
@@ -400,6 +401,11 @@ impl Request {
         self.left(now).is_some_and(|left| left.is_zero())
     }
 
+    /// What it gets when its last attempt came to such an end. None: its client is gone.
+    pub(super) fn answer_to_failed(&self, ending: Ending, now: Instant) -> Option<Answer> {
+        Answer::to(ending, self.was_silent(), self.is_over(now))
+    }
+
     /// Whether the last failed attempt was broken off because nothing came.
     pub(super) fn was_silent(&self) -> bool {
         let last = self.failures().last();
@@ -459,7 +465,6 @@ impl Drop for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::answer::Answer;
     use crate::gateway::fixture::{Fixture, NOWHERE, Setup, from, get};
     use crate::traffic::in_flight::InFlight;
 
@@ -564,7 +569,7 @@ mod tests {
             let fixture = Setup::of(1).build();
             let mut request = fixture.sent_to(0);
             request.attempts_mut().unwrap().note(cause);
-            let answer = Answer::to_failed(&request, Ending::Broke, fixture.now).unwrap();
+            let answer = request.answer_to_failed(Ending::Broke, fixture.now).unwrap();
             assert_eq!(answer.status, status, "{cause:?}");
         }
     }

@@ -28,6 +28,7 @@ use crate::causes::plain;
 use crate::config::Scheme;
 use crate::gateway::answer::{Answer, REST};
 use crate::gateway::edits::{AnswerEdits, RequestEdits};
+use crate::gateway::grammar::is_interim;
 use crate::gateway::meaning::{self, Meaning};
 use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
@@ -266,7 +267,7 @@ impl ProxyHttp for ByPingora {
     ) -> FailToProxy {
         let request = &mut carried.request;
         let ending = ending::of(error, was_connected(request));
-        let answer = Answer::to_failed(request, ending, Instant::now());
+        let answer = request.answer_to_failed(ending, Instant::now());
         if let Some(answer) = answer.filter(|_| final_status(session).is_none()) {
             session.set_keepalive(None);
             // A client that is gone by now needs no answer.
@@ -386,7 +387,7 @@ async fn has_ended(session: &mut Session, limit: Duration) -> bool {
 fn final_status(session: &Session) -> Option<u16> {
     let head = session.response_written()?;
     let status = head.status.as_u16();
-    (!meaning::is_interim(status)).then_some(status)
+    (!is_interim(status)).then_some(status)
 }
 
 #[cfg(test)]

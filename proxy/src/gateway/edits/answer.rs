@@ -3,7 +3,7 @@
 use http::{StatusCode, Version};
 
 use super::{Facts, FieldsToSend, change, said, via};
-use crate::gateway::meaning;
+use crate::gateway::grammar::is_interim;
 use crate::gateway::request::Request;
 use crate::gateway::sticky;
 use crate::head::Head;
@@ -58,6 +58,6 @@ impl<'e, H: Head> AnswerEdits<'e, H> {
 
     /// What goes before an answer (1xx) is none.
     fn is_final(&self) -> bool {
-        !meaning::is_interim(self.status.as_u16())
+        !is_interim(self.status.as_u16())
     }
 }

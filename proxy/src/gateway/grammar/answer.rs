@@ -9,6 +9,14 @@ use super::{LONGEST_HEAD, Span};
 /// So many fields an answer has at the most.
 const FIELDS: usize = 256;
 
+/// The status by which the connection becomes a tunnel: RFC 9110, 15.2.2.
+pub(in crate::gateway) const SWITCHES: u16 = 101;
+
+/// Whether a head with this status goes before the answer's: RFC 9110, 15.2.
+pub(in crate::gateway) fn is_interim(status: u16) -> bool {
+    status < 200 && status != SWITCHES
+}
+
 /// What was asked.
 #[derive(Debug, Default, Clone, Copy)]
 pub(in crate::gateway) struct Asked {

@@ -25,7 +25,7 @@ mod request;
 mod target;
 mod trailers;
 
-pub(in crate::gateway) use answer::{AnswerHead, Asked, agree};
+pub(in crate::gateway) use answer::{AnswerHead, Asked, SWITCHES, agree, is_interim};
 pub(in crate::gateway) use body::Body;
 pub(in crate::gateway) use chunks::Step;
 pub(in crate::gateway) use fields::{Fields, Kind, Lengths};

@@ -1,6 +1,6 @@
 //! Connections to instances: taken from those that are kept, or opened, and put back.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::progress::Sending;
 use crate::gateway::cause::Ending;
-use crate::link::{Link, is_scarcity};
+use crate::link::Link;
 use crate::traffic::kept::KeptLink;
 use crate::traffic::waiting::Interrupt;
 
@@ -93,19 +93,6 @@ impl Dialer {
     }
 }
 
-/// How an attempt has ended whose connection could not be opened for this reason.
-pub(super) fn ending(error: &io::Error) -> Ending {
-    match error.kind() {
-        ErrorKind::TimedOut => Ending::ConnectTimeout,
-        // It is the gateway that lacks ports, or is not permitted to connect.
-        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse | ErrorKind::PermissionDenied => {
-            Ending::NoConnection
-        }
-        _ if is_scarcity(error) => Ending::NoConnection,
-        _ => Ending::Refused,
-    }
-}
-
 /// Connections in memory, for tests.
 #[cfg(test)]
 pub(in crate::gateway) struct Memory(pub(in crate::gateway) Dial);
@@ -118,23 +105,5 @@ pub(in crate::gateway) type Dial =
 impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Memory")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::errno::Errno;
-
-    #[test]
-    fn who_lacks_something_is_told_from_who_is_not_there() {
-        let of = |errno: Errno| ending(&io::Error::from_raw_os_error(errno as i32));
-        for errno in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::ECONNRESET] {
-            assert_eq!(of(errno), Ending::Refused, "{errno}");
-        }
-        for errno in [Errno::EADDRNOTAVAIL, Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::EACCES] {
-            assert_eq!(of(errno), Ending::NoConnection, "{errno}");
-        }
-        assert_eq!(of(Errno::ETIMEDOUT), Ending::ConnectTimeout);
     }
 }

@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::gateway::answer::Answer;
 use crate::gateway::carry::Client;
 use crate::gateway::cause::Ending;
-use crate::gateway::grammar::{AnswerHead, Body, RequestView};
+use crate::gateway::grammar::{AnswerHead, Body, RequestView, SWITCHES, is_interim};
 use crate::gateway::meaning::{self, Meaning};
 use crate::gateway::request::Request;
 use crate::gateway::resend;
@@ -115,7 +115,7 @@ impl Exchange<'_> {
     async fn give_up(&mut self, ending: Ending) {
         // Behind a part of a head (1xx) nothing can be said.
         let may_answer = self.told.status.is_none() && !self.download.has_due();
-        let answer = Answer::to_failed(self.request, ending, self.now);
+        let answer = self.request.answer_to_failed(ending, self.now);
         if let Some(answer) = answer.filter(|_| may_answer) {
             self.reply(answer).await;
         }
@@ -136,9 +136,9 @@ impl Exchange<'_> {
     /// What the head that came from the instance means.
     fn judge(&mut self) -> Result<Meaning, Failure> {
         let status = self.answer.status();
-        if status == meaning::SWITCHES {
+        if status == SWITCHES {
             self.check_upgrade()?;
-        } else if meaning::is_interim(status) {
+        } else if is_interim(status) {
             self.told.interim += 1;
             if self.told.interim > INTERIM {
                 return Err(Failure::of(Ending::NotHttp, "the endpoint: too many 1xx before its answer"));

@@ -1,11 +1,11 @@
 //! Why an exchange has come to no good end.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, ErrorKind};
 
-use super::connect;
 use super::pump::Failed;
 use crate::gateway::cause::Ending;
+use crate::link::is_scarcity;
 
 /// Why an exchange has come to no good end.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl Failure {
     }
 
     pub(super) fn of_connect(error: &io::Error) -> Self {
-        let ending = connect::ending(error);
+        let ending = ending(error);
         let what = match ending {
-            Ending::Refused if error.kind() == io::ErrorKind::ConnectionRefused => "connect refused",
+            Ending::Refused if error.kind() == ErrorKind::ConnectionRefused => "connect refused",
             Ending::ConnectTimeout => "connect timed out",
             Ending::NoConnection => "a connection could not be opened",
             _ => "connect failed",
@@ -63,5 +63,36 @@ impl Failure {
                 Self::because(Ending::ClientLeft, format!("the client: write failed: {error}"))
             }
         }
+    }
+}
+
+/// How an attempt has ended whose connection could not be opened for this reason.
+fn ending(error: &io::Error) -> Ending {
+    match error.kind() {
+        ErrorKind::TimedOut => Ending::ConnectTimeout,
+        // It is the gateway that lacks ports, or is not permitted to connect.
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse | ErrorKind::PermissionDenied => {
+            Ending::NoConnection
+        }
+        _ if is_scarcity(error) => Ending::NoConnection,
+        _ => Ending::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+
+    #[test]
+    fn who_lacks_something_is_told_from_who_is_not_there() {
+        let of = |errno: Errno| ending(&io::Error::from_raw_os_error(errno as i32));
+        for errno in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::ECONNRESET] {
+            assert_eq!(of(errno), Ending::Refused, "{errno}");
+        }
+        for errno in [Errno::EADDRNOTAVAIL, Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::EACCES] {
+            assert_eq!(of(errno), Ending::NoConnection, "{errno}");
+        }
+        assert_eq!(of(Errno::ETIMEDOUT), Ending::ConnectTimeout);
     }
 }
