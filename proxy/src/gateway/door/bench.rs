@@ -169,3 +169,17 @@ pub(in crate::gateway) async fn rest(link: &mut Link) -> String {
     let text = String::from_utf8_lossy(&text).into_owned();
     if let Err(error) = read { format!("{text}!{error}") } else { text }
 }
+
+/// A client's and an instance's side of a tunnel, through which the instance has said "hello".
+pub(in crate::gateway) async fn tunnel(bench: &mut Bench) -> (Link, Link) {
+    let mut client = bench.client();
+    let asks = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(asks).await.unwrap();
+    let mut instance = bench.instance().await;
+    until(&mut instance, "\r\n\r\n").await;
+    let agrees = b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello";
+    instance.write_all(agrees).await.unwrap();
+    let head = until(&mut client, "hello").await;
+    assert!(head.contains("\r\nConnection: Upgrade\r\n"), "{head}");
+    (client, instance)
+}

@@ -6,24 +6,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::bench::{Bench, rest, until};
+use super::bench::{Bench, rest, tunnel, until};
 use crate::link::Link;
 use crate::tasks::now;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A client's and an instance's side of a tunnel.
-async fn tunnel(bench: &mut Bench) -> (Link, Link) {
-    let mut client = bench.client();
-    let asks = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    client.write_all(asks).await.unwrap();
-    let mut instance = bench.instance().await;
-    until(&mut instance, "\r\n\r\n").await;
-    let agrees = b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    instance.write_all(agrees).await.unwrap();
-    until(&mut client, "\r\n\r\n").await;
-    (client, instance)
-}
 
 /// So many tunnels: a task for each client, which hears the end of its tunnel, says after how many seconds from now that
 /// was, and has not closed its own side; and the instance's sides.

@@ -177,27 +177,12 @@ fn direction(
 
 #[cfg(test)]
 mod tests {
-    use crate::gateway::door::bench::{Bench, rest, until};
-    use crate::link::Link;
+    use crate::gateway::door::bench::{Bench, rest, tunnel};
     use crate::tasks::now;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    /// A client's and an instance's side of a tunnel.
-    async fn tunnel(bench: &mut Bench) -> (Link, Link) {
-        let mut client = bench.client();
-        let asks = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-        client.write_all(asks).await.unwrap();
-        let mut instance = bench.instance().await;
-        until(&mut instance, "\r\n\r\n").await;
-        let agrees = b"HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello";
-        instance.write_all(agrees).await.unwrap();
-        let head = until(&mut client, "hello").await;
-        assert!(head.contains("\r\nConnection: Upgrade\r\n"), "{head}");
-        (client, instance)
-    }
 
     /// That one has ended for this reason, the log and the metrics say.
     async fn assert_ended(bench: &Bench, reason: &str) {
