@@ -7,6 +7,7 @@ mod daemon;
 mod departures;
 mod embedded;
 mod explain;
+mod memory;
 mod registry;
 mod reload;
 mod rivals;
