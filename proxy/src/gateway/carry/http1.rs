@@ -8,7 +8,8 @@
 //!   connect       connections to instances                 reply        answers of the gateway's own
 //!   request_head  what an instance gets of the head        answer_head  what a client gets
 //!   splice        lines that came, left out and added      pump         a body on its way
-//!   tunnel        what an upgrade comes to                 trailers     what stands behind a body
+//!   tunnel        what an upgrade comes to                   straight     a large one, of which nothing is held
+//!                                                          trailers     what stands behind a body
 //! desk          what a request needs room for
 //! ```
 
