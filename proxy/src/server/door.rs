@@ -57,11 +57,12 @@ impl ServiceWithDependents for DoorService {
             Err(error) => self.output.end_with(&error),
         };
         ready.notify_ready();
+        let addresses = self.addresses.clone();
+        let close = move || sockets::close(&table, &addresses);
         // A task of its own: Pingora would go on after a panic, and a gateway that takes no connections must not.
-        if let Err(panic) = tokio::spawn(self.door.clone().run(listeners, shutdown)).await {
+        if let Err(panic) = tokio::spawn(self.door.clone().run(listeners, shutdown, close)).await {
             self.output.end_with(&panic);
         }
-        sockets::close(&table, &self.addresses);
     }
 
     fn name(&self) -> &str {

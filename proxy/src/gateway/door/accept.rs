@@ -78,21 +78,23 @@ impl Scarcity {
 }
 
 /// Takes connections until the process stops.
-pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown: ShutdownWatch) {
+pub(super) async fn accept(
+    door: Arc<Door>,
+    listener: TcpListener,
+    mut shutdown: ShutdownWatch,
+) -> TcpListener {
     let mut reserve = Reserve::new();
     let mut scarcity = Scarcity::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             // An error means that the server itself is gone.
-            _ = shutdown.wait_for(|stopping| *stopping) => return,
+            _ = shutdown.wait_for(|stopping| *stopping) => return listener,
         };
         match accepted {
             Ok((stream, _)) => {
                 scarcity.ends();
-                // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
-                let _ = stream.set_nodelay(true);
-                tokio::spawn(serve(door.clone(), Link::Plain(stream)));
+                welcome(&door, stream);
             }
             // A client that has left while it waited.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -112,6 +114,29 @@ pub(super) async fn accept(door: Arc<Door>, listener: TcpListener, mut shutdown:
                 }
                 sleep(SCARCE).await;
             }
+        }
+    }
+}
+
+fn welcome(door: &Arc<Door>, stream: TcpStream) {
+    // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
+    let _ = stream.set_nodelay(true);
+    tokio::spawn(serve(door.clone(), Link::Plain(stream)));
+}
+
+/// Takes all who wait, before the socket is closed: they would be reset by that, with what they have asked.
+pub(super) fn take_rest(door: &Arc<Door>, listener: TcpListener) -> io::Result<()> {
+    // Of the system itself: the runtime may not have been told yet that somebody has come.
+    let listener = listener.into_std()?;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(true)?;
+                welcome(door, TcpStream::from_std(stream)?);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -61,11 +61,23 @@ impl Door {
     }
 
     /// Takes connections until the process stops, and returns when no more are taken. Those that are open go on by
-    /// themselves.
-    pub(crate) async fn run(self: Arc<Self>, listeners: Vec<TcpListener>, shutdown: ShutdownWatch) {
+    /// themselves. `close` closes whatever else keeps the sockets open: between the last one who is taken and that, nobody
+    /// must have time to come.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        listeners: Vec<TcpListener>,
+        shutdown: ShutdownWatch,
+        close: impl FnOnce(),
+    ) {
         tokio::spawn(self.carrier.sweeper.clone().run());
         let accepting = |listener| accept::accept(self.clone(), listener, shutdown.clone());
-        listeners.into_iter().map(accepting).collect::<JoinSet<_>>().join_all().await;
+        let listeners = listeners.into_iter().map(accepting).collect::<JoinSet<_>>().join_all().await;
+        for listener in listeners {
+            if let Err(error) = accept::take_rest(&self, listener) {
+                tracing::warn!(%error, "cannot take the last connections that wait: they are reset");
+            }
+        }
+        close();
         self.is_stopping.store(true, Ordering::Release);
         self.bells.ring();
         self.detour.stop().await;
