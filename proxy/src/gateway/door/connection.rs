@@ -18,6 +18,8 @@ use crate::traffic::in_flight::Permit;
 
 /// A client that gets no further answer, and has sent nothing for so long, is not read from any more.
 const SILENCE: Duration = Duration::from_secs(2);
+/// Who has just come is about to ask, and cannot know that the process stops: it is given so long.
+const FIRST: Duration = Duration::from_secs(1);
 /// So much is read at once of what it sends.
 const PIECE: usize = 4 * 1024;
 const LATE: Refusal = Refusal { status: 408, why: "the request's head did not come in time" };
@@ -40,6 +42,10 @@ struct NextHead {
     since: Option<Instant>,
     /// When the head began, and its place among those that the process waits for before it ends.
     begun: Option<(Instant, Permit)>,
+    /// Whether the connection has had one before.
+    has_had_one: bool,
+    /// The place of one that has just come, when the process stops.
+    newcomer: Option<Permit>,
 }
 
 /// Serves a client until it leaves, or has to.
@@ -51,7 +57,7 @@ pub(super) async fn serve(door: Arc<Door>, link: Link) {
         next.since = None;
         let arrived = poll_fn(|cx| next.poll(cx, &door, &mut client)).await;
         let Some(mut desk) = next.desk.take() else { return };
-        next.begun = None;
+        (next.begun, next.newcomer, next.has_had_one) = (None, None, true);
         let after = match arrived {
             // What carries a request is boxed, so that a connection without a request is small.
             Arrived::Head(length) => {
@@ -144,10 +150,16 @@ impl NextHead {
         let due = match self.begun {
             None => {
                 while client.bell.poll_rung(cx).is_ready() {}
-                if door.is_stopping() {
-                    return Poll::Ready(Arrived::Nothing);
-                }
-                self.since.get_or_insert(now).checked_add(door.gateway.time(|times| times.keepalive))
+                let since = *self.since.get_or_insert(now);
+                let limit = match door.is_stopping() {
+                    true if self.has_had_one => return Poll::Ready(Arrived::Nothing),
+                    true => {
+                        self.newcomer.get_or_insert_with(|| door.gateway.lifecycle.begun());
+                        FIRST
+                    }
+                    false => door.gateway.time(|times| times.keepalive),
+                };
+                since.checked_add(limit)
             }
             Some((begun, _)) => begun.checked_add(door.gateway.time(|times| times.head)),
         };
@@ -280,6 +292,24 @@ mod tests {
         instance.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
         let answer = rest(&mut begun).await;
         assert!(answer.contains("\r\nConnection: close\r\n") && answer.ends_with("ok"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_just_come_when_the_process_stops_may_ask_yet() {
+        let mut bench = Bench::new();
+        let (mut asks, mut silent) = (bench.client(), bench.client());
+        sleep(SECOND / 10).await;
+        bench.stop();
+        sleep(SECOND / 2).await;
+        asks.write_all(GET).await.unwrap();
+        let mut instance = bench.instance().await;
+        until(&mut instance, "\r\n\r\n").await;
+        instance.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        let answer = rest(&mut asks).await;
+        assert!(answer.contains("\r\nConnection: close\r\n") && answer.ends_with("ok"), "{answer}");
+        let waited = now();
+        assert_eq!(rest(&mut silent).await, "");
+        assert!(now() - waited <= SECOND);
     }
 
     #[tokio::test(start_paused = true)]
