@@ -163,7 +163,9 @@ async fn tell(mut stream: TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bench::Bench;
     use super::*;
+    use tokio::io::AsyncReadExt;
 
     #[test]
     fn who_comes_when_nobody_waits_any_more_waits_from_the_beginning() {
@@ -188,6 +190,23 @@ mod tests {
             Some((second, told?))
         });
         assert_eq!(told.collect::<Vec<_>>(), [(0, 0), (60, 60), (120, 60)]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_when_no_more_are_taken_is_served_and_who_comes_later_is_refused() {
+        let bench = Bench::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || TcpStream::connect(address);
+        let waiting = [connect().await.unwrap(), connect().await.unwrap()];
+        take_rest(&bench.door, listener).unwrap();
+        for mut client in waiting {
+            client.write_all(b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
