@@ -89,17 +89,47 @@ impl Load {
         Some(pace * turn + pace.mul_f64(number as f64 / self.connections as f64))
     }
 
-    /// Every connection finishes what it has begun.
-    pub(crate) async fn run(&self, end: End) -> Outcome {
-        let begin = Instant::now();
+    /// Opens its connections, if it keeps any: what follows is not measured with their opening, at which a thousand wait
+    /// for each other. Where that fails, it is tried again for the first request, and told with that.
+    pub(crate) async fn open(self) -> Opened {
         let opening = Arc::new(Semaphore::new(OPENING));
+        let count = if self.fresh { 0 } else { self.connections };
+        let opens: JoinSet<_> = (0..count)
+            .map(|_| {
+                let (target, opening) = (self.target, Arc::clone(&opening));
+                async move { open(target, &opening).await.ok() }
+            })
+            .collect();
+        let mut streams = opens.join_all().await;
+        streams.resize_with(self.connections, || None);
+        Opened { load: self, opening, streams }
+    }
+
+    /// Opens the connections, and sends on them.
+    pub(crate) async fn run(self, end: End) -> Outcome {
+        self.open().await.run(end).await
+    }
+}
+
+/// A load whose connections are open.
+pub(crate) struct Opened {
+    load: Load,
+    opening: Arc<Semaphore>,
+    /// One for each connection, unless that is to be opened.
+    streams: Vec<Option<TcpStream>>,
+}
+
+impl Opened {
+    /// Every connection finishes what it has begun, and is kept for the next run.
+    pub(crate) async fn run(&mut self, end: End) -> Outcome {
+        let begin = Instant::now();
         let mut clients = JoinSet::new();
-        for number in 0..self.connections {
+        for (number, stream) in self.streams.drain(..).enumerate() {
             let client = Client {
-                load: self.clone(),
-                opening: Arc::clone(&opening),
-                buffer: vec![0; BUFFER.min(self.answer + 4096)],
-                stream: None,
+                load: self.load.clone(),
+                opening: Arc::clone(&self.opening),
+                buffer: vec![0; BUFFER.min(self.load.answer + 4096)],
+                stream,
                 outcome: Outcome::default(),
             };
             clients.spawn(client.run(begin, number, end));
@@ -108,7 +138,10 @@ impl Load {
         let mut total = Outcome::default();
         while let Ok(Some(ended)) = timeout_at(patience, clients.join_next()).await {
             match ended {
-                Ok(outcome) => total.add(outcome),
+                Ok((outcome, stream)) => {
+                    total.add(outcome);
+                    self.streams.push(stream);
+                }
                 Err(error) => total.fail(format!("a client of the load panicked: {error}")),
             }
         }
@@ -164,7 +197,7 @@ struct Client {
 }
 
 impl Client {
-    async fn run(mut self, begin: Instant, number: usize, end: End) -> Outcome {
+    async fn run(mut self, begin: Instant, number: usize, end: End) -> (Outcome, Option<TcpStream>) {
         let mut turn = 0;
         while let Some(due) = self.next_due(begin, number, turn, end).await {
             turn += 1;
@@ -180,7 +213,7 @@ impl Client {
                 }
             }
         }
-        self.outcome
+        (self.outcome, self.stream)
     }
 
     /// When the next request is due: by now it is. None when there is none any more.

@@ -42,7 +42,7 @@ pub(crate) async fn measure(
         Case::Idle => idle(case, running, scale).await,
         Case::Busy => busy(case, running, backend, scale).await,
         case if case.is_abuse() => abuse(case, running, scale).await,
-        _ => cost(&load(case, running, scale), running, scale).await,
+        _ => cost(load(case, running, scale), running, scale).await,
     }
 }
 
@@ -57,7 +57,8 @@ fn load(case: Case, running: &Running, scale: Scale) -> Load {
 }
 
 /// What a load costs, and how it is served.
-async fn cost(load: &Load, running: &Running, scale: Scale) -> Result<Figures> {
+async fn cost(load: Load, running: &Running, scale: Scale) -> Result<Figures> {
+    let mut load = load.open().await;
     load.run(End::After(scale.warm)).await.ensure_all_answered()?;
     let before = cpu(running.process.pid())?;
     let outcome = load.run(End::After(scale.load)).await;
@@ -96,7 +97,7 @@ async fn idle(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
     sleep(scale.calm).await;
     let after = memory(running.process.pid(), Memory::Proportional)?;
     let load = Load::get(running.address, case.asks(), scale.connections(BESIDE));
-    let mut figures = cost(&load, running, scale).await?;
+    let mut figures = cost(load, running, scale).await?;
     idle.ensure_open()?;
     figures.push(kilobytes(before, after, count));
     Ok(figures)

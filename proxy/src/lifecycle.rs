@@ -19,8 +19,9 @@ pub(crate) struct Lifecycle {
     /// Clients are asked to leave: `Connection: close`.
     closing: AtomicBool,
     in_flight: Arc<InFlight>,
-    /// Heads that have begun and are not whole: requests to come.
-    begun: Arc<InFlight>,
+    /// What requests are about to come from: heads that have begun, connections that have not asked yet, a door that is
+    /// open.
+    to_come: Arc<InFlight>,
 }
 
 impl Lifecycle {
@@ -44,21 +45,21 @@ impl Lifecycle {
         self.in_flight.acquire()
     }
 
-    /// Counts a head that has begun, until its permit is dropped: the process waits for it before it ends.
-    pub(crate) fn begun(&self) -> Permit {
-        self.begun.acquire()
+    /// Counts what a request is about to come from, until its permit is dropped: the process waits for it before it ends.
+    pub(crate) fn to_come(&self) -> Permit {
+        self.to_come.acquire()
     }
 
     pub(crate) fn requests_in_flight(&self) -> u32 {
         self.in_flight.count()
     }
 
-    /// Waits until no request is in flight, and no head has begun, at most for `limit`. Returns how many are left.
+    /// Waits until no request is in flight, and none is about to come, at most for `limit`. Returns how many are left.
     pub(crate) async fn drained(&self, limit: Duration) -> u32 {
         let deadline = Instant::now() + limit;
         let mut idle = false;
         loop {
-            let left = self.requests_in_flight() + self.begun.count();
+            let left = self.requests_in_flight() + self.to_come.count();
             // Looked at twice: a request that came a moment ago is counted only once its head is read.
             if (left == 0 && idle) || Instant::now() >= deadline {
                 return left;

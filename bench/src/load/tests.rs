@@ -43,7 +43,7 @@ async fn all_that_the_backend_serves_is_read_whole() {
         Load::post(target, ECHO, 100_000, 3),
         Load::get(target, SMALL, 3).fresh(),
     ] {
-        let outcome = load.run(End::Requests(5)).await;
+        let outcome = load.clone().run(End::Requests(5)).await;
         outcome.ensure_all_answered().unwrap();
         assert_eq!(outcome.answered, 15, "{load:?}");
         assert!(outcome.milliseconds(0.5) > 0.0 && outcome.milliseconds(0.5) <= outcome.milliseconds(1.0));
@@ -92,6 +92,18 @@ async fn a_connection_is_kept_unless_one_of_both_wants_it_closed() {
         load.run(End::Requests(5)).await.ensure_all_answered().unwrap();
         assert_eq!(accepted.load(Ordering::Relaxed), connections);
     }
+}
+
+#[tokio::test]
+async fn kept_connections_are_open_before_a_run_and_kept_for_the_next() {
+    let (address, accepted) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false).await;
+    let mut load = Load::get(address, ("/", 2), 3).open().await;
+    assert!(load.streams.iter().all(Option::is_some));
+    for _ in 0..2 {
+        let outcome = load.run(End::Requests(2)).await;
+        assert_eq!((outcome.answered, outcome.failed), (6, 0));
+    }
+    assert_eq!(accepted.load(Ordering::Relaxed), 3);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The gateway's own end.
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use harness::{
     backend::{Backend, Reply},
@@ -14,6 +16,7 @@ use harness::{
     wait::eventually,
     wire::Wire,
 };
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::{PATIENCE, stack_of};
 
@@ -29,6 +32,38 @@ async fn a_stopping_gateway_fails_no_request() -> Result<()> {
         assert!(outcome.status(200) > 50, "only {:?}", outcome.by_status);
         assert!(outcome.refused > 0, "the load did not see the end: nothing is shown");
         assert_eq!(outcome.failed, 0, "{:?}", outcome.errors);
+    }
+    Ok(())
+}
+
+/// Asks on a connection of its own each time, until it gets none. How often it was answered.
+async fn ask_until_refused(address: SocketAddr) -> Result<u64> {
+    let mut answered = 0;
+    loop {
+        let mut connection = match Connection::open(address).await {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(answered),
+            Err(error) => bail!("connection {answered} failed: {error}"),
+        };
+        let request = Request::get("/goods").header("connection", "close").body(Bytes::new())?;
+        let answer = connection.send(request).await.with_context(|| format!("request {answered} failed"))?;
+        ensure!(answer.status == 200, "request {answered} got {}", answer.status);
+        answered += 1;
+    }
+}
+
+/// Not even one that connects in the last moment is reset: it is served, or refused.
+#[tokio::test]
+async fn who_connects_while_it_stops_is_served_or_refused() -> Result<()> {
+    for _ in 0..4 {
+        let (_etcd, mut gateway, _backend) =
+            with_slow_backend(Duration::ZERO, GatewayOptions::default()).await?;
+        let clients: JoinSet<_> = (0..16).map(|_| ask_until_refused(gateway.address())).collect();
+        sleep(Duration::from_millis(300)).await;
+        assert_eq!(gateway.stop(PATIENCE).await?.code(), Some(0));
+        for answered in clients.join_all().await {
+            assert!(answered? > 0, "a client was refused from the beginning: nothing is shown");
+        }
     }
     Ok(())
 }

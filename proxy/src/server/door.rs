@@ -10,6 +10,7 @@ use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::net::TcpListener;
 
 use super::sockets::{self, ListenError};
+use super::workers;
 use crate::gateway::Door;
 use crate::logging::Output;
 
@@ -17,15 +18,25 @@ use crate::logging::Output;
 pub(super) struct DoorService {
     pub(super) door: Arc<Door>,
     pub(super) addresses: Vec<SocketAddr>,
+    /// How many carry requests.
+    pub(super) threads: usize,
     pub(super) output: Arc<Output>,
 }
 
-impl DoorService {
-    fn listeners(&self, table: &ListenFds) -> Result<Vec<TcpListener>, ListenError> {
-        let key = "gateway.listen";
-        let listener = |&address| listener(table, address).map_err(|why| ListenError { key, address, why });
-        self.addresses.iter().map(listener).collect()
-    }
+/// Runs the door, on its own threads.
+async fn open(
+    door: Arc<Door>,
+    addresses: Vec<SocketAddr>,
+    table: ListenFds,
+    shutdown: ShutdownWatch,
+    ready: ServiceReadyNotifier,
+) -> Result<(), ListenError> {
+    let key = "gateway.listen";
+    let listener = |&address| listener(&table, address).map_err(|why| ListenError { key, address, why });
+    let listeners = addresses.iter().map(listener).collect::<Result<_, _>>()?;
+    ready.notify_ready();
+    door.run(listeners, shutdown, || sockets::close(&table, &addresses)).await;
+    Ok(())
 }
 
 /// The socket of an address: that of the table, or, where a new process listens on what the former one did not, one
@@ -52,21 +63,26 @@ impl ServiceWithDependents for DoorService {
         ready: ServiceReadyNotifier,
     ) {
         let Some(table) = table else { return };
-        let listeners = match self.listeners(&table) {
-            Ok(listeners) => listeners,
+        let workers = match workers::start(self.threads) {
+            Ok(workers) => workers,
             Err(error) => self.output.end_with(&error),
         };
-        ready.notify_ready();
-        let addresses = self.addresses.clone();
-        let close = move || sockets::close(&table, &addresses);
+        let door = open(self.door.clone(), self.addresses.clone(), table, shutdown, ready);
         // A task of its own: Pingora would go on after a panic, and a gateway that takes no connections must not.
-        if let Err(panic) = tokio::spawn(self.door.clone().run(listeners, shutdown, close)).await {
-            self.output.end_with(&panic);
+        match workers.spawn(door).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.output.end_with(&error),
+            Err(panic) => self.output.end_with(&panic),
         }
     }
 
     fn name(&self) -> &str {
         "gateway"
+    }
+
+    /// What runs the door is not what carries requests.
+    fn threads(&self) -> Option<usize> {
+        Some(1)
     }
 
     /// Sockets that no service names are closed when they are handed over.

@@ -40,6 +40,7 @@ mod signals;
 mod sockets;
 mod stop;
 mod vital;
+mod workers;
 
 use std::sync::Arc;
 

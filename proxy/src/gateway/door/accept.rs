@@ -10,9 +10,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::Door;
-use super::connection::serve;
-use crate::link::{Link, is_scarcity};
+use super::connection::welcome;
+use super::{Door, closing};
+use crate::link::is_scarcity;
 use crate::tasks::now;
 
 /// How soon it is tried again to take a connection when the process lacks descriptors or memory.
@@ -77,67 +77,64 @@ impl Scarcity {
     }
 }
 
-/// Takes connections until the process stops.
+/// Takes connections until the process stops, and those then that are on their way.
 pub(super) async fn accept(
     door: Arc<Door>,
     listener: TcpListener,
     mut shutdown: ShutdownWatch,
 ) -> TcpListener {
-    let mut reserve = Reserve::new();
-    let mut scarcity = Scarcity::default();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            // An error means that the server itself is gone.
-            _ = shutdown.wait_for(|stopping| *stopping) => return listener,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                scarcity.ends();
-                welcome(&door, stream);
-            }
-            // A client that has left while it waited.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                let now = now();
-                let lasts = scarcity.lasts(now);
-                if let Some(declined) = scarcity.news(now) {
-                    tracing::warn!(
-                        %error,
-                        declined,
-                        "cannot take connections: they wait, and are answered with 503 after a second. (Told once a minute)"
-                    );
+    let mut accepting = Accepting { door, listener, reserve: Reserve::new(), scarcity: Scarcity::default() };
+    tokio::select! {
+        () = accepting.go_on() => {}
+        // An error means that the server itself is gone.
+        _ = shutdown.wait_for(|stopping| *stopping) => {}
+    }
+    // Of a socket that was handed over, the process that has it takes everyone.
+    if accepting.door.gateway.lifecycle.is_stopping() && closing::admit_no_more(&accepting.listener) {
+        let _ = timeout(closing::HANDSHAKE, accepting.go_on()).await;
+    }
+    accepting.listener
+}
+
+/// What it takes to take connections from a socket.
+struct Accepting {
+    door: Arc<Door>,
+    listener: TcpListener,
+    reserve: Reserve,
+    scarcity: Scarcity,
+}
+
+impl Accepting {
+    async fn go_on(&mut self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    self.scarcity.ends();
+                    welcome(&self.door, stream);
                 }
-                if lasts >= PATIENCE && is_scarcity(&error) && decline(&listener, &mut reserve).await {
-                    scarcity.declined += 1;
-                    door.gateway.metrics.connection_declined();
-                }
-                sleep(SCARCE).await;
+                // A client that has left while it waited.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => self.bear(&error).await,
             }
         }
     }
-}
 
-fn welcome(door: &Arc<Door>, stream: TcpStream) {
-    // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
-    let _ = stream.set_nodelay(true);
-    tokio::spawn(serve(door.clone(), Link::Plain(stream)));
-}
-
-/// Takes all who wait, before the socket is closed: they would be reset by that, with what they have asked.
-pub(super) fn take_rest(door: &Arc<Door>, listener: TcpListener) -> io::Result<()> {
-    // Of the system itself: the runtime may not have been told yet that somebody has come.
-    let listener = listener.into_std()?;
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(true)?;
-                welcome(door, TcpStream::from_std(stream)?);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => return Err(error),
+    /// Nobody can be taken now.
+    async fn bear(&mut self, error: &io::Error) {
+        let now = now();
+        let lasts = self.scarcity.lasts(now);
+        if let Some(declined) = self.scarcity.news(now) {
+            tracing::warn!(
+                %error,
+                declined,
+                "cannot take connections: they wait, and are answered with 503 after a second. (Told once a minute)"
+            );
         }
+        if lasts >= PATIENCE && is_scarcity(error) && decline(&self.listener, &mut self.reserve).await {
+            self.scarcity.declined += 1;
+            self.door.gateway.metrics.connection_declined();
+        }
+        sleep(SCARCE).await;
     }
 }
 
@@ -163,9 +160,7 @@ async fn tell(mut stream: TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bench::Bench;
     use super::*;
-    use tokio::io::AsyncReadExt;
 
     #[test]
     fn who_comes_when_nobody_waits_any_more_waits_from_the_beginning() {
@@ -190,23 +185,6 @@ mod tests {
             Some((second, told?))
         });
         assert_eq!(told.collect::<Vec<_>>(), [(0, 0), (60, 60), (120, 60)]);
-    }
-
-    #[tokio::test]
-    async fn who_waits_when_no_more_are_taken_is_served_and_who_comes_later_is_refused() {
-        let bench = Bench::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let connect = || TcpStream::connect(address);
-        let waiting = [connect().await.unwrap(), connect().await.unwrap()];
-        take_rest(&bench.door, listener).unwrap();
-        for mut client in waiting {
-            client.write_all(b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).await.unwrap();
-            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        }
-        assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::Door;
 use crate::gateway::carry::Client;
@@ -42,22 +43,33 @@ struct NextHead {
     since: Option<Instant>,
     /// When the head began, and its place among those that the process waits for before it ends.
     begun: Option<(Instant, Permit)>,
-    /// Whether the connection has had one before.
-    has_had_one: bool,
-    /// The place of one that has just come, when the process stops.
+    /// The place, until the first head is here, of one that has come to ask: the process waits for it, too.
     newcomer: Option<Permit>,
 }
 
-/// Serves a client until it leaves, or has to.
-pub(super) async fn serve(door: Arc<Door>, link: Link) {
+/// Serves who has connected.
+pub(super) fn welcome(door: &Arc<Door>, stream: TcpStream) {
+    // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
+    let _ = stream.set_nodelay(true);
+    tokio::spawn(serve(door.clone(), Link::Plain(stream)));
+}
+
+/// Serves a client until it leaves, or has to. From this call on the process waits for what it asks first: it may be a
+/// while before what is returned is polled.
+pub(super) fn serve(door: Arc<Door>, link: Link) -> impl Future<Output = ()> {
+    let newcomer = door.gateway.lifecycle.to_come();
+    serve_newcomer(door, link, newcomer)
+}
+
+async fn serve_newcomer(door: Arc<Door>, link: Link, newcomer: Permit) {
     let registered = door.bells.register();
     let mut client = Client::new(link, registered.bell().clone());
-    let mut next = NextHead::default();
+    let mut next = NextHead { newcomer: Some(newcomer), ..NextHead::default() };
     loop {
         next.since = None;
         let arrived = poll_fn(|cx| next.poll(cx, &door, &mut client)).await;
         let Some(mut desk) = next.desk.take() else { return };
-        (next.begun, next.newcomer, next.has_had_one) = (None, None, true);
+        (next.begun, next.newcomer) = (None, None);
         let after = match arrived {
             // What carries a request is boxed, so that a connection without a request is small.
             Arrived::Head(length) => {
@@ -109,7 +121,7 @@ impl NextHead {
             if let Some(arrived) = read(desk) {
                 return Poll::Ready(arrived);
             }
-            self.begun = Some((now(), door.gateway.lifecycle.begun()));
+            self.begun = Some((now(), door.gateway.lifecycle.to_come()));
         }
         loop {
             if self.desk.is_none() {
@@ -131,7 +143,7 @@ impl NextHead {
                     if let Some(arrived) = read(desk) {
                         return Poll::Ready(arrived);
                     }
-                    self.begun.get_or_insert_with(|| (now(), door.gateway.lifecycle.begun()));
+                    self.begun.get_or_insert_with(|| (now(), door.gateway.lifecycle.to_come()));
                 }
                 Poll::Pending => {
                     if desk.head.is_empty() {
@@ -152,11 +164,8 @@ impl NextHead {
                 while client.bell.poll_rung(cx).is_ready() {}
                 let since = *self.since.get_or_insert(now);
                 let limit = match door.is_stopping() {
-                    true if self.has_had_one => return Poll::Ready(Arrived::Nothing),
-                    true => {
-                        self.newcomer.get_or_insert_with(|| door.gateway.lifecycle.begun());
-                        FIRST
-                    }
+                    true if self.newcomer.is_none() => return Poll::Ready(Arrived::Nothing),
+                    true => FIRST,
                     false => door.gateway.time(|times| times.keepalive),
                 };
                 since.checked_add(limit)

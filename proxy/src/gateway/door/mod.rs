@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept       takes connections
+//! closing      closes a socket without anybody being reset
 //! connection   one client's: head after head, each to its carrier
 //! bells        how connections learn that the process stops
 //! ```
@@ -10,6 +11,7 @@ mod accept;
 mod bells;
 #[cfg(test)]
 pub(super) mod bench;
+mod closing;
 mod connection;
 #[cfg(test)]
 mod model;
@@ -61,8 +63,7 @@ impl Door {
     }
 
     /// Takes connections until the process stops, and returns when no more are taken. Those that are open go on by
-    /// themselves. `close` closes whatever else keeps the sockets open: between the last one who is taken and that, nobody
-    /// must have time to come.
+    /// themselves. `close` closes whatever else keeps the sockets open.
     pub(crate) async fn run(
         self: Arc<Self>,
         listeners: Vec<TcpListener>,
@@ -70,16 +71,18 @@ impl Door {
         close: impl FnOnce(),
     ) {
         tokio::spawn(self.carrier.sweeper.clone().run());
+        let open = self.gateway.lifecycle.to_come();
         let accepting = |listener| accept::accept(self.clone(), listener, shutdown.clone());
         let listeners = listeners.into_iter().map(accepting).collect::<JoinSet<_>>().join_all().await;
         for listener in listeners {
-            if let Err(error) = accept::take_rest(&self, listener) {
+            if let Err(error) = closing::take_rest(&self, listener) {
                 tracing::warn!(%error, "cannot take the last connections that wait: they are reset");
             }
         }
         close();
         self.is_stopping.store(true, Ordering::Release);
         self.bells.ring();
+        drop(open);
         self.detour.stop().await;
     }
 
