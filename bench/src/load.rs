@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
     sync::Semaphore,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use crate::head::{self, Answer};
@@ -89,15 +89,15 @@ impl Load {
         Some(pace * turn + pace.mul_f64(number as f64 / self.connections as f64))
     }
 
-    /// Opens its connections, if it keeps any: what follows is not measured with their opening, at which a thousand wait
-    /// for each other. Where that fails, it is tried again for the first request, and told with that.
+    /// Opens its connections, if it keeps any. So their opening, at which a thousand wait for each other, is not measured.
+    /// One that cannot be opened is tried again for its first request, which fails then.
     pub(crate) async fn open(self) -> Opened {
         let opening = Arc::new(Semaphore::new(OPENING));
         let count = if self.fresh { 0 } else { self.connections };
         let opens: JoinSet<_> = (0..count)
             .map(|_| {
                 let (target, opening) = (self.target, Arc::clone(&opening));
-                async move { open(target, &opening).await.ok() }
+                async move { timeout(PATIENCE, connect(target, &opening)).await.ok()?.ok() }
             })
             .collect();
         let mut streams = opens.join_all().await;
@@ -148,6 +148,7 @@ impl Opened {
         for _ in 0..clients.len() {
             total.fail(format!("no answer within {PATIENCE:?}"));
         }
+        self.streams.resize_with(self.load.connections, || None);
         total.took = begin.elapsed();
         total.latencies.sort_unstable();
         total
@@ -237,7 +238,7 @@ impl Client {
     async fn exchange(&mut self) -> Result<()> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => open(self.load.target, &self.opening).await?,
+            None => connect(self.load.target, &self.opening).await?,
         };
         stream.write_all(&self.load.request).await.context("sending a request")?;
         let answer = answer(&mut stream, &mut self.buffer).await?;
@@ -251,7 +252,7 @@ impl Client {
     }
 }
 
-async fn open(target: SocketAddr, opening: &Semaphore) -> Result<TcpStream> {
+async fn connect(target: SocketAddr, opening: &Semaphore) -> Result<TcpStream> {
     let _permit = opening.acquire().await?;
     let stream = TcpStream::connect(target).await.with_context(|| format!("connecting to {target}"))?;
     stream.set_nodelay(true)?;

@@ -19,8 +19,9 @@ pub(crate) struct Lifecycle {
     /// Clients are asked to leave: `Connection: close`.
     closing: AtomicBool,
     in_flight: Arc<InFlight>,
-    /// What requests are about to come from: heads that have begun, connections that have not asked yet, a door that is
-    /// open.
+    /// Doors at which connections are taken.
+    open: Arc<InFlight>,
+    /// What requests are about to come from: heads that have begun, connections that have not asked yet.
     to_come: Arc<InFlight>,
 }
 
@@ -50,19 +51,28 @@ impl Lifecycle {
         self.to_come.acquire()
     }
 
+    /// Counts a door at which connections are taken, until its permit is dropped.
+    pub(crate) fn opens(&self) -> Permit {
+        self.open.acquire()
+    }
+
     pub(crate) fn requests_in_flight(&self) -> u32 {
         self.in_flight.count()
     }
 
-    /// Waits until no request is in flight, and none is about to come, at most for `limit`. Returns how many are left.
+    /// Waits until no more connections are taken, and then, at most for `limit`, until no request is in flight and none is
+    /// about to come. Returns how many are left in flight.
     pub(crate) async fn drained(&self, limit: Duration) -> u32 {
+        while self.open.count() > 0 {
+            sleep(POLL).await;
+        }
         let deadline = Instant::now() + limit;
         let mut idle = false;
         loop {
             let left = self.requests_in_flight() + self.to_come.count();
             // Looked at twice: a request that came a moment ago is counted only once its head is read.
             if (left == 0 && idle) || Instant::now() >= deadline {
-                return left;
+                return self.requests_in_flight();
             }
             idle = left == 0;
             sleep(POLL).await;
@@ -98,9 +108,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn draining_is_bounded() {
-        let lifecycle = Lifecycle::default();
-        let _request = lifecycle.in_flight();
-        assert_eq!(lifecycle.drained(Duration::from_secs(30)).await, 1);
+    async fn draining_is_bounded_and_begins_when_no_more_are_taken() {
+        let lifecycle = Arc::new(Lifecycle::default());
+        let (_request, _head, open) = (lifecycle.in_flight(), lifecycle.to_come(), lifecycle.opens());
+        let (waiter, begin) = (lifecycle.clone(), Instant::now());
+        let drained = tokio::spawn(async move { waiter.drained(Duration::from_secs(30)).await });
+        sleep(Duration::from_secs(60)).await;
+        assert!(!drained.is_finished());
+        drop(open);
+        assert_eq!(drained.await.unwrap(), 1, "what has not come whole is no request");
+        assert_eq!(begin.elapsed().as_secs(), 90);
     }
 }

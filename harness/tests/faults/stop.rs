@@ -131,7 +131,7 @@ async fn answers_say_close_once_it_is_stopping() -> Result<()> {
     Ok(())
 }
 
-/// A connection without a request is closed; one on which a head has begun is not.
+/// A connection that has had a request is closed; one on which a head has begun is not.
 #[tokio::test]
 async fn a_head_that_has_begun_may_come_whole() -> Result<()> {
     let options = GatewayOptions::default().set("gateway/timeouts/drain", "20s");

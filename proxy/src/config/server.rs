@@ -139,12 +139,13 @@ fn remark_user(root: &Section<'_>, is_daemon: bool) {
 }
 
 fn thread_keys<V: Visit>(conf: &mut ServerConf, v: &mut V) {
-    let threads = key("threads", "that carry requests").default("the number of cores").example("2").fixed();
+    let threads =
+        key("threads", "how many threads carry requests").default("the number of cores").example("2").fixed();
     v.key(threads, number(THREADS), &mut conf.threads);
     let tasks = key("listener_tasks_per_fd", "tasks that accept connections to the admin port").fixed();
     v.key(tasks, number(THREADS), &mut conf.listener_tasks_per_fd);
     v.key(
-        key("work_stealing", "has no effect: they always take work from each other").fixed(),
+        key("work_stealing", "has no effect: threads always take work from each other").fixed(),
         boolean(),
         &mut conf.work_stealing,
     );

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,21 +78,19 @@ impl Scarcity {
     }
 }
 
-/// Takes connections until the process stops, and those then that are on their way.
+/// Takes connections until the process stops, and then those that are on their way.
 pub(super) async fn accept(
     door: Arc<Door>,
     listener: TcpListener,
     mut shutdown: ShutdownWatch,
 ) -> TcpListener {
     let mut accepting = Accepting { door, listener, reserve: Reserve::new(), scarcity: Scarcity::default() };
-    tokio::select! {
-        () = accepting.go_on() => {}
-        // An error means that the server itself is gone.
-        _ = shutdown.wait_for(|stopping| *stopping) => {}
-    }
-    // Of a socket that was handed over, the process that has it takes everyone.
-    if accepting.door.gateway.lifecycle.is_stopping() && closing::admit_no_more(&accepting.listener) {
-        let _ = timeout(closing::HANDSHAKE, accepting.go_on()).await;
+    // An error means that the server itself is gone.
+    accepting.until(async { drop(shutdown.wait_for(|stopping| *stopping).await) }).await;
+    // A socket that was handed over is shared with the process that goes on.
+    let is_handed_over = !accepting.door.gateway.lifecycle.is_stopping();
+    if !is_handed_over && closing::admit_no_more(&accepting.listener) {
+        accepting.until(sleep(closing::HANDSHAKE)).await;
     }
     accepting.listener
 }
@@ -105,9 +104,14 @@ struct Accepting {
 }
 
 impl Accepting {
-    async fn go_on(&mut self) {
+    async fn until(&mut self, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
         loop {
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = &mut end => return,
+            };
+            match accepted {
                 Ok((stream, _)) => {
                     self.scarcity.ends();
                     welcome(&self.door, stream);

@@ -1,50 +1,42 @@
 //! How a socket that is listened on is closed without anybody being reset: whoever has connected by then has perhaps
 //! asked already, and the kernel resets all who still wait at a socket that closes.
 //!
-//! First no more are let in, so that there is a last one. Then those who are on their way are taken. Then the socket is
-//! closed. Whoever comes meanwhile hears nothing, asks again after a second, as TCP does, and is refused then, which says
-//! that nothing was taken.
+//! First no more are let in, so that there is a last one: whoever comes is refused. Then those who are on their way are
+//! taken. Then the socket is closed.
 
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::libc::{BPF_ABS, BPF_B, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET};
-use socket2::{SockFilter, SockRef};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Door;
 use super::connection::welcome;
 
-/// Whoever was let in last can be taken after so long: one round trip. (Longer ones there are. But for so long nothing is
-/// heard, either, by those who could turn to another gateway.)
+/// Whoever was let in last can be taken after so long: one round trip. Who takes longer is reset.
 pub(super) const HANDSHAKE: Duration = Duration::from_millis(100);
 
-/// The octet of a TCP header that has its flags, and in it the flag of a segment that asks for a connection (RFC 9293,
-/// 3.1).
-const FLAGS: u32 = 13;
-const SYN: u32 = 2;
+/// No interface has this number: those that there are, are numbered from 1.
+const NOWHERE: NonZeroU32 = NonZeroU32::new(i32::MAX.cast_unsigned()).unwrap();
 
-/// Has the kernel drop what asks for a connection. Whoever's handshake has begun goes on with it. Whether that was
-/// possible: a kernel without socket filters closes at once, as it would.
+/// Has the kernel refuse whoever asks for a connection. A handshake that has begun goes on, and who has connected waits to be
+/// taken as before. Whether that was possible; where it was not, somebody may be reset.
 ///
-/// It is for whom the socket is shared with, too.
+/// The socket takes connections of one interface only from then on (`SO_BINDTOIFINDEX`, socket(7)), and there is none with
+/// that number: so it is not found for what comes. It holds for every process that shares the socket.
 pub(super) fn admit_no_more(listener: &TcpListener) -> bool {
-    // On a TCP socket it sees a segment from its header on. Load the flags; a SYN: keep nothing of it; else keep all.
-    let drops_syn = [
-        instruction(BPF_LD | BPF_B | BPF_ABS, 0, 0, FLAGS),
-        instruction(BPF_JMP | BPF_JSET | BPF_K, 0, 1, SYN),
-        instruction(BPF_RET | BPF_K, 0, 0, 0),
-        instruction(BPF_RET | BPF_K, 0, 0, u32::MAX),
-    ];
-    let attached = SockRef::from(listener).attach_filter(&drops_syn);
-    attached.inspect_err(|error| tracing::debug!(%error, "cannot filter what asks for a connection")).is_ok()
-}
-
-/// `then`, `otherwise`: how many instructions to skip.
-#[expect(clippy::cast_possible_truncation, reason = "the codes of BPF have 16 bits")]
-const fn instruction(code: u32, then: u8, otherwise: u8, operand: u32) -> SockFilter {
-    SockFilter::new(code as u16, then, otherwise, operand)
+    let socket = SockRef::from(listener);
+    let bound = match listener.local_addr() {
+        Ok(SocketAddr::V4(_)) => socket.bind_device_by_index_v4(Some(NOWHERE)),
+        Ok(SocketAddr::V6(_)) => socket.bind_device_by_index_v6(Some(NOWHERE)),
+        Err(error) => Err(error),
+    };
+    bound
+        .inspect_err(|error| tracing::debug!(%error, "cannot refuse connections before the socket closes"))
+        .is_ok()
 }
 
 /// Takes all who wait, before the socket is closed: they would be reset by that, with what they have asked.
@@ -69,7 +61,6 @@ mod tests {
     use super::super::bench::Bench;
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::timeout;
 
     async fn is_answered(mut client: TcpStream) {
         client.write_all(b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -93,16 +84,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_connected_when_no_more_are_let_in_is_served_and_nobody_else_connects() {
+    async fn when_no_more_are_let_in_who_is_connected_is_served_and_who_comes_is_refused() {
         let bench = Bench::new();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let waiting = TcpStream::connect(address).await.unwrap();
-        assert!(admit_no_more(&listener));
-        let late = TcpStream::connect(address);
-        timeout(HANDSHAKE, late).await.expect_err("it is let in");
-        take_rest(&bench.door, listener).unwrap();
-        // What it asks is not dropped with the rest.
-        is_answered(waiting).await;
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let waiting = TcpStream::connect(address).await.unwrap();
+            assert!(admit_no_more(&listener));
+            let refused = TcpStream::connect(address).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            take_rest(&bench.door, listener).unwrap();
+            is_answered(waiting).await;
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accept       takes connections
-//! closing      closes a socket without anybody being reset
+//! closing      closes a socket without anybody being reset who has connected
 //! connection   one client's: head after head, each to its carrier
 //! bells        how connections learn that the process stops
 //! ```
@@ -63,7 +63,8 @@ impl Door {
     }
 
     /// Takes connections until the process stops, and returns when no more are taken. Those that are open go on by
-    /// themselves. `close` closes whatever else keeps the sockets open.
+    /// themselves. `close` closes whatever else keeps the sockets open: between the last one who is taken and that, nobody
+    /// must have time to come.
     pub(crate) async fn run(
         self: Arc<Self>,
         listeners: Vec<TcpListener>,
@@ -71,7 +72,7 @@ impl Door {
         close: impl FnOnce(),
     ) {
         tokio::spawn(self.carrier.sweeper.clone().run());
-        let open = self.gateway.lifecycle.to_come();
+        let is_open = self.gateway.lifecycle.opens();
         let accepting = |listener| accept::accept(self.clone(), listener, shutdown.clone());
         let listeners = listeners.into_iter().map(accepting).collect::<JoinSet<_>>().join_all().await;
         for listener in listeners {
@@ -82,7 +83,7 @@ impl Door {
         close();
         self.is_stopping.store(true, Ordering::Release);
         self.bells.ring();
-        drop(open);
+        drop(is_open);
         self.detour.stop().await;
     }
 
