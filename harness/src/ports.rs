@@ -3,6 +3,10 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,14 +17,20 @@ use crate::process::Process;
 /// another process takes its port, and a connect to the dead port cannot meet itself.
 const RANGE: std::ops::Range<u16> = 15_000..32_000;
 
-/// A loopback address whose port nobody listens on now. Somebody may take it before the caller binds
+/// The ports in turn, from any one on. So none is given twice in a process, as long as there are others: the port of a server
+/// that is down for a while is still that server's.
+static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
+
+/// A loopback address whose port nobody listens on now. Another process may take it before the caller binds
 /// it: start again with another one then.
 ///
 /// # Errors
 /// When a hundred ports in a row are taken.
 pub fn free_address() -> Result<SocketAddr> {
     for _ in 0..100 {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(RANGE)));
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = RANGE.start + turn % (RANGE.end - RANGE.start);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpListener::bind(address).is_ok() {
             return Ok(address);
         }
@@ -64,4 +74,15 @@ fn listening_inode(address: SocketAddrV4) -> Result<Option<String>> {
 /// Whether a process's output says that its address was taken: by another process, or by another of its own.
 pub(crate) fn says_taken(output: &[String]) -> bool {
     output.iter().any(|line| line.to_ascii_lowercase().contains("in use") || line.contains("overlaps with"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let given: std::collections::HashSet<_> = (0..500).map(|_| free_address().unwrap()).collect();
+        assert_eq!(given.len(), 500);
+    }
 }

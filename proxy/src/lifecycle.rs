@@ -36,9 +36,9 @@ impl Lifecycle {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Whether answers say `Connection: close`.
+    /// Whether answers say `Connection: close`: always in a process that was told to stop.
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.closing.load(Ordering::Relaxed) || self.is_stopping()
     }
 
     /// Counts a request until its permit is dropped: one that is to be declined, too, which takes its time.
@@ -82,7 +82,6 @@ impl Lifecycle {
     /// From now on, it is not ready, and clients are asked to leave.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        self.close();
     }
 
     /// From now on, clients are asked to leave.
@@ -94,6 +93,14 @@ impl Lifecycle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_sees_that_it_stops_asks_its_client_to_leave() {
+        let lifecycle = Lifecycle::default();
+        assert!(!lifecycle.is_stopping() && !lifecycle.is_closing());
+        lifecycle.stop();
+        assert!(lifecycle.is_stopping() && lifecycle.is_closing());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn draining_ends_with_the_last_request() {
