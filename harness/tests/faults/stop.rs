@@ -16,7 +16,7 @@ use harness::{
     wait::eventually,
     wire::Wire,
 };
-use tokio::{task::JoinSet, time::sleep};
+use tokio::task::JoinSet;
 
 use crate::{PATIENCE, stack_of};
 
@@ -56,10 +56,10 @@ async fn ask_until_refused(address: SocketAddr) -> Result<u64> {
 #[tokio::test]
 async fn who_connects_while_it_stops_is_served_or_refused() -> Result<()> {
     for _ in 0..4 {
-        let (_etcd, mut gateway, _backend) =
+        let (_etcd, mut gateway, backend) =
             with_slow_backend(Duration::ZERO, GatewayOptions::default()).await?;
         let clients: JoinSet<_> = (0..16).map(|_| ask_until_refused(gateway.address())).collect();
-        sleep(Duration::from_millis(300)).await;
+        backend.wait_count(500, PATIENCE).await?;
         assert_eq!(gateway.stop(PATIENCE).await?.code(), Some(0));
         for answered in clients.join_all().await {
             assert!(answered? > 0, "a client was refused from the beginning: nothing is shown");
