@@ -164,7 +164,9 @@ async fn tell(mut stream: TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bench::Bench;
     use super::*;
+    use tokio::sync::watch;
 
     #[test]
     fn who_comes_when_nobody_waits_any_more_waits_from_the_beginning() {
@@ -189,6 +191,21 @@ mod tests {
             Some((second, told?))
         });
         assert_eq!(told.collect::<Vec<_>>(), [(0, 0), (60, 60), (120, 60)]);
+    }
+
+    #[tokio::test]
+    async fn when_the_process_stops_no_more_are_let_in_and_when_it_hands_over_all_are() {
+        for stops in [true, false] {
+            let bench = Bench::new();
+            if stops {
+                bench.lifecycle.stop();
+            }
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (_server, shutdown) = watch::channel(true);
+            let _open = accept(bench.door.clone(), listener, shutdown).await;
+            assert_eq!(TcpStream::connect(address).await.is_err(), stops);
+        }
     }
 
     #[test]
