@@ -17,6 +17,7 @@
 //! directory   who is there
 //! traffic     what requests leave behind at an endpoint
 //! link        a connection, to a client or to an instance
+//! tls         certificates, and what handshakes go by
 //! tasks       what all that runs beside the requests has in common
 //! causes      errors in plain words
 //! head        a request's head, whoever has parsed it
@@ -61,6 +62,7 @@ pub mod server;
 pub mod site;
 mod snapshot;
 mod tasks;
+mod tls;
 pub mod traffic;
 
 pub use gateway::explain;

@@ -13,13 +13,17 @@ use tokio::net::TcpStream;
 
 #[cfg(test)]
 mod memory;
+mod tls;
 #[cfg(test)]
 pub(crate) use memory::Hesitation;
+pub(crate) use tls::Tls;
 
-/// A connection, to a client or to an instance: in clear. (The place for TLS: a variant more.)
+/// A connection, to a client or to an instance.
 #[derive(Debug)]
 pub(crate) enum Link {
     Plain(TcpStream),
+    /// Boxed: most connections are in clear, or wait.
+    Tls(Box<Tls>),
     #[cfg(test)]
     Memory(Box<memory::Memory>),
 }
@@ -35,6 +39,7 @@ impl Link {
             Self::Plain(stream) => {
                 matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
+            Self::Tls(tls) => tls.is_silent(),
             #[cfg(test)]
             Self::Memory(memory) => memory.is_silent(),
         }
@@ -44,6 +49,7 @@ impl Link {
     pub(crate) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Plain(stream) => stream.poll_read_ready(cx).map(drop),
+            Self::Tls(tls) => tls.poll_stirred(cx),
             #[cfg(test)]
             Self::Memory(memory) => memory.poll_stirred(cx),
         }
@@ -53,15 +59,23 @@ impl Link {
     pub(crate) fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => stream.poll_write_ready(cx),
+            Self::Tls(tls) => tls.stream().poll_write_ready(cx),
             #[cfg(test)]
             Self::Memory(_) => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Whether what has come can be seen before it is taken away, as the next two do. Under TLS it is no more than a record,
+    /// and is copied in any case.
+    pub(crate) fn can_peek(&self) -> bool {
+        !matches!(self, Self::Tls(_))
     }
 
     /// Reads what has come, and leaves it there. Nothing: the other side has ended.
     pub(crate) fn poll_peek(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => stream.poll_peek(cx, room).map_ok(drop),
+            Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             #[cfg(test)]
             Self::Memory(memory) => memory.poll_peek(cx, room),
         }
@@ -82,6 +96,7 @@ impl Link {
                 }
                 Ok(())
             }
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(test)]
             Self::Memory(memory) => memory.discard(seen.len()),
         }
@@ -91,6 +106,7 @@ impl Link {
     pub(crate) fn descriptor(&self) -> RawFd {
         match self {
             Self::Plain(stream) => stream.as_raw_fd(),
+            Self::Tls(tls) => tls.descriptor(),
             #[cfg(test)]
             Self::Memory(_) => -1,
         }
@@ -100,6 +116,7 @@ impl Link {
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Plain(stream) => stream.peer_addr().ok(),
+            Self::Tls(tls) => tls.peer(),
             #[cfg(test)]
             Self::Memory(_) => None,
         }
@@ -110,6 +127,7 @@ impl Link {
         match self {
             // It fails only where the other side was first.
             Self::Plain(stream) => drop(stream.set_zero_linger()),
+            Self::Tls(tls) => drop(tls.into_stream().get_ref().set_zero_linger()),
             #[cfg(test)]
             Self::Memory(memory) => memory.reset(),
         }
@@ -121,6 +139,7 @@ macro_rules! each {
     ($link:expr, $stream:ident => $what:expr) => {
         match $link {
             Link::Plain($stream) => $what,
+            Link::Tls($stream) => $what,
             #[cfg(test)]
             Link::Memory($stream) => $what,
         }

@@ -9,6 +9,7 @@ mod address;
 mod balance;
 mod check;
 mod connection;
+mod connections;
 pub mod documents;
 mod embedded;
 mod environment;
@@ -19,6 +20,7 @@ mod given;
 mod host;
 mod http1;
 mod keys;
+mod listener;
 mod machine;
 mod network;
 pub(crate) mod ours;
@@ -27,6 +29,7 @@ mod route;
 mod run_directory;
 mod server;
 mod service;
+mod service_tls;
 mod timeouts;
 mod token;
 
@@ -44,6 +47,7 @@ pub(crate) use self::access::AccessError;
 pub use self::balance::{Balance, HashKey};
 pub(crate) use self::check::{Check, Initially, Probe};
 pub use self::connection::{Bounds, Guard, Registry};
+pub(crate) use self::connections::Connections;
 pub(crate) use self::embedded::Embedded;
 pub use self::environment::Environment;
 pub(crate) use self::error::ConfigError;
@@ -51,6 +55,7 @@ pub(crate) use self::gateway::Gateway;
 pub use self::gateway::LogFormat;
 pub use self::given::GivenAddress;
 pub(crate) use self::http1::{ClientAbort, Http1Carrier, Paths};
+pub(crate) use self::listener::{CertificateFiles, ClientCertificates, ClientMode, Listener, ListenerTls};
 #[cfg(test)]
 pub(crate) use self::route::hidden;
 pub(crate) use self::route::{
@@ -62,6 +67,7 @@ pub(crate) use self::route::{
 pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
 pub(crate) use self::server::ATTEMPTS;
 pub(crate) use self::service::{Budget, Ejection, Limits, Service, Services, Stall};
+pub(crate) use self::service_tls::ServiceTls;
 pub(crate) use self::timeouts::{RouteTimeouts, Timeouts};
 
 use self::access::{Who, Wish};

@@ -181,7 +181,7 @@ pub(super) fn get() -> FakeHead {
 }
 
 /// A request that comes from no network.
-pub(super) const NOWHERE: Arrival = Arrival { peer: None, scheme: Scheme::Http };
+pub(super) const NOWHERE: Arrival = Arrival { peer: None, scheme: Scheme::Http, identity: None };
 
 /// One that comes from this address.
 pub(super) fn from(peer: &str) -> Arrival {

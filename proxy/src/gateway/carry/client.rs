@@ -1,11 +1,9 @@
 //! A client's connection.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::{Block, Timer};
-use crate::config::Scheme;
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
 use crate::traffic::bell::Bell;
@@ -16,7 +14,7 @@ pub(in crate::gateway) struct Client {
     pub(in crate::gateway) link: Link,
     pub(in crate::gateway) bell: Arc<Bell>,
     pub(in crate::gateway) timer: Timer,
-    peer: Option<IpAddr>,
+    arrival: Arrival,
     /// It sends no more.
     has_ended: bool,
 }
@@ -26,22 +24,21 @@ pub(in crate::gateway) struct Client {
 pub(in crate::gateway) struct Unlinked {
     bell: Arc<Bell>,
     timer: Timer,
-    peer: Option<IpAddr>,
+    arrival: Arrival,
 }
 
 impl Client {
-    pub(in crate::gateway) fn new(link: Link, bell: Arc<Bell>) -> Self {
-        let peer = link.peer().map(|peer| peer.ip());
-        Self { link, bell, timer: Timer::default(), peer, has_ended: false }
+    pub(in crate::gateway) fn new(link: Link, arrival: Arrival, bell: Arc<Bell>) -> Self {
+        Self { link, bell, timer: Timer::default(), arrival, has_ended: false }
     }
 
     pub(in crate::gateway) fn into_parts(self) -> (Link, Unlinked) {
-        let Self { link, bell, timer, peer, has_ended: _ } = self;
-        (link, Unlinked { bell, timer, peer })
+        let Self { link, bell, timer, arrival, has_ended: _ } = self;
+        (link, Unlinked { bell, timer, arrival })
     }
 
     pub(in crate::gateway) fn arrival(&self) -> Arrival {
-        Arrival { peer: self.peer, scheme: Scheme::Http }
+        self.arrival.clone()
     }
 
     /// Ready when it has left: when its connection is broken, or, with `at_end`, when it sends no more. What it sends ahead
@@ -76,7 +73,7 @@ impl Client {
 
 impl Unlinked {
     pub(in crate::gateway) fn with(self, link: Link) -> Client {
-        let Self { bell, timer, peer } = self;
-        Client { link, bell, timer, peer, has_ended: false }
+        let Self { bell, timer, arrival } = self;
+        Client { link, bell, timer, arrival, has_ended: false }
     }
 }

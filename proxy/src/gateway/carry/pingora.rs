@@ -25,7 +25,6 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
-use crate::config::Scheme;
 use crate::gateway::answer::{Answer, REST};
 use crate::gateway::edits::{AnswerEdits, RequestEdits};
 use crate::gateway::grammar::is_interim;
@@ -322,7 +321,7 @@ fn arrival(session: &Session) -> Arrival {
         Some(SocketAddr::Inet(address)) => Some(address.ip()),
         _ => None,
     };
-    Arrival { peer, scheme: Scheme::Http }
+    Arrival::clear(peer)
 }
 
 /// Tells the request that its attempt has failed. Whether it has another.

@@ -13,6 +13,7 @@ use super::Door;
 use crate::gateway::carry::Client;
 use crate::gateway::carry::http1::{After, Desk};
 use crate::gateway::grammar::{LONGEST_HEAD, Refusal};
+use crate::gateway::origin::Arrival;
 use crate::link::Link;
 use crate::tasks::now;
 use crate::traffic::in_flight::Permit;
@@ -51,19 +52,20 @@ struct NextHead {
 pub(super) fn welcome(door: &Arc<Door>, stream: TcpStream) {
     // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
     let _ = stream.set_nodelay(true);
-    tokio::spawn(serve(door.clone(), Link::Plain(stream)));
+    let arrival = Arrival::clear(stream.peer_addr().ok().map(|peer| peer.ip()));
+    tokio::spawn(serve(door.clone(), Link::Plain(stream), arrival));
 }
 
 /// Serves a client until it leaves, or has to. From this call on the process waits for what it asks first: it may be a
 /// while before what is returned is polled.
-pub(super) fn serve(door: Arc<Door>, link: Link) -> impl Future<Output = ()> {
+pub(super) fn serve(door: Arc<Door>, link: Link, arrival: Arrival) -> impl Future<Output = ()> {
     let newcomer = door.gateway.lifecycle.to_come();
-    serve_newcomer(door, link, newcomer)
+    serve_newcomer(door, link, arrival, newcomer)
 }
 
-async fn serve_newcomer(door: Arc<Door>, link: Link, newcomer: Permit) {
+async fn serve_newcomer(door: Arc<Door>, link: Link, arrival: Arrival, newcomer: Permit) {
     let registered = door.bells.register();
-    let mut client = Client::new(link, registered.bell().clone());
+    let mut client = Client::new(link, arrival, registered.bell().clone());
     let mut next = NextHead { newcomer: Some(newcomer), ..NextHead::default() };
     loop {
         next.since = None;
@@ -226,7 +228,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    fn of_connection<F>(_: impl FnOnce(Arc<Door>, Link) -> F) -> usize {
+    fn of_connection<F>(_: impl FnOnce(Arc<Door>, Link, Arrival) -> F) -> usize {
         size_of::<F>()
     }
 

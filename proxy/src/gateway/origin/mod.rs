@@ -15,6 +15,7 @@ mod listed;
 mod node;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -25,18 +26,28 @@ use crate::authority::Authority;
 use crate::config::Scheme;
 use crate::head::Head;
 use crate::site::Common;
+use crate::tls::Identity;
 use forwarded::Forwarded;
 
 /// So many hops of a list are read, and go on: far more than there are proxies in a row.
 const MOST_HOPS: usize = 32;
 
 /// How a request has come to this gateway.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Arrival {
     /// Where its connection is from; none: from no network.
     pub(super) peer: Option<IpAddr>,
     /// What is spoken on it.
     pub(super) scheme: Scheme,
+    /// Whom the certificate names that the client has shown; none: it has shown none.
+    pub(super) identity: Option<Arc<Identity>>,
+}
+
+impl Arrival {
+    /// In clear.
+    pub(super) fn clear(peer: Option<IpAddr>) -> Self {
+        Self { peer, scheme: Scheme::Http, identity: None }
+    }
 }
 
 /// Who asks, over what, and for which host.
@@ -104,7 +115,7 @@ impl Origin {
 
     /// Of a request; and the client's address as a text, for logs and instances.
     pub(super) fn of(head: &impl Head, arrival: Arrival, common: &Common) -> (Self, IpText) {
-        let Arrival { peer, scheme } = arrival;
+        let Arrival { peer, scheme, identity: _ } = arrival;
         let Some(peer) = peer.map(|peer| peer.to_canonical()) else {
             return (Self { scheme, ..Self::unknown() }, IpText::NONE);
         };

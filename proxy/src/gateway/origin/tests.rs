@@ -34,12 +34,12 @@ struct Seen {
 
 /// Whether a request of this peer is told what only proxies are.
 fn is_trusted(peer: &str, fields: &[(&'static str, &str)]) -> bool {
-    let arrival = Arrival { peer: peer.parse().ok(), scheme: Scheme::Http };
+    let arrival = Arrival { peer: peer.parse().ok(), scheme: Scheme::Http, identity: None };
     Origin::of(&request(fields), arrival, &common()).0.is_trusted
 }
 
 fn seen(peer: &str, fields: &[(&'static str, &str)], common: &Common) -> Seen {
-    let arrival = Arrival { peer: peer.parse().ok(), scheme: Scheme::Http };
+    let arrival = Arrival { peer: peer.parse().ok(), scheme: Scheme::Http, identity: None };
     let (origin, named) = Origin::of(&request(fields), arrival, common);
     let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
     Seen {
@@ -272,7 +272,7 @@ fn a_host_is_quoted_where_it_must_be() {
         ("", "host=\"\""),
     ] {
         let head = head(Method::GET, "/", &[("host", host.as_bytes())]);
-        let arrival = Arrival { peer: "192.0.2.7".parse().ok(), scheme: Scheme::Https };
+        let arrival = Arrival { peer: "192.0.2.7".parse().ok(), scheme: Scheme::Https, identity: None };
         let (origin, _) = Origin::of(&head, arrival, &with_forwarded());
         assert_eq!(origin.forwarded().unwrap(), &format!("for=192.0.2.7;proto=https;{expected}"));
     }
@@ -315,8 +315,8 @@ proptest! {
         let common = Common { forwarded, ..common() };
         let lines: Vec<_> = fields.iter().map(|(name, value)| (*name, &value[..])).collect();
         let head = head(Method::GET, "/", &lines);
-        let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http };
-        let (origin, named) = Origin::of(&head, arrival, &common);
+        let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http, identity: None };
+        let (origin, named) = Origin::of(&head, arrival.clone(), &common);
         let hops = hops(&head).hops;
         let is_proxy = |address: Option<IpAddr>| address.is_some_and(|a| is_in(&common.trusted_proxies, a));
         prop_assert_eq!(origin.is_trusted, is_proxy(origin.client));
@@ -329,7 +329,7 @@ proptest! {
         prop_assert!(origin.list().unwrap().as_bytes().ends_with(FRONT.as_bytes()));
         prop_assert_eq!(origin.forwarded().is_none() && forwarded, false);
         let who = Arrival { peer: "192.0.2.9".parse().ok(), ..arrival };
-        prop_assert_eq!(Origin::of(&head, who, &common).0.client, who.peer, "and who is not trusted is himself");
+        prop_assert_eq!(Origin::of(&head, who.clone(), &common).0.client, who.peer, "and who is not trusted is himself");
     }
 
     /// The next gateway, which trusts this one, finds the same client by either list.
@@ -339,12 +339,12 @@ proptest! {
     ) {
         let lines: Vec<_> = fields.iter().map(|(name, value)| (*name, &value[..])).collect();
         let head = head(Method::GET, "/", &lines);
-        let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http };
+        let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http, identity: None };
         let (origin, _) = Origin::of(&head, arrival, &with_forwarded());
         let (list, forwarded) = (origin.list().unwrap().as_bytes(), origin.forwarded().unwrap().as_bytes());
         for line in [("x-forwarded-for", list), ("forwarded", forwarded)] {
             let head = self::head(Method::GET, "/", &[line]);
-            let next = Arrival { peer: "10.0.0.9".parse().ok(), scheme: Scheme::Http };
+            let next = Arrival { peer: "10.0.0.9".parse().ok(), scheme: Scheme::Http, identity: None };
             let (next, _) = Origin::of(&head, next, &common());
             prop_assert_eq!(next.client, origin.client, "{:?}", line);
         }

@@ -190,7 +190,7 @@ impl Pump {
                 return Poll::Ready(Ok(()));
             }
             self.waits_for = Side::Source;
-            let count = match self.straight() {
+            let count = match self.straight().filter(|_| source.can_peek()) {
                 Some(_) if turns == IN_A_ROW => {
                     // Not by its waker: then the runtime would go on with this before it looks at other connections.
                     let _ = pin!(yield_now()).poll(cx);

@@ -19,6 +19,7 @@ use super::scenario::{Dial, Scenario, Setting};
 use super::verdict::{self, Outcome};
 use super::wire::Reader;
 use crate::directory::{Endpoint, Writer};
+use crate::gateway::fixture::NOWHERE;
 use crate::link::{Hesitation, Link};
 use crate::logging::Output;
 use crate::tasks::now;
@@ -144,7 +145,7 @@ impl Case<'_> {
             let seed = scenario.seed ^ (number as u64 + 1);
             let (ours, theirs) =
                 Link::hesitant_pair(scenario.holds[0], Hesitation::new(seed, scenario.hesitates));
-            served.spawn(connection::serve(self.door.clone(), ours));
+            served.spawn(connection::serve(self.door.clone(), ours, NOWHERE));
             let instances = self.instances.clone();
             let run =
                 async move { client::run(&instances.scenario.clients[number], number, theirs, seed).await };
