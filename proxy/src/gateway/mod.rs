@@ -65,6 +65,7 @@ mod tunnel_drain;
 mod tunnel_end;
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,7 @@ use crate::head::Head;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
-use crate::site::{self, Action, Asked, Named, Route, Way};
+use crate::site::{self, Action, Asked, Common, Listener, Named, Route, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
 use clock::Clock;
@@ -119,6 +120,18 @@ impl Gateway {
     /// How long something may take, by the site as it is now.
     fn time(&self, of: fn(&Timeouts) -> Duration) -> Duration {
         self.site.look(|site| of(&site.common().timeouts))
+    }
+
+    /// What the site says of all requests, as it is now.
+    fn common(&self) -> Arc<Common> {
+        self.site.look(|site| site.common().clone())
+    }
+
+    /// Where clients are served, as it is now.
+    fn listener(&self, at: SocketAddr) -> Arc<Listener> {
+        let listener = self.site.look(|site| site.listener(at).cloned());
+        // The addresses are those that the process has started with.
+        listener.unwrap_or_else(|| Arc::new(Listener::clear(at)))
     }
 
     /// By what HTTP/1 is carried, by the site as it is now.

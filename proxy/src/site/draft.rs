@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use openssl::error::ErrorStack;
@@ -15,7 +15,7 @@ use super::routes::Routes;
 use super::split::{Share, Split};
 use super::sticky::{KnownServices, Sticky};
 use super::target::Target;
-use super::{Common, Lasting, Site};
+use super::{Common, Lasting, Listener, Site};
 use crate::config;
 use crate::directory::{Directory, Policy, Service, Services};
 use crate::health::checks::{CheckError, CheckedService};
@@ -24,6 +24,7 @@ use crate::health::probers::Probers;
 use crate::health::service_health::{Rules, ServiceHealth};
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
+use crate::tls::TlsError;
 
 /// What all sites of a process are made with.
 #[derive(Clone)]
@@ -46,6 +47,9 @@ pub enum DraftError {
     /// The directory was made, or changed, by another configuration.
     #[error("the directory does not know the service {0} of a route: this is a fault of the gateway")]
     NotRouted(String),
+    /// What TLS goes by cannot be made.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// OpenSSL declines.
     #[error("cannot make the key that signs the cookies of sticky routes")]
     Key(#[from] ErrorStack),
@@ -155,15 +159,19 @@ impl Draft {
         });
         let routes = routes.collect::<Result<Vec<_>, DraftError>>()?;
         let by_path = routes.iter().filter_map(|(_, route)| route.by_path().cloned()).collect();
+        let listener = |rules| Listener::new(rules, serving, SystemTime::now()).map(Arc::new);
+        let listeners = config.listen.iter().map(listener).collect::<Result<_, _>>()?;
         let named = policies(config);
         services.retain(|name, _| named.contains_key(name));
         let site = Site {
             routes: Routes::new(routes),
             by_path,
             services,
+            listeners,
             common: Arc::new(Common {
                 timeouts: config.timeouts,
                 trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
+                connections: config.connections,
                 max_requests: config.max_requests.get(),
                 errors: config.errors.clone(),
                 trusted_proxies: config.trusted_proxies.clone(),
