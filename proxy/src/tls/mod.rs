@@ -12,6 +12,8 @@ mod server;
 
 pub(crate) use client::ClientTls;
 pub(crate) use identity::Identity;
+#[cfg(test)]
+pub(crate) use identity::tests::certificate;
 pub(crate) use server::ServerTls;
 
 /// What the configuration names cannot be used.
