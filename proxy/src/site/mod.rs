@@ -142,6 +142,10 @@ impl Site {
         self.listeners.iter().find(|listener| listener.rules.address == address)
     }
 
+    fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.listeners.iter()
+    }
+
     /// All routes, in the order in which they are tried.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.in_order()

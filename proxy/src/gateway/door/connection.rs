@@ -72,7 +72,7 @@ pub(super) async fn serve_newcomer(
     let registered = door.bells.register();
     let mut client = Client::new(link, arrival, registered.bell().clone());
     let mut next = NextHead { newcomer: Some(newcomer), ..NextHead::default() };
-    let mut requests = 0;
+    let mut requests = 0_u32;
     loop {
         next.since = None;
         let arrived = poll_fn(|cx| next.poll(cx, &door, &mut client)).await;

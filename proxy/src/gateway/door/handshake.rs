@@ -50,7 +50,8 @@ async fn accept(
 ) -> Result<(Tls, Option<Arc<Identity>>), HandshakeFailure> {
     let broken = |error: openssl::error::ErrorStack| HandshakeFailure::Other(error.to_string());
     let mut stream = SslStream::new(ssl, stream).map_err(broken)?;
-    Pin::new(&mut stream).accept().await.map_err(|error| HandshakeFailure::of(&error))?;
+    let accepted = Pin::new(&mut stream).accept().await;
+    accepted.map_err(|error| HandshakeFailure::of(&error, stream.ssl()))?;
     let identity = match stream.ssl().peer_certificate() {
         None => None,
         Some(certificate) => {
