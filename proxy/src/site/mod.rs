@@ -17,6 +17,7 @@
 //!   split        which of several services
 //!   sticky       where its client was before
 //!   target       one of these services
+//! tls          how the instances of services are spoken to under TLS
 //! ```
 
 mod adoption;
@@ -35,6 +36,7 @@ mod split;
 mod status;
 mod sticky;
 mod target;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -66,6 +68,7 @@ pub(crate) use split::{Share, Split};
 pub(crate) use status::{Rejected, Status, StatusCell};
 pub(crate) use sticky::{Remembered, key_of_this_process};
 pub(crate) use target::Target;
+use tls::ServicesTls;
 
 /// All that a configuration says of requests.
 #[derive(Debug, Default)]
@@ -75,6 +78,7 @@ pub(crate) struct Site {
     by_path: Vec<Arc<ByPath>>,
     /// The services that the configuration names, by name.
     services: BTreeMap<Arc<str>, Lasting>,
+    tls: ServicesTls,
     common: Arc<Common>,
 }
 
