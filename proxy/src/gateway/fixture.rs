@@ -95,6 +95,7 @@ impl Setup {
             limits,
             budget,
             is_given: self.is_given,
+            tls: None,
         });
         Fixture {
             directory,

@@ -12,6 +12,7 @@
 //!   retry     when a request is sent again: pure
 //!   meaning   what an answer's status means
 //!   cause     why an attempt failed: pure
+//!   handshakes  tells of instances that cannot be spoken to under TLS
 //!   tunnel_drain  when a tunnel ends whose instance has left: pure
 //!   tunnel_end  why one has ended
 //!   edits     what is changed of a request and of its answer: pure
@@ -46,6 +47,7 @@ mod fixture;
 mod grammar;
 #[cfg(test)]
 mod grammar_checks;
+mod handshakes;
 mod hash_key;
 mod hops;
 mod log;

@@ -19,6 +19,7 @@
 //!   split        which of several services
 //!   sticky       where its client was before
 //!   target       one of these services
+//! tls          how the instances of services are spoken to under TLS
 //! ```
 
 mod adoption;
@@ -39,6 +40,7 @@ mod split;
 mod status;
 mod sticky;
 mod target;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -73,6 +75,7 @@ pub(crate) use split::{Share, Split};
 pub(crate) use status::{Rejected, Status, StatusCell};
 pub(crate) use sticky::{Remembered, key_of_this_process};
 pub(crate) use target::Target;
+use tls::ServicesTls;
 
 /// All that a configuration says of requests.
 #[derive(Debug, Default)]
@@ -83,6 +86,7 @@ pub(crate) struct Site {
     /// The services that the configuration names, by name.
     services: BTreeMap<Arc<str>, Lasting>,
     listeners: Vec<Arc<Listener>>,
+    tls: ServicesTls,
     common: Arc<Common>,
 }
 

@@ -9,7 +9,7 @@ use openssl::error::ErrorStack;
 
 /// What the configuration names cannot be used. The text names the file, and says what to do.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub enum TlsError {
     /// It cannot be read.
     #[error("cannot read {}: {source}", file.display())]
     Unreadable { file: PathBuf, source: io::Error },

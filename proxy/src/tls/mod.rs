@@ -4,15 +4,17 @@
 //! server       what a listener's handshakes go by
 //!   names        which certificate goes by the name that a client asks for; pure
 //!   demand       which certificates clients show
-//! client       what handshakes with a service's instances go by
+//!   failure      why a client's handshake failed
+//!   identity     whom a client's certificate names
+//! instances    whom a service's instances have to be, for both carriers
+//!   client       what handshakes with them go by
+//!   handshake    why one has failed
 //! certificate  a certificate and its key, as long as they are used: made anew when their files change
 //!   pair         what two files make a certificate and its key, and why they do not
 //!   ending       when it is told that one ends; pure
 //! kept         what is made of files, and made anew when they change
 //!   looks        when what a look has found is taken; pure
 //! event        what is told of all that
-//! failure      why a client's handshake failed
-//! identity     whom a client's certificate names
 //! error        why a file cannot be used
 //! ```
 
@@ -24,7 +26,9 @@ mod ending;
 mod error;
 mod event;
 mod failure;
+mod handshake;
 mod identity;
+mod instances;
 mod kept;
 mod looks;
 mod names;
@@ -33,11 +37,14 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use client::{ClientTls, PeerTls};
-pub(crate) use error::TlsError;
+#[cfg(test)]
+pub(crate) use client::ClientTls;
+pub use error::TlsError;
 pub(crate) use event::{CertificateState, Event};
 pub(crate) use failure::HandshakeFailure;
+pub(crate) use handshake::{Fault, HandshakeError, alert_of};
 pub(crate) use identity::Identity;
 #[cfg(test)]
 pub(crate) use identity::tests::certificate;
+pub(crate) use instances::{InstanceTls, check_address};
 pub(crate) use server::ServerTls;

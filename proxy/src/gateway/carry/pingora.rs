@@ -33,6 +33,7 @@ use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
 use crate::gateway::{Gateway, resend};
 use crate::metrics::OpenTunnel;
+use crate::tls::check_address;
 use crate::traffic::waiting::Interrupt;
 use connection::Connection;
 use cork::Cork;
@@ -112,7 +113,7 @@ impl ProxyHttp for ByPingora {
         };
         let times = AttemptTimes { site: &site, route: &attempt.way.route.timeouts, left, may_be_tunnel };
         let connection = carried.connection.insert(Connection::new(attempt.endpoint.clone()));
-        let mut peer = peer::peer(connection, times, head::policy(fields, may_be_tunnel));
+        let mut peer = peer::peer((connection, attempt.way.target.tls.as_deref()), times, head::policy(fields, may_be_tunnel));
         if attempt.on_new_connection {
             peer::on_new_connection(&mut peer);
         }
@@ -135,11 +136,14 @@ impl ProxyHttp for ByPingora {
         &self,
         session: &mut Session,
         reused: bool,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         descriptor: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         carried: &mut Box<Carried>,
     ) -> Result<()> {
+        // Nothing was sent yet: this connection counts as one that was never open.
+        let checked = check_address(peer, digest);
+        checked.map_err(|error| Error::explain(ErrorType::InvalidCert, error.to_string()).into_up())?;
         let request = &mut carried.request;
         let now = Instant::now();
         let since = session.as_mut().is_body_empty().then_some(now);
