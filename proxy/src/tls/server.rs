@@ -1,7 +1,7 @@
 //! What a listener's handshakes go by.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -103,11 +103,11 @@ impl ServerTls {
     }
 
     /// Of each certificate, as the last look has found them, in the configuration's order.
-    pub(crate) fn states(&self) -> Arc<Vec<CertificateState>> {
-        self.states.load_full()
+    pub(crate) fn states(&self) -> Vec<CertificateState> {
+        self.states.load().to_vec()
     }
 
-    fn materials(&self) -> std::sync::MutexGuard<'_, Materials> {
+    fn materials(&self) -> MutexGuard<'_, Materials> {
         self.materials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,9 +18,12 @@ use tokio_openssl::SslStream;
 use super::{HandshakeFailure, ServerTls};
 use crate::config::{CertificateFiles, ListenerTls};
 
+mod bad_input;
+mod failures;
 mod handshakes;
 mod instances;
 mod reload;
+mod resumption;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
