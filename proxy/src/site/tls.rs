@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::DraftError;
 use crate::config::{self, ServiceTls};
@@ -35,6 +36,11 @@ impl ServicesTls {
         Ok(next)
     }
 
+    /// Each of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<InstanceTls>> {
+        self.named.values().chain([&self.others]).flatten()
+    }
+
     /// None: the instances of this service are spoken to in clear.
     pub(super) fn of(&self, service: &str) -> Option<&Arc<InstanceTls>> {
         self.named.get(service).unwrap_or(&self.others).as_ref()
@@ -50,7 +56,7 @@ fn made(
         return Ok(before.clone());
     }
     let key = service.map_or("gateway.defaults".into(), |service| format!("gateway.services.{service}"));
-    let made = InstanceTls::new(tls).map_err(|error| DraftError::Tls(key.clone(), error))?;
+    let made = InstanceTls::new(tls, before, SystemTime::now()).map_err(|error| DraftError::Tls(key.clone(), error))?;
     if !tls.verify {
         tracing::warn!("{key}.tls.verify is false: whoever is at an instance's address gets its requests, and nobody notices");
     }

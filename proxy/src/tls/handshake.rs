@@ -9,6 +9,8 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode};
 use openssl::x509::X509VerifyResult;
 
+use super::TlsError;
+
 /// What kind of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -91,6 +93,12 @@ impl HandshakeError {
             _ => format!("its certificate cannot be verified: {words}"),
         };
         Self::new(Fault::Certificate, what)
+    }
+}
+
+impl From<TlsError> for HandshakeError {
+    fn from(error: TlsError) -> Self {
+        Self::new(Fault::Protocol, error.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use openssl::ssl::SslRef;
 use openssl::x509::X509Ref;
@@ -33,12 +33,19 @@ pub(crate) struct InstanceTls {
 }
 
 impl InstanceTls {
+    /// `before`: what the service has gone by so far, of which is kept what did not change.
+    ///
     /// # Errors
     /// A file cannot be used.
-    pub(crate) fn new(config: &ServiceTls) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        config: &ServiceTls,
+        before: Option<&Arc<Self>>,
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
+        let before = before.map(|before| &before.client);
         Ok(Self {
             config: config.clone(),
-            client: Arc::new(ClientTls::new(config)?),
+            client: Arc::new(ClientTls::new(config, before, now)?),
             told: Mutex::default(),
         })
     }
