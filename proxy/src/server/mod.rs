@@ -133,7 +133,7 @@ fn build(
     services.vital("reload", serving.reload.run());
     services.vital("certificates", serving.certificates.run());
     let door = Arc::new(Door::new(gateway, &services.server.configuration));
-    let gateway = services.door(door, &config.listen);
+    let gateway = services.door(door, config.addresses().collect());
     if has_embedded {
         // It takes only a moment: a client that connects meanwhile is served then, instead of being told "not ready".
         gateway.add_dependency(&discovery);

@@ -1,6 +1,7 @@
 //! What a listener's handshakes go by.
 
 use std::path::PathBuf;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -109,6 +110,12 @@ impl ServerTls {
 
     fn materials(&self) -> MutexGuard<'_, Materials> {
         self.materials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").field("http2", &self.http2).finish_non_exhaustive()
     }
 }
 
