@@ -39,7 +39,7 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use client::ClientTls;
-pub use error::TlsError;
+pub(crate) use error::TlsError;
 pub(crate) use event::{CertificateState, Event};
 pub(crate) use failure::HandshakeFailure;
 pub(crate) use handshake::{Fault, HandshakeError, alert_of};

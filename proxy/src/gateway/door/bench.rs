@@ -93,7 +93,7 @@ impl Bench {
     /// A client has connected.
     pub(in crate::gateway) fn client(&self) -> Link {
         let (ours, theirs) = Link::pair(HOLDS);
-        tokio::spawn(connection::serve(self.door.clone(), ours, NOWHERE));
+        tokio::spawn(connection::serve(self.door.clone(), ours, NOWHERE, self.door.unlimited()));
         theirs
     }
 

@@ -18,13 +18,18 @@ mod bells;
 pub(super) mod bench;
 mod closing;
 mod connection;
+mod crowd;
 mod entrance;
 mod handshake;
-mod not_in;
+mod handshakes;
 #[cfg(test)]
 mod model;
+mod networks;
+mod not_in;
+mod proxy_protocol;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

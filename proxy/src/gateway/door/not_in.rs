@@ -25,8 +25,8 @@ pub(super) enum NotIn {
     Left,
     #[error("its address is not among those that gateway.listen allows")]
     Network,
-    #[error(transparent)]
-    Full(#[from] Full),
+    #[error("there are as many connections as gateway.connections.{} allows", of(*.0))]
+    Full(Full),
     #[error(
         "others came while it took its time: there are as many handshakes as gateway.connections.handshakes allows"
     )]
@@ -41,13 +41,21 @@ pub(super) enum NotIn {
     Clear(TcpStream, Arrival),
 }
 
+/// The key that says how many there may be.
+fn of(full: Full) -> &'static str {
+    match full {
+        Full::All => "max",
+        Full::Address => "per_address",
+    }
+}
+
 impl NotIn {
     /// Of which kind it is: so many lines are told of each.
     fn kind(&self) -> &'static str {
         match self {
             Self::Left => "left",
             Self::Network => "network",
-            Self::Full(full) => full.reason(),
+            Self::Full(full) => of(*full),
             Self::Crowded => "handshakes",
             Self::Late { .. } => "timeout",
             Self::Proxy(error) => error.reason(),
