@@ -5,6 +5,11 @@
 //! closing      closes a socket without anybody being reset who has connected
 //! connection   one client's: head after head, each to its carrier
 //! bells        how connections learn that the process stops
+//! networks     who may connect: pure
+//! crowd        how many may
+//! proxy_protocol  what a proxy says of whom it forwards, in front of all else
+//! handshakes   those that have not ended, and which of them has to
+//! told         how often a line says that somebody came in vain: pure
 //! ```
 
 mod accept;
@@ -13,10 +18,15 @@ mod bells;
 pub(super) mod bench;
 mod closing;
 mod connection;
+mod crowd;
+mod handshakes;
 #[cfg(test)]
 mod model;
+mod networks;
+mod proxy_protocol;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
