@@ -206,6 +206,7 @@ impl Gateway {
             http1: self.http1.carrier,
             trace: &self.trace_header,
             files: &around.files,
+            asks_for_certificates: self.listen.iter().any(Listener::asks_for_certificates),
         };
         let are_known = route::keys(&mut self.routes, v, beside);
         let routed = Routed::by(&self.routes);
