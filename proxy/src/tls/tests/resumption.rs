@@ -50,20 +50,22 @@ async fn sessions_are_resumed_until_the_contexts_are_made_anew() {
     let config = listener(vec![files.pair("shop", &authority.sign(&["127.0.0.1"]))]);
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
-        let (server, browser) = (server(&config), browser(&authority, version));
-        let resumed = async |server: &ServerTls| is_resumed(&browser, server, &door).await;
-        let now = SystemTime::now();
-        assert!(!resumed(&server).await);
-        assert!(resumed(&server).await, "{version:?}");
-        // Each resumed one gives a ticket, too.
-        assert!(resumed(&server).await, "{version:?}");
+        let (server, now) = (server(&config), SystemTime::now());
+        let used = async || {
+            let browser = browser(&authority, version);
+            assert!(!is_resumed(&browser, &server, &door).await, "{version:?}");
+            assert!(is_resumed(&browser, &server, &door).await, "{version:?}");
+            browser
+        };
+        let browser = used().await;
         server.look(now + Duration::from_secs(11 * 60 * 60));
-        assert!(resumed(&server).await, "{version:?}");
+        // Each resumed one gives a ticket, too.
+        assert!(is_resumed(&browser, &server, &door).await, "{version:?}");
         server.look(now + Duration::from_secs(13 * 60 * 60));
-        assert!(!resumed(&server).await, "{version:?}");
-        assert!(resumed(&server).await, "{version:?}");
+        assert!(!is_resumed(&browser, &server, &door).await, "{version:?}");
         // So does a new configuration.
+        let browser = used().await;
         let after = ServerTls::new(&config, true, Some(&server), now).map_err(|_| ()).unwrap();
-        assert!(!resumed(&after).await);
+        assert!(!is_resumed(&browser, &after, &door).await, "{version:?}");
     }
 }
