@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::DraftError;
 use crate::config::{self, ServiceTls};
@@ -50,9 +51,12 @@ fn made(
         return Ok(before.clone());
     }
     let key = service.map_or("gateway.defaults".into(), |service| format!("gateway.services.{service}"));
-    let made = InstanceTls::new(tls).map_err(|error| DraftError::Tls(key.clone(), error))?;
+    let made = InstanceTls::new(tls, before.map(|tls| &**tls), SystemTime::now());
+    let made = made.map_err(|error| DraftError::Tls(key.clone(), error))?;
     if !tls.verify {
-        tracing::warn!("{key}.tls.verify is false: whoever is at an instance's address gets its requests, and nobody notices");
+        tracing::warn!(
+            "{key}.tls.verify is false: whoever is at an instance's address gets its requests, and nobody notices"
+        );
     }
     Ok(Arc::new(made))
 }
