@@ -48,7 +48,7 @@ pub enum DraftError {
     #[error("the directory does not know the service {0} of a route: this is a fault of the gateway")]
     NotRouted(String),
     /// What a section `tls` of services names cannot be used.
-    #[error("cannot speak TLS as {0}.tls says")]
+    #[error("cannot speak TLS as gateway.{0}.tls says")]
     Tls(String, #[source] TlsError),
     /// OpenSSL declines.
     #[error("cannot make the key that signs the cookies of sticky routes")]
