@@ -52,11 +52,6 @@ impl Services {
         let named = self.named.iter().map(|(name, service)| (Some(name.as_str()), service));
         named.chain([(None, &self.others)])
     }
-
-    #[cfg(test)]
-    pub(crate) fn set_tls(&mut self, name: &str, tls: Option<ServiceTls>) {
-        self.named.entry(name.to_owned()).or_default().tls = tls;
-    }
 }
 
 /// What is particular to a service.

@@ -78,7 +78,8 @@ impl Answer {
         Self::message(502, Kind::TlsCertificateError, "the endpoint's certificate is not trusted");
     const NO_HANDSHAKE: Self =
         Self::message(502, Kind::TlsProtocolError, "the TLS handshake with the endpoint failed");
-    const DECLINED: Self = Self::message(502, Kind::TlsAlertReceived, "the endpoint declined the gateway's TLS");
+    const DECLINED: Self =
+        Self::message(502, Kind::TlsAlertReceived, "the endpoint declined the gateway's TLS");
     const BROKE_OFF: Self =
         Self::message(502, Kind::ConnectionTerminated, "the endpoint broke off before it answered");
     const BAD_ANSWER: Self =

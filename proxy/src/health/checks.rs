@@ -80,7 +80,8 @@ impl CheckedService {
     fn ask(&self, endpoint: &Arc<Endpoint>, backend: &Backend) -> Ask {
         // Without its extension, which holds the endpoints as they are now: it would keep them alive for as long as
         // this is asked.
-        let mut backend = Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
+        let mut backend =
+            Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
         endpoint.host.clone().into_iter().for_each(|host| drop(backend.ext.insert(Host(host))));
         let (prober, limit) = (self.prober.clone(), self.check.timeout);
         Ask { prober, backend: Arc::new(backend), endpoint: endpoint.clone(), limit }

@@ -51,7 +51,7 @@ pub enum DraftError {
     #[error("cannot speak TLS as gateway.listen says")]
     Listener(#[from] TlsError),
     /// What a section `tls` of services names cannot be used.
-    #[error("cannot speak TLS as {0}.tls says")]
+    #[error("cannot speak TLS as gateway.{0}.tls says")]
     Tls(String, #[source] TlsError),
     /// OpenSSL declines.
     #[error("cannot make the key that signs the cookies of sticky routes")]

@@ -205,7 +205,8 @@ impl Replacement {
             known.iter().map(|checked| (checked.service().name().clone(), checked.clone())).collect();
         gone.iter().for_each(|name| drop(checked.remove(name)));
         for (name, target) in come.iter().filter(|(name, _)| !gone.contains(name)) {
-            match self.materials.checked(&target.lasting(), settings.services.get(name), target.tls.as_ref()) {
+            match self.materials.checked(&target.lasting(), settings.services.get(name), target.tls.as_ref())
+            {
                 Some(Ok(check)) => drop(checked.entry(name.clone()).or_insert(check)),
                 Some(Err(error)) => tracing::error!(%error, "the service is used unchecked"),
                 None => {}

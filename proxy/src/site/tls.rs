@@ -55,10 +55,9 @@ fn made(
     if let Some(before) = before.filter(|before| before.config() == tls) {
         return Ok(before.clone());
     }
-    let key = service.map_or("gateway.defaults".into(), |service| format!("gateway.services.{service}"));
-    let made = InstanceTls::new(tls, before, SystemTime::now()).map_err(|error| DraftError::Tls(key.clone(), error))?;
-    if !tls.verify {
-        tracing::warn!("{key}.tls.verify is false: whoever is at an instance's address gets its requests, and nobody notices");
-    }
-    Ok(Arc::new(made))
+    let made = InstanceTls::new(tls, before.map(|tls| &**tls), SystemTime::now());
+    made.map(Arc::new).map_err(|error| {
+        let section = service.map_or("defaults".into(), |service| format!("services.{service}"));
+        DraftError::Tls(section, error)
+    })
 }

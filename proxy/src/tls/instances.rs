@@ -15,9 +15,9 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use super::client::{ClientTls, PeerTls};
-use super::handshake::{Fault, HandshakeError};
 use super::TlsError;
+use super::client::{ClientTls, PeerTls};
+use super::instance_error::{Fault, InstanceError};
 use crate::config::ServiceTls;
 
 /// From one line about a kind of failure to the next.
@@ -33,19 +33,14 @@ pub(crate) struct InstanceTls {
 }
 
 impl InstanceTls {
-    /// `before`: what the service has gone by so far, of which is kept what did not change.
+    /// `before`: what the service has gone by so far.
     ///
     /// # Errors
     /// A file cannot be used.
-    pub(crate) fn new(
-        config: &ServiceTls,
-        before: Option<&Arc<Self>>,
-        now: SystemTime,
-    ) -> Result<Self, TlsError> {
-        let before = before.map(|before| &before.client);
+    pub(crate) fn new(config: &ServiceTls, before: Option<&Self>, now: SystemTime) -> Result<Self, TlsError> {
         Ok(Self {
             config: config.clone(),
-            client: Arc::new(ClientTls::new(config, before, now)?),
+            client: Arc::new(ClientTls::new(config, before.map(Self::client), now)?),
             told: Mutex::default(),
         })
     }
@@ -79,12 +74,12 @@ impl InstanceTls {
         &self,
         stream: TcpStream,
         (host, address): (Option<&str>, SocketAddr),
-    ) -> Result<SslStream<TcpStream>, HandshakeError> {
+    ) -> Result<SslStream<TcpStream>, InstanceError> {
         let name = self.name(host, address.ip());
-        let mut stream = SslStream::new(self.client.connect(&name)?, stream)?;
+        let mut stream = SslStream::new(self.client.connect(&name)?, stream).map_err(TlsError::from)?;
         match Pin::new(&mut stream).connect().await {
             Ok(()) => Ok(stream),
-            Err(error) => Err(HandshakeError::of(&error, stream.ssl().verify_result(), &name)),
+            Err(error) => Err(InstanceError::of(&error, stream.ssl().verify_result(), &name)),
         }
     }
 
@@ -127,7 +122,7 @@ struct Addressed(bool);
 ///
 /// # Errors
 /// It is not.
-pub(crate) fn check_address(peer: &HttpPeer, digest: Option<&Digest>) -> Result<(), HandshakeError> {
+pub(crate) fn check_address(peer: &HttpPeer, digest: Option<&Digest>) -> Result<(), InstanceError> {
     if peer.options.upstream_tls_handshake_complete_hook.is_none() {
         return Ok(());
     }
@@ -135,7 +130,7 @@ pub(crate) fn check_address(peer: &HttpPeer, digest: Option<&Digest>) -> Result<
     if looked.is_some_and(|Addressed(is_so)| *is_so) {
         return Ok(());
     }
-    Err(HandshakeError::new(Fault::Certificate, format!("its certificate is not for {}", peer.sni)))
+    Err(InstanceError::new(Fault::Certificate, format!("its certificate is not for {}", peer.sni)))
 }
 
 fn is_for(ssl: &SslRef, ip: IpAddr) -> bool {

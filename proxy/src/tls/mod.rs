@@ -8,7 +8,7 @@
 //!   identity     whom a client's certificate names
 //! instances    whom a service's instances have to be, for both carriers
 //!   client       what handshakes with them go by
-//!   handshake    why one has failed
+//!   instance_error  why one has failed
 //! certificate  a certificate and its key, as long as they are used: made anew when their files change
 //!   pair         what two files make a certificate and its key, and why they do not
 //!   ending       when it is told that one ends; pure
@@ -26,8 +26,8 @@ mod ending;
 mod error;
 mod event;
 mod failure;
-mod handshake;
 mod identity;
+mod instance_error;
 mod instances;
 mod kept;
 mod looks;
@@ -42,9 +42,9 @@ pub(crate) use client::ClientTls;
 pub(crate) use error::TlsError;
 pub(crate) use event::{CertificateState, Event};
 pub(crate) use failure::HandshakeFailure;
-pub(crate) use handshake::{Fault, HandshakeError, alert_of};
 pub(crate) use identity::Identity;
 #[cfg(test)]
 pub(crate) use identity::tests::certificate;
+pub(crate) use instance_error::{Fault, InstanceError, alert_of};
 pub(crate) use instances::{InstanceTls, check_address};
 pub(crate) use server::ServerTls;

@@ -81,12 +81,7 @@ impl Writer {
     }
 
     /// None: it is there already.
-    fn add_given(
-        &mut self,
-        service: &Arc<str>,
-        given: GivenEndpoint,
-        now: Instant,
-    ) -> Option<Arc<Endpoint>> {
+    fn add_given(&mut self, service: &Arc<str>, given: GivenEndpoint, now: Instant) -> Option<Arc<Endpoint>> {
         let GivenEndpoint { id, address, host } = given;
         let known = self.entry(service, &id);
         if known.is_some_and(|e| e.standing == Standing::Given && e.endpoint.address == address) {

@@ -113,7 +113,11 @@ impl ProxyHttp for ByPingora {
         };
         let times = AttemptTimes { site: &site, route: &attempt.way.route.timeouts, left, may_be_tunnel };
         let connection = carried.connection.insert(Connection::new(attempt.endpoint.clone()));
-        let mut peer = peer::peer((connection, attempt.way.target.tls.as_deref()), times, head::policy(fields, may_be_tunnel));
+        let mut peer = peer::peer(
+            (connection, attempt.way.target.tls.as_deref()),
+            times,
+            head::policy(fields, may_be_tunnel),
+        );
         if attempt.on_new_connection {
             peer::on_new_connection(&mut peer);
         }

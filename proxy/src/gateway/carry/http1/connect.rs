@@ -15,7 +15,7 @@ use super::progress::Sending;
 use crate::directory::Endpoint;
 use crate::gateway::cause::Ending;
 use crate::link::{Link, Tls};
-use crate::tls::{HandshakeError, InstanceTls};
+use crate::tls::{InstanceError, InstanceTls};
 use crate::traffic::kept::KeptLink;
 use crate::traffic::waiting::Interrupt;
 
@@ -32,8 +32,7 @@ impl Exchange<'_> {
         let tls = attempt.way.target.tls.clone();
         // Before the handshake: one that was made while this changes is of the former kind.
         let generation = tls.as_ref().map_or(0, |tls| tls.generation());
-        let kept =
-            if is_fresh { None } else { endpoint.traffic.kept.take(generation, pool, self.now) };
+        let kept = if is_fresh { None } else { endpoint.traffic.kept.take(generation, pool, self.now) };
         let reused = kept.is_some();
         let link = match kept {
             Some(link) => link,
@@ -86,7 +85,7 @@ impl Exchange<'_> {
 #[derive(Debug)]
 pub(super) enum DialError {
     Connect(io::Error),
-    Handshake(HandshakeError),
+    Handshake(InstanceError),
 }
 
 impl From<io::Error> for DialError {
@@ -95,8 +94,8 @@ impl From<io::Error> for DialError {
     }
 }
 
-impl From<HandshakeError> for DialError {
-    fn from(error: HandshakeError) -> Self {
+impl From<InstanceError> for DialError {
+    fn from(error: InstanceError) -> Self {
         Self::Handshake(error)
     }
 }

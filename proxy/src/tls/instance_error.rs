@@ -5,7 +5,6 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use openssl::error::ErrorStack;
 use openssl::ssl::{self, ErrorCode};
 use openssl::x509::X509VerifyResult;
 
@@ -24,7 +23,7 @@ pub(crate) enum Fault {
 
 /// Why a handshake with an instance has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HandshakeError {
+pub(crate) struct InstanceError {
     pub(crate) fault: Fault,
     /// Reads on after a colon.
     what: Cow<'static, str>,
@@ -51,7 +50,7 @@ mod verdict {
     pub(super) const OTHER_NAME: [i32; 2] = [62, 64];
 }
 
-impl HandshakeError {
+impl InstanceError {
     pub(super) fn new(fault: Fault, what: impl Into<Cow<'static, str>>) -> Self {
         Self { fault, what: what.into() }
     }
@@ -96,28 +95,22 @@ impl HandshakeError {
     }
 }
 
-impl From<TlsError> for HandshakeError {
-    fn from(error: TlsError) -> Self {
-        Self::new(Fault::Protocol, error.to_string())
-    }
-}
-
-impl From<ErrorStack> for HandshakeError {
+impl From<TlsError> for InstanceError {
     /// It did not begin.
-    fn from(error: ErrorStack) -> Self {
-        Self::new(Fault::Protocol, format!("it could not be begun: {error}"))
+    fn from(error: TlsError) -> Self {
+        Self::new(Fault::Protocol, format!("it cannot be begun: {error}"))
     }
 }
 
 const CLOSED: &str = "it closed the connection within the handshake";
 
-impl fmt::Display for HandshakeError {
+impl fmt::Display for InstanceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
     }
 }
 
-impl Error for HandshakeError {}
+impl Error for InstanceError {}
 
 /// What an instance said that broke off a connection under TLS; none: it said nothing, or the connection broke. With TLS 1.3
 /// a server looks at our certificate when our handshake is over, so that we hear of it when we read.
