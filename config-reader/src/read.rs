@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::key::Key;
-use crate::kind::Kind;
+use crate::kind::{Kind, List};
 use crate::section::Section;
 use crate::value::{SECTION, Value};
 use crate::visitor::Visitor;
@@ -52,6 +52,30 @@ impl<'a, N> Visitor<N> for Section<'a, N> {
         mut keys: impl FnMut(&mut T, &mut Self),
     ) {
         let read = |value: Value<'a, N>| value.list(|item| read_section(&item, key, &new, &mut keys));
+        self.read(key, read, |read| *slot = read);
+    }
+
+    fn list_by<T, K: Kind<N>>(
+        &mut self,
+        key: Key,
+        (by, plain): (Key, List<K>),
+        slot: &mut Vec<T>,
+        place: impl Fn(&mut T) -> &mut K::Value,
+        new: impl Fn() -> T,
+        mut keys: impl FnMut(&mut T, &mut Self),
+    ) {
+        let mut item = |item: Value<'a, N>| {
+            if !item.is_section() {
+                let mut read = new();
+                *place(&mut read) = plain.item().read(&item)?;
+                return Some(read);
+            }
+            read_section(&item, key, &new, |t, below| {
+                below.read(by, |value| plain.item().read(&value), |read| *place(t) = read);
+                keys(t, below);
+            })
+        };
+        let read = |value: Value<'a, N>| if plain.refuse(&value) { None } else { value.list(&mut item) };
         self.read(key, read, |read| *slot = read);
     }
 

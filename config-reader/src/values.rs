@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::key::Key;
-use crate::kind::Kind;
+use crate::kind::{Kind, List};
 use crate::text::join;
 use crate::visitor::Visitor;
 
@@ -138,6 +138,25 @@ impl<N> Visitor<N> for Values {
             let section = format!("{}[{index}]", join(&self.section, key.name));
             self.within(key, section, |visitor| keys(value, visitor));
         }
+    }
+
+    fn list_by<T, K: Kind<N>>(
+        &mut self,
+        key: Key,
+        (by, plain): (Key, List<K>),
+        slot: &mut Vec<T>,
+        place: impl Fn(&mut T) -> &mut K::Value,
+        _new: impl Fn() -> T,
+        mut keys: impl FnMut(&mut T, &mut Self),
+    ) {
+        let mut shown: Vec<_> = slot.iter_mut().map(|item| plain.item().show(place(item))).collect();
+        for (item, shown) in slot.iter_mut().zip(&shown) {
+            let section = format!("{}[{shown}]", join(&self.section, key.name));
+            self.within(key, section, |visitor| keys(item, visitor));
+        }
+        shown.sort();
+        let key = if by.fixed { key.fixed() } else { key };
+        self.push(key, || Some(format!("[{}]", shown.join(", "))));
     }
 
     fn named<T>(

@@ -59,10 +59,10 @@ pub(crate) use self::listener::{CertificateFiles, ClientCertificates, ClientMode
 #[cfg(test)]
 pub(crate) use self::route::hidden;
 pub(crate) use self::route::{
-    Action, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges, FixedAnswer,
-    HostPattern, HostRank, Key as StickyKey, Match, Part, PathChange, PathPattern, PathRank, PathRefusal,
-    Piece, Rank, Redirect, Retry, Route, Scheme, ServicePattern, ServicesAllowed, Share, Sticky, Template,
-    Upgrades, Variable, below, order,
+    Action, CertificateMatch, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges,
+    FixedAnswer, HostPattern, HostRank, Key as StickyKey, Match, Part, PathChange, PathPattern, PathRank,
+    PathRefusal, Piece, Rank, Redirect, Retry, Route, SanPattern, Scheme, ServicePattern, ServicesAllowed,
+    Share, Sticky, Template, Upgrades, Variable, below, order,
 };
 pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
 pub(crate) use self::server::ATTEMPTS;

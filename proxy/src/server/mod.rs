@@ -131,7 +131,7 @@ fn build(
     services.vital("checks", serving.checks.run());
     services.vital("reload", serving.reload.run());
     let door = Arc::new(Door::new(gateway, &services.server.configuration));
-    let gateway = services.door(door, &config.listen);
+    let gateway = services.door(door, config.addresses().collect());
     if has_embedded {
         // It takes only a moment: a client that connects meanwhile is served then, instead of being told "not ready".
         gateway.add_dependency(&discovery);

@@ -7,7 +7,9 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::order::{Part, PathRank, Rank, order};
-use super::{Action, Condition, Match, PathPattern, Route, Scheme, ServicePattern, ServicesAllowed};
+use super::{
+    Action, Condition, Match, PathPattern, Route, SanPattern, Scheme, ServicePattern, ServicesAllowed,
+};
 
 /// A route that takes nothing, by its place among the routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,12 @@ enum Field {
     Header,
     Query,
     Cookie,
+    /// A DNS name in the client's certificate.
+    Dns,
+    /// The name above the first label of one.
+    DnsAbove,
+    Uri,
+    Email,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,6 +151,7 @@ fn conditions(takes: &Match) -> Vec<Vec<Term<'_>>> {
         takes.methods.iter().map(Term::Method).collect::<Vec<_>>(),
         takes.clients.iter().map(|network| Term::Client(network.trunc())).collect(),
         takes.scheme.into_iter().map(Term::Scheme).collect(),
+        names(takes).iter().map(of_name).collect(),
     ];
     conditions.extend(others.into_iter().filter(|terms| !terms.is_empty()));
     conditions
@@ -158,8 +167,7 @@ fn wider_terms<'r>(takes: &'r Match, lengths: &BTreeSet<usize>) -> Vec<Term<'r>>
             term(Wanted::Present);
         }
         if let Condition::Exact(value) | Condition::Prefix(value) = condition {
-            let prefixes = lengths.iter().map_while(|length| (*length <= value.len()).then_some(*length));
-            prefixes.filter_map(|length| value.get(..length)).for_each(|prefix| term(Wanted::Prefix(prefix)));
+            beginnings(value, lengths).for_each(|prefix| term(Wanted::Prefix(prefix)));
         }
     }
     // Whatever covers them covers each of them.
@@ -168,7 +176,50 @@ fn wider_terms<'r>(takes: &'r Match, lengths: &BTreeSet<usize>) -> Vec<Term<'r>>
         takes.clients.first().map(|network| std::iter::successors(Some(network.trunc()), IpNet::supernet));
     terms.extend(networks.into_iter().flatten().map(Term::Client));
     terms.extend(takes.scheme.map(Term::Scheme));
+    if let Some(name) = names(takes).first() {
+        add_wider_names(&mut terms, name, lengths);
+    }
     terms
+}
+
+fn add_wider_names<'r>(terms: &mut Vec<Term<'r>>, name: &'r SanPattern, lengths: &BTreeSet<usize>) {
+    terms.push(of_name(name));
+    match name {
+        SanPattern::Dns(name) => {
+            let above = name.split_once('.').map(|(_, above)| above);
+            terms.extend(above.map(|above| Term::Named(Field::DnsAbove, "", Wanted::Exact(above))));
+        }
+        SanPattern::Uri(uri) | SanPattern::UriPrefix(uri) => {
+            terms.extend(
+                beginnings(uri, lengths).map(|part| Term::Named(Field::Uri, "", Wanted::Prefix(part))),
+            );
+        }
+        SanPattern::DnsBelow(_) | SanPattern::Email(_) => {}
+    }
+}
+
+/// The beginnings of a value that are as long as one of these.
+fn beginnings<'r>(value: &'r str, lengths: &BTreeSet<usize>) -> impl Iterator<Item = &'r str> {
+    lengths
+        .iter()
+        .map_while(|length| (*length <= value.len()).then_some(*length))
+        .filter_map(|length| value.get(..length))
+}
+
+/// What the client's certificate has to have one of; nothing: anything.
+fn names(takes: &Match) -> &[SanPattern] {
+    takes.client_cert.as_ref().map_or(&[], |wanted| &wanted.san)
+}
+
+fn of_name(name: &SanPattern) -> Term<'_> {
+    let (field, wanted) = match name {
+        SanPattern::Dns(name) => (Field::Dns, Wanted::Exact(name)),
+        SanPattern::DnsBelow(above) => (Field::DnsAbove, Wanted::Exact(above)),
+        SanPattern::Uri(uri) => (Field::Uri, Wanted::Exact(uri)),
+        SanPattern::UriPrefix(beginning) => (Field::Uri, Wanted::Prefix(beginning)),
+        SanPattern::Email(address) => (Field::Email, Wanted::Exact(address)),
+    };
+    Term::Named(field, "", wanted)
 }
 
 fn named(takes: &Match) -> impl Iterator<Item = (Field, &str, &Condition)> {
@@ -201,8 +252,14 @@ fn covers(wider: &Route, narrower: &Route) -> bool {
     (wide.methods.is_empty() || !narrow.methods.is_empty() && methods)
         && (wide.clients.is_empty() || !narrow.clients.is_empty() && clients)
         && (wide.scheme.is_none() || wide.scheme == narrow.scheme)
+        && covers_names(names(wide), names(narrow))
         && named(wide).all(is_asked)
         && covers_services(&wider.action, &narrower.action)
+}
+
+fn covers_names(wider: &[SanPattern], narrower: &[SanPattern]) -> bool {
+    let is_covered = |name: &SanPattern| wider.iter().any(|wide| wide.covers(name));
+    wider.is_empty() || !narrower.is_empty() && narrower.iter().all(is_covered)
 }
 
 fn covers_condition(wider: &Condition, narrower: &Condition) -> bool {

@@ -2,6 +2,7 @@
 
 mod action;
 mod answer;
+mod certificate;
 mod changes;
 mod condition;
 pub(super) mod errors;
@@ -43,6 +44,7 @@ pub(crate) use self::action::{
     Action, Changes, ErrorAnswer, ErrorAnswers, FieldChanges, FixedAnswer, Key, Redirect, ServicePattern,
     ServicesAllowed, Share, Sticky,
 };
+pub(crate) use self::certificate::{CertificateMatch, SanPattern};
 pub(crate) use self::expression::Expression;
 pub(crate) use self::hidden::{Hidden, hidden};
 pub(crate) use self::matching::{Condition, HostPattern, Match, PathPattern, Scheme, below};

@@ -34,6 +34,7 @@ fn assert_mistake(keys: &str, expected: &str) {
 fn a_service_of_which_nothing_is_said_has_the_documented_defaults() {
     let expected = Service {
         addresses: None,
+        tls: None,
         balance: Balance::Random,
         slow_start: Duration::ZERO,
         ejection: Some(Ejection {
@@ -62,6 +63,7 @@ fn every_key_reaches_the_service() {
         limits: { endpoint: 100, service: 1000000 }, budget: { percent: 0, per_second: 100000 }";
     let expected = Service {
         addresses: None,
+        tls: None,
         balance: Balance::LeastRequest,
         slow_start: 30 * SECOND,
         ejection: Some(Ejection {
@@ -108,6 +110,7 @@ fn a_service_takes_over_key_by_key_what_it_does_not_say() {
     let (all, goods) = (goods(&with_defaults(defaults)), goods(&with_both(defaults, own)));
     let expected = Service {
         addresses: None,
+        tls: None,
         balance: Balance::Random,
         slow_start: 5 * SECOND,
         ejection: all.ejection.map(|ejection| Ejection { failures: count(2), ..ejection }),

@@ -28,6 +28,7 @@ fn what_is_left_out_has_its_default() {
         tunnel_drain: Some(10 * SECOND),
         pool: 30 * SECOND,
         keepalive: 60 * SECOND,
+        handshake: 10 * SECOND,
         head: 10 * SECOND,
         body: 30 * SECOND,
         write: 30 * SECOND,

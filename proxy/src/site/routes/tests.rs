@@ -294,6 +294,7 @@ mod few {
                 cookies: cookies.into_iter().collect(),
                 clients: clients.into_iter().map(network).collect(),
                 scheme,
+                client_cert: None,
             }
         }
     }

@@ -23,6 +23,7 @@ fn a_route_says_which_requests_it_takes() {
         cookies: { Group: { exact: a } }
         client: [10.0.0.0/8, \"::1\"]
         scheme: https
+        client_cert: { san: [Shop.Example.com, \"*.example.com\", \"spiffe://a/ns/*\", \"urn:b\", a@b.c] }
       service: goods",
     );
     let exact = |name: &str| HostPattern::Exact(name.to_owned());
@@ -46,6 +47,15 @@ fn a_route_says_which_requests_it_takes() {
         cookies: vec![("Group".into(), Condition::Exact("a".into()))],
         clients: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         scheme: Some(Scheme::Https),
+        client_cert: Some(CertificateMatch {
+            san: vec![
+                SanPattern::Dns("shop.example.com".into()),
+                SanPattern::DnsBelow("example.com".into()),
+                SanPattern::UriPrefix("spiffe://a/ns/".into()),
+                SanPattern::Uri("urn:b".into()),
+                SanPattern::Email("a@b.c".into()),
+            ],
+        }),
     };
     assert_eq!(routes(&text)[0].takes, expected);
 }
