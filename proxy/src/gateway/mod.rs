@@ -154,7 +154,8 @@ impl Gateway {
         }
         let path = entry::enter(head, request.fields, request.common.paths)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
-        let asked = Asked::of(head, &path, scheme, client);
+        let identity = request.origin.identity.clone();
+        let asked = Asked::of(head, &path, scheme, client, identity.as_deref());
         let Some(route) = request.find_route(&asked) else {
             return Err(if is_for_itself(head, &path) { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };
