@@ -33,8 +33,6 @@ pub struct Greeting {
     pub name: Option<String>,
     /// The SHA-256 of the certificate that it showed.
     pub certificate: Option<String>,
-    /// Whether it went on with a session of before.
-    pub resumed: bool,
 }
 
 impl TlsServer {
@@ -71,7 +69,6 @@ impl TlsServer {
         let greeting = Greeting {
             name: ssl.servername(NameType::HOST_NAME).map(str::to_owned),
             certificate: certificate.map_err(io::Error::other)?,
-            resumed: ssl.session_reused(),
         };
         Ok((stream.into(), greeting))
     }

@@ -50,8 +50,8 @@ impl Guarded {
 
     /// Somebody whom the clients' authority knows.
     fn known(&self, name: &str) -> Result<Certificate> {
-        let uri = format!("spiffe://example/{name}");
-        self.clients.sign(&Wanted::named(&[&format!("{name}.example")]).uri(&uri))
+        let (uri, host) = (format!("spiffe://example/{name}"), format!("{}.example", name.replace('/', "-")));
+        self.clients.sign(&Wanted::named(&[&host]).uri(&uri))
     }
 
     fn showing(&self, certificate: &Certificate) -> Result<TlsClient> {
@@ -179,6 +179,27 @@ async fn a_client_cannot_say_itself_who_it_is() -> Result<()> {
     Ok(())
 }
 
+/// What a proxy that is trusted says stands before what the connection itself shows.
+#[tokio::test]
+async fn a_proxy_that_is_trusted_says_who_has_come_to_it() -> Result<()> {
+    let guarded = Guarded::new().await?;
+    let place = &guarded.place;
+    let options = place
+        .options(guarded.listener("optional", None)?)
+        .set("gateway/trusted_proxies", json!(["127.0.0.1"]));
+    let gateway = Gateway::start_with_registry(options).await?;
+    let (proxy, said) = (guarded.known("proxy")?, "Hash=00;URI=spiffe://example/alice");
+    let mut clear = Connection::open(gateway.address()).await?;
+    assert_eq!(get_with(&mut clear, &[(XFCC, said)]).await?.status, 200);
+    assert_eq!(place.backend.last()?.header(XFCC), Some(said));
+    let mut shown = Connection::open_tls(place.door, &guarded.showing(&proxy)?).await?;
+    assert_eq!(get_with(&mut shown, &[(XFCC, said)]).await?.status, 200);
+    let arrived = place.backend.last()?;
+    let told = arrived.header(XFCC).context("it hears nothing")?;
+    assert!(told.starts_with(&format!("{said},Hash={}", proxy.fingerprint()?)), "{told}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_route_goes_by_the_names_in_the_certificate() -> Result<()> {
     let guarded = Guarded::new().await?;
@@ -187,11 +208,20 @@ async fn a_route_goes_by_the_names_in_the_certificate() -> Result<()> {
         { "match": { "path": "/goods", "client_cert": { "san": "spiffe://example/alice" } }, "service": "goods" },
         { "match": { "path": "/goods", "client_cert": { "san": "bob.example" } },
             "answer": { "status": 202, "body": "bob" } },
+        { "match": { "path": "/goods", "client_cert": { "san": ["*.office.example", "spiffe://example/staff/*"] } },
+            "answer": { "status": 203 } },
         { "path": "/goods", "answer": { "status": 403 } },
     ]);
     let options = place.options(guarded.listener("optional", None)?).set("gateway/routes", routes);
     let gateway = Gateway::start_with_registry(options).await?;
-    for (name, status) in [(Some("alice"), 200), (Some("bob"), 202), (Some("carol"), 403), (None, 403)] {
+    for (name, status) in [
+        (Some("alice"), 200),
+        (Some("bob"), 202),
+        (Some("dave.office"), 203),
+        (Some("staff/eve"), 203),
+        (Some("carol"), 403),
+        (None, 403),
+    ] {
         let client = match name {
             Some(name) => guarded.showing(&guarded.known(name)?)?,
             None => place.client()?,

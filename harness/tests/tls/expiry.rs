@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
-use harness::{certificates::Wanted, wait::eventually};
+use harness::{certificates::Wanted, link::TlsClient, wait::eventually};
+use openssl::ssl::SslVerifyMode;
 
-use super::{EXPIRY, PATIENCE, Place, SHOP, tls, wait_metric_that};
+use super::{EXPIRY, PATIENCE, Place, SHOP, shown, tls, wait_metric_that};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -15,7 +16,10 @@ fn seconds(time: SystemTime) -> Result<f64> {
 
 /// Whether a line warns of the end of this certificate.
 fn warns_of(name: &str) -> impl Fn(&str) -> bool {
-    move |line| line.contains("WARN") && line.contains(name) && line.contains("expire")
+    move |line| {
+        let is_loud = line.contains("WARN") || line.contains("ERROR");
+        is_loud && line.contains(name) && ["expire", "end"].iter().any(|word| line.contains(word))
+    }
 }
 
 #[tokio::test]
@@ -56,5 +60,25 @@ async fn the_log_warns_fourteen_days_before_the_end() -> Result<()> {
     gateway.process().wait_for_line(warns_of("shop"), PATIENCE).await?;
     let lines = gateway.process().lines();
     assert!(!lines.iter().any(|line| warns_of("later")(line)), "{}", lines.join("\n"));
+    Ok(())
+}
+
+/// One that has ended keeps nobody else from being served, so that a start does not fail for it.
+#[tokio::test]
+async fn a_start_with_a_certificate_that_has_expired_serves_and_tells() -> Result<()> {
+    let place = Place::new().await?;
+    let now = SystemTime::now();
+    let late = place.authority.sign(&Wanted::named(&[SHOP]).from(now - 3 * DAY).until(now - DAY))?;
+    let files = place.write(&late, "shop")?;
+    let other = place.write(&place.authority.server(&["other.example"])?, "other")?;
+    let gateway = place.gateway(tls(&[&files, &other])).await?;
+    gateway.process().wait_for_line(warns_of("shop"), PATIENCE).await?;
+    let client = TlsClient::new(place.authority.pem())?.asking_for("other.example");
+    assert!(client.connect(place.door).await.is_ok());
+    let anybody = TlsClient::with(place.authority.pem(), |builder| {
+        builder.set_verify(SslVerifyMode::NONE);
+        Ok(())
+    })?;
+    assert_eq!(shown(place.door, &anybody.naming(SHOP)).await?, late.fingerprint()?);
     Ok(())
 }

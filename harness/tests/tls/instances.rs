@@ -1,6 +1,6 @@
 //! TLS to instances.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use harness::{
@@ -8,7 +8,7 @@ use harness::{
     certificates::{Authority, Wanted},
     link::TlsServer,
     load::Load,
-    stack::{Carrier, Gateway, GatewayOptions},
+    stack::{Gateway, GatewayOptions},
     wait::eventually,
 };
 use serde_json::{Value, json};
@@ -180,23 +180,6 @@ async fn other_authorities_are_trusted_when_their_file_changes() -> Result<()> {
     eventually("the instance is trusted", PATIENCE, async || {
         let status = gateway.get("/goods").await?.status;
         ensure!(status == 200, "{status}");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_handshake_with_an_instance_is_taken_up_again() -> Result<()> {
-    if Carrier::tested() == Carrier::Pingora {
-        return Ok(()); // its connectors keep no session
-    }
-    let pay = Pay::new(&[PAY]).await?;
-    let gateway = pay.gateway(json!({ "ca": pay.ca, "server_name": PAY })).await?;
-    eventually("a session is resumed", PATIENCE, async || {
-        ensure!(gateway.get("/goods").await?.status == 200, "no answer");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let resumed = pay.backend.last()?.greeting.is_some_and(|greeting| greeting.resumed);
-        ensure!(resumed, "a new one, over connection {}", pay.backend.last()?.connection);
         Ok(())
     })
     .await

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::{http::Connection, link::TlsClient, load::Load};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{NOT_TAKEN, Place, SHOP, get, shown, wait_metric};
 
 /// Between two of them. Files are looked at once a second: many are never seen, and of some only one half.
 const BETWEEN: Duration = Duration::from_millis(100);
 const SWAPS: usize = 30;
-/// After this time nobody is shown what was there before.
-const SETTLED: Duration = Duration::from_secs(2);
+/// The last one is shown after two looks, which take two seconds: the benchmark measures that. Here it is ten times that.
+const SETTLED: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn no_request_fails_while_certificates_are_swapped_and_the_last_one_is_soon_the_only_one() -> Result<()>
@@ -32,12 +32,12 @@ async fn no_request_fails_while_certificates_are_swapped_and_the_last_one_is_soo
         last = place.authority.server(&[SHOP])?;
     }
     files.replace(&last)?;
-    sleep(SETTLED).await;
+    timeout(SETTLED, place.wait_shown(&last)).await??;
     let (anybody, expected) = (TlsClient::new(place.authority.pem())?, last.fingerprint()?);
     for name in [Some(SHOP), None, Some("unknown.example")] {
         let client = name.map_or_else(|| anybody.clone(), |name| anybody.naming(name));
         for _ in 0..10 {
-            assert_eq!(shown(place.door, &client).await?, expected, "an old one, {SETTLED:?} after the swap");
+            assert_eq!(shown(place.door, &client).await?, expected, "an old one");
         }
     }
     for load in [fresh, lasting] {

@@ -121,6 +121,9 @@ async fn alpn_offers_http2_where_the_listener_speaks_it() -> Result<()> {
             assert_eq!(agreed(&one.connect(place.door).await?).as_deref(), Some("http/1.1"));
             assert_eq!(place.ask(&one).await?.status, 200);
         }
+        let other = if http2 { &b"\x03foo"[..] } else { b"\x02h2" };
+        let error = place.offering(other)?.connect(place.door).await.err().context("nothing is agreed on")?;
+        assert!(error.to_string().contains("alert no application protocol"), "{error}");
         assert_eq!(agreed(&place.client()?.connect(place.door).await?), None);
         assert_eq!(place.ask(&place.client()?).await?.status, 200);
     }
