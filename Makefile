@@ -1,7 +1,7 @@
 # What there is to do with this repository. CI runs `make test`, `make instructions`, `make fuzz`, and
 # `make test-full`.
 
-.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads instructions autobahn release setup clean
+.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads instructions autobahn sslyze release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -15,7 +15,7 @@ test: lint
 	cargo build --workspace
 	RUST_TEST_THREADS=4 cargo test --workspace
 	LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests -- $(AT_ONCE)
-	LEASEWAY_TEST_HTTP1=pingora cargo test --package harness --test requests -- $(AT_ONCE)
+	LEASEWAY_TEST_HTTP1=pingora cargo test --package harness --test requests --test tls -- $(AT_ONCE)
 	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test --package harness --test requests -- $(AT_ONCE)
 	$(MAKE) heads
 	ONCE=1 tools/demo.sh target/debug
@@ -35,7 +35,7 @@ test-full:
 
 # They wait for most of their time.
 AT_ONCE = --test-threads 4
-AROUND = --package harness --test faults --test readme --test walkthrough
+AROUND = --package harness --test faults --test tls --test readme --test walkthrough
 
 lint:
 	@tools/setup.sh test
@@ -96,6 +96,12 @@ autobahn:
 	@tools/setup.sh test
 	cargo build --package proxy
 	tools/autobahn.sh target/debug $(foreach case,$(CASES),'$(case)')
+
+# What sslyze finds at the port of conf/tls.yaml, beside what docs/tls-scan.md shows.
+sslyze:
+	@tools/setup.sh test
+	cargo build --package proxy
+	cargo test --package harness --test tls -- scan
 
 release:
 	@tools/setup.sh build

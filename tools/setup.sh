@@ -31,7 +31,7 @@ for_test() {
     for_demo
     need update-ca-certificates ca-certificates
     need git git                  # tools/deny.sh, for the advisories
-    need openssl openssl          # deploy/check.sh
+    need openssl openssl          # deploy/check.sh; harness: its own client
     # The crate that can be published is built by itself, and so takes the system's OpenSSL.
     need pkg-config pkg-config
     pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)

@@ -33,7 +33,10 @@ use self::{
     body::{End, ReplyBody},
     connection::{Busy, Ending, Link, Open},
 };
-use crate::ports::free_address;
+use crate::{
+    link::{Greeting, TlsServer},
+    ports::free_address,
+};
 
 /// How long it tries to take its port again.
 const REBIND: Duration = Duration::from_secs(5);
@@ -51,6 +54,8 @@ pub struct Recorded {
     pub at: Instant,
     /// Which of the backend's connections it came over, counted from 0.
     pub connection: usize,
+    /// What its client has said in its handshake; none: it is in clear.
+    pub greeting: Option<Greeting>,
     /// Its method.
     pub method: Method,
     /// Path and query, as on the wire.
@@ -91,6 +96,9 @@ pub struct Backend {
 struct State {
     name: String,
     usual: Reply,
+    /// None: in clear.
+    tls: Mutex<Option<TlsServer>>,
+    handshakes_failed: AtomicUsize,
     script: Mutex<VecDeque<Reply>>,
     requests: watch::Sender<Vec<Recorded>>,
     behaviour: watch::Sender<Behaviour>,
@@ -115,6 +123,18 @@ impl Backend {
     /// # Errors
     /// When it finds no free port.
     pub async fn start(name: &str, usual: Reply) -> Result<Self> {
+        Self::launch(name, usual, None).await
+    }
+
+    /// Starts one that speaks TLS.
+    ///
+    /// # Errors
+    /// When it finds no free port.
+    pub async fn start_tls(name: &str, usual: Reply, tls: TlsServer) -> Result<Self> {
+        Self::launch(name, usual, Some(tls)).await
+    }
+
+    async fn launch(name: &str, usual: Reply, tls: Option<TlsServer>) -> Result<Self> {
         let listener = loop {
             match bind(free_address()?) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -125,6 +145,8 @@ impl Backend {
         let state = Arc::new(State {
             name: name.to_owned(),
             usual,
+            tls: Mutex::new(tls),
+            handshakes_failed: AtomicUsize::new(0),
             script: Mutex::default(),
             requests: watch::Sender::default(),
             behaviour: watch::Sender::default(),
@@ -160,6 +182,16 @@ impl Backend {
         let mut listening = self.state.listening.subscribe();
         let settled = timeout(REBIND, listening.wait_for(|listening| *listening == listens)).await;
         settled.map(drop).with_context(|| format!("{} did not get {} back", self.state.name, self.address))
+    }
+
+    /// Shakes hands so from the next connection on.
+    pub fn shake_hands(&self, tls: TlsServer) {
+        *self.state.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(tls);
+    }
+
+    /// Handshakes that did not come to their end.
+    pub fn failed_handshakes(&self) -> usize {
+        self.state.handshakes_failed.load(Ordering::SeqCst)
     }
 
     /// What has arrived, in order.
@@ -223,10 +255,22 @@ async fn listen(listener: TcpListener, address: SocketAddr, state: Arc<State>) {
         tokio::select! {
             _ = behaviour.changed() => {}
             accepted = accept(listener.as_ref()) => if let Some(stream) = accepted {
-                connections.spawn(connection::serve(Open::new(&state), stream));
+                connections.spawn(serve(Open::new(&state), stream));
             },
         }
         while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(mut open: Open, stream: TcpStream) {
+    let tls = open.state.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(tls) = tls else { return connection::serve(open, stream.into()).await };
+    match tls.accept(stream).await {
+        Ok((link, greeting)) => {
+            open.greeting = Some(greeting);
+            connection::serve(open, link).await;
+        }
+        Err(_) => _ = open.state.handshakes_failed.fetch_add(1, Ordering::SeqCst),
     }
 }
 
@@ -253,6 +297,7 @@ impl State {
         let recorded = Recorded {
             at: Instant::now(),
             connection: open.number,
+            greeting: open.greeting.clone(),
             method: head.method,
             target,
             headers: head.headers,

@@ -28,6 +28,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::link::{Link, TlsClient};
+
 /// Bounds every request of [`get`] and [`send`].
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -117,8 +119,21 @@ impl Connection {
         Self::over(socket.connect(address).await?, address).await
     }
 
-    async fn over(stream: TcpStream, address: SocketAddr) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+    /// Opens it under TLS.
+    ///
+    /// # Errors
+    /// When the connect fails, or the handshake.
+    pub async fn open_tls(address: SocketAddr, client: &TlsClient) -> io::Result<Self> {
+        Self::over(client.connect(address).await?, address).await
+    }
+
+    /// Goes on with a connection that is open.
+    ///
+    /// # Errors
+    /// When it is closed already.
+    pub async fn over(stream: impl Into<Link>, address: SocketAddr) -> io::Result<Self> {
+        let stream = stream.into();
+        stream.tcp().set_nodelay(true)?;
         let received = Arc::new(AtomicU64::new(0));
         let counted = Counted { stream, received: Arc::clone(&received) };
         let (sender, connection) = handshake(TokioIo::new(counted)).await.map_err(io::Error::other)?;
@@ -203,7 +218,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8], within: Duration) -> Result<
 /// Counts what comes in, so that "closed before any answer byte" can be told.
 #[derive(Debug)]
 struct Counted {
-    stream: TcpStream,
+    stream: Link,
     received: Arc<AtomicU64>,
 }
 

@@ -6,11 +6,13 @@
 
 pub mod backend;
 mod built;
+pub mod certificates;
 pub mod etcd;
 pub mod fake;
 pub mod http;
 pub mod impostor;
 mod keys;
+pub mod link;
 pub mod load;
 mod output;
 pub mod ports;
@@ -30,8 +32,27 @@ mod tests {
 
     /// The topmost first.
     const ORDER: &[&str] = &[
-        "stack", "fake", "etcd", "tls", "users", "keys", "relay", "impostor", "load", "backend", "http",
-        "wire", "ports", "process", "built", "output", "quantile", "rooms", "wait",
+        "stack",
+        "fake",
+        "etcd",
+        "tls",
+        "keys",
+        "relay",
+        "impostor",
+        "load",
+        "backend",
+        "http",
+        "wire",
+        "link",
+        "certificates",
+        "users",
+        "ports",
+        "process",
+        "built",
+        "output",
+        "quantile",
+        "rooms",
+        "wait",
     ];
 
     #[test]

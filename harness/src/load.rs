@@ -28,6 +28,7 @@ use tokio::{
 
 use crate::{
     http::{Answer, Connection},
+    link::TlsClient,
     wait::eventually,
 };
 
@@ -53,6 +54,10 @@ pub struct Load {
     rate: Option<u32>,
     /// After how many requests a connection is another client's; none: nobody keeps a cookie.
     visits: Option<u64>,
+    /// None: in clear.
+    tls: Option<TlsClient>,
+    /// Whether each request has a connection of its own.
+    fresh: bool,
 }
 
 /// A load that runs until it is stopped. Dropping it stops it too.
@@ -73,6 +78,8 @@ impl Load {
             connections: 16,
             rate: Some(500),
             visits: None,
+            tls: None,
+            fresh: false,
         }
     }
 
@@ -97,6 +104,18 @@ impl Load {
     /// Each connection is a client that keeps the cookie it was given, and after so many requests a new one, without.
     pub fn clients_of(mut self, visits: u64) -> Self {
         self.visits = Some(visits);
+        self
+    }
+
+    /// Under TLS.
+    pub fn tls(mut self, client: &TlsClient) -> Self {
+        self.tls = Some(client.clone());
+        self
+    }
+
+    /// Each request on a connection of its own.
+    pub fn fresh(mut self) -> Self {
+        self.fresh = true;
         self
     }
 
@@ -257,13 +276,20 @@ impl Worker {
                 Err(_) => self.outcome.repeated += 1,
             }
         }
-        let mut connection =
-            Connection::open(self.shared.load.target).await.map_err(|error| match error.kind() {
-                ErrorKind::ConnectionRefused => Failure::Refused,
-                _ => Failure::Transport(error.into()),
-            })?;
+        let mut connection = self.open().await.map_err(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => Failure::Refused,
+            _ => Failure::Transport(error.into()),
+        })?;
         let answer = self.send(&mut connection).await.map_err(Failure::Transport)?;
         Ok(self.keep(connection, answer))
+    }
+
+    async fn open(&self) -> std::io::Result<Connection> {
+        let load = &self.shared.load;
+        match &load.tls {
+            None => Connection::open(load.target).await,
+            Some(client) => Connection::open_tls(load.target, client).await,
+        }
     }
 
     async fn take_open(&mut self) -> Option<Connection> {
@@ -277,7 +303,7 @@ impl Worker {
     }
 
     fn keep(&mut self, connection: Connection, answer: Answer) -> Answer {
-        if !answer.closes() {
+        if !answer.closes() && !self.shared.load.fresh {
             self.connection = Some(connection);
         }
         answer

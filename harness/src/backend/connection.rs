@@ -8,18 +8,19 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch, time::sleep};
+use tokio::{io::AsyncWriteExt, sync::watch, time::sleep};
 
 use super::{Behaviour, State};
+use crate::link::{Greeting, Link as Stream};
 
 /// Serves it to its end. (Arguments are dropped last first: it counts as open until it is closed.)
-pub(super) async fn serve(open: Open, mut stream: TcpStream) {
+pub(super) async fn serve(open: Open, mut stream: Stream) {
     while let Some((after, end)) = serve_http(&open, stream).await {
         stream = after;
         match end {
             Ending::Reset => {
                 // A socket that takes no options is closed already.
-                let _ = stream.set_zero_linger();
+                let _ = stream.tcp().set_zero_linger();
                 return;
             }
             Ending::Write(bytes) => {
@@ -36,13 +37,16 @@ pub(super) async fn serve(open: Open, mut stream: TcpStream) {
 pub(super) struct Open {
     /// How many came before it.
     pub(super) number: usize,
-    state: Arc<State>,
+    /// None: it is in clear.
+    pub(super) greeting: Option<Greeting>,
+    pub(super) state: Arc<State>,
 }
 
 impl Open {
     pub(super) fn new(state: &Arc<State>) -> Self {
         state.open.fetch_add(1, Ordering::SeqCst);
-        Self { number: state.accepted.fetch_add(1, Ordering::SeqCst), state: Arc::clone(state) }
+        let number = state.accepted.fetch_add(1, Ordering::SeqCst);
+        Self { number, greeting: None, state: Arc::clone(state) }
     }
 }
 
@@ -117,7 +121,7 @@ impl Link {
 }
 
 /// Serves HTTP until the connection is closed (none), or a reply asked for what hyper cannot do.
-async fn serve_http(open: &Open, stream: TcpStream) -> Option<(TcpStream, Ending)> {
+async fn serve_http(open: &Open, stream: Stream) -> Option<(Stream, Ending)> {
     let state = &open.state;
     let link = Arc::new(Link::default());
     let service = service_fn(|request| state.handle(request, open, &link));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::tested;
-use crate::process::Stdout;
+use crate::{ports::free_address, process::Stdout};
 
 /// Where services register.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Registry {
 /// How a gateway is configured and run.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
-    listen: Vec<SocketAddr>,
+    listen: Vec<Value>,
     routes: Vec<Value>,
     settings: Vec<(String, Value)>,
     pub(super) wrapper: Vec<String>,
@@ -81,7 +81,17 @@ impl GatewayOptions {
 
     /// Serves clients here too, beside the address that it is given.
     pub fn also_listening(mut self, address: SocketAddr) -> Self {
-        self.listen.push(address);
+        self.listen.push(json!(address.to_string()));
+        self
+    }
+
+    /// The same, with keys of this listener: `tls`, `http2`, `proxy_protocol`, `allow`, `deny`.
+    pub fn also_listening_with(mut self, address: SocketAddr, keys: Value) -> Self {
+        let mut listener = json!({ "address": address.to_string() });
+        if let (Value::Object(listener), Value::Object(keys)) = (&mut listener, keys) {
+            listener.extend(keys);
+        }
+        self.listen.push(listener);
         self
     }
 
@@ -138,7 +148,8 @@ impl GatewayOptions {
         admin: SocketAddr,
         directory: &Path,
     ) -> Value {
-        let listen: Vec<_> = [&listen].into_iter().chain(&self.listen).map(ToString::to_string).collect();
+        let listen: Vec<_> =
+            [json!(listen.to_string())].into_iter().chain(self.listen.iter().cloned()).collect();
         let mut configuration = json!({
             "version": 1,
             "threads": tested::threads(),
@@ -160,6 +171,15 @@ impl GatewayOptions {
             *place = value.clone();
         }
         configuration
+    }
+
+    /// What `proxy -t` may be asked of a gateway that is never started, with a registry in itself.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn to_check(&self, directory: &Path) -> Result<Value> {
+        let [registry, listen, admin] = [free_address()?, free_address()?, free_address()?];
+        Ok(self.configuration(&Registry::Embedded(registry), listen, admin, directory))
     }
 }
 

@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{Head, Message, Read};
-use crate::wait::eventually;
+use crate::{
+    link::{Link, TlsClient},
+    wait::eventually,
+};
 
 /// Bounds every wait for the other side.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection on which raw bytes are sent, and what comes is read strictly.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    stream: Link,
     /// What came and was not read as a message yet.
     come: Vec<u8>,
     end: Option<End>,
@@ -61,12 +64,21 @@ impl Wire {
         Self::over(stream)
     }
 
+    /// Opens one under TLS.
+    ///
+    /// # Errors
+    /// When nobody listens there, or the handshake fails.
+    pub async fn connect_tls(address: SocketAddr, client: &TlsClient) -> Result<Self> {
+        Self::over(client.connect(address).await.with_context(|| format!("shaking hands with {address}"))?)
+    }
+
     /// Goes on with a connection that is open.
     ///
     /// # Errors
     /// When it is closed already.
-    pub fn over(stream: TcpStream) -> Result<Self> {
-        stream.set_nodelay(true)?;
+    pub fn over(stream: impl Into<Link>) -> Result<Self> {
+        let stream = stream.into();
+        stream.tcp().set_nodelay(true)?;
         Ok(Self { stream, come: Vec::new(), end: None })
     }
 
@@ -84,7 +96,7 @@ impl Wire {
     /// # Errors
     /// When it does not in time.
     pub async fn wait_read(&self) -> Result<()> {
-        let (ours, theirs) = (self.stream.local_addr()?, self.stream.peer_addr()?);
+        let (ours, theirs) = (self.stream.tcp().local_addr()?, self.stream.tcp().peer_addr()?);
         eventually("all that was sent is read", PATIENCE, async || {
             let [unsent, unread] = queues(ours, theirs)?;
             ensure!(unsent == 0 && unread == 0, "{unsent} bytes are on their way, and {unread} are not read");
@@ -106,7 +118,7 @@ impl Wire {
     /// # Errors
     /// When it is broken already.
     pub fn reset(self) -> Result<()> {
-        self.stream.set_zero_linger().context("breaking the connection")
+        self.stream.tcp().set_zero_linger().context("breaking the connection")
     }
 
     /// A request's head, and not a byte of its body.

@@ -1,0 +1,159 @@
+//! Clients that stop within a handshake or a header of the PROXY protocol, after every byte of it: they are closed, and cost
+//! nobody anything.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
+use harness::{link::TlsClient, stack::Gateway, wait::eventually, wire::Wire};
+use serde_json::json;
+use tokio::net::TcpSocket;
+
+use super::{
+    FAILURES, PATIENCE, Place,
+    proxy_protocol::{IPV4, VERSION_1, version_2},
+    tls, wait_metric, wait_metric_that,
+};
+
+/// A balancer, from which headers come.
+const FRONT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+/// As many connections at a time.
+const AT_ONCE: usize = 200;
+/// How long a handshake may take here. It is short, as each silent client waits for it.
+const HANDSHAKE: &str = "500ms";
+
+/// How a client stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It says that it sends no more.
+    Fin,
+    /// It says nothing more.
+    Silence,
+}
+
+/// Sends the beginning of something, stops, and waits for the end.
+async fn stop_within(door: SocketAddr, from: Ipv4Addr, begin: &[u8], how: Stop) -> Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let mut wire = Wire::over(socket.connect(door).await?)?;
+    wire.send(begin).await?;
+    if how == Stop::Fin {
+        wire.finish().await?;
+    }
+    let ended = wire.rest().await;
+    let (bytes, _) = ended.with_context(|| format!("{} bytes, then {how:?}", begin.len()))?;
+    ensure!(!bytes.starts_with(b"HTTP/1.1 2"), "{} bytes are answered", begin.len());
+    Ok(())
+}
+
+/// Does it after each byte, and after none.
+async fn stop_everywhere(door: SocketAddr, from: Ipv4Addr, whole: &[u8], how: Stop) -> Result<usize> {
+    let cuts: Vec<_> = (0..whole.len()).collect();
+    for some in cuts.chunks(AT_ONCE) {
+        try_join_all(some.iter().map(|&cut| stop_within(door, from, &whole[..cut], how))).await?;
+    }
+    Ok(cuts.len())
+}
+
+/// Nobody is left, and whoever comes is served.
+async fn assert_well(place: &Place, gateway: &Gateway) -> Result<()> {
+    wait_metric(gateway, "leaseway_client_connections", &[], 0.0).await?;
+    assert_eq!(place.backend.count(), 0);
+    assert_eq!(gateway.get("/goods").await?.status, 200);
+    assert_eq!(gateway.metric("leaseway_panics_total", &[]).await?, 0.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_stops_at_any_byte_of_its_hello_is_closed() -> Result<()> {
+    for how in [Stop::Fin, Stop::Silence] {
+        let place = Place::new().await?;
+        let options = place.options(tls(&[&place.shop()?])).set("gateway/timeouts/handshake", HANDSHAKE);
+        let gateway = Gateway::start_with_registry(options).await?;
+        let hello = place.client()?.hello()?;
+        ensure!(hello.len() > 100, "a short hello: {}", hello.escape_ascii());
+        let count = stop_everywhere(place.door, Ipv4Addr::LOCALHOST, &hello, how).await?;
+        // Whoever leaves before the first byte has not begun a handshake, and may be counted or not.
+        wait_metric_that(&gateway, FAILURES, &[], |value| value >= count as f64 - 1.0).await?;
+        assert_well(&place, &gateway).await?;
+        assert_eq!(place.ask(&place.client()?).await?.status, 200, "{how:?}");
+    }
+    Ok(())
+}
+
+/// A client that is silent after the server has spoken: its second flight does not come.
+#[tokio::test]
+async fn a_client_that_stops_after_its_hello_is_closed() -> Result<()> {
+    for how in [Stop::Fin, Stop::Silence] {
+        let place = Place::new().await?;
+        let options = place.options(tls(&[&place.shop()?])).set("gateway/timeouts/handshake", HANDSHAKE);
+        let gateway = Gateway::start_with_registry(options).await?;
+        let hello = place.client()?.hello()?;
+        stop_within(place.door, Ipv4Addr::LOCALHOST, &hello, how).await?;
+        wait_metric_that(&gateway, FAILURES, &[], |value| value >= 1.0).await?;
+        assert_well(&place, &gateway).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hello_that_comes_byte_by_byte_is_read() -> Result<()> {
+    let place = Place::new().await?;
+    let (_gateway, _files) = place.serving().await?;
+    // Some hundred bytes: without the groups that take a thousand.
+    let client = TlsClient::with(place.authority.pem(), |builder| builder.set_groups_list("X25519:P-256"))?;
+    let mut wire = Wire::connect(place.door).await?;
+    for byte in client.naming(super::SHOP).hello()? {
+        wire.send([byte]).await?;
+        wire.wait_read().await?;
+    }
+    // A record with a handshake: the server's hello (RFC 8446, 5.1).
+    assert_eq!(wire.bytes(1).await?, [0x16]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_balancer_that_stops_at_any_byte_of_its_header_is_closed() -> Result<()> {
+    let tlvs = [&IPV4[..], &[0xea, 0, 3, 1, 2, 3]].concat();
+    for header in [VERSION_1.as_bytes().to_vec(), version_2(0x21, 0x11, &tlvs)] {
+        for is_tls in [false, true] {
+            for how in [Stop::Fin, Stop::Silence] {
+                let place = Place::new().await?;
+                let mut listener = if is_tls { tls(&[&place.shop()?]) } else { json!({}) };
+                listener["proxy_protocol"] = json!({ "from": [FRONT] });
+                let options = place.options(listener).set("gateway/timeouts/handshake", HANDSHAKE);
+                let gateway = Gateway::start_with_registry(options).await?;
+                stop_everywhere(place.door, FRONT, &header, how).await?;
+                if is_tls {
+                    // The handshake behind it has its time, too.
+                    stop_within(place.door, FRONT, &header, how).await?;
+                }
+                assert_well(&place, &gateway).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Both have one time together: whoever takes long for the one has less for the other.
+#[tokio::test]
+async fn a_slow_client_has_no_more_time_than_a_silent_one() -> Result<()> {
+    let place = Place::new().await?;
+    let options = place.options(tls(&[&place.shop()?])).set("gateway/timeouts/handshake", "1s");
+    let gateway = Gateway::start_with_registry(options).await?;
+    let hello = place.client()?.hello()?;
+    let mut wire = Wire::connect(place.door).await?;
+    let mut bytes = hello.iter();
+    eventually("it is closed within its hello", PATIENCE, async || {
+        let byte = bytes.next().context("all of it was read")?;
+        if wire.send([*byte]).await.is_err() {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        ensure!(!wire.is_silent_for(std::time::Duration::from_millis(1)).await, "it is open");
+        Ok(())
+    })
+    .await?;
+    ensure!(bytes.len() > 0, "the whole hello was taken");
+    assert_well(&place, &gateway).await
+}

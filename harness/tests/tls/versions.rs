@@ -1,0 +1,155 @@
+//! Versions, groups, ciphers, ALPN.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use harness::{
+    http::Request,
+    link::{Link, TlsClient},
+};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use openssl::ssl::SslVersion;
+use serde_json::json;
+
+use super::{FAILURES, Place, SHOP, tls, wait_metric_that};
+
+const DONE: &str = "leaseway_tls_handshakes_total";
+
+impl Place {
+    /// A client that speaks this version alone, with whatever is weak.
+    fn speaking(&self, version: SslVersion) -> Result<TlsClient> {
+        let client = TlsClient::with(self.authority.pem(), |builder| {
+            builder.set_cipher_list("ALL:@SECLEVEL=0")?;
+            builder.set_min_proto_version(Some(version))?;
+            builder.set_max_proto_version(Some(version))
+        })?;
+        Ok(client.asking_for(SHOP))
+    }
+
+    fn offering(&self, protocols: &[u8]) -> Result<TlsClient> {
+        Ok(TlsClient::with(self.authority.pem(), |builder| builder.set_alpn_protos(protocols))?
+            .asking_for(SHOP))
+    }
+}
+
+#[tokio::test]
+async fn versions_before_1_2_are_refused_and_the_others_are_spoken_and_counted() -> Result<()> {
+    let place = Place::new().await?;
+    let (gateway, _files) = place.serving().await?;
+    for (refused, version) in [(1.0, SslVersion::TLS1), (2.0, SslVersion::TLS1_1)] {
+        let error = place.ask(&place.speaking(version)?).await.err().context("it has an answer")?;
+        // The alert that says so (RFC 8446, 6.2), and not whatever else a client may stumble upon.
+        ensure!(format!("{error:#}").contains("alert protocol version"), "{version:?}: {error:#}");
+        wait_metric_that(&gateway, FAILURES, &[], |value| value >= refused).await?;
+    }
+    for (version, label) in [(SslVersion::TLS1_2, "1.2\""), (SslVersion::TLS1_3, "1.3\"")] {
+        let before = gateway.metric(DONE, &[label]).await?;
+        assert_eq!(place.ask(&place.speaking(version)?).await?.status, 200, "{version:?}");
+        wait_metric_that(&gateway, DONE, &[label], |value| value == before + 1.0).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_group_is_spoken_that_openssl_has() -> Result<()> {
+    let place = Place::new().await?;
+    let (_gateway, _files) = place.serving().await?;
+    let mut spoken = Vec::new();
+    for group in ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"] {
+        for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+            let is_of_1_3 = group.contains("MLKEM");
+            let client = TlsClient::with(place.authority.pem(), |builder| {
+                builder.set_groups_list(group)?;
+                builder.set_min_proto_version(Some(version))?;
+                builder.set_max_proto_version(Some(version))
+            });
+            match client {
+                _ if is_of_1_3 && version == SslVersion::TLS1_2 => {}
+                // An OpenSSL of the system's, before 3.5.
+                Err(_) if is_of_1_3 => {}
+                client => {
+                    let answer = place.ask(&client?.asking_for(SHOP)).await;
+                    let answer = answer.with_context(|| format!("with {group} in {version:?}"))?;
+                    assert_eq!(answer.status, 200);
+                    spoken.push(group);
+                }
+            }
+        }
+    }
+    assert!(spoken.len() >= 8, "{spoken:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn ciphers_without_authentication_of_what_is_sent_are_refused() -> Result<()> {
+    let place = Place::new().await?;
+    let (_gateway, _files) = place.serving().await?;
+    for (ciphers, is_spoken) in [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", true),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", true),
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", true),
+        ("ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA:ECDHE-ECDSA-AES128-SHA", false),
+        ("aNULL", false),
+    ] {
+        let client = TlsClient::with(place.authority.pem(), |builder| {
+            builder.set_cipher_list(&format!("{ciphers}:@SECLEVEL=0"))?;
+            builder.set_max_proto_version(Some(SslVersion::TLS1_2))
+        })?;
+        let asked = place.ask(&client.asking_for(SHOP)).await;
+        assert_eq!(asked.is_ok_and(|answer| answer.status == 200), is_spoken, "{ciphers}");
+    }
+    Ok(())
+}
+
+fn agreed(link: &Link) -> Option<String> {
+    let protocol = link.ssl()?.selected_alpn_protocol()?;
+    Some(String::from_utf8_lossy(protocol).into_owned())
+}
+
+#[tokio::test]
+async fn alpn_offers_http2_where_the_listener_speaks_it() -> Result<()> {
+    for http2 in [false, true] {
+        let place = Place::new().await?;
+        let mut listener = tls(&[&place.shop()?]);
+        listener["http2"] = json!(http2);
+        let _gateway = place.gateway(listener).await?;
+        let both = place.offering(b"\x02h2\x08http/1.1")?;
+        let preferred = if http2 { "h2" } else { "http/1.1" };
+        assert_eq!(agreed(&both.connect(place.door).await?).as_deref(), Some(preferred));
+        for first in [&b"\x08http/1.1"[..], b"\x08http/1.1\x08http/1.0"] {
+            let one = place.offering(first)?;
+            assert_eq!(agreed(&one.connect(place.door).await?).as_deref(), Some("http/1.1"));
+            assert_eq!(place.ask(&one).await?.status, 200);
+        }
+        let other = if http2 { &b"\x03foo"[..] } else { b"\x02h2" };
+        let error = place.offering(other)?.connect(place.door).await.err().context("nothing is agreed on")?;
+        assert!(error.to_string().contains("alert no application protocol"), "{error}");
+        assert_eq!(agreed(&place.client()?.connect(place.door).await?), None);
+        assert_eq!(place.ask(&place.client()?).await?.status, 200);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn http2_is_served_where_alpn_has_chosen_it() -> Result<()> {
+    let place = Place::new().await?;
+    let mut listener = tls(&[&place.shop()?]);
+    listener["http2"] = json!(true);
+    let _gateway = place.gateway(listener).await?;
+    let link = place.offering(b"\x02h2")?.connect(place.door).await?;
+    assert_eq!(agreed(&link).as_deref(), Some("h2"));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(link)).await?;
+    let driver = tokio::spawn(connection);
+    for _ in 0..3 {
+        let request = Request::get(format!("https://{SHOP}/goods")).body(Empty::<Bytes>::new())?;
+        let answer = sender.send_request(request).await?;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.into_body().collect().await?.to_bytes(), "hello");
+    }
+    let arrived = place.backend.last()?;
+    assert_eq!(arrived.header("x-forwarded-proto"), Some("https"));
+    assert_eq!(arrived.header("x-forwarded-host").or(arrived.header("host")), Some(SHOP));
+    driver.abort();
+    Ok(())
+}
