@@ -92,7 +92,8 @@ fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Ve
 
 /// Nothing here changes anything, whoever asks.
 fn not_allowed() -> Response<Vec<u8>> {
-    let mut response = answer(405, "text/plain", b"nothing is changed here: GET and HEAD are answered\n".to_vec());
+    let mut response =
+        answer(405, "text/plain", b"nothing is changed here: GET and HEAD are answered\n".to_vec());
     response.headers_mut().insert(header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
     response
 }

@@ -13,8 +13,8 @@ use crate::health::probers::Probers;
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
 use crate::site::{
-    Adoption, Carried, Certificates, Current, Draft, DraftError, Loaded, Materials, Reload, Replacement, Site, StatusCell,
-    key_of_this_process,
+    Adoption, Carried, Certificates, Current, Draft, DraftError, Loaded, Materials, Reload, Replacement,
+    Site, StatusCell, key_of_this_process,
 };
 
 /// The first site, and what goes on beside it.

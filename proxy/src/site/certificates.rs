@@ -64,7 +64,10 @@ fn tell(event: Event) {
             tracing::info!(file, names = names.join(" "), not_after = %time(end), "certificate read anew: it is used from now on");
         }
         Event::Refused { file, why } => {
-            tracing::error!(file, "what this file has now is not used, and what it had before still is: {why}");
+            tracing::error!(
+                file,
+                "what this file has now is not used, and what it had before still is: {why}"
+            );
         }
         Event::Recovered { file } => {
             tracing::info!(file, "this file has again what is used");

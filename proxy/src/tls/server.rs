@@ -1,7 +1,7 @@
 //! What a listener's handshakes go by.
 
-use std::path::PathBuf;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 

@@ -50,12 +50,7 @@ struct NextHead {
 
 /// Serves a client until it leaves, or has to. From this call on the process waits for what it asks first: it may be a
 /// while before what is returned is polled.
-pub(super) fn serve(
-    door: Arc<Door>,
-    link: Link,
-    arrival: Arrival,
-    place: Place,
-) -> impl Future<Output = ()> {
+pub(super) fn serve(door: Arc<Door>, link: Link, arrival: Arrival, place: Place) -> impl Future<Output = ()> {
     let newcomer = door.gateway.lifecycle.to_come();
     serve_newcomer(door, link, arrival, place, newcomer)
 }

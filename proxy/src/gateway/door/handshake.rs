@@ -44,10 +44,7 @@ async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
     Ok(first.first().copied().filter(|_| count > 0))
 }
 
-async fn accept(
-    ssl: Ssl,
-    stream: TcpStream,
-) -> Result<(Tls, Option<Arc<Identity>>), HandshakeFailure> {
+async fn accept(ssl: Ssl, stream: TcpStream) -> Result<(Tls, Option<Arc<Identity>>), HandshakeFailure> {
     let broken = |error: openssl::error::ErrorStack| HandshakeFailure::Other(error.to_string());
     let mut stream = SslStream::new(ssl, stream).map_err(broken)?;
     let accepted = Pin::new(&mut stream).accept().await;

@@ -92,7 +92,10 @@ fn port(stream: &TcpStream) -> u16 {
 }
 
 fn peer(link: &KeptLink) -> u16 {
-    link.link.peer().unwrap().port()
+    match &link.link {
+        Link::Plain(stream) => stream.peer_addr().unwrap().port(),
+        _ => 0,
+    }
 }
 
 #[tokio::test]
