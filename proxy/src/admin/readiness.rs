@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Admin;
 use super::configuration::Serving;
+use crate::tls::CertificateState;
 
 /// The page. Only `ready` decides its status.
 #[derive(Serialize)]
@@ -18,6 +19,26 @@ pub(super) struct Readiness {
     seconds_since_confirmed: Option<f64>,
     trouble: Option<String>,
     config: Serving,
+    /// Those that are shown to clients and to instances.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<Certificate>,
+}
+
+#[derive(Serialize)]
+struct Certificate {
+    file: String,
+    names: Vec<String>,
+    not_after: String,
+    /// Why what the file has now is not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+impl From<CertificateState> for Certificate {
+    fn from(state: CertificateState) -> Self {
+        let CertificateState { file, names, not_after, refused } = state;
+        Self { file, names, not_after: humantime::format_rfc3339_seconds(not_after).to_string(), refused }
+    }
 }
 
 impl Readiness {
@@ -35,6 +56,7 @@ impl Readiness {
             seconds_since_confirmed: status.confirmed.map(|at| at.elapsed().as_secs_f64()),
             trouble: status.trouble,
             config: Serving::of(&admin.configuration.get()),
+            certificates: admin.site.get().certificates().into_iter().map(Certificate::from).collect(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod cork;
 mod detour;
 mod ending;
 mod head;
+mod http2_stream;
 mod one_request;
 mod peer;
 
@@ -328,7 +329,9 @@ impl Gateway {
 fn arrival(session: &Session) -> Arrival {
     let stream = session.as_ref().stream();
     let connection = stream.and_then(|stream| stream.as_any().downcast_ref::<OneRequest>());
-    connection.map_or(Arrival::clear(None), |connection| connection.arrival().clone())
+    let arrival = connection.map(OneRequest::arrival);
+    let arrival = arrival.or_else(|| http2_stream::arrival(session.as_ref().digest()?));
+    arrival.map_or(Arrival::clear(None), Clone::clone)
 }
 
 /// Tells the request that its attempt has failed. Whether it has another.

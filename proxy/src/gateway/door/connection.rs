@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::Door;
 use super::crowd::Place;
+use super::handshake::RECORD;
 use crate::gateway::carry::Client;
 use crate::gateway::carry::http1::{After, Desk};
 use crate::gateway::grammar::{LONGEST_HEAD, Refusal};
@@ -24,6 +25,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 pub(super) const FIRST: Duration = Duration::from_secs(1);
 /// So much is read at once of what it sends.
 const PIECE: usize = 4 * 1024;
+/// A client who begins a handshake where there is none.
+const TLS: Refusal = Refusal { status: 400, why: "this port does not speak TLS: ask by http" };
 const LATE: Refusal = Refusal { status: 408, why: "the request's head did not come in time" };
 
 /// What has come of the next request.
@@ -195,6 +198,7 @@ fn read(desk: &mut Desk) -> Option<Arrived> {
     match desk.parsed.read(desk.head.bytes()) {
         Ok(None) => None,
         Ok(Some(length)) => Some(Arrived::Head(length)),
+        Err(_) if desk.head.bytes().starts_with(&[RECORD]) => Some(Arrived::Refused(TLS)),
         Err(refusal) => Some(Arrived::Refused(refusal)),
     }
 }

@@ -69,6 +69,7 @@ impl Crowd {
     }
 
     /// How many there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> u32 {
         self.all.load(Ordering::Relaxed)
     }

@@ -12,11 +12,12 @@ use super::crowd::Place;
 use super::handshake::{self, handshake};
 use super::networks::{admits, is_in};
 use super::not_in::NotIn;
-use super::{Door, accept, proxy_protocol};
+use super::{Door, accept, http2, proxy_protocol};
 use crate::config::Scheme;
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
 use crate::site::Listener;
+use crate::tls::HandshakeFailure;
 use crate::traffic::bell::Bell;
 
 /// Somebody who has connected, and is not in.
@@ -33,6 +34,8 @@ struct Entered {
     link: Link,
     arrival: Arrival,
     place: Place,
+    /// Whether HTTP/2 is spoken.
+    is_http2: bool,
 }
 
 /// Has somebody come in, or not, who has connected to this address.
@@ -71,7 +74,12 @@ async fn enter(door: Arc<Door>, newcomer: Newcomer) {
         Box::pin(newcomer.come_in(&door, registered.bell())).await
     };
     match entered {
-        Ok(Entered { link, arrival, place }) => serve_newcomer(door, link, arrival, place, permit).await,
+        Ok(Entered { link, arrival, place, is_http2: false }) => {
+            serve_newcomer(door, link, arrival, place, permit).await
+        }
+        Ok(Entered { link, arrival, place: _place, is_http2: true }) => {
+            Box::pin(http2::serve(&door, link, arrival, permit)).await
+        }
         Err(why) => Box::pin(door.turn_away(why, peer, at)).await,
     }
 }
@@ -102,11 +110,15 @@ impl Newcomer {
     async fn come_in(self, door: &Door, bell: &Bell) -> Result<Entered, NotIn> {
         let waiting = door.handshakes.enter(door.gateway.common().connections.handshakes);
         let limit = door.gateway.time(|times| times.handshake);
-        let has_tls = self.listener.tls.is_some();
+        let late = if self.listener.tls.is_some() {
+            NotIn::Handshake(HandshakeFailure::Timeout)
+        } else {
+            NotIn::Late
+        };
         tokio::select! {
             biased;
             () = waiting.evicted() => Err(NotIn::Crowded),
-            entered = timeout(limit, self.steps(door, bell)) => entered.unwrap_or(Err(NotIn::Late { has_tls })),
+            entered = timeout(limit, self.steps(door, bell)) => entered.unwrap_or(Err(late)),
         }
     }
 
@@ -127,7 +139,7 @@ impl Newcomer {
         };
         let arrival = Arrival::clear(Some(client));
         let Some(tls) = &listener.tls else {
-            return Ok(Entered { link: Link::Plain(stream), arrival, place });
+            return Ok(Entered { link: Link::Plain(stream), arrival, place, is_http2: false });
         };
         let (tls, identity) = match handshake(stream, tls).await {
             Ok(agreed) => agreed,
@@ -136,7 +148,8 @@ impl Newcomer {
         };
         door.gateway.metrics.handshake(tls.ssl().version_str(), tls.ssl().session_reused());
         let arrival = Arrival { scheme: Scheme::Https, identity, ..arrival };
-        Ok(Entered { link: Link::Tls(Box::new(tls)), arrival, place })
+        let is_http2 = tls.ssl().selected_alpn_protocol() == Some(http2::ALPN);
+        Ok(Entered { link: Link::Tls(Box::new(tls)), arrival, place, is_http2 })
     }
 }
 

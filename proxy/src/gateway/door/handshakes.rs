@@ -43,6 +43,7 @@ impl Handshakes {
     }
 
     /// How many wait.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.queue().waiting.len()
     }

@@ -9,6 +9,7 @@
 //!   told         what was told of that: pure
 //! closing      closes a socket without anybody being reset who has connected
 //! connection   one client's: head after head, each to its carrier
+//! http2        one who speaks HTTP/2
 //! bells        how connections learn that the process stops
 //! ```
 
@@ -22,6 +23,7 @@ mod crowd;
 mod entrance;
 mod handshake;
 mod handshakes;
+mod http2;
 #[cfg(test)]
 mod model;
 mod networks;

@@ -31,8 +31,8 @@ pub(super) enum NotIn {
         "others came while it took its time: there are as many handshakes as gateway.connections.handshakes allows"
     )]
     Crowded,
-    #[error("it was not in within gateway.timeouts.handshake")]
-    Late { has_tls: bool },
+    #[error("the header of the PROXY protocol did not come within gateway.timeouts.handshake")]
+    Late,
     #[error("the header of the PROXY protocol: {0}")]
     Proxy(#[from] ProxyError),
     #[error("{0}")]
@@ -57,7 +57,7 @@ impl NotIn {
             Self::Network => "network",
             Self::Full(full) => of(*full),
             Self::Crowded => "handshakes",
-            Self::Late { .. } => "timeout",
+            Self::Late => "timeout",
             Self::Proxy(error) => error.reason(),
             Self::Handshake(failure) => failure.reason(),
             Self::Clear(..) => "clear_http",
@@ -72,10 +72,8 @@ impl Door {
         match why {
             NotIn::Left => return,
             NotIn::Network | NotIn::Full(_) | NotIn::Crowded => metrics.connection_refused(kind),
-            NotIn::Proxy(_) | NotIn::Late { has_tls: false } => metrics.proxy_protocol_failed(kind),
-            NotIn::Handshake(_) | NotIn::Clear(..) | NotIn::Late { has_tls: true } => {
-                metrics.handshake_failed(kind);
-            }
+            NotIn::Proxy(_) | NotIn::Late => metrics.proxy_protocol_failed(kind),
+            NotIn::Handshake(_) | NotIn::Clear(..) => metrics.handshake_failed(kind),
         }
         if let Some(untold) = self.told.next(kind, now()) {
             tracing::info!(client = %peer, listener = %at, kind, untold, "a connection was not let in: {why}");
