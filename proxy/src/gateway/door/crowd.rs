@@ -68,7 +68,6 @@ impl Crowd {
         Ok(place)
     }
 
-    /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> u32 {
         self.all.load(Ordering::Relaxed)
