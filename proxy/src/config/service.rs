@@ -53,7 +53,7 @@ impl Services {
 pub(crate) struct Service {
     /// Where it is, if it is not in the registry: 1 to 100, none twice; none: where those are that register.
     pub(crate) addresses: Option<Vec<GivenAddress>>,
-    /// TLS to its endpoints; none: in clear, but for those that register `https`.
+    /// TLS to its endpoints; none: in clear.
     pub(crate) tls: Option<ServiceTls>,
     /// Which endpoint a request goes to.
     pub(crate) balance: Balance,
@@ -251,7 +251,7 @@ impl Service {
         v.section(budget, |v| self.budget.keys(v));
         let tls = key(
             "tls",
-            "[TLS to the instances](tls.md#instances); `off`: only to those that register `https`",
+            "[TLS to the instances](tls.md#instances); `off`: they are spoken to in clear",
         )
         .shape("a section such as {ca: /pay.pem}; {} takes all defaults");
         let new = || otherwise.tls.clone().unwrap_or_default();
