@@ -90,7 +90,7 @@ mod tests {
             of,
             by,
             &mut doors,
-            |door| &mut door.0,
+            |door: &mut (u8, bool)| &mut door.0,
             || (0, false),
             |door, v| {
                 Visitor::<()>::key(v, key("open", "whether it is"), boolean(), &mut door.1);

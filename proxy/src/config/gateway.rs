@@ -248,7 +248,7 @@ fn take_default(section: &Section<'_>, taken: &Taken) {
 }
 
 /// Headers that mean something to HTTP or to a proxy: the trace id would destroy it.
-const RESERVED: [&str; 39] = [
+const RESERVED: [&str; 40] = [
     // Of one connection only: RFC 9110, section 7.6.1.
     "connection",
     "keep-alive",
@@ -292,6 +292,7 @@ const RESERVED: [&str; 39] = [
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
+    "x-forwarded-client-cert",
 ];
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
