@@ -3,13 +3,14 @@
 //! ```text
 //! server       what a listener's handshakes go by
 //!   names        which certificate goes by the name that a client asks for; pure
-//!   demand       which certificates clients show
+//!   demand       which certificates clients show, as long as they are asked for them
 //! client       what handshakes with a service's instances go by
 //! certificate  a certificate and its key, as long as they are used: made anew when their files change
 //!   pair         what two files make a certificate and its key, and why they do not
 //!   ending       when it is told that one ends; pure
 //! kept         what is made of files, and made anew when they change
 //!   looks        when what a look has found is taken; pure
+//! authorities  the certificates of authorities, in a file
 //! event        what is told of all that
 //! failure      why a client's handshake failed
 //! identity     whom a client's certificate names

@@ -71,9 +71,17 @@ fn cases(root: &Authority) -> Vec<Case> {
         case("a certificate for a key", &with_key(&good.cert), "no private key is in "),
         case("damaged key", &with_key(&cut(&good.key)), "the private key in "),
         case("pass phrase", &with_key(std::str::from_utf8(&secret).unwrap()), " has a pass phrase, "),
-        case("another's key", &with_key(&between.sign(&["shop.net"]).key), " is not that of the first certificate in "),
+        case(
+            "another's key",
+            &with_key(&between.sign(&["shop.net"]).key),
+            " is not that of the first certificate in ",
+        ),
         case("signer first", &chain(&[&between.pem, &good.cert]), "certificate 1 in "),
-        case("wrong order", &chain(&[&good.cert, &root.pem, &between.pem]), " is not signed by the next one: "),
+        case(
+            "wrong order",
+            &chain(&[&good.cert, &root.pem, &between.pem]),
+            " is not signed by the next one: ",
+        ),
         case("a gap", &chain(&[&good.cert, &between.pem, &between.pem]), "certificate 2 in "),
         case("expired", &in_days(-9, -2), " has expired at "),
         case("not yet valid", &in_days(2, 9), " is not valid before "),
@@ -88,7 +96,8 @@ fn cases(root: &Authority) -> Vec<Case> {
 fn files_that_are_no_certificate_with_its_key_are_refused_and_named() {
     let (files, root) = (Files::new(), Authority::new("Root"));
     for (name, cert, key, said) in cases(&root) {
-        let pair = CertificateFiles { cert: files.write("shop.pem", cert), key: files.write("shop.key", key) };
+        let pair =
+            CertificateFiles { cert: files.write("shop.pem", cert), key: files.write("shop.key", key) };
         let made = ServerTls::new(&listener(vec![pair]), true, None, SystemTime::now());
         if name == "expired" {
             assert!(made.is_ok(), "{name}");
@@ -110,7 +119,10 @@ fn files_that_are_not_there_are_named() {
         CertificateFiles { key: missing.clone(), ..good.clone() },
     ] {
         let error = ServerTls::new(&listener(vec![pair]), true, None, SystemTime::now()).err().unwrap();
-        assert_eq!(error.to_string(), format!("cannot read {}: No such file or directory (os error 2)", missing.display()));
+        assert_eq!(
+            error.to_string(),
+            format!("cannot read {}: No such file or directory (os error 2)", missing.display())
+        );
     }
 }
 
@@ -122,7 +134,11 @@ async fn the_last_good_certificate_serves_whatever_its_files_say_and_that_is_tol
     let pair = files.pair("shop", &good);
     let server = server(&listener(vec![pair.clone(), other]));
     let now = SystemTime::now();
-    let elsewhere = case("other names", &root.sign(&["elsewhere.net"]), " is now for elsewhere.net, and has served shop.net: ");
+    let elsewhere = case(
+        "other names",
+        &root.sign(&["elsewhere.net"]),
+        " is now for elsewhere.net, and has served shop.net: ",
+    );
     for (name, cert, key, said) in cases(&root).into_iter().chain([elsewhere]) {
         files.write("shop.pem", cert);
         files.write("shop.key", key);

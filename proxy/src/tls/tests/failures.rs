@@ -34,7 +34,12 @@ async fn a_client_that_does_not_know_our_authority_is_told_from_one_that_decline
 
 #[tokio::test]
 async fn something_that_is_not_tls_is_told_from_an_end() {
-    for sent in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", &[0; 64]] {
+    for sent in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        &[0; 64],
+    ] {
         assert_eq!(failure(sent).await, HandshakeFailure::NotTls, "{sent:?}");
     }
     // Nothing, and the beginning of a record.
@@ -45,7 +50,8 @@ async fn something_that_is_not_tls_is_told_from_an_end() {
 
 #[tokio::test]
 async fn a_client_that_stops_at_any_byte_of_its_hello_has_closed() {
-    let mut hello = SslStream::new(ask(client(&Authority::new("Shops")), "shop.net"), Recorded::default()).unwrap();
+    let mut hello =
+        SslStream::new(ask(client(&Authority::new("Shops")), "shop.net"), Recorded::default()).unwrap();
     let _ = Pin::new(&mut hello).connect().await;
     let hello = std::mem::take(&mut hello.get_mut().0);
     assert!(hello.len() > 100);
@@ -78,11 +84,17 @@ impl tokio::io::AsyncWrite for Recorded {
         std::task::Poll::Ready(Ok(bytes.len()))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+    fn poll_flush(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+    fn poll_shutdown(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
     }
 }
@@ -102,7 +114,10 @@ fn each_reason_is_a_label_and_a_sentence_of_its_own() {
         HandshakeFailure::Timeout,
         HandshakeFailure::Other("why".to_owned()),
     ];
-    for told in [|failure: &HandshakeFailure| failure.reason().to_owned(), |failure: &HandshakeFailure| failure.to_string()] {
+    for told in [
+        |failure: &HandshakeFailure| failure.reason().to_owned(),
+        |failure: &HandshakeFailure| failure.to_string(),
+    ] {
         let mut told: Vec<String> = failures.iter().map(told).collect();
         told.sort();
         told.dedup();

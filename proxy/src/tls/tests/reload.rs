@@ -42,17 +42,20 @@ async fn a_certificate_that_was_renewed_is_shown_when_two_looks_agree() {
     assert_eq!(server.look(now), []);
 }
 
-/// A mounted Secret: a link to a directory is replaced, the files' own links stay.
+/// As a Secret that Kubernetes mounts: each file is a link into a directory, which is a link itself; that one is replaced.
 #[test]
-fn a_certificate_behind_a_link_is_renewed_when_the_link_is_replaced() {
+fn a_certificate_behind_links_is_renewed_when_one_of_them_is_replaced() {
     let (files, authority) = (Files::new(), Authority::new("Shops"));
     for directory in ["1", "2"] {
         std::fs::create_dir(files.path(directory)).unwrap();
         files.pair(&format!("{directory}/tls"), &authority.sign(&["shop.net"]));
     }
     symlink("1", files.path("data")).unwrap();
-    let pair = CertificateFiles { cert: files.path("data/tls.pem"), key: files.path("data/tls.key") };
-    let server = server(&listener(vec![pair]));
+    for file in ["tls.pem", "tls.key"] {
+        symlink(format!("data/{file}"), files.path(file)).unwrap();
+    }
+    let server =
+        server(&listener(vec![CertificateFiles { cert: files.path("tls.pem"), key: files.path("tls.key") }]));
     symlink("2", files.path("next")).unwrap();
     std::fs::rename(files.path("next"), files.path("data")).unwrap();
     assert!(renewed(&look_twice(&server, SystemTime::now())));
