@@ -14,6 +14,7 @@
 //!   ending       when it is told that one ends; pure
 //! kept         what is made of files, and made anew when they change
 //!   looks        when what a look has found is taken; pure
+//! authorities  the certificates of authorities, in a file
 //! event        what is told of all that
 //! error        why a file cannot be used
 //! ```

@@ -1,7 +1,6 @@
 //! What a listener's handshakes go by.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -14,11 +13,10 @@ use openssl::ssl::{
 
 use super::certificate::{Certificate, Expired, SECURITY_LEVEL, Successor};
 use super::demand::Demand;
-use super::kept::{Kept, News};
 use super::names::ByName;
 use super::pair::Pair;
 use super::{CertificateState, Event, TlsError};
-use crate::config::{ClientCertificates, ListenerTls};
+use crate::config::ListenerTls;
 
 /// What a listener's handshakes go by. It follows its files: [`Self::look`].
 pub(crate) struct ServerTls {
@@ -48,7 +46,7 @@ const HTTP_1: &[u8] = b"\x08http/1.1";
 struct Materials {
     /// At least one.
     certificates: Vec<Certificate>,
-    demand: Option<(ClientCertificates, Kept<Demand>)>,
+    demand: Option<Demand>,
     /// When the contexts were made last.
     made: SystemTime,
     /// Whether they are not made of these materials yet.
@@ -132,11 +130,8 @@ impl Materials {
             });
         }
         let demand = config.client.as_ref().map(|client| {
-            let used = before.and_then(|before| before.demand.as_ref()).filter(|(used, _)| used == client);
-            match used {
-                Some(used) => Ok(used.clone()),
-                None => demand(client).map(|kept| (client.clone(), kept)),
-            }
+            let used = before.and_then(|before| before.demand.as_ref()?.again(client));
+            used.map_or_else(|| Demand::new(client), Ok)
         });
         Ok(Self { certificates, demand: demand.transpose()?, made: now, is_stale: false })
     }
@@ -146,10 +141,8 @@ impl Materials {
         for certificate in &mut self.certificates {
             events.extend(certificate.look(Successor::Akin, now));
         }
-        if let Some((config, kept)) = &mut self.demand {
-            let file = config.ca.display().to_string();
-            let news = kept.look(|contents, _| Demand::of(config, contents));
-            events.extend(news.map(|news| told_of_authorities(file, news)));
+        if let Some(demand) = &mut self.demand {
+            events.extend(demand.look(now));
         }
         self.is_stale |= events.iter().any(|event| matches!(event, Event::Renewed { .. }));
         events
@@ -165,22 +158,9 @@ impl Materials {
     }
 }
 
-fn demand(config: &ClientCertificates) -> Result<Kept<Demand>, TlsError> {
-    let files: Vec<PathBuf> = std::iter::once(&config.ca).chain(&config.crl).cloned().collect();
-    Kept::new(files, |contents| Demand::of(config, contents))
-}
-
-pub(super) fn told_of_authorities(file: String, news: News) -> Event {
-    match news {
-        News::Renewed => Event::Renewed { file, names: Vec::new(), not_after: None },
-        News::Refused(why) => Event::Refused { file, why },
-        News::Recovered => Event::Recovered { file },
-    }
-}
-
 /// The context of the first certificate, which turns to another one's for a client that asks for its name.
 fn context(materials: &Materials, http2: bool) -> Result<SslContext, TlsError> {
-    let demand = materials.demand.as_ref().map(|(_, kept)| kept.good());
+    let demand = materials.demand.as_ref();
     let pairs: Vec<&Pair> = materials.certificates.iter().map(Certificate::pair).collect();
     let by_name = ByName::new(pairs.iter().map(|pair| pair.names()));
     let mut contexts = pairs.iter().map(|pair| context_of(pair, demand, http2));

@@ -42,17 +42,20 @@ async fn a_certificate_that_was_renewed_is_shown_when_two_looks_agree() {
     assert_eq!(server.look(now), []);
 }
 
-/// A mounted Secret: a link to a directory is replaced, the files' own links stay.
+/// As a Secret that Kubernetes mounts: each file is a link into a directory, which is a link itself; that one is replaced.
 #[test]
-fn a_certificate_behind_a_link_is_renewed_when_the_link_is_replaced() {
+fn a_certificate_behind_links_is_renewed_when_one_of_them_is_replaced() {
     let (files, authority) = (Files::new(), Authority::new("Shops"));
     for directory in ["1", "2"] {
         std::fs::create_dir(files.path(directory)).unwrap();
         files.pair(&format!("{directory}/tls"), &authority.sign(&["shop.net"]));
     }
     symlink("1", files.path("data")).unwrap();
-    let pair = CertificateFiles { cert: files.path("data/tls.pem"), key: files.path("data/tls.key") };
-    let server = server(&listener(vec![pair]));
+    for file in ["tls.pem", "tls.key"] {
+        symlink(format!("data/{file}"), files.path(file)).unwrap();
+    }
+    let server =
+        server(&listener(vec![CertificateFiles { cert: files.path("tls.pem"), key: files.path("tls.key") }]));
     symlink("2", files.path("next")).unwrap();
     std::fs::rename(files.path("next"), files.path("data")).unwrap();
     assert!(renewed(&look_twice(&server, SystemTime::now())));
@@ -158,8 +161,8 @@ async fn clients_authorities_are_renewed_and_the_last_good_ones_are_kept() {
     let (old, new) = (Authority::new("Old"), Authority::new("New"));
     let ca = files.write("clients.pem", &old.pem);
     let demand = ClientCertificates { ca: ca.clone(), crl: None, mode: ClientMode::Required };
-    let pair = files.pair("shop", &authority.sign(&["shop.net"]));
-    let server = server(&ListenerTls { client: Some(demand), ..listener(vec![pair]) });
+    let config = listener(vec![files.pair("shop", &authority.sign(&["shop.net"]))]);
+    let server = server(&ListenerTls { client: Some(demand.clone()), ..config.clone() });
     let greet = async |clients: &Authority| {
         let shown = files.pair("ann", &clients.sign(&["ann"]));
         let mut client = client(&authority);
@@ -173,6 +176,12 @@ async fn clients_authorities_are_renewed_and_the_last_good_ones_are_kept() {
     let file = ca.display().to_string();
     assert!(matches!(&look_twice(&server, now)[..], [Event::Refused { file: said, .. }] if *said == file));
     assert_eq!((greet(&old).await, greet(&new).await), (true, false));
+    // Though they have to be shown no more.
+    let optional = ClientCertificates { mode: ClientMode::Optional, ..demand };
+    let optional = ListenerTls { client: Some(optional), ..config };
+    let after =
+        ServerTls::new(&optional, true, Some(&server), now).map_err(|error| error.to_string()).unwrap();
+    handshake(after.accept().unwrap(), ask(client(&authority), "shop.net")).await.server();
     files.write("clients.pem", &new.pem);
     assert_eq!(look_twice(&server, now), [Event::Renewed { file, names: Vec::new(), not_after: None }]);
     assert_eq!((greet(&old).await, greet(&new).await), (false, true));
