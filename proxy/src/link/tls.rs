@@ -4,9 +4,9 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use openssl::ssl::SslRef;
+use openssl::ssl::{ErrorCode, SslRef};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
@@ -17,19 +17,24 @@ use tokio_openssl::SslStream;
 /// It writes as OpenSSL has to be asked to: whoever was told that nothing could be written comes again with the same bytes, or
 /// more of them (SSL_write(3)). The carriers do, as they count what has gone.
 #[derive(Debug)]
-pub(crate) struct Tls(SslStream<TcpStream>);
+pub(crate) struct Tls {
+    stream: SslStream<TcpStream>,
+    /// What reading has failed with. OpenSSL says it once, to whoever looks first, and to all others that the other side has
+    /// ended: what was cut off would look whole.
+    failure: Option<io::Error>,
+}
 
 /// So many bytes go in one record, at most (RFC 8446, 5.1).
 const RECORD: usize = 16 * 1024;
 
 impl Tls {
     pub(crate) fn new(stream: SslStream<TcpStream>) -> Self {
-        Self(stream)
+        Self { stream, failure: None }
     }
 
     /// What was agreed on.
     pub(crate) fn ssl(&self) -> &SslRef {
-        self.0.ssl()
+        self.stream.ssl()
     }
 
     /// Whether it is open and nothing has come for whoever reads it. (A server sends tickets whenever it likes: those are
@@ -41,15 +46,21 @@ impl Tls {
 
     /// Waits until something has come that can be read, be it the end.
     pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll_peek(cx, &mut [0]).map(drop)
+        if self.failure.is_none()
+            && let Err(error) = ready!(Pin::new(&mut self.stream).poll_peek(cx, &mut [0]))
+            && error.code() != ErrorCode::ZERO_RETURN
+        {
+            self.failure = Some(error.into_io_error().unwrap_or_else(io::Error::other));
+        }
+        Poll::Ready(())
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
-        self.0.get_ref()
+        self.stream.get_ref()
     }
 
     pub(super) fn into_stream(self) -> SslStream<TcpStream> {
-        self.0
+        self.stream
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
@@ -67,7 +78,13 @@ impl AsyncRead for Tls {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        const AGAIN: io::ErrorKind = io::ErrorKind::ConnectionAborted;
+        if let Some(failure) = &mut self.failure {
+            return Poll::Ready(Err(std::mem::replace(failure, AGAIN.into())));
+        }
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        self.failure = read.is_err().then(|| AGAIN.into());
+        Poll::Ready(read)
     }
 }
 
@@ -77,7 +94,7 @@ impl AsyncWrite for Tls {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     /// In one record, as far as they fit.
@@ -102,10 +119,10 @@ impl AsyncWrite for Tls {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -17,6 +17,8 @@ mod connection;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_to_instances;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
