@@ -13,7 +13,6 @@ use pingora::utils::tls::CertKey;
 use super::authorities::{authorities, store};
 use super::certificate::{Certificate, Expired, SECURITY_LEVEL, Successor};
 use super::kept::Kept;
-use super::server::told_of_authorities;
 use super::{CertificateState, Event, TlsError};
 use crate::config::ServiceTls;
 
@@ -158,7 +157,7 @@ impl Materials {
         let mut events = Vec::new();
         if let Some((kept, ca)) = self.authorities.as_mut().zip(self.config.ca.as_ref()) {
             let news = kept.look(|contents, _| trusted(ca, contents));
-            events.extend(news.map(|news| told_of_authorities(ca.display().to_string(), news)));
+            events.extend(news.map(|news| Event::of_authorities(ca, news)));
         }
         if let Some(certificate) = &mut self.certificate {
             events.extend(certificate.look(Successor::Any, now));

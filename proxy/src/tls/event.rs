@@ -1,6 +1,9 @@
 //! What is told of certificates.
 
+use std::path::Path;
 use std::time::SystemTime;
+
+use super::kept::News;
 
 /// What a look at the files has come to. `file` is the certificate's, or the authorities'.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +16,20 @@ pub(crate) enum Event {
     Recovered { file: String },
     /// A certificate that is used ends in so many whole days.
     EndsSoon { file: String, names: Vec<String>, not_after: SystemTime, days: u64 },
-    /// A certificate that is used has expired.
+    /// A certificate that is used has expired; or a list of revoked ones, which has no names: no client's certificate is taken
+    /// until there is another one.
     Ended { file: String, names: Vec<String>, not_after: SystemTime },
+}
+
+impl Event {
+    pub(super) fn of_authorities(file: &Path, news: News) -> Self {
+        let file = file.display().to_string();
+        match news {
+            News::Renewed => Self::Renewed { file, names: Vec::new(), not_after: None },
+            News::Refused(why) => Self::Refused { file, why },
+            News::Recovered => Self::Recovered { file },
+        }
+    }
 }
 
 /// A certificate that is used.

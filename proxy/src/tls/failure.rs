@@ -32,7 +32,7 @@ pub(crate) enum HandshakeFailure {
 const ALERTS: i32 = 1000;
 
 impl HandshakeFailure {
-    /// Of the error that a handshake has ended with.
+    /// Of the error that a handshake has ended with, and of what has made it.
     pub(crate) fn of(error: &ssl::Error, ssl: &SslRef) -> Self {
         let Some(stack) = error.ssl_error() else {
             // The end of the connection, or what the system says of it.
@@ -44,6 +44,8 @@ impl HandshakeFailure {
     }
 
     fn reported(error: &Reported, ssl: &SslRef) -> Option<Self> {
+        // Others count their reasons, too.
+        error.library().filter(|&library| library == "SSL routines")?;
         if let Some(alert) = error.reason_code().checked_sub(ALERTS).filter(|alert| (0..256).contains(alert))
         {
             return Self::alert(alert);
@@ -62,8 +64,7 @@ impl HandshakeFailure {
             | "https proxy request"
             | "wrong version number"
             | "packet length too long"
-            | "bad record type"
-            | "record layer failure" => Self::NotTls,
+            | "bad record type" => Self::NotTls,
             "unexpected eof while reading" => Self::Closed,
             _ => return None,
         })

@@ -3,7 +3,7 @@
 //! ```text
 //! server       what a listener's handshakes go by
 //!   names        which certificate goes by the name that a client asks for; pure
-//!   demand       which certificates clients show
+//!   demand       which certificates clients show, as long as they are asked for them
 //! client       what handshakes with a service's instances go by
 //! instances    whom each of them has to be, for both carriers
 //!   instance_error  why a handshake with one has failed
@@ -12,6 +12,7 @@
 //!   ending       when it is told that one ends; pure
 //! kept         what is made of files, and made anew when they change
 //!   looks        when what a look has found is taken; pure
+//! authorities  the certificates of authorities, in a file
 //! event        what is told of all that
 //! failure      why a client's handshake failed
 //! identity     whom a client's certificate names

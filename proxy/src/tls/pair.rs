@@ -22,6 +22,7 @@ pub(super) struct Pair {
     signers: Vec<X509>,
     key: PKey<Private>,
     names: Vec<String>,
+    not_after: SystemTime,
 }
 
 impl Pair {
@@ -37,10 +38,13 @@ impl Pair {
         if !certificate.public_key().is_ok_and(|public| public.public_eq(&key)) {
             return Err(TlsError::Misfit { cert: file(), key: files.key.clone() });
         }
-        let pair = Self { names: names(&certificate), certificate, signers, key };
+        let not_after = time(certificate.not_after());
+        let mut pair = Self { names: names(&certificate), certificate, signers, key, not_after };
         for (place, certificate) in pair.shown() {
             check_strength(&files.cert, place, certificate)?;
         }
+        let ends = pair.shown().map(|(_, certificate)| time(certificate.not_after()));
+        pair.not_after = ends.fold(not_after, SystemTime::min);
         Ok(pair)
     }
 
@@ -61,8 +65,7 @@ impl Pair {
 
     /// When the first of its certificates ends.
     pub(super) fn not_after(&self) -> SystemTime {
-        let ends = self.shown().map(|(_, certificate)| time(certificate.not_after()));
-        ends.min().unwrap_or(UNIX_EPOCH)
+        self.not_after
     }
 
     /// DNS names in small letters, and IP addresses; of a certificate that has neither, its common name.

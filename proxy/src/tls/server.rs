@@ -1,7 +1,6 @@
 //! What a listener's handshakes go by.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -12,12 +11,11 @@ use openssl::ssl::{
 };
 
 use super::certificate::{Certificate, Expired, SECURITY_LEVEL, Successor};
-use super::demand::Demand;
-use super::kept::{Kept, News};
+use super::demand::{Clients, Demand};
 use super::names::ByName;
 use super::pair::Pair;
 use super::{CertificateState, Event, TlsError};
-use crate::config::{ClientCertificates, ListenerTls};
+use crate::config::ListenerTls;
 
 /// What a listener's handshakes go by. It follows its files: [`Self::look`].
 pub(crate) struct ServerTls {
@@ -47,7 +45,7 @@ const HTTP_1: &[u8] = b"\x08http/1.1";
 struct Materials {
     /// At least one.
     certificates: Vec<Certificate>,
-    demand: Option<(ClientCertificates, Kept<Demand>)>,
+    clients: Option<Clients>,
     /// When the contexts were made last.
     made: SystemTime,
     /// Whether they are not made of these materials yet.
@@ -103,11 +101,11 @@ impl ServerTls {
     }
 
     /// Of each certificate, as the last look has found them, in the configuration's order.
-    pub(crate) fn states(&self) -> Arc<Vec<CertificateState>> {
-        self.states.load_full()
+    pub(crate) fn states(&self) -> Vec<CertificateState> {
+        self.states.load().to_vec()
     }
 
-    fn materials(&self) -> std::sync::MutexGuard<'_, Materials> {
+    fn materials(&self) -> MutexGuard<'_, Materials> {
         self.materials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,14 +122,14 @@ impl Materials {
                 None => Certificate::new(files, expired, now)?,
             });
         }
-        let demand = config.client.as_ref().map(|client| {
-            let used = before.and_then(|before| before.demand.as_ref()).filter(|(used, _)| used == client);
-            match used {
+        let clients = config.client.as_ref().map(|client| {
+            let used = before.and_then(|before| before.clients.as_ref());
+            match used.filter(|used| used.config() == client) {
                 Some(used) => Ok(used.clone()),
-                None => demand(client).map(|kept| (client.clone(), kept)),
+                None => Clients::new(client),
             }
         });
-        Ok(Self { certificates, demand: demand.transpose()?, made: now, is_stale: false })
+        Ok(Self { certificates, clients: clients.transpose()?, made: now, is_stale: false })
     }
 
     fn look(&mut self, now: SystemTime) -> Vec<Event> {
@@ -139,10 +137,8 @@ impl Materials {
         for certificate in &mut self.certificates {
             events.extend(certificate.look(Successor::Akin, now));
         }
-        if let Some((config, kept)) = &mut self.demand {
-            let file = config.ca.display().to_string();
-            let news = kept.look(|contents, _| Demand::of(config, contents));
-            events.extend(news.map(|news| told_of_authorities(file, news)));
+        if let Some(clients) = &mut self.clients {
+            events.extend(clients.look(now));
         }
         self.is_stale |= events.iter().any(|event| matches!(event, Event::Renewed { .. }));
         events
@@ -158,22 +154,9 @@ impl Materials {
     }
 }
 
-fn demand(config: &ClientCertificates) -> Result<Kept<Demand>, TlsError> {
-    let files: Vec<PathBuf> = std::iter::once(&config.ca).chain(&config.crl).cloned().collect();
-    Kept::new(files, |contents| Demand::of(config, contents))
-}
-
-pub(super) fn told_of_authorities(file: String, news: News) -> Event {
-    match news {
-        News::Renewed => Event::Renewed { file, names: Vec::new(), not_after: None },
-        News::Refused(why) => Event::Refused { file, why },
-        News::Recovered => Event::Recovered { file },
-    }
-}
-
 /// The context of the first certificate, which turns to another one's for a client that asks for its name.
 fn context(materials: &Materials, http2: bool) -> Result<SslContext, TlsError> {
-    let demand = materials.demand.as_ref().map(|(_, kept)| kept.good());
+    let demand = materials.clients.as_ref().map(Clients::demand);
     let pairs: Vec<&Pair> = materials.certificates.iter().map(Certificate::pair).collect();
     let by_name = ByName::new(pairs.iter().map(|pair| pair.names()));
     let mut contexts = pairs.iter().map(|pair| context_of(pair, demand, http2));

@@ -18,9 +18,12 @@ use tokio_openssl::SslStream;
 use super::{HandshakeFailure, ServerTls};
 use crate::config::{CertificateFiles, ListenerTls};
 
+mod bad_input;
+mod failures;
 mod handshakes;
 mod instances;
 mod reload;
+mod resumption;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -45,7 +48,12 @@ impl Authority {
 
     /// One below it.
     pub(super) fn intermediate(&self, name: &str) -> Self {
-        let (parameters, key) = (Self::parameters(name), KeyPair::generate().unwrap());
+        self.intermediate_with(name, |_| ())
+    }
+
+    pub(super) fn intermediate_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let (mut parameters, key) = (Self::parameters(name), KeyPair::generate().unwrap());
+        change(&mut parameters);
         let pem = parameters.signed_by(&key, &self.issuer).unwrap().pem();
         Self { issuer: Issuer::new(parameters, key), pem }
     }
@@ -77,6 +85,10 @@ impl Authority {
 
     /// Its list of these revoked serial numbers.
     pub(super) fn revoke(&self, serials: &[u8]) -> String {
+        self.revoke_until(serials, SystemTime::now() + DAY)
+    }
+
+    pub(super) fn revoke_until(&self, serials: &[u8], end: SystemTime) -> String {
         let revoked = |&serial: &u8| RevokedCertParams {
             serial_number: SerialNumber::from(vec![serial]),
             revocation_time: (SystemTime::now() - DAY).into(),
@@ -84,8 +96,8 @@ impl Authority {
             invalidity_date: None,
         };
         let parameters = CertificateRevocationListParams {
-            this_update: (SystemTime::now() - DAY).into(),
-            next_update: (SystemTime::now() + DAY).into(),
+            this_update: (SystemTime::now() - 9 * DAY).into(),
+            next_update: end.into(),
             crl_number: SerialNumber::from(vec![1]),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),

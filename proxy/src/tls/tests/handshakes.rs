@@ -6,6 +6,7 @@ use rcgen::SerialNumber;
 
 use super::*;
 use crate::config::{ClientCertificates, ClientMode};
+use crate::tls::Event;
 
 /// A listener with one certificate, for `shop.net`, and whoever has signed it.
 struct Shop {
@@ -178,26 +179,63 @@ async fn a_listener_that_asks_for_no_certificate_gets_none() {
 }
 
 #[tokio::test]
-async fn a_revoked_certificate_is_declined_also_when_an_authority_between_is() {
+async fn a_revoked_certificate_is_declined_and_so_is_what_a_revoked_authority_has_signed() {
     let (mut shop, clients) = Shop::with_clients(ClientMode::Required);
-    let between = clients.intermediate("Between");
-    let signed = |serial: u8| {
-        clients.sign_with(&["ann"], |parameters| {
-            parameters.serial_number = Some(SerialNumber::from(vec![serial]))
-        })
+    let number = |serial: u8| {
+        move |parameters: &mut CertificateParams| {
+            parameters.serial_number = Some(SerialNumber::from(vec![serial]));
+        }
     };
-    let crl = clients.revoke(&[7]) + &between.revoke(&[8]);
+    let [good, bad] =
+        [5, 6].map(|serial| clients.intermediate_with(&format!("Between {serial}"), number(serial)));
+    let crl = [clients.revoke(&[6, 7]), good.revoke(&[8]), bad.revoke(&[])].concat();
     shop.config.client.as_mut().unwrap().crl = Some(shop.files.write("revoked.pem", crl));
-    assert!(shop.greet(shop.client_as(&signed(6))).await.server.is_ok());
-    let failure = shop.greet(shop.client_as(&signed(7))).await;
-    assert!(failure.failure().to_string().ends_with("certificate revoked"), "{}", failure.failure());
-    let below = |serial: u8| {
-        let change = |parameters: &mut CertificateParams| {
-            parameters.serial_number = Some(SerialNumber::from(vec![serial]))
-        };
-        let signed = between.sign_with(&["ann"], change);
-        Signed { cert: signed.cert + &between.pem, ..signed }
+    let below = |authority: &Authority, serial: u8| {
+        let signed = authority.sign_with(&["ann"], number(serial));
+        Signed { cert: signed.cert + &authority.pem, ..signed }
     };
-    assert!(shop.greet(shop.client_as(&below(7))).await.server.is_ok());
-    assert_eq!(shop.greet(shop.client_as(&below(8))).await.failure().reason(), "client_certificate");
+    for valid in [clients.sign_with(&["ann"], number(8)), below(&good, 7)] {
+        shop.greet(shop.client_as(&valid)).await.server();
+    }
+    for revoked in [clients.sign_with(&["ann"], number(7)), below(&good, 8), below(&bad, 7)] {
+        let failure = shop.greet(shop.client_as(&revoked)).await;
+        assert!(failure.failure().to_string().ends_with("certificate revoked"), "{}", failure.failure());
+    }
+}
+
+#[tokio::test]
+async fn clients_are_asked_whatever_the_name_is() {
+    let (mut shop, clients) = Shop::with_clients(ClientMode::Required);
+    let signed = shop.authority.sign(&["pay.net"]);
+    shop.config.certificates.insert(0, shop.files.pair("pay", &signed));
+    assert_eq!(shop.greet(shop.client()).await.failure(), &HandshakeFailure::NoClientCertificate);
+    let foreign = shop.client_as(&shop.authority.sign(&["ann"]));
+    assert_eq!(shop.greet(foreign).await.failure().reason(), "client_certificate");
+    let outcome = shop.greet(shop.client_as(&clients.sign(&["ann"]))).await;
+    outcome.server();
+    assert_eq!(outcome.shown(), "shop.net");
+}
+
+#[tokio::test]
+async fn no_client_is_taken_by_an_old_list_of_revoked_ones_and_that_is_told() {
+    let (mut shop, clients) = Shop::with_clients(ClientMode::Required);
+    let (now, ann) = (SystemTime::now(), clients.sign(&["ann"]));
+    let crl = shop.files.write("revoked.pem", clients.revoke_until(&[7], now - DAY));
+    shop.config.client.as_mut().unwrap().crl = Some(crl.clone());
+    let server = server(&shop.config);
+    let greet = async || handshake(server.accept().unwrap(), ask(shop.client_as(&ann), "shop.net")).await;
+    let outcome = greet().await;
+    assert!(outcome.failure().to_string().ends_with("CRL has expired"), "{}", outcome.failure());
+    let events = server.look(now);
+    assert!(
+        matches!(&events[..], [Event::Ended { file, .. }] if *file == crl.display().to_string()),
+        "{events:?}"
+    );
+    assert_eq!(server.look(now), []);
+    shop.files.write("revoked.pem", clients.revoke(&[7]));
+    assert_eq!(server.look(now), []);
+    assert!(matches!(&server.look(now)[..], [Event::Renewed { .. }]));
+    greet().await.server();
+    // Nothing is told ahead.
+    assert_eq!(server.look(now), []);
 }
