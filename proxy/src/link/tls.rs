@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
-use openssl::ssl::{ErrorCode, SslRef};
+use openssl::ssl::{self, ErrorCode, SslRef};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
@@ -19,8 +19,8 @@ use tokio_openssl::SslStream;
 #[derive(Debug)]
 pub(crate) struct Tls {
     stream: SslStream<TcpStream>,
-    /// What reading has failed with. OpenSSL says it once, to whoever looks first, and to all others that the other side has
-    /// ended: what was cut off would look whole.
+    /// What reading has failed with. OpenSSL says it to whoever looks first, and to all others that the other side has ended:
+    /// what was cut off would look whole.
     failure: Option<io::Error>,
 }
 
@@ -48,9 +48,8 @@ impl Tls {
     pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.failure.is_none()
             && let Err(error) = ready!(Pin::new(&mut self.stream).poll_peek(cx, &mut [0]))
-            && error.code() != ErrorCode::ZERO_RETURN
         {
-            self.failure = Some(error.into_io_error().unwrap_or_else(io::Error::other));
+            self.failure = failure(error);
         }
         Poll::Ready(())
     }
@@ -72,19 +71,33 @@ impl Tls {
     }
 }
 
+/// None: the other side has ended as it is to.
+fn failure(error: ssl::Error) -> Option<io::Error> {
+    match error.code() {
+        ErrorCode::ZERO_RETURN => None,
+        ErrorCode::SYSCALL if error.io_error().is_none() => Some(io::ErrorKind::UnexpectedEof.into()),
+        _ => Some(error.into_io_error().unwrap_or_else(io::Error::other)),
+    }
+}
+
 impl AsyncRead for Tls {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        const AGAIN: io::ErrorKind = io::ErrorKind::ConnectionAborted;
-        if let Some(failure) = &mut self.failure {
-            return Poll::Ready(Err(std::mem::replace(failure, AGAIN.into())));
+        let before = (buffer.filled().len(), buffer.remaining());
+        if self.failure.is_none() {
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+            self.failure = read.err();
         }
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        self.failure = read.is_err().then(|| AGAIN.into());
-        Poll::Ready(read)
+        // An end that TLS has not said reads as one that it has: a look tells them apart.
+        if (buffer.filled().len(), buffer.remaining()) == before && before.1 > 0 {
+            ready!(self.poll_stirred(cx));
+        }
+        let again = || io::ErrorKind::ConnectionAborted.into();
+        let failure = self.failure.as_mut().map(|failure| std::mem::replace(failure, again()));
+        Poll::Ready(failure.map_or(Ok(()), Err))
     }
 }
 
@@ -126,3 +139,6 @@ impl AsyncWrite for Tls {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
