@@ -3,9 +3,9 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use openssl::ssl::SslRef;
+use openssl::ssl::{self, ErrorCode, SslRef};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
@@ -16,19 +16,24 @@ use tokio_openssl::SslStream;
 /// It writes as OpenSSL has to be asked to: whoever was told that nothing could be written comes again with the same bytes, or
 /// more of them (SSL_write(3)). The carriers do, as they count what has gone.
 #[derive(Debug)]
-pub(crate) struct Tls(SslStream<TcpStream>);
+pub(crate) struct Tls {
+    stream: SslStream<TcpStream>,
+    /// What reading has failed with. OpenSSL says it to whoever looks first, and to all others that the other side has ended:
+    /// what was cut off would look whole.
+    failure: Option<io::Error>,
+}
 
 /// So many bytes go in one record, at most (RFC 8446, 5.1).
 const RECORD: usize = 16 * 1024;
 
 impl Tls {
     pub(crate) fn new(stream: SslStream<TcpStream>) -> Self {
-        Self(stream)
+        Self { stream, failure: None }
     }
 
     /// What was agreed on.
     pub(crate) fn ssl(&self) -> &SslRef {
-        self.0.ssl()
+        self.stream.ssl()
     }
 
     /// Whether it is open and nothing has come for whoever reads it. (A server sends tickets whenever it likes: those are
@@ -40,19 +45,33 @@ impl Tls {
 
     /// Waits until something has come that can be read, be it the end.
     pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll_peek(cx, &mut [0]).map(drop)
+        if self.failure.is_none()
+            && let Err(error) = ready!(Pin::new(&mut self.stream).poll_peek(cx, &mut [0]))
+        {
+            self.failure = failure(error);
+        }
+        Poll::Ready(())
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
-        self.0.get_ref()
+        self.stream.get_ref()
     }
 
     pub(super) fn into_stream(self) -> SslStream<TcpStream> {
-        self.0
+        self.stream
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
         self.stream().as_raw_fd()
+    }
+}
+
+/// None: the other side has ended as it is to.
+fn failure(error: ssl::Error) -> Option<io::Error> {
+    match error.code() {
+        ErrorCode::ZERO_RETURN => None,
+        ErrorCode::SYSCALL if error.io_error().is_none() => Some(io::ErrorKind::UnexpectedEof.into()),
+        _ => Some(error.into_io_error().unwrap_or_else(io::Error::other)),
     }
 }
 
@@ -62,7 +81,18 @@ impl AsyncRead for Tls {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        let before = (buffer.filled().len(), buffer.remaining());
+        if self.failure.is_none() {
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+            self.failure = read.err();
+        }
+        // An end that TLS has not said reads as one that it has: a look tells them apart.
+        if (buffer.filled().len(), buffer.remaining()) == before && before.1 > 0 {
+            ready!(self.poll_stirred(cx));
+        }
+        let again = || io::ErrorKind::ConnectionAborted.into();
+        let failure = self.failure.as_mut().map(|failure| std::mem::replace(failure, again()));
+        Poll::Ready(failure.map_or(Ok(()), Err))
     }
 }
 
@@ -72,7 +102,7 @@ impl AsyncWrite for Tls {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     /// In one record, as far as they fit.
@@ -97,10 +127,13 @@ impl AsyncWrite for Tls {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

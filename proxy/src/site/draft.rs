@@ -246,7 +246,8 @@ pub(crate) mod tests {
     use crate::directory::{self, Writer};
     use crate::head::tests::head;
     use crate::health::findings;
-    use crate::site::Asked;
+    use crate::site::{Asked, Current};
+    use crate::tls::fixture::Realm;
     use http::Method;
 
     const TWO: &str = "[{path: /goods, service: goods}, {path: /carts, service: carts}]";
@@ -279,7 +280,16 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn draft(config: &config::Gateway, serving: &Site, materials: &Materials) -> Draft {
-        Draft::new(config, &materials.directory.services(), &Carried::default(), serving, materials).unwrap()
+        drafted(config, serving, materials).unwrap()
+    }
+
+    fn drafted(config: &config::Gateway, serving: &Site, materials: &Materials) -> Result<Draft, DraftError> {
+        Draft::new(config, &materials.directory.services(), &Carried::default(), serving, materials)
+    }
+
+    /// Has the site that follows by this configuration serve from now on.
+    pub(crate) fn replace(current: &Current, config: &config::Gateway, materials: &Materials) {
+        current.set(draft(config, &current.get(), materials).site);
     }
 
     fn of<'s>(site: &'s Site, path: &'static str) -> Option<&'s Arc<Target>> {
@@ -340,6 +350,54 @@ pub(crate) mod tests {
         let config = config(TWO, "{carts: {check: {probe: tcp}}}");
         let (materials, _writer) = bench(&config);
         assert_eq!(draft(&config, &Site::default(), &materials).checked.len(), 1);
+    }
+
+    #[test]
+    fn tls_to_a_service_goes_on_as_long_as_the_configuration_says_the_same_of_it() {
+        let (realm, other) = (Realm::new("one"), Realm::new("two"));
+        let tls = |realm: &Realm, verify: bool| {
+            format!("{{goods: {{tls: {{ca: {:?}, verify: {verify}}}}}}}", realm.ca())
+        };
+        let config = |services: &str| config(TWO, services);
+        let (materials, _writer) = bench(&config("{}"));
+        let mut site = draft(&config(&tls(&realm, true)), &Site::default(), &materials).site;
+        let tls_of = |site: &Site, path| of(site, path).unwrap().tls.clone();
+        assert!(tls_of(&site, "/carts").is_none());
+        for (services, goes_on) in [
+            (tls(&realm, true), true),
+            (tls(&realm, false), false),
+            (tls(&other, false), false),
+            (tls(&other, false), true),
+        ] {
+            let before = tls_of(&site, "/goods").unwrap();
+            site = draft(&config(&services), &site, &materials).site;
+            let after = tls_of(&site, "/goods").unwrap();
+            assert_eq!(Arc::ptr_eq(&before, &after), goes_on, "{services}");
+            assert_eq!(before.generation() == after.generation(), goes_on, "{services}");
+        }
+        site = draft(&config("{}"), &site, &materials).site;
+        assert!(tls_of(&site, "/goods").is_none());
+    }
+
+    #[test]
+    fn what_is_said_of_all_services_is_one_object_for_all_that_are_not_named() {
+        let realm = Realm::new("one");
+        let config = config(TWO, &format!("{{}}\n  defaults: {{tls: {{ca: {:?}}}}}", realm.ca()));
+        let (materials, _writer) = bench(&config);
+        let site = draft(&config, &Site::default(), &materials).site;
+        let [goods, carts] = ["/goods", "/carts"].map(|path| of(&site, path).unwrap().tls.clone().unwrap());
+        assert!(Arc::ptr_eq(&goods, &carts));
+        assert_eq!(site.client_tls().count(), 1);
+    }
+
+    #[test]
+    fn a_file_for_tls_that_cannot_be_used_is_an_error_that_names_the_section_and_the_file() {
+        let config = config(TWO, "{goods: {tls: {ca: /nowhere/ca.pem}}}");
+        let (materials, _writer) = bench(&config);
+        let Err(error) = drafted(&config, &Site::default(), &materials) else { panic!("it is used") };
+        let causes = format!("{:#}", anyhow::Error::from(error));
+        assert!(causes.starts_with("cannot speak TLS as gateway.services.goods.tls says: "), "{causes}");
+        assert!(causes.contains("/nowhere/ca.pem"), "{causes}");
     }
 
     #[test]

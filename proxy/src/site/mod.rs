@@ -55,6 +55,7 @@ use crate::directory::Service;
 use crate::head::Head;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
+use crate::tls::ClientTls;
 
 pub(crate) use adoption::adopted_of;
 pub(crate) use by_path::{ByPath, Named};
@@ -166,6 +167,11 @@ impl Site {
         let adopted = self.by_path.iter().flat_map(|route| route.targets());
         let adopted = adopted.map(|target| target.service.name().clone());
         self.services.keys().cloned().chain(adopted).collect()
+    }
+
+    /// What handshakes with the instances of services go by: whoever looks at the files asks. Each once or more.
+    pub(crate) fn client_tls(&self) -> impl Iterator<Item = &Arc<ClientTls>> {
+        self.tls.all().map(|tls| tls.client())
     }
 
     /// How many services there are for which a route by path has no place.

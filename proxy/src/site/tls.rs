@@ -26,7 +26,7 @@ impl ServicesTls {
     pub(super) fn next(&self, services: &config::Services) -> Result<Self, DraftError> {
         let mut next = Self::default();
         for (name, service) in services.all() {
-            let before = name.map_or(self.others.as_ref(), |name| self.named.get(name)?.as_ref());
+            let before = name.map_or(self.others.as_ref(), |name| self.of(name));
             let tls = service.tls.as_ref().map(|tls| made(name, tls, before)).transpose()?;
             match name {
                 Some(name) => drop(next.named.insert(name.to_owned(), tls)),
@@ -36,7 +36,7 @@ impl ServicesTls {
         Ok(next)
     }
 
-    /// Each of them.
+    /// Each once or more.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<InstanceTls>> {
         self.named.values().chain([&self.others]).flatten()
     }

@@ -159,3 +159,55 @@ impl Told {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::fixture::Realm;
+
+    fn tls(config: &ServiceTls) -> InstanceTls {
+        InstanceTls::new(config, None, SystemTime::now()).unwrap()
+    }
+
+    #[test]
+    fn an_instance_is_who_the_configuration_says_or_has_its_address() {
+        let address: SocketAddr = "10.0.0.1:443".parse().unwrap();
+        let realm = Realm::new("one");
+        let named = ServiceTls { server_name: Some("pay.example.net".into()), ..realm.trusted() };
+        for (config, host, expected) in [
+            (&named, Some("legacy.example.net"), "pay.example.net"),
+            (&realm.trusted(), Some("legacy.example.net."), "legacy.example.net"),
+            (&realm.trusted(), None, "10.0.0.1"),
+        ] {
+            let tls = tls(config);
+            assert_eq!(tls.name(host, address.ip()), expected);
+            let peer = tls.peer(host, address);
+            assert_eq!((peer.sni.as_str(), peer.scheme.to_string().as_str()), (expected, "HTTPS"));
+            assert!(peer.options.verify_cert && peer.options.ca.is_some());
+            let is_name = expected.parse::<IpAddr>().is_err();
+            assert_eq!(peer.options.verify_hostname, is_name);
+            assert_eq!(check_address(&peer, None).is_ok(), is_name, "nobody has looked at the address");
+        }
+        let mapped = "[::ffff:10.0.0.1]:443".parse::<SocketAddr>().unwrap();
+        assert_eq!(tls(&realm.trusted()).name(None, mapped.ip()), "10.0.0.1");
+    }
+
+    #[test]
+    fn who_is_not_verified_is_so_by_pingora_neither() {
+        let config = ServiceTls { verify: false, ..ServiceTls::default() };
+        let peer = tls(&config).peer(None, "10.0.0.1:443".parse().unwrap());
+        assert!(!peer.options.verify_cert && !peer.options.verify_hostname);
+        assert!(check_address(&peer, None).is_ok());
+    }
+
+    #[test]
+    fn a_kind_of_failure_is_told_once_a_minute() {
+        let (mut told, now) = (Told::default(), Instant::now());
+        assert!(told.is_due("expired", now) && told.is_due("other name", now));
+        assert!(!told.is_due("expired", now + INTERVAL - Duration::from_millis(1)));
+        assert!(told.is_due("expired", now + INTERVAL));
+        let mut told = Told::default();
+        let kinds = (0..100).filter(|kind: &i32| told.is_due(&kind.to_string(), now)).count();
+        assert_eq!(kinds, KINDS);
+    }
+}

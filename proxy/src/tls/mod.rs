@@ -27,6 +27,8 @@ mod ending;
 mod error;
 mod event;
 mod failure;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod identity;
 mod instance_error;
 mod instances;

@@ -71,7 +71,11 @@ impl Bench {
     /// The instances, and whether they are all.
     fn given(&self) -> (Vec<String>, bool) {
         let given = self.names.given(&"old".into());
-        let shown = |given: &GivenEndpoint| format!("{} {}", given.id, given.address);
+        let shown = |given: &GivenEndpoint| {
+            let is_named = given.id.contains('/');
+            assert_eq!(given.host.is_some(), is_named, "{given:?}");
+            format!("{} {}", given.id, given.address)
+        };
         (given.endpoints.iter().map(shown).collect(), given.is_whole)
     }
 }

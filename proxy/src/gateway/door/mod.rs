@@ -31,6 +31,8 @@ mod not_in;
 mod proxy_protocol;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_to_instances;
 mod told;
 
 use std::net::SocketAddr;

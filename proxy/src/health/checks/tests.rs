@@ -18,6 +18,7 @@ use crate::config::Initially;
 use crate::config::Probe;
 use crate::directory::{self, Writer};
 use crate::health::findings::{self, Found};
+use crate::tls::fixture::{self as tls, Realm};
 use pingora_load_balancing::health_check::HealthCheck;
 
 const MS: Duration = Duration::from_millis(1);
@@ -501,4 +502,31 @@ async fn who_refuses_fails() -> Result<()> {
 fn a_name_that_is_not_plain_text_makes_a_check_and_a_path_that_is_none_an_error() {
     assert!(Probers::new().of("große waren", &check(get("/healthz")), None).is_ok());
     assert!(Probers::new().of("goods", &check(get("/<")), None).is_err());
+}
+
+#[tokio::test]
+async fn where_requests_go_under_tls_so_do_checks() {
+    let (realm, other) = (Realm::new("ours"), Realm::new("theirs"));
+    let by_address = tls::Instance::new(&realm.sign("127.0.0.1")).await;
+    let by_name = tls::Instance::new(&realm.sign("pay.example.net")).await;
+    let trusting = |realm: &Realm| {
+        Arc::new(InstanceTls::new(&realm.trusted(), None, std::time::SystemTime::now()).unwrap())
+    };
+    let (ours, theirs) = (trusting(&realm), trusting(&other));
+    for probe in [Probe::Tcp, get("/")] {
+        for (instance, tls, host, passes) in [
+            (&by_address, &ours, None, true),
+            (&by_address, &ours, Some("pay.example.net"), false),
+            (&by_address, &theirs, None, false),
+            (&by_name, &ours, Some("pay.example.net"), true),
+            (&by_name, &ours, None, false),
+        ] {
+            let prober = Probers::new().of("goods", &check(probe.clone()), Some(tls)).unwrap();
+            let mut backend = Backend::new(&instance.address.to_string()).unwrap();
+            host.into_iter().for_each(|host| drop(backend.ext.insert(Host(host.into()))));
+            let answer = prober.check(&backend).await;
+            assert_eq!(answer.is_ok(), passes, "{probe:?}, {host:?}: {answer:?}");
+            assert_eq!(judge(answer), if passes { Checked::Passed } else { Checked::Failed });
+        }
+    }
 }

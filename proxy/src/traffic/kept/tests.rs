@@ -1,5 +1,14 @@
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use openssl::ssl::Ssl;
+use tokio_openssl::SslStream;
+
 use super::*;
+use crate::link::Tls;
 use crate::tasks;
+use crate::tls::InstanceTls;
+use crate::tls::fixture::{Realm, context};
 use crate::traffic::Traffic;
 use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -330,4 +339,60 @@ async fn none_that_has_ended_stays_whoever_is_at_work() {
         user.await.unwrap();
         bench.settles_at(0).await;
     }
+}
+
+#[tokio::test]
+async fn one_of_another_generation_is_closed_and_not_taken() {
+    let bench = Bench::new(10);
+    let mut others = Vec::new();
+    for generation in [1, 2, 1, 0] {
+        let (link, theirs) = pair().await;
+        bench.kept.put(KeptLink::new(link, generation), tasks::now(), &bench.sweeper);
+        others.push(theirs);
+    }
+    let taken = bench.kept.take(2, LONG, tasks::now());
+    assert_eq!(taken.as_ref().map(peer), Some(port(&others[1])));
+    bench.settles_at(0).await;
+    for at in [0, 2, 3] {
+        assert_eq!(others[at].read(&mut [0]).await.unwrap(), 0, "it is closed");
+    }
+    bench.kept.put(taken.unwrap(), tasks::now(), &bench.sweeper);
+    assert!(bench.kept.take(0, LONG, tasks::now()).is_none(), "in clear");
+    bench.settles_at(0).await;
+}
+
+/// A server of TLS 1.3 sends its tickets when it has read the end of the handshake: that may be long after it is over here.
+#[tokio::test]
+async fn tickets_that_come_late_are_nothing_that_stirs() {
+    let bench = Bench::new(10);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let realm = Realm::new("any");
+    let context = context(&realm.sign("127.0.0.1"), |_| ());
+    let mut theirs = SslStream::new(Ssl::new(&context).unwrap(), theirs.unwrap().0).unwrap();
+    let tls = InstanceTls::new(&realm.trusted(), None, SystemTime::now()).unwrap();
+    let ours = {
+        let mut accepting = pin!(Pin::new(&mut theirs).accept());
+        let ours = tokio::select! {
+            biased;
+            ours = tls.shake_hands(ours.unwrap(), (None, address)) => ours.unwrap(),
+            _ = &mut accepting => panic!("the server is to wait"),
+        };
+        assert_eq!(ours.ssl().version_str(), "TLSv1.3");
+        let link = KeptLink::new(Link::Tls(Box::new(Tls::new(ours))), 1);
+        bench.kept.put(link, tasks::now(), &bench.sweeper);
+        assert_eq!(bench.kept.count(), 1);
+        accepting.await.unwrap();
+        // Its watcher is woken, and the sweeper sees that it was for nothing.
+        for _ in 0..1_000 {
+            yield_now().await;
+        }
+        bench.rests().await;
+        assert_eq!(bench.sweeper.count(), 1);
+        bench.kept.take(1, LONG, tasks::now()).expect("it is as it was")
+    };
+    bench.kept.put(ours, tasks::now(), &bench.sweeper);
+    theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+    bench.settles_at(0).await;
 }

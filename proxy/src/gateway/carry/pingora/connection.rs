@@ -132,6 +132,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn connections_of_another_generation_are_under_another_key() {
+        let keys = [(7, 1), (7, 2), (8, 1)].map(|(endpoint, generation)| key_under_tls(endpoint, generation));
+        assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2]);
+        assert_eq!(key_under_tls(7, 1), keys[0]);
+        assert!(keys.iter().all(|key| key >> 63 == 0));
+    }
+
     #[tokio::test]
     async fn one_that_was_never_open_is_nobodys() {
         let endpoint = Arc::new(Endpoint::new(7, "goods".into(), "a".into(), ([127, 0, 0, 1], 9).into()));
