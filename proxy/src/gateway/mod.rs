@@ -285,10 +285,11 @@ fn is_for_itself(head: &impl Head, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::tests::head;
     use crate::logging::Form;
-    use crate::site::Site;
+    use crate::site::{Site, drafts};
     use crate::traffic::ejection::Failure;
-    use fixture::{Setup, get};
+    use fixture::{Setup, from, get, with_certificate};
 
     #[test]
     fn an_endpoint_is_told_of_success_at_the_end_of_an_answer_that_came_to_a_good_one() {
@@ -305,6 +306,34 @@ mod tests {
             assert_eq!(endpoint.traffic.streak.length(), 1, "its body has not come yet");
             gateway.finish(&mut request, &get(), (200, 5), error, fixture.now);
             assert_eq!(endpoint.traffic.streak.length(), expected);
+        }
+    }
+
+    #[test]
+    fn a_request_is_taken_by_what_is_spoken_on_its_connection_and_by_whom_it_has_shown() {
+        let config = drafts::config(
+            "[{name: pay, match: {client_cert: {san: \"spiffe://a/*\"}}, answer: {status: 204}}, \
+             {name: moved, match: {scheme: https}, redirect: {host: b.example}}, \
+             {name: up, match: {scheme: http}, redirect: {scheme: https, status: 308}}]",
+            "{}",
+        );
+        let (materials, _writer) = drafts::bench(&config);
+        let site = drafts::draft(&config, &Site::default(), &materials).site;
+        let (site, output) = (Arc::new(site::Current::new(site)), Output::new(Form::Json, false));
+        let gateway = Gateway::new(site, materials.directory, materials.metrics, Arc::default(), output);
+        let lie = &b"Hash=1;URI=spiffe://a/b"[..];
+        let head = head(Method::GET, "/x", &[("host", b"a.example"), ("x-forwarded-client-cert", lie)]);
+        let other = with_certificate("192.0.2.7", "b", "spiffe://b/a");
+        for (arrival, expected) in [
+            (with_certificate("192.0.2.7", "a", "spiffe://a/b"), ("pay", None)),
+            (other.clone(), ("moved", Some("https://b.example/x"))),
+            (Arrival { identity: None, ..other }, ("moved", Some("https://b.example/x"))),
+            (from("192.0.2.7"), ("up", Some("https://a.example/x"))),
+        ] {
+            let mut request = gateway.request(Instant::now());
+            assert!(gateway.receive(&mut request, &head, arrival.clone()).is_err(), "it goes to no service");
+            let location = request.location().map(|location| location.to_str().unwrap());
+            assert_eq!((&*request.route().unwrap().name, location), expected, "{arrival:?}");
         }
     }
 }

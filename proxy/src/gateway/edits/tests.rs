@@ -261,6 +261,25 @@ fn an_answer_is_changed_as_its_route_says_and_what_goes_before_it_is_not() {
     assert_eq!(answered(&changes, 103, &came).0.len(), 2);
 }
 
+#[test]
+fn over_tls_all_that_names_the_scheme_says_so() {
+    let changes = config::Changes {
+        request: fields(&[], &[("x-spoken", "{scheme}")], &[]),
+        ..config::Changes::default()
+    };
+    let (fixture, head) = (fixture(&changes), head(Method::GET, "/goods", &[("host", b"a")]));
+    let shown = with_certificate("192.0.2.7", "pay", "spiffe://pay");
+    for (arrival, scheme) in [(from("192.0.2.7"), "http"), (Arrival { identity: None, ..shown }, "https")] {
+        let mut request = fixture.sent_to(0);
+        request.common = Arc::new(Common { forwarded: true, ..Common::default() });
+        request.begin(&head, arrival);
+        let mut sent = Sent::of(&head);
+        let Ok(()) = RequestEdits::of(&request, &head).apply(&mut sent);
+        assert_eq!((sent.all("x-spoken"), sent.all("x-forwarded-proto")), (vec![scheme], vec![scheme]));
+        assert_eq!(sent.all("forwarded"), [format!("for=192.0.2.7;proto={scheme};host=a")]);
+    }
+}
+
 /// What an instance is told of certificates, by whatever name; this network is trusted.
 fn told_of_certificates(head: &FakeHead, arrival: Arrival) -> Vec<(String, String)> {
     let fixture = fixture(&config::Changes::default());
