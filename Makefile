@@ -80,7 +80,7 @@ chaos: release
 	cargo build --release --package leaseway-registry --examples
 	cargo run --release --package harness --bin chaos -- $(CASES)
 
-# What a fuzzer makes of the grammar of HTTP/1, SECONDS for each of its targets.
+# What a fuzzer makes of the grammar of HTTP/1 and of PROXY headers, SECONDS for each of its targets.
 SECONDS ?= 60
 fuzz:
 	@tools/setup.sh build

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gives the grammar of HTTP/1 what a fuzzer thinks of, each target for so many seconds.
+# Gives the grammar of HTTP/1, and of PROXY headers, what a fuzzer thinks of, each target for so many seconds.
 # Usage: fuzz.sh [SECONDS]   60, of each target; what is found stays below fuzz/target
 #        fuzz.sh --keep      takes of it into fuzz/corpus, which is checked in, what reaches code that nothing there does
 #
@@ -35,7 +35,7 @@ keep() {
     chmod 755 "fuzz/corpus/$target"
 }
 
-for target in requests answers chunks; do
+for target in requests answers chunks proxy_headers; do
     mkdir -p "fuzz/target/corpus/$target"
     if [ "${1:-}" = --keep ]; then
         keep "$target"

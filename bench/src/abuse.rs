@@ -15,12 +15,13 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{
     backend::{ECHO, HUGE},
     case::Case,
+    stream::client_hello,
 };
 
 /// How often a slow one sends something, and how long one that was refused waits before it comes again.
@@ -44,15 +45,16 @@ impl Abusers {
     /// Starts so many. They arrive one after the other, evenly over `arrival`.
     ///
     /// # Errors
-    /// When the case has none.
+    /// When the case has none, or its first bytes cannot be made.
     pub(crate) fn start(case: Case, target: SocketAddr, count: usize, arrival: Duration) -> Result<Self> {
         if !case.is_abuse() {
             bail!("the case {} has no clients that behave badly", case.name());
         }
         let open = Arc::new(AtomicUsize::new(0));
+        let hello: Arc<[u8]> = if case == Case::HalfHandshakes { client_hello()? } else { Vec::new() }.into();
         let mut clients = JoinSet::new();
         for number in 0..count {
-            let client = Client { case, target, open: Arc::clone(&open) };
+            let client = Client { case, target, hello: Arc::clone(&hello), open: Arc::clone(&open) };
             let after = arrival.mul_f64(number as f64 / count as f64);
             clients.spawn(async move {
                 sleep(after).await;
@@ -60,6 +62,12 @@ impl Abusers {
             });
         }
         Ok(Self { clients, open })
+    }
+
+    /// Waits until none of them is left, or until then.
+    pub(crate) async fn wait_gone(&mut self, until: Instant) {
+        let gone = async { while self.clients.join_next().await.is_some() {} };
+        let _ = timeout_at(until, gone).await;
     }
 
     /// How many connections are open now, as far as their clients have noticed.
@@ -72,6 +80,8 @@ impl Abusers {
 struct Client {
     case: Case,
     target: SocketAddr,
+    /// What one that falls silent sends before: the same of all of them, as it costs the load least.
+    hello: Arc<[u8]>,
     open: Arc<AtomicUsize>,
 }
 
@@ -83,6 +93,9 @@ impl Client {
             let _ = self.misbehave(&mut stream).await;
             drop(stream);
             self.open.fetch_sub(1, Ordering::Relaxed);
+            if self.case.falls_silent() {
+                break;
+            }
             sleep(TURN).await;
         }
     }
@@ -104,6 +117,7 @@ impl Client {
             Case::Unread => unread(stream).await,
             Case::SlowHeads => slow_head(stream).await,
             Case::LargeHeads => large_head(stream).await,
+            Case::HalfHandshakes | Case::Silent => silence(stream, &self.hello).await,
             _ => slow_body(stream).await,
         }
     }
@@ -134,6 +148,13 @@ async fn slowly(stream: &mut TcpStream, part: &[u8], parts: usize) -> Result<()>
             break;
         }
     }
+    Ok(())
+}
+
+/// Says this, and nothing more, until the other side closes.
+async fn silence(stream: &mut TcpStream, first: &[u8]) -> Result<()> {
+    stream.write_all(first).await?;
+    while stream.read(&mut [0; 4096]).await? > 0 {}
     Ok(())
 }
 
@@ -180,6 +201,25 @@ mod tests {
         assert!(sent(Case::SlowBodies, 200).await.contains("Content-Length: 1000000\r\n\r\n..."));
         let head = sent(Case::LargeHeads, 900_000).await;
         assert!(!head.contains("\r\n\r\n") && head.ends_with("..."), "it never ends");
+    }
+
+    #[tokio::test]
+    async fn one_that_falls_silent_says_one_thing_and_does_not_come_again() {
+        for (case, first) in [(Case::HalfHandshakes, &[22, 3, 1][..]), (Case::Silent, &[])] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let target = listener.local_addr().unwrap();
+            let mut abusers = Abusers::start(case, target, 1, Duration::ZERO).unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut sent = vec![0; first.len()];
+            stream.read_exact(&mut sent).await.unwrap();
+            assert_eq!(sent, first, "the head of a record of TLS");
+            stream.write_all(b"a server's part").await.unwrap();
+            abusers.wait_gone(Instant::now() + Duration::from_millis(50)).await;
+            assert_eq!(abusers.open(), 1, "it waits");
+            drop(stream);
+            abusers.wait_gone(Instant::now() + Duration::from_secs(10)).await;
+            assert_eq!((abusers.open(), abusers.clients.len()), (0, 0));
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::backend::{ECHO, LARGE, SMALL};
+use crate::{
+    backend::{ECHO, LARGE, SMALL},
+    stream::Handshakes,
+};
 
 /// What is done to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,14 +19,20 @@ pub(crate) enum Case {
     Fresh,
     Idle,
     Busy,
+    TlsSmall,
+    TlsNew,
+    TlsResumed,
+    TlsIdle,
     Unread,
     SlowHeads,
     LargeHeads,
     SlowBodies,
+    HalfHandshakes,
+    Silent,
 }
 
 /// All there are, in the order in which they are measured and shown.
-pub(crate) const CASES: [Case; 11] = [
+pub(crate) const CASES: [Case; 17] = [
     Case::Small,
     Case::Many,
     Case::Post,
@@ -31,11 +40,26 @@ pub(crate) const CASES: [Case; 11] = [
     Case::Fresh,
     Case::Idle,
     Case::Busy,
+    Case::TlsSmall,
+    Case::TlsNew,
+    Case::TlsResumed,
+    Case::TlsIdle,
     Case::Unread,
     Case::SlowHeads,
     Case::LargeHeads,
     Case::SlowBodies,
+    Case::HalfHandshakes,
+    Case::Silent,
 ];
+
+/// The cases that a proxy is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cases {
+    All,
+    /// Those without TLS.
+    InClear,
+    Only(Case),
+}
 
 /// A figure, in the unit that its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +85,8 @@ pub(crate) enum Column {
     Of(Measure),
     /// Over the control's, round by round.
     Beside(Measure),
+    /// Over HAProxy's.
+    BesideHaproxy(Measure),
 }
 
 /// How much of everything.
@@ -73,6 +99,8 @@ pub(crate) struct Scale {
     pub(crate) warm: Duration,
     /// How long clients that behave badly do so.
     pub(crate) abuse: Duration,
+    /// The last of those that fall silent has so long until it is counted as open.
+    pub(crate) silence: Duration,
     /// Before memory is looked at, what is freed is freed.
     pub(crate) calm: Duration,
     /// Of all numbers of connections below, one in so many is opened.
@@ -84,6 +112,7 @@ pub(crate) const FULL: Scale = Scale {
     load: Duration::from_secs(3),
     warm: Duration::from_millis(500),
     abuse: Duration::from_secs(5),
+    silence: Duration::from_secs(15),
     calm: Duration::from_millis(500),
     divisor: 1,
 };
@@ -93,6 +122,7 @@ pub(crate) const SHORT: Scale = Scale {
     load: Duration::from_millis(50),
     warm: Duration::from_millis(10),
     abuse: Duration::from_millis(100),
+    silence: Duration::ZERO,
     calm: Duration::ZERO,
     divisor: 40,
 };
@@ -101,6 +131,16 @@ impl Scale {
     /// So many of these connections, and at least one.
     pub(crate) fn connections(self, count: usize) -> usize {
         (count / self.divisor).max(1)
+    }
+}
+
+impl Cases {
+    pub(crate) fn has(self, case: Case) -> bool {
+        match self {
+            Self::All => true,
+            Self::InClear => case.tls().is_none(),
+            Self::Only(only) => case == only,
+        }
     }
 }
 
@@ -115,10 +155,16 @@ impl Case {
             Self::Fresh => "fresh",
             Self::Idle => "idle",
             Self::Busy => "busy",
+            Self::TlsSmall => "tls-small",
+            Self::TlsNew => "tls-new",
+            Self::TlsResumed => "tls-resumed",
+            Self::TlsIdle => "tls-idle",
             Self::Unread => "unread",
             Self::SlowHeads => "slow-heads",
             Self::LargeHeads => "large-heads",
             Self::SlowBodies => "slow-bodies",
+            Self::HalfHandshakes => "half-handshakes",
+            Self::Silent => "silent",
         }
     }
 
@@ -131,10 +177,16 @@ impl Case {
             Self::Fresh => "Answers of 60 bytes, each on a new connection, 64 at a time",
             Self::Idle => "Answers of 60 bytes, 64 connections, beside 10,000 idle ones",
             Self::Busy => "4,000 connections, each with a request that waits for its answer",
+            Self::TlsSmall => "TLS: answers of 60 bytes, 64 connections",
+            Self::TlsNew => "TLS: answers of 60 bytes, each on a new connection with a full handshake",
+            Self::TlsResumed => "TLS: answers of 60 bytes, each on a new connection with a resumed handshake",
+            Self::TlsIdle => "TLS: answers of 60 bytes, 64 connections, beside 10,000 idle ones",
             Self::Unread => "1,000 clients that ask for 10 MB and read nothing",
             Self::SlowHeads => "2,000 clients that send a field of a request's head every second",
             Self::LargeHeads => "200 clients that send heads of 1 MB",
             Self::SlowBodies => "2,000 clients that send 1 KB of a body of 1 MB every second",
+            Self::HalfHandshakes => "5,000 clients that begin a TLS handshake and fall silent",
+            Self::Silent => "5,000 clients that connect to the port of TLS and send nothing",
         }
     }
 
@@ -142,11 +194,29 @@ impl Case {
     pub(crate) fn connections(self) -> usize {
         match self {
             Self::Small | Self::Post | Self::Large | Self::Fresh => 64,
+            Self::TlsSmall | Self::TlsNew | Self::TlsResumed => 64,
             Self::Many | Self::Unread => 1000,
-            Self::Idle => 10_000,
+            Self::Idle | Self::TlsIdle => 10_000,
             Self::Busy => 4000,
             Self::SlowHeads | Self::SlowBodies => 2000,
             Self::LargeHeads => 200,
+            Self::HalfHandshakes | Self::Silent => 5000,
+        }
+    }
+
+    /// Whether a proxy has a connection of its own for each of them.
+    pub(crate) fn reaches_the_backend(self) -> bool {
+        !matches!(self, Self::Idle | Self::TlsIdle) && !self.falls_silent()
+    }
+
+    /// How its clients shake hands, if it is one of TLS.
+    pub(crate) fn tls(self) -> Option<Handshakes> {
+        match self {
+            Self::TlsResumed => Some(Handshakes::Resumed),
+            Self::TlsSmall | Self::TlsNew | Self::TlsIdle | Self::HalfHandshakes | Self::Silent => {
+                Some(Handshakes::Full)
+            }
+            _ => None,
         }
     }
 
@@ -160,11 +230,16 @@ impl Case {
     }
 
     pub(crate) fn columns(self) -> &'static [Column] {
-        use Column::{Beside, Of};
+        use Column::{Beside, BesideHaproxy, Of};
         use Measure::{Cpu, Kernel, Kilobytes, Megabytes, Open, P50, P99, P999, Rate, User};
         match self {
             Self::Busy => &[Of(Kilobytes), Beside(Kilobytes)],
             Self::Idle => &[Of(Kilobytes), Of(Cpu), Beside(Cpu), Of(Rate), Of(P50), Of(P99), Of(P999)],
+            Self::TlsIdle => &[Of(Kilobytes), Beside(Kilobytes), Of(Cpu), Beside(Cpu)],
+            // The load's core has more to do than the proxy's, so that any rate or latency would be the load's.
+            Self::TlsNew | Self::TlsResumed => {
+                &[Of(Cpu), Of(User), Of(Kernel), Beside(Cpu), BesideHaproxy(Cpu)]
+            }
             case if case.is_abuse() => &[Of(Megabytes), Of(P50), Of(P99), Beside(P99), Of(Open)],
             _ => &[Of(Cpu), Of(User), Of(Kernel), Beside(Cpu), Of(Rate), Of(P50), Of(P99), Of(P999)],
         }
@@ -172,11 +247,17 @@ impl Case {
 
     /// Whether it has clients that behave badly.
     pub(crate) fn is_abuse(self) -> bool {
-        matches!(self, Self::Unread | Self::SlowHeads | Self::LargeHeads | Self::SlowBodies)
+        let is_busy = matches!(self, Self::Unread | Self::SlowHeads | Self::LargeHeads | Self::SlowBodies);
+        is_busy || self.falls_silent()
     }
 
-    /// Those that are asked for by their names; `loads` and `abuse` are those without and with bad clients. All of them
-    /// by no name.
+    /// Whether these come once, and then only wait.
+    pub(crate) fn falls_silent(self) -> bool {
+        matches!(self, Self::HalfHandshakes | Self::Silent)
+    }
+
+    /// Those that are asked for by their names; `loads` and `abuse` are those without and with bad clients, `tls` those
+    /// with TLS. All of them by no name.
     ///
     /// # Errors
     /// When a name is unknown.
@@ -187,11 +268,14 @@ impl Case {
             chosen.extend(CASES.into_iter().filter(|case| match name.as_str() {
                 "abuse" => case.is_abuse(),
                 "loads" => !case.is_abuse(),
+                "tls" => case.tls().is_some(),
                 name => case.name() == name,
             }));
             if chosen.len() == before {
                 let known = CASES.map(Self::name).join(", ");
-                bail!("no case is called {name}; there are {known}, and loads and abuse for many of them");
+                bail!(
+                    "no case is called {name}; there are {known}, and loads, abuse and tls for many of them"
+                );
             }
         }
         Ok(if names.is_empty() { CASES.to_vec() } else { chosen })
@@ -236,6 +320,7 @@ impl Column {
     pub(crate) fn title(self) -> String {
         match self {
             Self::Of(measure) => measure.title().to_owned(),
+            Self::BesideHaproxy(_) => "beside HAProxy".to_owned(),
             Self::Beside(measure @ (Measure::P99 | Measure::Kilobytes)) => {
                 let (name, _) = measure.title().split_once([',', ' ']).unwrap_or((measure.title(), ""));
                 format!("{name} beside nginx's")
@@ -257,8 +342,9 @@ mod tests {
     fn cases_are_chosen_by_name_or_by_kind() {
         assert_eq!(chosen(&[]).unwrap(), CASES);
         assert_eq!(chosen(&["large", "small"]).unwrap(), [Case::Large, Case::Small]);
-        assert_eq!(chosen(&["abuse"]).unwrap().len(), 4);
-        assert_eq!(chosen(&["loads"]).unwrap().len(), 7);
+        assert_eq!(chosen(&["abuse"]).unwrap().len(), 6);
+        assert_eq!(chosen(&["loads"]).unwrap().len(), 11);
+        assert_eq!(chosen(&["tls"]).unwrap().len(), 6);
         assert!(chosen(&["smal"]).unwrap_err().to_string().contains("small, many"));
     }
 
@@ -269,6 +355,16 @@ mod tests {
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
         let titles: Vec<_> = Case::SlowHeads.columns().iter().map(|column| column.title()).collect();
         assert_eq!(titles, ["MB more", "p50, ms", "p99, ms", "p99 beside nginx's", "still open"]);
+    }
+
+    #[test]
+    fn a_proxy_without_tls_is_in_the_cases_without_it() {
+        let of = |cases: Cases| CASES.into_iter().filter(|&case| cases.has(case)).collect::<Vec<_>>();
+        assert_eq!(of(Cases::All), CASES);
+        assert_eq!(of(Cases::Only(Case::Large)), [Case::Large]);
+        let tls = chosen(&["tls"]).unwrap();
+        assert_eq!(of(Cases::InClear).len() + tls.len(), CASES.len());
+        assert!(tls.iter().all(|&case| !Cases::InClear.has(case)));
     }
 
     #[test]

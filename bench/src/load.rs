@@ -7,13 +7,15 @@ use anyhow::{Context, Result, bail, ensure};
 use harness::quantile::quantile;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
-use crate::head::{self, Answer};
+use crate::{
+    head::{self, Answer},
+    stream::{Stream, Tls, clear, is_open, is_resumed},
+};
 
 /// Requests that are begun have so long for their answers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,6 +30,8 @@ const BUFFER: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     target: SocketAddr,
+    /// None: in clear.
+    tls: Option<Tls>,
     request: Vec<u8>,
     answer: usize,
     connections: usize,
@@ -48,6 +52,8 @@ pub(crate) enum End {
 pub(crate) struct Outcome {
     pub(crate) answered: u64,
     pub(crate) failed: u64,
+    /// Connections that were opened while it ran, with a handshake that resumed an earlier one.
+    pub(crate) resumed: u64,
     /// Why the first one failed.
     pub(crate) error: Option<String>,
     pub(crate) took: Duration,
@@ -59,7 +65,7 @@ impl Load {
     /// `GET path`, whose answer must have so many bytes.
     pub(crate) fn get(target: SocketAddr, (path, answer): (&str, usize), connections: usize) -> Self {
         let request = format!("GET {path} HTTP/1.1\r\nHost: bench.example\r\n\r\n").into_bytes();
-        Self { target, request, answer, connections, fresh: false, pace: None }
+        Self { target, tls: None, request, answer, connections, fresh: false, pace: None }
     }
 
     /// `POST path` with a body that must come back.
@@ -67,6 +73,12 @@ impl Load {
         let head = format!("POST {path} HTTP/1.1\r\nHost: bench.example\r\nContent-Length: {body}\r\n\r\n");
         let request = [head.as_bytes(), &vec![b'.'; body]].concat();
         Self { request, ..Self::get(target, (path, body), connections) }
+    }
+
+    /// All of it over TLS.
+    pub(crate) fn over(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Each request on a connection of its own, and says so.
@@ -96,8 +108,8 @@ impl Load {
         let count = if self.fresh { 0 } else { self.connections };
         let opens: JoinSet<_> = (0..count)
             .map(|_| {
-                let (target, opening) = (self.target, Arc::clone(&opening));
-                async move { timeout(PATIENCE, connect(target, &opening)).await.ok()?.ok() }
+                let (load, opening) = (self.clone(), Arc::clone(&opening));
+                async move { timeout(PATIENCE, load.connect(&opening)).await.ok()?.ok() }
             })
             .collect();
         let mut streams = opens.join_all().await;
@@ -109,6 +121,18 @@ impl Load {
     pub(crate) async fn run(self, end: End) -> Outcome {
         self.open().await.run(end).await
     }
+
+    async fn connect(&self, opening: &Semaphore) -> Result<Stream> {
+        let _permit = opening.acquire().await?;
+        self.connect_at_once().await
+    }
+
+    async fn connect_at_once(&self) -> Result<Stream> {
+        match &self.tls {
+            Some(tls) => tls.connect(self.target).await,
+            None => clear(self.target).await,
+        }
+    }
 }
 
 /// A load whose connections are open.
@@ -116,7 +140,7 @@ pub(crate) struct Opened {
     load: Load,
     opening: Arc<Semaphore>,
     /// One for each connection, unless that is to be opened.
-    streams: Vec<Option<TcpStream>>,
+    streams: Vec<Option<Stream>>,
 }
 
 impl Opened {
@@ -178,6 +202,7 @@ impl Outcome {
     fn add(&mut self, other: Self) {
         self.answered += other.answered;
         self.failed += other.failed;
+        self.resumed += other.resumed;
         self.error = self.error.take().or(other.error);
         self.latencies.extend(other.latencies);
     }
@@ -193,12 +218,12 @@ struct Client {
     load: Load,
     opening: Arc<Semaphore>,
     buffer: Vec<u8>,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     outcome: Outcome,
 }
 
 impl Client {
-    async fn run(mut self, begin: Instant, number: usize, end: End) -> (Outcome, Option<TcpStream>) {
+    async fn run(mut self, begin: Instant, number: usize, end: End) -> (Outcome, Option<Stream>) {
         let mut turn = 0;
         while let Some(due) = self.next_due(begin, number, turn, end).await {
             turn += 1;
@@ -238,7 +263,7 @@ impl Client {
     async fn exchange(&mut self) -> Result<()> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(self.load.target, &self.opening).await?,
+            None => self.connect().await?,
         };
         stream.write_all(&self.load.request).await.context("sending a request")?;
         let answer = answer(&mut stream, &mut self.buffer).await?;
@@ -247,20 +272,22 @@ impl Client {
         ensure!(length == right, "an answer of {length} bytes in place of {right}");
         if !self.load.fresh && !answer.closes {
             self.stream = Some(stream);
+        } else if self.load.tls.is_some() {
+            // It says that it ends, or OpenSSL forgets the ticket that it had. The proxy may have closed it by now.
+            let _ = stream.shutdown().await;
         }
         Ok(())
     }
-}
 
-async fn connect(target: SocketAddr, opening: &Semaphore) -> Result<TcpStream> {
-    let _permit = opening.acquire().await?;
-    let stream = TcpStream::connect(target).await.with_context(|| format!("connecting to {target}"))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    async fn connect(&mut self) -> Result<Stream> {
+        let stream = self.load.connect(&self.opening).await?;
+        self.outcome.resumed += u64::from(is_resumed(&stream));
+        Ok(stream)
+    }
 }
 
 /// Reads an answer whole.
-async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<Answer> {
+async fn answer(stream: &mut Stream, buffer: &mut [u8]) -> Result<Answer> {
     let mut filled = 0;
     let length = loop {
         if let Some(length) = head::length(&buffer[..filled]) {
@@ -278,7 +305,7 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<Answer> {
     Ok(answer)
 }
 
-async fn some(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
+async fn some(stream: &mut Stream, buffer: &mut [u8]) -> Result<usize> {
     match stream.read(buffer).await.context("reading an answer")? {
         0 => bail!("closed before the answer was whole"),
         read => Ok(read),
@@ -286,27 +313,28 @@ async fn some(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
 }
 
 /// Connections that wait for a next request, after one that was answered.
-pub(crate) struct Idle(Vec<TcpStream>);
+pub(crate) struct Idle(Vec<Stream>);
 
 impl Idle {
+    /// The load's connections, each after its first request.
+    ///
     /// # Errors
     /// When one of them cannot be opened, or its request fails.
-    pub(crate) async fn open(target: SocketAddr, path: (&str, usize), count: usize) -> Result<Self> {
+    pub(crate) async fn open(load: &Load) -> Result<Self> {
         let opening = Arc::new(Semaphore::new(OPENING));
-        let load = Load::get(target, path, count);
         let mut clients = JoinSet::new();
-        for _ in 0..count {
+        for _ in 0..load.connections {
             let (load, opening) = (load.clone(), Arc::clone(&opening));
             clients.spawn(async move {
                 let _permit = opening.acquire().await?;
-                let mut stream = TcpStream::connect(load.target).await?;
+                let mut stream = load.connect_at_once().await?;
                 stream.write_all(&load.request).await?;
                 let answer = answer(&mut stream, &mut [0; 4096]).await?;
                 ensure!(answer.status == 200 && !answer.closes, "{answer:?}");
                 Ok(stream)
             });
         }
-        let mut idle = Vec::with_capacity(count);
+        let mut idle = Vec::with_capacity(load.connections);
         while let Some(stream) = clients.join_next().await {
             idle.push(stream?.context("opening connections that are to be idle")?);
         }
@@ -316,8 +344,7 @@ impl Idle {
     /// # Errors
     /// When the proxy has closed some.
     pub(crate) fn ensure_open(&self) -> Result<()> {
-        let is_open = |stream: &&TcpStream| matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
-        let (open, all) = (self.0.iter().filter(is_open).count(), self.0.len());
+        let (open, all) = (self.0.iter().filter(|stream| is_open(stream)).count(), self.0.len());
         ensure!(open == all, "{} of {all} idle connections were closed", all - open);
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Leaseway beside other proxies: each alone on one core, under the same loads, in turn, round after round.
 //!
-//! `bench` measures everything (about an hour; release builds) and writes bench/results; `bench CASE...` only some of it,
-//! and `--only NAME` only some proxies: both print, and write nothing unless `--results` says where. `--short` shows that
-//! everything works, with whatever is installed.
+//! `bench` measures everything (an hour and a half; release builds) and writes bench/results; `bench CASE...` only some
+//! of it, and `--only NAME` only some proxies: both print, and write nothing unless `--results` says where. `--short`
+//! shows that everything works, with whatever is installed.
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 
 mod abuse;
@@ -17,6 +17,7 @@ mod measure;
 mod peer;
 mod results;
 mod spread;
+mod stream;
 mod usage;
 
 use std::{
@@ -33,7 +34,7 @@ use crate::{
     case::{Case, FULL, SHORT, Scale},
     machine::{Cores, Machine},
     measure::Figures,
-    peer::{Found, Place, Running},
+    peer::{Found, Identity, Place, Running},
     results::{Proxy, Results},
 };
 
@@ -91,8 +92,9 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let mut results = Results::new(Machine::look(), scale, cases);
     results.missing = missing;
     results.proxies = found.iter().map(shown).collect();
-    let backend = Backend::start().await?;
-    measure_all(&mut results, &found, &backend, cores).await;
+    let (backend, identity) = (Backend::start().await?, Identity::make()?);
+    let place = Place { core: cores.proxy, backends: &backend.addresses, identity: &identity };
+    measure_all(&mut results, &found, &backend, place).await;
     let page = markdown::page(&results);
     if arguments.short {
         println!("{} cases, {} proxies, {} missing", results.cases.len(), found.len(), results.missing.len());
@@ -111,27 +113,26 @@ async fn run(arguments: &Arguments) -> Result<()> {
 
 fn shown(found: &Found) -> Proxy {
     let peer = found.peer;
-    Proxy { name: peer.name, version: found.version.clone(), duties: peer.duties, only_in: peer.only_in }
+    Proxy { name: peer.name, version: found.version.clone(), duties: peer.duties, cases: peer.cases }
 }
 
-/// As many as a proxy may have: two for each connection.
+/// As many as a proxy may have: two for each connection that reaches the backend.
 fn files(cases: &[Case], scale: Scale) -> u64 {
     let each = |case: &Case| {
-        let sides = if *case == Case::Idle { 1 } else { 2 };
+        let sides = if case.reaches_the_backend() { 2 } else { 1 };
         (scale.connections(case.connections()) * sides) as u64
     };
     cases.iter().map(each).max().unwrap_or(0) + OTHER_FILES
 }
 
 /// Every case of every proxy, round after round. A proxy is started for each of them, and is alone.
-async fn measure_all(results: &mut Results, found: &[Found], backend: &Backend, cores: Cores) {
-    let place = Place { core: cores.proxy, backends: &backend.addresses };
+async fn measure_all(results: &mut Results, found: &[Found], backend: &Backend, place: Place<'_>) {
     let (rounds, cases) = (results.scale.rounds, results.cases.clone());
     for round in 0..rounds {
         for &case in &cases {
             // Who goes first changes, so that a machine that slows down favours none.
             let turns = found.iter().cycle().skip(round % found.len().max(1)).take(found.len());
-            for proxy in turns.filter(|proxy| proxy.peer.only_in.is_none_or(|only| only == case)) {
+            for proxy in turns.filter(|proxy| proxy.peer.cases.has(case)) {
                 let name = proxy.peer.name;
                 if rounds > 1 {
                     println!("round {} of {rounds}: {}, {name}", round + 1, case.name());
@@ -182,8 +183,8 @@ mod tests {
 
     /// The topmost first.
     const ORDER: &[&str] = &[
-        "chart", "markdown", "results", "measure", "abuse", "peer", "case", "load", "backend", "head",
-        "machine", "spread", "usage",
+        "chart", "markdown", "results", "measure", "abuse", "peer", "case", "load", "stream", "backend",
+        "head", "machine", "spread", "usage",
     ];
 
     #[test]

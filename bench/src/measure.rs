@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-use tokio::time::sleep;
+use anyhow::{Result, ensure};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     abuse::Abusers,
-    backend::{Backend, HOLD, SMALL},
+    backend::{Backend, HOLD},
     case::{Case, Measure, Scale},
     load::{End, Idle, Load, Outcome},
     peer::Running,
+    stream::{Handshakes, Tls},
     usage::{Memory, cpu, memory},
 };
 
@@ -39,31 +40,44 @@ pub(crate) async fn measure(
     scale: Scale,
 ) -> Result<Figures> {
     match case {
-        Case::Idle => idle(case, running, scale).await,
+        Case::Idle | Case::TlsIdle => idle(case, running, scale).await,
         Case::Busy => busy(case, running, backend, scale).await,
         case if case.is_abuse() => abuse(case, running, scale).await,
-        _ => cost(load(case, running, scale), running, scale).await,
+        _ => cost(case, load(case, running, scale)?, running, scale).await,
     }
 }
 
-fn load(case: Case, running: &Running, scale: Scale) -> Load {
+fn load(case: Case, running: &Running, scale: Scale) -> Result<Load> {
     let connections = scale.connections(case.connections());
     let (path, size) = case.asks();
-    match case {
+    Ok(match case {
         Case::Post => Load::post(running.address, path, size, connections),
-        Case::Fresh => Load::get(running.address, (path, size), connections).fresh(),
-        _ => Load::get(running.address, (path, size), connections),
-    }
+        Case::Fresh | Case::TlsNew | Case::TlsResumed => get(case, running, connections)?.fresh(),
+        _ => get(case, running, connections)?,
+    })
+}
+
+/// Answers to GET, in clear or with TLS, as the case has it.
+fn get(case: Case, running: &Running, connections: usize) -> Result<Load> {
+    Ok(match case.tls() {
+        Some(handshakes) => {
+            Load::get(running.tls_address, case.asks(), connections).over(Tls::new(handshakes)?)
+        }
+        None => Load::get(running.address, case.asks(), connections),
+    })
 }
 
 /// What a load costs, and how it is served.
-async fn cost(load: Load, running: &Running, scale: Scale) -> Result<Figures> {
+async fn cost(case: Case, load: Load, running: &Running, scale: Scale) -> Result<Figures> {
     let mut load = load.open().await;
     load.run(End::After(scale.warm)).await.ensure_all_answered()?;
     let before = cpu(running.process.pid())?;
     let outcome = load.run(End::After(scale.load)).await;
     let took = cpu(running.process.pid())?.since(before);
     outcome.ensure_all_answered()?;
+    let (resumed, all) = (outcome.resumed, outcome.answered);
+    let is_as_meant = case.tls() != Some(Handshakes::Resumed) || resumed == all;
+    ensure!(is_as_meant, "{resumed} of {all} handshakes were resumed");
     let each = |time: Duration| time.as_secs_f64() * 1e6 / outcome.answered as f64;
     let mut figures = vec![
         (Measure::Cpu, each(took.user + took.kernel)),
@@ -81,8 +95,8 @@ fn latencies(outcome: &Outcome) -> [(Measure, f64); 3] {
 }
 
 /// The same small answers before the memory is looked at: a process that has served is no longer a fresh one.
-async fn warm(running: &Running, scale: Scale) -> Result<()> {
-    let load = Load::get(running.address, SMALL, scale.connections(BESIDE));
+async fn warm(case: Case, running: &Running, scale: Scale) -> Result<()> {
+    let load = get(case, running, scale.connections(BESIDE))?;
     load.run(End::After(scale.warm)).await.ensure_all_answered()?;
     sleep(scale.calm).await;
     Ok(())
@@ -91,13 +105,13 @@ async fn warm(running: &Running, scale: Scale) -> Result<()> {
 /// Memory of idle connections, and what a load costs beside them.
 async fn idle(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
     let count = scale.connections(case.connections());
-    warm(running, scale).await?;
+    warm(case, running, scale).await?;
     let before = memory(running.process.pid(), Memory::Proportional)?;
-    let idle = Idle::open(running.address, SMALL, count).await?;
+    let idle = Idle::open(&get(case, running, count)?).await?;
     sleep(scale.calm).await;
     let after = memory(running.process.pid(), Memory::Proportional)?;
-    let load = Load::get(running.address, case.asks(), scale.connections(BESIDE));
-    let mut figures = cost(load, running, scale).await?;
+    let load = get(case, running, scale.connections(BESIDE))?;
+    let mut figures = cost(case, load, running, scale).await?;
     idle.ensure_open()?;
     figures.push(kilobytes(before, after, count));
     Ok(figures)
@@ -106,7 +120,7 @@ async fn idle(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
 /// Memory of connections that each have a request in flight, and have had answers before.
 async fn busy(case: Case, running: &Running, backend: &Backend, scale: Scale) -> Result<Figures> {
     let count = scale.connections(case.connections());
-    warm(running, scale).await?;
+    warm(case, running, scale).await?;
     let before = memory(running.process.pid(), Memory::Proportional)?;
     let load = Load::get(running.address, HOLD, count);
     // What a proxy that failed may have left.
@@ -141,14 +155,20 @@ fn kilobytes(before: u64, after: u64, connections: usize) -> (Measure, f64) {
 
 /// What clients that behave badly cost in memory, and how others are served from when they come.
 async fn abuse(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
-    warm(running, scale).await?;
+    warm(case, running, scale).await?;
     let pid = running.process.pid();
     let before = memory(pid, Memory::Resident)?;
-    let others = Load::get(running.address, SMALL, OTHERS).per_second(OTHERS_RATE);
+    let others = get(case, running, OTHERS)?.per_second(OTHERS_RATE);
     let others = tokio::spawn(async move { others.run(End::After(scale.abuse)).await });
     let count = scale.connections(case.connections());
-    let abusers = Abusers::start(case, running.address, count, scale.abuse / 2)?;
+    let arrival = scale.abuse / 2;
+    let all_are_there = Instant::now() + arrival;
+    let target = if case.tls().is_some() { running.tls_address } else { running.address };
+    let mut abusers = Abusers::start(case, target, count, arrival)?;
     let outcome = others.await?;
+    if case.falls_silent() {
+        abusers.wait_gone(all_are_there + scale.silence).await;
+    }
     let open = abusers.open();
     let most = memory(pid, Memory::Peak)?;
     outcome.ensure_all_answered()?;

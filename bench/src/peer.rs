@@ -8,12 +8,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use harness::process::binary;
 
-use crate::case::Case;
+use crate::case::Cases;
 
+mod identity;
 mod list;
 mod running;
 mod template;
 
+pub(crate) use identity::Identity;
 use list::PEERS;
 pub(crate) use running::{Place, Running};
 
@@ -22,6 +24,8 @@ const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/peers/
 
 /// What every figure is set beside.
 pub(crate) const CONTROL: &str = "nginx";
+/// What handshakes are set beside, too.
+pub(crate) const SECOND_CONTROL: &str = "HAProxy";
 
 /// How a proxy is started.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,8 +42,7 @@ pub(crate) struct Peer {
     words: &'static [(&'static str, &'static str)],
     /// The header of its answers that has the request's id.
     request_id: Option<&'static str>,
-    /// The cases that it is measured in; none: in all.
-    pub(crate) only_in: Option<Case>,
+    pub(crate) cases: Cases,
     /// What it does beside the others, in a few words.
     pub(crate) duties: &'static str,
 }
@@ -166,7 +169,9 @@ mod tests {
         for (place, peer) in PEERS.iter().enumerate() {
             assert!(PEERS.iter().skip(place + 1).all(|other| other.name != peer.name), "{}", peer.name);
         }
-        assert!(PEERS.iter().any(|peer| peer.name == CONTROL));
+        for control in [CONTROL, SECOND_CONTROL] {
+            assert!(PEERS.iter().any(|peer| peer.name == control && peer.cases == Cases::All));
+        }
     }
 
     #[test]

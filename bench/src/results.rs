@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    case::{Case, Column, Measure, Scale},
+    case::{Case, Cases, Column, Measure, Scale},
     machine::Machine,
     measure::Figures,
-    peer::{CONTROL, Missing},
+    peer::{CONTROL, Missing, SECOND_CONTROL},
     spread::Spread,
 };
 
@@ -16,8 +16,7 @@ pub(crate) struct Proxy {
     pub(crate) name: &'static str,
     pub(crate) version: String,
     pub(crate) duties: &'static str,
-    /// The case that it is measured in; none: in all.
-    pub(crate) only_in: Option<Case>,
+    pub(crate) cases: Cases,
 }
 
 /// All figures of a run.
@@ -41,13 +40,6 @@ struct Round {
     proxy: &'static str,
     round: usize,
     figures: Figures,
-}
-
-impl Proxy {
-    /// Whether it is measured in this case.
-    pub(crate) fn is_in(&self, case: Case) -> bool {
-        self.only_in.is_none_or(|only| only == case)
-    }
 }
 
 impl Results {
@@ -79,16 +71,18 @@ impl Results {
 
     /// Those that are measured in this case.
     pub(crate) fn proxies_in(&self, case: Case) -> impl Iterator<Item = &Proxy> {
-        self.proxies.iter().filter(move |proxy| proxy.is_in(case))
+        self.proxies.iter().filter(move |proxy| proxy.cases.has(case))
     }
 
     /// What a column of a table shows of a proxy.
     pub(crate) fn spread(&self, case: Case, proxy: &str, column: Column) -> Spread {
+        let beside = |measure, control| {
+            Spread::of_ratios(&self.values(case, proxy, measure), &self.values(case, control, measure))
+        };
         match column {
             Column::Of(measure) => Spread::of(self.values(case, proxy, measure).into_iter().flatten()),
-            Column::Beside(measure) => {
-                Spread::of_ratios(&self.values(case, proxy, measure), &self.values(case, CONTROL, measure))
-            }
+            Column::Beside(measure) => beside(measure, CONTROL),
+            Column::BesideHaproxy(measure) => beside(measure, SECOND_CONTROL),
         }
     }
 
@@ -120,7 +114,7 @@ impl Results {
         let measures = || {
             case.columns().iter().filter_map(|column| match column {
                 Column::Of(measure) => Some(*measure),
-                Column::Beside(_) => None,
+                Column::Beside(_) | Column::BesideHaproxy(_) => None,
             })
         };
         let proxies = self.proxies_in(case).map(|proxy| {
@@ -143,14 +137,14 @@ pub(crate) mod tests {
             Machine { date: "2026-11-30".to_owned(), commit: "abc & <def>".to_owned(), ..Machine::default() };
         let scale = Scale { rounds: 2, ..FULL };
         let mut results = Results::new(machine, scale, vec![Case::Small, Case::Busy]);
-        for (name, version, only_in) in [
-            ("Leaseway", "0.1.0", None),
-            (CONTROL, "1.22.1", None),
-            ("Envoy", "", None),
-            ("HAProxy", "", Some(Case::Busy)),
+        for (name, version, cases) in [
+            ("Leaseway", "0.1.0", Cases::All),
+            (CONTROL, "1.22.1", Cases::All),
+            ("Envoy", "", Cases::InClear),
+            (SECOND_CONTROL, "", Cases::Only(Case::Busy)),
         ] {
             let version = version.to_owned();
-            results.proxies.push(Proxy { name, version, duties: "request id", only_in });
+            results.proxies.push(Proxy { name, version, duties: "request id", cases });
         }
         results.missing.push(("Caddy", "`tools/setup.sh bench` installs it".to_owned()));
         results.failures.push("Envoy, small, round 2: it ended".to_owned());
@@ -184,6 +178,10 @@ pub(crate) mod tests {
         assert_eq!(ratio("Leaseway"), "0.75 [0.75 - 1.00]");
         assert_eq!(ratio("Envoy"), "3");
         assert_eq!(ratio(CONTROL), "1 [1 - 1]");
+        let mut results = example();
+        results.add(Case::Small, SECOND_CONTROL, 1, vec![(Measure::Cpu, 50.0)]);
+        let second = results.spread(Case::Small, "Leaseway", Column::BesideHaproxy(Measure::Cpu));
+        assert_eq!(second.to_string(), "0.50");
     }
 
     #[test]
@@ -192,8 +190,8 @@ pub(crate) mod tests {
         assert_eq!(json["rounds"], 2);
         assert_eq!(json["cases"][0]["proxies"]["Envoy"]["cpu_us"], json!([60.0, null]));
         assert_eq!(json["cases"][0]["proxies"][CONTROL]["kernel_us"], json!([15.0, 20.0]));
-        assert!(json["cases"][0]["proxies"].get("HAProxy").is_none(), "it is not in this case");
-        assert!(json["cases"][1]["proxies"].get("HAProxy").is_some());
+        assert!(json["cases"][0]["proxies"].get(SECOND_CONTROL).is_none(), "it is not in this case");
+        assert!(json["cases"][1]["proxies"].get(SECOND_CONTROL).is_some());
         assert_eq!(json["missing"][0]["name"], "Caddy");
         assert_eq!(json["failures"][0], "Envoy, small, round 2: it ended");
     }

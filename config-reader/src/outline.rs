@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use crate::key::Key;
-use crate::kind::Kind;
+use crate::kind::{Kind, List};
 use crate::visitor::Visitor;
 
 /// What there is at one level, in the order of the declarations.
@@ -45,7 +45,7 @@ pub(crate) struct Branch {
     pub(crate) is_fixed: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// It is always there, also if the file does not have it.
     Section,
@@ -55,6 +55,8 @@ pub(crate) enum Form {
     OrOff { on: bool },
     /// A list of such.
     List,
+    /// A list of such, or of values of the first of their keys: how such a list is described.
+    ListBy { schema: Json, takes: String },
     /// Each has a name.
     Named,
 }
@@ -124,6 +126,24 @@ impl<N> Visitor<N> for Outline {
         mut keys: impl FnMut(&mut T, &mut Self),
     ) {
         self.branch(key, Form::List, |below| keys(&mut new(), below));
+    }
+
+    fn list_by<T, K: Kind<N>>(
+        &mut self,
+        key: Key,
+        (by, plain): (Key, List<K>),
+        _slot: &mut Vec<T>,
+        place: impl Fn(&mut T) -> &mut K::Value,
+        new: impl Fn() -> T,
+        mut keys: impl FnMut(&mut T, &mut Self),
+    ) {
+        let mut item = new();
+        let default = plain.item().show(place(&mut item));
+        let form = Form::ListBy { schema: plain.schema(), takes: plain.takes() };
+        self.branch(key, form, |below| {
+            below.leaf(by, plain.item(), Some(default));
+            keys(&mut item, below);
+        });
     }
 
     fn named<T>(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::key::Key;
-use crate::kind::Kind;
+use crate::kind::{Kind, List};
 use crate::section::Section;
 
 /// Takes the declarations of a section's keys, one after another, each with the place of its value.
@@ -43,6 +43,19 @@ pub trait Visitor<N>: Sized {
         &mut self,
         key: Key,
         slot: &mut Vec<T>,
+        new: impl Fn() -> T,
+        keys: impl FnMut(&mut T, &mut Self),
+    );
+
+    /// A list of sections of the same keys, of which one alone may suffice: then an item can be written as its value, `a`
+    /// for `{name: a}`. `by`: that key, and how a list is of its values alone. `place`: where an item has it. If it is
+    /// fixed, a running process takes over another order of the same items, and what else is new in each.
+    fn list_by<T, K: Kind<N>>(
+        &mut self,
+        key: Key,
+        by: (Key, List<K>),
+        slot: &mut Vec<T>,
+        place: impl Fn(&mut T) -> &mut K::Value,
         new: impl Fn() -> T,
         keys: impl FnMut(&mut T, &mut Self),
     );

@@ -14,9 +14,12 @@ const FAMILY: &str = "x-forwarded";
 /// What tells a server whose request it is, over what it came, and for what. What Traefik, Envoy and oauth2-proxy
 /// remove, what large content delivery networks and clouds call the client's address, and what frameworks read
 /// without being told to.
-const FORGED: [&str; 48] = [
+const FORGED: [&str; 50] = [
     // RFC 7239.
     "forwarded",
+    // RFC 9440. (The other one for certificates is of the family.)
+    "client-cert",
+    "client-cert-chain",
     // Who asks.
     "x-real-ip",
     "x-client-ip",
@@ -144,9 +147,8 @@ mod tests {
 
     #[test]
     fn what_proxies_tell_is_forged_in_any_spelling() {
-        for name in
-            FORGED.into_iter().chain([FAMILY, "x-forwarded-for", "x-forwardedfor", "x-forwarded-anything"])
-        {
+        let family = ["x-forwarded-for", "x-forwardedfor", "x-forwarded-anything", "x-forwarded-client-cert"];
+        for name in FORGED.into_iter().chain([FAMILY]).chain(family) {
             for separator in ["-", "_", ".", "|", "'"] {
                 assert!(forged(&name.replace('-', separator)), "{name} with {separator}");
             }

@@ -1,7 +1,6 @@
 //! A connection, to a client or to an instance.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -109,16 +108,6 @@ impl Link {
             Self::Tls(tls) => tls.descriptor(),
             #[cfg(test)]
             Self::Memory(_) => -1,
-        }
-    }
-
-    /// The address of the other side.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Plain(stream) => stream.peer_addr().ok(),
-            Self::Tls(tls) => tls.peer(),
-            #[cfg(test)]
-            Self::Memory(_) => None,
         }
     }
 

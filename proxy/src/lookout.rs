@@ -57,7 +57,7 @@ type HostPort = (String, u16);
 
 impl Claims {
     fn of(config: &config::Gateway) -> Self {
-        let listen = config.listen.iter().map(|address| (*address, LISTEN));
+        let listen = config.addresses().map(|address| (address, LISTEN));
         let admin = config.admin.iter().map(|address| (*address, ADMIN));
         let embedded = config.registry.embedded.iter().map(|embedded| (embedded.listen, EMBEDDED));
         // An embedded registry is a listener, and has no members that speak with each other.

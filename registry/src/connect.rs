@@ -25,7 +25,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::sync::Mutex;
 use tonic::transport::Endpoint;
 
-pub use authorities::{AuthoritiesError, authorities};
+pub use authorities::{AuthoritiesError, add_the_systems, authorities};
 pub use cause::{CallError, Cause};
 pub use endpoint::{EndpointError, host_and_port, parse_endpoint};
 pub use exposed::Exposed;

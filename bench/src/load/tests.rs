@@ -134,10 +134,10 @@ async fn nobody_listening_is_a_failure() {
 #[tokio::test]
 async fn idle_connections_that_were_closed_are_told() {
     let (address, _) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false).await;
-    let idle = Idle::open(address, ("/", 2), 5).await.unwrap();
+    let idle = Idle::open(&Load::get(address, ("/", 2), 5)).await.unwrap();
     idle.ensure_open().unwrap();
     let (address, _) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true).await;
-    let idle = Idle::open(address, ("/", 2), 5).await.unwrap();
+    let idle = Idle::open(&Load::get(address, ("/", 2), 5)).await.unwrap();
     let told = harness::wait::eventually("they are closed", PATIENCE, async || {
         ensure!(idle.ensure_open().is_err());
         Ok(())

@@ -1,7 +1,7 @@
 //! The list of them.
 
-use super::{CONTROL, Peer, Program};
-use crate::case::Case;
+use super::{CONTROL, Peer, Program, SECOND_CONTROL};
+use crate::case::{Case, Cases};
 
 pub(super) const LEASEWAY: Peer = Peer {
     name: "Leaseway",
@@ -12,12 +12,12 @@ pub(super) const LEASEWAY: Peer = Peer {
     version: &["--version"],
     words: &[("carrier", "ours")],
     request_id: Some("trace_id"),
-    only_in: None,
+    cases: Cases::All,
     duties: "request id, access log, a registry in it",
 };
 
 const HAPROXY: Peer = Peer {
-    name: "HAProxy",
+    name: SECOND_CONTROL,
     program: Program::Installed("haproxy"),
     files: &[("haproxy.cfg", include_str!("../../peers/haproxy.cfg"))],
     // In the foreground.
@@ -26,7 +26,7 @@ const HAPROXY: Peer = Peer {
     version: &["-v"],
     words: &[("splice", "no")],
     request_id: Some("x-request-id"),
-    only_in: None,
+    cases: Cases::All,
     duties: "request id, access log",
 };
 
@@ -44,14 +44,14 @@ pub(super) const PEERS: &[Peer] = &[
         version: &["-v"],
         words: &[],
         request_id: Some("x-request-id"),
-        only_in: None,
+        cases: Cases::All,
         duties: "request id, access log",
     },
     HAPROXY,
     Peer {
         name: "HAProxy, `splice-response`",
         words: &[("splice", "")],
-        only_in: Some(Case::Large),
+        cases: Cases::Only(Case::Large),
         duties: "the same; the kernel moves bodies, unseen",
         ..HAPROXY
     },
@@ -72,7 +72,7 @@ pub(super) const PEERS: &[Peer] = &[
         version: &["--version"],
         words: &[],
         request_id: Some("x-request-id"),
-        only_in: None,
+        cases: Cases::All,
         duties: "request id, access log",
     },
     Peer {
@@ -87,7 +87,7 @@ pub(super) const PEERS: &[Peer] = &[
         version: &["version"],
         words: &[],
         request_id: None,
-        only_in: None,
+        cases: Cases::All,
         duties: "access log; it makes no request id",
     },
     Peer {
@@ -99,7 +99,7 @@ pub(super) const PEERS: &[Peer] = &[
         version: &["version"],
         words: &[],
         request_id: Some("x-request-id"),
-        only_in: None,
+        cases: Cases::All,
         duties: "request id, access log",
     },
     Peer {
@@ -111,7 +111,7 @@ pub(super) const PEERS: &[Peer] = &[
         version: &[],
         words: &[],
         request_id: None,
-        only_in: None,
+        cases: Cases::InClear,
         duties: "neither: it forwards, and that is all (proxy/examples/bare.rs)",
     },
 ];

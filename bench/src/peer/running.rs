@@ -14,24 +14,34 @@ use harness::{
 use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
-use super::{Found, template::Words};
-use crate::{backend::SMALL, usage};
+use super::{Found, Identity, template::Words};
+use crate::{
+    backend::SMALL,
+    case::Cases,
+    load::{End, Load},
+    stream::{Handshakes, Tls},
+    usage,
+};
 
 /// For a start, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where a proxy runs, and before whom.
+/// Where a proxy runs, before whom, and as whom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) core: usize,
     pub(crate) backends: &'a [SocketAddr],
+    pub(crate) identity: &'a Identity,
 }
 
 /// A running proxy. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) process: Process,
+    /// Where it serves in clear.
     pub(crate) address: SocketAddr,
+    /// Where it serves with TLS, if it does.
+    pub(crate) tls_address: SocketAddr,
     /// Holds its configuration.
     _directory: TempDir,
 }
@@ -52,8 +62,8 @@ impl Running {
     /// When it does not; the error shows its last lines.
     pub(crate) async fn start(found: &Found, place: Place<'_>) -> Result<Self> {
         let directory = private_directory()?;
-        let address = free_address()?;
-        let words = words(found, address, place.backends, &directory)?;
+        let (address, tls_address) = (free_address()?, free_address()?);
+        let words = words(found, [address, tls_address], place, &directory)?;
         for (name, template) in found.peer.files {
             let text = words.fill(template).with_context(|| format!("in bench/peers/{name}"))?;
             fs::write(directory.path().join(name), text).with_context(|| format!("writing {name}"))?;
@@ -68,7 +78,7 @@ impl Running {
         command.env_remove("STATE_DIRECTORY");
         // The access log of those that write it to stdout goes where that of the others goes: to /dev/null.
         let process = Process::start(command, Stdout::Discarded)?;
-        let running = Self { process, address, _directory: directory };
+        let running = Self { process, address, tls_address, _directory: directory };
         running.wait_ready(found, &words, place.backends).await.with_context(|| {
             format!("{} does not answer; its last lines:\n{}", found.peer.name, running.process.tail())
         })?;
@@ -88,7 +98,13 @@ impl Running {
             ensure!(has_id, "no request id in {answer:?}");
             Ok(())
         })
-        .await
+        .await?;
+        if found.peer.cases == Cases::InClear {
+            return Ok(());
+        }
+        let load = Load::get(self.tls_address, SMALL, 1).over(Tls::new(Handshakes::Full)?);
+        let ask = async || load.clone().run(End::Requests(1)).await.ensure_all_answered();
+        self.wait_until("it answers over TLS", ask).await
     }
 
     /// Asks `probe` until it says so; not of a process that has ended.
@@ -110,13 +126,23 @@ async fn register(registry: &str, backends: &[SocketAddr]) -> Result<()> {
     Ok(())
 }
 
-fn words(found: &Found, address: SocketAddr, backends: &[SocketAddr], directory: &TempDir) -> Result<Words> {
+fn words(
+    found: &Found,
+    [address, tls_address]: [SocketAddr; 2],
+    place: Place<'_>,
+    directory: &TempDir,
+) -> Result<Words> {
     let mut words = Words::default();
     words.set("directory", directory.path().display());
     words.set("listen", address);
     words.set("host", address.ip());
     words.set("port", address.port());
-    for (number, backend) in (1..).zip(backends) {
+    words.set("tls_listen", tls_address);
+    words.set("tls_port", tls_address.port());
+    words.set("certificate", place.identity.certificate.display());
+    words.set("key", place.identity.key.display());
+    words.set("certificate_and_key", place.identity.both.display());
+    for (number, backend) in (1..).zip(place.backends) {
         words.set(format!("backend{number}"), backend);
         words.set(format!("backend{number}_port"), backend.port());
     }
@@ -138,10 +164,12 @@ mod tests {
     #[test]
     fn every_configuration_and_command_is_filled_whether_the_proxy_is_there_or_not() {
         let backends = [8001, 8002, 8003].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let place = Place { core: 0, backends: &backends, identity: &Identity::make().unwrap() };
+        let addresses = [80, 443].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         for peer in PEERS {
             let found = Found { peer, program: "none".into(), version: String::new() };
             let directory = private_directory().unwrap();
-            let words = words(&found, "127.0.0.1:80".parse().unwrap(), &backends, &directory).unwrap();
+            let words = words(&found, addresses, place, &directory).unwrap();
             for (name, template) in peer.files {
                 let text = words.fill(template).unwrap_or_else(|error| panic!("{name}: {error}"));
                 let is_meant = text.contains("8001") || peer.has_registry() || *name == "traefik.yaml";

@@ -101,12 +101,12 @@ fn branch(branch: &Branch, depth: usize, is_out: bool) -> Vec<String> {
         Form::Section => key.like.is_some(),
         Form::Optional | Form::Named | Form::OrOff { on: false } => true,
         Form::OrOff { on: true } => false,
-        Form::List => key.required.is_none(),
+        Form::List | Form::ListBy { .. } => key.required.is_none(),
     };
     let is_below_out = is_out || is_commented;
     let below = match (key.like, form) {
         (Some(_), _) => key.example.unwrap_or_default().lines().map(str::to_owned).collect(),
-        (None, Form::List) => item(section(below, depth + 2 * INDENT, is_below_out)),
+        (None, Form::List | Form::ListBy { .. }) => item(section(below, depth + 2 * INDENT, is_below_out)),
         (None, _) => section(below, depth + INDENT, is_below_out),
     };
     let takes = if *form == (Form::OrOff { on: false }) { "default: `off`" } else { "" };

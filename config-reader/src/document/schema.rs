@@ -72,6 +72,11 @@ fn branch(branch: &Branch, is_whole: bool) -> Json {
         Form::Section | Form::Optional => below,
         Form::OrOff { .. } => json!({"anyOf": [below, {"const": "off"}]}),
         Form::List => json!({"type": "array", "items": below, "minItems": 1}),
+        Form::ListBy { schema, .. } => {
+            let mut schema = schema.clone();
+            schema["items"] = json!({"anyOf": [schema["items"], below]});
+            schema
+        }
         Form::Named => json!({"type": "object", "additionalProperties": below}),
     };
     schema["description"] = describe(*key, &[]).into();

@@ -45,14 +45,19 @@ fn leaf_row(table: &mut String, prefix: &str, leaf: &Leaf) {
 fn branch_rows(table: &mut String, prefix: &str, branch: &Branch) {
     let Branch { key, form, below, is_fixed } = branch;
     let name = format!("{prefix}{}", key.name);
+    let if_not_there = if key.required.is_some() { "required" } else { "none" };
+    let of_either;
     let (default, takes, path) = match form {
         Form::Section if key.like.is_none() => ("", "", format!("{name}.")),
         Form::Section => ("", "", String::new()),
         Form::Optional => ("none", "a section", format!("{name}.")),
         Form::OrOff { on: true } => ("on", "a section, or `off`", format!("{name}.")),
         Form::OrOff { on: false } => ("`off`", "a section, or `off`", format!("{name}.")),
-        Form::List if key.required.is_none() => ("none", "a list of sections", format!("{name}[].")),
-        Form::List => ("required", "a list of sections", format!("{name}[].")),
+        Form::List => (if_not_there, "a list of sections", format!("{name}[].")),
+        Form::ListBy { takes, .. } => {
+            of_either = format!("a list: {takes}, or a section");
+            (if_not_there, of_either.as_str(), format!("{name}[]."))
+        }
         Form::Named => ("none", "a section for each name", format!("{name}.NAME.")),
     };
     match key.like {

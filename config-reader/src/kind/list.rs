@@ -16,7 +16,7 @@ pub const fn list<K>(item: K) -> List<K> {
 /// See [`list`].
 #[derive(Debug)]
 pub struct List<K> {
-    pub(super) item: K,
+    item: K,
     least: usize,
     most: usize,
     of: &'static str,
@@ -42,8 +42,12 @@ impl<K> List<K> {
         Self { least: *count.start(), most: *count.end(), of: items, ..self }
     }
 
+    pub(crate) fn item(&self) -> &K {
+        &self.item
+    }
+
     /// Reports a list that is too short or too long. Its items are not read then.
-    fn refuse<N>(&self, value: &Value<'_, N>) -> bool {
+    pub(crate) fn refuse<N>(&self, value: &Value<'_, N>) -> bool {
         let Self { least, most, of, .. } = self;
         match value.count() {
             Some(count) if *most < usize::MAX && !(*least..=*most).contains(&count) => {

@@ -21,23 +21,23 @@ impl<N, K: Kind<N>> Kind<N> for OneOrList<K> {
         if value.count().is_some() {
             self.0.read(value)
         } else {
-            self.0.item.read(value).map(|one| vec![one])
+            self.0.item().read(value).map(|one| vec![one])
         }
     }
 
     fn show(&self, value: &Vec<K::Value>) -> String {
         match &value[..] {
-            [one] => self.0.item.show(one),
+            [one] => self.0.item().show(one),
             _ => self.0.show(value),
         }
     }
 
     fn schema(&self) -> Json {
-        json!({"anyOf": [self.0.item.schema(), Kind::<N>::schema(&self.0)]})
+        json!({"anyOf": [self.0.item().schema(), Kind::<N>::schema(&self.0)]})
     }
 
     fn takes(&self) -> String {
-        match self.0.item.takes() {
+        match self.0.item().takes() {
             takes if takes.is_empty() => "one, or a list".to_owned(),
             takes => format!("{takes}; one, or a list"),
         }

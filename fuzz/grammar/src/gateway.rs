@@ -4,6 +4,7 @@ mod edits;
 mod grammar;
 #[path = "../../../proxy/src/gateway/grammar_checks/mod.rs"]
 mod grammar_checks;
+mod proxy_protocol;
 mod splicing;
 
 use grammar::{AnswerHead, Asked, RequestHead};
@@ -20,6 +21,10 @@ pub fn answers(input: &[u8]) {
 
 pub fn chunks(input: &[u8]) {
     grammar_checks::chunks(input);
+}
+
+pub fn proxy_headers(input: &[u8]) {
+    proxy_protocol::checks::headers(input);
 }
 
 /// Heads that are read again and again.

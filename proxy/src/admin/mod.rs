@@ -9,7 +9,7 @@ mod services;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{Response, header};
+use http::{Method, Response, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use registry::watch::WatchStatus;
@@ -90,12 +90,23 @@ fn answer(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Ve
     response
 }
 
+/// Nothing here changes anything, whoever asks.
+fn not_allowed() -> Response<Vec<u8>> {
+    let mut response =
+        answer(405, "text/plain", b"nothing is changed here: GET and HEAD are answered\n".to_vec());
+    response.headers_mut().insert(header::ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
         if let Err((status, text)) = door::admit(request, &self.hosts) {
             return answer(status, "text/plain", format!("{text}\n").into());
+        }
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return not_allowed();
         }
         match request.uri.path() {
             "/livez" => answer(200, "text/plain", b"ok\n".to_vec()),

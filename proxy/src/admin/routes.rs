@@ -226,6 +226,12 @@ mod tests {
     }
 
     #[test]
+    fn a_route_shows_whose_certificate_it_wants() {
+        let fixture = Fixture::new("[{match: {client_cert: {san: a.b}}, answer: {status: 200}}]");
+        assert_eq!(fixture.page()["routes"][0]["match"], json!({"client_cert": {"san": ["a.b"]}}));
+    }
+
+    #[test]
     fn a_route_to_nothing_says_why() {
         let mut fixture = Fixture::new("[{path: /goods, service: goods}]");
         let why = |fixture: &Fixture| fixture.page()["routes"][0]["services"][0]["why"].clone();

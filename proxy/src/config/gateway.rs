@@ -11,10 +11,12 @@ use ipnet::IpNet;
 
 use super::address::Taken;
 use super::connection::Registry;
+use super::connections::Connections;
 use super::host;
 use super::http1::Http1;
 use super::keys::{Around, Visit, address, parsed};
-use super::network::network;
+use super::listener::{self, Listener};
+use super::network::{network, remark_on_all};
 use super::route::{self, Beside, ErrorAnswers, Route};
 use super::service::{Routed, Services};
 use super::timeouts::Timeouts;
@@ -22,9 +24,6 @@ use super::{Section, Value};
 
 /// Where the admin interface listens if nothing else is said: it is for this machine alone.
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
-
-/// An upgrade hands over at most 32 sockets; one is the admin interface's, one the embedded registry's.
-const LISTEN: RangeInclusive<usize> = 1..=30;
 
 /// At some 40 KiB each, 400 MiB.
 const MAX_REQUESTS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
@@ -35,8 +34,10 @@ const TRACE_HEADER: HeaderName = HeaderName::from_static("trace_id");
 /// What the gateway does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gateway {
-    /// Where clients are served: 1 to 30 addresses that do not overlap, no port 0.
-    pub(crate) listen: Vec<SocketAddr>,
+    /// Where clients are served, and how: 1 to 30 addresses that do not overlap, no port 0.
+    pub(crate) listen: Vec<Listener>,
+    /// How many connections clients may have.
+    pub(crate) connections: Connections,
     /// Where operators are served; `None` if turned off.
     pub(crate) admin: Option<SocketAddr>,
     /// Names by which they may reach it, in small letters; addresses and `localhost` always do.
@@ -88,6 +89,7 @@ impl Gateway {
     pub(super) fn unsaid() -> Self {
         Self {
             listen: Vec::new(),
+            connections: Connections::default(),
             admin: Some(ADMIN),
             admin_hosts: Vec::new(),
             registry: Registry::unsaid(),
@@ -105,6 +107,11 @@ impl Gateway {
             timeouts: Timeouts::default(),
             http1: Http1::default(),
         }
+    }
+
+    /// Where clients are served.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().map(|listener| listener.address)
     }
 
     pub(super) fn keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
@@ -131,11 +138,10 @@ impl Gateway {
     }
 
     fn address_keys<V: Visit>(&mut self, v: &mut V, around: &Around) {
-        let listen = key("listen", "where clients are served; `[::]:8080` takes IPv4 too")
-            .required(r#"a list of addresses, such as ["0.0.0.0:8080"]"#)
-            .example(r#"["0.0.0.0:8080"]"#)
-            .fixed();
-        v.key(listen, list(address(&around.taken)).of(LISTEN, "addresses"), &mut self.listen);
+        listener::keys(&mut self.listen, v, &around.taken);
+        let connections =
+            key("connections", "how many [connections clients may have](hardening.md#connections)");
+        v.section(connections, |v| self.connections.keys(v));
         v.check(|section| take_default(section, &around.taken));
         let admin = key(
             "admin",
@@ -173,14 +179,7 @@ impl Gateway {
              takes](requests.md#clients-address); what all others say of it is overwritten",
         );
         v.key(trusted, list(network()), &mut self.trusted_proxies);
-        v.check(|section| {
-            if let Some(all) = self.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
-                let message = format_args!(
-                    "{all} trusts everybody: any client may say that it is another. Name the proxies' networks"
-                );
-                section.remark("trusted_proxies", message);
-            }
-        });
+        v.check(|section| remark_on_all(section, "trusted_proxies", &self.trusted_proxies));
         let switch = || words([("on", true), ("off", false)]);
         let forwarded = key(
             "forwarded",
@@ -207,6 +206,7 @@ impl Gateway {
             http1: self.http1.carrier,
             trace: &self.trace_header,
             files: &around.files,
+            asks_for_certificates: self.listen.iter().any(Listener::asks_for_certificates),
         };
         let are_known = route::keys(&mut self.routes, v, beside);
         let routed = Routed::by(&self.routes);

@@ -80,7 +80,7 @@ fn parse_port(text: &str) -> Result<u16, GivenError> {
 
 /// One that ends with a dot is looked for as it is, in no domain of this machine's. The last label of a name is no
 /// number: `10.0.0.300` was to be an address.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     let last = name.rsplit('.').next().unwrap_or_default();
     name.len() <= LONGEST

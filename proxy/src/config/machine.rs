@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Group, User};
 use pingora::tls::error::ErrorStack;
 use pingora::tls::pkey::{PKey, Private};
-use pingora::tls::x509::X509;
+use pingora::tls::x509::{X509, X509Crl};
 use registry::connect::Exposed;
 
 use super::access::{AccessError, Who, Wish};
@@ -23,6 +23,8 @@ pub(super) enum Need {
     Certificates(PathBuf),
     /// One for the gateway's user, who reads it again and again.
     ReadCertificates(PathBuf),
+    /// A file of certificates that are revoked, in PEM, likewise.
+    Revocations(PathBuf),
     /// A file with a private key in PEM, without a pass phrase, for the gateway's user.
     PrivateKey(PathBuf),
     /// A file with a key of sticky cookies, which the gateway's user reads again at each reload.
@@ -73,6 +75,8 @@ pub(super) enum NeedError {
     NotText(PathBuf),
     #[error("{} has no certificate in PEM format{}", path.display(), hint)]
     NoCertificate { path: PathBuf, hint: &'static str },
+    #[error("{} has no list of revoked certificates (CRL) in PEM format{}", path.display(), hint)]
+    NoRevocations { path: PathBuf, hint: &'static str },
     #[error("{} has no private key in PEM format, or one with a pass phrase{}", path.display(), hint)]
     NoPrivateKey { path: PathBuf, hint: &'static str },
     #[error("{} is not the key of the certificate {}: take the two that were made together", key.display(), cert.display())]
@@ -107,6 +111,7 @@ impl Need {
             Self::Password(path) => check_password(path, &read_as(who, path)?),
             Self::Certificates(path) => certificates(path, &read(path)?).map(drop),
             Self::ReadCertificates(path) => certificates(path, &read_as(who, path)?).map(drop),
+            Self::Revocations(path) => check_revocations(path, &read_as(who, path)?),
             Self::PrivateKey(path) => private_key(path, &read_as(who, path)?).map(drop),
             // What is in them was read with the configuration.
             Self::StickyKey(path) | Self::ErrorFile(path) => Ok(who.may(Wish::Read, path)?),
@@ -164,6 +169,13 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<X509>, NeedError> {
             Err(NeedError::NoCertificate { path: path.to_owned(), hint })
         }
     }
+}
+
+fn check_revocations(path: &Path, pem: &[u8]) -> Result<(), NeedError> {
+    X509Crl::from_pem(pem).map(drop).map_err(|_| {
+        let hint = if has(pem, "CERTIFICATE-----") { ": it is a certificate" } else { "" };
+        NeedError::NoRevocations { path: path.to_owned(), hint }
+    })
 }
 
 fn private_key(path: &Path, pem: &[u8]) -> Result<PKey<Private>, NeedError> {

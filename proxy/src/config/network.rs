@@ -5,13 +5,23 @@ use std::net::IpAddr;
 use config_reader::kind::{Kind, text};
 use ipnet::IpNet;
 
-use super::Value;
 use super::machine::Need;
+use super::{Section, Value};
 
 /// A network, or an address, which is a network of its own.
 pub(super) fn network() -> impl Kind<Need, Value = IpNet> {
     text(|value: &Value<'_>| value.parse(parse_network), IpNet::to_string)
         .takes("`10.0.0.0/8`, `fd00::/8`, or an address")
+}
+
+/// Tells of proxies' networks that whoever can connect is in one of them.
+pub(super) fn remark_on_all(section: &Section<'_>, key: &str, proxies: &[IpNet]) {
+    if let Some(all) = proxies.iter().find(|network| network.prefix_len() == 0) {
+        let message = format_args!(
+            "{all} trusts everybody: any client may say that it is another. Name the proxies' networks"
+        );
+        section.remark(key, message);
+    }
 }
 
 /// Why a text is no network. Reads on after the text that was found.

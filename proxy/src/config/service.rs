@@ -14,6 +14,7 @@ use super::check::{self, Check};
 use super::given::GivenAddress;
 use super::keys::Visit;
 use super::route::{Route, ServicesAllowed};
+use super::service_tls::ServiceTls;
 use super::{Section, Value};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -45,6 +46,12 @@ impl Services {
     pub(crate) fn given(&self) -> impl Iterator<Item = &str> {
         self.named.iter().filter(|(_, service)| service.addresses.is_some()).map(|(name, _)| name.as_str())
     }
+
+    /// All of which something is said, by their names, and what the others are like.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Option<&str>, &Service)> {
+        let named = self.named.iter().map(|(name, service)| (Some(name.as_str()), service));
+        named.chain([(None, &self.others)])
+    }
 }
 
 /// What is particular to a service.
@@ -52,6 +59,8 @@ impl Services {
 pub(crate) struct Service {
     /// Where it is, if it is not in the registry: 1 to 100, none twice; none: where those are that register.
     pub(crate) addresses: Option<Vec<GivenAddress>>,
+    /// TLS to its endpoints; none: in clear.
+    pub(crate) tls: Option<ServiceTls>,
     /// Which endpoint a request goes to.
     pub(crate) balance: Balance,
     /// How long a new endpoint's share grows to what its weight says: 100 ms to 1 h; 0: it has it at once.
@@ -73,6 +82,7 @@ impl Default for Service {
     fn default() -> Self {
         Self {
             addresses: None,
+            tls: None,
             balance: Balance::default(),
             slow_start: Duration::ZERO,
             ejection: Some(Ejection::default()),
@@ -245,6 +255,13 @@ impl Service {
              next instance is known to fail as well.",
         );
         v.section(budget, |v| self.budget.keys(v));
+        let tls = key(
+            "tls",
+            "[TLS to the instances](tls.md#instances); `off`: only to those that register `https`",
+        )
+        .shape("a section such as {ca: /pay.pem}; {} takes all defaults");
+        let new = || otherwise.tls.clone().unwrap_or_default();
+        v.section_or_off(tls, &mut self.tls, new, ServiceTls::keys);
         v.check(|section| check_stall(section, self));
     }
 

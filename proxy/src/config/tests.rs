@@ -7,6 +7,7 @@ mod embedded;
 mod examples;
 mod files;
 mod gateway;
+mod listeners;
 mod reload;
 mod routes;
 mod schema;

@@ -17,7 +17,7 @@ pub(super) const LONGEST_DRAIN: Duration = DAY;
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 const LAME_DUCK: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
-/// Who could take a day for a head could hold as many connections as he likes.
+/// Who could take a day for a head or a handshake could hold as many connections as he likes.
 const HEAD: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 /// How long things may take: 10 ms to 24 h each, unless said.
@@ -42,6 +42,9 @@ pub(crate) struct Timeouts {
     pub(crate) pool: Duration,
     /// How long a client's connection is kept between requests. Whole seconds, at least one.
     pub(crate) keepalive: Duration,
+    /// What comes before a client's first request: a header of the PROXY protocol and a TLS handshake, both together.
+    /// 100 ms to 10 min.
+    pub(crate) handshake: Duration,
     /// A request's whole head, from its first byte, be it an empty line's, to its end. 100 ms to 10 min.
     pub(crate) head: Duration,
     /// The silence of a client within a request's body. Shorter than `idle`, or a client that stalls would
@@ -66,6 +69,7 @@ impl Default for Timeouts {
             tunnel_drain: Some(Duration::from_secs(10)),
             pool: Duration::from_secs(30),
             keepalive: Duration::from_secs(60),
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             write: Duration::from_secs(30),
@@ -114,6 +118,8 @@ impl Timeouts {
         // Pingora counts it in seconds.
         let keepalive = "how long a client's connection is kept between requests";
         v.key(key("keepalive", keepalive), seconds(KEEPALIVE), &mut self.keepalive);
+        let handshake = "a client's [handshake](hardening.md#handshakes): a header of the PROXY protocol and TLS, both together";
+        v.key(key("handshake", handshake), duration(HEAD), &mut self.handshake);
         let head = "a request's whole [head](http1.md#the-head), with the empty lines before it";
         v.key(key("head", head), duration(HEAD), &mut self.head);
         let body = key(

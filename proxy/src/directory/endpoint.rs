@@ -19,6 +19,8 @@ pub struct Endpoint {
     pub(crate) service: Arc<str>,
     pub instance: Arc<str>,
     pub(crate) address: SocketAddr,
+    /// The name that the configuration gives for the address; none: it gives none.
+    pub(crate) host: Option<Arc<str>>,
     /// What requests have left behind there. Endpoints of services that no route names share one, as no request goes to
     /// them.
     pub traffic: Arc<Traffic>,
@@ -27,7 +29,7 @@ pub struct Endpoint {
 impl Endpoint {
     #[cfg(test)]
     pub(crate) fn new(id: u64, service: Arc<str>, instance: Arc<str>, address: SocketAddr) -> Self {
-        Self { id, service, instance, address, traffic: Arc::default() }
+        Self { id, service, instance, address, host: None, traffic: Arc::default() }
     }
 }
 

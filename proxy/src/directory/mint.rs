@@ -15,16 +15,16 @@ pub(super) struct Mint {
 }
 
 impl Mint {
-    /// An endpoint that nothing was sent to yet. `is_routed`: whether anything ever will be.
+    /// An endpoint that nothing was sent to yet. `host`: the name that the configuration gives for its address. `is_routed`: whether anything ever will be.
     pub(super) fn endpoint(
         &mut self,
         service: Arc<str>,
         instance: Arc<str>,
-        address: SocketAddr,
+        (address, host): (SocketAddr, Option<Arc<str>>),
         is_routed: bool,
     ) -> Arc<Endpoint> {
         self.last_id += 1;
         let traffic = if is_routed { Arc::default() } else { self.unrouted.clone() };
-        Arc::new(Endpoint { id: self.last_id, service, instance, address, traffic })
+        Arc::new(Endpoint { id: self.last_id, service, instance, address, host, traffic })
     }
 }

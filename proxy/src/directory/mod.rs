@@ -40,7 +40,9 @@ pub use ring::mix;
 pub use service_discovery::ServiceEndpoints;
 pub(crate) use service_discovery::entries;
 pub(crate) use slow_start::Ramp;
-pub(crate) use writer::{Given, Novelty, Replaced, Routed, Transition, TransitionKind, Writer};
+pub(crate) use writer::{
+    Given, GivenEndpoint, Novelty, Replaced, Routed, Transition, TransitionKind, Writer,
+};
 
 pub(crate) type Services = BTreeMap<Arc<str>, Arc<Service>>;
 

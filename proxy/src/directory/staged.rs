@@ -84,8 +84,9 @@ impl Staged {
             self.entries.values().for_each(|former| former.endpoint.traffic.retire());
         }
         for entry in self.entries.values_mut() {
-            let Endpoint { service, instance, address, .. } = &*entry.endpoint;
-            entry.endpoint = mint.endpoint(service.clone(), instance.clone(), *address, is_routed);
+            let Endpoint { service, instance, address, host, .. } = &*entry.endpoint;
+            let place = (*address, host.clone());
+            entry.endpoint = mint.endpoint(service.clone(), instance.clone(), place, is_routed);
             entry.health = health;
             if let Standing::Stale(probe) = &mut entry.standing {
                 *probe = ProbeResult::Pending;

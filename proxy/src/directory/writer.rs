@@ -21,7 +21,7 @@ use super::{Directory, Endpoint, Entry, Finding, Health, ProbeResult, Standing, 
 use crate::config::{self, Initially};
 
 use bounds::Places;
-pub(crate) use given::{Given, Replaced};
+pub(crate) use given::{Given, GivenEndpoint, Replaced};
 pub(crate) use route::Routed;
 
 /// What became of a registration.
@@ -147,7 +147,7 @@ impl Writer {
         let instances = self.in_order(instances);
         let stage = |instance| {
             let instance = self.admit(instance)?;
-            Some(self.insert(instance, Standing::Stale(ProbeResult::Pending), None).1)
+            Some(self.insert((instance, None), Standing::Stale(ProbeResult::Pending), None).1)
         };
         instances.into_iter().filter_map(stage).collect()
     }
@@ -245,15 +245,16 @@ impl Writer {
         let (service, id, revision) = (instance.service.clone(), instance.id.clone(), instance.revision);
         // What the first list shows was there before the gateway looked.
         let usable_since = self.synced.then_some(now);
-        let (before, after) = self.insert(instance, Standing::Registered, usable_since);
+        let (before, after) = self.insert((instance, None), Standing::Registered, usable_since);
         Some(Transition { kind, service, instance: id, before, after: Some(after), revision })
     }
 
     /// Sets an instance, and returns its endpoint before and after: the same one, if its address is the same. A new
-    /// endpoint counts as usable since the given time; none: since before the gateway.
+    /// endpoint counts as usable since the given time; none: since before the gateway. `host`: the name that the
+    /// configuration gives for its address.
     fn insert(
         &mut self,
-        instance: Instance,
+        (instance, host): (Instance, Option<Arc<str>>),
         standing: Standing,
         usable_since: Option<Instant>,
     ) -> (Option<Arc<Endpoint>>, Arc<Endpoint>) {
@@ -269,11 +270,12 @@ impl Writer {
         let is_routed = planner.is_some();
         let before = known.map(|entry| entry.endpoint.clone());
         let counted = known.map_or(0, Entry::places);
-        let same = known.filter(|entry| entry.endpoint.address == address);
+        let is_same = |endpoint: &Endpoint| endpoint.address == address && endpoint.host == host;
+        let same = known.filter(|entry| is_same(&entry.endpoint));
         let same = same.map(|entry| (entry.endpoint.clone(), entry.health, entry.usable_since));
         let (endpoint, health, usable_since) = same.unwrap_or_else(|| {
             let instance = before.as_ref().map_or(id, |before| before.instance.clone());
-            let endpoint = self.mint.endpoint(service.clone(), instance, address, is_routed);
+            let endpoint = self.mint.endpoint(service.clone(), instance, (address, host.clone()), is_routed);
             (endpoint, initial_health(planner), usable_since)
         });
         let entry = Entry {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::config::GivenAddress;
-use crate::directory::Given;
+use crate::directory::{Given, GivenEndpoint};
 use crate::health::rounds::{Question, Rounds};
 use crate::lookout::Machine;
 use crate::tasks::now;
@@ -201,8 +201,13 @@ impl<M: Machine> Names<M> {
             None => place.given.to_string().into(),
             Some(_) => format!("{}/{}", place.given, address.ip()).into(),
         };
-        let of = |place: &Place| -> Vec<(Arc<str>, SocketAddr)> {
-            place.found.iter().map(|address| (id(place, address), *address)).collect()
+        let of = |place: &Place| -> Vec<GivenEndpoint> {
+            let host = place.question.map(|_| Arc::from(place.given.host()));
+            let endpoint = |address: &SocketAddr| {
+                let (id, address, host) = (id(place, address), *address, host.clone());
+                GivenEndpoint { id, address, host }
+            };
+            place.found.iter().map(endpoint).collect()
         };
         let endpoints: Vec<_> = places.iter().flat_map(of).collect();
         // An empty service would help nobody: what it had before may still be right.

@@ -7,6 +7,7 @@ use super::error_kind::Kind;
 use super::grammar::Refusal;
 use crate::directory::Directory;
 use crate::site::Target;
+use crate::tls::Fault;
 
 /// How long an answer of the gateway's own may wait for the rest of the request's body, which it need not know: a small
 /// one is here by then, and the client's connection can be kept.
@@ -73,6 +74,12 @@ impl Answer {
     const NONE_GIVEN: Self = Self::unavailable("none of its addresses is known, or can be used");
     const NONE_GIVEN_USABLE: Self =
         Self::unavailable("none of its addresses takes requests: none can be connected to");
+    const NOT_TRUSTED: Self =
+        Self::message(502, Kind::TlsCertificateError, "the endpoint's certificate is not trusted");
+    const NO_HANDSHAKE: Self =
+        Self::message(502, Kind::TlsProtocolError, "the TLS handshake with the endpoint failed");
+    const DECLINED: Self =
+        Self::message(502, Kind::TlsAlertReceived, "the endpoint declined the gateway's TLS");
     const BROKE_OFF: Self =
         Self::message(502, Kind::ConnectionTerminated, "the endpoint broke off before it answered");
     const BAD_ANSWER: Self =
@@ -158,6 +165,9 @@ impl Answer {
             _ if is_over => Self::OVER,
             Ending::Refused => Self::not_reached(Kind::ConnectionRefused),
             Ending::ConnectTimeout => Self::not_reached(Kind::ConnectionTimeout),
+            Ending::Handshake(Fault::Certificate) => Self::NOT_TRUSTED,
+            Ending::Handshake(Fault::Protocol) => Self::NO_HANDSHAKE,
+            Ending::Handshake(Fault::Alert) | Ending::Alerted => Self::DECLINED,
             Ending::NoConnection => Self::not_reached(Kind::ProxyInternalError),
             Ending::Silent => Self::TIMED_OUT,
             Ending::Broke | Ending::BrokeWithinHead => Self::BROKE_OFF,

@@ -264,7 +264,7 @@ impl Attempt {
     fn reach(&self, ending: Ending, heard: bool) -> Reach {
         match ending {
             _ if !self.was_connected() => Reach::Unconnected,
-            Ending::Broke if !heard => Reach::Sent,
+            Ending::Broke | Ending::Alerted if !heard => Reach::Sent,
             _ => Reach::Heard,
         }
     }

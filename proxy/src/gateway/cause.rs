@@ -1,5 +1,6 @@
 //! Why an attempt failed: what its carrier saw, and what that means.
 
+use crate::tls::Fault;
 use crate::traffic::ejection::Failure;
 use crate::traffic::waiting::Broken;
 
@@ -16,14 +17,18 @@ pub(super) enum Ending {
     BadBody,
     /// The connect was refused, or there is no way to the address.
     Refused,
-    /// The connect was not done in time.
+    /// The connect, or the TLS handshake on it, was not done in time.
     ConnectTimeout,
+    /// The TLS handshake failed: nothing was sent.
+    Handshake(Fault),
     /// The gateway could not open a connection: it lacks ports, files or memory.
     NoConnection,
     /// The endpoint was silent for too long.
     Silent,
     /// The connection broke or was closed.
     Broke,
+    /// The same, and the endpoint said by an alert of TLS that it would: it may not like our certificate.
+    Alerted,
     /// The connection broke or was closed when a part of a head had come over it.
     BrokeWithinHead,
     /// What came over the connection is not HTTP.
@@ -52,8 +57,10 @@ pub(super) struct Circumstances {
 pub(super) enum Cause {
     /// The connect was refused, or there is no way to the address.
     Refused,
-    /// The connect was not done in time.
+    /// The connect, or the TLS handshake on it, was not done in time.
     ConnectTimeout,
+    /// The TLS handshake failed.
+    Handshake,
     /// The connection broke, or what came over it was not HTTP.
     Broken,
     /// A re-used connection was closed before a byte of the answer came: it was idle, and anybody may
@@ -94,10 +101,11 @@ impl Cause {
             }
             Ending::Refused => Self::Refused,
             Ending::ConnectTimeout => Self::ConnectTimeout,
+            Ending::Handshake(_) => Self::Handshake,
             Ending::NoConnection | Ending::Fault => Self::Gateway,
             Ending::Silent => Self::Timeout,
-            Ending::Broke if reused && !heard => Self::Closed,
-            Ending::Broke | Ending::BrokeWithinHead | Ending::NotHttp => Self::Broken,
+            Ending::Broke | Ending::Alerted if reused && !heard => Self::Closed,
+            Ending::Broke | Ending::Alerted | Ending::BrokeWithinHead | Ending::NotHttp => Self::Broken,
             Ending::Status => Self::Status,
         }
     }
@@ -106,7 +114,7 @@ impl Cause {
     /// is that the whole time is over, the attempt knows.)
     pub(super) fn failure(self) -> Option<Failure> {
         match self {
-            Self::Refused => Some(Failure::Refused),
+            Self::Refused | Self::Handshake => Some(Failure::Refused),
             Self::ConnectTimeout => Some(Failure::ConnectTimeout),
             Self::Broken => Some(Failure::Broken),
             Self::Timeout | Self::FirstByte => Some(Failure::Timeout),
@@ -121,6 +129,7 @@ impl Cause {
         match self {
             Self::Refused => "refused",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Handshake => "handshake",
             Self::Broken => "broken",
             Self::Closed => "closed",
             Self::Timeout => "timeout",
@@ -150,9 +159,12 @@ mod tests {
             (Ending::BadBody, Cause::Client),
             (Ending::Refused, Cause::Refused),
             (Ending::ConnectTimeout, Cause::ConnectTimeout),
+            (Ending::Handshake(Fault::Certificate), Cause::Handshake),
+            (Ending::Handshake(Fault::Alert), Cause::Handshake),
             (Ending::NoConnection, Cause::Gateway),
             (Ending::Silent, Cause::Timeout),
             (Ending::Broke, Cause::Broken),
+            (Ending::Alerted, Cause::Broken),
             (Ending::BrokeWithinHead, Cause::Broken),
             (Ending::NotHttp, Cause::Broken),
             (Ending::Status, Cause::Status),
@@ -184,6 +196,7 @@ mod tests {
         for (cause, name, failure) in [
             (Cause::Refused, "refused", Some(Failure::Refused)),
             (Cause::ConnectTimeout, "connect_timeout", Some(Failure::ConnectTimeout)),
+            (Cause::Handshake, "handshake", Some(Failure::Refused)),
             (Cause::Broken, "broken", Some(Failure::Broken)),
             (Cause::Closed, "closed", None),
             (Cause::Timeout, "timeout", Some(Failure::Timeout)),
@@ -202,6 +215,7 @@ mod tests {
     fn only_a_connection_that_had_served_and_said_nothing_may_have_been_closed_while_idle() {
         let cause = |ending, reused, heard| Cause::of(ending, Circumstances { reused, heard, ..PLAIN });
         assert_eq!(cause(Ending::Broke, true, false), Cause::Closed);
+        assert_eq!(cause(Ending::Alerted, true, false), Cause::Closed);
         assert_eq!(cause(Ending::Broke, false, false), Cause::Broken, "a new connection");
         assert_eq!(cause(Ending::Broke, true, true), Cause::Broken, "a 1xx came");
         assert_eq!(cause(Ending::BrokeWithinHead, true, false), Cause::Broken, "half a head came");

@@ -15,6 +15,11 @@ pub(super) enum Kind {
     ConnectionReadTimeout,
     /// As many requests are in flight as may be.
     ConnectionLimitReached,
+    /// The endpoint's certificate is not trusted.
+    TlsCertificateError,
+    TlsProtocolError,
+    /// The endpoint has declined the handshake, or our certificate.
+    TlsAlertReceived,
     HttpProtocolError,
     /// The whole answer has not come in time.
     HttpResponseTimeout,
@@ -33,6 +38,9 @@ impl Kind {
             Self::ConnectionTerminated => "connection_terminated",
             Self::ConnectionReadTimeout => "connection_read_timeout",
             Self::ConnectionLimitReached => "connection_limit_reached",
+            Self::TlsCertificateError => "tls_certificate_error",
+            Self::TlsProtocolError => "tls_protocol_error",
+            Self::TlsAlertReceived => "tls_alert_received",
             Self::HttpProtocolError => "http_protocol_error",
             Self::HttpResponseTimeout => "http_response_timeout",
             Self::ProxyInternalError => "proxy_internal_error",

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
+use openssl::nid::Nid;
 use registry::contract::{Instance, Record};
 use registry::watch::{Update, WatchStatus};
 use serde_json::value::RawValue;
@@ -22,6 +23,7 @@ use crate::health::service_health::Rules;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::site::{Action, Common, Route, RouteName, Site, Target, Way};
+use crate::tls::{self, Identity};
 
 /// What a fixture consists of.
 #[derive(Debug, Default)]
@@ -93,6 +95,7 @@ impl Setup {
             limits,
             budget,
             is_given: self.is_given,
+            tls: None,
         });
         Fixture {
             directory,
@@ -186,4 +189,11 @@ pub(super) const NOWHERE: Arrival = Arrival { peer: None, scheme: Scheme::Http, 
 /// One that comes from this address.
 pub(super) fn from(peer: &str) -> Arrival {
     Arrival { peer: Some(peer.parse().unwrap()), ..NOWHERE }
+}
+
+/// One that comes over TLS, from this address, and has shown a certificate of this common name and this URI.
+pub(super) fn with_certificate(peer: &str, name: &str, uri: &str) -> Arrival {
+    let certificate = tls::certificate(&[(Nid::COMMONNAME, name)], &[("uri", uri)]);
+    let identity = Identity::of(&certificate).map(Arc::new);
+    Arrival { scheme: Scheme::Https, identity, ..from(peer) }
 }

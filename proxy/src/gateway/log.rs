@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::clock::{Clock, Stamp};
 use super::request::{FailedAttempt, Request};
-use super::text::{push_address, push_millis, push_number};
+use super::text::{push_address, push_hex, push_millis, push_number};
 use super::tunnel_end::TunnelEnd;
 use crate::head::Head;
 use serde_json::json;
@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::directory::Endpoint;
 use crate::logging::{Form, Output};
 use crate::site::RouteName;
+use crate::tls::Identity;
 
 /// The begin of a member of the object, behind others; its value follows.
 macro_rules! key {
@@ -30,6 +31,8 @@ pub(super) struct LogLine<'a> {
     pub(super) trace_id: &'a [u8],
     /// An address.
     pub(super) client: &'a [u8],
+    /// Whom the certificate names that the client has shown; none: it has shown none.
+    pub(super) identity: Option<&'a Identity>,
     /// The method and the path; none: there was no valid request line.
     pub(super) line: Option<(&'a str, &'a str)>,
     /// 0: the client left before it was answered.
@@ -80,6 +83,7 @@ impl<'a> LogLine<'a> {
         Self {
             trace_id: request.trace.id_bytes(),
             client: request.client.as_bytes(),
+            identity: request.origin.identity.as_deref(),
             line: head.has_request_line().then(|| (head.method().as_str(), head.path())),
             status,
             route: request.route().map(|route| &route.name),
@@ -118,6 +122,9 @@ impl<'a> LogLine<'a> {
         });
         plain(add(line, key!("trace_id")), self.trace_id);
         plain(add(line, key!("client")), self.client);
+        if let Some(identity) = self.identity {
+            escaped(add(line, key!("client_cert")), &name(identity));
+        }
         if let Some((method, path)) = self.line {
             plain(add(line, key!("method")), method);
             escaped(add(line, key!("path")), path);
@@ -182,6 +189,9 @@ impl<'a> LogLine<'a> {
         show(line, format_args!("{status} "));
         push_millis(line, self.took);
         show(line, format_args!("ms trace_id={trace_id} client={client}"));
+        if let Some(identity) = self.identity {
+            show(line, format_args!(" client_cert={:?}", name(identity)));
+        }
         if let Some(route) = self.route {
             show(line, format_args!(" route={}", route.json()));
         }
@@ -207,6 +217,16 @@ impl<'a> LogLine<'a> {
             show(line, format_args!(" error={error:?}"));
         }
     }
+}
+
+/// Its subject; if it has none, its fingerprint.
+fn name(identity: &Identity) -> Cow<'_, str> {
+    if !identity.subject.is_empty() {
+        return Cow::Borrowed(&identity.subject);
+    }
+    let mut digits = Vec::with_capacity(64);
+    push_hex(&mut digits, &identity.fingerprint);
+    Cow::Owned(String::from_utf8_lossy(&digits).into_owned())
 }
 
 /// Writing to memory cannot fail, so the result is dropped.
@@ -250,7 +270,8 @@ fn escaped(line: &mut Vec<u8>, value: &str) {
 mod tests {
     use super::*;
     use crate::gateway::cause::Cause;
-    use crate::gateway::fixture::Setup;
+    use crate::gateway::fixture::{Setup, from, with_certificate};
+    use crate::gateway::origin::Arrival;
     use crate::head::tests::head;
     use http::Method;
     use serde_json::Value;
@@ -267,6 +288,7 @@ mod tests {
         LogLine {
             trace_id: b"0af7651916cd43dd8448eb211c80319c",
             client: b"127.0.0.1",
+            identity: None,
             line: Some(("GET", path)),
             status: 200,
             route: None,
@@ -327,6 +349,31 @@ mod tests {
         let mut text = Vec::new();
         LogLine { asked, service: None, ..line("/", None, &[], None) }.write_text(&mut text, STAMP);
         assert!(text.ends_with(br#" host="a\nb" scheme=https"#));
+    }
+
+    #[test]
+    fn the_line_names_whom_the_clients_certificate_does() {
+        let fixture = Setup::of(1).build();
+        let of = |arrival| {
+            let (head, mut request) = (head(Method::GET, "/x", &[]), fixture.sent_to(0));
+            request.begin(&head, arrival);
+            let line = LogLine::of(&request, &head, (200, 0), Duration::ZERO, None);
+            let (mut json, mut text) = (Vec::new(), Vec::new());
+            line.write_json(&mut json, STAMP);
+            line.write_text(&mut text, STAMP);
+            let json: Value = serde_json::from_slice(&json).unwrap();
+            (json.get("client_cert").cloned(), String::from_utf8(text).unwrap())
+        };
+        let shown = with_certificate("192.0.2.7", "a\"\n\\", "spiffe://a");
+        let (json, text) = of(shown.clone());
+        assert_eq!(json, Some(json!("CN=a\\22\\0A\\5C")));
+        assert!(text.contains(r#" client=192.0.2.7 client_cert="CN=a\\22\\0A\\5C" route="#), "{text}");
+        let nameless = Identity { subject: String::new(), ..(*shown.identity.unwrap()).clone() };
+        let (json, _) = of(Arrival { identity: Some(Arc::new(nameless.clone())), ..from("192.0.2.7") });
+        let digits: String = nameless.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(json, Some(json!(digits)));
+        let (json, text) = of(from("192.0.2.7"));
+        assert!(json.is_none() && !text.contains("client_cert"), "{text}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //!   retry     when a request is sent again: pure
 //!   meaning   what an answer's status means
 //!   cause     why an attempt failed: pure
+//!   handshakes  tells of instances that cannot be spoken to under TLS
 //!   tunnel_drain  when a tunnel ends whose instance has left: pure
 //!   tunnel_end  why one has ended
 //!   edits     what is changed of a request and of its answer: pure
@@ -46,6 +47,7 @@ mod fixture;
 mod grammar;
 #[cfg(test)]
 mod grammar_checks;
+mod handshakes;
 mod hash_key;
 mod hops;
 mod log;
@@ -65,6 +67,7 @@ mod tunnel_drain;
 mod tunnel_end;
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,7 +79,7 @@ use crate::head::Head;
 use crate::lifecycle::Lifecycle;
 use crate::logging::Output;
 use crate::metrics::{Metrics, RouteMetrics, ServiceMetrics};
-use crate::site::{self, Action, Asked, Named, Route, Way};
+use crate::site::{self, Action, Asked, Common, Listener, Named, Route, Way};
 use admit::{GatewayState, admit};
 use answer::Answer;
 use clock::Clock;
@@ -121,6 +124,18 @@ impl Gateway {
         self.site.look(|site| of(&site.common().timeouts))
     }
 
+    /// What the site says of all requests, as it is now.
+    fn common(&self) -> Arc<Common> {
+        self.site.look(|site| site.common().clone())
+    }
+
+    /// Where clients are served, as it is now.
+    fn listener(&self, at: SocketAddr) -> Arc<Listener> {
+        let listener = self.site.look(|site| site.listener(at).cloned());
+        // The addresses are those that the process has started with.
+        listener.unwrap_or_else(|| Arc::new(Listener::clear(at)))
+    }
+
     /// By what HTTP/1 is carried, by the site as it is now.
     fn http1(&self) -> Http1Carrier {
         self.site.look(|site| site.common().http1)
@@ -139,7 +154,8 @@ impl Gateway {
         }
         let path = entry::enter(head, request.fields, request.common.paths)?;
         let (scheme, client) = (request.origin.scheme, request.origin.client);
-        let asked = Asked::of(head, &path, scheme, client);
+        let identity = request.origin.identity.clone();
+        let asked = Asked::of(head, &path, scheme, client, identity.as_deref());
         let Some(route) = request.find_route(&asked) else {
             return Err(if is_for_itself(head, &path) { self.answer_as_itself() } else { Answer::NO_ROUTE });
         };

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
 use super::choose::{self, Nobody};
+use super::handshakes;
 use super::request::Request;
 use super::retry::{self, Among, Next, Reach, Replay, Search, Situation, Why};
 use super::sticky;
@@ -24,6 +25,7 @@ pub(super) fn goes_again(
     if request.attempt().is_some_and(Attempt::is_next) {
         return true;
     }
+    handshakes::tell(request, ending, &told, now);
     let failed = request.failed(ending, told, now);
     failed.is_some_and(|failure| try_another(request, head, failure, replay, now))
 }

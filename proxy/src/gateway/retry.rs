@@ -156,13 +156,13 @@ fn may_go_again(situation: &Situation) -> bool {
     }
 }
 
-/// The budget keeps retries from being load on top of load. A connect that was refused was no load: nobody has begun
+/// The budget keeps retries from being load on top of load. A connect that was refused, or whose handshake failed, was no load: nobody has begun
 /// with the request, and who gets it next serves it once. That is free, so that the dead of a large restart cost nobody
 /// a request; but not where the next is known to fail as well, or with all of them dead each request would knock at
 /// three doors. A connect that timed out is not free: it has cost time, and a full queue of connections is what
 /// overload looks like.
 fn is_free(cause: Cause, next_is_doubted: bool) -> bool {
-    cause == Cause::Refused && !next_is_doubted
+    matches!(cause, Cause::Refused | Cause::Handshake) && !next_is_doubted
 }
 
 /// Whether the next attempt needs a connection of its own. Where one kept connection was closed, others may be, and a

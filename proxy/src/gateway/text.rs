@@ -32,6 +32,14 @@ pub(super) fn push_escape(text: &mut Vec<u8>, byte: u8) {
     text.extend_from_slice(&[b'%', high, low]);
 }
 
+/// Appends bytes as hex digits.
+pub(super) fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.extend([byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
+    }
+}
+
 /// Appends an address without a port.
 pub(super) fn push_ip(text: &mut Vec<u8>, ip: IpAddr) {
     text.extend_from_slice(IpText::of(ip).as_bytes());

@@ -15,13 +15,14 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::active::Active;
 use super::findings::Findings;
-use super::probers::{Prober, Probers};
+use super::probers::{Host, Prober, Probers};
 use super::rounds::{Question, Rounds};
 use crate::causes::plain;
 use crate::config::Check;
 use crate::directory::{Directory, Endpoint, Endpoints, Finding, Service, ServiceEndpoints, entries};
 use crate::metrics::{Checked, Metrics};
 use crate::tasks::now;
+use crate::tls::InstanceTls;
 
 /// Checks in flight at once, of all services. The others wait for their turn, the longest waiting first.
 const MAX_RUNNING: usize = 64;
@@ -43,6 +44,8 @@ pub struct CheckError {
 pub(crate) struct CheckedService {
     service: Arc<Service>,
     check: Check,
+    /// None: they are asked in clear.
+    tls: Option<Arc<InstanceTls>>,
     prober: Prober,
     discovery: Arc<dyn ServiceDiscovery + Send + Sync>,
 }
@@ -54,15 +57,15 @@ impl CheckedService {
     /// The check cannot be made into a request.
     pub(crate) fn new(
         service: Arc<Service>,
-        check: &Check,
+        (check, tls): (&Check, Option<&Arc<InstanceTls>>),
         directory: &Arc<Directory>,
         probers: &Probers,
     ) -> Result<Self, CheckError> {
         let name = service.name();
-        let prober = probers.of(name, check);
+        let prober = probers.of(name, check, tls);
         let prober = prober.map_err(|error| CheckError { service: name.clone(), why: plain(&error) })?;
         let discovery = Arc::new(ServiceEndpoints::new(directory.clone(), &**name));
-        Ok(Self { service, check: check.clone(), prober, discovery })
+        Ok(Self { service, check: check.clone(), tls: tls.cloned(), prober, discovery })
     }
 
     pub(crate) fn service(&self) -> &Arc<Service> {
@@ -70,13 +73,16 @@ impl CheckedService {
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.service, &other.service) && self.check == other.check
+        let tls = |checked: &Self| checked.tls.as_ref().map(Arc::as_ptr);
+        Arc::ptr_eq(&self.service, &other.service) && self.check == other.check && tls(self) == tls(other)
     }
 
     fn ask(&self, endpoint: &Arc<Endpoint>, backend: &Backend) -> Ask {
         // Without its extension, which holds the endpoints as they are now: it would keep them alive for as long as
         // this is asked.
-        let backend = Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
+        let mut backend =
+            Backend { addr: backend.addr.clone(), weight: backend.weight, ext: Default::default() };
+        endpoint.host.clone().into_iter().for_each(|host| drop(backend.ext.insert(Host(host))));
         let (prober, limit) = (self.prober.clone(), self.check.timeout);
         Ask { prober, backend: Arc::new(backend), endpoint: endpoint.clone(), limit }
     }

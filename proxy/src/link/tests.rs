@@ -74,13 +74,6 @@ async fn several_slices_are_written_at_once() {
 }
 
 #[tokio::test]
-async fn the_other_side_has_an_address() {
-    let [(_, ours, theirs), _] = pairs().await;
-    let (Link::Plain(stream), Some(peer)) = (&theirs, ours.peer()) else { panic!("it is open") };
-    assert_eq!(stream.local_addr().unwrap(), peer);
-}
-
-#[tokio::test]
 async fn what_is_seen_stays_until_it_is_taken_away() {
     for (kind, mut ours, mut theirs) in pairs().await {
         theirs.write_all(b"one, two").await.unwrap();

@@ -1,7 +1,6 @@
 //! A connection under TLS.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -54,10 +53,6 @@ impl Tls {
 
     pub(super) fn descriptor(&self) -> RawFd {
         self.stream().as_raw_fd()
-    }
-
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.stream().peer_addr().ok()
     }
 }
 

@@ -7,6 +7,7 @@
 //!   counted    what is counted under names, and for as long as somebody counts under them
 //!   counts     counts of which each has a label
 //! connections  of clients, and to instances
+//! tls        who comes in, certificates
 //! directory  who is there
 //! registry   what is known of the registry, and of the watch on it
 //! guard, snapshot, config, process, embedded
@@ -27,6 +28,7 @@ mod routes;
 mod service;
 mod services;
 mod snapshot;
+mod tls;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
@@ -55,6 +57,8 @@ use routes::RoutesMetrics;
 pub(crate) use service::ServiceMetrics;
 use services::ServicesMetrics;
 use snapshot::SnapshotMetrics;
+pub(crate) use tls::CertificateSeries;
+use tls::TlsMetrics;
 
 /// The gateway's metrics.
 #[derive(Debug)]
@@ -63,6 +67,7 @@ pub struct Metrics {
     services: ServicesMetrics,
     routes: RoutesMetrics,
     connections: ConnectionsMetrics,
+    tls: TlsMetrics,
     directory: DirectoryMetrics,
     registry: RegistryMetrics,
     guard: GuardMetrics,
@@ -107,6 +112,7 @@ impl Metrics {
             services: ServicesMetrics::new(&make)?,
             routes: RoutesMetrics::new(&make)?,
             connections: ConnectionsMetrics::new(&make)?,
+            tls: TlsMetrics::new(&make)?,
             directory: DirectoryMetrics::new(&make)?,
             registry: RegistryMetrics::new(&make)?,
             guard: GuardMetrics::new(&make)?,
@@ -154,6 +160,31 @@ impl Metrics {
     /// Counts a connection that was declined for want of a descriptor.
     pub(crate) fn connection_declined(&self) {
         self.connections.declined.inc();
+    }
+
+    /// Counts a connection of a client that was closed before anything was read from it.
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        self.tls.refused(reason);
+    }
+
+    /// Counts a TLS handshake with a client that has ended well.
+    pub(crate) fn handshake(&self, version: &'static str, is_resumed: bool) {
+        self.tls.handshake(version, is_resumed);
+    }
+
+    /// Counts one that has failed.
+    pub(crate) fn handshake_failed(&self, reason: &'static str) {
+        self.tls.handshake_failed(reason);
+    }
+
+    /// Counts a connection that had to begin with a header of the PROXY protocol, and did not.
+    pub(crate) fn proxy_protocol_failed(&self, reason: &'static str) {
+        self.tls.proxy_failed(reason);
+    }
+
+    /// Notes which certificates there are from now on.
+    pub(crate) fn certificates(&self, certificates: Vec<CertificateSeries>) {
+        self.tls.certificates(certificates);
     }
 
     /// Counts what was no request's head. Status 0: the client left within it.
@@ -247,6 +278,7 @@ impl Metrics {
         self.services.show();
         self.routes.show();
         self.connections.show();
+        self.tls.show();
         self.directory.show(directory);
         self.registry.show(directory.revision(), status);
         self.config.show();

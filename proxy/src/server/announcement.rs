@@ -35,7 +35,7 @@ impl Facts {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         Self {
             configuration: file.display().to_string(),
-            listen: list(&config.listen),
+            listen: list(config.addresses()),
             admin: config.admin.map_or_else(|| "off".to_owned(), |address| address.to_string()),
             registry: name(&config.registry),
             directory,
@@ -43,8 +43,8 @@ impl Facts {
     }
 }
 
-fn list(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn list(addresses: impl Iterator<Item = SocketAddr>) -> String {
+    addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn name(registry: &Registry) -> String {

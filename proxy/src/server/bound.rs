@@ -36,7 +36,7 @@ impl Bound {
 
 /// Those of the gateway and its admin port.
 fn sockets(config: &Config, arguments: &Arguments, output: &Arc<Output>) -> Result<Sockets, StartError> {
-    let listen = config.gateway.listen.iter().map(|address| ("gateway.listen", *address));
+    let listen = config.gateway.addresses().map(|address| ("gateway.listen", address));
     let admin = config.gateway.admin.iter().map(|address| ("gateway.admin", *address));
     let addresses = listen.chain(admin);
     if !arguments.upgrade {

@@ -32,7 +32,10 @@ async fn open(
     ready: ServiceReadyNotifier,
 ) -> Result<(), ListenError> {
     let key = "gateway.listen";
-    let listener = |&address| listener(&table, address).map_err(|why| ListenError { key, address, why });
+    let listener = |&address| match listener(&table, address) {
+        Ok(listener) => Ok((address, listener)),
+        Err(why) => Err(ListenError { key, address, why }),
+    };
     let listeners = addresses.iter().map(listener).collect::<Result<_, _>>()?;
     ready.notify_ready();
     door.run(listeners, shutdown, || sockets::close(&table, &addresses)).await;

@@ -15,6 +15,7 @@
 //! watch       breaks off requests that wait too long for their answers
 //! checks      asks endpoints whether they are well, where the configuration says so
 //! reload      takes a configuration over that has changed
+//! certificates  takes certificates over whose files have changed
 //! adoption    has routes lead to the services that their paths name, as these register; ready when those are adopted
 //!             that are there
 //! late        says that the registry keeps the gateway waiting
@@ -130,8 +131,9 @@ fn build(
     services.vital("watch", async move { serving.stall_watch.run().await });
     services.vital("checks", serving.checks.run());
     services.vital("reload", serving.reload.run());
+    services.vital("certificates", serving.certificates.run());
     let door = Arc::new(Door::new(gateway, &services.server.configuration));
-    let gateway = services.door(door, &config.listen);
+    let gateway = services.door(door, config.addresses().collect());
     if has_embedded {
         // It takes only a moment: a client that connects meanwhile is served then, instead of being told "not ready".
         gateway.add_dependency(&discovery);

@@ -62,8 +62,8 @@ impl Services {
     }
 
     /// What takes clients' connections, once there are sockets.
-    pub(super) fn door(&mut self, door: Arc<Door>, addresses: &[SocketAddr]) -> ServiceHandle {
-        let (addresses, output) = (addresses.to_vec(), self.output.clone());
+    pub(super) fn door(&mut self, door: Arc<Door>, addresses: Vec<SocketAddr>) -> ServiceHandle {
+        let output = self.output.clone();
         let threads = self.server.configuration.threads;
         let service = self.server.add_service(DoorService { door, addresses, threads, output });
         service.add_dependency(&self.sockets);

@@ -13,8 +13,8 @@ use crate::health::probers::Probers;
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
 use crate::site::{
-    Adoption, Carried, Current, Draft, DraftError, Loaded, Materials, Reload, Replacement, Site, StatusCell,
-    key_of_this_process,
+    Adoption, Carried, Certificates, Current, Draft, DraftError, Loaded, Materials, Reload, Replacement,
+    Site, StatusCell, key_of_this_process,
 };
 
 /// The first site, and what goes on beside it.
@@ -25,6 +25,7 @@ pub(super) struct Serving {
     pub(super) checks: Checks,
     pub(super) reload: Reload,
     pub(super) adoption: Adoption,
+    pub(super) certificates: Certificates,
     /// To be told when the configuration is to be read again.
     pub(super) asked: Arc<Notify>,
 }
@@ -57,8 +58,9 @@ impl Serving {
         let replacement = Replacement::new(config, (site.clone(), materials), routing, checked);
         let replacement = Arc::new(replacement);
         let adoption = Adoption(replacement.clone());
+        let certificates = Certificates { current: site.clone(), metrics: metrics.clone() };
         let asked = Arc::new(Notify::new());
         let reload = Reload::new(loaded, replacement, status.clone(), asked.clone(), metrics.clone());
-        Ok(Self { site, status, stall_watch, checks, reload, adoption, asked })
+        Ok(Self { site, status, stall_watch, checks, reload, adoption, certificates, asked })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use openssl::error::ErrorStack;
@@ -15,7 +15,7 @@ use super::routes::Routes;
 use super::split::{Share, Split};
 use super::sticky::{KnownServices, Sticky};
 use super::target::Target;
-use super::{Common, Lasting, Site};
+use super::{Common, Lasting, Listener, Site};
 use crate::config;
 use crate::directory::{Directory, Policy, Service, Services};
 use crate::health::checks::{CheckError, CheckedService};
@@ -24,6 +24,7 @@ use crate::health::probers::Probers;
 use crate::health::service_health::{Rules, ServiceHealth};
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
+use crate::tls::{InstanceTls, TlsError};
 
 /// What all sites of a process are made with.
 #[derive(Clone)]
@@ -46,6 +47,12 @@ pub enum DraftError {
     /// The directory was made, or changed, by another configuration.
     #[error("the directory does not know the service {0} of a route: this is a fault of the gateway")]
     NotRouted(String),
+    /// What a listener's `tls` names cannot be used.
+    #[error("cannot speak TLS as gateway.listen says")]
+    Listener(#[from] TlsError),
+    /// What a section `tls` of services names cannot be used.
+    #[error("cannot speak TLS as gateway.{0}.tls says")]
+    Tls(String, #[source] TlsError),
     /// OpenSSL declines.
     #[error("cannot make the key that signs the cookies of sticky routes")]
     Key(#[from] ErrorStack),
@@ -118,13 +125,15 @@ impl Draft {
         serving: &Site,
         materials: &Materials,
     ) -> Result<Self, DraftError> {
+        let tls = serving.tls.next(&config.services)?;
         let lasting = |(name, service): (&Arc<str>, &Arc<Service>)| {
             let rules = Rules::of(config.services.get(name));
             (name.clone(), materials.lasting(service, rules, serving.lasting(name)))
         };
         let mut services: BTreeMap<_, _> = services.iter().map(lasting).collect();
-        let check =
-            |(name, lasting): (&Arc<str>, &Lasting)| materials.checked(lasting, config.services.get(name));
+        let check = |(name, lasting): (&Arc<str>, &Lasting)| {
+            materials.checked(lasting, config.services.get(name), tls.of(name))
+        };
         let checked = services.iter().filter_map(check).collect::<Result<_, _>>()?;
         let rules = |(name, lasting): (&Arc<str>, &Lasting)| {
             (lasting.health.clone(), Rules::of(config.services.get(name)))
@@ -132,7 +141,7 @@ impl Draft {
         let rules = services.iter().map(rules).collect();
         let target = |name: &str| {
             let lasting = services.get(name).ok_or_else(|| DraftError::NotRouted(name.to_owned()))?;
-            Ok::<_, DraftError>(Arc::new(Target::new(lasting, config.services.get(name))))
+            Ok::<_, DraftError>(Arc::new(Target::new(lasting, config.services.get(name), tls.of(name))))
         };
         let mut known = KnownServices::of(serving.routes().filter_map(|route| route.sticky()));
         let mut action = |route: &config::Route| match &route.action {
@@ -155,15 +164,20 @@ impl Draft {
         });
         let routes = routes.collect::<Result<Vec<_>, DraftError>>()?;
         let by_path = routes.iter().filter_map(|(_, route)| route.by_path().cloned()).collect();
+        let listener = |rules| Listener::new(rules, serving, SystemTime::now()).map(Arc::new);
+        let listeners = config.listen.iter().map(listener).collect::<Result<_, _>>()?;
         let named = policies(config);
         services.retain(|name, _| named.contains_key(name));
         let site = Site {
             routes: Routes::new(routes),
             by_path,
             services,
+            listeners,
+            tls,
             common: Arc::new(Common {
                 timeouts: config.timeouts,
                 trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
+                connections: config.connections,
                 max_requests: config.max_requests.get(),
                 errors: config.errors.clone(),
                 trusted_proxies: config.trusted_proxies.clone(),
@@ -205,9 +219,10 @@ impl Materials {
         &self,
         lasting: &Lasting,
         rules: &config::Service,
+        tls: Option<&Arc<InstanceTls>>,
     ) -> Option<Result<CheckedService, CheckError>> {
         let check = rules.check.as_ref()?;
-        Some(CheckedService::new(lasting.service.clone(), check, &self.directory, &self.probers))
+        Some(CheckedService::new(lasting.service.clone(), (check, tls), &self.directory, &self.probers))
     }
 
     /// What a service has lasts for as long as it is the same object of the directory.

@@ -9,6 +9,8 @@
 //!   source       where it is read
 //! replacement  how one site takes another's place, and how services are adopted while one serves
 //!   adoption     which services a route leads to whose paths name them; pure
+//! certificates  keeps what TLS goes by as the files are
+//! listener     where clients are served, and how
 //! draft        the one way to a site: a checked configuration, and what it does not change of the site that serves
 //! routes       which route takes a request
 //! route        what it does then, and whom it leads to
@@ -17,12 +19,15 @@
 //!   split        which of several services
 //!   sticky       where its client was before
 //!   target       one of these services
+//! tls          how the instances of services are spoken to under TLS
 //! ```
 
 mod adoption;
 mod by_path;
+mod certificates;
 mod changes;
 mod draft;
+mod listener;
 mod looks;
 mod refusal;
 mod reload;
@@ -35,15 +40,17 @@ mod split;
 mod status;
 mod sticky;
 mod target;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
 
-use crate::config::{ClientAbort, ErrorAnswers, Http1Carrier, Paths, Timeouts};
+use crate::config::{ClientAbort, Connections, ErrorAnswers, Http1Carrier, Paths, Timeouts};
 use crate::directory::Service;
 use crate::head::Head;
 use crate::health::ServiceHealth;
@@ -51,11 +58,13 @@ use crate::metrics::ServiceMetrics;
 
 pub(crate) use adoption::adopted_of;
 pub(crate) use by_path::{ByPath, Named};
+pub(crate) use certificates::Certificates;
 pub(crate) use changes::{FieldChange, FieldValue};
 pub(crate) use draft::DraftError;
 #[cfg(test)]
 pub(crate) use draft::tests as drafts;
 pub(crate) use draft::{Carried, Draft, Materials, policies};
+pub(crate) use listener::Listener;
 pub(crate) use reload::Reload;
 pub(crate) use replacement::{Adoption, Replacement};
 pub(crate) use revision::Revision;
@@ -66,6 +75,7 @@ pub(crate) use split::{Share, Split};
 pub(crate) use status::{Rejected, Status, StatusCell};
 pub(crate) use sticky::{Remembered, key_of_this_process};
 pub(crate) use target::Target;
+use tls::ServicesTls;
 
 /// All that a configuration says of requests.
 #[derive(Debug, Default)]
@@ -75,6 +85,8 @@ pub(crate) struct Site {
     by_path: Vec<Arc<ByPath>>,
     /// The services that the configuration names, by name.
     services: BTreeMap<Arc<str>, Lasting>,
+    listeners: Vec<Arc<Listener>>,
+    tls: ServicesTls,
     common: Arc<Common>,
 }
 
@@ -85,6 +97,8 @@ pub(crate) struct Common {
     pub(crate) timeouts: Timeouts,
     /// The name of the header that carries the trace id, ready to be shared by many heads.
     pub(crate) trace_header: Bytes,
+    /// How many connections clients may have.
+    pub(crate) connections: Connections,
     /// Requests in flight in all, at most.
     pub(crate) max_requests: u32,
     /// What the gateway's own error answers look like.
@@ -125,6 +139,15 @@ impl Site {
     /// routes would stay in memory for as long as one tunnel.
     pub(crate) fn common(&self) -> &Arc<Common> {
         &self.common
+    }
+
+    /// Where clients are served; none: not here.
+    pub(crate) fn listener(&self, address: SocketAddr) -> Option<&Arc<Listener>> {
+        self.listeners.iter().find(|listener| listener.rules.address == address)
+    }
+
+    fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.listeners.iter()
     }
 
     /// All routes, in the order in which they are tried.

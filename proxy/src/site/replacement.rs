@@ -193,7 +193,7 @@ impl Replacement {
         let target = |(name, service): (Arc<str>, _)| {
             let rules = settings.services.get(&name);
             let lasting = self.materials.lasting(&service, Rules::of(rules), site.lasting(&name));
-            (name, Arc::new(Target::new(&lasting, rules)))
+            (name.clone(), Arc::new(Target::new(&lasting, rules, site.tls.of(&name))))
         };
         begun.into_iter().map(target).collect()
     }
@@ -205,7 +205,8 @@ impl Replacement {
             known.iter().map(|checked| (checked.service().name().clone(), checked.clone())).collect();
         gone.iter().for_each(|name| drop(checked.remove(name)));
         for (name, target) in come.iter().filter(|(name, _)| !gone.contains(name)) {
-            match self.materials.checked(&target.lasting(), settings.services.get(name)) {
+            match self.materials.checked(&target.lasting(), settings.services.get(name), target.tls.as_ref())
+            {
                 Some(Ok(check)) => drop(checked.entry(name.clone()).or_insert(check)),
                 Some(Err(error)) => tracing::error!(%error, "the service is used unchecked"),
                 None => {}

@@ -7,6 +7,7 @@ use crate::config;
 use crate::directory::Service;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
+use crate::tls::InstanceTls;
 
 /// A service that a route leads to.
 #[derive(Debug)]
@@ -20,14 +21,17 @@ pub(crate) struct Target {
     pub(crate) budget: config::Budget,
     /// Whether its addresses are given by the configuration, and not by the registry.
     pub(crate) is_given: bool,
+    /// How its instances are spoken to under TLS; none: in clear.
+    pub(crate) tls: Option<Arc<InstanceTls>>,
 }
 
 impl Target {
     /// `rules`: what the configuration says of the service.
-    pub(super) fn new(to: &Lasting, rules: &config::Service) -> Self {
+    pub(super) fn new(to: &Lasting, rules: &config::Service, tls: Option<&Arc<InstanceTls>>) -> Self {
         let Lasting { service, health, metrics } = to.clone();
         let config::Service { limits, budget, .. } = *rules;
-        Self { service, health, metrics, limits, budget, is_given: rules.addresses.is_some() }
+        let (is_given, tls) = (rules.addresses.is_some(), tls.cloned());
+        Self { service, health, metrics, limits, budget, is_given, tls }
     }
 
     /// What lasts of it.

@@ -1,23 +1,50 @@
 //! Certificates, and what handshakes go by: with clients, and with instances.
 //!
 //! ```text
-//! server      what a listener's handshakes go by
-//! client      what handshakes with a service's instances go by
-//! identity    whom a client's certificate names
+//! server       what a listener's handshakes go by
+//!   names        which certificate goes by the name that a client asks for; pure
+//!   demand       which certificates clients show
+//!   failure      why a client's handshake failed
+//!   identity     whom a client's certificate names
+//! instances    whom a service's instances have to be, for both carriers
+//!   client       what handshakes with them go by
+//!   instance_error  why one has failed
+//! certificate  a certificate and its key, as long as they are used: made anew when their files change
+//!   pair         what two files make a certificate and its key, and why they do not
+//!   ending       when it is told that one ends; pure
+//! kept         what is made of files, and made anew when they change
+//!   looks        when what a look has found is taken; pure
+//! event        what is told of all that
+//! error        why a file cannot be used
 //! ```
 
+mod authorities;
+mod certificate;
 mod client;
+mod demand;
+mod ending;
+mod error;
+mod event;
+mod failure;
 mod identity;
+mod instance_error;
+mod instances;
+mod kept;
+mod looks;
+mod names;
+mod pair;
 mod server;
+#[cfg(test)]
+mod tests;
 
+#[cfg(test)]
 pub(crate) use client::ClientTls;
+pub(crate) use error::TlsError;
+pub(crate) use event::{CertificateState, Event};
+pub(crate) use failure::HandshakeFailure;
 pub(crate) use identity::Identity;
+#[cfg(test)]
+pub(crate) use identity::tests::certificate;
+pub(crate) use instance_error::{Fault, InstanceError, alert_of};
+pub(crate) use instances::{InstanceTls, check_address};
 pub(crate) use server::ServerTls;
-
-/// What the configuration names cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    /// OpenSSL declines.
-    #[error(transparent)]
-    OpenSsl(#[from] openssl::error::ErrorStack),
-}

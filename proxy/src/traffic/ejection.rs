@@ -57,14 +57,14 @@ fn most_doublings(rules: &Ejection) -> u32 {
 /// How an attempt on an endpoint failed, by the endpoint's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The connect was refused, or the network said that there is no way to the address.
+    /// The connect was refused, or the network said that there is no way to the address, or the TLS handshake failed.
     Refused,
     /// The connect, or the TLS handshake on it, was not done in time.
     ConnectTimeout,
     /// A status that says that the endpoint failed: see [`Failure::of_status`].
     Status,
-    /// The connection was reset or closed within an answer, or, when it was a fresh one, before it; the
-    /// TLS handshake failed; what came was not HTTP.
+    /// The connection was reset or closed within an answer, or, when it was a fresh one, before it; what
+    /// came was not HTTP.
     Broken,
     /// The first byte, or the next one, did not come in time.
     Timeout,

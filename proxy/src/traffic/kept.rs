@@ -53,6 +53,8 @@ struct Idle {
 #[derive(Debug)]
 pub(crate) struct KeptLink {
     pub(crate) link: Link,
+    /// Of what its handshake went by; 0: it is in clear.
+    generation: u64,
     /// None: it was not kept yet. It is the same however often it is.
     watcher: Option<Arc<Watcher>>,
 }
@@ -67,19 +69,26 @@ struct Watcher {
 
 impl Kept {
     /// The connection that was put back last, if it is silent still and has not been idle for too long: then all have.
-    /// The sweeper closes those.
-    pub(crate) fn take(&self, max_idle: Duration, now: Instant) -> Option<KeptLink> {
+    /// The sweeper closes those. It is of this generation, 0 for one in clear: those of others are closed, as whoever comes
+    /// next wants none of them either.
+    pub(crate) fn take(&self, generation: u64, max_idle: Duration, now: Instant) -> Option<KeptLink> {
         loop {
-            let mut link = self.pop(max_idle, now)?;
+            let mut link = self.pop(generation, max_idle, now)?;
             if link.link.is_silent() {
                 return Some(link);
             }
         }
     }
 
-    fn pop(&self, max_idle: Duration, now: Instant) -> Option<KeptLink> {
-        let mut stack = self.lock();
+    fn pop(&self, generation: u64, max_idle: Duration, now: Instant) -> Option<KeptLink> {
+        let stack = &mut *self.lock();
         stack.max_idle = Some(max_idle);
+        if stack.idle.last().is_some_and(|idle| idle.link.generation != generation) {
+            let others = stack.idle.extract_if(.., |idle| idle.link.generation != generation).collect();
+            if let Some(call) = &stack.call {
+                call.sweeper().close(others);
+            }
+        }
         let idle = stack.idle.pop_if(|idle| !idle.is_beyond(max_idle, now))?;
         idle.link.rest();
         Some(idle.link)
@@ -163,9 +172,9 @@ impl Idle {
 }
 
 impl KeptLink {
-    /// One that is new.
-    pub(crate) fn new(link: Link) -> Self {
-        Self { link, watcher: None }
+    /// One that is new. `generation`: of what its handshake went by; 0: there was none.
+    pub(crate) fn new(link: Link, generation: u64) -> Self {
+        Self { link, generation, watcher: None }
     }
 
     /// Begins to be watched. False: something has come.

@@ -68,7 +68,10 @@ pub fn authorities(file: &Path) -> Result<X509Store, AuthoritiesError> {
 /// Adds the system's authorities, or in their place those of `SSL_CERT_FILE` and `SSL_CERT_DIR`. OpenSSL itself would
 /// find them only if it were the system's: one that is linked into this program looks in directories that no system
 /// has.
-pub(super) fn add_the_systems(context: &mut SslContextBuilder) -> Result<(), AuthoritiesError> {
+///
+/// # Errors
+/// When one of them is damaged.
+pub fn add_the_systems(context: &mut SslContextBuilder) -> Result<(), AuthoritiesError> {
     let found = openssl_probe::probe();
     // OpenSSL's binding panics at any other path.
     let [file, directory] =

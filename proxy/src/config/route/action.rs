@@ -72,7 +72,7 @@ pub(crate) struct Redirect {
     pub(crate) path: Option<String>,
     /// 301, 302, 303, 307 or 308.
     pub(crate) status: u16,
-    /// Whether a header or a cookie decides on it, with which a client need not come again.
+    /// Whether a header, a cookie or a certificate decides on it, with which a client need not come again.
     pub(crate) is_by_client: bool,
 }
 

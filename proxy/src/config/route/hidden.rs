@@ -7,7 +7,9 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::order::{Part, PathRank, Rank, order};
-use super::{Action, Condition, Match, PathPattern, Route, Scheme, ServicePattern, ServicesAllowed};
+use super::{
+    Action, Condition, Match, PathPattern, Route, SanPattern, Scheme, ServicePattern, ServicesAllowed,
+};
 
 /// A route that takes nothing, by its place among the routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,12 @@ enum Field {
     Header,
     Query,
     Cookie,
+    /// A DNS name in the client's certificate.
+    Dns,
+    /// The name above the first label of one.
+    DnsAbove,
+    Uri,
+    Email,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,6 +151,7 @@ fn conditions(takes: &Match) -> Vec<Vec<Term<'_>>> {
         takes.methods.iter().map(Term::Method).collect::<Vec<_>>(),
         takes.clients.iter().map(|network| Term::Client(network.trunc())).collect(),
         takes.scheme.into_iter().map(Term::Scheme).collect(),
+        names(takes).iter().map(of_name).collect(),
     ];
     conditions.extend(others.into_iter().filter(|terms| !terms.is_empty()));
     conditions
@@ -158,8 +167,7 @@ fn wider_terms<'r>(takes: &'r Match, lengths: &BTreeSet<usize>) -> Vec<Term<'r>>
             term(Wanted::Present);
         }
         if let Condition::Exact(value) | Condition::Prefix(value) = condition {
-            let prefixes = lengths.iter().map_while(|length| (*length <= value.len()).then_some(*length));
-            prefixes.filter_map(|length| value.get(..length)).for_each(|prefix| term(Wanted::Prefix(prefix)));
+            beginnings(value, lengths).for_each(|prefix| term(Wanted::Prefix(prefix)));
         }
     }
     // Whatever covers them covers each of them.
@@ -168,7 +176,50 @@ fn wider_terms<'r>(takes: &'r Match, lengths: &BTreeSet<usize>) -> Vec<Term<'r>>
         takes.clients.first().map(|network| std::iter::successors(Some(network.trunc()), IpNet::supernet));
     terms.extend(networks.into_iter().flatten().map(Term::Client));
     terms.extend(takes.scheme.map(Term::Scheme));
+    if let Some(name) = names(takes).first() {
+        add_wider_names(&mut terms, name, lengths);
+    }
     terms
+}
+
+fn add_wider_names<'r>(terms: &mut Vec<Term<'r>>, name: &'r SanPattern, lengths: &BTreeSet<usize>) {
+    terms.push(of_name(name));
+    match name {
+        SanPattern::Dns(name) => {
+            let above = name.split_once('.').map(|(_, above)| above);
+            terms.extend(above.map(|above| Term::Named(Field::DnsAbove, "", Wanted::Exact(above))));
+        }
+        SanPattern::Uri(uri) | SanPattern::UriPrefix(uri) => {
+            terms.extend(
+                beginnings(uri, lengths).map(|part| Term::Named(Field::Uri, "", Wanted::Prefix(part))),
+            );
+        }
+        SanPattern::DnsBelow(_) | SanPattern::Email(_) => {}
+    }
+}
+
+/// The beginnings of a value that are as long as one of these.
+fn beginnings<'r>(value: &'r str, lengths: &BTreeSet<usize>) -> impl Iterator<Item = &'r str> {
+    lengths
+        .iter()
+        .map_while(|length| (*length <= value.len()).then_some(*length))
+        .filter_map(|length| value.get(..length))
+}
+
+/// What the client's certificate has to have one of; nothing: anything.
+fn names(takes: &Match) -> &[SanPattern] {
+    takes.client_cert.as_ref().map_or(&[], |wanted| &wanted.san)
+}
+
+fn of_name(name: &SanPattern) -> Term<'_> {
+    let (field, wanted) = match name {
+        SanPattern::Dns(name) => (Field::Dns, Wanted::Exact(name)),
+        SanPattern::DnsBelow(above) => (Field::DnsAbove, Wanted::Exact(above)),
+        SanPattern::Uri(uri) => (Field::Uri, Wanted::Exact(uri)),
+        SanPattern::UriPrefix(beginning) => (Field::Uri, Wanted::Prefix(beginning)),
+        SanPattern::Email(address) => (Field::Email, Wanted::Exact(address)),
+    };
+    Term::Named(field, "", wanted)
 }
 
 fn named(takes: &Match) -> impl Iterator<Item = (Field, &str, &Condition)> {
@@ -201,8 +252,14 @@ fn covers(wider: &Route, narrower: &Route) -> bool {
     (wide.methods.is_empty() || !narrow.methods.is_empty() && methods)
         && (wide.clients.is_empty() || !narrow.clients.is_empty() && clients)
         && (wide.scheme.is_none() || wide.scheme == narrow.scheme)
+        && covers_names(names(wide), names(narrow))
         && named(wide).all(is_asked)
         && covers_services(&wider.action, &narrower.action)
+}
+
+fn covers_names(wider: &[SanPattern], narrower: &[SanPattern]) -> bool {
+    let is_covered = |name: &SanPattern| wider.iter().any(|wide| wide.covers(name));
+    wider.is_empty() || !narrower.is_empty() && narrower.iter().all(is_covered)
 }
 
 fn covers_condition(wider: &Condition, narrower: &Condition) -> bool {
@@ -236,7 +293,7 @@ fn allow_all(allowed: &ServicesAllowed, beginning: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Expression, HostPattern};
+    use crate::config::{CertificateMatch, Expression, HostPattern};
     use http::HeaderName;
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
@@ -332,6 +389,37 @@ mod tests {
         );
     }
 
+    fn with_names(names: &[SanPattern]) -> Match {
+        Match { client_cert: Some(CertificateMatch { san: names.to_vec() }), ..prefix("/a") }
+    }
+
+    #[test]
+    fn certificates_are_compared_by_the_names_that_they_take() {
+        let below = |name: &str| SanPattern::DnsBelow(name.into());
+        let dns = |name: &str| SanPattern::Dns(name.into());
+        let (uri, begins) =
+            (|uri: &str| SanPattern::Uri(uri.into()), |uri: &str| SanPattern::UriPrefix(uri.into()));
+        for (wider, narrower, hides) in [
+            (vec![below("b.c")], vec![dns("a.b.c"), dns("b.b.c")], true),
+            (vec![below("b.c")], vec![dns("a.b.c"), dns("a.c")], false),
+            (vec![dns("x"), begins("a:b")], vec![uri("a:bc"), begins("a:bd")], true),
+            (vec![begins("a:bc")], vec![begins("a:b")], false),
+            (vec![uri("a:b")], vec![SanPattern::Email("a:b".into())], false),
+            (vec![SanPattern::Email("a@b".into())], vec![SanPattern::Email("a@b".into())], true),
+        ] {
+            let expected: &[_] = if hides { &[(1, 0)] } else { &[] };
+            assert_eq!(
+                hidden_by([with_names(&wider), with_names(&narrower)]),
+                expected,
+                "{wider:?} {narrower:?}"
+            );
+        }
+        let named = with_names(&[dns("a.b.c")]);
+        assert_eq!(hidden_by([prefix("/a"), named.clone()]), [], "it is tried before");
+        let gets = Match { methods: vec![Method::GET], ..prefix("/a") };
+        assert_eq!(hidden_by([named, gets]), [], "who shows no certificate is left to the other");
+    }
+
     #[test]
     fn one_with_more_conditions_hides_nothing() {
         let get = Match { methods: vec![Method::GET], ..prefix("/a") };
@@ -404,6 +492,16 @@ mod tests {
         ]
     }
 
+    fn any_name() -> impl Strategy<Value = SanPattern> {
+        prop_oneof![
+            "[ab]\\.[ab]".prop_map(SanPattern::Dns),
+            "[ab]".prop_map(SanPattern::DnsBelow),
+            "a:[ab]{1,2}".prop_map(SanPattern::Uri),
+            "a:[ab]{0,2}".prop_map(SanPattern::UriPrefix),
+            Just(SanPattern::Email("a@b".into())),
+        ]
+    }
+
     prop_compose! {
         fn any_takes()(
             path in prop_oneof![
@@ -417,6 +515,7 @@ mod tests {
             query in proptest::collection::btree_map("[xy]", any_condition(), 0..3),
             clients in proptest::collection::vec(0_u8..3, 0..3),
             scheme in prop_oneof![Just(None), Just(Some(Scheme::Http))],
+            names in proptest::collection::vec(any_name(), 0..3),
         ) -> Match {
             let network = |length: u8| IpNet::new([10, 0, 0, 0].into(), length * 8).unwrap().trunc();
             Match {
@@ -426,6 +525,7 @@ mod tests {
                 query: query.into_iter().collect(),
                 clients: clients.into_iter().map(network).collect(),
                 scheme,
+                client_cert: Some(CertificateMatch { san: names }).filter(|wanted| !wanted.san.is_empty()),
                 ..Match::default()
             }
         }

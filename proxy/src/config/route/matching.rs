@@ -7,6 +7,7 @@ use config_reader::kind::{Kind, list, map, one_or_list, text};
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
+use super::certificate::CertificateMatch;
 use super::condition::{Of, condition};
 use super::fields::OURS;
 use super::host::host;
@@ -39,6 +40,8 @@ pub(crate) struct Match {
     pub(crate) clients: Vec<IpNet>,
     /// What the client speaks; none: either.
     pub(crate) scheme: Option<Scheme>,
+    /// Which certificate the client has shown; none: any, or none at all.
+    pub(crate) client_cert: Option<CertificateMatch>,
 }
 
 /// Hosts, in small letters, without a port and a trailing dot.
@@ -144,13 +147,29 @@ impl Match {
             &mut self.clients,
         );
         v.optional(key("scheme", "what clients speak").example("https"), scheme(), &mut self.scheme);
+        let client_cert = key(
+            "client_cert",
+            "which [certificate clients show](tls.md#client-certificates); who shows none is not taken",
+        )
+        .shape("a section such as {san: shop.example.com}");
+        v.optional_section(
+            client_cert,
+            &mut self.client_cert,
+            CertificateMatch::default,
+            CertificateMatch::keys,
+        );
     }
 
     /// How many conditions there are beside the host and the path: each header, each parameter and each cookie counts,
-    /// and the methods, the clients and the scheme.
+    /// and the methods, the clients, the scheme and the client's certificate.
     pub(crate) fn conditions(&self) -> usize {
         let named = self.headers.len() + self.query.len() + self.cookies.len();
-        let others = [!self.methods.is_empty(), !self.clients.is_empty(), self.scheme.is_some()];
+        let others = [
+            !self.methods.is_empty(),
+            !self.clients.is_empty(),
+            self.scheme.is_some(),
+            self.client_cert.is_some(),
+        ];
         named + others.into_iter().filter(|there| *there).count()
     }
 

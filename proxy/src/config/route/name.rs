@@ -78,7 +78,7 @@ struct Further<'m> {
 
 impl Display for Further<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Match { methods, headers, query, cookies, clients, scheme, .. } = self.takes;
+        let Match { methods, headers, query, cookies, clients, scheme, client_cert, .. } = self.takes;
         Listed(" method=", methods).fmt(f)?;
         let headers: Vec<_> = headers.iter().map(|(name, condition)| (name.as_str(), condition)).collect();
         let [query, cookies] = [query, cookies].map(|list| list.iter().map(|(name, is)| (name.as_str(), is)));
@@ -86,7 +86,8 @@ impl Display for Further<'_> {
         self.conditions(f, "query", query)?;
         self.conditions(f, "cookie", cookies)?;
         Listed(" client=", clients).fmt(f)?;
-        scheme.map_or(Ok(()), |scheme| write!(f, " scheme={}", scheme.as_str()))
+        scheme.map_or(Ok(()), |scheme| write!(f, " scheme={}", scheme.as_str()))?;
+        client_cert.as_ref().map_or(Ok(()), |wanted| Listed(" client_cert=", &wanted.san).fmt(f))
     }
 }
 

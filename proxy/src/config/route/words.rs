@@ -3,7 +3,7 @@
 use http::HeaderName;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Condition, FixedAnswer, HostPattern, Match, PathPattern, Redirect};
+use super::{CertificateMatch, Condition, FixedAnswer, HostPattern, Match, PathPattern, Redirect};
 
 impl Serialize for Match {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -23,7 +23,16 @@ impl Serialize for Match {
         if let Some(scheme) = self.scheme {
             map.serialize_entry("scheme", scheme.as_str())?;
         }
+        if let Some(wanted) = &self.client_cert {
+            map.serialize_entry("client_cert", wanted)?;
+        }
         map.end()
+    }
+}
+
+impl Serialize for CertificateMatch {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        single(to, "san", self.san.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 }
 
@@ -116,7 +125,7 @@ impl Serialize for FixedAnswer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Expression, Scheme};
+    use super::super::{Expression, SanPattern, Scheme};
     use super::*;
     use crate::config::{Config, Environment};
     use http::Method;
@@ -157,6 +166,13 @@ mod tests {
             cookies: vec![("group".into(), Condition::Exact("a \"b\"".into()))],
             clients: vec!["10.0.0.0/8".parse().unwrap()],
             scheme: Some(Scheme::Https),
+            client_cert: Some(CertificateMatch {
+                san: vec![
+                    SanPattern::Dns("a.b".into()),
+                    SanPattern::DnsBelow("b.c".into()),
+                    SanPattern::UriPrefix("spiffe://a/".into()),
+                ],
+            }),
         }
     }
 
@@ -166,7 +182,8 @@ mod tests {
             r#"{"host":["shop.example.com","*.example.com"],"path":{"regex":"/api/v[0-9]+"},"#,
             r#""methods":["GET","POST"],"headers":{"x-tenant":{"regex":"[a-z]+"},"x-debug":{"present":false}},"#,
             r#""query":{"beta":{"present":true},"v":{"prefix":"2."}},"cookies":{"group":"a \"b\""},"#,
-            r#""client":["10.0.0.0/8"],"scheme":"https"}"#,
+            r#""client":["10.0.0.0/8"],"scheme":"https","#,
+            r#""client_cert":{"san":["a.b","*.b.c","spiffe://a/*"]}}"#,
         );
         assert_eq!(shown(&all()), expected);
         assert_eq!(read(expected), all(), "the configuration has the same words");

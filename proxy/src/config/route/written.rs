@@ -148,7 +148,8 @@ impl Written {
         }
         let action = match first {
             "redirect" => {
-                let is_by_client = !takes.headers.is_empty() || !takes.cookies.is_empty();
+                let is_by_client =
+                    !takes.headers.is_empty() || !takes.cookies.is_empty() || takes.client_cert.is_some();
                 Action::Redirect(Redirect { is_by_client, ..self.redirect? })
             }
             "answer" => Action::Answer(self.answer?),

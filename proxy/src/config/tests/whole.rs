@@ -12,7 +12,8 @@ fn the_smallest_configuration_that_we_show_is_valid() {
 fn what_is_left_out_has_its_default() {
     let Config { server, gateway, run_directory, remarks, .. } = valid(VALID);
     assert!(remarks.is_empty(), "{remarks:?}");
-    assert_eq!(gateway.listen, ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]);
+    assert_eq!(gateway.listen, [Listener::clear("0.0.0.0:8080".parse().unwrap())]);
+    assert_eq!(gateway.connections, Connections::default());
     assert_eq!(gateway.admin, Some("127.0.0.1:9090".parse().unwrap()));
     assert!(gateway.admin_hosts.is_empty());
     assert_eq!(
@@ -78,7 +79,7 @@ gateway:
   max_requests: 7
   trace_header: X-Trace
   log: text
-  timeouts: { connect: 10ms, first_byte: 1500ms, idle: 2s, total: 9s, body: 1s, lame_duck: 8s, tunnel: 24h, tunnel_drain: off, head: 6s, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
+  timeouts: { connect: 10ms, first_byte: 1500ms, idle: 2s, total: 9s, body: 1s, lame_duck: 8s, tunnel: 24h, tunnel_drain: off, handshake: 100ms, head: 6s, keepalive: 4s, pool: 5s, write: 7s, drain: 1500ms }
 "#;
 
 #[test]
@@ -120,6 +121,7 @@ fn our_keys_reach_the_gateway() {
         lame_duck: Duration::from_secs(8),
         tunnel: Duration::from_secs(86_400),
         tunnel_drain: None,
+        handshake: Duration::from_millis(100),
         head: Duration::from_secs(6),
         keepalive: Duration::from_secs(4),
         pool: Duration::from_secs(5),
@@ -247,7 +249,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_gateway("\"a\\nb\": 1"),
-            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, admin, admin_hosts, registry, timeouts, http1, client_abort, paths, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
+            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, connections, admin, admin_hosts, registry, timeouts, http1, client_abort, paths, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
         ),
         (
             with("service: goods", "service: goods\n      weight: 3"),

@@ -19,10 +19,18 @@ use crate::directory::{Bound, Endpoint, Entry, Standing};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Given {
     pub(crate) service: Arc<str>,
-    /// The instances' ids and addresses.
-    pub(crate) endpoints: Vec<(Arc<str>, SocketAddr)>,
+    pub(crate) endpoints: Vec<GivenEndpoint>,
     /// Whether it is all. If something has yet to be resolved, what the service had before stays for so long.
     pub(crate) is_whole: bool,
+}
+
+/// One of its instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GivenEndpoint {
+    pub(crate) id: Arc<str>,
+    pub(crate) address: SocketAddr,
+    /// The name that stands for the address; none: the address itself was given.
+    pub(crate) host: Option<Arc<str>>,
 }
 
 /// What was given is other endpoints than before.
@@ -55,7 +63,7 @@ impl Writer {
         for entry in removed.iter().filter(|entry| entry.standing == Standing::Registered) {
             self.left_out.add(&entry.to_instance(), Bound::Given);
         }
-        let add = |(id, address)| self.add_given(&service, id, address, now);
+        let add = |given| self.add_given(&service, given, now);
         let added: Vec<_> = endpoints.into_iter().filter_map(add).collect();
         if !added.is_empty() || !removed.is_empty() {
             self.show(&service);
@@ -64,8 +72,8 @@ impl Writer {
     }
 
     /// The instances that a service has, and that are not among these.
-    fn lacking(&self, service: &str, endpoints: &[(Arc<str>, SocketAddr)]) -> Vec<Arc<str>> {
-        let ids: BTreeSet<_> = endpoints.iter().map(|(id, _)| id).collect();
+    fn lacking(&self, service: &str, endpoints: &[GivenEndpoint]) -> Vec<Arc<str>> {
+        let ids: BTreeSet<_> = endpoints.iter().map(|given| &given.id).collect();
         let staged = self.staged.get(service).into_iter();
         let is_other = |id: &Arc<str>, entry: &Entry| entry.standing != Standing::Given || !ids.contains(id);
         let entries = staged.flat_map(|staged| &staged.entries);
@@ -73,20 +81,15 @@ impl Writer {
     }
 
     /// None: it is there already.
-    fn add_given(
-        &mut self,
-        service: &Arc<str>,
-        id: Arc<str>,
-        address: SocketAddr,
-        now: Instant,
-    ) -> Option<Arc<Endpoint>> {
+    fn add_given(&mut self, service: &Arc<str>, given: GivenEndpoint, now: Instant) -> Option<Arc<Endpoint>> {
+        let GivenEndpoint { id, address, host } = given;
         let known = self.entry(service, &id);
         if known.is_some_and(|e| e.standing == Standing::Given && e.endpoint.address == address) {
             return None;
         }
         let record = Record::new(address);
         let instance = Instance { service: service.clone(), id, record, lease: 0, revision: 0 };
-        Some(self.insert(instance, Standing::Given, Some(now)).1)
+        Some(self.insert((instance, host), Standing::Given, Some(now)).1)
     }
 
     /// Whether the configuration gives the service's addresses.

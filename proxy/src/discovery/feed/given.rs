@@ -34,7 +34,7 @@ impl<R: FnOnce()> Feed<R> {
 
     fn give(&mut self, service: &Arc<str>) {
         let mut given = self.names.given(service);
-        given.endpoints.retain(|(instance, address)| self.permits(service, instance, *address));
+        given.endpoints.retain(|given| self.permits(service, &given.id, given.address));
         let Replaced { added, removed } = self.writer.give(given, now());
         added.iter().for_each(|endpoint| self.journal.given(endpoint));
         for entry in &removed {

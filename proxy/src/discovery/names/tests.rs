@@ -71,7 +71,7 @@ impl Bench {
     /// The instances, and whether they are all.
     fn given(&self) -> (Vec<String>, bool) {
         let given = self.names.given(&"old".into());
-        let shown = |(id, address): &(Arc<str>, SocketAddr)| format!("{id} {address}");
+        let shown = |given: &GivenEndpoint| format!("{} {}", given.id, given.address);
         (given.endpoints.iter().map(shown).collect(), given.is_whole)
     }
 }

@@ -17,6 +17,8 @@ pub(in crate::gateway) struct Client {
     arrival: Arrival,
     /// It sends no more.
     has_ended: bool,
+    /// Whether the request that is carried is the last one on the connection.
+    pub(in crate::gateway) is_last: bool,
 }
 
 /// A client without its connection, which somebody else has for the moment.
@@ -29,11 +31,11 @@ pub(in crate::gateway) struct Unlinked {
 
 impl Client {
     pub(in crate::gateway) fn new(link: Link, arrival: Arrival, bell: Arc<Bell>) -> Self {
-        Self { link, bell, timer: Timer::default(), arrival, has_ended: false }
+        Self { link, bell, timer: Timer::default(), arrival, has_ended: false, is_last: false }
     }
 
     pub(in crate::gateway) fn into_parts(self) -> (Link, Unlinked) {
-        let Self { link, bell, timer, arrival, has_ended: _ } = self;
+        let Self { link, bell, timer, arrival, .. } = self;
         (link, Unlinked { bell, timer, arrival })
     }
 
@@ -74,6 +76,6 @@ impl Client {
 impl Unlinked {
     pub(in crate::gateway) fn with(self, link: Link) -> Client {
         let Self { bell, timer, arrival } = self;
-        Client { link, bell, timer, arrival, has_ended: false }
+        Client { link, bell, timer, arrival, has_ended: false, is_last: false }
     }
 }

@@ -19,7 +19,6 @@ use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
-use pingora::protocols::l4::socket::SocketAddr;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -34,10 +33,12 @@ use crate::gateway::request::Request;
 use crate::gateway::retry::{Replay, is_idempotent};
 use crate::gateway::{Gateway, resend};
 use crate::metrics::OpenTunnel;
+use crate::tls::check_address;
 use crate::traffic::waiting::Interrupt;
 use connection::Connection;
 use cork::Cork;
 pub(in crate::gateway) use detour::Detour;
+use one_request::OneRequest;
 use peer::AttemptTimes;
 
 /// A request, and what this carrier has in hand for it.
@@ -112,7 +113,11 @@ impl ProxyHttp for ByPingora {
         };
         let times = AttemptTimes { site: &site, route: &attempt.way.route.timeouts, left, may_be_tunnel };
         let connection = carried.connection.insert(Connection::new(attempt.endpoint.clone()));
-        let mut peer = peer::peer(connection, times, head::policy(fields, may_be_tunnel));
+        let mut peer = peer::peer(
+            (connection, attempt.way.target.tls.as_deref()),
+            times,
+            head::policy(fields, may_be_tunnel),
+        );
         if attempt.on_new_connection {
             peer::on_new_connection(&mut peer);
         }
@@ -135,11 +140,14 @@ impl ProxyHttp for ByPingora {
         &self,
         session: &mut Session,
         reused: bool,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         descriptor: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         carried: &mut Box<Carried>,
     ) -> Result<()> {
+        // Nothing was sent yet: this connection counts as one that was never open.
+        let checked = check_address(peer, digest);
+        checked.map_err(|error| Error::explain(ErrorType::InvalidCert, error.to_string()).into_up())?;
         let request = &mut carried.request;
         let now = Instant::now();
         let since = session.as_mut().is_body_empty().then_some(now);
@@ -316,12 +324,11 @@ impl Gateway {
     }
 }
 
+/// As its connection has it: what can be seen of the socket is not who speaks on it.
 fn arrival(session: &Session) -> Arrival {
-    let peer = match session.client_addr() {
-        Some(SocketAddr::Inet(address)) => Some(address.ip()),
-        _ => None,
-    };
-    Arrival::clear(peer)
+    let stream = session.as_ref().stream();
+    let connection = stream.and_then(|stream| stream.as_any().downcast_ref::<OneRequest>());
+    connection.map_or(Arrival::clear(None), |connection| connection.arrival().clone())
 }
 
 /// Tells the request that its attempt has failed. Whether it has another.
@@ -392,7 +399,10 @@ fn final_status(session: &Session) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::fixture::Setup;
+    use crate::gateway::carry::Block;
+    use crate::gateway::fixture::{Setup, from, with_certificate};
+    use crate::gateway::grammar::{Body, Framing};
+    use crate::link::Link;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// Whether a client that has sent so much is told that its connection is kept when the gateway answers for itself,
@@ -422,5 +432,41 @@ mod tests {
         assert!(!is_kept(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await);
         assert!(!is_kept(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await);
         assert!(!is_kept(b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await);
+    }
+
+    /// The request that Pingora reads from a connection that has come so, and that connection as it sees it.
+    async fn session(head: &str, arrival: Arrival) -> (Session, Link) {
+        let (link, client) = Link::pair(4096);
+        let whole = (head.replace('|', "\r\n").into_bytes(), Body::of(Framing::None));
+        let stream = OneRequest::new(link, arrival, whole, Block::default(), false);
+        let mut session = Session::new_h1(Box::new(stream));
+        assert!(session.as_mut().read_request().await.unwrap());
+        (session, client)
+    }
+
+    #[tokio::test]
+    async fn a_request_has_come_as_its_connection_has() {
+        let head = "GET / HTTP/1.1|Host: a|X-Forwarded-Client-Cert: Hash=1|x_forwarded_client_cert: Hash=2||";
+        let shown = with_certificate("192.0.2.7", "pay", "spiffe://pay");
+        for (came, scheme, ends) in [
+            (from("192.0.2.7"), "http", None),
+            (Arrival { identity: None, ..shown.clone() }, "https", None),
+            (shown, "https", Some(";Subject=\"CN=pay\";URI=spiffe://pay")),
+        ] {
+            let (session, _client) = session(head, came.clone()).await;
+            let found = arrival(&session);
+            assert_eq!((found.peer, found.scheme, &found.identity), (came.peer, came.scheme, &came.identity));
+            let mut request = Setup::of(1).build().sent_to(0);
+            request.begin(session.req_header(), found);
+            let mut sent = session.req_header().clone();
+            head::prepare(&mut sent, &RequestEdits::of(&request, session.req_header())).unwrap();
+            assert_eq!(sent.headers["x-forwarded-proto"], scheme);
+            assert_eq!(sent.headers["x-forwarded-for"], "192.0.2.7");
+            assert!(!sent.headers.contains_key("x_forwarded_client_cert"));
+            let told: Vec<_> = sent.headers.get_all("x-forwarded-client-cert").iter().collect();
+            assert_eq!(told.len(), usize::from(ends.is_some()), "{told:?}");
+            let told = told.first().map(|value| value.to_str().unwrap());
+            assert!(told.is_none_or(|told| told.ends_with(ends.unwrap())), "{told:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::connection::welcome;
+use super::entrance::welcome;
 use super::{Door, closing};
 use crate::link::is_scarcity;
 use crate::tasks::now;
@@ -82,9 +83,11 @@ impl Scarcity {
 pub(super) async fn accept(
     door: Arc<Door>,
     listener: TcpListener,
+    address: SocketAddr,
     mut shutdown: ShutdownWatch,
 ) -> TcpListener {
-    let mut accepting = Accepting { door, listener, reserve: Reserve::new(), scarcity: Scarcity::default() };
+    let (reserve, scarcity) = (Reserve::new(), Scarcity::default());
+    let mut accepting = Accepting { door, listener, address, reserve, scarcity };
     // An error means that the server itself is gone.
     accepting.until(async { drop(shutdown.wait_for(|stopping| *stopping).await) }).await;
     // A socket that was handed over is shared with the process that goes on.
@@ -99,6 +102,8 @@ pub(super) async fn accept(
 struct Accepting {
     door: Arc<Door>,
     listener: TcpListener,
+    /// Where it listens, as the configuration says.
+    address: SocketAddr,
     reserve: Reserve,
     scarcity: Scarcity,
 }
@@ -112,9 +117,9 @@ impl Accepting {
                 () = &mut end => return,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     self.scarcity.ends();
-                    welcome(&self.door, stream);
+                    welcome(&self.door, stream, peer, self.address);
                 }
                 // A client that has left while it waited.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -148,18 +153,22 @@ async fn decline(listener: &TcpListener, reserve: &mut Reserve) -> bool {
     let waiting = timeout(TELLING, listener.accept()).await.ok().and_then(Result::ok);
     let was_there = waiting.is_some();
     if let Some((stream, _)) = waiting {
-        let _ = timeout(TELLING, tell(stream)).await;
+        tell(stream).await;
     }
     *reserve = Reserve::new();
     was_there
 }
 
-async fn tell(mut stream: TcpStream) -> io::Result<()> {
-    stream.write_all(FULL).await?;
-    stream.shutdown().await?;
-    // What was sent and not read would have the answer taken back.
-    let _ = stream.try_read(&mut [0; 4096]);
-    Ok(())
+/// Tells somebody that there is no room.
+pub(super) async fn tell(mut stream: TcpStream) {
+    let told = async {
+        stream.write_all(FULL).await?;
+        stream.shutdown().await?;
+        // What was sent and not read would have the answer taken back.
+        let _ = stream.try_read(&mut [0; 4096]);
+        Ok::<_, io::Error>(())
+    };
+    let _ = timeout(TELLING, told).await;
 }
 
 #[cfg(test)]
@@ -203,7 +212,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let (_server, shutdown) = watch::channel(true);
-            let _open = accept(bench.door.clone(), listener, shutdown).await;
+            let _open = accept(bench.door.clone(), listener, address, shutdown).await;
             assert_eq!(TcpStream::connect(address).await.is_err(), stops);
         }
     }

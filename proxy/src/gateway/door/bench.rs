@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::{Door, connection};
 use crate::directory::{Endpoint, Writer};
 use crate::gateway::Gateway;
-use crate::gateway::fixture::NOWHERE;
 use crate::gateway::carry::http1::{Dial, Dialer, Memory};
+use crate::gateway::fixture::NOWHERE;
 use crate::lifecycle::Lifecycle;
 use crate::link::Link;
 use crate::logging::{Form, Output};
@@ -93,7 +93,7 @@ impl Bench {
     /// A client has connected.
     pub(in crate::gateway) fn client(&self) -> Link {
         let (ours, theirs) = Link::pair(HOLDS);
-        tokio::spawn(connection::serve(self.door.clone(), ours, NOWHERE));
+        tokio::spawn(connection::serve(self.door.clone(), ours, NOWHERE, self.door.unlimited()));
         theirs
     }
 

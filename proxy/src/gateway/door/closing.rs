@@ -14,7 +14,7 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Door;
-use super::connection::welcome;
+use super::entrance::welcome;
 
 /// Whoever was let in last can be taken after so long: one round trip. Who takes longer is reset.
 pub(super) const HANDSHAKE: Duration = Duration::from_millis(100);
@@ -40,14 +40,14 @@ pub(super) fn admit_no_more(listener: &TcpListener) -> bool {
 }
 
 /// Takes all who wait, before the socket is closed: they would be reset by that, with what they have asked.
-pub(super) fn take_rest(door: &Arc<Door>, listener: TcpListener) -> io::Result<()> {
+pub(super) fn take_rest(door: &Arc<Door>, listener: TcpListener, at: SocketAddr) -> io::Result<()> {
     // Of the system itself: the runtime may not have been told yet that somebody has come.
     let listener = listener.into_std()?;
     loop {
         match listener.accept() {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 stream.set_nonblocking(true)?;
-                welcome(door, TcpStream::from_std(stream)?);
+                welcome(door, TcpStream::from_std(stream)?, peer, at);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -76,7 +76,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let connect = || TcpStream::connect(address);
         let waiting = [connect().await.unwrap(), connect().await.unwrap()];
-        take_rest(&bench.door, listener).unwrap();
+        take_rest(&bench.door, listener, address).unwrap();
         for client in waiting {
             is_answered(client).await;
         }
@@ -93,7 +93,7 @@ mod tests {
             assert!(admit_no_more(&listener));
             let refused = TcpStream::connect(address).await.unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-            take_rest(&bench.door, listener).unwrap();
+            take_rest(&bench.door, listener, address).unwrap();
             is_answered(waiting).await;
         }
     }

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::Door;
+use super::crowd::Place;
 use crate::gateway::carry::Client;
 use crate::gateway::carry::http1::{After, Desk};
 use crate::gateway::grammar::{LONGEST_HEAD, Refusal};
@@ -21,7 +21,7 @@ use crate::traffic::in_flight::Permit;
 /// A client that gets no further answer, and has sent nothing for so long, is not read from any more.
 const SILENCE: Duration = Duration::from_secs(2);
 /// Who has just come is about to ask, and cannot know that the process stops: it is given so long.
-const FIRST: Duration = Duration::from_secs(1);
+pub(super) const FIRST: Duration = Duration::from_secs(1);
 /// So much is read at once of what it sends.
 const PIECE: usize = 4 * 1024;
 const LATE: Refusal = Refusal { status: 408, why: "the request's head did not come in time" };
@@ -48,25 +48,26 @@ struct NextHead {
     newcomer: Option<Permit>,
 }
 
-/// Serves who has connected.
-pub(super) fn welcome(door: &Arc<Door>, stream: TcpStream) {
-    // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
-    let _ = stream.set_nodelay(true);
-    let arrival = Arrival::clear(stream.peer_addr().ok().map(|peer| peer.ip()));
-    tokio::spawn(serve(door.clone(), Link::Plain(stream), arrival));
-}
-
 /// Serves a client until it leaves, or has to. From this call on the process waits for what it asks first: it may be a
 /// while before what is returned is polled.
-pub(super) fn serve(door: Arc<Door>, link: Link, arrival: Arrival) -> impl Future<Output = ()> {
+pub(super) fn serve(door: Arc<Door>, link: Link, arrival: Arrival, place: Place) -> impl Future<Output = ()> {
     let newcomer = door.gateway.lifecycle.to_come();
-    serve_newcomer(door, link, arrival, newcomer)
+    serve_newcomer(door, link, arrival, place, newcomer)
 }
 
-async fn serve_newcomer(door: Arc<Door>, link: Link, arrival: Arrival, newcomer: Permit) {
+/// The same of one for whom the process waits already.
+pub(super) async fn serve_newcomer(
+    door: Arc<Door>,
+    link: Link,
+    arrival: Arrival,
+    place: Place,
+    newcomer: Permit,
+) {
+    let _place = place;
     let registered = door.bells.register();
     let mut client = Client::new(link, arrival, registered.bell().clone());
     let mut next = NextHead { newcomer: Some(newcomer), ..NextHead::default() };
+    let mut requests = 0_u32;
     loop {
         next.since = None;
         let arrived = poll_fn(|cx| next.poll(cx, &door, &mut client)).await;
@@ -76,6 +77,8 @@ async fn serve_newcomer(door: Arc<Door>, link: Link, arrival: Arrival, newcomer:
             // What carries a request is boxed, so that a connection without a request is small.
             Arrived::Head(length) => {
                 desk.split(length);
+                requests = requests.saturating_add(1);
+                client.is_last = door.is_last(requests);
                 if door.goes_through_pingora() {
                     let Some(back) = Box::pin(door.detour.carry(client, &mut desk)).await else {
                         door.carrier.desks.take_back(desk);
@@ -196,6 +199,15 @@ fn read(desk: &mut Desk) -> Option<Arrived> {
     }
 }
 
+/// Answers a client whose bytes nobody has looked at, and reads what it still sends.
+pub(super) async fn turn_away(door: &Door, link: Link, arrival: Arrival, refusal: Refusal) {
+    let mut client = Client::new(link, arrival, Arc::default());
+    let mut desk = door.carrier.desks.lend();
+    door.refuse(&mut client, &mut desk, refusal).await;
+    linger(&mut client, &mut desk, door.linger()).await;
+    door.carrier.desks.take_back(desk);
+}
+
 /// Says that nothing more comes, and reads what the client still sends, for so long at most: a connection that is closed
 /// while its client sends is reset, and the answer on its way may be lost with it.
 async fn linger(client: &mut Client, desk: &mut Desk, limit: Duration) {
@@ -228,7 +240,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    fn of_connection<F>(_: impl FnOnce(Arc<Door>, Link, Arrival) -> F) -> usize {
+    fn of_connection<F>(_: impl FnOnce(Arc<Door>, Link, Arrival, Place) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -2,6 +2,11 @@
 //!
 //! ```text
 //! accept       takes connections
+//! entrance     who comes in: by whom it is sent, whether it may, TLS
+//!   crowd        how many connections there may be        handshakes   how many that are not in yet
+//!   networks     from where: pure                         handshake    TLS
+//!   proxy_protocol  whom a proxy names                    not_in       why somebody does not come in
+//!   told         what was told of that: pure
 //! closing      closes a socket without anybody being reset who has connected
 //! connection   one client's: head after head, each to its carrier
 //! bells        how connections learn that the process stops
@@ -13,11 +18,20 @@ mod bells;
 pub(super) mod bench;
 mod closing;
 mod connection;
+mod crowd;
+mod entrance;
+mod handshake;
+mod handshakes;
 #[cfg(test)]
 mod model;
+mod networks;
+mod not_in;
+mod proxy_protocol;
 #[cfg(test)]
 mod tests;
+mod told;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,6 +50,9 @@ use super::grammar::Refusal;
 use crate::config::Http1Carrier;
 use crate::traffic::kept::Sweeper;
 use bells::Bells;
+use crowd::Crowd;
+use handshakes::Handshakes;
+use told::Told;
 
 /// What stands on the port: takes connections, reads heads, and gives each request to its carrier.
 pub(crate) struct Door {
@@ -43,6 +60,9 @@ pub(crate) struct Door {
     carrier: Carrier,
     detour: Detour,
     bells: Bells,
+    crowd: Arc<Crowd>,
+    handshakes: Arc<Handshakes>,
+    told: Told,
     is_stopping: AtomicBool,
 }
 
@@ -57,26 +77,32 @@ impl Door {
             carrier: Carrier { desks: Desks::default(), sweeper, dialer: Dialer::default() },
             detour: Detour::new(gateway.clone(), server),
             bells: Bells::new(gateway.metrics.clone()),
+            crowd: Crowd::new(),
+            handshakes: Arc::default(),
+            told: Told::default(),
             gateway,
             is_stopping: AtomicBool::new(false),
         }
     }
 
-    /// Takes connections until the process stops, and returns when no more are taken. Those that are open go on by
+    /// Takes connections from these sockets, each with the address that the configuration gives it, until the process stops, and returns when no more are taken. Those that are open go on by
     /// themselves. `close` closes whatever else keeps the sockets open: between the last one who is taken and that, nobody
     /// must have time to come.
     pub(crate) async fn run(
         self: Arc<Self>,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<(SocketAddr, TcpListener)>,
         shutdown: ShutdownWatch,
         close: impl FnOnce(),
     ) {
         tokio::spawn(self.carrier.sweeper.clone().run());
         let is_open = self.gateway.lifecycle.opens();
-        let accepting = |listener| accept::accept(self.clone(), listener, shutdown.clone());
+        let accepting = |(address, listener)| {
+            let (door, shutdown) = (self.clone(), shutdown.clone());
+            async move { (address, accept::accept(door, listener, address, shutdown).await) }
+        };
         let listeners = listeners.into_iter().map(accepting).collect::<JoinSet<_>>().join_all().await;
-        for listener in listeners {
-            if let Err(error) = closing::take_rest(&self, listener) {
+        for (address, listener) in listeners {
+            if let Err(error) = closing::take_rest(&self, listener, address) {
                 tracing::warn!(%error, "cannot take the last connections that wait: they are reset");
             }
         }
@@ -94,6 +120,12 @@ impl Door {
     /// Whether requests are carried by Pingora.
     fn goes_through_pingora(&self) -> bool {
         self.gateway.http1() == Http1Carrier::Pingora
+    }
+
+    /// Whether a connection's request of this number is its last.
+    fn is_last(&self, number: u32) -> bool {
+        let most = self.gateway.site.look(|site| site.common().connections.requests);
+        most.is_some_and(|most| number >= most.get())
     }
 
     /// What is on the desk is no request.

@@ -103,6 +103,9 @@ impl<'e, H: Head> RequestEdits<'e, H> {
         if let Some(forwarded) = origin.forwarded() {
             fields.set(&said("Forwarded"), forwarded.as_bytes())?;
         }
+        if let Some(certificates) = origin.certificates() {
+            fields.set(&said("X-Forwarded-Client-Cert"), certificates.as_bytes())?;
+        }
         if common.via {
             fields.add(&said("Via"), via(self.head.version()))?;
         }

@@ -1,11 +1,15 @@
 use super::*;
 use crate::config::{self, Piece, Template, Variable};
-use crate::gateway::fixture::{Fixture, Setup, from};
+use crate::gateway::fixture::{Fixture, Setup, from, with_certificate};
+use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
 use crate::head::Head;
 use crate::head::tests::{FakeHead, head};
+use crate::site::Common;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use proptest::prelude::*;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 /// A head's fields, as a carrier has them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -255,4 +259,67 @@ fn an_answer_is_changed_as_its_route_says_and_what_goes_before_it_is_not() {
         assert_eq!((sent.all("x-by"), sent.all("x-host")), (vec!["0"], vec!["shop.example"]));
     }
     assert_eq!(answered(&changes, 103, &came).0.len(), 2);
+}
+
+/// What an instance is told of certificates, by whatever name; this network is trusted.
+fn told_of_certificates(head: &FakeHead, arrival: Arrival) -> Vec<(String, String)> {
+    let fixture = fixture(&config::Changes::default());
+    let mut request = fixture.sent_to(0);
+    let trusted_proxies = ["10.0.0.0/8".parse().unwrap()].into();
+    request.common =
+        Arc::new(Common { trusted_proxies, trace_header: "trace_id".into(), ..Common::default() });
+    request.begin(head, arrival);
+    let mut sent = Sent::of(head);
+    let Ok(()) = RequestEdits::of(&request, head).apply(&mut sent);
+    assert_eq!(sent.all("x-forwarded-proto"), [request.origin.scheme.as_str()]);
+    sent.0.into_iter().filter(|(name, _)| name.contains("cert")).collect()
+}
+
+#[test]
+fn nobody_speaks_for_a_certificate_but_who_has_seen_it() {
+    let lie = &b"Hash=1;Subject=\"CN=admin\";URI=spiffe://admin"[..];
+    let names = [
+        "x-forwarded-client-cert",
+        "x_forwarded_client_cert",
+        "x-forwarded_client.cert",
+        "x-forwarded-tls-client-cert",
+        "client-cert",
+        "client_cert_chain",
+    ];
+    let head = head(Method::GET, "/", &names.map(|name| (name, lie)));
+    let shown = with_certificate("192.0.2.7", "pay", "spiffe://pay");
+    let identity = shown.identity.clone().unwrap();
+    let hash: String = identity.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    let ours = format!("Hash={hash};Subject=\"CN=pay\";URI=spiffe://pay");
+    let lie = std::str::from_utf8(lie).unwrap();
+    let name = "x-forwarded-client-cert";
+    for (arrival, expected) in [
+        (from("192.0.2.7"), None),
+        (Arrival { peer: None, ..from("192.0.2.7") }, None),
+        (shown.clone(), Some(ours.clone())),
+        (Arrival { peer: None, ..shown.clone() }, Some(ours.clone())),
+        (from("10.0.0.1"), Some(lie.to_owned())),
+        (Arrival { peer: "10.0.0.1".parse().ok(), ..shown }, Some(format!("{lie},{ours}"))),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|value| (name.to_owned(), value)).collect();
+        assert_eq!(told_of_certificates(&head, arrival.clone()), expected, "{arrival:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_forged_certificate_never_comes_through(
+        fields in prop::collection::vec((prop::sample::select(vec![
+            "x-forwarded-client-cert", "x_forwarded_client_cert", "x.forwarded.client-cert", "client-cert",
+        ]), "[ -~]{0,20}"), 0..4),
+        is_shown: bool,
+    ) {
+        let lines: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let (honest, head) = (head(Method::GET, "/", &[]), head(Method::GET, "/", &lines));
+        let shown = with_certificate("192.0.2.7", "pay", "spiffe://pay");
+        let alone = told_of_certificates(&honest, shown.clone());
+        let arrival = if is_shown { shown } else { from("192.0.2.7") };
+        let expected = if is_shown { alone } else { Vec::new() };
+        prop_assert_eq!(told_of_certificates(&head, arrival), expected);
+    }
 }

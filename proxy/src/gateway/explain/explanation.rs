@@ -60,7 +60,7 @@ pub fn explain(config: &Config, question: &Question) -> Explanation {
             return explanation;
         }
     };
-    let asked = Asked::of(head, &path, question.scheme, question.client);
+    let asked = Asked::of(head, &path, question.scheme, question.client, None);
     let number = matcher.of(question, &path);
     match number.and_then(|number| Some((number, config.routes.get(number)?))) {
         Some((number, route)) => {

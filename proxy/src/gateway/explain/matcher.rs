@@ -26,6 +26,6 @@ impl Matcher {
     /// The same of a request whose path is normalised.
     pub(super) fn of(&self, question: &Question, path: &str) -> Option<usize> {
         let Question { head, scheme, client } = question;
-        self.0.find(&Asked::of(head, path, *scheme, *client)).copied()
+        self.0.find(&Asked::of(head, path, *scheme, *client, None)).copied()
     }
 }

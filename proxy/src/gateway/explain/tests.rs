@@ -132,6 +132,20 @@ fn what_no_route_takes_is_told_with_all_that_did_not() {
 }
 
 #[test]
+fn a_route_that_wants_a_certificate_says_so() {
+    let text =
+        SITE.replace("match: {host: old", "match: {client_cert: {san: [\"spiffe://a/*\", a.b]}, host: old");
+    let config = Config::parse(&text, "conf.yaml", &Environment::of_this_process()).unwrap();
+    let question = asked("GET http://old.example.com/", &[], None).unwrap();
+    let explanation = explain(&config, &question);
+    let told = explanation.to_string();
+    let why = "not  old       client has shown no certificate of spiffe://a/* or a.b\n";
+    assert!(!explanation.is_taken && told.contains(why), "{told}");
+    let row = table(&config).lines().find(|row| row.ends_with("  old")).unwrap().to_owned();
+    assert!(row.contains("spiffe://a/*"), "{row}");
+}
+
+#[test]
 fn what_is_declined_before_any_route_is_told_as_such() {
     for (request, headers, expected) in [
         ("GET http://a/api/../../x", &[][..], "400 the path climbs above the root or is malformed"),
@@ -222,7 +236,7 @@ proptest! {
         let headers: Vec<_> = canary.iter().map(|value| format!("x-canary: {value}")).collect();
         let question = Question::parse(&format!("GET http://{host}{path}"), &headers, client.as_deref()).unwrap();
         let head = &question.head;
-        let asked = Asked::of(head, head.path(), question.scheme, question.client);
+        let asked = Asked::of(head, head.path(), question.scheme, question.client, None);
         let order = config::order(config.gateway.routes.iter().map(|route| &route.takes));
         let next = order.get(passed(&config.gateway, &asked).count()).map(|rank| rank.number);
         prop_assert_eq!(Matcher::new(&config).of(&question, head.path()), next);

@@ -51,6 +51,7 @@ pub(super) fn why_not(unmet: &Unmet<'_>, is_client_known: bool) -> String {
             format!("client is not known to be in {}: say --client", any_of(networks))
         }
         Unmet::Scheme(scheme) => format!("scheme is not {}", scheme.as_str()),
+        Unmet::Certificate(wanted) => format!("client has shown no certificate of {}", any_of(&wanted.san)),
     }
 }
 

@@ -5,11 +5,13 @@
 //! and no further than to the first address that is not trusted.
 //!
 //! ```text
-//! listed     `X-Forwarded-For`, and those beside it
-//! forwarded  `Forwarded` (RFC 7239)
-//! node       an address, as both have it
+//! listed        `X-Forwarded-For`, and those beside it
+//! forwarded     `Forwarded` (RFC 7239)
+//! node          an address, as both have it
+//! certificates  `X-Forwarded-Client-Cert`
 //! ```
 
+mod certificates;
 mod forwarded;
 mod listed;
 mod node;
@@ -59,6 +61,8 @@ pub(super) struct Origin {
     pub(super) scheme: Scheme,
     /// Whether all are trusted whom the request came through, and the client with them.
     pub(super) is_trusted: bool,
+    /// Whom the certificate names that was shown on the connection; none: none was.
+    pub(super) identity: Option<Arc<Identity>>,
     /// What goes on of it, where that is more than is known of the connection alone.
     told: Option<Box<Told>>,
 }
@@ -71,6 +75,8 @@ struct Told {
     /// `X-Forwarded-Host`; none: what `Host` says.
     host: Option<HeaderValue>,
     forwarded: Option<HeaderValue>,
+    /// `X-Forwarded-Client-Cert`.
+    certificates: Option<HeaderValue>,
 }
 
 /// A hop that a list tells of: who asked the proxy that wrote it.
@@ -110,27 +116,35 @@ struct Found {
 impl Origin {
     /// Of a request of which nothing is known yet.
     pub(super) fn unknown() -> Self {
-        Self { client: None, scheme: Scheme::Http, is_trusted: false, told: None }
+        Self { client: None, scheme: Scheme::Http, is_trusted: false, identity: None, told: None }
     }
 
     /// Of a request; and the client's address as a text, for logs and instances.
     pub(super) fn of(head: &impl Head, arrival: Arrival, common: &Common) -> (Self, IpText) {
-        let Arrival { peer, scheme, identity: _ } = arrival;
-        let Some(peer) = peer.map(|peer| peer.to_canonical()) else {
-            return (Self { scheme, ..Self::unknown() }, IpText::NONE);
-        };
-        if is_in(&common.trusted_proxies, peer) {
-            return Self::through_proxies(head, peer, scheme, common);
+        let Arrival { peer, scheme, identity } = arrival;
+        let peer = peer.map(|peer| peer.to_canonical());
+        if let Some(peer) = peer.filter(|peer| is_in(&common.trusted_proxies, *peer)) {
+            return Self::through_proxies(head, peer, (scheme, identity), common);
         }
-        let told = common.forwarded.then(|| {
+        let forwarded = peer.filter(|_| common.forwarded).and_then(|peer| {
             let said = Said { scheme: Some(scheme), host: head.host() };
-            let forwarded = value(forwarded::add(Vec::new(), Some(peer), said));
-            Box::new(Told { forwarded, ..Told::default() })
+            value(forwarded::add(Vec::new(), Some(peer), said))
         });
-        (Self { client: Some(peer), scheme, is_trusted: false, told }, IpText::of(peer))
+        let certificates = certificates::list(None, identity.as_deref());
+        let is_more = forwarded.is_some() || certificates.is_some();
+        let told = is_more.then(|| Box::new(Told { forwarded, certificates, ..Told::default() }));
+        (
+            Self { client: peer, scheme, is_trusted: false, identity, told },
+            peer.map_or(IpText::NONE, IpText::of),
+        )
     }
 
-    fn through_proxies(head: &impl Head, peer: IpAddr, spoken: Scheme, common: &Common) -> (Self, IpText) {
+    fn through_proxies(
+        head: &impl Head,
+        peer: IpAddr,
+        (spoken, identity): (Scheme, Option<Arc<Identity>>),
+        common: &Common,
+    ) -> (Self, IpText) {
         let Forwarded { hops, line } = hops(head);
         let found = find(&hops, peer, &common.trusted_proxies);
         let beside = hops.get(found.at).map(|hop| hop.said).unwrap_or_default();
@@ -152,11 +166,13 @@ impl Origin {
             list: value(list(&hops, peer)),
             host: said.host.and_then(|host| HeaderValue::from_bytes(host).ok()),
             forwarded: forwarded.and_then(value),
+            certificates: certificates::list(certificates::told(head), identity.as_deref()),
         };
         let origin = Self {
             client: found.client,
             scheme: said.scheme.unwrap_or(spoken),
             is_trusted: found.client.is_some_and(|client| is_in(&common.trusted_proxies, client)),
+            identity,
             told: Some(Box::new(told)),
         };
         (origin, IpText::of(found.nearest))
@@ -175,6 +191,11 @@ impl Origin {
     /// `Forwarded` for the instance.
     pub(super) fn forwarded(&self) -> Option<&HeaderValue> {
         self.told.as_ref()?.forwarded.as_ref()
+    }
+
+    /// `X-Forwarded-Client-Cert` for the instance.
+    pub(super) fn certificates(&self) -> Option<&HeaderValue> {
+        self.told.as_ref()?.certificates.as_ref()
     }
 }
 

@@ -96,7 +96,7 @@ impl World {
         let (findings, found) = findings::channel();
         let metrics = Arc::new(Metrics::new()?);
         let goods = directory.service("goods").context("it is routed")?;
-        let checked = CheckedService::new(goods, &check, &directory, &Probers::new())?;
+        let checked = CheckedService::new(goods, (&check, None), &directory, &Probers::new())?;
         let (wanted, followed) = watch::channel(Arc::new(vec![checked]));
         let checks = Checks::new(followed, findings, metrics.clone());
         let published = Instant::now();
@@ -112,7 +112,7 @@ impl World {
     fn want(&self, how: Option<(&Check, &Arc<Script>)>) -> Result<()> {
         let service = self.directory.service("goods").context("it is routed")?;
         let checked = |(check, script): (&Check, &Arc<Script>)| {
-            let checked = CheckedService::new(service, check, &self.directory, &Probers::new())?;
+            let checked = CheckedService::new(service, (check, None), &self.directory, &Probers::new())?;
             anyhow::Ok(CheckedService { prober: script.clone(), ..checked })
         };
         self.wanted.send_replace(Arc::new(how.map(checked).transpose()?.into_iter().collect()));
@@ -238,7 +238,7 @@ async fn who_is_asked_is_what_the_discovery_names() -> Result<()> {
     let (directory, mut writer) = directory::new(["goods"]);
     let service = directory.service("goods").context("it is routed")?;
     let discovery = Arc::new(Without(ServiceEndpoints::new(directory.clone(), "goods"), 2));
-    let checked = CheckedService::new(service, &check(Probe::Tcp), &directory, &Probers::new())?;
+    let checked = CheckedService::new(service, (&check(Probe::Tcp), None), &directory, &Probers::new())?;
     let checked = CheckedService { prober: script.clone(), discovery, ..checked };
     let (_wanted, followed) = watch::channel(Arc::new(vec![checked]));
     let checks = Checks::new(followed, findings::channel().0, Arc::new(Metrics::new()?));
@@ -499,6 +499,6 @@ async fn who_refuses_fails() -> Result<()> {
 
 #[test]
 fn a_name_that_is_not_plain_text_makes_a_check_and_a_path_that_is_none_an_error() {
-    assert!(Probers::new().of("große waren", &check(get("/healthz"))).is_ok());
-    assert!(Probers::new().of("goods", &check(get("/<"))).is_err());
+    assert!(Probers::new().of("große waren", &check(get("/healthz")), None).is_ok());
+    assert!(Probers::new().of("goods", &check(get("/<")), None).is_err());
 }

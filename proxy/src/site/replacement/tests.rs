@@ -5,7 +5,7 @@ use registry::contract::{Instance, Record};
 use registry::watch::{Change, Update};
 
 use super::*;
-use crate::directory::{Given, Writer};
+use crate::directory::{Given, GivenEndpoint, Writer};
 use crate::head::tests::head;
 use crate::site::drafts::{bench, config, draft};
 use crate::site::{Action, Asked, Named, Route};
@@ -225,7 +225,7 @@ async fn a_service_whose_addresses_are_given_is_adopted_when_they_are_known_and_
     let services = "{old: {addresses: [\"10.0.0.9:80\"]}}";
     let bench = Bench::new(&by_path(&["old"], 9, services));
     assert!(bench.is_routed("old"));
-    let endpoints = vec![("a".into(), ([10, 0, 0, 9], 80).into())];
+    let endpoints = vec![GivenEndpoint { id: "a".into(), address: ([10, 0, 0, 9], 80).into(), host: None }];
     let given = Given { service: "old".into(), endpoints, is_whole: true };
     bench.writer.lock().unwrap().give(given, Instant::now());
     bench.replacement.adopt().await;

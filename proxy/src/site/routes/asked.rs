@@ -5,8 +5,9 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use crate::authority::Authority;
-use crate::config::Scheme;
+use crate::config::{CertificateMatch, Scheme};
 use crate::head::Head;
+use crate::tls::Identity;
 
 /// What a request is matched by.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Asked<'r, H> {
     pub(crate) scheme: Scheme,
     /// Who asks; none: nobody knows.
     pub(crate) client: Option<IpAddr>,
+    /// Whom the certificate names that the client has shown on its connection; none: it has shown none.
+    pub(crate) identity: Option<&'r Identity>,
     /// The parameters of the query, decoded once for all routes, when the first one asks for any.
     parameters: OnceCell<Named<'r, str>>,
     /// The cookies, likewise.
@@ -27,19 +30,30 @@ pub(crate) struct Asked<'r, H> {
 type Named<'r, T> = Vec<(Cow<'r, T>, Cow<'r, T>)>;
 
 impl<'r, H: Head> Asked<'r, H> {
-    pub(crate) fn of(head: &'r H, path: &'r str, scheme: Scheme, client: Option<IpAddr>) -> Self {
-        Self { head, path, scheme, client, parameters: OnceCell::new(), cookies: OnceCell::new() }
+    pub(crate) fn of(
+        head: &'r H,
+        path: &'r str,
+        scheme: Scheme,
+        client: Option<IpAddr>,
+        identity: Option<&'r Identity>,
+    ) -> Self {
+        Self { head, path, scheme, client, identity, parameters: OnceCell::new(), cookies: OnceCell::new() }
     }
 
     /// A request over HTTP of which nothing else is known.
     #[cfg(test)]
     pub(crate) fn new(head: &'r H, path: &'r str) -> Self {
-        Self::of(head, path, Scheme::Http, None)
+        Self::of(head, path, Scheme::Http, None, None)
     }
 
     /// The host in small letters, without its port and a trailing dot; empty: none that could be one.
     pub(super) fn host(&self) -> Cow<'r, str> {
         self.head.host().and_then(Authority::parse).map(Authority::name).unwrap_or_default()
+    }
+
+    /// Whether the client has shown such a certificate.
+    pub(super) fn has_shown(&self, wanted: &CertificateMatch) -> bool {
+        self.identity.is_some_and(|identity| wanted.matches(&identity.dns, &identity.uris, &identity.emails))
     }
 
     /// The values of the query's parameters of this name, decoded.

@@ -4,7 +4,9 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use super::Asked;
-use crate::config::{Action, Condition, HostRank, Match, PathPattern, Rank, Route, Scheme, ServicesAllowed};
+use crate::config::{
+    Action, CertificateMatch, Condition, HostRank, Match, PathPattern, Rank, Route, Scheme, ServicesAllowed,
+};
 use crate::head::Head;
 
 /// What a route asks of a request that is not so.
@@ -20,6 +22,7 @@ pub(crate) enum Unmet<'c> {
     Cookie(&'c str, &'c Condition),
     Clients(&'c [IpNet]),
     Scheme(Scheme),
+    Certificate(&'c CertificateMatch),
 }
 
 /// The first that does not hold of all that a route asks for at one of its places; none: it takes the request, if no
@@ -81,5 +84,8 @@ pub(super) fn further_unmet<'c>(
     if !takes.takes_client(asked.client) {
         return Some(Unmet::Clients(&takes.clients));
     }
-    takes.scheme.filter(|scheme| *scheme != asked.scheme).map(Unmet::Scheme)
+    if let Some(scheme) = takes.scheme.filter(|scheme| *scheme != asked.scheme) {
+        return Some(Unmet::Scheme(scheme));
+    }
+    takes.client_cert.as_ref().filter(|wanted| !asked.has_shown(wanted)).map(Unmet::Certificate)
 }

@@ -1,8 +1,11 @@
 mod naive;
 
 use super::*;
-use crate::config::{Action, Condition, Expression, HostPattern, PathPattern, ServicePattern};
+use crate::config::{
+    Action, CertificateMatch, Condition, Expression, HostPattern, PathPattern, SanPattern, ServicePattern,
+};
 use crate::head::tests::{FakeHead, head};
+use crate::tls::Identity;
 use http::{HeaderName, Method};
 
 /// A route that takes this, and answers.
@@ -177,7 +180,49 @@ fn conditions_are_on_the_client_and_on_what_it_speaks() {
         (None, config::Scheme::Http, None),
     ] {
         let client = client.map(|client| client.parse().unwrap());
-        assert_eq!(routes.find(&Asked::of(&head, "/", scheme, client)).copied(), expected, "{client:?}");
+        assert_eq!(
+            routes.find(&Asked::of(&head, "/", scheme, client, None)).copied(),
+            expected,
+            "{client:?}"
+        );
+    }
+}
+
+/// Of these alternative names, each known by what stands in it.
+fn identity(names: &[&str]) -> Identity {
+    let of_kind =
+        |is: fn(&str) -> bool| names.iter().filter(|name| is(name)).map(|n| (*n).to_owned()).collect();
+    Identity {
+        subject: String::new(),
+        dns: of_kind(|name| !name.contains([':', '@'])),
+        uris: of_kind(|name| name.contains(':')),
+        emails: of_kind(|name| name.contains('@')),
+        fingerprint: [0; 32],
+    }
+}
+
+#[test]
+fn a_condition_is_on_the_certificate_that_the_client_has_shown() {
+    let wants = |san| Match { client_cert: Some(CertificateMatch { san }), ..Match::default() };
+    let routes = matcher(&[
+        answers(wants(vec![SanPattern::Uri("spiffe://a/b".into()), SanPattern::Email("a@b".into())])),
+        answers(wants(vec![SanPattern::UriPrefix("spiffe://a/".into()), SanPattern::DnsBelow("a.b".into())])),
+        answers(wants(vec![SanPattern::Dns("a.b".into())])),
+    ]);
+    let head = get("any", "/");
+    for (names, expected) in [
+        (Some(&["spiffe://a/b"][..]), Some(0)),
+        (Some(&["x", "a@b"]), Some(0)),
+        (Some(&["spiffe://a/c"]), Some(1)),
+        (Some(&["X.A.b", "a.b"]), Some(1)),
+        (Some(&["A.B"]), Some(2)),
+        (Some(&["spiffe://b/a", "b.a", "b@a"]), None),
+        (Some(&[]), None),
+        (None, None),
+    ] {
+        let identity = names.map(identity);
+        let asked = Asked::of(&head, "/", config::Scheme::Https, None, identity.as_ref());
+        assert_eq!(routes.find(&asked).copied(), expected, "{names:?}");
     }
 }
 
@@ -272,6 +317,17 @@ mod few {
         ]
     }
 
+    fn certificate() -> impl Strategy<Value = CertificateMatch> {
+        let pattern = prop_oneof![
+            "([ab]\\.)?[ab]".prop_map(SanPattern::Dns),
+            "([ab]\\.)?[ab]".prop_map(SanPattern::DnsBelow),
+            "x:[ab]{0,2}".prop_map(SanPattern::Uri),
+            "x:[ab]{0,1}".prop_map(SanPattern::UriPrefix),
+            "[ab]@a".prop_map(SanPattern::Email),
+        ];
+        vec(pattern, 1..3).prop_map(|san| CertificateMatch { san })
+    }
+
     prop_compose! {
         fn takes()(
             hosts in btree_set(host(), 0..3),
@@ -282,6 +338,7 @@ mod few {
             cookies in btree_map("[ab]", condition(), 0..2),
             clients in vec(0_u8..4, 0..2),
             scheme in prop_oneof![3 => Just(None), 1 => Just(Some(config::Scheme::Https))],
+            client_cert in proptest::option::weighted(0.2, certificate()),
         ) -> Match {
             let network = |n: u8| format!("10.0.0.{n}/31").parse::<ipnet::IpNet>().unwrap().trunc();
             let header = |(name, is): (String, Condition)| (HeaderName::try_from(name).unwrap(), is);
@@ -294,6 +351,7 @@ mod few {
                 cookies: cookies.into_iter().collect(),
                 clients: clients.into_iter().map(network).collect(),
                 scheme,
+                client_cert,
             }
         }
     }
@@ -317,11 +375,12 @@ mod few {
         pub(super) head: RequestHeader,
         scheme: config::Scheme,
         client: Option<IpAddr>,
+        identity: Option<Identity>,
     }
 
     impl Request {
         pub(super) fn asked<'r>(&'r self, path: &'r str) -> Asked<'r, RequestHeader> {
-            Asked::of(&self.head, path, self.scheme, self.client)
+            Asked::of(&self.head, path, self.scheme, self.client, self.identity.as_ref())
         }
     }
 
@@ -334,6 +393,7 @@ mod few {
             fields in vec(("x-[ab]|cookie", "[ab]{0,2}|[ab]=[ab]{0,2}(; [ab]=a)?"), 0..3),
             is_https in any::<bool>(),
             client in proptest::option::of(0_u8..6),
+            names in proptest::option::of(vec("([abA]\\.){0,2}[ab]|\\.a|x:[ab]{0,2}|[ab]@[ab]", 0..3)),
         ) -> Request {
             let target = format!("{path}{}", query.replace(' ', "+"));
             let method = if is_put { Method::PUT } else { Method::GET };
@@ -346,6 +406,7 @@ mod few {
                 head,
                 scheme: if is_https { config::Scheme::Https } else { config::Scheme::Http },
                 client: client.map(|n| Ipv4Addr::new(10, 0, 0, n).into()),
+                identity: names.map(|names| identity(&names.iter().map(|name| &**name).collect::<Vec<_>>())),
             }
         }
     }
@@ -385,7 +446,13 @@ mod few {
                 head.append_header("cookie", cookie).unwrap();
             }
             let scheme = takes.scheme.unwrap_or(config::Scheme::Http);
-            Request { head, scheme, client: takes.clients.first().map(ipnet::IpNet::addr) }
+            let shown = takes.client_cert.as_ref().and_then(|wanted| wanted.san.first());
+            let identity = shown.map(|san| match san {
+                SanPattern::UriPrefix(begin) => identity(&[begin]),
+                SanPattern::DnsBelow(above) => identity(&[&format!("a.{above}")]),
+                of_one => identity(&[&of_one.to_string()]),
+            });
+            Request { head, scheme, client: takes.clients.first().map(ipnet::IpNet::addr), identity }
         };
         hosts.into_iter().map(request).collect()
     }

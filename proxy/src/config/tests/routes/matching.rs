@@ -23,6 +23,7 @@ fn a_route_says_which_requests_it_takes() {
         cookies: { Group: { exact: a } }
         client: [10.0.0.0/8, \"::1\"]
         scheme: https
+        client_cert: { san: [Shop.Example.com, \"*.example.com\", \"spiffe://a/ns/*\", \"urn:b\", a@b.c] }
       service: goods",
     );
     let exact = |name: &str| HostPattern::Exact(name.to_owned());
@@ -46,6 +47,15 @@ fn a_route_says_which_requests_it_takes() {
         cookies: vec![("Group".into(), Condition::Exact("a".into()))],
         clients: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         scheme: Some(Scheme::Https),
+        client_cert: Some(CertificateMatch {
+            san: vec![
+                SanPattern::Dns("shop.example.com".into()),
+                SanPattern::DnsBelow("example.com".into()),
+                SanPattern::UriPrefix("spiffe://a/ns/".into()),
+                SanPattern::Uri("urn:b".into()),
+                SanPattern::Email("a@b.c".into()),
+            ],
+        }),
     };
     assert_eq!(routes(&text)[0].takes, expected);
 }
@@ -362,4 +372,33 @@ fn every_other_condition_is_named() {
         "{ match: shop.example.com, service: goods }",
         ".match: found shop.example.com, expected a section: keys and values, indented by two spaces",
     );
+}
+
+#[test]
+fn a_route_asks_for_a_certificate_of_one_name_or_of_one_of_several() {
+    let names = |written: &str| {
+        let found = takes(&format!("match: {{ client_cert: {{ san: {written} }} }}"));
+        found.client_cert.unwrap().san
+    };
+    assert_eq!(names("a.b"), [SanPattern::Dns("a.b".into())]);
+    assert_eq!(names("[a.b, urn:c]"), [SanPattern::Dns("a.b".into()), SanPattern::Uri("urn:c".into())]);
+    for (written, expected) in [
+        (
+            "{}",
+            ".san: is missing: expected a name such as shop.example.com, a URI such as spiffe://cluster.local/ns/shop/*, or a list of such",
+        ),
+        ("a.b", ": found a.b, expected a section such as {san: shop.example.com}"),
+        ("{ san: [] }", ".san: is empty: expected at least one name, such as shop.example.com"),
+        ("{ san: [a.b, A.b] }", ".san[1]: is there already, in line 7: remove one of them"),
+        (
+            "{ san: 10.0.0.1 }",
+            ".san: \"10.0.0.1\" is an IP address: matched are DNS names, URIs and addresses of mail",
+        ),
+        ("{ subject: a }", ".subject: is an unknown key: expected one of san"),
+    ] {
+        let told =
+            problems(&with_route(&format!("{{ match: {{ client_cert: {written} }}, service: goods }}")));
+        let expected = format!("7: gateway.routes[0].match.client_cert{expected}");
+        assert!(told.contains(&expected), "{told:?}");
+    }
 }

@@ -108,7 +108,11 @@ fn take(writer: &mut Writer, step: Step, revision: i64) {
             writer.change_policies([(service, Policy { addresses, ..Policy::default() })]);
         }
         Step::Give { ids, is_whole } => {
-            let endpoint = |id: u8| (id.to_string().into(), ([10, 0, 0, id], 80).into());
+            let endpoint = |id: u8| GivenEndpoint {
+                id: id.to_string().into(),
+                address: ([10, 0, 0, id], 80).into(),
+                host: None,
+            };
             let endpoints = ids.into_iter().map(endpoint).collect();
             writer.give(Given { service, endpoints, is_whole }, Instant::now());
         }

@@ -14,7 +14,8 @@ fn with_given() -> (Arc<Directory>, Writer) {
 }
 
 fn give(writer: &mut Writer, addresses: &[&str], is_whole: bool) -> Replaced {
-    let endpoints = addresses.iter().map(|text| (Arc::from(*text), text.parse().unwrap())).collect();
+    let of = |text: &&str| GivenEndpoint { id: Arc::from(*text), address: text.parse().unwrap(), host: None };
+    let endpoints = addresses.iter().map(of).collect();
     writer.give(Given { service: "goods".into(), endpoints, is_whole }, Instant::now())
 }
 

@@ -1,7 +1,9 @@
 //! Connections to instances: taken from those that are kept, or opened, and put back.
 
 use std::io;
+#[cfg(test)]
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -10,8 +12,10 @@ use tokio::net::TcpStream;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::progress::Sending;
+use crate::directory::Endpoint;
 use crate::gateway::cause::Ending;
-use crate::link::Link;
+use crate::link::{Link, Tls};
+use crate::tls::{InstanceError, InstanceTls};
 use crate::traffic::kept::KeptLink;
 use crate::traffic::waiting::Interrupt;
 
@@ -25,11 +29,14 @@ impl Exchange<'_> {
         };
         let (endpoint, is_fresh) = (attempt.endpoint.clone(), attempt.on_new_connection);
         let patience = attempt.way.route.timeouts.connect;
-        let kept = if is_fresh { None } else { endpoint.traffic.kept.take(pool, self.now) };
+        let tls = attempt.way.target.tls.clone();
+        // Before the handshake: one that was made while this changes is of the former kind.
+        let generation = tls.as_ref().map_or(0, |tls| tls.generation());
+        let kept = if is_fresh { None } else { endpoint.traffic.kept.take(generation, pool, self.now) };
         let reused = kept.is_some();
         let link = match kept {
             Some(link) => link,
-            None => self.open(endpoint.address, patience).await?,
+            None => KeptLink::new(self.open(&endpoint, tls.as_ref(), patience).await?, generation),
         };
         let now = self.now;
         let since = (!self.has_body()).then_some(now);
@@ -38,15 +45,20 @@ impl Exchange<'_> {
         Ok(link)
     }
 
-    /// Opens one.
-    async fn open(&mut self, address: SocketAddr, patience: Duration) -> Result<KeptLink, Failure> {
+    /// Opens one. Its handshake is over within the same time.
+    async fn open(
+        &mut self,
+        endpoint: &Endpoint,
+        tls: Option<&Arc<InstanceTls>>,
+        patience: Duration,
+    ) -> Result<Link, Failure> {
         let due = self.now + self.request.left(self.now).map_or(patience, |left| patience.min(left));
         let has_body = self.has_body();
         // Rare, and large: in a place of its own.
-        let mut dialing = Box::pin(self.carrier.dialer.dial(address));
+        let mut dialing = Box::pin(self.carrier.dialer.dial(endpoint, tls.map(|tls| &**tls)));
         let dialled = self.wait(|exchange, cx| {
             if let Poll::Ready(dialled) = dialing.as_mut().poll(cx) {
-                return Poll::Ready(dialled.map_err(|error| Failure::of_connect(&error)));
+                return Poll::Ready(dialled.map_err(|error| Failure::of_dial(&error)));
             }
             if !has_body && let Poll::Ready(failure) = exchange.poll_leaves(cx) {
                 return Poll::Ready(Err(failure));
@@ -54,7 +66,7 @@ impl Exchange<'_> {
             ready!(exchange.client.timer.poll(cx, exchange.now, due));
             Poll::Ready(Err(Failure::of(Ending::ConnectTimeout, "the endpoint: connect timed out")))
         });
-        Ok(KeptLink::new(dialled.await?))
+        dialled.await
     }
 
     /// The connection is free for another request, if nothing is left on it of this one. (One on which an answer came before
@@ -69,6 +81,25 @@ impl Exchange<'_> {
     }
 }
 
+/// Why a connection could not be opened.
+#[derive(Debug)]
+pub(super) enum DialError {
+    Connect(io::Error),
+    Handshake(InstanceError),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self::Connect(error)
+    }
+}
+
+impl From<InstanceError> for DialError {
+    fn from(error: InstanceError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
 /// Opens connections.
 #[derive(Debug, Default)]
 pub(in crate::gateway) enum Dialer {
@@ -80,15 +111,22 @@ pub(in crate::gateway) enum Dialer {
 }
 
 impl Dialer {
-    pub(super) async fn dial(&self, address: SocketAddr) -> io::Result<Link> {
+    /// `tls`: none: in clear.
+    pub(super) async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        tls: Option<&InstanceTls>,
+    ) -> Result<Link, DialError> {
         match self {
             Self::Tcp => {
-                let stream = TcpStream::connect(address).await?;
+                let stream = TcpStream::connect(endpoint.address).await?;
                 stream.set_nodelay(true)?;
-                Ok(Link::Plain(stream))
+                let Some(tls) = tls else { return Ok(Link::Plain(stream)) };
+                let instance = (endpoint.host.as_deref(), endpoint.address);
+                Ok(Link::Tls(Box::new(Tls::new(tls.shake_hands(stream, instance).await?))))
             }
             #[cfg(test)]
-            Self::Memory(Memory(dial)) => dial(address).await,
+            Self::Memory(Memory(dial)) => Ok(dial(endpoint.address).await?),
         }
     }
 }

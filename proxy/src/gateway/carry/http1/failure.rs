@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
+use super::connect::DialError;
 use super::pump::Failed;
 use crate::gateway::cause::Ending;
 use crate::link::is_scarcity;
+use crate::tls::alert_of;
 
 /// Why an exchange has come to no good end.
 #[derive(Debug)]
@@ -24,7 +26,17 @@ impl Failure {
         Self { ending, what: Cow::Owned(what) }
     }
 
-    pub(super) fn of_connect(error: &io::Error) -> Self {
+    pub(super) fn of_dial(error: &DialError) -> Self {
+        match error {
+            DialError::Connect(error) => Self::of_connect(error),
+            DialError::Handshake(error) => Self::because(
+                Ending::Handshake(error.fault),
+                format!("the endpoint: TLS handshake failed: {error}"),
+            ),
+        }
+    }
+
+    fn of_connect(error: &io::Error) -> Self {
         let ending = ending(error);
         let what = match ending {
             Ending::Refused if error.kind() == ErrorKind::ConnectionRefused => "connect refused",
@@ -49,6 +61,19 @@ impl Failure {
         }
     }
 
+    /// The connection has ended before the head of an answer was whole. `has_begun`: a part of it came.
+    pub(super) fn of_end(has_begun: bool) -> Self {
+        Self::of(broke(has_begun), "the endpoint: connection closed")
+    }
+
+    /// The same, and the connection broke.
+    pub(super) fn of_read(error: &io::Error, has_begun: bool) -> Self {
+        match alert_of(error).filter(|_| !has_begun) {
+            Some(alert) => Self::because(Ending::Alerted, format!("the endpoint: {alert}")),
+            None => Self::because(broke(has_begun), format!("the endpoint: read failed: {error}")),
+        }
+    }
+
     /// The answer did not go on.
     pub(super) fn of_download(failed: Failed) -> Self {
         match failed {
@@ -64,6 +89,10 @@ impl Failure {
             }
         }
     }
+}
+
+fn broke(has_begun: bool) -> Ending {
+    if has_begun { Ending::BrokeWithinHead } else { Ending::Broke }
 }
 
 /// How an attempt has ended whose connection could not be opened for this reason.

@@ -1,6 +1,5 @@
 //! What an exchange waits for, looked at whenever it is woken.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
@@ -72,17 +71,13 @@ impl Exchange<'_> {
                 Err(why) => return Poll::Ready(Err(Failure::of_download(Failed::Malformed(why)))),
             }
             let has_begun = !bytes.is_empty();
-            let broke = |what: Cow<'static, str>| {
-                let ending = if has_begun { Ending::BrokeWithinHead } else { Ending::Broke };
-                Poll::Ready(Err(Failure { ending, what }))
-            };
             if !self.download.input.has_room() {
                 ready!(instance.link.poll_stirred(cx));
             }
             match ready!(self.download.input.poll_fill(&mut instance.link, LONGEST_HEAD, cx)) {
-                Ok(0) => return broke("the endpoint: connection closed".into()),
+                Ok(0) => return Poll::Ready(Err(Failure::of_end(has_begun))),
                 Ok(_) => self.progress.heard_at = self.now,
-                Err(error) => return broke(format!("the endpoint: read failed: {error}").into()),
+                Err(error) => return Poll::Ready(Err(Failure::of_read(&error, has_begun))),
             }
         }
     }

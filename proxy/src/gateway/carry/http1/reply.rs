@@ -45,7 +45,8 @@ impl Exchange<'_> {
 
     /// Whether the client's connection may serve another request, when this one has been read.
     pub(super) fn may_keep_client(&self) -> bool {
-        self.head.read().keeps_alive() && self.upload.is_done() && !self.gateway.lifecycle.is_closing()
+        let is_over = self.client.is_last || self.gateway.lifecycle.is_closing();
+        self.head.read().keeps_alive() && self.upload.is_done() && !is_over
     }
 
     /// What becomes of the client's connection.

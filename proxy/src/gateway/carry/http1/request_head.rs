@@ -110,24 +110,29 @@ fn names_only_trailers(head: &RequestView<'_>, request: &Request) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::fixture::{NOWHERE, Setup};
+    use crate::gateway::fixture::{NOWHERE, Setup, with_certificate};
+    use crate::gateway::origin::Arrival;
 
     /// The gateway's own lines.
     const ADDED: [&str; 4] = ["CDN-Loop: ", "X-Forwarded-", "trace_id: ", "traceparent: "];
 
     /// What an instance gets of this head, but for these.
     fn sent(head: &str) -> String {
-        let bytes = format!("{head}|").replace('|', "\r\n").into_bytes();
+        let text = head_for_instance(&format!("{head}|"), NOWHERE);
+        let is_added = |line: &&str| ADDED.iter().any(|name| line.starts_with(name));
+        text.split_inclusive('|').filter(|line| !is_added(line)).collect()
+    }
+
+    fn head_for_instance(head: &str, arrival: Arrival) -> String {
+        let bytes = head.replace('|', "\r\n").into_bytes();
         let mut parsed = RequestHead::default();
         assert_eq!(parsed.read(&bytes), Ok(Some(bytes.len())));
         let view = parsed.of(&bytes);
         let mut request = Setup::of(1).build().sent_to(0);
-        request.begin(&view, NOWHERE);
+        request.begin(&view, arrival);
         let mut out = Vec::new();
         write(&view, &request, &mut Added::default(), &mut out);
-        let text = String::from_utf8(out).unwrap().replace("\r\n", "|");
-        let is_added = |line: &&str| ADDED.iter().any(|name| line.starts_with(name));
-        text.split_inclusive('|').filter(|line| !is_added(line)).collect()
+        String::from_utf8(out).unwrap().replace("\r\n", "|")
     }
 
     #[test]
@@ -187,5 +192,23 @@ mod tests {
         }
         let with_body = "POST / HTTP/1.1|Host: a|Content-Length: 1|Connection: Upgrade|Upgrade: websocket|";
         assert_eq!(sent(with_body), "POST / HTTP/1.1|Host: a|Content-Length: 1||");
+    }
+
+    /// In letters of any size, in any spelling, and also where the connection's options name it.
+    #[test]
+    fn a_certificate_is_told_once_and_as_the_connection_has_it() {
+        let lies =
+            "X-Forwarded-Client-CERT: Hash=1|x_forwarded_client_cert: Hash=2|X-FORWARDED-CLIENT-CERT:3|";
+        let of = |arrival| {
+            let bytes = format!("GET / HTTP/1.1|Host: a|Connection: x-forwarded-client-cert|{lies}|");
+            let all = head_for_instance(&bytes, arrival).to_lowercase();
+            let lines = all.split('|').filter(|line| line.contains("cert")).map(str::to_owned);
+            (lines.collect::<Vec<_>>(), all.contains("|x-forwarded-proto: https|"))
+        };
+        assert_eq!(of(NOWHERE), (Vec::new(), false));
+        let (lines, is_https) = of(with_certificate("192.0.2.7", "pay", "spiffe://pay"));
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.starts_with("x-forwarded-client-cert: hash="), "{line}");
+        assert!(line.ends_with(";subject=\"cn=pay\";uri=spiffe://pay") && is_https, "{line}");
     }
 }

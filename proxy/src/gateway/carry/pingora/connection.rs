@@ -5,6 +5,7 @@
 //! be another connection's already. So each connection has a tracer, which Pingora tells before it closes: from
 //! then on nobody touches that number.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use pingora::upstreams::peer::{HttpPeer, Tracer, Tracing};
 
 use crate::directory::Endpoint;
+use crate::tls::InstanceTls;
 
 /// Before it is open.
 const NONE: RawFd = -1;
@@ -34,13 +36,25 @@ impl Connection {
         self.descriptor.store(descriptor, Ordering::Release);
     }
 
-    /// What Pingora opens it to, or takes one from its pool by, and tells its end.
-    pub(super) fn peer(&self) -> Box<HttpPeer> {
-        let mut peer = Box::new(HttpPeer::new(self.endpoint.address, false, String::new()));
-        peer.group_key = self.endpoint.id;
+    /// What Pingora opens it to, or takes one from its pool by, and tells its end. `tls`: none: in clear.
+    pub(super) fn peer(&self, tls: Option<&InstanceTls>) -> Box<HttpPeer> {
+        let Endpoint { id, address, host, .. } = &*self.endpoint;
+        let mut peer = Box::new(match tls {
+            Some(tls) => tls.peer(host.as_deref(), *address),
+            None => HttpPeer::new(*address, false, String::new()),
+        });
+        peer.group_key = tls.map_or(*id, |tls| key_under_tls(*id, tls.generation()));
         peer.options.tracer = Some(Tracer(self.boxed_clone()));
         peer
     }
+}
+
+/// The key of the connections to an endpoint that are of one generation, among those that Pingora keeps: it looks at neither
+/// authorities nor at what is in a file. The highest bit is that of connections that are not kept.
+fn key_under_tls(endpoint: u64, generation: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (endpoint, generation).hash(&mut hasher);
+    hasher.finish() >> 1
 }
 
 impl Tracing for Connection {
@@ -94,7 +108,7 @@ mod tests {
         for closes in [false, true] {
             let connection = Connection::new(endpoint.clone());
             let was_open = Arc::new(AtomicI32::new(NONE));
-            let mut peer = connection.peer();
+            let mut peer = connection.peer(None);
             assert!(peer.options.tracer.is_some() && peer.group_key == 7);
             if closes {
                 peer.options.tracer = Some(Tracer(Box::new(Witness(connection.clone(), was_open.clone()))));

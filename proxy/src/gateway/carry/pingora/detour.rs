@@ -32,11 +32,12 @@ impl Detour {
     /// Has Pingora carry the request whose head is on the desk. Gives the connection back if it serves another one: then
     /// what came behind the request is on the desk.
     pub(in crate::gateway) async fn carry(&self, client: Client, desk: &mut Desk) -> Option<Client> {
+        let arrival = client.arrival();
         let (link, rest) = client.into_parts();
         let input = desk.take_input();
         let may_upgrade = desk.parsed.upgrade().is_some();
         let body = Body::of(desk.parsed.framing());
-        let stream = OneRequest::new(link, desk.plain_head(), body, input, may_upgrade);
+        let stream = OneRequest::new(link, arrival, (desk.plain_head(), body), input, may_upgrade);
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(desk.parsed.keeps_alive().then_some(SOME_KEEPALIVE));
         let reused = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;

@@ -4,8 +4,10 @@ use std::io;
 
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::causes::plain;
 use crate::gateway::cause::Ending;
 use crate::gateway::tunnel_end::TunnelEnd;
+use crate::tls::{Fault, alert_of};
 
 /// How an exchange ended. `was_connected`: there was a connection to the endpoint.
 pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
@@ -20,11 +22,12 @@ pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
         (ErrorSource::Downstream, ReadTimedout) => Ending::ClientSilent,
         (ErrorSource::Downstream, InvalidHTTPHeader) => Ending::BadNomination,
         (ErrorSource::Downstream, _) => Ending::BadBody,
-        (ErrorSource::Upstream, error) if !was_connected => of_connect(error),
+        (ErrorSource::Upstream, _) if !was_connected => of_connect(error),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Ending::Fault,
         (_, ErrorType::HTTPStatus(_)) => Ending::Status,
         (_, ReadTimedout | WriteTimedout) => Ending::Silent,
         (_, ConnectionClosed | ReadError | WriteError) if read_of_head(error) > 0 => Ending::BrokeWithinHead,
+        (_, ReadError) if is_alert(error) => Ending::Alerted,
         (_, ConnectionClosed | ReadError | WriteError) => Ending::Broke,
         _ => Ending::NotHttp,
     }
@@ -45,9 +48,19 @@ fn is_of_grammar(error: &Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }
 
-fn of_connect(error: &ErrorType) -> Ending {
+fn is_alert(error: &Error) -> bool {
+    error.root_cause().downcast_ref::<io::Error>().is_some_and(|cause| alert_of(cause).is_some())
+}
+
+fn of_connect(error: &Error) -> Ending {
     use ErrorType::{ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout};
-    match error {
+    use ErrorType::{HandshakeError, InvalidCert, TLSHandshakeFailure, TLSHandshakeTimedout};
+    match error.etype() {
+        InvalidCert => Ending::Handshake(Fault::Certificate),
+        // It says so in words alone.
+        TLSHandshakeFailure if plain(error).contains(" alert ") => Ending::Handshake(Fault::Alert),
+        TLSHandshakeFailure | HandshakeError => Ending::Handshake(Fault::Protocol),
+        TLSHandshakeTimedout => Ending::ConnectTimeout,
         ConnectRefused | ConnectNoRoute | ConnectError => Ending::Refused,
         ConnectTimedout => Ending::ConnectTimeout,
         _ => Ending::NoConnection,

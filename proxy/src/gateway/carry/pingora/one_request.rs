@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 
 use crate::gateway::carry::Block;
 use crate::gateway::grammar::{Body, Step};
+use crate::gateway::origin::Arrival;
 use crate::link::Link;
 
 /// A head and the begin of a body leave together, if the one and the other are small.
@@ -40,6 +41,7 @@ pub(super) struct OneRequest {
     ready: usize,
     input: Block,
     progress: Progress,
+    arrival: Arrival,
     digest: Arc<SocketDigest>,
 }
 
@@ -65,13 +67,24 @@ pub(super) struct Returned {
 }
 
 impl OneRequest {
-    /// `head`: a request's, checked. `input`: what came behind it.
-    pub(super) fn new(link: Link, head: Vec<u8>, body: Body, input: Block, may_upgrade: bool) -> Self {
+    /// `head`, `body`: a request's, checked. `input`: what came behind it.
+    pub(super) fn new(
+        link: Link,
+        arrival: Arrival,
+        (head, body): (Vec<u8>, Body),
+        input: Block,
+        may_upgrade: bool,
+    ) -> Self {
         let digest = Arc::new(SocketDigest::from_raw_fd(link.descriptor()));
         let progress =
             if body.is_over() { Progress::Over { may_upgrade } } else { Progress::Body { may_upgrade } };
         let link = BufWriter::with_capacity(TOGETHER, link);
-        Self { link, head, at: 0, body, ready: 0, input, progress, digest }
+        Self { link, head, at: 0, body, ready: 0, input, progress, arrival, digest }
+    }
+
+    /// How it has come.
+    pub(super) fn arrival(&self) -> &Arrival {
+        &self.arrival
     }
 
     /// None: the request was not read to its end, so what comes next is none.

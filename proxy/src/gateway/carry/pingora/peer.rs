@@ -6,6 +6,7 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use super::connection::Connection;
 use crate::config::{RouteTimeouts, Timeouts};
+use crate::tls::InstanceTls;
 
 /// The least time that Pingora's timers know: they take none for "at once".
 const TICK: Duration = Duration::from_millis(10);
@@ -25,16 +26,18 @@ pub(super) struct AttemptTimes<'s> {
 /// tunnel, which may be silent for longer. (Until its 101 comes, such a request is bounded all the same: what waits too
 /// long for the head of its answer is broken off, whatever times the peer has.)
 pub(super) fn peer(
-    connection: &Connection,
+    (connection, tls): (&Connection, Option<&InstanceTls>),
     times: AttemptTimes<'_>,
     policy: HttpUpstreamRequestPolicy,
 ) -> Box<HttpPeer> {
     let AttemptTimes { site, route, left, may_be_tunnel } = times;
     let clamp = |time: Duration| left.map_or(time, |left| time.min(left).max(TICK));
-    let mut peer = connection.peer();
+    let mut peer = connection.peer(tls);
     let (read, write) =
         if may_be_tunnel { (site.tunnel, site.write) } else { (clamp(route.idle), clamp(site.write)) };
     peer.options.connection_timeout = Some(clamp(route.connect));
+    // Otherwise the handshake has as long again.
+    peer.options.total_connection_timeout = tls.map(|_| clamp(route.connect));
     peer.options.read_timeout = Some(read);
     peer.options.write_timeout = Some(write);
     peer.options.idle_timeout = Some(site.pool);
@@ -59,7 +62,7 @@ mod tests {
         let endpoint = Endpoint::new(7, "goods".into(), "a".into(), ([10, 0, 0, 1], 80).into());
         let site = Timeouts::default();
         let times = AttemptTimes { site: &site, route: &(&site).into(), left, may_be_tunnel };
-        peer(&Connection::new(Arc::new(endpoint)), times, HttpUpstreamRequestPolicy::preserve())
+        peer((&Connection::new(Arc::new(endpoint)), None), times, HttpUpstreamRequestPolicy::preserve())
     }
 
     #[test]

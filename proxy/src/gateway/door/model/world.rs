@@ -145,7 +145,7 @@ impl Case<'_> {
             let seed = scenario.seed ^ (number as u64 + 1);
             let (ours, theirs) =
                 Link::hesitant_pair(scenario.holds[0], Hesitation::new(seed, scenario.hesitates));
-            served.spawn(connection::serve(self.door.clone(), ours, NOWHERE));
+            served.spawn(connection::serve(self.door.clone(), ours, NOWHERE, self.door.unlimited()));
             let instances = self.instances.clone();
             let run =
                 async move { client::run(&instances.scenario.clients[number], number, theirs, seed).await };

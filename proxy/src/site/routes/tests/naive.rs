@@ -66,6 +66,7 @@ fn conditions(takes: &Match) -> usize {
         + usize::from(!takes.methods.is_empty())
         + usize::from(!takes.clients.is_empty())
         + usize::from(takes.scheme.is_some())
+        + usize::from(takes.client_cert.is_some())
 }
 
 fn takes_all_else(route: &config::Route, asked: &Asked<'_, impl Head>) -> bool {
@@ -88,6 +89,30 @@ fn takes_all_else(route: &config::Route, asked: &Asked<'_, impl Head>) -> bool {
         && takes.cookies.iter().all(|(name, is)| holds(name, is, &cookies))
         && takes.scheme.is_none_or(|scheme| scheme == asked.scheme)
         && (takes.clients.is_empty() || asked.client.is_some_and(|client| is_client(takes, client)))
+        && takes.client_cert.as_ref().is_none_or(|wanted| {
+            let patterns = wanted.san.iter().map(ToString::to_string);
+            asked.identity.is_some_and(|identity| patterns.into_iter().any(|san| names(&san, identity)))
+        })
+}
+
+/// A name's kind is seen by what stands in it.
+fn names(pattern: &str, identity: &Identity) -> bool {
+    if pattern.contains(':') {
+        return identity.uris.iter().any(|uri| match pattern.strip_suffix('*') {
+            Some(begin) => uri.starts_with(begin),
+            None => uri == pattern,
+        });
+    }
+    if pattern.contains('@') {
+        return identity.emails.iter().any(|email| email == pattern);
+    }
+    identity.dns.iter().any(|name| match pattern.strip_prefix("*.") {
+        Some(above) => name
+            .to_lowercase()
+            .split_once('.')
+            .is_some_and(|(label, rest)| !label.is_empty() && rest == above),
+        None => name.to_lowercase() == pattern,
+    })
 }
 
 /// Of networks of two addresses each, 10.0.0.0/31 and the like.

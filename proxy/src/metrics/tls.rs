@@ -1,0 +1,100 @@
+//! Who comes in and who does not: handshakes, headers of the PROXY protocol, connections that were refused, certificates.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use super::maker::{Maker, unix_time};
+
+#[derive(Debug)]
+pub(super) struct TlsMetrics {
+    handshakes: IntCounterVec,
+    handshake_failures: IntCounterVec,
+    proxy_failures: IntCounterVec,
+    refused: IntCounterVec,
+    expiry: IntGaugeVec,
+    not_taken: IntGaugeVec,
+    /// As they are now. Their series are made anew each time that metrics are read, so that those of one that is not named
+    /// any more go.
+    certificates: Mutex<Vec<CertificateSeries>>,
+}
+
+/// What is shown of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CertificateSeries {
+    /// Its file.
+    pub(crate) name: String,
+    pub(crate) not_after: SystemTime,
+    /// Whether what its file has now is not taken.
+    pub(crate) is_refused: bool,
+}
+
+impl TlsMetrics {
+    pub(super) fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            handshakes: make.counters(
+                "tls_handshakes_total",
+                "TLS handshakes with clients that have ended well, by version, and whether a session was resumed.",
+                &["version", "resumed"],
+            )?,
+            handshake_failures: make.counters(
+                "tls_handshake_failures_total",
+                "TLS handshakes with clients that have failed, by reason.",
+                &["reason"],
+            )?,
+            proxy_failures: make.counters(
+                "proxy_protocol_failures_total",
+                "Connections that did not begin with the header of the PROXY protocol that they had to, by reason.",
+                &["reason"],
+            )?,
+            refused: make.counters(
+                "connections_refused_total",
+                "Connections of clients that were closed before anything was read from them, by reason.",
+                &["reason"],
+            )?,
+            expiry: make.gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate ends, or the first of those that it hangs on, in Unix time.",
+                &["name"],
+            )?,
+            not_taken: make.gauges(
+                "certificates_refused",
+                "1 while what a certificate's files have is not taken, and the one before serves.",
+                &["name"],
+            )?,
+            certificates: Mutex::default(),
+        })
+    }
+
+    pub(super) fn handshake(&self, version: &str, is_resumed: bool) {
+        let resumed = if is_resumed { "true" } else { "false" };
+        self.handshakes.with_label_values(&[version, resumed]).inc();
+    }
+
+    pub(super) fn handshake_failed(&self, reason: &str) {
+        self.handshake_failures.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn proxy_failed(&self, reason: &str) {
+        self.proxy_failures.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn refused(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn certificates(&self, certificates: Vec<CertificateSeries>) {
+        *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = certificates;
+    }
+
+    pub(super) fn show(&self) {
+        let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        self.expiry.reset();
+        self.not_taken.reset();
+        for CertificateSeries { name, not_after, is_refused } in &*certificates {
+            self.expiry.with_label_values(&[name.as_str()]).set(unix_time(*not_after));
+            self.not_taken.with_label_values(&[name.as_str()]).set((*is_refused).into());
+        }
+    }
+}
