@@ -29,6 +29,7 @@ test: lint
 # What `make test` leaves out: what goes wrong around the gateway, too, with the other carrier and with one thread.
 test-full:
 	cargo build --workspace
+	LEASEWAY_TEST_CUTS=10000 cargo test --package harness --test tls -- cuts
 	LEASEWAY_TEST_THREADS=1 cargo test $(AROUND) -- $(AT_ONCE)
 	LEASEWAY_TEST_HTTP1=pingora cargo test $(AROUND) -- $(AT_ONCE)
 	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test $(AROUND) -- $(AT_ONCE)

@@ -57,7 +57,7 @@ impl Bench {
 
     fn client(&self) -> Link {
         let (ours, theirs) = Link::pair(64 << 10);
-        tokio::spawn(connection::serve(self.door.clone(), ours, NOWHERE));
+        tokio::spawn(connection::serve(self.door.clone(), ours, NOWHERE, self.door.unlimited()));
         theirs
     }
 
