@@ -61,7 +61,7 @@ pub(super) fn read(bytes: &[u8], step: usize) -> Reading {
 /// What came out, in a form that can be compared.
 fn told(reading: &Reading) -> (Result<Header, String>, usize) {
     let outcome = reading.outcome.as_ref();
-    (outcome.map(|header| *header).map_err(ToString::to_string), reading.taken)
+    (outcome.copied().map_err(ToString::to_string), reading.taken)
 }
 
 /// How far a header that begins so may go at most.
