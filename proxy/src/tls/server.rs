@@ -11,7 +11,7 @@ use openssl::ssl::{
 };
 
 use super::certificate::{Certificate, Expired, SECURITY_LEVEL, Successor};
-use super::demand::{Clients, Demand};
+use super::demand::Demand;
 use super::names::ByName;
 use super::pair::Pair;
 use super::{CertificateState, Event, TlsError};
@@ -45,7 +45,7 @@ const HTTP_1: &[u8] = b"\x08http/1.1";
 struct Materials {
     /// At least one.
     certificates: Vec<Certificate>,
-    clients: Option<Clients>,
+    demand: Option<Demand>,
     /// When the contexts were made last.
     made: SystemTime,
     /// Whether they are not made of these materials yet.
@@ -122,14 +122,11 @@ impl Materials {
                 None => Certificate::new(files, expired, now)?,
             });
         }
-        let clients = config.client.as_ref().map(|client| {
-            let used = before.and_then(|before| before.clients.as_ref());
-            match used.filter(|used| used.config() == client) {
-                Some(used) => Ok(used.clone()),
-                None => Clients::new(client),
-            }
+        let demand = config.client.as_ref().map(|client| {
+            let used = before.and_then(|before| before.demand.as_ref()?.again(client));
+            used.map_or_else(|| Demand::new(client), Ok)
         });
-        Ok(Self { certificates, clients: clients.transpose()?, made: now, is_stale: false })
+        Ok(Self { certificates, demand: demand.transpose()?, made: now, is_stale: false })
     }
 
     fn look(&mut self, now: SystemTime) -> Vec<Event> {
@@ -137,8 +134,8 @@ impl Materials {
         for certificate in &mut self.certificates {
             events.extend(certificate.look(Successor::Akin, now));
         }
-        if let Some(clients) = &mut self.clients {
-            events.extend(clients.look(now));
+        if let Some(demand) = &mut self.demand {
+            events.extend(demand.look(now));
         }
         self.is_stale |= events.iter().any(|event| matches!(event, Event::Renewed { .. }));
         events
@@ -156,7 +153,7 @@ impl Materials {
 
 /// The context of the first certificate, which turns to another one's for a client that asks for its name.
 fn context(materials: &Materials, http2: bool) -> Result<SslContext, TlsError> {
-    let demand = materials.clients.as_ref().map(Clients::demand);
+    let demand = materials.demand.as_ref();
     let pairs: Vec<&Pair> = materials.certificates.iter().map(Certificate::pair).collect();
     let by_name = ByName::new(pairs.iter().map(|pair| pair.names()));
     let mut contexts = pairs.iter().map(|pair| context_of(pair, demand, http2));

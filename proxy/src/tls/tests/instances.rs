@@ -53,7 +53,7 @@ async fn an_instance_has_to_have_the_name_or_address_that_it_is_asked_for_by() {
         let outcome = handshake(server(&instance.config).accept().unwrap(), ssl).await;
         assert_eq!(outcome.client.is_ok(), is_so, "{name}");
         if let Ok(server) = outcome.server {
-            assert_eq!(server.ssl().servername(openssl::ssl::NameType::HOST_NAME), asked, "{name}");
+            assert_eq!(server.ssl().servername(ssl::NameType::HOST_NAME), asked, "{name}");
             assert_eq!(server.ssl().selected_alpn_protocol(), Some(&b"http/1.1"[..]));
         }
     }
@@ -84,10 +84,10 @@ async fn only_the_named_authorities_are_trusted_and_the_systems_only_without_any
 #[tokio::test]
 async fn no_version_of_tls_before_1_2_is_spoken() {
     let instance = Instance::new();
-    let mut old = openssl::ssl::SslAcceptor::mozilla_intermediate(SslMethod::tls_server()).unwrap();
+    let mut old = ssl::SslAcceptor::mozilla_intermediate(SslMethod::tls_server()).unwrap();
     let pair = &instance.config.certificates[0];
     old.set_certificate_chain_file(&pair.cert).unwrap();
-    old.set_private_key_file(&pair.key, openssl::ssl::SslFiletype::PEM).unwrap();
+    old.set_private_key_file(&pair.key, ssl::SslFiletype::PEM).unwrap();
     old.set_security_level(0);
     old.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
     old.set_max_proto_version(Some(SslVersion::TLS1_1)).unwrap();

@@ -161,8 +161,8 @@ async fn clients_authorities_are_renewed_and_the_last_good_ones_are_kept() {
     let (old, new) = (Authority::new("Old"), Authority::new("New"));
     let ca = files.write("clients.pem", &old.pem);
     let demand = ClientCertificates { ca: ca.clone(), crl: None, mode: ClientMode::Required };
-    let pair = files.pair("shop", &authority.sign(&["shop.net"]));
-    let server = server(&ListenerTls { client: Some(demand), ..listener(vec![pair]) });
+    let config = listener(vec![files.pair("shop", &authority.sign(&["shop.net"]))]);
+    let server = server(&ListenerTls { client: Some(demand.clone()), ..config.clone() });
     let greet = async |clients: &Authority| {
         let shown = files.pair("ann", &clients.sign(&["ann"]));
         let mut client = client(&authority);
@@ -176,6 +176,12 @@ async fn clients_authorities_are_renewed_and_the_last_good_ones_are_kept() {
     let file = ca.display().to_string();
     assert!(matches!(&look_twice(&server, now)[..], [Event::Refused { file: said, .. }] if *said == file));
     assert_eq!((greet(&old).await, greet(&new).await), (true, false));
+    // Though they have to be shown no more.
+    let optional = ClientCertificates { mode: ClientMode::Optional, ..demand };
+    let optional = ListenerTls { client: Some(optional), ..config };
+    let after =
+        ServerTls::new(&optional, true, Some(&server), now).map_err(|error| error.to_string()).unwrap();
+    handshake(after.accept().unwrap(), ask(client(&authority), "shop.net")).await.server();
     files.write("clients.pem", &new.pem);
     assert_eq!(look_twice(&server, now), [Event::Renewed { file, names: Vec::new(), not_after: None }]);
     assert_eq!((greet(&old).await, greet(&new).await), (false, true));
