@@ -122,3 +122,78 @@ fn read_section<'a, N, T>(
     section.close(None);
     Some(read)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::key;
+    use crate::kind::{boolean, list, number};
+    use crate::{Reader, parse};
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Door {
+        number: u8,
+        is_open: bool,
+    }
+
+    /// The doors of a text, or what is wrong with it.
+    fn read(text: &str) -> Result<Vec<Door>, Vec<String>> {
+        let document = parse(text).unwrap();
+        let reader: Reader<()> = Reader::new("f");
+        let mut root = reader.root(document.as_ref());
+        let mut doors = Vec::new();
+        let by = (key("number", "").required("a number"), list(number(1..=9_u8)).of(1..=3, "doors"));
+        let new = || Door { number: 0, is_open: false };
+        root.list_by(
+            key("doors", ""),
+            by,
+            &mut doors,
+            |door| &mut door.number,
+            new,
+            |door, v| {
+                v.key(key("open", ""), boolean(), &mut door.is_open);
+            },
+        );
+        root.close(None);
+        let (problems, _) = reader.into_problems_and_remarks();
+        if problems.is_empty() { Ok(doors) } else { Err(problems.iter().map(ToString::to_string).collect()) }
+    }
+
+    #[test]
+    fn an_item_is_a_section_or_the_value_of_its_one_key() {
+        let door = |number, is_open| Door { number, is_open };
+        for (text, expected) in [
+            ("doors: [7, 8]", vec![door(7, false), door(8, false)]),
+            ("doors: [{number: 7}, 8]", vec![door(7, false), door(8, false)]),
+            ("doors: [1, {open: true, number: 2}]", vec![door(1, false), door(2, true)]),
+        ] {
+            assert_eq!(read(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_mistake_of_an_item_is_told_at_its_place() {
+        for (text, expected) in [
+            ("doors: 7", vec!["f:1: doors: found 7, expected a list: write [7]"]),
+            ("doors: []", vec!["f:1: doors: has 0 doors: expected 1 to 3"]),
+            ("doors: [0, 0, 0, 0]", vec!["f:1: doors: has 4 doors: expected 1 to 3"]),
+            (
+                "doors:\n- 0\n- {number: 0, open: 1}",
+                vec![
+                    "f:2: doors[0]: found 0, expected a whole number from 1 to 9",
+                    "f:3: doors[1].number: found 0, expected a whole number from 1 to 9",
+                    "f:3: doors[1].open: found 1, expected true or false",
+                ],
+            ),
+            (
+                "doors: [{open: true}, {number: 7, opne: true}]",
+                vec![
+                    "f:1: doors[0].number: is missing: expected a number",
+                    "f:1: doors[1].opne: is an unknown key: did you mean open?",
+                ],
+            ),
+        ] {
+            assert_eq!(read(text), Err(expected.into_iter().map(str::to_owned).collect()), "{text}");
+        }
+    }
+}

@@ -149,14 +149,15 @@ impl<N> Visitor<N> for Values {
         _new: impl Fn() -> T,
         mut keys: impl FnMut(&mut T, &mut Self),
     ) {
-        let mut shown: Vec<_> = slot.iter_mut().map(|item| plain.item().show(place(item))).collect();
-        for (item, shown) in slot.iter_mut().zip(&shown) {
+        let shown: Vec<_> = slot.iter_mut().map(|item| plain.item().show(place(item))).collect();
+        let mut known = shown.clone();
+        known.sort();
+        let all = if by.fixed { key.fixed() } else { key };
+        self.push(all, || Some(format!("[{}]", known.join(", "))));
+        for (item, shown) in slot.iter_mut().zip(shown) {
             let section = format!("{}[{shown}]", join(&self.section, key.name));
             self.within(key, section, |visitor| keys(item, visitor));
         }
-        shown.sort();
-        let key = if by.fixed { key.fixed() } else { key };
-        self.push(key, || Some(format!("[{}]", shown.join(", "))));
     }
 
     fn named<T>(
@@ -177,7 +178,7 @@ impl<N> Visitor<N> for Values {
 mod tests {
     use super::*;
     use crate::key::key;
-    use crate::kind::{number, or_off};
+    use crate::kind::{list, number, or_off};
 
     #[derive(Clone, Default)]
     struct Config {
@@ -240,5 +241,42 @@ mod tests {
         assert_eq!(differing(&with, &without), ["log"]);
         let more = Config { log: Some(1), ..Config::default() };
         assert_eq!(differing(&with, &more), ["log.level"]);
+    }
+
+    /// Doors by their numbers, each with what is said of it.
+    fn doors(doors: &[(u32, u32)], is_fixed: bool) -> Vec<Shown> {
+        let (mut doors, mut values) = (doors.to_vec(), Values::default());
+        let by = key("number", "");
+        let by = (if is_fixed { by.fixed() } else { by }, list(number(0..=9)));
+        let new = || (0, 0);
+        Visitor::<()>::list_by(
+            &mut values,
+            key("doors", ""),
+            by,
+            &mut doors,
+            |door| &mut door.0,
+            new,
+            |door, v| {
+                Visitor::<()>::key(v, key("width", ""), number(0..=9), &mut door.1);
+            },
+        );
+        values.into_shown()
+    }
+
+    #[test]
+    fn items_that_are_known_by_a_key_are_the_same_in_any_order() {
+        let before = doors(&[(1, 5), (2, 6)], true);
+        assert_eq!(differences(&before, &doors(&[(2, 6), (1, 5)], true)), [""; 0]);
+        assert_eq!(differences(&before, &doors(&[(2, 7), (1, 5)], true)), ["doors[2].width"]);
+        assert_eq!(differences(&before, &doors(&[(3, 6), (1, 5)], true))[0], "doors");
+    }
+
+    #[test]
+    fn whether_there_are_the_same_items_is_as_fixed_as_the_key_by_which_they_are_known() {
+        for is_fixed in [true, false] {
+            let fixed: Vec<_> =
+                doors(&[(1, 5)], is_fixed).into_iter().map(|shown| (shown.key, shown.is_fixed)).collect();
+            assert_eq!(fixed, [("doors".to_owned(), is_fixed), ("doors[1].width".to_owned(), false)]);
+        }
     }
 }

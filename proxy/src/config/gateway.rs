@@ -206,6 +206,7 @@ impl Gateway {
             http1: self.http1.carrier,
             trace: &self.trace_header,
             files: &around.files,
+            asks_for_certificates: self.listen.iter().any(Listener::asks_for_certificates),
         };
         let are_known = route::keys(&mut self.routes, v, beside);
         let routed = Routed::by(&self.routes);
@@ -247,7 +248,7 @@ fn take_default(section: &Section<'_>, taken: &Taken) {
 }
 
 /// Headers that mean something to HTTP or to a proxy: the trace id would destroy it.
-const RESERVED: [&str; 39] = [
+const RESERVED: [&str; 40] = [
     // Of one connection only: RFC 9110, section 7.6.1.
     "connection",
     "keep-alive",
@@ -291,6 +292,7 @@ const RESERVED: [&str; 39] = [
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
+    "x-forwarded-client-cert",
 ];
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

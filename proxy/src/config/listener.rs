@@ -95,6 +95,10 @@ pub(super) fn keys<V: Visit>(listeners: &mut Vec<Listener>, v: &mut V, taken: &T
 }
 
 impl Listener {
+    pub(super) fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client.is_some())
+    }
+
     fn keys<V: Visit>(&mut self, v: &mut V) {
         let tls = key("tls", "[TLS to clients](tls.md); without it they are served in clear")
             .shape("a section such as {certificates: [{cert: /a.pem, key: /a.key}]}");

@@ -122,8 +122,9 @@ pub enum Purpose {
     Test,
     /// To start: what the gateway serves without is a remark.
     Start,
-    /// To be taken over by a process that runs. The files and users that it names are not looked at: those keys are all
-    /// fixed, so they were when the process started, and it may be another user by now.
+    /// To be taken over by a process that runs. The files and users that it names are not looked at: either their keys are
+    /// fixed, so they were when the process started, and it may be another user by now; or they are certificates, their
+    /// keys and the like, which are read when the configuration is taken over.
     Reload,
 }
 

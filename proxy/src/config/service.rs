@@ -59,7 +59,7 @@ impl Services {
 pub(crate) struct Service {
     /// Where it is, if it is not in the registry: 1 to 100, none twice; none: where those are that register.
     pub(crate) addresses: Option<Vec<GivenAddress>>,
-    /// TLS to its endpoints; none: in clear, but for those that register `https`.
+    /// TLS to its endpoints; none: in clear.
     pub(crate) tls: Option<ServiceTls>,
     /// Which endpoint a request goes to.
     pub(crate) balance: Balance,
@@ -255,11 +255,8 @@ impl Service {
              next instance is known to fail as well.",
         );
         v.section(budget, |v| self.budget.keys(v));
-        let tls = key(
-            "tls",
-            "[TLS to the instances](tls.md#instances); `off`: only to those that register `https`",
-        )
-        .shape("a section such as {ca: /pay.pem}; {} takes all defaults");
+        let tls = key("tls", "[TLS to the instances](tls.md#instances); `off`: they are spoken to in clear")
+            .shape("a section such as {ca: /pay.pem}; {} takes all defaults");
         let new = || otherwise.tls.clone().unwrap_or_default();
         v.section_or_off(tls, &mut self.tls, new, ServiceTls::keys);
         v.check(|section| check_stall(section, self));

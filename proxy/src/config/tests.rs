@@ -7,6 +7,7 @@ mod embedded;
 mod examples;
 mod files;
 mod gateway;
+mod listeners;
 mod reload;
 mod routes;
 mod schema;
@@ -17,7 +18,6 @@ mod timeouts;
 mod whole;
 
 use std::fs;
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -18,8 +18,15 @@ const OF_A_CONNECTION: [&str; 7] =
     ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// Fields by which the gateway says who asks, and finds requests that go round in circles.
-pub(super) const OURS: [&str; 6] =
-    ["forwarded", "via", "cdn-loop", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+pub(super) const OURS: [&str; 7] = [
+    "forwarded",
+    "via",
+    "cdn-loop",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-client-cert",
+];
 
 /// Which head it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -293,7 +293,7 @@ fn allow_all(allowed: &ServicesAllowed, beginning: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Expression, HostPattern};
+    use crate::config::{CertificateMatch, Expression, HostPattern};
     use http::HeaderName;
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
@@ -389,6 +389,37 @@ mod tests {
         );
     }
 
+    fn with_names(names: &[SanPattern]) -> Match {
+        Match { client_cert: Some(CertificateMatch { san: names.to_vec() }), ..prefix("/a") }
+    }
+
+    #[test]
+    fn certificates_are_compared_by_the_names_that_they_take() {
+        let below = |name: &str| SanPattern::DnsBelow(name.into());
+        let dns = |name: &str| SanPattern::Dns(name.into());
+        let (uri, begins) =
+            (|uri: &str| SanPattern::Uri(uri.into()), |uri: &str| SanPattern::UriPrefix(uri.into()));
+        for (wider, narrower, hides) in [
+            (vec![below("b.c")], vec![dns("a.b.c"), dns("b.b.c")], true),
+            (vec![below("b.c")], vec![dns("a.b.c"), dns("a.c")], false),
+            (vec![dns("x"), begins("a:b")], vec![uri("a:bc"), begins("a:bd")], true),
+            (vec![begins("a:bc")], vec![begins("a:b")], false),
+            (vec![uri("a:b")], vec![SanPattern::Email("a:b".into())], false),
+            (vec![SanPattern::Email("a@b".into())], vec![SanPattern::Email("a@b".into())], true),
+        ] {
+            let expected: &[_] = if hides { &[(1, 0)] } else { &[] };
+            assert_eq!(
+                hidden_by([with_names(&wider), with_names(&narrower)]),
+                expected,
+                "{wider:?} {narrower:?}"
+            );
+        }
+        let named = with_names(&[dns("a.b.c")]);
+        assert_eq!(hidden_by([prefix("/a"), named.clone()]), [], "it is tried before");
+        let gets = Match { methods: vec![Method::GET], ..prefix("/a") };
+        assert_eq!(hidden_by([named, gets]), [], "who shows no certificate is left to the other");
+    }
+
     #[test]
     fn one_with_more_conditions_hides_nothing() {
         let get = Match { methods: vec![Method::GET], ..prefix("/a") };
@@ -461,6 +492,16 @@ mod tests {
         ]
     }
 
+    fn any_name() -> impl Strategy<Value = SanPattern> {
+        prop_oneof![
+            "[ab]\\.[ab]".prop_map(SanPattern::Dns),
+            "[ab]".prop_map(SanPattern::DnsBelow),
+            "a:[ab]{1,2}".prop_map(SanPattern::Uri),
+            "a:[ab]{0,2}".prop_map(SanPattern::UriPrefix),
+            Just(SanPattern::Email("a@b".into())),
+        ]
+    }
+
     prop_compose! {
         fn any_takes()(
             path in prop_oneof![
@@ -474,6 +515,7 @@ mod tests {
             query in proptest::collection::btree_map("[xy]", any_condition(), 0..3),
             clients in proptest::collection::vec(0_u8..3, 0..3),
             scheme in prop_oneof![Just(None), Just(Some(Scheme::Http))],
+            names in proptest::collection::vec(any_name(), 0..3),
         ) -> Match {
             let network = |length: u8| IpNet::new([10, 0, 0, 0].into(), length * 8).unwrap().trunc();
             Match {
@@ -483,6 +525,7 @@ mod tests {
                 query: query.into_iter().collect(),
                 clients: clients.into_iter().map(network).collect(),
                 scheme,
+                client_cert: Some(CertificateMatch { san: names }).filter(|wanted| !wanted.san.is_empty()),
                 ..Match::default()
             }
         }

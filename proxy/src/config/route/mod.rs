@@ -130,6 +130,8 @@ pub(super) struct Beside<'b> {
     /// The header that carries the trace id.
     pub(super) trace: &'b HeaderName,
     pub(super) files: &'b Files,
+    /// Whether clients are asked for certificates anywhere.
+    pub(super) asks_for_certificates: bool,
 }
 
 /// Where a route stands in the file.
@@ -137,6 +139,8 @@ struct Origin {
     place: Place,
     /// Whether it was given its name.
     is_named: bool,
+    /// Where it says what it takes beside its path.
+    takes: Place,
     /// Where it is told to be sticky.
     sticky: Place,
     upgrades: Place,
@@ -159,9 +163,10 @@ pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<
         written.keys(v, beside);
         v.check(|section| {
             if let Some(route) = mem::replace(written, new()).settled(section) {
-                let [sticky, upgrades] = ["sticky", "upgrades"].map(|key| section.place_of(key));
+                let [takes, sticky, upgrades] =
+                    ["match", "sticky", "upgrades"].map(|key| section.place_of(key));
                 let place = section.place().clone();
-                origins.push(Origin { place, is_named: section.has("name"), sticky, upgrades });
+                origins.push(Origin { place, is_named: section.has("name"), takes, sticky, upgrades });
                 routes.push(route);
             }
         });
@@ -181,6 +186,7 @@ pub(super) fn keys<V: Visit>(routes: &mut Vec<Route>, v: &mut V, beside: Beside<
             remark_on_keys(section, routes, &origins);
             remark_on_cookies(section, routes, &origins);
             remark_on_upgrades(section, routes, &origins, beside.http1);
+            remark_on_certificates(section, routes, &origins, beside.asks_for_certificates);
         }
     });
     are_there && routes.iter().flat_map(Route::services).all(|service| !service.is_empty())
@@ -277,6 +283,16 @@ fn remark_on_upgrades(section: &Section<'_>, routes: &[Route], origins: &[Origin
         let message =
             format_args!("{protocol} does not pass with `http1: pingora`, by which only websocket does");
         section.remark_at(place, message);
+    }
+}
+
+/// Told once, of the first of such routes.
+fn remark_on_certificates(section: &Section<'_>, routes: &[Route], origins: &[Origin], are_asked_for: bool) {
+    let asks = |(route, _): &(&Route, &Origin)| route.takes.client_cert.is_some();
+    if let (false, Some((_, origin))) = (are_asked_for, routes.iter().zip(origins).find(asks)) {
+        let message = "takes nothing: it has client_cert, and nowhere in gateway.listen are clients asked for a certificate, \
+                       by tls.client";
+        section.remark_at(&origin.takes, message);
     }
 }
 

@@ -41,6 +41,7 @@ fn the_reference_is_valid_with_every_example_in_it() {
     let text = fs::read_to_string(conf("reference.yaml")).unwrap();
     let key_in_comment = |line: &str| {
         let rest = line.trim_start().strip_prefix("# ").map(str::trim_start);
+        let rest = rest.map(|rest| rest.strip_prefix("- ").unwrap_or(rest));
         let key = rest.and_then(|rest| rest.split_once(':')).map(|(key, _)| key);
         key.is_some_and(|key| key.chars().all(|c| c.is_ascii_lowercase() || "_46".contains(c)))
     };
@@ -62,7 +63,11 @@ fn the_reference_is_valid_with_every_example_in_it() {
     assert!(config.server.upstream_connect_offload_thread_per_pool.is_some());
     assert_eq!(config.gateway.log, LogFormat::Json);
     assert!(config.gateway.routes[0].timeouts.total.is_some());
+    assert!(config.gateway.routes[0].takes.client_cert.is_some());
+    let tls = config.gateway.listen[0].tls.as_ref().unwrap();
+    assert!(!tls.certificates.is_empty() && tls.client.as_ref().is_some_and(|client| client.crl.is_some()));
     let services = config.gateway.services;
+    assert!(services.get("any other").tls.as_ref().is_some_and(|tls| tls.certificate.is_some()));
     assert_eq!(services.get("goods").balance, Balance::Ewma);
     assert!(services.get("any other").check.is_some());
 }

@@ -1,7 +1,10 @@
 //! What is looked at beside the text: the file itself, and the files, directories and users that it names.
 
 use super::*;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, CertifiedKey, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, SerialNumber, date_time_ymd, generate_simple_self_signed,
+};
 
 fn load(path: &Path) -> Result<Config, ConfigError> {
     Config::load(path, &environment(), Purpose::Test)
@@ -318,4 +321,104 @@ fn a_certificate_and_a_key_that_do_not_belong_together_are_told_so() {
     assert!(swapped.contains("key.pem has no certificate in PEM format: it is a private key"), "{swapped}");
     assert!(swapped.contains("or one with a pass phrase: it is a certificate"), "{swapped}");
     assert_eq!(swapped.lines().count(), 2, "{swapped}");
+}
+
+/// What a listener names, each with what is told of it; nothing if it is as it should be.
+#[test]
+fn the_files_of_a_listener_are_looked_at_for_a_start_and_not_for_a_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let [one, other] = ["a", "b"].map(|name| generate_simple_self_signed([name.to_owned()]).unwrap());
+    for (name, content) in [
+        ("cert.pem", one.cert.pem()),
+        ("cert.key", one.signing_key.serialize_pem()),
+        ("other.key", other.signing_key.serialize_pem()),
+        ("crl.pem", revocations()),
+        ("empty.pem", String::new()),
+    ] {
+        let path = write(directory.path(), name, content);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let told = |[cert, key, ca, crl]: [&str; 4], purpose| {
+        let listener = format!(
+            "[{{ address: \"0.0.0.0:80\", tls: {{ certificates: [{{ cert: {}, key: {} }}], client: {{ ca: {}, crl: {} }} }} }}]",
+            at(cert),
+            at(key),
+            at(ca),
+            at(crl),
+        );
+        let path = write(directory.path(), "a.yaml", with("[\"0.0.0.0:8080\"]", &listener));
+        let read = Config::load(&path, &environment(), purpose);
+        read.err().map_or_else(Vec::new, |error| error.to_string().lines().map(str::to_owned).collect())
+    };
+    let good = ["cert.pem", "cert.key", "cert.pem", "crl.pem"];
+    for (place, name, expected) in [
+        (0, "missing.pem", "certificates[0].cert: cannot read"),
+        (0, "cert.key", "certificates[0].cert: FILE has no certificate in PEM format: it is a private key"),
+        (1, "missing.pem", "certificates[0].key: cannot read"),
+        (
+            1,
+            "cert.pem",
+            "certificates[0].key: FILE has no private key in PEM format, or one with a pass phrase: it is a certificate",
+        ),
+        (1, "other.key", "certificates[0].key: FILE is not the key of the certificate"),
+        (2, "empty.pem", "client.ca: FILE has no certificate in PEM format"),
+        (
+            3,
+            "cert.pem",
+            "client.crl: FILE has no list of revoked certificates (CRL) in PEM format: it is a certificate",
+        ),
+        (3, "empty.pem", "client.crl: FILE has no list of revoked certificates (CRL) in PEM format"),
+    ] {
+        let mut files = good;
+        files[place] = name;
+        let expected = format!("gateway.listen[0].tls.{}", expected.replace("FILE", &at(name)));
+        for purpose in [Purpose::Test, Purpose::Start] {
+            let told = told(files, purpose);
+            assert!(told.len() == 1 && told[0].contains(&expected), "{expected}: {told:?}");
+        }
+        assert_eq!(told(files, Purpose::Reload), [""; 0]);
+    }
+    assert_eq!(told(good, Purpose::Start), [""; 0]);
+}
+
+/// A list of revoked certificates with nothing in it.
+fn revocations() -> String {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(["ca".to_owned()]).unwrap();
+    authority.key_usages = vec![KeyUsagePurpose::CrlSign];
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 1, 1),
+        next_update: date_time_ymd(2036, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(&Issuer::new(authority, key)).unwrap().pem().unwrap()
+}
+
+#[test]
+fn the_files_of_a_service_are_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let [one, other] = ["a", "b"].map(|name| generate_simple_self_signed([name.to_owned()]).unwrap());
+    let cert = write(directory.path(), "cert.pem", one.cert.pem());
+    let key = write(directory.path(), "key.pem", other.signing_key.serialize_pem());
+    let (cert, key) = (cert.display(), key.display());
+    for (tls, expected) in [
+        (
+            format!("ca: {key}"),
+            format!("tls.ca: {key} has no certificate in PEM format: it is a private key"),
+        ),
+        (
+            format!("cert: {cert}, key: {key}"),
+            format!("tls.key: {key} is not the key of the certificate {cert}"),
+        ),
+        (format!("cert: {cert}, key: {cert}"), format!("tls.key: {cert} has no private key in PEM format")),
+    ] {
+        let text = with_gateway(&format!("services: {{ goods: {{ tls: {{ {tls} }} }} }}"));
+        let told = load(&write(directory.path(), "a.yaml", text)).unwrap_err().to_string();
+        assert!(told.contains(&format!("gateway.services.goods.{expected}")), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
 }

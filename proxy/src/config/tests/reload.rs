@@ -47,12 +47,33 @@ fn what_needs_an_upgrade_or_a_restart_is_named() {
 fn what_a_running_process_takes_over_is_no_difference() {
     let changed = format!(
         "{VALID}    - {{ path: /b, service: b, timeouts: {{ total: 1s }} }}\n  defaults: {{ balance: ewma }}\n  \
-         services: {{ b: {{ check: {{ probe: tcp }} }} }}\n  max_requests: 7\n  trace_header: x-trace\n  \
-         timeouts: {{ idle: 2s, lame_duck: 3s, drain: 4s, head: 5s, tunnel_drain: off }}\n  reload: off\n  \
+         services: {{ b: {{ check: {{ probe: tcp }}, tls: {{ ca: /a.pem }} }} }}\n  max_requests: 7\n  trace_header: x-trace\n  \
+         connections: {{ max: 7, per_address: 2, requests: 9, handshakes: 3 }}\n  \
+         timeouts: {{ handshake: 1s, idle: 2s, lame_duck: 3s, drain: 4s, head: 5s, tunnel_drain: off }}\n  reload: off\n  \
          http1: ours\n  client_abort: on_fin\n  paths: strict\n"
     );
     assert_eq!(differences(VALID, &changed), [""; 0]);
     assert_eq!(differences(VALID, VALID), [""; 0]);
+}
+
+/// They may stand in another order, and what else is said of each is taken over.
+#[test]
+fn which_addresses_there_are_is_fixed_and_how_they_are_served_is_not() {
+    let own = "[\"0.0.0.0:8080\"]";
+    let tls = "tls: { certificates: [{ cert: /a.pem, key: /a.key }], client: { ca: /a.pem } }";
+    let served = [
+        "{ address: \"0.0.0.0:8080\" }".to_owned(),
+        format!("{{ address: \"0.0.0.0:8080\", {tls}, http2: true }}"),
+        "{ address: \"0.0.0.0:8080\", proxy_protocol: { from: [10.0.0.1] }, allow: [\"::1\"], deny: [10.0.0.2] }".to_owned(),
+    ];
+    for listener in &served {
+        assert_eq!(differences(VALID, &with(own, &format!("[{listener}]"))), [""; 0]);
+    }
+    let [one, other, _] = served;
+    let two = with(own, &format!("[{other}, \"0.0.0.0:81\"]"));
+    assert_eq!(differences(&two, &with(own, "[\"0.0.0.0:81\", \"0.0.0.0:8080\"]")), [""; 0]);
+    assert_eq!(differences(&two, &with(own, &format!("[{one}]"))), ["gateway.listen"]);
+    assert_eq!(differences(&two, &with(own, "[\"0.0.0.0:82\", \"0.0.0.0:8080\"]")), ["gateway.listen"]);
 }
 
 /// A default that is written out is no change.

@@ -47,6 +47,17 @@ fn it_takes_what_the_reader_takes() {
         with_embedded(""),
         with_embedded("listen: \"[::1]:7\", hosts: [a.b]"),
         with_gateway("admin: off"),
+        with(
+            "[\"0.0.0.0:8080\"]",
+            "[\"0.0.0.0:80\", { address: \"[::]:443\", tls: { certificates: [{ cert: /a, key: /b }], client: { ca: /a, mode: \
+             optional } }, http2: true, proxy_protocol: { from: [10.0.0.0/8] }, deny: [10.0.0.1] }]",
+        ),
+        with_gateway("connections: { max: 7, requests: off }"),
+        with_gateway("defaults: { tls: {} }\n  services: { goods: { tls: off } }"),
+        with_gateway(
+            "services: { goods: { tls: { server_name: \"::1\", cert: /a, key: /b, verify: false } } }",
+        ),
+        with_route("{ match: { client_cert: { san: [a.b, \"spiffe://a/*\"] } }, service: a }"),
         with_gateway(
             "defaults: { ejection: off, stall: off, check: off, slow_start: 5s, limits: { service: 7 } }",
         ),
@@ -95,6 +106,11 @@ fn it_refuses_what_the_reader_refuses() {
         (with_server("daemon: yes"), "/daemon"),
         (with("[\"0.0.0.0:8080\"]", "[]"), "/gateway/listen"),
         (with("[\"0.0.0.0:8080\"]", "[localhost]"), "/gateway/listen/0"),
+        (with("[\"0.0.0.0:8080\"]", "[{ http2: true }]"), "/gateway/listen/0"),
+        (with("[\"0.0.0.0:8080\"]", "[{ address: \"[::]:80\", tls: {} }]"), "/gateway/listen/0"),
+        (with_gateway("connections: { max: 0 }"), "/gateway/connections/max"),
+        (with_gateway("services: { goods: { tls: on } }"), "/gateway/services/goods/tls"),
+        (with_route("{ match: { client_cert: {} }, service: a }"), "/gateway/routes/0/match/client_cert"),
         (with_endpoints("[127.0.0.1:2379]"), "/gateway/registry/endpoints/0"),
         (with_registry("embedded: {}"), "/gateway/registry"),
         (with_registry("audit: 60"), "/gateway/registry/audit"),

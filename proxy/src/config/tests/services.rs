@@ -1,6 +1,7 @@
 //! What is particular to a service.
 
 use super::*;
+use crate::config::CertificateFiles;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,10 +61,10 @@ fn every_key_reaches_the_service() {
         ejection: { failures: 1, base: 50ms, longest: 1h, forgive: 1s }, \
         stall: { requests: 1000, floor: 100ms, factor: 1 }, \
         check: { probe: /healthz?full=1, statuses: [200, 204], interval: 2s, timeout: 1500ms, healthy: 1, unhealthy: 4, initially: unhealthy }, \
-        limits: { endpoint: 100, service: 1000000 }, budget: { percent: 0, per_second: 100000 }";
+        limits: { endpoint: 100, service: 1000000 }, budget: { percent: 0, per_second: 100000 }, tls: { ca: /a.pem }";
     let expected = Service {
         addresses: None,
-        tls: None,
+        tls: Some(ServiceTls { ca: Some("/a.pem".into()), ..ServiceTls::default() }),
         balance: Balance::LeastRequest,
         slow_start: 30 * SECOND,
         ejection: Some(Ejection {
@@ -417,7 +418,7 @@ fn unknown_keys_are_mistakes_in_every_section() {
     ] {
         assert_mistake(keys, expected);
     }
-    let known = "balance, slow_start, ejection, stall, check, limits, budget";
+    let known = "balance, slow_start, ejection, stall, check, limits, budget, tls";
     assert_problem(
         &with_defaults("weight: 3"),
         &format!("9: gateway.defaults.weight: is an unknown key: expected one of {known}"),
@@ -505,4 +506,66 @@ fn a_mistake_in_the_defaults_is_not_repeated_for_each_service() {
     let told = problems(&text);
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().all(|told| told.starts_with("9: gateway.defaults.")), "{told:?}");
+}
+
+fn tls(text: &str) -> Option<ServiceTls> {
+    goods(text).tls
+}
+
+#[test]
+fn tls_to_instances_is_off_unless_it_is_said_and_takes_what_is_said_for_all() {
+    assert_eq!(tls(VALID), None);
+    assert_eq!(tls(&with_both("", "tls: {}")), Some(ServiceTls::default()));
+    let all = "tls: { ca: /ca.pem, server_name: Pay.example.net, cert: /a.pem, key: /a.key }";
+    let expected = ServiceTls {
+        ca: Some("/ca.pem".into()),
+        server_name: Some("pay.example.net".into()),
+        certificate: Some(CertificateFiles { cert: "/a.pem".into(), key: "/a.key".into() }),
+        verify: true,
+    };
+    for text in [with_defaults(all), with_both("", all), with_both(all, "tls: {}")] {
+        assert_eq!(tls(&text).as_ref(), Some(&expected));
+    }
+    assert_eq!(tls(&with_both(all, "tls: off")), None);
+    let other =
+        tls(&with_both(all, "tls: { server_name: \"fd00::0:1\", cert: /b.pem, key: /b.key }")).unwrap();
+    assert_eq!(other.server_name.as_deref(), Some("fd00::1"));
+    assert_eq!(other.certificate.unwrap().key, PathBuf::from("/b.key"));
+    assert_eq!(other.ca, expected.ca);
+}
+
+#[test]
+fn what_is_wrong_with_tls_to_instances_is_told() {
+    let name = "is no host name such as pay.example.net, and no IP address: no port, no URL, no pattern";
+    for (keys, expected) in [
+        ("cert: /a.pem", "cert: needs key beside it".to_owned()),
+        ("key: /a.key", "key: needs cert beside it".to_owned()),
+        ("ca: a.pem", "ca: found a.pem, expected an absolute path".to_owned()),
+        ("verify: off", "verify: found off, expected true or false".to_owned()),
+        ("server_name: \"a.b:443\"", format!("server_name: \"a.b:443\" {name}")),
+        ("server_name: \"*.a.b\"", format!("server_name: \"*.a.b\" {name}")),
+        ("server_name: a.b.", format!("server_name: \"a.b.\" {name}")),
+        ("server_name: \"[fd00::1]\"", format!("server_name: \"[fd00::1]\" {name}")),
+        ("name: a", "name: is an unknown key: expected one of ca, server_name, cert, key, verify".to_owned()),
+    ] {
+        assert_mistake(&format!("tls: {{ {keys} }}"), &format!("tls.{expected}"));
+    }
+    assert_mistake(
+        "tls: on",
+        "tls: found on, expected a section such as {ca: /pay.pem}; {} takes all defaults, or off",
+    );
+}
+
+#[test]
+fn an_instance_that_is_not_verified_is_remarked_on_where_it_is_said() {
+    let told = "tls.verify: is off: anybody on the way can read and change what goes to these instances and comes back";
+    let unverified = "tls: { verify: false }";
+    assert_eq!(remarks(&with_defaults(unverified)), [format!("9: gateway.defaults.{told}")]);
+    assert_eq!(remarks(&with_both(unverified, "tls: {}")), [format!("9: gateway.defaults.{told}")]);
+    assert_eq!(remarks(&with_both("", unverified)), [format!("11: gateway.services.goods.{told}")]);
+    assert_eq!(
+        remarks(&with_both(unverified, "tls: { ca: /a.pem }"))[1],
+        "11: gateway.services.goods.tls.ca: means nothing while verify is false: no certificate is checked"
+    );
+    assert_eq!(remarks(&with_defaults("tls: { verify: true, ca: /a.pem }")), [""; 0]);
 }

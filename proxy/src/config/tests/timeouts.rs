@@ -127,6 +127,8 @@ fn each_states_its_bounds() {
         ),
         ("head: 99ms", "head: found 99ms, expected a duration from 100ms to 10m"),
         ("head: 601s", "head: found 601s, expected a duration from 100ms to 10m"),
+        ("handshake: 99ms", "handshake: found 99ms, expected a duration from 100ms to 10m"),
+        ("handshake: 601s", "handshake: found 601s, expected a duration from 100ms to 10m"),
         ("tunnel_drain: 9ms", "tunnel_drain: found 9ms, expected a duration from 10ms to 24h, or off"),
         ("total: 9ms", "total: found 9ms, expected a duration from 10ms to 24h, or off"),
         ("total: 0s", "total: found 0s, expected a duration from 10ms to 24h, or off"),
@@ -134,7 +136,7 @@ fn each_states_its_bounds() {
         ("total: 3", "total: \"3\" has no unit: write 3s for seconds, 3ms for milliseconds, or off"),
         (
             "read: 3s",
-            "read: is an unknown key: expected one of connect, first_byte, idle, total, tunnel, tunnel_drain, pool, keepalive, head, body, write, lame_duck, drain",
+            "read: is an unknown key: expected one of connect, first_byte, idle, total, tunnel, tunnel_drain, pool, keepalive, handshake, head, body, write, lame_duck, drain",
         ),
     ] {
         assert_gateway(set, expected);

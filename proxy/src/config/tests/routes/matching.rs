@@ -373,3 +373,32 @@ fn every_other_condition_is_named() {
         ".match: found shop.example.com, expected a section: keys and values, indented by two spaces",
     );
 }
+
+#[test]
+fn a_route_asks_for_a_certificate_of_one_name_or_of_one_of_several() {
+    let names = |written: &str| {
+        let found = takes(&format!("match: {{ client_cert: {{ san: {written} }} }}"));
+        found.client_cert.unwrap().san
+    };
+    assert_eq!(names("a.b"), [SanPattern::Dns("a.b".into())]);
+    assert_eq!(names("[a.b, urn:c]"), [SanPattern::Dns("a.b".into()), SanPattern::Uri("urn:c".into())]);
+    for (written, expected) in [
+        (
+            "{}",
+            ".san: is missing: expected a name such as shop.example.com, a URI such as spiffe://cluster.local/ns/shop/*, or a list of such",
+        ),
+        ("a.b", ": found a.b, expected a section such as {san: shop.example.com}"),
+        ("{ san: [] }", ".san: is empty: expected at least one name, such as shop.example.com"),
+        ("{ san: [a.b, A.b] }", ".san[1]: is there already, in line 7: remove one of them"),
+        (
+            "{ san: 10.0.0.1 }",
+            ".san: \"10.0.0.1\" is an IP address: matched are DNS names, URIs and addresses of mail",
+        ),
+        ("{ subject: a }", ".subject: is an unknown key: expected one of san"),
+    ] {
+        let told =
+            problems(&with_route(&format!("{{ match: {{ client_cert: {written} }}, service: goods }}")));
+        let expected = format!("7: gateway.routes[0].match.client_cert{expected}");
+        assert!(told.contains(&expected), "{told:?}");
+    }
+}
