@@ -131,13 +131,11 @@ impl Draft {
             (name.clone(), materials.lasting(service, rules, serving.lasting(name)))
         };
         let mut services: BTreeMap<_, _> = services.iter().map(lasting).collect();
-        let check = |(name, lasting): (&Arc<str>, &Lasting)| {
-            materials.checked(lasting, config.services.get(name), tls.of(name))
-        };
+        let of = |name: &Arc<str>| config.services.get(name);
+        let check =
+            |(name, lasting): (&Arc<str>, &Lasting)| materials.checked(lasting, of(name), tls.of(name));
         let checked = services.iter().filter_map(check).collect::<Result<_, _>>()?;
-        let rules = |(name, lasting): (&Arc<str>, &Lasting)| {
-            (lasting.health.clone(), Rules::of(config.services.get(name)))
-        };
+        let rules = |(name, lasting): (&Arc<str>, &Lasting)| (lasting.health.clone(), Rules::of(of(name)));
         let rules = services.iter().map(rules).collect();
         let target = |name: &str| {
             let lasting = services.get(name).ok_or_else(|| DraftError::NotRouted(name.to_owned()))?;

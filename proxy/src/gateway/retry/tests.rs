@@ -1,8 +1,9 @@
 use super::*;
 
-const CAUSES: [Cause; 11] = [
+const CAUSES: [Cause; 12] = [
     Cause::Refused,
     Cause::ConnectTimeout,
+    Cause::Handshake,
     Cause::Broken,
     Cause::Closed,
     Cause::Timeout,
@@ -61,6 +62,7 @@ fn what_may_go_again_depends_on_what_failed_and_on_how_far_it_had_come() {
     // Where a connection never opened; where the request was sent and nothing came; where something came.
     let table = [
         (Cause::Refused, [true, false, false]),
+        (Cause::Handshake, [true, false, false]),
         (Cause::ConnectTimeout, [true, false, false]),
         (Cause::Gateway, [true, false, false]),
         (Cause::Broken, [true, true, false]),
@@ -132,8 +134,11 @@ fn only_a_refused_connect_is_free_and_only_if_nothing_is_known_against_the_next(
     for cause in CAUSES.into_iter().filter(|cause| *cause != Cause::Client) {
         for doubted in [false, true] {
             let reach = if cause == Cause::Status { Reach::Heard } else { Reach::Unconnected };
-            let expected =
-                if cause == Cause::Refused && !doubted { Next::Again(()) } else { Next::AskBudget(()) };
+            let expected = if matches!(cause, Cause::Refused | Cause::Handshake) && !doubted {
+                Next::Again(())
+            } else {
+                Next::AskBudget(())
+            };
             assert_eq!(next(&situation(cause, reach), found(doubted)), expected, "{cause:?} {doubted}");
         }
     }

@@ -513,6 +513,16 @@ async fn where_requests_go_under_tls_so_do_checks() {
         Arc::new(InstanceTls::new(&realm.trusted(), None, std::time::SystemTime::now()).unwrap())
     };
     let (ours, theirs) = (trusting(&realm), trusting(&other));
+    let (directory, _writer) = directory::with_routed([("goods", directory::Policy::default())]);
+    let checked = |tls| {
+        let service = directory.service("goods").unwrap();
+        CheckedService::new(service, (&check(Probe::Tcp), tls), &directory, &Probers::new()).unwrap()
+    };
+    assert!(checked(Some(&ours)).is_like(&checked(Some(&ours))));
+    assert!(
+        !checked(Some(&ours)).is_like(&checked(Some(&theirs)))
+            && !checked(None).is_like(&checked(Some(&ours)))
+    );
     for probe in [Probe::Tcp, get("/")] {
         for (instance, tls, host, passes) in [
             (&by_address, &ours, None, true),
