@@ -4,6 +4,7 @@
 use std::{
     env,
     net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -20,6 +21,8 @@ use super::{
 
 /// A balancer, from which headers come.
 const FRONT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+/// Between two bytes: so each goes by itself.
+const BETWEEN: Duration = Duration::from_millis(1);
 /// As many connections at a time.
 const AT_ONCE: usize = 200;
 /// How long a handshake may take here. It is short, as each silent client waits for it.
@@ -123,7 +126,7 @@ async fn a_hello_that_comes_byte_by_byte_is_read() -> Result<()> {
     let mut wire = Wire::connect(place.door).await?;
     for byte in client.naming(super::SHOP).hello()? {
         wire.send([byte]).await?;
-        wire.wait_read().await?;
+        tokio::time::sleep(BETWEEN).await;
     }
     // A record with a handshake: the server's hello (RFC 8446, 5.1).
     assert_eq!(wire.bytes(1).await?, [0x16]);
@@ -167,8 +170,8 @@ async fn a_slow_client_has_no_more_time_than_a_silent_one() -> Result<()> {
         if wire.send([*byte]).await.is_err() {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        ensure!(!wire.is_silent_for(std::time::Duration::from_millis(1)).await, "it is open");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        ensure!(!wire.is_silent_for(Duration::from_millis(1)).await, "it is open");
         Ok(())
     })
     .await?;
