@@ -56,14 +56,14 @@ pub use self::gateway::LogFormat;
 pub use self::given::GivenAddress;
 pub(crate) use self::http1::{ClientAbort, Http1Carrier, Paths};
 pub(crate) use self::listener::{CertificateFiles, ClientCertificates, ClientMode, Listener, ListenerTls};
-#[cfg(test)]
-pub(crate) use self::route::hidden;
 pub(crate) use self::route::{
     Action, CertificateMatch, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges,
     FixedAnswer, HostPattern, HostRank, Key as StickyKey, Match, Part, PathChange, PathPattern, PathRank,
-    PathRefusal, Piece, Rank, Redirect, Retry, Route, SanPattern, Scheme, ServicePattern, ServicesAllowed,
-    Share, Sticky, Template, Upgrades, Variable, below, order,
+    PathRefusal, Piece, Rank, Redirect, Retry, Route, Scheme, ServicePattern, ServicesAllowed, Share, Sticky,
+    Template, Upgrades, Variable, below, order,
 };
+#[cfg(test)]
+pub(crate) use self::route::{SanPattern, hidden};
 pub(crate) use self::run_directory::{RunDirectory, RunDirectoryError};
 pub(crate) use self::server::ATTEMPTS;
 pub(crate) use self::service::{Budget, Ejection, Limits, Service, Services, Stall};

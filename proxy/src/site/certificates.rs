@@ -34,7 +34,7 @@ impl Certificates {
         let site = self.current.get();
         let of_listeners = site.listeners().filter_map(|listener| listener.tls.as_ref());
         of_listeners.flat_map(|tls| tls.look(now)).for_each(tell);
-        site.tls.all().flat_map(|tls| tls.client().look(now)).for_each(tell);
+        site.client_tls().flat_map(|tls| tls.look(now)).for_each(tell);
         let series = |state: CertificateState| CertificateSeries {
             name: state.file,
             not_after: state.not_after,
@@ -49,7 +49,7 @@ impl Site {
     pub(crate) fn certificates(&self) -> Vec<CertificateState> {
         let of_listeners = self.listeners().filter_map(|listener| listener.tls.as_ref());
         let of_listeners = of_listeners.flat_map(|tls| tls.states().to_vec());
-        let states = of_listeners.chain(self.tls.all().filter_map(|tls| tls.client().state()));
+        let states = of_listeners.chain(self.client_tls().filter_map(|tls| tls.state()));
         let by_file: BTreeMap<_, _> = states.map(|state| (state.file.clone(), state)).collect();
         by_file.into_values().collect()
     }

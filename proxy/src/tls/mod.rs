@@ -40,7 +40,6 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
 pub(crate) use client::ClientTls;
 pub(crate) use error::TlsError;
 pub(crate) use event::{CertificateState, Event};
