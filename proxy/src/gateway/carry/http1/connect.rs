@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use super::exchange::Exchange;
-use super::failure::Failure;
+use super::failure::{DialError, Failure};
 use super::progress::Sending;
 use crate::directory::Endpoint;
 use crate::gateway::cause::Ending;
 use crate::link::{Link, Tls};
-use crate::tls::{InstanceError, InstanceTls};
+use crate::tls::InstanceTls;
 use crate::traffic::kept::KeptLink;
 use crate::traffic::waiting::Interrupt;
 
@@ -78,25 +78,6 @@ impl Exchange<'_> {
             && self.answer.keeps_alive();
         let Some(attempt) = self.request.attempt().filter(|_| is_clean) else { return };
         attempt.endpoint.traffic.kept.put(instance, self.now, &self.carrier.sweeper);
-    }
-}
-
-/// Why a connection could not be opened.
-#[derive(Debug)]
-pub(super) enum DialError {
-    Connect(io::Error),
-    Handshake(InstanceError),
-}
-
-impl From<io::Error> for DialError {
-    fn from(error: io::Error) -> Self {
-        Self::Connect(error)
-    }
-}
-
-impl From<InstanceError> for DialError {
-    fn from(error: InstanceError) -> Self {
-        Self::Handshake(error)
     }
 }
 
