@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pingora::server::ShutdownWatch;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use super::entrance::welcome;
+use super::full::{TELLING, tell};
 use super::{Door, closing};
 use crate::link::is_scarcity;
 use crate::tasks::now;
@@ -23,14 +23,6 @@ const SCARCE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So often it is told in the log.
 const NEWS: Duration = Duration::from_secs(60);
-/// How long it may take to tell one.
-const TELLING: Duration = Duration::from_millis(20);
-
-/// What is told then.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
-    Content-Length: 69\r\nConnection: close\r\n\r\n\
-    {\"code\":-1,\"message\":\"the gateway has as many connections as it may\"}";
 
 /// A descriptor that is kept to be given up: with it one connection can be taken when there is no other.
 #[derive(Debug)]
@@ -159,22 +151,11 @@ async fn decline(listener: &TcpListener, reserve: &mut Reserve) -> bool {
     was_there
 }
 
-/// Tells somebody that there is no room.
-pub(super) async fn tell(mut stream: TcpStream) {
-    let told = async {
-        stream.write_all(FULL).await?;
-        stream.shutdown().await?;
-        // What was sent and not read would have the answer taken back.
-        let _ = stream.try_read(&mut [0; 4096]);
-        Ok::<_, io::Error>(())
-    };
-    let _ = timeout(TELLING, told).await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::bench::Bench;
     use super::*;
+    use tokio::net::TcpStream;
     use tokio::sync::watch;
 
     #[test]
@@ -215,13 +196,5 @@ mod tests {
             let _open = accept(bench.door.clone(), listener, address, shutdown).await;
             assert_eq!(TcpStream::connect(address).await.is_err(), stops);
         }
-    }
-
-    #[test]
-    fn what_is_told_has_the_length_that_it_says() {
-        let text = std::str::from_utf8(FULL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
-        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

@@ -59,61 +59,64 @@ pub(super) fn serve(door: Arc<Door>, link: Link, arrival: Arrival, place: Place)
 }
 
 /// The same of one for whom the process waits already.
-pub(super) async fn serve_newcomer(
+pub(super) fn serve_newcomer(
     door: Arc<Door>,
     link: Link,
     arrival: Arrival,
     place: Place,
     newcomer: Permit,
-) {
-    let _place = place;
-    let registered = door.bells.register();
-    let mut client = Client::new(link, arrival, registered.bell().clone());
+) -> impl Future<Output = ()> {
+    // What is moved into the future as it is, and not in it to another place, is in it once.
+    let mut client = Client::new(link, arrival, Arc::default());
     let mut next = NextHead { newcomer: Some(newcomer), ..NextHead::default() };
     let mut requests = 0_u32;
-    loop {
-        next.since = None;
-        let arrived = poll_fn(|cx| next.poll(cx, &door, &mut client)).await;
-        let Some(mut desk) = next.desk.take() else { return };
-        (next.begun, next.newcomer) = (None, None);
-        let after = match arrived {
-            // What carries a request is boxed, so that a connection without a request is small.
-            Arrived::Head(length) => {
-                desk.split(length);
-                requests = requests.saturating_add(1);
-                client.is_last = door.is_last(requests);
-                if door.goes_through_pingora() {
-                    let Some(back) = Box::pin(door.detour.carry(client, &mut desk)).await else {
-                        door.carrier.desks.take_back(desk);
-                        return;
-                    };
-                    client = back;
-                    After::Next
-                } else {
-                    Box::pin(door.carrier.carry(&door.gateway, &mut client, &mut desk)).await
+    async move {
+        let _stays = &place;
+        let _registered = door.bells.register(client.bell.clone());
+        loop {
+            next.since = None;
+            let arrived = poll_fn(|cx| next.poll(cx, &door, &mut client)).await;
+            let Some(mut desk) = next.desk.take() else { return };
+            (next.begun, next.newcomer) = (None, None);
+            let after = match arrived {
+                // What carries a request is boxed, so that a connection without a request is small.
+                Arrived::Head(length) => {
+                    desk.split(length);
+                    requests = requests.saturating_add(1);
+                    client.is_last = door.is_last(requests);
+                    if door.goes_through_pingora() {
+                        let Some(back) = Box::pin(door.detour.carry(client, &mut desk)).await else {
+                            door.carrier.desks.take_back(desk);
+                            return;
+                        };
+                        client = back;
+                        After::Next
+                    } else {
+                        Box::pin(door.carrier.carry(&door.gateway, &mut client, &mut desk)).await
+                    }
                 }
-            }
-            Arrived::Refused(refusal) => {
-                Box::pin(door.refuse(&mut client, &mut desk, refusal)).await;
-                // Nobody knows what follows, and some of it may be on its way.
-                After::Close { is_sending: true }
-            }
-            Arrived::Nothing => After::Close { is_sending: false },
-        };
-        match after {
-            After::Next if desk.next() => next.desk = Some(desk),
-            After::Next => door.carrier.desks.take_back(desk),
-            After::Close { is_sending } => {
-                if is_sending || !client.link.is_silent() {
-                    linger(&mut client, &mut desk, door.linger()).await;
+                Arrived::Refused(refusal) => {
+                    Box::pin(door.refuse(&mut client, &mut desk, refusal)).await;
+                    // Nobody knows what follows, and some of it may be on its way.
+                    After::Close { is_sending: true }
                 }
-                door.carrier.desks.take_back(desk);
-                return;
-            }
-            After::BreakOff => {
-                door.carrier.desks.take_back(desk);
-                client.link.reset();
-                return;
+                Arrived::Nothing => After::Close { is_sending: false },
+            };
+            match after {
+                After::Next if desk.next() => next.desk = Some(desk),
+                After::Next => door.carrier.desks.take_back(desk),
+                After::Close { is_sending } => {
+                    if is_sending || !client.link.is_silent() {
+                        linger(&mut client, &mut desk, door.linger()).await;
+                    }
+                    door.carrier.desks.take_back(desk);
+                    return;
+                }
+                After::BreakOff => {
+                    door.carrier.desks.take_back(desk);
+                    client.link.reset();
+                    return;
+                }
             }
         }
     }

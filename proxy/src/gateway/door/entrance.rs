@@ -12,7 +12,7 @@ use super::crowd::Place;
 use super::handshake::{self, handshake};
 use super::networks::{admits, is_in};
 use super::not_in::NotIn;
-use super::{Door, accept, http2, proxy_protocol};
+use super::{Door, full, http2, proxy_protocol};
 use crate::config::Scheme;
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
@@ -52,7 +52,7 @@ pub(super) fn welcome(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr, at:
         Err(why) => {
             door.tell(&why, peer, at);
             if is_clear && matches!(why, NotIn::Full(_)) {
-                tokio::spawn(accept::tell(stream));
+                tokio::spawn(full::tell(stream));
             }
             return;
         }
@@ -69,9 +69,10 @@ async fn enter(door: Arc<Door>, newcomer: Newcomer) {
     let permit = door.gateway.lifecycle.to_come();
     let (peer, at) = (newcomer.peer, newcomer.listener.rules.address);
     let entered = {
-        let registered = door.bells.register();
+        let bell = Arc::<Bell>::default();
+        let _registered = door.bells.register(bell.clone());
         // Large, and soon over.
-        Box::pin(newcomer.come_in(&door, registered.bell())).await
+        Box::pin(newcomer.come_in(&door, &bell)).await
     };
     match entered {
         Ok(Entered { link, arrival, place, is_http2: false }) => {

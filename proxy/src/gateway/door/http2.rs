@@ -1,5 +1,7 @@
 //! A client who speaks HTTP/2: the connection's begin, within its time. All that follows is its carrier's.
 
+use std::sync::Arc;
+
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
@@ -15,7 +17,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a client to the end of the connection. The process waits for what he asks first.
 pub(super) async fn serve(door: &Door, mut link: Link, arrival: Arrival, newcomer: Permit) {
-    let registered = door.bells.register();
+    let registered = door.bells.register(Arc::default());
     let mut begin = [0; PREFACE.len()];
     // Pingora would wait for it for ever.
     let limit = door.gateway.time(|times| times.head);

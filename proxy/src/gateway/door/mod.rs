@@ -6,7 +6,7 @@
 //!   crowd        how many connections there may be        handshakes   how many that are not in yet
 //!   networks     from where: pure                         handshake    TLS
 //!   proxy_protocol  whom a proxy names                    not_in       why somebody does not come in
-//!   told         what was told of that: pure
+//!   told         what was told of that: pure              full         what a client is told for whom there is no room
 //! closing      closes a socket without anybody being reset who has connected
 //! connection   one client's: head after head, each to its carrier
 //! http2        one who speaks HTTP/2
@@ -21,6 +21,7 @@ mod closing;
 mod connection;
 mod crowd;
 mod entrance;
+mod full;
 mod handshake;
 mod handshakes;
 mod http2;

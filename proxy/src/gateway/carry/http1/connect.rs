@@ -1,6 +1,5 @@
 //! Connections to instances: taken from those that are kept, or opened, and put back.
 
-use std::io;
 #[cfg(test)]
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -118,7 +117,7 @@ pub(in crate::gateway) struct Memory(pub(in crate::gateway) Dial);
 
 #[cfg(test)]
 pub(in crate::gateway) type Dial =
-    Box<dyn Fn(SocketAddr) -> futures_util::future::BoxFuture<'static, io::Result<Link>> + Send + Sync>;
+    Box<dyn Fn(SocketAddr) -> futures_util::future::BoxFuture<'static, std::io::Result<Link>> + Send + Sync>;
 
 #[cfg(test)]
 impl std::fmt::Debug for Memory {
