@@ -19,7 +19,8 @@ pub(super) struct Readiness {
     seconds_since_confirmed: Option<f64>,
     trouble: Option<String>,
     config: Serving,
-    /// Those that are shown to clients and to instances.
+    /// Those that are shown to clients and to instances, those of the authorities that each other goes by, and lists of revoked
+    /// ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<Certificate>,
 }
@@ -27,8 +28,11 @@ pub(super) struct Readiness {
 #[derive(Serialize)]
 struct Certificate {
     file: String,
+    /// Not of authorities, nor of revoked ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
-    not_after: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_after: Option<String>,
     /// Why what the file has now is not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
@@ -36,8 +40,9 @@ struct Certificate {
 
 impl From<CertificateState> for Certificate {
     fn from(state: CertificateState) -> Self {
-        let CertificateState { file, names, not_after, refused } = state;
-        Self { file, names, not_after: humantime::format_rfc3339_seconds(not_after).to_string(), refused }
+        let CertificateState { file, names, not_after, refused, .. } = state;
+        let not_after = not_after.map(|end| humantime::format_rfc3339_seconds(end).to_string());
+        Self { file, names, not_after, refused }
     }
 }
 

@@ -25,7 +25,10 @@ pub(super) struct TlsMetrics {
 pub(crate) struct CertificateSeries {
     /// Its file.
     pub(crate) name: String,
-    pub(crate) not_after: SystemTime,
+    /// What its file has, for the label.
+    pub(crate) kind: &'static str,
+    /// None: it is not looked at.
+    pub(crate) not_after: Option<SystemTime>,
     /// Whether what its file has now is not taken.
     pub(crate) is_refused: bool,
 }
@@ -55,12 +58,12 @@ impl TlsMetrics {
             )?,
             expiry: make.gauges(
                 "certificate_expiry_timestamp_seconds",
-                "When a certificate ends, or the first of those that it hangs on, in Unix time.",
-                &["name"],
+                "When a certificate ends, or the first of those that it hangs on, or a list of revoked ones, in Unix time.",
+                &["name", "kind"],
             )?,
             not_taken: make.gauges(
                 "certificates_refused",
-                "1 while what a certificate's files have is not taken, and the one before serves.",
+                "1 while what a file of certificates, or of revoked ones, has is not taken, and the one before serves.",
                 &["name"],
             )?,
             certificates: Mutex::default(),
@@ -92,8 +95,10 @@ impl TlsMetrics {
         let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
         self.expiry.reset();
         self.not_taken.reset();
-        for CertificateSeries { name, not_after, is_refused } in &*certificates {
-            self.expiry.with_label_values(&[name.as_str()]).set(unix_time(*not_after));
+        for CertificateSeries { name, kind, not_after, is_refused } in &*certificates {
+            if let Some(end) = not_after {
+                self.expiry.with_label_values(&[name.as_str(), kind]).set(unix_time(*end));
+            }
             self.not_taken.with_label_values(&[name.as_str()]).set((*is_refused).into());
         }
     }

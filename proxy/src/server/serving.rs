@@ -13,8 +13,8 @@ use crate::health::probers::Probers;
 use crate::health::stall_watch::StallWatch;
 use crate::metrics::Metrics;
 use crate::site::{
-    Adoption, Carried, Certificates, Current, Draft, DraftError, Loaded, Materials, Reload, Replacement,
-    Site, StatusCell, key_of_this_process,
+    Adoption, Carried, Certificates, Current, Draft, DraftError, Ends, Loaded, Materials, Reload,
+    Replacement, Site, StatusCell, key_of_this_process,
 };
 
 /// The first site, and what goes on beside it.
@@ -47,7 +47,9 @@ impl Serving {
             key: key_of_this_process().map_err(DraftError::from)?,
         };
         let services = picture.directory.services();
-        let draft = Draft::new(config, &services, &Carried::default(), &Site::default(), &materials)?;
+        let ends = Ends::first(config)?;
+        let services = (&*services, &Carried::default());
+        let draft = Draft::new(config, ends, services, &Site::default(), &materials)?;
         let (checked, to_check) = watch::channel(draft.checked);
         let checks = Checks::new(to_check, picture.findings.clone(), metrics.clone());
         let site = Arc::new(Current::new(draft.site));
@@ -58,7 +60,7 @@ impl Serving {
         let replacement = Replacement::new(config, (site.clone(), materials), routing, checked);
         let replacement = Arc::new(replacement);
         let adoption = Adoption(replacement.clone());
-        let certificates = Certificates { current: site.clone(), metrics: metrics.clone() };
+        let certificates = Certificates::new(site.clone(), metrics.clone());
         let asked = Arc::new(Notify::new());
         let reload = Reload::new(loaded, replacement, status.clone(), asked.clone(), metrics.clone());
         Ok(Self { site, status, stall_watch, checks, reload, adoption, certificates, asked })

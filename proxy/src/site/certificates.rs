@@ -4,53 +4,89 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Current, Site};
 use crate::metrics::{CertificateSeries, Metrics};
-use crate::tls::{CertificateState, Event};
+use crate::tasks::joined;
+use crate::tls::{CertificateState, Event, Watched};
 
 /// From one look at the files to the next.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a look may take before that is told, and the others go on without it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks at certificates' files again and again. It has a thread of its own, which may wait for a disk.
+/// Looks at certificates' files again and again.
 pub(crate) struct Certificates {
-    pub(crate) current: Arc<Current>,
-    pub(crate) metrics: Arc<Metrics>,
+    current: Arc<Current>,
+    metrics: Arc<Metrics>,
+    /// Looks that have not ended. No other begins beside one, or a disk that hangs would take a thread each second.
+    hanging: Vec<(Arc<dyn Watched>, JoinHandle<()>)>,
 }
 
 impl Certificates {
+    pub(crate) fn new(current: Arc<Current>, metrics: Arc<Metrics>) -> Self {
+        Self { current, metrics, hanging: Vec::new() }
+    }
+
     /// Runs until the process ends.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            self.look(SystemTime::now());
+            self.look(SystemTime::now()).await;
         }
     }
 
-    fn look(&self, now: SystemTime) {
+    async fn look(&mut self, now: SystemTime) {
+        self.hanging.retain(|(_, look)| !look.is_finished());
         let site = self.current.get();
-        let of_listeners = site.listeners().filter_map(|listener| listener.tls.as_ref());
-        of_listeners.flat_map(|tls| tls.look(now)).for_each(tell);
-        site.client_tls().flat_map(|tls| tls.look(now)).for_each(tell);
+        for watched in site.watched() {
+            if !self.hanging.iter().any(|(hanging, _)| Arc::ptr_eq(hanging, &watched)) {
+                self.look_at(watched, now).await;
+            }
+        }
         let series = |state: CertificateState| CertificateSeries {
             name: state.file,
+            kind: state.kind.name(),
             not_after: state.not_after,
             is_refused: state.refused.is_some(),
         };
         self.metrics.certificates(site.certificates().into_iter().map(series).collect());
     }
+
+    /// On a thread that may wait for a disk.
+    async fn look_at(&mut self, watched: Arc<dyn Watched>, now: SystemTime) {
+        let looked_at = watched.clone();
+        let mut look = spawn_blocking(move || looked_at.look(now).into_iter().for_each(tell));
+        match timeout(PATIENCE, &mut look).await {
+            Ok(ended) => drop(joined(ended)),
+            Err(_) => {
+                let files: Vec<_> = watched.states().into_iter().map(|state| state.file).collect();
+                tracing::error!(
+                    files = files.join(" "),
+                    "these files cannot be read in {} s: is their disk well? No change of them is taken until they are",
+                    PATIENCE.as_secs()
+                );
+                self.hanging.push((watched, look));
+            }
+        }
+    }
 }
 
 impl Site {
-    /// The certificates that are shown to clients and to instances, each file once.
+    /// The certificates that are shown to clients and to instances, and what theirs are verified by, each file once.
     pub(crate) fn certificates(&self) -> Vec<CertificateState> {
-        let of_listeners = self.listeners().filter_map(|listener| listener.tls.as_ref());
-        let of_listeners = of_listeners.flat_map(|tls| tls.states().to_vec());
-        let states = of_listeners.chain(self.client_tls().filter_map(|tls| tls.state()));
-        let by_file: BTreeMap<_, _> = states.map(|state| (state.file.clone(), state)).collect();
+        let mut by_file = BTreeMap::<String, CertificateState>::new();
+        for state in self.watched().into_iter().flat_map(|watched| watched.states()) {
+            let state = match by_file.remove(&state.file) {
+                Some(other) => other.and(state),
+                None => state,
+            };
+            by_file.insert(state.file.clone(), state);
+        }
         by_file.into_values().collect()
     }
 }
@@ -79,6 +115,18 @@ fn tell(event: Event) {
         Event::Ended { file, names, not_after } => {
             let (names, not_after) = (names.join(" "), time(not_after));
             tracing::error!(file, names, %not_after, "this certificate has ended: clients refuse it. Renew it");
+        }
+        Event::RevocationsEndSoon { file, not_after } => {
+            let not_after = time(not_after);
+            tracing::warn!(file, %not_after, "this list of revoked certificates ends soon: renew it");
+        }
+        Event::RevocationsEnded { file, not_after } => {
+            let not_after = time(not_after);
+            tracing::error!(
+                file,
+                %not_after,
+                "this list of revoked certificates has ended: no client's certificate is taken. Renew it"
+            );
         }
     }
 }

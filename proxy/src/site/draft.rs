@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use openssl::error::ErrorStack;
@@ -15,7 +15,7 @@ use super::routes::Routes;
 use super::split::{Share, Split};
 use super::sticky::{KnownServices, Sticky};
 use super::target::Target;
-use super::{Common, Lasting, Listener, Site};
+use super::{Common, Ends, Lasting, Site};
 use crate::config;
 use crate::directory::{Directory, Policy, Service, Services};
 use crate::health::checks::{CheckError, CheckedService};
@@ -114,18 +114,17 @@ impl Carried {
 
 impl Draft {
     /// `services`: those of the configuration's [`policies`] and those that are carried over, which the directory has
-    /// routed. `serving`: the site that serves; the first one follows upon an empty one.
+    /// routed. `ends`: what was made of files for it. `serving`: the site that serves; the first one follows upon an empty one.
     ///
     /// # Errors
     /// When the configuration makes no site. Nothing has changed.
     pub(crate) fn new(
         config: &config::Gateway,
-        services: &Services,
-        carried: &Carried,
+        Ends { listeners, tls }: Ends,
+        (services, carried): (&Services, &Carried),
         serving: &Site,
         materials: &Materials,
     ) -> Result<Self, DraftError> {
-        let tls = serving.tls.next(&config.services)?;
         let lasting = |(name, service): (&Arc<str>, &Arc<Service>)| {
             let rules = Rules::of(config.services.get(name));
             (name.clone(), materials.lasting(service, rules, serving.lasting(name)))
@@ -162,8 +161,6 @@ impl Draft {
         });
         let routes = routes.collect::<Result<Vec<_>, DraftError>>()?;
         let by_path = routes.iter().filter_map(|(_, route)| route.by_path().cloned()).collect();
-        let listener = |rules| Listener::new(rules, serving, SystemTime::now()).map(Arc::new);
-        let listeners = config.listen.iter().map(listener).collect::<Result<_, _>>()?;
         let named = policies(config);
         services.retain(|name, _| named.contains_key(name));
         let site = Site {
@@ -288,7 +285,9 @@ pub(crate) mod tests {
     }
 
     fn drafted(config: &config::Gateway, serving: &Site, materials: &Materials) -> Result<Draft, DraftError> {
-        Draft::new(config, &materials.directory.services(), &Carried::default(), serving, materials)
+        let ends = Ends::next((&config.listen, &config.services), serving)?;
+        let services = materials.directory.services();
+        Draft::new(config, ends, (&services, &Carried::default()), serving, materials)
     }
 
     /// Has the site that follows by this configuration serve from now on.
@@ -407,13 +406,7 @@ pub(crate) mod tests {
     #[test]
     fn a_service_that_the_directory_does_not_know_is_an_error_and_not_a_route_less() {
         let (materials, _writer) = bench(&config("[{path: /goods, service: goods}]", "{}"));
-        let error = Draft::new(
-            &config(TWO, "{}"),
-            &materials.directory.services(),
-            &Carried::default(),
-            &Site::default(),
-            &materials,
-        );
+        let error = drafted(&config(TWO, "{}"), &Site::default(), &materials);
         assert!(matches!(error, Err(DraftError::NotRouted(name)) if name == "carts"));
     }
 }

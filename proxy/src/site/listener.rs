@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::Site;
 use crate::config;
-use crate::tls::{ServerTls, TlsError};
+use crate::tls::{Expired, ServerTls, TlsError};
 
 /// Where clients are served, and how.
 #[derive(Debug)]
@@ -22,11 +22,20 @@ impl Listener {
         Self { rules: config::Listener::clear(address), tls: None }
     }
 
-    /// As a configuration says. What is known of its certificates' files goes on from the site that serves.
-    pub(super) fn new(rules: &config::Listener, serving: &Site, now: SystemTime) -> Result<Self, TlsError> {
-        let serving = serving.listener(rules.address);
-        let before = serving.and_then(|listener| listener.tls.as_ref());
-        let tls = rules.tls.as_ref().map(|tls| ServerTls::new(tls, rules.http2, before, now));
-        Ok(Self { rules: rules.clone(), tls: tls.transpose()?.map(Arc::new) })
+    /// As a configuration says. If that is what it said of handshakes before, they go on by the same object, and clients with
+    /// their sessions; else what is known of its certificates' files goes on from the site that serves. `expired`: what becomes
+    /// of those that were not used before.
+    pub(super) fn new(
+        rules: &config::Listener,
+        serving: &Site,
+        expired: Expired,
+        now: SystemTime,
+    ) -> Result<Arc<Self>, TlsError> {
+        let before = serving.listener(rules.address).and_then(|listener| listener.tls.as_ref());
+        let tls = rules.tls.as_ref().map(|tls| match before {
+            Some(before) if before.is_for(tls, rules.http2) => Ok(before.clone()),
+            _ => ServerTls::new(tls, rules.http2, before, expired, now).map(Arc::new),
+        });
+        Ok(Arc::new(Self { rules: rules.clone(), tls: tls.transpose()? }))
     }
 }

@@ -11,6 +11,7 @@
 //!   adoption     which services a route leads to whose paths name them; pure
 //! certificates  keeps what TLS goes by as the files are
 //! listener     where clients are served, and how
+//! ends         what is made of files of certificates for a site: how clients come, and how instances are spoken to
 //! draft        the one way to a site: a checked configuration, and what it does not change of the site that serves
 //! routes       which route takes a request
 //! route        what it does then, and whom it leads to
@@ -27,6 +28,7 @@ mod by_path;
 mod certificates;
 mod changes;
 mod draft;
+mod ends;
 mod listener;
 mod looks;
 mod refusal;
@@ -55,7 +57,7 @@ use crate::directory::Service;
 use crate::head::Head;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, Watched};
 
 pub(crate) use adoption::adopted_of;
 pub(crate) use by_path::{ByPath, Named};
@@ -65,6 +67,7 @@ pub(crate) use draft::DraftError;
 #[cfg(test)]
 pub(crate) use draft::tests as drafts;
 pub(crate) use draft::{Carried, Draft, Materials, policies};
+pub(crate) use ends::Ends;
 pub(crate) use listener::Listener;
 pub(crate) use reload::Reload;
 pub(crate) use replacement::{Adoption, Replacement};
@@ -147,8 +150,11 @@ impl Site {
         self.listeners.iter().find(|listener| listener.rules.address == address)
     }
 
-    fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
-        self.listeners.iter()
+    /// What follows its files, each once: two looks at one at a time would not be two.
+    fn watched(&self) -> Vec<Arc<dyn Watched>> {
+        let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls.clone());
+        let of_listeners = of_listeners.map(|tls| tls as Arc<dyn Watched>);
+        of_listeners.chain(self.client_tls().map(|tls| tls.clone() as Arc<dyn Watched>)).collect()
     }
 
     /// All routes, in the order in which they are tried.
@@ -169,8 +175,8 @@ impl Site {
         self.services.keys().cloned().chain(adopted).collect()
     }
 
-    /// What handshakes with the instances of services go by: whoever looks at the files asks. Each once or more.
-    pub(crate) fn client_tls(&self) -> impl Iterator<Item = &Arc<ClientTls>> {
+    /// What handshakes with the instances of services go by, each once.
+    fn client_tls(&self) -> impl Iterator<Item = &Arc<ClientTls>> {
         self.tls.all().map(|tls| tls.client())
     }
 

@@ -11,23 +11,27 @@ use std::time::{Duration, Instant};
 
 use registry::log_line::{Quota, Say};
 use tokio::sync::{Mutex, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::adoption::{Places, There};
 use super::by_path::{Adopted, ByPath};
 use super::draft::{Carried, Draft, DraftError, Materials, policies};
-use super::{Current, Site, Target};
+use super::{Current, Ends, Site, Target};
 use crate::config;
 use crate::directory::{Policy, Services};
 use crate::discovery::Routing;
 use crate::health::checks::CheckedService;
 use crate::health::service_health::Rules;
-use crate::tasks::now;
+use crate::tasks::{joined, now};
 
 /// From one look at who is there to the next, if nobody comes: so late may be noticed that somebody has gone.
 const LOOK: Duration = Duration::from_secs(1);
 /// From the end of one look to the next, however many come.
 const REST: Duration = Duration::from_millis(10);
+
+/// How long reading files of certificates may take before the next site is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whose endpoints are asked whether they are well.
 pub(crate) type Checked = watch::Sender<Arc<Vec<CheckedService>>>;
@@ -38,6 +42,9 @@ pub(crate) struct Replacement {
     materials: Materials,
     routing: Routing,
     checked: Checked,
+    /// Held while files of certificates are read: no other reading begins beside one, or a disk that hangs would take a thread
+    /// at each reload.
+    reading: Arc<Mutex<()>>,
     /// Held while the site changes, or what it has adopted.
     settings: Mutex<Settings>,
 }
@@ -66,6 +73,11 @@ impl Settings {
 pub(crate) enum ReplaceError {
     #[error(transparent)]
     Draft(#[from] DraftError),
+    #[error(
+        "the files of certificates that gateway.listen and the sections tls of services name cannot be read in 10 s: is their \
+         disk well?"
+    )]
+    Hangs,
     #[error("the gateway is ending")]
     Ending,
 }
@@ -78,12 +90,15 @@ impl Replacement {
         routing: Routing,
         checked: Checked,
     ) -> Self {
-        Self { current, materials, routing, checked, settings: Mutex::new(Settings::of(config)) }
+        let settings = Mutex::new(Settings::of(config));
+        Self { current, materials, routing, checked, reading: Arc::default(), settings }
     }
 
     /// Serves by another configuration from now on. Returns the former site, which requests that began under it may still
-    /// hold.
+    /// hold. One call ends before the next begins.
     pub(super) async fn replace(&self, config: &config::Gateway) -> Result<Arc<Site>, ReplaceError> {
+        // Nobody waits for these files but the next site.
+        let ends = self.ends(config).await?;
         let mut settings = self.settings.lock().await;
         let former = self.current.get();
         let carried = Carried::over(config, &former);
@@ -93,7 +108,7 @@ impl Replacement {
         let policies: Vec<_> = policies.into_iter().collect();
         let routed = self.routing.begin(policies.clone()).await;
         let services = routed.ok_or(ReplaceError::Ending)?;
-        let draft = Draft::new(config, &services, &carried, &former, &self.materials);
+        let draft = Draft::new(config, ends, (&services, &carried), &former, &self.materials);
         let connect = config.timeouts.connect;
         let (kept, gone, outcome) = match draft {
             Ok(draft) => {
@@ -113,6 +128,22 @@ impl Replacement {
         self.routing.settle(kept, gone, connect).await;
         self.adopt_by(&mut settings).await;
         outcome
+    }
+
+    /// Read on a thread that may wait for a disk.
+    async fn ends(&self, config: &config::Gateway) -> Result<Ends, ReplaceError> {
+        let (listen, services) = (config.listen.clone(), config.services.clone());
+        let (serving, reading) = (self.current.get(), self.reading.clone());
+        let read = async {
+            let turn = reading.lock_owned().await;
+            let read = move || {
+                let _turn = turn;
+                Ends::next((&listen, &services), &serving)
+            };
+            spawn_blocking(read).await
+        };
+        let read = timeout(PATIENCE, read).await.map_err(|_| ReplaceError::Hangs)?;
+        Ok(joined(read).ok_or(ReplaceError::Ending)??)
     }
 
     fn take(&self, draft: Draft) {

@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use openssl::ssl::{SslContextBuilder, SslMethod};
 
-use super::ending::{Ending, Reminder};
+use super::ending::{AHEAD, Ending, Reminder};
 use super::kept::{Kept, News};
 use super::pair::Pair;
-use super::{CertificateState, Event, TlsError, names};
+use super::{CertificateState, Event, Kind, TlsError, names};
 use crate::config::CertificateFiles;
 
 /// A certificate and its key.
@@ -20,9 +20,11 @@ pub(super) struct Certificate {
 
 /// What becomes of a certificate that has expired before it was ever used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Expired {
-    /// It is used, and the first look tells that it has ended.
+pub(crate) enum Expired {
+    /// At the start of a process: it is used, and the first look tells that it has ended. One must not keep the others from
+    /// being served.
     Used,
+    /// By a running process, which has something to go on with.
     Refused,
 }
 
@@ -55,6 +57,11 @@ impl Certificate {
         self.kept.good()
     }
 
+    /// Whether both have made the same of their files.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.kept.is_as(&other.kept)
+    }
+
     /// Looks at the files, and at the clock.
     pub(super) fn look(&mut self, successor: Successor, now: SystemTime) -> Vec<Event> {
         let files = &self.files;
@@ -76,7 +83,8 @@ impl Certificate {
 
     pub(super) fn state(&self) -> CertificateState {
         let CertificateParts { file, names, not_after } = self.parts();
-        CertificateState { file, names, not_after, refused: self.kept.refused().map(str::to_owned) }
+        let refused = self.kept.refused().map(str::to_owned);
+        CertificateState { file, kind: Kind::Certificate, names, not_after: Some(not_after), refused }
     }
 
     fn told(&self, news: News) -> Event {
@@ -90,7 +98,7 @@ impl Certificate {
 
     fn ending(&mut self, now: SystemTime) -> Option<Event> {
         let CertificateParts { file, names, not_after } = self.parts();
-        Some(match self.reminder.due(not_after, now)? {
+        Some(match self.reminder.due(not_after, AHEAD, now)? {
             Ending::Soon { days } => Event::EndsSoon { file, names, not_after, days },
             Ending::Over => Event::Ended { file, names, not_after },
         })

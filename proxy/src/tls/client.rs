@@ -1,7 +1,7 @@
 //! What handshakes with a service's instances go by.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -13,14 +13,15 @@ use pingora::utils::tls::CertKey;
 use super::authorities::{authorities, store};
 use super::certificate::{Certificate, Expired, SECURITY_LEVEL, Successor};
 use super::kept::Kept;
-use super::{CertificateState, Event, TlsError};
+use super::{CertificateState, Event, TlsError, Watched};
 use crate::config::ServiceTls;
 
 /// What handshakes with a service's instances go by. It follows its files: [`Self::look`].
 pub(crate) struct ClientTls {
     verify: bool,
     made: ArcSwap<Made>,
-    materials: Mutex<Materials>,
+    /// Changed by looks alone. Nobody who asks for them waits for a look, and so for a disk.
+    materials: ArcSwap<Materials>,
 }
 
 /// The same for Pingora, which makes handshakes of its own.
@@ -52,24 +53,24 @@ struct Materials {
 impl ClientTls {
     /// `before`: what the service has gone by so far. What is made of the same files is taken over from it, the last good
     /// state and why their content is refused, if it is: the looks go on. If nothing is different, its generation is, too.
-    /// Without it, as at the start of a process, a certificate that has expired is used all the same, and the first look
-    /// tells.
+    /// `expired`: what becomes of what is not taken over.
     ///
     /// # Errors
     /// A file that was not used before cannot be used.
     pub(crate) fn new(
         config: &ServiceTls,
         before: Option<&Arc<Self>>,
+        expired: Expired,
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        let used = before.map(|before| before.materials().clone());
-        let materials = Materials::new(config, used.as_ref(), now)?;
+        let used = before.map(|before| before.materials.load_full());
+        let materials = Materials::new(config, used.as_deref(), expired, now)?;
         let same = before.filter(|_| used.is_some_and(|used| used.config == *config && !used.is_stale));
         let made = match same {
             Some(before) => ArcSwap::new(before.made.load_full()),
             None => ArcSwap::from_pointee(materials.make()?),
         };
-        Ok(Self { verify: config.verify, made, materials: Mutex::new(materials) })
+        Ok(Self { verify: config.verify, made, materials: ArcSwap::from_pointee(materials) })
     }
 
     /// One more handshake, as things are now, with an instance that is asked for by this name, or IP address, and has to have
@@ -109,11 +110,12 @@ impl ClientTls {
     pub(crate) fn for_pingora(&self) -> PeerTls {
         self.made.load().peer.clone()
     }
+}
 
-    /// Looks at the files, about once a second, and makes anew what is made of those that have changed. It reads files: not
-    /// for a thread that serves.
-    pub(crate) fn look(&self, now: SystemTime) -> Vec<Event> {
-        let mut materials = self.materials();
+impl Watched for ClientTls {
+    /// Makes anew what is made of files that have changed.
+    fn look(&self, now: SystemTime) -> Vec<Event> {
+        let mut materials = Materials::clone(&self.materials.load());
         let events = materials.look(now);
         // Its parts were tried: if it cannot be made there is no memory. The next look tries again.
         if materials.is_stale
@@ -122,22 +124,23 @@ impl ClientTls {
             self.made.store(Arc::new(made));
             materials.is_stale = false;
         }
+        self.materials.store(Arc::new(materials));
         events
     }
 
-    /// Of the certificate that the gateway shows, as the last look has found it.
-    pub(crate) fn state(&self) -> Option<CertificateState> {
-        self.materials().certificate.as_ref().map(Certificate::state)
-    }
-
-    fn materials(&self) -> MutexGuard<'_, Materials> {
-        self.materials.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Of the authorities that the configuration names, and of the certificate that the gateway shows.
+    fn states(&self) -> Vec<CertificateState> {
+        self.materials.load().states()
     }
 }
 
 impl Materials {
-    fn new(config: &ServiceTls, before: Option<&Self>, now: SystemTime) -> Result<Self, TlsError> {
-        let expired = if before.is_some() { Expired::Refused } else { Expired::Used };
+    fn new(
+        config: &ServiceTls,
+        before: Option<&Self>,
+        expired: Expired,
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
         let used = before.filter(|before| before.config.ca == config.ca);
         let authorities = match (used, &config.ca) {
             (Some(used), _) => used.authorities.clone(),
@@ -164,6 +167,12 @@ impl Materials {
         }
         self.is_stale |= events.iter().any(|event| matches!(event, Event::Renewed { .. }));
         events
+    }
+
+    fn states(&self) -> Vec<CertificateState> {
+        let authorities = self.config.ca.as_ref().zip(self.authorities.as_ref());
+        let authorities = authorities.map(|(ca, kept)| CertificateState::of_authorities(ca, kept));
+        authorities.into_iter().chain(self.certificate.as_ref().map(Certificate::state)).collect()
     }
 
     fn make(&self) -> Result<Made, TlsError> {

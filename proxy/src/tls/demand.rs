@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use memchr::memmem;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -15,10 +15,10 @@ use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Crl};
 
 use super::authorities::{authorities, store};
-use super::ending::{Ending, Reminder};
+use super::ending::{AHEAD, Ending, Reminder};
 use super::kept::{Kept, News};
 use super::pair::time;
-use super::{Event, TlsError};
+use super::{CertificateState, Event, Kind, TlsError};
 use crate::config::{ClientCertificates, ClientMode};
 
 /// Which certificates clients show, as long as they are asked for them.
@@ -30,15 +30,22 @@ pub(super) struct Demand {
 }
 
 /// What the files say.
-#[derive(Clone)]
 struct Authorities {
     certificates: Vec<X509>,
     /// What they have revoked: where that was read, and in PEM.
     revocations: Option<(PathBuf, Vec<u8>)>,
-    /// When the first of these lists ends. OpenSSL takes no client's certificate then.
-    not_after: Option<SystemTime>,
+    /// Of the first of these lists that ends.
+    end: Option<End>,
     /// Of all this.
     digest: [u8; 32],
+}
+
+/// When a list of revoked certificates ends. OpenSSL takes no client's certificate then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct End {
+    not_after: SystemTime,
+    /// So long before that it is told: such lists are renewed shortly before they end, and many live for days alone.
+    ahead: Duration,
 }
 
 impl Demand {
@@ -46,6 +53,10 @@ impl Demand {
         let files: Vec<PathBuf> = std::iter::once(&config.ca).chain(&config.crl).cloned().collect();
         let kept = Kept::new(files, |contents| Authorities::of(config, contents))?;
         Ok(Self { config: config.clone(), kept, reminder: Reminder::default() })
+    }
+
+    pub(super) fn config(&self) -> &ClientCertificates {
+        &self.config
     }
 
     /// The same with this configuration, if it names the same files.
@@ -65,12 +76,30 @@ impl Demand {
         news.into_iter().chain(self.ending(now)).collect()
     }
 
-    /// Lists of revoked certificates are renewed shortly before they end: nothing is told until they have.
+    /// Whether both have made the same of their files.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.kept.is_as(&other.kept)
+    }
+
+    /// Of each file. They are taken together, or not at all.
+    pub(super) fn states(&self) -> Vec<CertificateState> {
+        let authorities = CertificateState::of_authorities(&self.config.ca, &self.kept);
+        let revocations = self.config.crl.as_ref().map(|crl| CertificateState {
+            file: crl.display().to_string(),
+            kind: Kind::Revocations,
+            not_after: self.kept.good().end.map(|end| end.not_after),
+            ..authorities.clone()
+        });
+        std::iter::once(authorities).chain(revocations).collect()
+    }
+
     fn ending(&mut self, now: SystemTime) -> Option<Event> {
-        let (file, not_after) = self.config.crl.as_ref().zip(self.kept.good().not_after)?;
+        let (file, End { not_after, ahead }) = self.config.crl.as_ref().zip(self.kept.good().end)?;
         let file = file.display().to_string();
-        let over = self.reminder.due(not_after, now).filter(|ending| *ending == Ending::Over);
-        over.map(|_| Event::Ended { file, names: Vec::new(), not_after })
+        Some(match self.reminder.due(not_after, ahead, now)? {
+            Ending::Soon { .. } => Event::RevocationsEndSoon { file, not_after },
+            Ending::Over => Event::RevocationsEnded { file, not_after },
+        })
     }
 
     /// Has clients asked for a certificate.
@@ -100,9 +129,9 @@ impl Authorities {
             _ => return Err(TlsError::NoAuthority(config.ca.clone())),
         };
         let certificates = authorities(&config.ca, ca)?;
-        let not_after = revocations.as_ref().and_then(|(_, lists)| end(lists));
+        let end = revocations.as_ref().and_then(|(_, lists)| first_end(lists));
         let digests: Vec<u8> = contents.iter().flat_map(|content| sha256(content)).collect();
-        let made = Self { certificates, revocations, not_after, digest: sha256(&digests) };
+        let made = Self { certificates, revocations, end, digest: sha256(&digests) };
         // To find out whether OpenSSL takes them.
         made.store()?;
         Ok(made)
@@ -135,9 +164,13 @@ fn revoke(store: &mut X509StoreBuilderRef, file: &Path, lists: &[u8]) -> Result<
 /// How each list of revoked certificates begins.
 const LIST: &[u8] = b"-----BEGIN X509 CRL-----";
 
-/// When the first of these lists ends.
-fn end(revocations: &[u8]) -> Option<SystemTime> {
+fn first_end(revocations: &[u8]) -> Option<End> {
     let lists = memmem::find_iter(revocations, LIST).filter_map(|start| revocations.get(start..));
-    let ends = lists.filter_map(|list| X509Crl::from_pem(list).ok()?.next_update().map(time));
-    ends.min()
+    lists.filter_map(|list| end(&X509Crl::from_pem(list).ok()?)).min()
+}
+
+fn end(list: &X509Crl) -> Option<End> {
+    let not_after = time(list.next_update()?);
+    let life = not_after.duration_since(time(list.last_update())).unwrap_or_default();
+    Some(End { not_after, ahead: AHEAD.min(life / 4) })
 }

@@ -1,12 +1,12 @@
-//! When it is told that a certificate ends. Pure.
+//! When it is told that a certificate ends, or a list of revoked ones. Pure.
 
 use std::time::{Duration, SystemTime};
 
-/// So long before its end it is told, and once a day from then on.
+/// So long before a certificate's end it is told, and once a day from then on.
 pub(super) const AHEAD: Duration = Duration::from_secs(14 * DAY.as_secs());
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What was told of one certificate's end.
+/// What was told of one end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reminder {
     told: Option<SystemTime>,
@@ -23,13 +23,14 @@ pub(super) enum Ending {
 }
 
 impl Reminder {
-    pub(super) fn due(&mut self, end: SystemTime, now: SystemTime) -> Option<Ending> {
+    /// `ahead`: so long before the end it is told for the first time.
+    pub(super) fn due(&mut self, end: SystemTime, ahead: Duration, now: SystemTime) -> Option<Ending> {
         let Some(left) = end.duration_since(now).ok().filter(|left| !left.is_zero()) else {
             return (!std::mem::replace(&mut self.is_over, true)).then_some(Ending::Over);
         };
         // A clock that was set back says it again.
         let is_told = self.told.is_some_and(|told| now.duration_since(told).is_ok_and(|ago| ago < DAY));
-        if left > AHEAD || is_told {
+        if left > ahead || is_told {
             return None;
         }
         self.told = Some(now);
@@ -48,7 +49,9 @@ mod tests {
         let mut reminder = Reminder::default();
         let hours = (0..24 * 22).map(|hour| hour * DAY / 24);
         let told: Vec<(u64, Ending)> = hours
-            .filter_map(|hour| Some((hour.as_secs() / DAY.as_secs(), reminder.due(end, start + hour)?)))
+            .filter_map(|hour| {
+                Some((hour.as_secs() / DAY.as_secs(), reminder.due(end, AHEAD, start + hour)?))
+            })
             .collect();
         let mut expected: Vec<_> = (6..20).map(|day| (day, Ending::Soon { days: 20 - day })).collect();
         expected.push((20, Ending::Over));

@@ -15,9 +15,9 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use super::TlsError;
 use super::client::{ClientTls, PeerTls};
 use super::instance_error::{Fault, InstanceError};
+use super::{Expired, TlsError};
 use crate::config::ServiceTls;
 
 /// From one line about a kind of failure to the next.
@@ -33,14 +33,19 @@ pub(crate) struct InstanceTls {
 }
 
 impl InstanceTls {
-    /// `before`: what the service has gone by so far.
+    /// `before`: what the service has gone by so far. `expired`: what becomes of a certificate that was not used before.
     ///
     /// # Errors
     /// A file cannot be used.
-    pub(crate) fn new(config: &ServiceTls, before: Option<&Self>, now: SystemTime) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        config: &ServiceTls,
+        before: Option<&Self>,
+        expired: Expired,
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
         Ok(Self {
             config: config.clone(),
-            client: Arc::new(ClientTls::new(config, before.map(Self::client), now)?),
+            client: Arc::new(ClientTls::new(config, before.map(Self::client), expired, now)?),
             told: Mutex::default(),
         })
     }
@@ -166,7 +171,7 @@ mod tests {
     use crate::tls::fixture::Realm;
 
     fn tls(config: &ServiceTls) -> InstanceTls {
-        InstanceTls::new(config, None, SystemTime::now()).unwrap()
+        InstanceTls::new(config, None, Expired::Used, SystemTime::now()).unwrap()
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use openssl::sha::sha256;
 
@@ -10,14 +11,13 @@ use super::TlsError;
 use super::looks::Looks;
 
 /// What is made of files that belong together: the last good one, whatever they say now.
-#[derive(Clone)]
 pub(super) struct Kept<T> {
     files: Vec<PathBuf>,
     stamps: Vec<Option<Stamp>>,
     looks: Looks<Found>,
     /// Of which contents the good one is.
     origin: Found,
-    good: T,
+    good: Arc<T>,
     refusal: Option<Refusal>,
 }
 
@@ -52,6 +52,20 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// Its own looks go on from the same place; the good one is shared.
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        Self {
+            files: self.files.clone(),
+            stamps: self.stamps.clone(),
+            looks: self.looks.clone(),
+            origin: self.origin.clone(),
+            good: self.good.clone(),
+            refusal: self.refusal.clone(),
+        }
+    }
+}
+
 impl<T> Kept<T> {
     /// # Errors
     /// A file cannot be read, or `make` declines.
@@ -61,7 +75,7 @@ impl<T> Kept<T> {
     ) -> Result<Self, TlsError> {
         let stamps = stamps(&files);
         let contents = read(&files)?;
-        let good = make(&contents)?;
+        let good = Arc::new(make(&contents)?);
         let origin = Ok(digest(&contents));
         Ok(Self { files, stamps, looks: Looks::new(origin.clone()), origin, good, refusal: None })
     }
@@ -69,6 +83,11 @@ impl<T> Kept<T> {
     /// The last good one.
     pub(super) fn good(&self) -> &T {
         &self.good
+    }
+
+    /// Whether both have made the same of their files: one was cloned from the other, and no look has changed either.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.good, &other.good)
     }
 
     /// Why what the files say now is not used.
@@ -108,7 +127,7 @@ impl<T> Kept<T> {
             }
             Ok(_) if *self.looks.taken() == self.origin => refusal.map(|_| News::Recovered),
             Ok(made) => {
-                self.good = made;
+                self.good = Arc::new(made);
                 self.origin = self.looks.taken().clone();
                 Some(News::Renewed)
             }

@@ -6,6 +6,7 @@
 //!   demand       which certificates clients show
 //!   failure      why a client's handshake failed
 //!   identity     whom a client's certificate names
+//!   resumed      whether it is still valid when a session goes on
 //! instances    whom a service's instances have to be, for both carriers
 //!   client       what handshakes with them go by
 //!   instance_error  why one has failed
@@ -15,6 +16,7 @@
 //! kept         what is made of files, and made anew when they change
 //!   looks        when what a look has found is taken; pure
 //! authorities  the certificates of authorities, in a file
+//! watched      what follows its files
 //! event        what is told of all that
 //! error        why a file cannot be used
 //! ```
@@ -36,17 +38,22 @@ mod kept;
 mod looks;
 mod names;
 mod pair;
+mod resumed;
 mod server;
 #[cfg(test)]
 mod tests;
+mod watched;
 
+pub(crate) use certificate::Expired;
 pub(crate) use client::ClientTls;
 pub(crate) use error::TlsError;
-pub(crate) use event::{CertificateState, Event};
+pub(crate) use event::{CertificateState, Event, Kind};
 pub(crate) use failure::HandshakeFailure;
 pub(crate) use identity::Identity;
 #[cfg(test)]
 pub(crate) use identity::tests::certificate;
 pub(crate) use instance_error::{Fault, InstanceError, alert_of};
 pub(crate) use instances::{InstanceTls, check_address};
+pub(crate) use resumed::check_resumed;
 pub(crate) use server::ServerTls;
+pub(crate) use watched::Watched;

@@ -1,7 +1,7 @@
 //! What a listener's handshakes go by.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -15,15 +15,16 @@ use super::certificate::{Certificate, Expired, SECURITY_LEVEL, Successor};
 use super::demand::Demand;
 use super::names::ByName;
 use super::pair::Pair;
-use super::{CertificateState, Event, TlsError};
+use super::{CertificateState, Event, TlsError, Watched};
 use crate::config::ListenerTls;
 
 /// What a listener's handshakes go by. It follows its files: [`Self::look`].
 pub(crate) struct ServerTls {
+    config: ListenerTls,
     http2: bool,
     context: ArcSwap<SslContext>,
-    states: ArcSwap<Vec<CertificateState>>,
-    materials: Mutex<Materials>,
+    /// Changed by looks alone. Nobody who asks for them waits for a look, and so for a disk.
+    materials: ArcSwap<Materials>,
 }
 
 /// At the latest after so long the key of tickets is another one. Who comes with an older ticket makes a full handshake.
@@ -51,13 +52,15 @@ struct Materials {
     made: SystemTime,
     /// Whether they are not made of these materials yet.
     is_stale: bool,
+    /// What the listener has gone by before, until the first look. It served on while these were made, and its own looks may
+    /// have taken something new meanwhile.
+    before: Option<Arc<ServerTls>>,
 }
 
 impl ServerTls {
     /// `http2`: whether ALPN offers it. `before`: what the listener has gone by so far. What is made of the same files is
-    /// taken over from it, the last good state and why their content is refused, if it is: the looks go on. Without it, as
-    /// at the start of a process, a certificate that has expired is used all the same, and the first look tells: one must
-    /// not keep the others from being served.
+    /// taken over from it, the last good state and why their content is refused, if it is: the looks go on. `expired`: what
+    /// becomes of what is not.
     ///
     /// # Errors
     /// A file that was not used before cannot be used.
@@ -65,13 +68,19 @@ impl ServerTls {
         config: &ListenerTls,
         http2: bool,
         before: Option<&Arc<Self>>,
+        expired: Expired,
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        let before = before.map(|before| before.materials().clone());
-        let materials = Materials::new(config, before.as_ref(), now)?;
+        let used = before.map(|before| before.latest());
+        let mut materials = Materials::new(config, used.as_deref(), expired, now)?;
+        materials.before = before.cloned();
         let context = ArcSwap::from_pointee(context(&materials, http2)?);
-        let states = ArcSwap::from_pointee(materials.states());
-        Ok(Self { http2, context, states, materials: Mutex::new(materials) })
+        Ok(Self { config: config.clone(), http2, context, materials: ArcSwap::from_pointee(materials) })
+    }
+
+    /// Whether it is what a configuration says.
+    pub(crate) fn is_for(&self, config: &ListenerTls, http2: bool) -> bool {
+        (&self.config, self.http2) == (config, http2)
     }
 
     /// One more handshake, as things are now.
@@ -82,14 +91,24 @@ impl ServerTls {
         Ssl::new(&self.context.load())
     }
 
-    /// Looks at the files, about once a second, and makes anew what is made of those that have changed; at the latest after
-    /// [`RENEWAL`] all of it. It reads files: not for a thread that serves.
-    pub(crate) fn look(&self, now: SystemTime) -> Vec<Event> {
-        let mut materials = self.materials();
-        let events = materials.look(now);
-        if !events.is_empty() {
-            self.states.store(Arc::new(materials.states()));
+    /// What is made of the files as somebody has found them last.
+    fn latest(&self) -> Arc<Materials> {
+        let materials = self.materials.load_full();
+        if materials.before.is_none() {
+            return materials;
         }
+        let mut materials = Materials::clone(&materials);
+        materials.catch_up();
+        Arc::new(materials)
+    }
+}
+
+impl Watched for ServerTls {
+    /// Makes anew what is made of files that have changed; at the latest after [`RENEWAL`] all of it.
+    fn look(&self, now: SystemTime) -> Vec<Event> {
+        let mut materials = Materials::clone(&self.materials.load());
+        materials.catch_up();
+        let events = materials.look(now);
         if materials.is_due(now) {
             // Its parts were tried: there is no memory. The next look tries again.
             if let Ok(context) = context(&materials, self.http2) {
@@ -98,16 +117,13 @@ impl ServerTls {
                 materials.made = now;
             }
         }
+        self.materials.store(Arc::new(materials));
         events
     }
 
-    /// Of each certificate, as the last look has found them, in the configuration's order.
-    pub(crate) fn states(&self) -> Vec<CertificateState> {
-        self.states.load().to_vec()
-    }
-
-    fn materials(&self) -> MutexGuard<'_, Materials> {
-        self.materials.lock().unwrap_or_else(PoisonError::into_inner)
+    /// In the configuration's order, those of clients' certificates last.
+    fn states(&self) -> Vec<CertificateState> {
+        self.materials.load().states()
     }
 }
 
@@ -118,8 +134,12 @@ impl fmt::Debug for ServerTls {
 }
 
 impl Materials {
-    fn new(config: &ListenerTls, before: Option<&Self>, now: SystemTime) -> Result<Self, TlsError> {
-        let expired = if before.is_some() { Expired::Refused } else { Expired::Used };
+    fn new(
+        config: &ListenerTls,
+        before: Option<&Self>,
+        expired: Expired,
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
         let mut certificates = Vec::with_capacity(config.certificates.len());
         for files in &config.certificates {
             let used =
@@ -133,7 +153,25 @@ impl Materials {
             let used = before.and_then(|before| before.demand.as_ref()?.again(client));
             used.map_or_else(|| Demand::new(client), Ok)
         });
-        Ok(Self { certificates, demand: demand.transpose()?, made: now, is_stale: false })
+        Ok(Self { certificates, demand: demand.transpose()?, made: now, is_stale: false, before: None })
+    }
+
+    /// Takes over what the looks of the one before have found since these were made.
+    fn catch_up(&mut self) {
+        let Some(before) = self.before.take().map(|before| before.latest()) else { return };
+        for certificate in &mut self.certificates {
+            let same = before.certificates.iter().find(|used| used.files() == certificate.files());
+            if let Some(used) = same {
+                self.is_stale |= !used.is_as(certificate);
+                *certificate = used.clone();
+            }
+        }
+        if let Some(demand) = &mut self.demand
+            && let Some(used) = before.demand.as_ref().and_then(|used| used.again(demand.config()))
+        {
+            self.is_stale |= !used.is_as(demand);
+            *demand = used;
+        }
     }
 
     fn look(&mut self, now: SystemTime) -> Vec<Event> {
@@ -144,7 +182,9 @@ impl Materials {
         if let Some(demand) = &mut self.demand {
             events.extend(demand.look(now));
         }
-        self.is_stale |= events.iter().any(|event| matches!(event, Event::Renewed { .. }));
+        // Who goes on with a session shows no certificate that could be refused, but cannot without the key of its ticket.
+        let is_news = |event: &Event| matches!(event, Event::Renewed { .. } | Event::RevocationsEnded { .. });
+        self.is_stale |= events.iter().any(is_news);
         events
     }
 
@@ -154,7 +194,8 @@ impl Materials {
     }
 
     fn states(&self) -> Vec<CertificateState> {
-        self.certificates.iter().map(Certificate::state).collect()
+        let of_clients = self.demand.iter().flat_map(Demand::states);
+        self.certificates.iter().map(Certificate::state).chain(of_clients).collect()
     }
 }
 

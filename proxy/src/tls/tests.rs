@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_openssl::SslStream;
 
-use super::{HandshakeFailure, ServerTls};
+use super::{Expired, HandshakeFailure, ServerTls, Watched};
 use crate::config::{CertificateFiles, ListenerTls};
 
 mod bad_input;
@@ -142,7 +142,9 @@ pub(super) fn listener(certificates: Vec<CertificateFiles>) -> ListenerTls {
 /// As at the start of a process.
 pub(super) fn server(config: &ListenerTls) -> Arc<ServerTls> {
     Arc::new(
-        ServerTls::new(config, true, None, SystemTime::now()).map_err(|error| error.to_string()).unwrap(),
+        ServerTls::new(config, true, None, Expired::Used, SystemTime::now())
+            .map_err(|error| error.to_string())
+            .unwrap(),
     )
 }
 

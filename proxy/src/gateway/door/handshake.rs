@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use openssl::ssl::Ssl;
 use tokio::io;
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
 use crate::link::Tls;
-use crate::tls::{HandshakeFailure, Identity, ServerTls};
+use crate::tls::{HandshakeFailure, Identity, ServerTls, check_resumed};
 
 /// How every handshake begins: with a record of this kind (RFC 8446, 5.1).
 pub(super) const RECORD: u8 = 0x16;
@@ -49,6 +50,7 @@ async fn accept(ssl: Ssl, stream: TcpStream) -> Result<(Tls, Option<Arc<Identity
     let mut stream = SslStream::new(ssl, stream).map_err(broken)?;
     let accepted = Pin::new(&mut stream).accept().await;
     accepted.map_err(|error| HandshakeFailure::of(&error, stream.ssl()))?;
+    check_resumed(stream.ssl(), SystemTime::now())?;
     let identity = match stream.ssl().peer_certificate() {
         None => None,
         Some(certificate) => {

@@ -10,7 +10,7 @@ use crate::health::findings::{self, Found};
 use crate::health::probers::Probers;
 use crate::logging::{Form, Output};
 use crate::metrics::Metrics;
-use crate::site::{Action, Asked, Carried, Current, Draft, Materials, Site};
+use crate::site::{Action, Asked, Carried, Current, Draft, Ends, Materials, Site};
 use crate::traffic::ejection::Failure;
 use http::Method;
 use registry::contract::{Instance, Record};
@@ -76,8 +76,9 @@ impl Bench {
         let shares = shares.map(|(service, weight)| config::Share { service: service.into(), weight });
         self.config.routes[0].action = config::Action::Forward(shares.collect());
         let (services, serving) = (self.materials.directory.services(), self.gateway.site.get());
-        let draft =
-            Draft::new(&self.config, &services, &Carried::default(), &serving, &self.materials).unwrap();
+        let ends = Ends::next((&self.config.listen, &self.config.services), &serving).unwrap();
+        let services = (&*services, &Carried::default());
+        let draft = Draft::new(&self.config, ends, services, &serving, &self.materials).unwrap();
         self.gateway.site = Arc::new(Current::new(draft.site));
     }
 

@@ -18,6 +18,7 @@ use crate::config::Initially;
 use crate::config::Probe;
 use crate::directory::{self, Writer};
 use crate::health::findings::{self, Found};
+use crate::tls::Expired;
 use crate::tls::fixture::{self as tls, Realm};
 use pingora_load_balancing::health_check::HealthCheck;
 
@@ -510,7 +511,8 @@ async fn where_requests_go_under_tls_so_do_checks() {
     let by_address = tls::Instance::new(&realm.sign("127.0.0.1")).await;
     let by_name = tls::Instance::new(&realm.sign("pay.example.net")).await;
     let trusting = |realm: &Realm| {
-        Arc::new(InstanceTls::new(&realm.trusted(), None, std::time::SystemTime::now()).unwrap())
+        let now = std::time::SystemTime::now();
+        Arc::new(InstanceTls::new(&realm.trusted(), None, Expired::Used, now).unwrap())
     };
     let (ours, theirs) = (trusting(&realm), trusting(&other));
     let (directory, _writer) = directory::with_routed([("goods", directory::Policy::default())]);

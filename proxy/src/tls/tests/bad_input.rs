@@ -98,7 +98,7 @@ fn files_that_are_no_certificate_with_its_key_are_refused_and_named() {
     for (name, cert, key, said) in cases(&root) {
         let pair =
             CertificateFiles { cert: files.write("shop.pem", cert), key: files.write("shop.key", key) };
-        let made = ServerTls::new(&listener(vec![pair]), true, None, SystemTime::now());
+        let made = ServerTls::new(&listener(vec![pair]), true, None, Expired::Used, SystemTime::now());
         if name == "expired" {
             assert!(made.is_ok(), "{name}");
             continue;
@@ -118,7 +118,9 @@ fn files_that_are_not_there_are_named() {
         CertificateFiles { cert: missing.clone(), ..good.clone() },
         CertificateFiles { key: missing.clone(), ..good.clone() },
     ] {
-        let error = ServerTls::new(&listener(vec![pair]), true, None, SystemTime::now()).err().unwrap();
+        let error = ServerTls::new(&listener(vec![pair]), true, None, Expired::Used, SystemTime::now())
+            .err()
+            .unwrap();
         assert_eq!(
             error.to_string(),
             format!("cannot read {}: No such file or directory (os error 2)", missing.display())
@@ -184,7 +186,8 @@ fn what_clients_are_asked_for_is_refused_and_named() {
             mode: ClientMode::Required,
         };
         let config = ListenerTls { client: Some(client), ..listener(vec![pair.clone()]) };
-        let error = ServerTls::new(&config, true, None, SystemTime::now()).err().unwrap().to_string();
+        let error =
+            ServerTls::new(&config, true, None, Expired::Used, SystemTime::now()).err().unwrap().to_string();
         assert!(error.starts_with(said), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use rcgen::SerialNumber;
 
 use super::*;
 use crate::config::{ClientCertificates, ClientMode};
-use crate::tls::Event;
+use crate::tls::{Event, Kind};
 
 /// A listener with one certificate, for `shop.net`, and whoever has signed it.
 struct Shop {
@@ -140,7 +140,7 @@ async fn a_protocol_is_agreed_on_by_alpn_or_none_is_offered() {
         if !offered.is_empty() {
             client.set_alpn_protos(offered).unwrap();
         }
-        let server = ServerTls::new(&shop.config, http2, None, SystemTime::now()).unwrap();
+        let server = ServerTls::new(&shop.config, http2, None, Expired::Used, SystemTime::now()).unwrap();
         let outcome = handshake(server.accept().unwrap(), ask(client, "shop.net")).await;
         match agreed {
             Ok(agreed) => assert_eq!(outcome.server().selected_alpn_protocol(), agreed, "{offered:?}"),
@@ -229,14 +229,27 @@ async fn no_client_is_taken_by_an_old_list_of_revoked_ones_and_that_is_told() {
     assert!(outcome.failure().to_string().ends_with("CRL has expired"), "{}", outcome.failure());
     let events = server.look(now);
     assert!(
-        matches!(&events[..], [Event::Ended { file, .. }] if *file == crl.display().to_string()),
+        matches!(&events[..], [Event::RevocationsEnded { file, .. }] if *file == crl.display().to_string()),
         "{events:?}"
     );
     assert_eq!(server.look(now), []);
     shop.files.write("revoked.pem", clients.revoke(&[7]));
     assert_eq!(server.look(now), []);
-    assert!(matches!(&server.look(now)[..], [Event::Renewed { .. }]));
+    let crl = crl.display().to_string();
+    let events = server.look(now);
+    let [Event::Renewed { .. }, Event::RevocationsEndSoon { file, not_after }] = &events[..] else {
+        panic!("it ends in a tenth of its life: {events:?}")
+    };
+    assert_eq!(*file, crl);
     greet().await.server();
-    // Nothing is told ahead.
     assert_eq!(server.look(now), []);
+    // One that has most of its life before it.
+    shop.files.write("revoked.pem", clients.revoke_until(&[7], now + 5 * DAY));
+    assert_eq!(server.look(now), []);
+    assert!(matches!(&server.look(now)[..], [Event::Renewed { .. }]));
+    let states = server.states();
+    let [_, authorities, revocations] = &states[..] else { panic!("{states:?}") };
+    assert_eq!((authorities.kind, authorities.not_after), (Kind::Authorities, None));
+    assert_eq!((revocations.kind, &revocations.file), (Kind::Revocations, &crl));
+    assert!(revocations.not_after.unwrap() > *not_after + 3 * DAY);
 }

@@ -29,7 +29,11 @@ impl Instance {
 }
 
 fn service(config: &ServiceTls) -> Arc<ClientTls> {
-    Arc::new(ClientTls::new(config, None, SystemTime::now()).map_err(|error| error.to_string()).unwrap())
+    Arc::new(
+        ClientTls::new(config, None, Expired::Used, SystemTime::now())
+            .map_err(|error| error.to_string())
+            .unwrap(),
+    )
 }
 
 fn look_twice(client: &ClientTls) -> Vec<Event> {
@@ -123,7 +127,7 @@ async fn the_gateway_shows_its_certificate_and_the_next_one_when_it_is_renewed()
     assert!(matches!(&look_twice(&client)[..], [Event::Renewed { names, .. }] if names == &["gateway-2"]));
     assert_ne!(client.generation(), generation);
     assert_eq!(shown(&client).await, "gateway-2");
-    assert_eq!(client.state().unwrap().names, ["gateway-2"]);
+    assert_eq!(client.states()[1].names, ["gateway-2"]);
     let certificate = client.for_pingora().certificate.unwrap();
     assert_eq!(certificate.leaf().subject_alt_names().unwrap()[0].dnsname(), Some("gateway-2"));
 }
@@ -137,6 +141,7 @@ async fn authorities_are_renewed_and_the_last_good_ones_are_kept() {
     let generation = client.generation();
     instance.files.write("ca.pem", "");
     assert!(matches!(&look_twice(&client)[..], [Event::Refused { .. }]));
+    assert!(client.states()[0].refused.is_some());
     assert_eq!(client.generation(), generation);
     instance.files.write("ca.pem", &instance.authority.pem);
     let file = ca.display().to_string();
@@ -150,7 +155,9 @@ async fn authorities_are_renewed_and_the_last_good_ones_are_kept() {
 fn a_new_configuration_that_says_the_same_keeps_the_generation_and_another_one_does_not() {
     let instance = Instance::new();
     let (before, now) = (service(&instance.service), SystemTime::now());
-    let again = |config: &ServiceTls| ClientTls::new(config, Some(&before), now).map_err(|_| ()).unwrap();
+    let again = |config: &ServiceTls| {
+        ClientTls::new(config, Some(&before), Expired::Refused, now).map_err(|_| ()).unwrap()
+    };
     assert_ne!(before.generation(), 0);
     assert_eq!(again(&instance.service).generation(), before.generation());
     let blind = again(&ServiceTls { verify: false, ..instance.service.clone() });
@@ -159,5 +166,5 @@ fn a_new_configuration_that_says_the_same_keeps_the_generation_and_another_one_d
     // The file may be gone by now.
     std::fs::remove_file(instance.files.path("ca.pem")).unwrap();
     assert_eq!(again(&instance.service).for_pingora().authorities.unwrap().len(), 1);
-    assert!(ClientTls::new(&instance.service, None, now).is_err());
+    assert!(ClientTls::new(&instance.service, None, Expired::Used, now).is_err());
 }

@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use openssl::ssl::SslFiletype;
 
 use super::*;
-use crate::config::{ClientCertificates, ClientMode};
-use crate::tls::{Event, TlsError};
+use crate::config::{ClientCertificates, ClientMode, ServiceTls};
+use crate::tls::{ClientTls, Event, TlsError};
 
 /// What two looks, of which the second one takes what both have found, come to.
 fn look_twice(server: &ServerTls, now: SystemTime) -> Vec<Event> {
@@ -34,7 +34,7 @@ async fn a_certificate_that_was_renewed_is_shown_when_two_looks_agree() {
     let renewed = Event::Renewed {
         file: pair.cert.display().to_string(),
         names: vec!["shop.net".to_owned(), "www.shop.net".to_owned()],
-        not_after: Some(state.not_after),
+        not_after: state.not_after,
     };
     assert_eq!(events, [renewed]);
     assert_eq!(state.names, ["shop.net", "www.shop.net"]);
@@ -101,10 +101,12 @@ fn one_that_has_expired_is_used_at_a_start_and_told_but_not_taken_later() {
     assert!(matches!(&before.look(now)[..], [Event::Ended { names, .. }] if names == &["old.net"]));
     assert_eq!(look_twice(&before, now), []);
     // What was used goes on to be.
-    let after = Arc::new(ServerTls::new(&expired, true, Some(&before), now).map_err(|_| ()).unwrap());
+    let after = Arc::new(
+        ServerTls::new(&expired, true, Some(&before), Expired::Refused, now).map_err(|_| ()).unwrap(),
+    );
     assert_eq!(look_twice(&after, now), []);
     let more = listener(vec![files.pair("more", &authority.sign_with(&["more.net"], end))]);
-    let error = ServerTls::new(&more, true, Some(&before), now).err().unwrap();
+    let error = ServerTls::new(&more, true, Some(&before), Expired::Refused, now).err().unwrap();
     assert!(matches!(error, TlsError::Expired { place: 1, .. }), "{error}");
 }
 
@@ -144,15 +146,17 @@ fn a_new_configuration_takes_over_what_is_made_of_the_same_files() {
     assert!(matches!(&look_twice(&before, now)[..], [Event::Refused { .. }]));
     let more = files.pair("more", &authority.sign(&["more.net"]));
     let config = listener(vec![more.clone(), pair.clone()]);
-    let after = ServerTls::new(&config, true, Some(&before), now).map_err(|error| error.to_string()).unwrap();
+    let after = ServerTls::new(&config, true, Some(&before), Expired::Refused, now)
+        .map_err(|error| error.to_string())
+        .unwrap();
     assert_eq!(after.states()[0].refused, None);
     assert_eq!(after.states()[1], before.states()[0]);
     assert!(after.states()[1].refused.is_some());
     assert_eq!(look_twice(&after, now), []);
     // Whoever has no last good one cannot go on with it.
-    assert!(ServerTls::new(&config, true, None, now).is_err());
+    assert!(ServerTls::new(&config, true, None, Expired::Used, now).is_err());
     files.write("more.key", "");
-    assert!(ServerTls::new(&config, true, Some(&before), now).is_err());
+    assert!(ServerTls::new(&config, true, Some(&before), Expired::Refused, now).is_err());
 }
 
 #[tokio::test]
@@ -175,14 +179,57 @@ async fn clients_authorities_are_renewed_and_the_last_good_ones_are_kept() {
     files.write("clients.pem", "");
     let file = ca.display().to_string();
     assert!(matches!(&look_twice(&server, now)[..], [Event::Refused { file: said, .. }] if *said == file));
+    let state = server.states().into_iter().find(|state| state.file == file).unwrap();
+    assert!(state.refused.is_some_and(|why| why.contains("no certificate")));
     assert_eq!((greet(&old).await, greet(&new).await), (true, false));
     // Though they have to be shown no more.
     let optional = ClientCertificates { mode: ClientMode::Optional, ..demand };
     let optional = ListenerTls { client: Some(optional), ..config };
-    let after =
-        ServerTls::new(&optional, true, Some(&server), now).map_err(|error| error.to_string()).unwrap();
+    let after = ServerTls::new(&optional, true, Some(&server), Expired::Refused, now)
+        .map_err(|error| error.to_string())
+        .unwrap();
     handshake(after.accept().unwrap(), ask(client(&authority), "shop.net")).await.server();
     files.write("clients.pem", &new.pem);
     assert_eq!(look_twice(&server, now), [Event::Renewed { file, names: Vec::new(), not_after: None }]);
     assert_eq!((greet(&old).await, greet(&new).await), (false, true));
+}
+
+#[tokio::test]
+async fn what_is_taken_while_a_new_configuration_is_made_ready_is_taken_by_it_too() {
+    let (files, old, new) = (Files::new(), Authority::new("Old"), Authority::new("New"));
+    let (clients, now) = (Authority::new("Clients"), SystemTime::now());
+    let ca = files.write("clients.pem", &clients.pem);
+    let demand = ClientCertificates { ca, crl: None, mode: ClientMode::Optional };
+    let certificates = vec![files.pair("shop", &old.sign(&["shop.net"]))];
+    let before = server(&ListenerTls { certificates: certificates.clone(), client: Some(demand.clone()) });
+    let required = ClientCertificates { mode: ClientMode::Required, ..demand };
+    let next = ListenerTls { certificates, client: Some(required) };
+    let [after, last] = [&before, &before]
+        .map(|before| Arc::new(ServerTls::new(&next, true, Some(before), Expired::Refused, now).unwrap()));
+    files.pair("shop", &new.sign(&["shop.net"]));
+    files.write("clients.pem", Authority::new("Others").pem);
+    assert_eq!(look_twice(&before, now).len(), 2);
+    assert_eq!(after.look(now), [], "it was told");
+    let greet = async |server: &ServerTls, authority| {
+        handshake(server.accept().unwrap(), ask(client(authority), "shop.net")).await
+    };
+    assert_eq!(greet(&after, &new).await.failure(), &HandshakeFailure::NoClientCertificate);
+    assert_eq!(after.states()[0].not_after, before.states()[0].not_after);
+    // So it is if one follows upon the other without a look.
+    let latest = ServerTls::new(&next, false, Some(&last), Expired::Refused, now).unwrap();
+    assert_eq!(greet(&latest, &new).await.failure(), &HandshakeFailure::NoClientCertificate);
+}
+
+#[test]
+fn only_a_process_that_starts_takes_one_that_has_expired() {
+    let (files, authority) = (Files::new(), Authority::new("Shops"));
+    let end = |parameters: &mut CertificateParams| parameters.not_after = (SystemTime::now() - DAY).into();
+    let pair = files.pair("old", &authority.sign_with(&["old.net"], end));
+    let service = ServiceTls { certificate: Some(pair.clone()), ..ServiceTls::default() };
+    for (expired, is_taken) in [(Expired::Used, true), (Expired::Refused, false)] {
+        let now = SystemTime::now();
+        let server = ServerTls::new(&listener(vec![pair.clone()]), true, None, expired, now);
+        assert_eq!(server.is_ok(), is_taken, "{expired:?}");
+        assert_eq!(ClientTls::new(&service, None, expired, now).is_ok(), is_taken, "{expired:?}");
+    }
 }

@@ -7,8 +7,8 @@ use tokio_openssl::SslStream;
 use super::*;
 use crate::link::Tls;
 use crate::tasks;
-use crate::tls::InstanceTls;
 use crate::tls::fixture::{Realm, context};
+use crate::tls::{Expired, InstanceTls};
 use crate::traffic::Traffic;
 use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -371,7 +371,7 @@ async fn tickets_that_come_late_are_nothing_that_stirs() {
     let realm = Realm::new("any");
     let context = context(&realm.sign("127.0.0.1"), |_| ());
     let mut theirs = SslStream::new(Ssl::new(&context).unwrap(), theirs.unwrap().0).unwrap();
-    let tls = InstanceTls::new(&realm.trusted(), None, SystemTime::now()).unwrap();
+    let tls = InstanceTls::new(&realm.trusted(), None, Expired::Used, SystemTime::now()).unwrap();
     let ours = {
         let mut accepting = pin!(Pin::new(&mut theirs).accept());
         let ours = tokio::select! {
