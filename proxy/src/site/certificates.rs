@@ -134,3 +134,90 @@ fn tell(event: Event) {
 fn time(at: SystemTime) -> humantime::Rfc3339Timestamp {
     humantime::format_rfc3339_seconds(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::path::Path;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::config::{self, CertificateFiles, ListenerTls};
+    use crate::site::drafts::{bench, config, draft};
+    use crate::tls::fixture::Realm;
+
+    /// Listeners with a certificate each.
+    fn site(certificates: &[CertificateFiles]) -> Site {
+        let mut config = config("[{path: /goods, service: goods}]", "{}");
+        let listener = |(port, files): (u16, &CertificateFiles)| config::Listener {
+            tls: Some(ListenerTls { certificates: vec![files.clone()], client: None }),
+            ..config::Listener::clear(([127, 0, 0, 1], port).into())
+        };
+        config.listen = (1..).zip(certificates).map(listener).collect();
+        let (materials, _writer) = bench(&config);
+        draft(&config, &Site::default(), &materials).site
+    }
+
+    fn certificates(site: Site) -> (Certificates, Arc<Current>) {
+        let current = Arc::new(Current::new(site));
+        (Certificates::new(current.clone(), Arc::new(Metrics::new().unwrap())), current)
+    }
+
+    async fn look_twice(certificates: &mut Certificates) {
+        certificates.look(SystemTime::now()).await;
+        certificates.look(SystemTime::now()).await;
+    }
+
+    fn refused(site: &Site) -> Vec<bool> {
+        site.certificates().iter().map(|state| state.refused.is_some()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_of_a_file_in_one_place_is_shown_though_it_is_used_in_another() {
+        let realm = Realm::new("one");
+        for refused_first in [true, false] {
+            let files = realm.sign("shop.net");
+            let copy = files.key.with_extension("copy");
+            std::fs::copy(&files.key, &copy).unwrap();
+            let other = CertificateFiles { key: copy.clone(), ..files.clone() };
+            let both = if refused_first { [other, files] } else { [files, other] };
+            let (mut certificates, current) = certificates(site(&both));
+            std::fs::write(&copy, "").unwrap();
+            look_twice(&mut certificates).await;
+            assert_eq!(refused(&current.get()), [true]);
+        }
+    }
+
+    fn hang(file: &Path) {
+        std::fs::remove_file(file).unwrap();
+        mkfifo(file, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_hangs_keeps_those_of_others_from_nothing_and_takes_one_thread() {
+        let realm = Realm::new("one");
+        let (hanging, other) = (realm.sign("hangs.net"), realm.sign("shop.net"));
+        let (mut certificates, current) = certificates(site(&[hanging.clone(), other.clone()]));
+        hang(&hanging.cert);
+        let wait = async {
+            tokio::task::yield_now().await;
+            advance(PATIENCE).await;
+        };
+        tokio::join!(certificates.look(SystemTime::now()), wait);
+        std::fs::write(&other.key, "").unwrap();
+        look_twice(&mut certificates).await;
+        assert_eq!(certificates.hanging.len(), 1);
+        assert_eq!(refused(&current.get()), [false, true]);
+        // Somebody writes at last.
+        drop(OpenOptions::new().write(true).open(&hanging.cert).unwrap());
+        let (_, look) = certificates.hanging.first_mut().unwrap();
+        look.await.unwrap();
+        std::fs::remove_file(&hanging.cert).unwrap();
+        look_twice(&mut certificates).await;
+        assert!(certificates.hanging.is_empty());
+        assert_eq!(refused(&current.get()), [true, true]);
+    }
+}

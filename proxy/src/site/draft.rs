@@ -243,7 +243,7 @@ impl Materials {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::config::{Config, Environment};
+    use crate::config::{Config, Environment, ListenerTls};
     use crate::directory::{self, Writer};
     use crate::head::tests::head;
     use crate::health::findings;
@@ -391,6 +391,76 @@ pub(crate) mod tests {
         let [goods, carts] = ["/goods", "/carts"].map(|path| of(&site, path).unwrap().tls.clone().unwrap());
         assert!(Arc::ptr_eq(&goods, &carts));
         assert_eq!(site.client_tls().count(), 1);
+    }
+
+    #[test]
+    fn what_a_service_goes_by_from_then_on_that_was_not_named_before_is_looked_at_once() {
+        let realm = Realm::new("one");
+        let tls = format!("{{ca: {:?}}}", realm.ca());
+        let former = config(TWO, &format!("{{}}\n  defaults: {{tls: {tls}}}"));
+        let (materials, _writer) = bench(&former);
+        let serving = draft(&former, &Site::default(), &materials).site;
+        let named = config(TWO, &format!("{{goods: {{tls: {tls}}}}}\n  defaults: {{tls: {tls}}}"));
+        let site = draft(&named, &serving, &materials).site;
+        let [goods, carts] = ["/goods", "/carts"].map(|path| of(&site, path).unwrap().tls.clone().unwrap());
+        assert!(Arc::ptr_eq(&goods, &carts));
+        assert_eq!((site.client_tls().count(), site.watched().len()), (1, 1));
+    }
+
+    /// With this listener alone.
+    fn listening(realm: &Realm, http2: bool, routes: &str) -> config::Gateway {
+        let certificates = vec![realm.sign("shop.net")];
+        listening_with(ListenerTls { certificates, client: None }, http2, routes)
+    }
+
+    fn listening_with(tls: ListenerTls, http2: bool, routes: &str) -> config::Gateway {
+        let mut config = config(routes, "{}");
+        config.listen[0].tls = Some(tls);
+        config.listen[0].http2 = http2;
+        config
+    }
+
+    #[test]
+    fn handshakes_with_clients_go_on_as_long_as_the_configuration_says_the_same_of_them() {
+        let realm = Realm::new("one");
+        let former = listening(&realm, false, TWO);
+        let (materials, _writer) = bench(&former);
+        let serving = draft(&former, &Site::default(), &materials).site;
+        let tls_of = |site: &Site| site.listeners[0].tls.clone().unwrap();
+        let mut next = former.clone();
+        next.routes.truncate(1);
+        next.listen[0].proxy_protocol = vec!["10.0.0.0/8".parse().unwrap()];
+        let site = draft(&next, &serving, &materials).site;
+        assert!(Arc::ptr_eq(&tls_of(&serving), &tls_of(&site)));
+        assert_eq!(site.listeners[0].rules, next.listen[0]);
+        for other in [listening(&realm, true, TWO), {
+            let certificates = vec![realm.sign("shop.net"), realm.sign("pay.net")];
+            listening_with(ListenerTls { certificates, client: None }, false, TWO)
+        }] {
+            let site = draft(&other, &serving, &materials).site;
+            assert!(!Arc::ptr_eq(&tls_of(&serving), &tls_of(&site)));
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_has_expired_is_used_by_the_first_site_alone() {
+        let realm = Realm::new("one");
+        let certificates = vec![realm.sign_expired("shop.net")];
+        let expired = listening_with(ListenerTls { certificates, client: None }, false, TWO);
+        let (materials, _writer) = bench(&expired);
+        assert!(Ends::first(&expired).is_ok());
+        let in_clear = draft(&config(TWO, "{}"), &Site::default(), &materials).site;
+        assert!(matches!(drafted(&expired, &in_clear, &materials), Err(DraftError::Listener(_))));
+        let shown = realm.sign_expired("gateway");
+        let services = format!(
+            "{{goods: {{tls: {{ca: {:?}, cert: {:?}, key: {:?}}}}}}}",
+            realm.ca(),
+            shown.cert,
+            shown.key
+        );
+        let shown = config(TWO, &services);
+        assert!(Ends::first(&shown).is_ok());
+        assert!(matches!(drafted(&shown, &in_clear, &materials), Err(DraftError::Tls(..))));
     }
 
     #[test]

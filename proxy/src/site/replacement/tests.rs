@@ -1,8 +1,15 @@
+use std::fs::OpenOptions;
+use std::pin::pin;
 use std::sync::Mutex as Lock;
 
+use futures_util::FutureExt;
 use http::Method;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use registry::contract::{Instance, Record};
 use registry::watch::{Change, Update};
+use tempfile::TempDir;
+use tokio::time::advance;
 
 use super::*;
 use crate::directory::{Given, GivenEndpoint, Writer};
@@ -158,7 +165,7 @@ async fn one_whose_last_instance_leaves_stays_until_its_place_is_needed() {
     assert!(bench.target("/by/shop-a").is_some(), "to be answered with 503");
     bench.adopt(&["shop-b", "shop-c"]).await;
     assert!(bench.target("/by/shop-a").is_some() && bench.left_out() == ["shop-c".into()], "it may restart");
-    tokio::time::advance(MINUTE).await;
+    advance(MINUTE).await;
     bench.replacement.adopt().await;
     assert!(bench.target("/by/shop-a").is_none() && bench.target("/by/shop-c").is_some());
     assert!(!bench.is_routed("shop-a") && bench.left_out().is_empty());
@@ -171,7 +178,7 @@ async fn a_service_that_another_route_leads_to_is_shared_and_outlives_its_adopti
     let [a, b] = ["/goods", "/by/goods"].map(|path| bench.target(path).unwrap());
     assert!(Arc::ptr_eq(&a.health, &b.health) && Arc::ptr_eq(&a.metrics, &b.metrics));
     bench.adopt(&[]).await;
-    tokio::time::advance(MINUTE).await;
+    advance(MINUTE).await;
     bench.adopt(&["shop-a"]).await;
     assert!(bench.target("/by/goods").is_none() && bench.is_routed("goods"));
 }
@@ -211,11 +218,11 @@ async fn those_that_are_adopted_are_checked_where_the_configuration_says_so() {
     bench.adopt(&["shop-a"]).await;
     assert_eq!(checked(&bench), ["goods"]);
     bench.adopt(&[]).await;
-    tokio::time::advance(MINUTE).await;
+    advance(MINUTE).await;
     bench.adopt(&["shop-b"]).await;
     assert_eq!(checked(&bench), ["goods", "shop-b"]);
     bench.adopt(&[]).await;
-    tokio::time::advance(MINUTE).await;
+    advance(MINUTE).await;
     bench.adopt(&["shop-a"]).await;
     assert_eq!(checked(&bench), ["goods"]);
 }
@@ -272,4 +279,29 @@ async fn what_is_routed_for_the_snapshots_sake_goes_where_no_route_adopts_any_mo
     bench.writer.lock().unwrap().route([("shop-a".into(), Policy::default())]);
     bench.replacement.replace(&config("[{path: /goods, service: goods}]", "{}")).await.unwrap();
     assert!(!bench.is_routed("shop-a") && bench.is_routed("goods"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_hangs_keeps_the_site_as_it_is_and_nobody_from_being_adopted() {
+    let mut bench = Bench::new(&by_path(&["shop-*"], 9, "{}"));
+    let directory = TempDir::new().unwrap();
+    let ca = directory.path().join("ca.pem");
+    mkfifo(&ca, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let next = by_path(&["shop-*"], 9, &format!("{{goods: {{tls: {{ca: {ca:?}}}}}}}"));
+    let former = bench.site();
+    bench.list(&["shop-a"]);
+    for _ in 0..2 {
+        let mut replace = pin!(bench.replacement.replace(&next));
+        assert!(replace.as_mut().now_or_never().is_none());
+        bench.replacement.adopt().await;
+        assert!(bench.target("/by/shop-a").is_some());
+        advance(PATIENCE).await;
+        assert!(matches!(replace.await, Err(ReplaceError::Hangs)));
+    }
+    assert!(Arc::ptr_eq(&former, &bench.site()));
+    // Somebody writes at last: those threads end.
+    drop(OpenOptions::new().write(true).open(&ca).unwrap());
+    std::fs::remove_file(&ca).unwrap();
+    let error = bench.replacement.replace(&next).await.unwrap_err();
+    assert!(matches!(error, ReplaceError::Draft(DraftError::Tls(..))), "{error}");
 }
