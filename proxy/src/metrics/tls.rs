@@ -103,3 +103,38 @@ impl TlsMetrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::{Registry, TextEncoder};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn what_has_an_end_has_a_series_of_it_and_each_file_one_of_whether_it_is_refused() {
+        let registry = Registry::new();
+        let metrics = TlsMetrics::new(&Maker { registry: &registry, prefix: "leaseway_" }).unwrap();
+        let series = |name: &str, kind, end: Option<u64>| CertificateSeries {
+            name: name.to_owned(),
+            kind,
+            not_after: end.map(|end| UNIX_EPOCH + Duration::from_secs(end)),
+            is_refused: end.is_none(),
+        };
+        metrics.certificates(vec![
+            series("/ca", "authorities", None),
+            series("/crl", "revocations", Some(7)),
+            series("/shop", "certificate", Some(9)),
+        ]);
+        metrics.show();
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains("name=")).collect();
+        let expected = [
+            "leaseway_certificate_expiry_timestamp_seconds{kind=\"certificate\",name=\"/shop\"} 9",
+            "leaseway_certificate_expiry_timestamp_seconds{kind=\"revocations\",name=\"/crl\"} 7",
+            "leaseway_certificates_refused{name=\"/ca\"} 1",
+            "leaseway_certificates_refused{name=\"/crl\"} 0",
+            "leaseway_certificates_refused{name=\"/shop\"} 0",
+        ];
+        assert_eq!(lines, expected);
+    }
+}

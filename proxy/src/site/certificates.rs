@@ -137,17 +137,12 @@ fn time(at: SystemTime) -> humantime::Rfc3339Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
-    use std::path::Path;
-
-    use nix::sys::stat::Mode;
-    use nix::unistd::mkfifo;
     use tokio::time::advance;
 
     use super::*;
     use crate::config::{self, CertificateFiles, ListenerTls};
     use crate::site::drafts::{bench, config, draft};
-    use crate::tls::fixture::Realm;
+    use crate::tls::fixture::{Hanging, Realm};
 
     /// Listeners with a certificate each.
     fn site(certificates: &[CertificateFiles]) -> Site {
@@ -191,17 +186,12 @@ mod tests {
         }
     }
 
-    fn hang(file: &Path) {
-        std::fs::remove_file(file).unwrap();
-        mkfifo(file, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_file_that_hangs_keeps_those_of_others_from_nothing_and_takes_one_thread() {
         let realm = Realm::new("one");
         let (hanging, other) = (realm.sign("hangs.net"), realm.sign("shop.net"));
         let (mut certificates, current) = certificates(site(&[hanging.clone(), other.clone()]));
-        hang(&hanging.cert);
+        let file = Hanging::at(&hanging.cert);
         let wait = async {
             tokio::task::yield_now().await;
             advance(PATIENCE).await;
@@ -211,11 +201,9 @@ mod tests {
         look_twice(&mut certificates).await;
         assert_eq!(certificates.hanging.len(), 1);
         assert_eq!(refused(&current.get()), [false, true]);
-        // Somebody writes at last.
-        drop(OpenOptions::new().write(true).open(&hanging.cert).unwrap());
+        file.end();
         let (_, look) = certificates.hanging.first_mut().unwrap();
         look.await.unwrap();
-        std::fs::remove_file(&hanging.cert).unwrap();
         look_twice(&mut certificates).await;
         assert!(certificates.hanging.is_empty());
         assert_eq!(refused(&current.get()), [true, true]);

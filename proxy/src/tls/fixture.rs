@@ -1,11 +1,14 @@
 //! Instances that speak TLS, for the tests of others: in earnest, on loopback.
 
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use openssl::ssl::{Ssl, SslAcceptor, SslAcceptorBuilder, SslContext, SslFiletype, SslMethod, SslVerifyMode};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -191,5 +194,29 @@ async fn answer(stream: &mut SslStream<TcpStream>, head: &str) -> bool {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
             stream.write_all(head.as_bytes()).await.is_ok() && stream.write_all(&body).await.is_ok()
         }
+    }
+}
+
+/// A file in another's place that hangs: whoever opens it waits until somebody writes.
+pub(crate) struct Hanging(PathBuf);
+
+impl Hanging {
+    pub(crate) fn at(path: &Path) -> Self {
+        let _ = std::fs::remove_file(path);
+        mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        Self(path.to_owned())
+    }
+
+    /// Whoever waits, or comes next, finds nothing in it; then it is gone.
+    pub(crate) fn end(self) {
+        drop(OpenOptions::new().write(true).open(&self.0).unwrap());
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+impl Drop for Hanging {
+    /// A test that fails does not wait for whoever waits.
+    fn drop(&mut self) {
+        drop(OpenOptions::new().read(true).write(true).open(&self.0));
     }
 }

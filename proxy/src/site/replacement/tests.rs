@@ -1,11 +1,8 @@
-use std::fs::OpenOptions;
 use std::pin::pin;
 use std::sync::Mutex as Lock;
 
 use futures_util::FutureExt;
 use http::Method;
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use registry::contract::{Instance, Record};
 use registry::watch::{Change, Update};
 use tempfile::TempDir;
@@ -16,6 +13,7 @@ use crate::directory::{Given, GivenEndpoint, Writer};
 use crate::head::tests::head;
 use crate::site::drafts::{bench, config, draft};
 use crate::site::{Action, Asked, Named, Route};
+use crate::tls::fixture::Hanging;
 
 /// After it an empty place is free.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -286,7 +284,7 @@ async fn a_file_that_hangs_keeps_the_site_as_it_is_and_nobody_from_being_adopted
     let mut bench = Bench::new(&by_path(&["shop-*"], 9, "{}"));
     let directory = TempDir::new().unwrap();
     let ca = directory.path().join("ca.pem");
-    mkfifo(&ca, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let file = Hanging::at(&ca);
     let next = by_path(&["shop-*"], 9, &format!("{{goods: {{tls: {{ca: {ca:?}}}}}}}"));
     let former = bench.site();
     bench.list(&["shop-a"]);
@@ -299,9 +297,7 @@ async fn a_file_that_hangs_keeps_the_site_as_it_is_and_nobody_from_being_adopted
         assert!(matches!(replace.await, Err(ReplaceError::Hangs)));
     }
     assert!(Arc::ptr_eq(&former, &bench.site()));
-    // Somebody writes at last: those threads end.
-    drop(OpenOptions::new().write(true).open(&ca).unwrap());
-    std::fs::remove_file(&ca).unwrap();
+    file.end();
     let error = bench.replacement.replace(&next).await.unwrap_err();
     assert!(matches!(error, ReplaceError::Draft(DraftError::Tls(..))), "{error}");
 }
