@@ -42,6 +42,9 @@ pub(in crate::gateway) use detour::Detour;
 use one_request::OneRequest;
 use peer::AttemptTimes;
 
+/// How long a client may take to be told that a connection ends: under TLS that is written like any byte.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
 /// A request, and what this carrier has in hand for it.
 #[derive(Debug)]
 pub(crate) struct Carried {

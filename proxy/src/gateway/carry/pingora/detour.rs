@@ -60,7 +60,12 @@ impl Detour {
     /// Has Pingora serve a client who speaks HTTP/2, to the end of the connection. `begin`: what was read of it.
     pub(in crate::gateway) async fn carry_http2(&self, link: Link, arrival: Arrival, begin: &'static [u8]) {
         let stream = Http2Stream::new(link, arrival, begin);
-        self.proxy.process_new(Box::new(stream), &self.stopping.subscribe()).await;
+        let mut stopping = self.stopping.subscribe();
+        if *stopping.borrow() {
+            // Pingora waits for the change.
+            stopping.mark_changed();
+        }
+        self.proxy.process_new(Box::new(stream), &stopping).await;
     }
 
     /// The process stops: connections close after the request that they serve.

@@ -15,8 +15,10 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID,
 };
-use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::time::timeout;
 
+use super::SHUTDOWN;
 use crate::gateway::carry::Block;
 use crate::gateway::grammar::{Body, Step};
 use crate::gateway::origin::Arrival;
@@ -178,8 +180,8 @@ impl AsyncWrite for OneRequest {
 #[async_trait]
 impl Shutdown for OneRequest {
     async fn shutdown(&mut self) {
-        // It fails on a connection that is gone.
-        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
+        // It fails on a connection that is gone, and waits for a client who takes nothing.
+        let _ = timeout(SHUTDOWN, AsyncWriteExt::shutdown(self)).await;
     }
 }
 
