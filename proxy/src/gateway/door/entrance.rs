@@ -151,10 +151,11 @@ impl Newcomer {
         let header = proxy_protocol::read(&mut stream).await?;
         let client = header.client.map(|client| client.ip().to_canonical());
         drop(place);
-        // Without a client it is the proxy itself that asks, as for a probe; or one that does not say for whom. So it must be
-        // admitted itself, and nobody takes its word of the client.
-        let place = door.place(Some(client.unwrap_or(peer)), &listener)?;
-        Ok(Known { stream, arrival: Arrival::clear(client), place })
+        // Without a client the proxy itself counts: it asks for itself, as for a probe, or does not say for whom.
+        let counts = client.unwrap_or(peer);
+        let place = door.place(Some(counts), &listener)?;
+        let arrival = Arrival { hides_client: client.is_none(), ..Arrival::clear(Some(counts)) };
+        Ok(Known { stream, arrival, place })
     }
 }
 

@@ -47,9 +47,10 @@ impl Detour {
         let input = desk.take_input();
         let may_upgrade = desk.parsed.upgrade().is_some();
         let body = Body::of(desk.parsed.framing());
-        let stream = OneRequest::new(link, arrival, (desk.plain_head(), body), input, may_upgrade);
+        let stream =
+            OneRequest::new(link, arrival, (desk.plain_head(), body), input, may_upgrade).last(is_last);
         let mut session = ServerSession::new_http1(Box::new(stream));
-        session.set_keepalive((desk.parsed.keeps_alive() && !is_last).then_some(SOME_KEEPALIVE));
+        session.set_keepalive(desk.parsed.keeps_alive().then_some(SOME_KEEPALIVE));
         let reused = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reused.consume();
         let Returned { link, input } = stream.into_any().downcast::<OneRequest>().ok()?.come_back()?;

@@ -44,6 +44,7 @@ pub(super) struct OneRequest {
     input: Block,
     progress: Progress,
     arrival: Arrival,
+    is_last: bool,
     digest: Arc<SocketDigest>,
 }
 
@@ -81,7 +82,16 @@ impl OneRequest {
         let progress =
             if body.is_over() { Progress::Over { may_upgrade } } else { Progress::Body { may_upgrade } };
         let link = BufWriter::with_capacity(TOGETHER, link);
-        Self { link, head, at: 0, body, ready: 0, input, progress, arrival, digest }
+        Self { link, head, at: 0, body, ready: 0, input, progress, arrival, is_last: false, digest }
+    }
+
+    /// The same, as the last request on its connection.
+    pub(super) fn last(self, is_last: bool) -> Self {
+        Self { is_last, ..self }
+    }
+
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last
     }
 
     /// How it has come.
