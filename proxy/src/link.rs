@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
@@ -108,6 +108,14 @@ impl Link {
             Self::Tls(tls) => tls.descriptor(),
             #[cfg(test)]
             Self::Memory(_) => -1,
+        }
+    }
+
+    /// Says that nothing more comes, without waiting for the other side to take it. (What is not under TLS says so when it is
+    /// closed.)
+    pub(crate) fn say_end(&mut self) {
+        if let Self::Tls(tls) = self {
+            let _ = Pin::new(&mut **tls).poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }
 

@@ -172,22 +172,28 @@ impl Draft {
             services,
             listeners,
             tls,
-            common: Arc::new(Common {
-                timeouts: config.timeouts,
-                trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
-                connections: config.connections,
-                max_requests: config.max_requests.get(),
-                errors: config.errors.clone(),
-                trusted_proxies: config.trusted_proxies.clone(),
-                forwarded: config.forwarded,
-                via: config.via,
-                proxy_status: config.proxy_status,
-                http1: config.http1.carrier,
-                client_abort: config.http1.client_abort,
-                paths: config.http1.paths,
-            }),
+            common: Arc::new(Common::of(config)),
         };
         Ok(Self { site, rules, checked: Arc::new(checked) })
+    }
+}
+
+impl Common {
+    fn of(config: &config::Gateway) -> Self {
+        Self {
+            timeouts: config.timeouts,
+            trace_header: Bytes::copy_from_slice(config.trace_header.as_str().as_bytes()),
+            connections: config.connections,
+            max_requests: config.max_requests.get(),
+            errors: config.errors.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            forwarded: config.forwarded,
+            via: config.via,
+            proxy_status: config.proxy_status,
+            http1: config.http1.carrier,
+            client_abort: config.http1.client_abort,
+            paths: config.http1.paths,
+        }
     }
 }
 

@@ -177,7 +177,10 @@ impl Outcome {
     }
 
     pub(super) fn failure(&self) -> &HandshakeFailure {
-        self.server.as_ref().err().expect("a handshake that fails")
+        match &self.server {
+            Ok(_) => panic!("the handshake has not failed"),
+            Err(failure) => failure,
+        }
     }
 
     /// The first name of the certificate that the client was shown.

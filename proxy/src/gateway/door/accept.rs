@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pingora::server::ShutdownWatch;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
+use super::answers::{FULL, tell_at_once};
 use super::entrance::welcome;
 use super::{Door, closing};
 use crate::link::is_scarcity;
@@ -21,16 +21,10 @@ use crate::tasks::now;
 const SCARCE: Duration = Duration::from_millis(20);
 /// When somebody has waited for so long in vain, all who wait are told, one at a time.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take to take him who is told.
+const WAITING: Duration = Duration::from_millis(20);
 /// So often it is told in the log.
 const NEWS: Duration = Duration::from_secs(60);
-/// How long it may take to tell one.
-const TELLING: Duration = Duration::from_millis(20);
-
-/// What is told then.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
-    Content-Length: 69\r\nConnection: close\r\n\r\n\
-    {\"code\":-1,\"message\":\"the gateway has as many connections as it may\"}";
 
 /// A descriptor that is kept to be given up: with it one connection can be taken when there is no other.
 #[derive(Debug)]
@@ -150,31 +144,20 @@ impl Accepting {
 /// Tells one who waits that there is no room. Whether there was one.
 async fn decline(listener: &TcpListener, reserve: &mut Reserve) -> bool {
     drop(reserve.0.take());
-    let waiting = timeout(TELLING, listener.accept()).await.ok().and_then(Result::ok);
+    let waiting = timeout(WAITING, listener.accept()).await.ok().and_then(Result::ok);
     let was_there = waiting.is_some();
     if let Some((stream, _)) = waiting {
-        tell(stream).await;
+        tell_at_once(&stream, FULL);
     }
     *reserve = Reserve::new();
     was_there
-}
-
-/// Tells somebody that there is no room.
-pub(super) async fn tell(mut stream: TcpStream) {
-    let told = async {
-        stream.write_all(FULL).await?;
-        stream.shutdown().await?;
-        // What was sent and not read would have the answer taken back.
-        let _ = stream.try_read(&mut [0; 4096]);
-        Ok::<_, io::Error>(())
-    };
-    let _ = timeout(TELLING, told).await;
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::bench::Bench;
     use super::*;
+    use tokio::net::TcpStream;
     use tokio::sync::watch;
 
     #[test]
@@ -215,13 +198,5 @@ mod tests {
             let _open = accept(bench.door.clone(), listener, address, shutdown).await;
             assert_eq!(TcpStream::connect(address).await.is_err(), stops);
         }
-    }
-
-    #[test]
-    fn what_is_told_has_the_length_that_it_says() {
-        let text = std::str::from_utf8(FULL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
-        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

@@ -18,7 +18,6 @@ pub(super) struct Bells {
 #[derive(Debug)]
 pub(super) struct Registered<'b> {
     bells: &'b Bells,
-    bell: Arc<Bell>,
     key: usize,
 }
 
@@ -27,11 +26,10 @@ impl Bells {
         Self { all: Mutex::default(), metrics }
     }
 
-    pub(super) fn register(&self) -> Registered<'_> {
-        let bell = Arc::<Bell>::default();
-        let key = self.all().insert(bell.clone());
+    pub(super) fn register(&self, bell: Arc<Bell>) -> Registered<'_> {
+        let key = self.all().insert(bell);
         self.metrics.client_came();
-        Registered { bells: self, bell, key }
+        Registered { bells: self, key }
     }
 
     pub(super) fn ring(&self) {
@@ -45,12 +43,6 @@ impl Bells {
 
     fn all(&self) -> MutexGuard<'_, Slab<Arc<Bell>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Registered<'_> {
-    pub(super) fn bell(&self) -> &Arc<Bell> {
-        &self.bell
     }
 }
 

@@ -125,7 +125,8 @@ async fn only_ciphers_with_keys_that_are_thrown_away_are_agreed_on() {
 #[tokio::test]
 async fn a_protocol_is_agreed_on_by_alpn_or_none_is_offered() {
     let shop = Shop::new();
-    let cases: [(bool, &[u8], Result<Option<&[u8]>, _>); 7] = [
+    type Agreed = Result<Option<&'static [u8]>, HandshakeFailure>;
+    let cases: [(bool, &[u8], Agreed); 7] = [
         (true, b"\x02h2\x08http/1.1", Ok(Some(b"h2"))),
         (true, b"\x08http/1.1\x02h2", Ok(Some(b"h2"))),
         (true, b"\x08http/1.1", Ok(Some(b"http/1.1"))),

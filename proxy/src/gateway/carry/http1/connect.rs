@@ -1,6 +1,5 @@
 //! Connections to instances: taken from those that are kept, or opened, and put back.
 
-use std::io;
 #[cfg(test)]
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,12 +9,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use super::exchange::Exchange;
-use super::failure::Failure;
+use super::failure::{DialError, Failure};
 use super::progress::Sending;
 use crate::directory::Endpoint;
 use crate::gateway::cause::Ending;
 use crate::link::{Link, Tls};
-use crate::tls::{InstanceError, InstanceTls};
+use crate::tls::InstanceTls;
 use crate::traffic::kept::KeptLink;
 use crate::traffic::waiting::Interrupt;
 
@@ -81,25 +80,6 @@ impl Exchange<'_> {
     }
 }
 
-/// Why a connection could not be opened.
-#[derive(Debug)]
-pub(super) enum DialError {
-    Connect(io::Error),
-    Handshake(InstanceError),
-}
-
-impl From<io::Error> for DialError {
-    fn from(error: io::Error) -> Self {
-        Self::Connect(error)
-    }
-}
-
-impl From<InstanceError> for DialError {
-    fn from(error: InstanceError) -> Self {
-        Self::Handshake(error)
-    }
-}
-
 /// Opens connections.
 #[derive(Debug, Default)]
 pub(in crate::gateway) enum Dialer {
@@ -137,7 +117,7 @@ pub(in crate::gateway) struct Memory(pub(in crate::gateway) Dial);
 
 #[cfg(test)]
 pub(in crate::gateway) type Dial =
-    Box<dyn Fn(SocketAddr) -> futures_util::future::BoxFuture<'static, io::Result<Link>> + Send + Sync>;
+    Box<dyn Fn(SocketAddr) -> futures_util::future::BoxFuture<'static, std::io::Result<Link>> + Send + Sync>;
 
 #[cfg(test)]
 impl std::fmt::Debug for Memory {

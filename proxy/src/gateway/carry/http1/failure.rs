@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
-use super::connect::DialError;
 use super::pump::Failed;
 use crate::gateway::cause::Ending;
 use crate::link::is_scarcity;
-use crate::tls::alert_of;
+use crate::tls::{InstanceError, alert_of};
 
 /// Why an exchange has come to no good end.
 #[derive(Debug)]
@@ -88,6 +87,25 @@ impl Failure {
                 Self::because(Ending::ClientLeft, format!("the client: write failed: {error}"))
             }
         }
+    }
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug)]
+pub(super) enum DialError {
+    Connect(io::Error),
+    Handshake(InstanceError),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self::Connect(error)
+    }
+}
+
+impl From<InstanceError> for DialError {
+    fn from(error: InstanceError) -> Self {
+        Self::Handshake(error)
     }
 }
 
