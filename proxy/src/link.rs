@@ -124,7 +124,7 @@ impl Link {
         match self {
             // It fails only where the other side was first.
             Self::Plain(stream) => drop(stream.set_zero_linger()),
-            Self::Tls(tls) => drop(tls.into_stream().get_ref().set_zero_linger()),
+            Self::Tls(tls) => drop(tls.stream().set_zero_linger()),
             #[cfg(test)]
             Self::Memory(memory) => memory.reset(),
         }

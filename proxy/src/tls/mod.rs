@@ -8,10 +8,12 @@
 //!   identity     whom a client's certificate names
 //! instances    whom a service's instances have to be, for both carriers
 //!   client       what handshakes with them go by
+//!   connector    how they are made, and go on with sessions of before
 //!   instance_error  why one has failed
 //! certificate  a certificate and its key, as long as they are used: made anew when their files change
 //!   pair         what two files make a certificate and its key, and why they do not
 //!   ending       when it is told that one ends; pure
+//! wire         what is below TLS, with clients and with instances
 //! kept         what is made of files, and made anew when they change
 //!   looks        when what a look has found is taken; pure
 //! authorities  the certificates of authorities, in a file
@@ -22,6 +24,7 @@
 mod authorities;
 mod certificate;
 mod client;
+mod connector;
 mod demand;
 mod ending;
 mod error;
@@ -39,6 +42,7 @@ mod pair;
 mod server;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub(crate) use client::ClientTls;
 pub(crate) use error::TlsError;
@@ -50,3 +54,4 @@ pub(crate) use identity::tests::certificate;
 pub(crate) use instance_error::{Fault, InstanceError, alert_of};
 pub(crate) use instances::{InstanceTls, check_address};
 pub(crate) use server::ServerTls;
+pub(crate) use wire::{Stream, stream};
