@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
@@ -111,12 +111,20 @@ impl Link {
         }
     }
 
+    /// Says that nothing more comes, without waiting for the other side to take it. (What is not under TLS says so when it is
+    /// closed.)
+    pub(crate) fn say_end(&mut self) {
+        if let Self::Tls(tls) = self {
+            let _ = Pin::new(&mut **tls).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
     /// Ends it so that the other side sees an error, and not an end: what was sent so far must not look complete.
     pub(crate) fn reset(self) {
         match self {
             // It fails only where the other side was first.
             Self::Plain(stream) => drop(stream.set_zero_linger()),
-            Self::Tls(tls) => drop(tls.into_stream().get_ref().set_zero_linger()),
+            Self::Tls(tls) => drop(tls.stream().set_zero_linger()),
             #[cfg(test)]
             Self::Memory(memory) => memory.reset(),
         }

@@ -202,6 +202,10 @@ async fn an_empty_file_of_authorities_is_a_mistake_and_keeps_the_ones_before() -
         place.assert_refused(&place.client()?, "who shows nothing").await?;
         let (status, said) = checked(&options).await?;
         assert!(status == Some(1) && said.contains("clients.pem"), "{said}");
+        let lines = gateway.process().line_count();
+        place.file("clients.pem", clients.pem())?;
+        let told = |line: &str| line.contains("clients.pem") && line.contains("INFO");
+        gateway.process().wait_for_line_since(lines, told, PATIENCE).await?;
     }
     Ok(())
 }

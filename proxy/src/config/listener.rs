@@ -26,7 +26,7 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     /// None: in clear.
     pub(crate) tls: Option<ListenerTls>,
-    /// Whether HTTP/2 is spoken beside HTTP/1: with TLS, what ALPN offers.
+    /// Whether handshakes offer HTTP/2 beside HTTP/1. It is not spoken in clear.
     pub(crate) http2: bool,
     /// The networks whose connections begin with a header of the PROXY protocol; all of them must, and nobody else's may.
     /// None named: nobody's.
@@ -103,8 +103,13 @@ impl Listener {
         let tls = key("tls", "[TLS to clients](tls.md); without it they are served in clear")
             .shape("a section such as {certificates: [{cert: /a.pem, key: /a.key}]}");
         v.optional_section(tls, &mut self.tls, ListenerTls::unsaid, ListenerTls::keys);
-        let http2 = "whether HTTP/2 is spoken beside HTTP/1; with `tls`, whether the handshake offers it";
+        let http2 = "whether TLS handshakes offer HTTP/2 beside HTTP/1; in clear it is not spoken";
         v.key(key("http2", http2), boolean(), &mut self.http2);
+        v.check(|section| {
+            if self.http2 && self.tls.is_none() {
+                section.remark("http2", "does nothing without tls: HTTP/2 is not spoken in clear");
+            }
+        });
         self.proxy_protocol_keys(v);
         let allow = "the networks whose clients may connect, looked at before TLS; none: all that `deny` does not name";
         v.key(key("allow", allow), list(network()).distinct(), &mut self.allow);

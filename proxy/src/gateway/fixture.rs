@@ -184,7 +184,8 @@ pub(super) fn get() -> FakeHead {
 }
 
 /// A request that comes from no network.
-pub(super) const NOWHERE: Arrival = Arrival { peer: None, scheme: Scheme::Http, identity: None };
+pub(super) const NOWHERE: Arrival =
+    Arrival { peer: None, scheme: Scheme::Http, identity: None, hides_client: false };
 
 /// One that comes from this address.
 pub(super) fn from(peer: &str) -> Arrival {

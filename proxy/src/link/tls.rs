@@ -5,11 +5,13 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
-use openssl::ssl::{self, ErrorCode, SslRef};
+use hyper_util::rt::TokioIo;
+use openssl::ssl::SslRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
-use tokio_openssl::SslStream;
+
+use crate::tls::Stream;
 
 /// A connection under TLS, of which the handshake is over.
 ///
@@ -17,9 +19,10 @@ use tokio_openssl::SslStream;
 /// more of them (SSL_write(3)). The carriers do, as they count what has gone.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    stream: SslStream<TcpStream>,
-    /// What reading has failed with. OpenSSL says it to whoever looks first, and to all others that the other side has ended:
-    /// what was cut off would look whole.
+    stream: TokioIo<Stream>,
+    /// Read to see whether something has come.
+    ahead: Option<u8>,
+    /// What reading has failed with, until somebody is told.
     failure: Option<io::Error>,
 }
 
@@ -27,13 +30,13 @@ pub(crate) struct Tls {
 const RECORD: usize = 16 * 1024;
 
 impl Tls {
-    pub(crate) fn new(stream: SslStream<TcpStream>) -> Self {
-        Self { stream, failure: None }
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream: TokioIo::new(stream), ahead: None, failure: None }
     }
 
     /// What was agreed on.
     pub(crate) fn ssl(&self) -> &SslRef {
-        self.stream.ssl()
+        self.stream.inner().ssl()
     }
 
     /// Whether it is open and nothing has come for whoever reads it. (A server sends tickets whenever it likes: those are
@@ -45,20 +48,27 @@ impl Tls {
 
     /// Waits until something has come that can be read, be it the end.
     pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.failure.is_none()
-            && let Err(error) = ready!(Pin::new(&mut self.stream).poll_peek(cx, &mut [0]))
-        {
-            self.failure = failure(error);
+        if self.ahead.is_none() && self.failure.is_none() {
+            let mut byte = [0];
+            let mut buffer = ReadBuf::new(&mut byte);
+            ready!(self.poll_more(cx, &mut buffer));
+            self.ahead = buffer.filled().first().copied();
         }
         Poll::Ready(())
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        self.stream.get_ref()
+    /// Reads what was not read yet.
+    fn poll_more(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<()> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        // An end that TLS has not said reads as one that it has, and what was cut off would look whole.
+        let is_cut = buffer.filled().len() == before && self.stream.inner().get_ref().inner().has_ended();
+        self.failure = read.err().or_else(|| is_cut.then(|| io::ErrorKind::UnexpectedEof.into()));
+        Poll::Ready(())
     }
 
-    pub(super) fn into_stream(self) -> SslStream<TcpStream> {
-        self.stream
+    pub(super) fn stream(&self) -> &TcpStream {
+        self.stream.inner().get_ref().inner().tcp()
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
@@ -66,12 +76,14 @@ impl Tls {
     }
 }
 
-/// None: the other side has ended as it is to.
-fn failure(error: ssl::Error) -> Option<io::Error> {
-    match error.code() {
-        ErrorCode::ZERO_RETURN => None,
-        ErrorCode::SYSCALL if error.io_error().is_none() => Some(io::ErrorKind::UnexpectedEof.into()),
-        _ => Some(error.into_io_error().unwrap_or_else(io::Error::other)),
+/// OpenSSL forgets the session of a connection of which it has not said the end, as was asked before TLS 1.1 (RFC 4346, 7.2.1).
+/// So it says it, and nobody hears: what is cut off must not look whole.
+impl Drop for Tls {
+    fn drop(&mut self) {
+        if !self.ssl().is_server() {
+            self.stream.inner_mut().get_mut().inner_mut().mute();
+            let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
     }
 }
 
@@ -81,14 +93,19 @@ impl AsyncRead for Tls {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = (buffer.filled().len(), buffer.remaining());
-        if self.failure.is_none() {
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-            self.failure = read.err();
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
         }
-        // An end that TLS has not said reads as one that it has: a look tells them apart.
-        if (buffer.filled().len(), buffer.remaining()) == before && before.1 > 0 {
-            ready!(self.poll_stirred(cx));
+        if let Some(byte) = self.ahead.take() {
+            buffer.put_slice(&[byte]);
+            if buffer.remaining() > 0 {
+                // What fails now is told by the next read.
+                let _ = self.poll_more(cx, buffer);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if self.failure.is_none() {
+            ready!(self.poll_more(cx, buffer));
         }
         let again = || io::ErrorKind::ConnectionAborted.into();
         let failure = self.failure.as_mut().map(|failure| std::mem::replace(failure, again()));

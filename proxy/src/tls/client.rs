@@ -1,28 +1,33 @@
 //! What handshakes with a service's instances go by.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use openssl::ssl::{Ssl, SslConnector, SslContext, SslMethod, SslVerifyMode, SslVersion};
+use openssl::ssl::{SslConnector, SslMethod, SslVersion};
 use openssl::x509::X509;
-use openssl::x509::verify::X509CheckFlags;
 use pingora::utils::tls::CertKey;
+use tokio::net::TcpStream;
 
 use super::authorities::{authorities, store};
 use super::certificate::{Certificate, Expired, SECURITY_LEVEL, Successor};
+use super::connector::Connector;
+use super::instance_error::InstanceError;
 use super::kept::Kept;
+use super::wire::Stream;
 use super::{CertificateState, Event, TlsError, Watched};
 use crate::config::ServiceTls;
 
 /// What handshakes with a service's instances go by. It follows its files: [`Self::look`].
 pub(crate) struct ClientTls {
-    verify: bool,
     made: ArcSwap<Made>,
     /// Changed by looks alone. Nobody who asks for them waits for a look, and so for a disk.
     materials: ArcSwap<Materials>,
 }
+
+/// A session goes on for so long, at most: then each instance has to show its certificate again, which may have expired.
+const RENEWAL: Duration = Duration::from_secs(60 * 60);
 
 /// The same for Pingora, which makes handshakes of its own.
 #[derive(Debug, Clone)]
@@ -35,7 +40,9 @@ pub(crate) struct PeerTls {
 
 /// What is made of the materials.
 struct Made {
-    context: SslContext,
+    connector: Connector,
+    /// None of its sessions is older.
+    since: SystemTime,
     peer: PeerTls,
     generation: u64,
 }
@@ -68,37 +75,21 @@ impl ClientTls {
         let same = before.filter(|_| used.is_some_and(|used| used.config == *config && !used.is_stale));
         let made = match same {
             Some(before) => ArcSwap::new(before.made.load_full()),
-            None => ArcSwap::from_pointee(materials.make()?),
+            None => ArcSwap::from_pointee(materials.make(now)?),
         };
-        Ok(Self { verify: config.verify, made, materials: ArcSwap::from_pointee(materials) })
+        Ok(Self { made, materials: ArcSwap::from_pointee(materials) })
     }
 
-    /// One more handshake, as things are now, with an instance that is asked for by this name, or IP address, and has to have
-    /// it.
-    ///
-    /// # Errors
-    /// It is no name, or there is no memory.
-    pub(crate) fn connect(&self, name: &str) -> Result<Ssl, TlsError> {
-        let mut ssl = Ssl::new(&self.made.load().context)?;
-        if let Ok(address) = name.parse::<IpAddr>() {
-            // By RFC 6066, 3 it must not be sent.
-            if self.verify {
-                ssl.param_mut().set_ip(address)?;
-            }
-            return Ok(ssl);
-        }
-        let plain = name.strip_suffix('.').unwrap_or(name);
-        // OpenSSL takes an empty one for none, and would compare nothing; its binding panics at a NUL.
-        if plain.is_empty() || plain.contains('\0') {
-            return Err(TlsError::NotAName(name.to_owned()));
-        }
-        ssl.set_hostname(plain)?;
-        if self.verify {
-            let expected = ssl.param_mut();
-            expected.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
-            expected.set_host(plain)?;
-        }
-        Ok(ssl)
+    /// The handshake, as things are now, with the instance at an address, who is asked for by this name, or IP address, and has
+    /// to have it.
+    pub(crate) async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        name: &str,
+        address: SocketAddr,
+    ) -> Result<Stream, InstanceError> {
+        let made = self.made.load_full();
+        made.connector.shake_hands(stream, name, address).await
     }
 
     /// Another number for each of what its handshakes have gone by, and never 0: a connection that was made by another one is
@@ -113,15 +104,21 @@ impl ClientTls {
 }
 
 impl Watched for ClientTls {
-    /// Makes anew what is made of files that have changed.
+    /// Makes anew what is made of files that have changed; after [`RENEWAL`] what has the sessions.
     fn look(&self, now: SystemTime) -> Vec<Event> {
         let mut materials = Materials::clone(&self.materials.load());
         let events = materials.look(now);
         // Its parts were tried: if it cannot be made there is no memory. The next look tries again.
-        if materials.is_stale
-            && let Ok(made) = materials.make()
-        {
-            self.made.store(Arc::new(made));
+        let made = self.made.load();
+        let next = if materials.is_stale {
+            materials.make(now).ok()
+        } else if made.is_due(now) {
+            materials.renew(&made, now).ok()
+        } else {
+            None
+        };
+        if let Some(next) = next {
+            self.made.store(Arc::new(next));
             materials.is_stale = false;
         }
         self.materials.store(Arc::new(materials));
@@ -131,6 +128,13 @@ impl Watched for ClientTls {
     /// Of the authorities that the configuration names, and of the certificate that the gateway shows.
     fn states(&self) -> Vec<CertificateState> {
         self.materials.load().states()
+    }
+}
+
+impl Made {
+    fn is_due(&self, now: SystemTime) -> bool {
+        // A clock that was set back: who knows when.
+        now.duration_since(self.since).map_or(true, |age| age >= RENEWAL)
     }
 }
 
@@ -175,11 +179,18 @@ impl Materials {
         authorities.into_iter().chain(self.certificate.as_ref().map(Certificate::state)).collect()
     }
 
-    fn make(&self) -> Result<Made, TlsError> {
-        Ok(Made { context: self.context()?, peer: self.peer(), generation: fastrand::u64(1..) })
+    fn make(&self, now: SystemTime) -> Result<Made, TlsError> {
+        let generation = fastrand::u64(1..);
+        Ok(Made { connector: self.connector()?, since: now, peer: self.peer(), generation })
     }
 
-    fn context(&self) -> Result<SslContext, TlsError> {
+    /// The same without its sessions. Connections that are there are as they are to be.
+    fn renew(&self, made: &Made, now: SystemTime) -> Result<Made, TlsError> {
+        let (peer, generation) = (made.peer.clone(), made.generation);
+        Ok(Made { connector: self.connector()?, since: now, peer, generation })
+    }
+
+    fn connector(&self) -> Result<Connector, TlsError> {
         let mut builder = SslConnector::builder(SslMethod::tls_client())?;
         builder.set_security_level(SECURITY_LEVEL);
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
@@ -193,10 +204,7 @@ impl Materials {
         if let Some(certificate) = &self.certificate {
             certificate.pair().put_into(&mut builder)?;
         }
-        if !self.config.verify {
-            builder.set_verify(SslVerifyMode::NONE);
-        }
-        Ok(builder.build().into_context())
+        Ok(Connector::new(builder, self.config.verify)?)
     }
 
     fn peer(&self) -> PeerTls {

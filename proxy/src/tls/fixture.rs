@@ -96,6 +96,8 @@ pub(crate) struct Instance {
 #[derive(Default)]
 struct Seen {
     handshakes: AtomicUsize,
+    /// Of clients that have gone on with a session.
+    resumed: AtomicUsize,
     /// Of clients that have shown a certificate.
     shown: AtomicUsize,
 }
@@ -139,6 +141,11 @@ impl Instance {
         self.seen.handshakes.load(Ordering::SeqCst)
     }
 
+    /// Of these, those that went on with a session.
+    pub(crate) fn resumed(&self) -> usize {
+        self.seen.resumed.load(Ordering::SeqCst)
+    }
+
     /// Of these, those of clients that have shown a certificate.
     pub(crate) fn shown(&self) -> usize {
         self.seen.shown.load(Ordering::SeqCst)
@@ -156,6 +163,7 @@ async fn serve(mut stream: SslStream<TcpStream>, seen: Arc<Seen>) {
         return;
     }
     seen.handshakes.fetch_add(1, Ordering::SeqCst);
+    seen.resumed.fetch_add(stream.ssl().session_reused().into(), Ordering::SeqCst);
     seen.shown.fetch_add(stream.ssl().peer_certificate().is_some().into(), Ordering::SeqCst);
     while let Some(head) = read_head(&mut stream).await {
         if !answer(&mut stream, &head).await {

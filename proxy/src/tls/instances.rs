@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,10 +12,10 @@ use openssl::x509::X509Ref;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::net::TcpStream;
-use tokio_openssl::SslStream;
 
 use super::client::{ClientTls, PeerTls};
 use super::instance_error::{Fault, InstanceError};
+use super::wire::Stream;
 use super::{Expired, TlsError};
 use crate::config::ServiceTls;
 
@@ -79,13 +78,8 @@ impl InstanceTls {
         &self,
         stream: TcpStream,
         (host, address): (Option<&str>, SocketAddr),
-    ) -> Result<SslStream<TcpStream>, InstanceError> {
-        let name = self.name(host, address.ip());
-        let mut stream = SslStream::new(self.client.connect(&name)?, stream).map_err(TlsError::from)?;
-        match Pin::new(&mut stream).connect().await {
-            Ok(()) => Ok(stream),
-            Err(error) => Err(InstanceError::of(&error, stream.ssl().verify_result(), &name)),
-        }
+    ) -> Result<Stream, InstanceError> {
+        self.client.shake_hands(stream, &self.name(host, address.ip()), address).await
     }
 
     /// The same for Pingora, which makes the handshake by itself. Its oldest version is TLS 1.0, as far as OpenSSL still

@@ -9,10 +9,12 @@
 //!   resumed      whether it is still valid when a session goes on
 //! instances    whom a service's instances have to be, for both carriers
 //!   client       what handshakes with them go by
+//!   connector    how they are made, and go on with sessions of before
 //!   instance_error  why one has failed
 //! certificate  a certificate and its key, as long as they are used: made anew when their files change
 //!   pair         what two files make a certificate and its key, and why they do not
 //!   ending       when it is told that one ends; pure
+//! wire         what is below TLS, with clients and with instances
 //! kept         what is made of files, and made anew when they change
 //!   looks        when what a look has found is taken; pure
 //! authorities  the certificates of authorities, in a file
@@ -24,6 +26,7 @@
 mod authorities;
 mod certificate;
 mod client;
+mod connector;
 mod demand;
 mod ending;
 mod error;
@@ -43,6 +46,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod watched;
+mod wire;
 
 pub(crate) use certificate::Expired;
 pub(crate) use client::ClientTls;
@@ -57,3 +61,4 @@ pub(crate) use instances::{InstanceTls, check_address};
 pub(crate) use resumed::check_resumed;
 pub(crate) use server::ServerTls;
 pub(crate) use watched::Watched;
+pub(crate) use wire::{Stream, stream};

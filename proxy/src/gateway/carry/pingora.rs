@@ -42,6 +42,9 @@ pub(in crate::gateway) use detour::Detour;
 use one_request::OneRequest;
 use peer::AttemptTimes;
 
+/// How long a client may take to be told that a connection ends: under TLS that is written like any byte.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
 /// A request, and what this carrier has in hand for it.
 #[derive(Debug)]
 pub(crate) struct Carried {
@@ -250,7 +253,7 @@ impl ProxyHttp for ByPingora {
         carried: &mut Box<Carried>,
     ) -> Result<()> {
         let request = &carried.request;
-        if self.lifecycle.is_closing() {
+        if self.lifecycle.is_closing() || is_last(session) {
             session.set_keepalive(None);
         }
         head::strip_hop_by_hop(answer);
@@ -313,7 +316,7 @@ impl Gateway {
     /// Pingora lets a client's connection live for ever from its first request on, so this is said at each.
     fn set_client_timeouts(&self, session: &mut Session, request: &Request) {
         let timeouts = &request.common.timeouts;
-        if self.lifecycle.is_closing() {
+        if self.lifecycle.is_closing() || is_last(session) {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(timeouts.keepalive.as_secs()));
@@ -327,11 +330,19 @@ impl Gateway {
 
 /// As its connection has it: what can be seen of the socket is not who speaks on it.
 fn arrival(session: &Session) -> Arrival {
-    let stream = session.as_ref().stream();
-    let connection = stream.and_then(|stream| stream.as_any().downcast_ref::<OneRequest>());
-    let arrival = connection.map(OneRequest::arrival);
+    let arrival = one_request(session).map(OneRequest::arrival);
     let arrival = arrival.or_else(|| http2_stream::arrival(session.as_ref().digest()?));
     arrival.map_or(Arrival::clear(None), Clone::clone)
+}
+
+/// Whether this is the last request on its connection.
+fn is_last(session: &Session) -> bool {
+    one_request(session).is_some_and(OneRequest::is_last)
+}
+
+/// None: HTTP/2 is spoken.
+fn one_request(session: &Session) -> Option<&OneRequest> {
+    session.as_ref().stream()?.as_any().downcast_ref()
 }
 
 /// Tells the request that its attempt has failed. Whether it has another.

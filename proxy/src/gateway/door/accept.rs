@@ -11,8 +11,8 @@ use pingora::server::ShutdownWatch;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
+use super::answers::{FULL, tell_at_once};
 use super::entrance::welcome;
-use super::full::{TELLING, tell};
 use super::{Door, closing};
 use crate::link::is_scarcity;
 use crate::tasks::now;
@@ -21,6 +21,8 @@ use crate::tasks::now;
 const SCARCE: Duration = Duration::from_millis(20);
 /// When somebody has waited for so long in vain, all who wait are told, one at a time.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take to take him who is told.
+const WAITING: Duration = Duration::from_millis(20);
 /// So often it is told in the log.
 const NEWS: Duration = Duration::from_secs(60);
 
@@ -142,10 +144,10 @@ impl Accepting {
 /// Tells one who waits that there is no room. Whether there was one.
 async fn decline(listener: &TcpListener, reserve: &mut Reserve) -> bool {
     drop(reserve.0.take());
-    let waiting = timeout(TELLING, listener.accept()).await.ok().and_then(Result::ok);
+    let waiting = timeout(WAITING, listener.accept()).await.ok().and_then(Result::ok);
     let was_there = waiting.is_some();
     if let Some((stream, _)) = waiting {
-        tell(stream).await;
+        tell_at_once(&stream, FULL);
     }
     *reserve = Reserve::new();
     was_there

@@ -2,11 +2,12 @@
 //! the carrier that it is for.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::AsyncWrite;
 
 use super::Door;
 use super::crowd::Place;
@@ -108,6 +109,8 @@ pub(super) fn serve_newcomer(
                 After::Close { is_sending } => {
                     if is_sending || !client.link.is_silent() {
                         linger(&mut client, &mut desk, door.linger()).await;
+                    } else {
+                        client.link.say_end();
                     }
                     door.carrier.desks.take_back(desk);
                     return;
@@ -206,24 +209,23 @@ fn read(desk: &mut Desk) -> Option<Arrived> {
     }
 }
 
-/// Answers a client whose bytes nobody has looked at, and reads what it still sends.
-pub(super) async fn turn_away(door: &Door, link: Link, arrival: Arrival, refusal: Refusal) {
-    let mut client = Client::new(link, arrival, Arc::default());
-    let mut desk = door.carrier.desks.lend();
-    door.refuse(&mut client, &mut desk, refusal).await;
-    linger(&mut client, &mut desk, door.linger()).await;
-    door.carrier.desks.take_back(desk);
-}
-
 /// Says that nothing more comes, and reads what the client still sends, for so long at most: a connection that is closed
 /// while its client sends is reset, and the answer on its way may be lost with it.
 async fn linger(client: &mut Client, desk: &mut Desk, limit: Duration) {
-    if client.link.shutdown().await.is_err() {
-        return;
-    }
     let (end, mut heard_at) = (now() + limit, now());
     desk.head.clear();
+    let mut is_told = false;
     poll_fn(|cx| {
+        // Under TLS it is written like any byte, and the client may take nothing.
+        if !is_told {
+            match Pin::new(&mut client.link).poll_shutdown(cx) {
+                Poll::Ready(told) => is_told = told.is_ok(),
+                Poll::Pending => return client.timer.poll(cx, now(), end.min(heard_at + SILENCE)),
+            }
+            if !is_told {
+                return Poll::Ready(());
+            }
+        }
         loop {
             match desk.head.poll_fill(&mut client.link, PIECE, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
@@ -242,6 +244,7 @@ mod tests {
     use super::*;
     use crate::gateway::Gateway;
     use crate::gateway::carry::http1::Carrier;
+    use tokio::io::AsyncWriteExt;
     use tokio::time::sleep;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -5,20 +5,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::connection::{FIRST, serve, serve_newcomer};
 use super::crowd::Place;
 use super::handshake::{self, handshake};
+use super::handshakes::Waiting;
 use super::networks::{admits, is_in};
 use super::not_in::NotIn;
-use super::{Door, full, http2, proxy_protocol};
+use super::{Door, http2, proxy_protocol};
 use crate::config::Scheme;
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
 use crate::site::Listener;
 use crate::tls::HandshakeFailure;
 use crate::traffic::bell::Bell;
+use crate::traffic::in_flight::Permit;
 
 /// Somebody who has connected, and is not in.
 struct Newcomer {
@@ -26,6 +28,13 @@ struct Newcomer {
     /// The other side of the connection: a client, or a proxy in front of it.
     peer: IpAddr,
     listener: Arc<Listener>,
+    place: Place,
+}
+
+/// One of whom it is known who he is.
+struct Known {
+    stream: TcpStream,
+    arrival: Arrival,
     place: Place,
 }
 
@@ -38,36 +47,40 @@ struct Entered {
     is_http2: bool,
 }
 
+/// For how long somebody may take to come in: to a point in time, and while he is not among those who have waited longest of
+/// too many.
+struct Patience {
+    until: Instant,
+    waiting: Waiting,
+}
+
 /// Has somebody come in, or not, who has connected to this address.
 pub(super) fn welcome(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr, at: SocketAddr) {
     // An answer must not wait for the acknowledgement of the one before it. It fails on a connection that is gone.
     let _ = stream.set_nodelay(true);
     let (listener, peer) = (door.gateway.listener(at), peer.ip().to_canonical());
     let is_through_proxy = is_in(&listener.rules.proxy_protocol, peer);
-    let is_clear = listener.tls.is_none();
     // Whom a proxy has connected for is not known yet.
     let client = Some(peer).filter(|_| !is_through_proxy);
+    let is_clear = listener.tls.is_none() && !is_through_proxy;
     let place = match door.place(client, &listener) {
         Ok(place) => place,
         Err(why) => {
             door.tell(&why, peer, at);
-            if is_clear && matches!(why, NotIn::Full(_)) {
-                tokio::spawn(full::tell(stream));
-            }
-            return;
+            return door.turn_away(stream, why, is_clear);
         }
     };
-    if is_clear && !is_through_proxy {
+    if is_clear {
         tokio::spawn(serve(door.clone(), Link::Plain(stream), Arrival::clear(Some(peer)), place));
     } else {
-        tokio::spawn(enter(door.clone(), Newcomer { stream, peer, listener, place }));
+        // From here on the process waits for what he asks first: it may be a while before the task has its turn.
+        let permit = door.gateway.lifecycle.to_come();
+        tokio::spawn(enter(door.clone(), Newcomer { stream, peer, listener, place }, permit));
     }
 }
 
-async fn enter(door: Arc<Door>, newcomer: Newcomer) {
-    // From here on the process waits for what he asks first.
-    let permit = door.gateway.lifecycle.to_come();
-    let (peer, at) = (newcomer.peer, newcomer.listener.rules.address);
+async fn enter(door: Arc<Door>, newcomer: Newcomer, permit: Permit) {
+    let at = newcomer.listener.rules.address;
     let entered = {
         let bell = Arc::<Bell>::default();
         let _registered = door.bells.register(bell.clone());
@@ -78,10 +91,14 @@ async fn enter(door: Arc<Door>, newcomer: Newcomer) {
         Ok(Entered { link, arrival, place, is_http2: false }) => {
             serve_newcomer(door, link, arrival, place, permit).await
         }
-        Ok(Entered { link, arrival, place: _place, is_http2: true }) => {
-            Box::pin(http2::serve(&door, link, arrival, permit)).await
+        Ok(Entered { link, arrival, place, is_http2: true }) => {
+            Box::pin(http2::serve(&door, link, arrival, place, permit)).await
         }
-        Err(why) => Box::pin(door.turn_away(why, peer, at)).await,
+        Err((why, client)) => {
+            drop(permit);
+            door.tell(&why, client, at);
+            Box::pin(why.answer()).await;
+        }
     }
 }
 
@@ -107,50 +124,68 @@ impl Door {
 }
 
 impl Newcomer {
-    /// Within the time that there is for it, and only while he is not among those who have waited longest of too many.
-    async fn come_in(self, door: &Door, bell: &Bell) -> Result<Entered, NotIn> {
-        let waiting = door.handshakes.enter(door.gateway.common().connections.handshakes);
-        let limit = door.gateway.time(|times| times.handshake);
-        let late = if self.listener.tls.is_some() {
-            NotIn::Handshake(HandshakeFailure::Timeout)
-        } else {
-            NotIn::Late
+    /// If he does not come in: why, and who he was as far as that was known.
+    async fn come_in(self, door: &Door, bell: &Bell) -> Result<Entered, (NotIn, IpAddr)> {
+        let (peer, listener) = (self.peer, self.listener.clone());
+        let patience = Patience {
+            until: Instant::now() + door.gateway.time(|times| times.handshake),
+            waiting: door.handshakes.enter(door.gateway.common().connections.handshakes),
         };
-        tokio::select! {
-            biased;
-            () = waiting.evicted() => Err(NotIn::Crowded),
-            entered = timeout(limit, self.steps(door, bell)) => entered.unwrap_or(Err(late)),
-        }
+        let late =
+            if listener.tls.is_some() { NotIn::Handshake(HandshakeFailure::Timeout) } else { NotIn::Late };
+        let known = patience.bound(self.known(door, bell), late).await.map_err(|why| (why, peer))?;
+        let client = known.arrival.peer.unwrap_or(peer);
+        let late = NotIn::Handshake(HandshakeFailure::Timeout);
+        patience.bound(known.secured(door, &listener), late).await.map_err(|why| (why, client))
     }
 
-    async fn steps(self, door: &Door, bell: &Bell) -> Result<Entered, NotIn> {
-        if !begins(&self.stream, door, bell).await {
+    /// Waits for the first byte, and for whom a proxy names.
+    async fn known(self, door: &Door, bell: &Bell) -> Result<Known, NotIn> {
+        let Self { mut stream, peer, listener, place } = self;
+        if !begins(&stream, door, bell).await {
             return Err(NotIn::Left);
         }
-        let Self { mut stream, peer, listener, place } = self;
-        let (client, place) = if is_in(&listener.rules.proxy_protocol, peer) {
-            let header = proxy_protocol::read(&mut stream).await?;
-            let client = header.client.map(|client| client.ip().to_canonical());
-            drop(place);
-            let place = door.place(client, &listener)?;
-            // Without a client it is the proxy itself that asks, as for a probe.
-            (client.unwrap_or(peer), place)
-        } else {
-            (peer, place)
-        };
-        let arrival = Arrival::clear(Some(client));
+        if !is_in(&listener.rules.proxy_protocol, peer) {
+            return Ok(Known { stream, arrival: Arrival::clear(Some(peer)), place });
+        }
+        let header = proxy_protocol::read(&mut stream).await?;
+        let client = header.client.map(|client| client.ip().to_canonical());
+        drop(place);
+        // Without a client the proxy itself counts: it asks for itself, as for a probe, or does not say for whom.
+        let counts = client.unwrap_or(peer);
+        let place = door.place(Some(counts), &listener)?;
+        let arrival = Arrival { hides_client: client.is_none(), ..Arrival::clear(Some(counts)) };
+        Ok(Known { stream, arrival, place })
+    }
+}
+
+impl Known {
+    /// Makes a handshake, if the listener wants one.
+    async fn secured(self, door: &Door, listener: &Listener) -> Result<Entered, NotIn> {
+        let Self { stream, arrival, place } = self;
         let Some(tls) = &listener.tls else {
             return Ok(Entered { link: Link::Plain(stream), arrival, place, is_http2: false });
         };
         let (tls, identity) = match handshake(stream, tls).await {
             Ok(agreed) => agreed,
-            Err(handshake::Failed::Clear(stream)) => return Err(NotIn::Clear(stream, arrival)),
+            Err(handshake::Failed::Clear(stream)) => return Err(NotIn::Clear(stream, place)),
             Err(handshake::Failed::Other(failure)) => return Err(NotIn::Handshake(failure)),
         };
         door.gateway.metrics.handshake(tls.ssl().version_str(), tls.ssl().session_reused());
         let arrival = Arrival { scheme: Scheme::Https, identity, ..arrival };
         let is_http2 = tls.ssl().selected_alpn_protocol() == Some(http2::ALPN);
         Ok(Entered { link: Link::Tls(Box::new(tls)), arrival, place, is_http2 })
+    }
+}
+
+impl Patience {
+    /// As long as there is patience. `late`: what it is when it is over.
+    async fn bound<T>(&self, step: impl Future<Output = Result<T, NotIn>>, late: NotIn) -> Result<T, NotIn> {
+        tokio::select! {
+            biased;
+            () = self.waiting.evicted() => Err(NotIn::Crowded),
+            done = timeout_at(self.until, step) => done.unwrap_or(Err(late)),
+        }
     }
 }
 

@@ -7,10 +7,9 @@ use std::time::SystemTime;
 use openssl::ssl::Ssl;
 use tokio::io;
 use tokio::net::TcpStream;
-use tokio_openssl::SslStream;
 
 use crate::link::Tls;
-use crate::tls::{HandshakeFailure, Identity, ServerTls, check_resumed};
+use crate::tls::{self, HandshakeFailure, Identity, ServerTls, check_resumed};
 
 /// How every handshake begins: with a record of this kind (RFC 8446, 5.1).
 pub(super) const RECORD: u8 = 0x16;
@@ -47,7 +46,7 @@ async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
 
 async fn accept(ssl: Ssl, stream: TcpStream) -> Result<(Tls, Option<Arc<Identity>>), HandshakeFailure> {
     let broken = |error: openssl::error::ErrorStack| HandshakeFailure::Other(error.to_string());
-    let mut stream = SslStream::new(ssl, stream).map_err(broken)?;
+    let mut stream = tls::stream(ssl, stream).map_err(broken)?;
     let accepted = Pin::new(&mut stream).accept().await;
     accepted.map_err(|error| HandshakeFailure::of(&error, stream.ssl()))?;
     check_resumed(stream.ssl(), SystemTime::now())?;

@@ -6,6 +6,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::Door;
+use super::crowd::Place;
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
 use crate::traffic::in_flight::Permit;
@@ -15,9 +16,10 @@ pub(super) const ALPN: &[u8] = b"h2";
 /// How every connection begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves a client to the end of the connection. The process waits for what he asks first.
-pub(super) async fn serve(door: &Door, mut link: Link, arrival: Arrival, newcomer: Permit) {
-    let registered = door.bells.register(Arc::default());
+/// Serves a client to the end of the connection. The process waits for that: a client that is told to leave (GOAWAY) does when
+/// what it has asked was answered.
+pub(super) async fn serve(door: &Door, mut link: Link, arrival: Arrival, _place: Place, _stays: Permit) {
+    let _registered = door.bells.register(Arc::default());
     let mut begin = [0; PREFACE.len()];
     // Pingora would wait for it for ever.
     let limit = door.gateway.time(|times| times.head);
@@ -26,7 +28,5 @@ pub(super) async fn serve(door: &Door, mut link: Link, arrival: Arrival, newcome
         door.gateway.metrics.head_refused(0);
         return;
     }
-    drop(newcomer);
     door.detour.carry_http2(link, arrival, PREFACE).await;
-    drop(registered);
 }

@@ -6,7 +6,7 @@
 //!   crowd        how many connections there may be        handshakes   how many that are not in yet
 //!   networks     from where: pure                         handshake    TLS
 //!   proxy_protocol  whom a proxy names                    not_in       why somebody does not come in
-//!   told         what was told of that: pure              full         what a client is told for whom there is no room
+//!   told         what was told of that: pure              answers      what somebody is told who does not
 //! closing      closes a socket without anybody being reset who has connected
 //! connection   one client's: head after head, each to its carrier
 //! http2        one who speaks HTTP/2
@@ -14,6 +14,7 @@
 //! ```
 
 mod accept;
+mod answers;
 mod bells;
 #[cfg(test)]
 pub(super) mod bench;
@@ -21,7 +22,6 @@ mod closing;
 mod connection;
 mod crowd;
 mod entrance;
-mod full;
 mod handshake;
 mod handshakes;
 mod http2;

@@ -5,17 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
 
 use super::Door;
-use super::connection::turn_away;
-use super::crowd::Full;
+use super::answers::{self, CLEAR, FULL};
+use super::crowd::{Full, Place};
 use super::proxy_protocol::ProxyError;
-use crate::gateway::grammar::Refusal;
-use crate::gateway::origin::Arrival;
-use crate::link::Link;
 use crate::tasks::now;
 use crate::tls::HandshakeFailure;
-
-/// What a client is told who speaks HTTP in clear where TLS is spoken.
-const CLEAR: Refusal = Refusal { status: 400, why: "this port speaks TLS: ask by https" };
 
 /// Why somebody does not come in.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +22,7 @@ pub(super) enum NotIn {
     #[error("there are as many connections as gateway.connections.{} allows", of(*.0))]
     Full(Full),
     #[error(
-        "others came while it took its time: there are as many handshakes as gateway.connections.handshakes allows"
+        "others came while it took its time: there may be no more handshakes than gateway.connections.handshakes"
     )]
     Crowded,
     #[error("the header of the PROXY protocol did not come within gateway.timeouts.handshake")]
@@ -37,8 +31,9 @@ pub(super) enum NotIn {
     Proxy(#[from] ProxyError),
     #[error("{0}")]
     Handshake(HandshakeFailure),
+    /// It keeps its place until it has been answered.
     #[error("it speaks HTTP in clear where TLS is spoken")]
-    Clear(TcpStream, Arrival),
+    Clear(TcpStream, Place),
 }
 
 /// The key that says how many there may be.
@@ -63,11 +58,18 @@ impl NotIn {
             Self::Clear(..) => "clear_http",
         }
     }
+
+    /// Answers who can be answered.
+    pub(super) async fn answer(self) {
+        if let Self::Clear(stream, _place) = self {
+            answers::tell(stream, CLEAR).await;
+        }
+    }
 }
 
 impl Door {
     /// Counts, and tells, that somebody does not come in.
-    pub(super) fn tell(&self, why: &NotIn, peer: IpAddr, at: SocketAddr) {
+    pub(super) fn tell(&self, why: &NotIn, client: IpAddr, at: SocketAddr) {
         let (metrics, kind) = (&self.gateway.metrics, why.kind());
         match why {
             NotIn::Left => return,
@@ -76,15 +78,14 @@ impl Door {
             NotIn::Handshake(_) | NotIn::Clear(..) => metrics.handshake_failed(kind),
         }
         if let Some(untold) = self.told.next(kind, now()) {
-            tracing::info!(client = %peer, listener = %at, kind, untold, "a connection was not let in: {why}");
+            tracing::info!(%client, listener = %at, kind, untold, "a connection was not let in: {why}");
         }
     }
 
-    /// The same, and answers who can be answered.
-    pub(super) async fn turn_away(&self, why: NotIn, peer: IpAddr, at: SocketAddr) {
-        self.tell(&why, peer, at);
-        if let NotIn::Clear(stream, arrival) = why {
-            turn_away(self, Link::Plain(stream), arrival, CLEAR).await;
+    /// Closes the connection of one for whom there is no room, at once; who speaks HTTP in clear is told.
+    pub(super) fn turn_away(&self, stream: TcpStream, why: NotIn, is_clear: bool) {
+        if is_clear && matches!(why, NotIn::Full(_)) {
+            answers::tell_at_once(&stream, FULL);
         }
     }
 }

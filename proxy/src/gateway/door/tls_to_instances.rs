@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openssl::ssl::{SslAcceptorBuilder, SslVersion};
 use pingora::server::configuration::ServerConf;
 use registry::contract::{Instance as Registration, Record};
 use registry::watch::Update;
@@ -267,5 +268,35 @@ async fn a_connection_is_kept_until_tls_to_the_service_is_another() {
         let stranger = Realm::new("theirs");
         bench.reload(&trusting(&stranger));
         assert_eq!(bench.failed().await.0, "tls_certificate_error", "{carrier}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_connection_goes_on_with_the_session_of_one_before_to_the_same_instance() {
+    let realm = Realm::new("ours");
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let certificate = realm.sign("127.0.0.1");
+        let set = |builder: &mut SslAcceptorBuilder| builder.set_max_proto_version(Some(version)).unwrap();
+        let instance = Instance::with(&certificate, set).await;
+        let other = Instance::with(&certificate, set).await;
+        let bench = Bench::new("ours", &trusting(&realm), &[instance.address, other.address]);
+        // The instance is the one that ends, so that no connection is kept.
+        let ask = async || {
+            let answer = bench.got("GET /ends HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert!(answer.contains("half of it"), "{version:?}: {answer}");
+        };
+        let copy = realm.ca().with_file_name("copy.pem");
+        std::fs::copy(realm.ca(), &copy).unwrap();
+        for (full, ca) in [(1, realm.ca()), (2, copy)] {
+            bench.reload(&format!("{{ca: {ca:?}}}"));
+            let before = [instance.handshakes(), other.handshakes()];
+            // One of them after the other, or by chance.
+            while instance.handshakes() < before[0] + 2 || other.handshakes() < before[1] + 2 {
+                ask().await;
+            }
+            for instance in [&instance, &other] {
+                assert_eq!(instance.handshakes() - instance.resumed(), full, "{version:?}");
+            }
+        }
     }
 }

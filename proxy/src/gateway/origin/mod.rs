@@ -43,12 +43,15 @@ pub(super) struct Arrival {
     pub(super) scheme: Scheme,
     /// Whom the certificate names that the client has shown; none: it has shown none.
     pub(super) identity: Option<Arc<Identity>>,
+    /// Whether its connection is a proxy's that has connected for somebody, by the PROXY protocol, and does not say for whom:
+    /// what the request says of its client that one may have written.
+    pub(super) hides_client: bool,
 }
 
 impl Arrival {
     /// In clear.
     pub(super) fn clear(peer: Option<IpAddr>) -> Self {
-        Self { peer, scheme: Scheme::Http, identity: None }
+        Self { peer, scheme: Scheme::Http, identity: None, hides_client: false }
     }
 }
 
@@ -121,9 +124,9 @@ impl Origin {
 
     /// Of a request; and the client's address as a text, for logs and instances.
     pub(super) fn of(head: &impl Head, arrival: Arrival, common: &Common) -> (Self, IpText) {
-        let Arrival { peer, scheme, identity } = arrival;
+        let Arrival { peer, scheme, identity, hides_client } = arrival;
         let peer = peer.map(|peer| peer.to_canonical());
-        if let Some(peer) = peer.filter(|peer| is_in(&common.trusted_proxies, *peer)) {
+        if let Some(peer) = peer.filter(|peer| !hides_client && is_in(&common.trusted_proxies, *peer)) {
             return Self::through_proxies(head, peer, (scheme, identity), common);
         }
         let forwarded = peer.filter(|_| common.forwarded).and_then(|peer| {
@@ -134,7 +137,8 @@ impl Origin {
         let is_more = forwarded.is_some() || certificates.is_some();
         let told = is_more.then(|| Box::new(Told { forwarded, certificates, ..Told::default() }));
         (
-            Self { client: peer, scheme, is_trusted: false, identity, told },
+            // As in `find`: the address of who hides a client does not stand for the client's.
+            Self { client: peer.filter(|_| !hides_client), scheme, is_trusted: false, identity, told },
             peer.map_or(IpText::NONE, IpText::of),
         )
     }

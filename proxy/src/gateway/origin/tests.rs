@@ -34,12 +34,14 @@ struct Seen {
 
 /// Whether a request of this peer is told what only proxies are.
 fn is_trusted(peer: &str, fields: &[(&'static str, &str)]) -> bool {
-    let arrival = Arrival { peer: peer.parse().ok(), scheme: Scheme::Http, identity: None };
+    let arrival =
+        Arrival { peer: peer.parse().ok(), scheme: Scheme::Http, identity: None, hides_client: false };
     Origin::of(&request(fields), arrival, &common()).0.is_trusted
 }
 
 fn seen(peer: &str, fields: &[(&'static str, &str)], common: &Common) -> Seen {
-    let arrival = Arrival { peer: peer.parse().ok(), scheme: Scheme::Http, identity: None };
+    let arrival =
+        Arrival { peer: peer.parse().ok(), scheme: Scheme::Http, identity: None, hides_client: false };
     let (origin, named) = Origin::of(&request(fields), arrival, common);
     let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
     Seen {
@@ -56,6 +58,20 @@ fn seen(peer: &str, fields: &[(&'static str, &str)], common: &Common) -> Seen {
 fn client(lists: &[&str]) -> Option<String> {
     let fields: Vec<_> = lists.iter().map(|list| ("x-forwarded-for", *list)).collect();
     seen(FRONT, &fields, &common()).client
+}
+
+#[test]
+fn of_a_proxy_that_does_not_say_for_whom_it_has_connected_nobody_takes_the_word() {
+    let (common, head) = (common(), request(&[("x-forwarded-for", "192.0.2.1")]));
+    for (hides_client, client, named) in [(false, Some("192.0.2.1"), "192.0.2.1"), (true, None, "10.0.0.1")] {
+        let arrival = Arrival { hides_client, ..Arrival::clear(FRONT.parse().ok()) };
+        let (origin, text) = Origin::of(&head, arrival, &common);
+        assert_eq!(
+            (origin.client.map(|client| client.to_string()).as_deref(), text.as_str()),
+            (client, named)
+        );
+        assert_eq!(origin.list().is_some(), !hides_client);
+    }
 }
 
 #[test]
@@ -272,7 +288,12 @@ fn a_host_is_quoted_where_it_must_be() {
         ("", "host=\"\""),
     ] {
         let head = head(Method::GET, "/", &[("host", host.as_bytes())]);
-        let arrival = Arrival { peer: "192.0.2.7".parse().ok(), scheme: Scheme::Https, identity: None };
+        let arrival = Arrival {
+            peer: "192.0.2.7".parse().ok(),
+            scheme: Scheme::Https,
+            identity: None,
+            hides_client: false,
+        };
         let (origin, _) = Origin::of(&head, arrival, &with_forwarded());
         assert_eq!(origin.forwarded().unwrap(), &format!("for=192.0.2.7;proto=https;{expected}"));
     }
@@ -315,7 +336,7 @@ proptest! {
         let common = Common { forwarded, ..common() };
         let lines: Vec<_> = fields.iter().map(|(name, value)| (*name, &value[..])).collect();
         let head = head(Method::GET, "/", &lines);
-        let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http, identity: None };
+        let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http, identity: None, hides_client: false };
         let (origin, named) = Origin::of(&head, arrival.clone(), &common);
         let hops = hops(&head).hops;
         let is_proxy = |address: Option<IpAddr>| address.is_some_and(|a| is_in(&common.trusted_proxies, a));
@@ -339,12 +360,12 @@ proptest! {
     ) {
         let lines: Vec<_> = fields.iter().map(|(name, value)| (*name, &value[..])).collect();
         let head = head(Method::GET, "/", &lines);
-        let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http, identity: None };
+        let arrival = Arrival { peer: FRONT.parse().ok(), scheme: Scheme::Http, identity: None, hides_client: false };
         let (origin, _) = Origin::of(&head, arrival, &with_forwarded());
         let (list, forwarded) = (origin.list().unwrap().as_bytes(), origin.forwarded().unwrap().as_bytes());
         for line in [("x-forwarded-for", list), ("forwarded", forwarded)] {
             let head = self::head(Method::GET, "/", &[line]);
-            let next = Arrival { peer: "10.0.0.9".parse().ok(), scheme: Scheme::Http, identity: None };
+            let next = Arrival { peer: "10.0.0.9".parse().ok(), scheme: Scheme::Http, identity: None, hides_client: false };
             let (next, _) = Origin::of(&head, next, &common());
             prop_assert_eq!(next.client, origin.client, "{:?}", line);
         }

@@ -1,11 +1,13 @@
 use std::future::poll_fn;
 
-use openssl::ssl::{Ssl, SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{ErrorCode, Ssl, SslConnector, SslMethod, SslVerifyMode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_openssl::SslStream;
 
 use super::*;
 use crate::link::Link;
+use crate::tls;
 use crate::tls::fixture::{Realm, context};
 
 /// Our side of a connection, and the server's.
@@ -17,7 +19,7 @@ async fn pair() -> (Link, SslStream<TcpStream>) {
     let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
     connector.set_verify(SslVerifyMode::NONE);
     let ssl = connector.build().configure().unwrap().into_ssl("127.0.0.1").unwrap();
-    let mut ours = SslStream::new(ssl, ours.unwrap()).unwrap();
+    let mut ours = tls::stream(ssl, ours.unwrap()).unwrap();
     let mut theirs = SslStream::new(Ssl::new(&context).unwrap(), theirs.unwrap().0).unwrap();
     let (connected, accepted) = tokio::join!(Pin::new(&mut ours).connect(), Pin::new(&mut theirs).accept());
     connected.unwrap();
@@ -61,4 +63,41 @@ async fn after_its_own_end_it_reads_on() {
     let mut answer = String::new();
     ours.read_to_string(&mut answer).await.unwrap();
     assert_eq!((asked.as_str(), answer.as_str()), ("ask", "answer"));
+}
+
+#[tokio::test]
+async fn what_a_look_has_seen_is_the_first_that_is_read() {
+    let (mut ours, mut theirs) = pair().await;
+    theirs.write_all(b"all").await.unwrap();
+    theirs.shutdown().await.unwrap();
+    let mut all = Vec::new();
+    for room in [0, 1, 8, 8] {
+        for _ in 0..2 {
+            poll_fn(|cx| ours.poll_stirred(cx)).await;
+        }
+        assert!(!ours.is_silent());
+        let mut piece = vec![0; room];
+        let count = ours.read(&mut piece).await.unwrap();
+        all.push(String::from_utf8(piece[..count].to_vec()).unwrap());
+    }
+    assert_eq!(all, ["", "a", "ll", ""]);
+}
+
+#[tokio::test]
+async fn one_that_is_dropped_or_reset_has_not_ended() {
+    for is_reset in [false, true] {
+        let (mut ours, mut theirs) = pair().await;
+        // Tickets, and what comes after them: with bytes unread, TCP resets it in any case.
+        theirs.write_all(b"!").await.unwrap();
+        ours.read_exact(&mut [0]).await.unwrap();
+        if is_reset {
+            ours.reset();
+        } else {
+            drop(ours);
+        }
+        let error = Pin::new(&mut theirs).peek(&mut [0]).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::SYSCALL, "{error}");
+        let kind = error.io_error().map(io::Error::kind);
+        assert_eq!(kind, is_reset.then_some(io::ErrorKind::ConnectionReset));
+    }
 }

@@ -1,10 +1,14 @@
 //! Handshakes with instances.
 
+use std::net::SocketAddr;
+
 use openssl::ssl::SslVersion;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::{ClientCertificates, ClientMode, ServiceTls};
-use crate::tls::{ClientTls, Event, TlsError};
+use crate::link::Tls;
+use crate::tls::{ClientTls, Event, InstanceError};
 
 /// An instance, of which the certificate is for `pay.net` and an address.
 struct Instance {
@@ -23,9 +27,41 @@ impl Instance {
         Self { files, authority, config, service: ServiceTls { ca, ..ServiceTls::default() } }
     }
 
-    async fn greet(&self, client: &ClientTls, name: &str) -> Outcome {
-        handshake(server(&self.config).accept().unwrap(), client.connect(name).unwrap()).await
+    async fn greet(&self, client: &ClientTls, name: &str) -> Greeting {
+        greet(server(&self.config).accept().unwrap(), client, (name, "10.1.2.3:443")).await
     }
+}
+
+/// What a handshake has come to on both sides.
+struct Greeting {
+    server: Result<SslStream<TcpStream>, HandshakeFailure>,
+    client: Result<bool, InstanceError>,
+}
+
+/// Of a client, who takes the instance for that of a name at an address. It reads what it is greeted by, and says whether it
+/// has gone on with a session.
+async fn greet(server: Ssl, client: &ClientTls, (name, address): (&str, &str)) -> Greeting {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let door = listener.local_addr().unwrap();
+    let serve = async {
+        let mut server = SslStream::new(server, listener.accept().await.unwrap().0).unwrap();
+        match Pin::new(&mut server).accept().await {
+            Ok(()) => {
+                server.write_all(b"!").await.unwrap();
+                Ok(server)
+            }
+            Err(error) => Err(HandshakeFailure::of(&error, server.ssl())),
+        }
+    };
+    let ask = async {
+        let tcp = TcpStream::connect(door).await.unwrap();
+        let address: SocketAddr = address.parse().unwrap();
+        let mut tls = Tls::new(client.shake_hands(tcp, name, address).await?);
+        let _ = tls.read(&mut [0]).await;
+        Ok(tls.ssl().session_reused())
+    };
+    let (server, client) = tokio::join!(serve, ask);
+    Greeting { server, client }
 }
 
 fn service(config: &ServiceTls) -> Arc<ClientTls> {
@@ -53,22 +89,22 @@ async fn an_instance_has_to_have_the_name_or_address_that_it_is_asked_for_by() {
         ("10.1.2.4", None, false),
         ("::1", None, false),
     ] {
-        let ssl = client.connect(name).unwrap();
-        let outcome = handshake(server(&instance.config).accept().unwrap(), ssl).await;
-        assert_eq!(outcome.client.is_ok(), is_so, "{name}");
-        if let Ok(server) = outcome.server {
+        let greeting = instance.greet(&client, name).await;
+        assert_eq!(greeting.client.is_ok(), is_so, "{name}");
+        if let Ok(server) = greeting.server {
             assert_eq!(server.ssl().servername(ssl::NameType::HOST_NAME), asked, "{name}");
             assert_eq!(server.ssl().selected_alpn_protocol(), Some(&b"http/1.1"[..]));
         }
     }
 }
 
-#[test]
-fn an_instance_is_not_asked_for_without_a_name() {
-    let client = service(&Instance::new().service);
-    for name in ["", ".", "pay\0.net"] {
-        let error = client.connect(name).err().unwrap();
-        assert!(matches!(&error, TlsError::NotAName(said) if said == name), "{error}");
+#[tokio::test]
+async fn an_instance_is_not_asked_for_without_a_name() {
+    let instance = Instance::new();
+    let client = service(&instance.service);
+    for name in ["", ".", "pay\0.net", "pay/net"] {
+        let error = instance.greet(&client, name).await.client.unwrap_err();
+        assert!(error.to_string().ends_with(&format!("{name:?} is not the name of a server")), "{error}");
     }
 }
 
@@ -97,7 +133,7 @@ async fn no_version_of_tls_before_1_2_is_spoken() {
     old.set_max_proto_version(Some(SslVersion::TLS1_1)).unwrap();
     let client = service(&ServiceTls { verify: false, ..instance.service });
     let ssl = Ssl::new(old.build().context()).unwrap();
-    assert!(handshake(ssl, client.connect("pay.net").unwrap()).await.client.is_err());
+    assert!(greet(ssl, &client, ("pay.net", "10.1.2.3:443")).await.client.is_err());
 }
 
 #[tokio::test]
@@ -114,8 +150,8 @@ async fn the_gateway_shows_its_certificate_and_the_next_one_when_it_is_renewed()
     instance.service.certificate = Some(instance.files.pair("gateway", &gateways.sign(&["gateway-1"])));
     let client = service(&instance.service);
     let shown = async |client: &ClientTls| {
-        let outcome = instance.greet(client, "pay.net").await;
-        let certificate = outcome.server().peer_certificate().unwrap();
+        let server = instance.greet(client, "pay.net").await.server.unwrap();
+        let certificate = server.ssl().peer_certificate().unwrap();
         certificate.subject_alt_names().unwrap()[0].dnsname().unwrap().to_owned()
     };
     assert_eq!(shown(&client).await, "gateway-1");
@@ -167,4 +203,131 @@ fn a_new_configuration_that_says_the_same_keeps_the_generation_and_another_one_d
     std::fs::remove_file(instance.files.path("ca.pem")).unwrap();
     assert_eq!(again(&instance.service).for_pingora().authorities.unwrap().len(), 1);
     assert!(ClientTls::new(&instance.service, None, Expired::Used, now).is_err());
+}
+
+/// An instance that goes on with sessions, and whether a handshake with it has done so.
+struct Resuming {
+    instance: Instance,
+    server: Arc<ServerTls>,
+    version: SslVersion,
+}
+
+const PAY: (&str, &str) = ("pay.net", "10.1.2.3:443");
+
+impl Resuming {
+    fn of_each_version() -> [Self; 2] {
+        [SslVersion::TLS1_2, SslVersion::TLS1_3].map(|version| {
+            let instance = Instance::new();
+            let server = server(&instance.config);
+            Self { instance, server, version }
+        })
+    }
+
+    async fn greet(&self, client: &ClientTls, whom: (&str, &str)) -> Result<bool, String> {
+        let mut ssl = self.server.accept().unwrap();
+        ssl.set_max_proto_version(Some(self.version)).unwrap();
+        let greeting = greet(ssl, client, whom).await;
+        let is_resumed = greeting.client.map_err(|error| error.to_string())?;
+        let server = greeting.server.unwrap();
+        assert_eq!(server.ssl().session_reused(), is_resumed);
+        assert_eq!(server.ssl().version2(), Some(self.version));
+        Ok(is_resumed)
+    }
+}
+
+#[tokio::test]
+async fn a_session_goes_on_with_the_same_instance_by_the_same_name_alone() {
+    for resuming in Resuming::of_each_version() {
+        let client = service(&resuming.instance.service);
+        for (whom, is_resumed) in [
+            (PAY, false),
+            (PAY, true),
+            (("pay.net", "10.1.2.4:443"), false),
+            (("pay.net", "10.1.2.3:444"), false),
+            (("10.1.2.3", "10.1.2.3:443"), false),
+            (("10.1.2.3", "10.1.2.3:443"), true),
+            (PAY, true),
+        ] {
+            assert_eq!(resuming.greet(&client, whom).await, Ok(is_resumed), "{whom:?}");
+        }
+        for name in ["other.net", "pay.net.pay.net"] {
+            let declined = Err(format!("its certificate is not for {name}"));
+            for _ in 0..2 {
+                assert_eq!(resuming.greet(&client, (name, PAY.1)).await, declined);
+            }
+        }
+        assert_eq!(resuming.greet(&client, PAY).await, Ok(true));
+    }
+}
+
+#[tokio::test]
+async fn no_session_goes_on_when_what_is_trusted_or_shown_is_another() {
+    for resuming in Resuming::of_each_version() {
+        let Instance { files, authority, service: config, .. } = &resuming.instance;
+        let certificate = Some(files.pair("gateway", &authority.sign(&["gateway-1"])));
+        let config = ServiceTls { certificate, ..config.clone() };
+        let client = service(&config);
+        let twice = async |client: &ClientTls| {
+            [resuming.greet(client, PAY).await.unwrap(), resuming.greet(client, PAY).await.unwrap()]
+        };
+        assert_eq!(twice(&client).await, [false, true]);
+        files.pair("gateway", &authority.sign(&["gateway-2"]));
+        assert_eq!(look_twice(&client).len(), 1);
+        assert_eq!(twice(&client).await, [false, true]);
+        let others = Authority::new("Others");
+        files.write("ca.pem", format!("{}{}", authority.pem, others.pem));
+        assert_eq!(look_twice(&client).len(), 1);
+        assert_eq!(twice(&client).await, [false, true]);
+        // A new configuration that says the same is no change.
+        let now = SystemTime::now();
+        let again = |config: &ServiceTls| {
+            ClientTls::new(config, Some(&client), Expired::Refused, now).map_err(|_| ()).unwrap()
+        };
+        assert_eq!(twice(&again(&config)).await, [true, true]);
+        let blind = ServiceTls { verify: false, ..config.clone() };
+        assert_eq!(twice(&again(&blind)).await, [false, true]);
+        files.write("ca.pem", &others.pem);
+        assert_eq!(look_twice(&client).len(), 1);
+        assert!(resuming.greet(&client, PAY).await.unwrap_err().contains("no authority that is trusted"));
+    }
+}
+
+#[tokio::test]
+async fn after_an_hour_an_instance_has_to_show_its_certificate_again() {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    for resuming in Resuming::of_each_version() {
+        let began = SystemTime::now();
+        let client =
+            ClientTls::new(&resuming.instance.service, None, Expired::Used, began).map_err(|_| ()).unwrap();
+        let generation = client.generation();
+        assert_eq!(resuming.greet(&client, PAY).await, Ok(false));
+        for (look, is_resumed) in [
+            (began + HOUR - Duration::from_secs(1), true),
+            (began + HOUR, false),
+            (began + HOUR * 2 - Duration::from_secs(1), true),
+            // The clock was set back.
+            (began, false),
+        ] {
+            assert_eq!(client.look(look), []);
+            assert_eq!(resuming.greet(&client, PAY).await, Ok(is_resumed), "{:?}", resuming.version);
+        }
+        assert_eq!(client.generation(), generation, "connections are kept");
+    }
+}
+
+#[tokio::test]
+async fn no_more_than_so_many_sessions_are_kept_and_the_latest_ones() {
+    let [_, resuming] = Resuming::of_each_version();
+    let client = service(&resuming.instance.service);
+    let generous = async |address: &str| {
+        let mut ssl = resuming.server.accept().unwrap();
+        ssl.set_num_tickets(100).unwrap();
+        greet(ssl, &client, ("pay.net", address)).await.client.unwrap()
+    };
+    for last in 1..8 {
+        assert!(!generous(&format!("10.1.2.{last}:443")).await);
+    }
+    for (address, is_resumed) in [("10.1.2.1:443", false), ("10.1.2.3:443", true), ("10.1.2.7:443", true)] {
+        assert_eq!(resuming.greet(&client, ("pay.net", address)).await, Ok(is_resumed), "{address}");
+    }
 }

@@ -147,8 +147,8 @@ impl Tunnel {
         }
         let silence = exchange.request.common.timeouts.tunnel;
         let [up, down] = self.moved_at;
-        let up = Some(up).filter(|_| self.up == Way::Open);
-        let down = Some(down).filter(|_| self.down == Way::Open);
+        let up = Some(up).filter(|_| self.up != Way::Ended);
+        let down = Some(down).filter(|_| self.down != Way::Ended);
         let silent = up.into_iter().chain(down).filter_map(|moved| moved.checked_add(silence));
         let Some(due) = silent.chain(self.ends_at).min() else { return Poll::Pending };
         ready!(exchange.client.timer.poll(cx, now, due));

@@ -47,9 +47,10 @@ impl Detour {
         let input = desk.take_input();
         let may_upgrade = desk.parsed.upgrade().is_some();
         let body = Body::of(desk.parsed.framing());
-        let stream = OneRequest::new(link, arrival, (desk.plain_head(), body), input, may_upgrade);
+        let stream =
+            OneRequest::new(link, arrival, (desk.plain_head(), body), input, may_upgrade).last(is_last);
         let mut session = ServerSession::new_http1(Box::new(stream));
-        session.set_keepalive((desk.parsed.keeps_alive() && !is_last).then_some(SOME_KEEPALIVE));
+        session.set_keepalive(desk.parsed.keeps_alive().then_some(SOME_KEEPALIVE));
         let reused = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reused.consume();
         let Returned { link, input } = stream.into_any().downcast::<OneRequest>().ok()?.come_back()?;
@@ -60,7 +61,12 @@ impl Detour {
     /// Has Pingora serve a client who speaks HTTP/2, to the end of the connection. `begin`: what was read of it.
     pub(in crate::gateway) async fn carry_http2(&self, link: Link, arrival: Arrival, begin: &'static [u8]) {
         let stream = Http2Stream::new(link, arrival, begin);
-        self.proxy.process_new(Box::new(stream), &self.stopping.subscribe()).await;
+        let mut stopping = self.stopping.subscribe();
+        if *stopping.borrow() {
+            // Pingora waits for the change.
+            stopping.mark_changed();
+        }
+        self.proxy.process_new(Box::new(stream), &stopping).await;
     }
 
     /// The process stops: connections close after the request that they serve.

@@ -13,7 +13,9 @@ use pingora::protocols::{
     TimingDigest, UniqueID,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 
+use super::SHUTDOWN;
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
 
@@ -84,8 +86,8 @@ impl AsyncWrite for Http2Stream {
 #[async_trait]
 impl Shutdown for Http2Stream {
     async fn shutdown(&mut self) {
-        // It fails on a connection that is gone.
-        let _ = AsyncWriteExt::shutdown(self).await;
+        // It fails on a connection that is gone, and waits for a client who takes nothing.
+        let _ = timeout(SHUTDOWN, AsyncWriteExt::shutdown(self)).await;
     }
 }
 

@@ -15,8 +15,10 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
     UniqueID,
 };
-use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::time::timeout;
 
+use super::SHUTDOWN;
 use crate::gateway::carry::Block;
 use crate::gateway::grammar::{Body, Step};
 use crate::gateway::origin::Arrival;
@@ -42,6 +44,7 @@ pub(super) struct OneRequest {
     input: Block,
     progress: Progress,
     arrival: Arrival,
+    is_last: bool,
     digest: Arc<SocketDigest>,
 }
 
@@ -79,7 +82,16 @@ impl OneRequest {
         let progress =
             if body.is_over() { Progress::Over { may_upgrade } } else { Progress::Body { may_upgrade } };
         let link = BufWriter::with_capacity(TOGETHER, link);
-        Self { link, head, at: 0, body, ready: 0, input, progress, arrival, digest }
+        Self { link, head, at: 0, body, ready: 0, input, progress, arrival, is_last: false, digest }
+    }
+
+    /// The same, as the last request on its connection.
+    pub(super) fn last(self, is_last: bool) -> Self {
+        Self { is_last, ..self }
+    }
+
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last
     }
 
     /// How it has come.
@@ -178,8 +190,8 @@ impl AsyncWrite for OneRequest {
 #[async_trait]
 impl Shutdown for OneRequest {
     async fn shutdown(&mut self) {
-        // It fails on a connection that is gone.
-        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
+        // It fails on a connection that is gone, and waits for a client who takes nothing.
+        let _ = timeout(SHUTDOWN, AsyncWriteExt::shutdown(self)).await;
     }
 }
 
