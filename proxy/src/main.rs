@@ -13,7 +13,7 @@ use proxy::config::{Config, Environment, LogFormat, Purpose};
 use proxy::explain::{self, Question};
 use proxy::logging::{Form, Output};
 use proxy::server::{self, blocked, run_files};
-use proxy::site::Source;
+use proxy::site::{Source, check_certificates};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -58,6 +58,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     if arguments.test {
         config.remarks.iter().for_each(|remark| eprintln(&anyhow!("{remark}")));
+        check_certificates(config).with_context(|| format!("{}", arguments.conf.display()))?;
         if let Some(remark) = run_files::foresee(config, arguments)? {
             eprintln(&anyhow!("{remark}"));
         }

@@ -57,8 +57,8 @@ use routes::RoutesMetrics;
 pub(crate) use service::ServiceMetrics;
 use services::ServicesMetrics;
 use snapshot::SnapshotMetrics;
-pub(crate) use tls::CertificateSeries;
 use tls::TlsMetrics;
+pub(crate) use tls::{CertificateSeries, End};
 
 /// The gateway's metrics.
 #[derive(Debug)]

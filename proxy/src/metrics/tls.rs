@@ -14,6 +14,7 @@ pub(super) struct TlsMetrics {
     proxy_failures: IntCounterVec,
     refused: IntCounterVec,
     expiry: IntGaugeVec,
+    revocations_expiry: IntGaugeVec,
     not_taken: IntGaugeVec,
     /// As they are now. Their series are made anew each time that metrics are read, so that those of one that is not named
     /// any more go.
@@ -25,12 +26,16 @@ pub(super) struct TlsMetrics {
 pub(crate) struct CertificateSeries {
     /// Its file.
     pub(crate) name: String,
-    /// What its file has, for the label.
-    pub(crate) kind: &'static str,
-    /// None: it is not looked at.
-    pub(crate) not_after: Option<SystemTime>,
+    pub(crate) end: Option<End>,
     /// Whether what its file has now is not taken.
     pub(crate) is_refused: bool,
+}
+
+/// When what a file has ends. (Of authorities it is not looked at.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    OfCertificate(SystemTime),
+    OfRevocations(SystemTime),
 }
 
 impl TlsMetrics {
@@ -58,8 +63,13 @@ impl TlsMetrics {
             )?,
             expiry: make.gauges(
                 "certificate_expiry_timestamp_seconds",
-                "When a certificate ends, or the first of those that it hangs on, or a list of revoked ones, in Unix time.",
-                &["name", "kind"],
+                "When a certificate ends, or the first of those that it hangs on, in Unix time.",
+                &["name"],
+            )?,
+            revocations_expiry: make.gauges(
+                "revocations_expiry_timestamp_seconds",
+                "When a list of revoked certificates ends, and with it trust in all clients' certificates, in Unix time.",
+                &["name"],
             )?,
             not_taken: make.gauges(
                 "certificates_refused",
@@ -93,11 +103,15 @@ impl TlsMetrics {
 
     pub(super) fn show(&self) {
         let certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
-        self.expiry.reset();
-        self.not_taken.reset();
-        for CertificateSeries { name, kind, not_after, is_refused } in &*certificates {
-            if let Some(end) = not_after {
-                self.expiry.with_label_values(&[name.as_str(), kind]).set(unix_time(*end));
+        [&self.expiry, &self.revocations_expiry, &self.not_taken].into_iter().for_each(IntGaugeVec::reset);
+        for CertificateSeries { name, end, is_refused } in &*certificates {
+            let of = |series: &IntGaugeVec, end: &SystemTime| {
+                series.with_label_values(&[name.as_str()]).set(unix_time(*end));
+            };
+            match end {
+                Some(End::OfCertificate(end)) => of(&self.expiry, end),
+                Some(End::OfRevocations(end)) => of(&self.revocations_expiry, end),
+                None => {}
             }
             self.not_taken.with_label_values(&[name.as_str()]).set((*is_refused).into());
         }
@@ -114,26 +128,26 @@ mod tests {
     fn what_has_an_end_has_a_series_of_it_and_each_file_one_of_whether_it_is_refused() {
         let registry = Registry::new();
         let metrics = TlsMetrics::new(&Maker { registry: &registry, prefix: "leaseway_" }).unwrap();
-        let series = |name: &str, kind, end: Option<u64>| CertificateSeries {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let series = |name: &str, end: Option<End>| CertificateSeries {
             name: name.to_owned(),
-            kind,
-            not_after: end.map(|end| UNIX_EPOCH + Duration::from_secs(end)),
+            end,
             is_refused: end.is_none(),
         };
         metrics.certificates(vec![
-            series("/ca", "authorities", None),
-            series("/crl", "revocations", Some(7)),
-            series("/shop", "certificate", Some(9)),
+            series("/ca", None),
+            series("/crl", Some(End::OfRevocations(at(7)))),
+            series("/shop", Some(End::OfCertificate(at(9)))),
         ]);
         metrics.show();
         let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         let lines: Vec<_> = text.lines().filter(|line| line.contains("name=")).collect();
         let expected = [
-            "leaseway_certificate_expiry_timestamp_seconds{kind=\"certificate\",name=\"/shop\"} 9",
-            "leaseway_certificate_expiry_timestamp_seconds{kind=\"revocations\",name=\"/crl\"} 7",
+            "leaseway_certificate_expiry_timestamp_seconds{name=\"/shop\"} 9",
             "leaseway_certificates_refused{name=\"/ca\"} 1",
             "leaseway_certificates_refused{name=\"/crl\"} 0",
             "leaseway_certificates_refused{name=\"/shop\"} 0",
+            "leaseway_revocations_expiry_timestamp_seconds{name=\"/crl\"} 7",
         ];
         assert_eq!(lines, expected);
     }

@@ -8,9 +8,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Current, Site};
-use crate::metrics::{CertificateSeries, Metrics};
+use crate::metrics::{CertificateSeries, End, Metrics};
 use crate::tasks::joined;
-use crate::tls::{CertificateState, Event, Watched};
+use crate::tls::{CertificateState, Event, Kind, Watched};
 
 /// From one look at the files to the next.
 const LOOK: Duration = Duration::from_secs(1);
@@ -50,8 +50,11 @@ impl Certificates {
         }
         let series = |state: CertificateState| CertificateSeries {
             name: state.file,
-            kind: state.kind.name(),
-            not_after: state.not_after,
+            end: state.not_after.and_then(|end| match state.kind {
+                Kind::Certificate => Some(End::OfCertificate(end)),
+                Kind::Revocations => Some(End::OfRevocations(end)),
+                Kind::Authorities => None,
+            }),
             is_refused: state.refused.is_some(),
         };
         self.metrics.certificates(site.certificates().into_iter().map(series).collect());

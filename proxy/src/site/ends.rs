@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::tls::ServicesTls;
 use super::{DraftError, Listener, Site};
-use crate::config;
+use crate::config::{self, Config};
 use crate::tls::Expired;
 
 /// Where clients are served, and how instances are spoken to.
@@ -45,4 +45,13 @@ impl Ends {
         let listeners = listen.iter().map(listener).collect::<Result<_, _>>()?;
         Ok(Self { listeners, tls })
     }
+}
+
+/// Whether what a configuration names of certificates could be used now.
+///
+/// # Errors
+/// A file cannot be used.
+pub fn check_certificates(config: &Config) -> Result<(), DraftError> {
+    let Config { gateway, .. } = config;
+    Ends::next((&gateway.listen, &gateway.services), &Site::default()).map(drop)
 }

@@ -68,6 +68,7 @@ pub(crate) use draft::DraftError;
 pub(crate) use draft::tests as drafts;
 pub(crate) use draft::{Carried, Draft, Materials, policies};
 pub(crate) use ends::Ends;
+pub use ends::check_certificates;
 pub(crate) use listener::Listener;
 pub(crate) use reload::Reload;
 pub(crate) use replacement::{Adoption, Replacement};

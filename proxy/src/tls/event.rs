@@ -79,14 +79,3 @@ impl CertificateState {
         Self { refused: first.refused.or(second.refused), ..first }
     }
 }
-
-impl Kind {
-    /// For a metric's label.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Certificate => "certificate",
-            Self::Authorities => "authorities",
-            Self::Revocations => "revocations",
-        }
-    }
-}
