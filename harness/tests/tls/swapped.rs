@@ -8,10 +8,11 @@ use tokio::time::{sleep, timeout};
 
 use super::{NOT_TAKEN, Place, SHOP, get, shown, wait_metric};
 
-/// Between two of them. Files are looked at once a second: many are never seen, and of some only one half.
+/// Between two of them. Files are looked at once a second, and again a moment later: none of these is seen twice, and of some
+/// only one half.
 const BETWEEN: Duration = Duration::from_millis(100);
 const SWAPS: usize = 30;
-/// The last one is shown after two looks, which take two seconds: the benchmark measures that. Here it is ten times that.
+/// The last one is shown within two seconds: the figures measure that. Here it is ten times that.
 const SETTLED: Duration = Duration::from_secs(20);
 
 #[tokio::test]

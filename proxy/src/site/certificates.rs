@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,6 +15,9 @@ use crate::tls::{CertificateState, Event, Kind, Watched};
 
 /// From one look at the files to the next.
 const LOOK: Duration = Duration::from_secs(1);
+/// What is new is taken when two looks agree: so soon after it was found there is another. Who writes files takes less from one
+/// to the next, and who replaces them each second does not escape.
+const AGAIN: Duration = Duration::from_millis(250);
 /// How long a look may take before that is told, and the others go on without it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -63,7 +67,13 @@ impl Certificates {
     /// On a thread that may wait for a disk.
     async fn look_at(&mut self, watched: Arc<dyn Watched>, now: SystemTime) {
         let looked_at = watched.clone();
-        let mut look = spawn_blocking(move || looked_at.look(now).into_iter().for_each(tell));
+        let mut look = spawn_blocking(move || {
+            looked_at.look(now).into_iter().for_each(tell);
+            if looked_at.is_waiting() {
+                thread::sleep(AGAIN);
+                looked_at.look(now).into_iter().for_each(tell);
+            }
+        });
         match timeout(PATIENCE, &mut look).await {
             Ok(ended) => drop(joined(ended)),
             Err(_) => {

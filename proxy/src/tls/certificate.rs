@@ -62,6 +62,11 @@ impl Certificate {
         self.kept.is_as(&other.kept)
     }
 
+    /// Whether the next look may take what the last one has found.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.kept.is_waiting()
+    }
+
     /// Looks at the files, and at the clock.
     pub(super) fn look(&mut self, successor: Successor, now: SystemTime) -> Vec<Event> {
         let files = &self.files;

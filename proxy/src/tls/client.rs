@@ -125,6 +125,12 @@ impl Watched for ClientTls {
         events
     }
 
+    fn is_waiting(&self) -> bool {
+        let materials = self.materials.load();
+        let is_certificate_waiting = materials.certificate.as_ref().is_some_and(Certificate::is_waiting);
+        is_certificate_waiting || materials.authorities.as_ref().is_some_and(Kept::is_waiting)
+    }
+
     /// Of the authorities that the configuration names, and of the certificate that the gateway shows.
     fn states(&self) -> Vec<CertificateState> {
         self.materials.load().states()

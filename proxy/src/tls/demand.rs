@@ -65,6 +65,11 @@ impl Demand {
         is_same.then(|| Self { config: config.clone(), ..self.clone() })
     }
 
+    /// Whether the next look may take what the last one has found.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.kept.is_waiting()
+    }
+
     /// Looks at the files, and at the clock.
     pub(super) fn look(&mut self, now: SystemTime) -> Vec<Event> {
         let config = &self.config;

@@ -95,12 +95,17 @@ impl<T> Kept<T> {
         self.refusal.as_ref().map(|refusal| refusal.why.as_str())
     }
 
+    /// Whether a look has found what the next one takes, if it finds the same.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.looks.is_waiting()
+    }
+
     /// Looks at the files, and reads them if they may have changed. `make` is handed the one that is good so far.
     pub(super) fn look(&mut self, make: impl FnOnce(&[Vec<u8>], &T) -> Result<T, TlsError>) -> Option<News> {
         let is_early = self.refusal.as_ref().is_some_and(|refusal| refusal.is_early);
         // Before they are read: what changes after that shows at the next look.
         let stamps = stamps(&self.files);
-        if stamps == self.stamps && !self.looks.is_waiting() && !is_early {
+        if stamps == self.stamps && !self.is_waiting() && !is_early {
             return None;
         }
         self.stamps = stamps;
@@ -110,7 +115,7 @@ impl<T> Kept<T> {
             Err(error) => Err(error.to_string()),
         };
         let is_taken = self.looks.found(found);
-        if is_taken || (is_early && !self.looks.is_waiting()) {
+        if is_taken || (is_early && !self.is_waiting()) {
             return self.consider(contents.and_then(|contents| make(&contents, &self.good)));
         }
         None

@@ -121,6 +121,12 @@ impl Watched for ServerTls {
         events
     }
 
+    fn is_waiting(&self) -> bool {
+        let materials = self.materials.load();
+        let demand = materials.demand.as_ref();
+        materials.certificates.iter().any(Certificate::is_waiting) || demand.is_some_and(Demand::is_waiting)
+    }
+
     /// In the configuration's order, those of clients' certificates last.
     fn states(&self) -> Vec<CertificateState> {
         self.materials.load().states()

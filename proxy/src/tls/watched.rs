@@ -10,6 +10,9 @@ pub(crate) trait Watched: Send + Sync {
     /// ends before the next begins.
     fn look(&self, now: SystemTime) -> Vec<Event>;
 
+    /// Whether the last look has found what the next one takes, if it finds the same. Nobody waits for that.
+    fn is_waiting(&self) -> bool;
+
     /// Of each file, as the last look has found it. Nobody waits for one.
     fn states(&self) -> Vec<CertificateState>;
 }
