@@ -18,7 +18,7 @@ pub(super) const FULL: &[u8] =
 
 /// It is the wrong port.
 pub(super) const CLEAR: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\
-    Content-Length: 57\r\nConnection: close\r\n\r\n\
+    Content-Length: 58\r\nConnection: close\r\n\r\n\
     {\"code\":-1,\"message\":\"this port speaks TLS: ask by https\"}";
 
 /// For so long it is read, and dropped, what somebody sends who is told.
