@@ -9,6 +9,7 @@
 
 mod balance;
 mod bare;
+mod certificates;
 mod cost;
 mod departures;
 mod instructions;
@@ -76,6 +77,7 @@ enum Part {
     Departures,
     Outage,
     Reload,
+    Certificates,
     Matching,
     Cost,
     Instructions,
@@ -83,7 +85,7 @@ enum Part {
 }
 
 /// The rest is about what the gateway itself costs, and needs release builds.
-const IN_SHORT: [Part; 8] = [
+const IN_SHORT: [Part; 9] = [
     Part::Balance,
     Part::Split,
     Part::Propagation,
@@ -91,6 +93,7 @@ const IN_SHORT: [Part; 8] = [
     Part::Departures,
     Part::Outage,
     Part::Reload,
+    Part::Certificates,
     Part::Matching,
 ];
 
@@ -116,6 +119,7 @@ async fn run(Arguments { short, parts }: Arguments) -> Result<()> {
             Part::Departures => departures::show(scale).await?,
             Part::Outage => outage::show(scale).await?,
             Part::Reload => reload::show(scale).await?,
+            Part::Certificates => certificates::show(scale).await?,
             Part::Matching => matching::show(!short)?,
             Part::Cost => cost::show().await?,
             Part::Instructions => instructions::show().await?,
