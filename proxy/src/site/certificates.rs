@@ -18,6 +18,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What is new is taken when two looks agree: so soon after it was found there is another. Who writes files takes less from one
 /// to the next, and who replaces them each second does not escape.
 const AGAIN: Duration = Duration::from_millis(250);
+/// So often at most: the files may have changed between two looks.
+const MOST_AGAIN: u32 = 2;
 /// How long a look may take before that is told, and the others go on without it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -69,7 +71,10 @@ impl Certificates {
         let looked_at = watched.clone();
         let mut look = spawn_blocking(move || {
             looked_at.look(now).into_iter().for_each(tell);
-            if looked_at.is_waiting() {
+            for _ in 0..MOST_AGAIN {
+                if !looked_at.is_waiting() {
+                    break;
+                }
                 thread::sleep(AGAIN);
                 looked_at.look(now).into_iter().for_each(tell);
             }

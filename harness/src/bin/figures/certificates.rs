@@ -88,7 +88,10 @@ fn show_ages(ages: &[Duration]) -> Result<()> {
     let late = ages.iter().filter(|age| **age > GOAL).count();
     row("handshakes looked at", ages.len());
     row("of these with one that was replaced 2 s before, or more", late);
-    row("the longest that one was shown after it was replaced", format!("{:.0} ms", 1e3 * longest.as_secs_f64()));
+    row(
+        "the longest that one was shown after it was replaced",
+        format!("{:.0} ms", 1e3 * longest.as_secs_f64()),
+    );
     ensure!(longest <= 10 * GOAL, "an old certificate was shown for {longest:?}");
     Ok(())
 }
