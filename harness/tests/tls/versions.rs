@@ -59,8 +59,8 @@ async fn every_group_is_spoken_that_openssl_has() -> Result<()> {
         for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
             let is_of_1_3 = group.contains("MLKEM");
             // Until TLS 1.3 a client's groups say, too, of which curve a certificate may be (RFC 8422, 5.1).
-            let groups =
-                if version == SslVersion::TLS1_2 { format!("{group}:P-256") } else { group.to_owned() };
+            let has_curve = version == SslVersion::TLS1_3 || group == "P-256";
+            let groups = if has_curve { group.to_owned() } else { format!("{group}:P-256") };
             let client = TlsClient::with(place.authority.pem(), |builder| {
                 builder.set_groups_list(&groups)?;
                 builder.set_min_proto_version(Some(version))?;
