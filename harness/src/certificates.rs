@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use openssl::{
     asn1::Asn1Time,
     hash::MessageDigest,
-    pkey::PKey,
+    pkey::{PKey, Private},
     rsa::Rsa,
     x509::{X509, X509Name},
 };
@@ -42,6 +42,8 @@ pub struct Wanted {
     emails: Vec<String>,
     from: SystemTime,
     until: SystemTime,
+    /// None: its key is of an elliptic curve, P-256.
+    rsa_bits: Option<u32>,
 }
 
 /// A certificate with its chain, and its key.
@@ -112,7 +114,10 @@ impl Authority {
     /// # Errors
     /// When it cannot be said in one.
     pub fn sign(&self, wanted: &Wanted) -> Result<Certificate> {
-        let key = KeyPair::generate()?;
+        let key = match wanted.rsa_bits {
+            Some(bits) => KeyPair::from_pem(&pem_of(&PKey::from_rsa(Rsa::generate(bits)?)?)?)?,
+            None => KeyPair::generate()?,
+        };
         let serial = fastrand::u64(1..=u64::MAX / 2);
         let mut parameters = wanted.parameters()?;
         parameters.serial_number = Some(SerialNumber::from(serial));
@@ -126,6 +131,14 @@ impl Authority {
     /// # Errors
     /// When it cannot be made.
     pub fn revoking(&self, revoked: &[&Certificate]) -> Result<String> {
+        self.revoking_until(revoked, SystemTime::now() + DAY)
+    }
+
+    /// The same, and it holds until this time, from 9 days ago.
+    ///
+    /// # Errors
+    /// As [`Self::revoking`].
+    pub fn revoking_until(&self, revoked: &[&Certificate], end: SystemTime) -> Result<String> {
         let now = SystemTime::now();
         let revoked = revoked.iter().map(|certificate| RevokedCertParams {
             serial_number: SerialNumber::from(certificate.serial),
@@ -134,8 +147,8 @@ impl Authority {
             invalidity_date: None,
         });
         let list = CertificateRevocationListParams {
-            this_update: (now - DAY).into(),
-            next_update: (now + DAY).into(),
+            this_update: (now - 9 * DAY).into(),
+            next_update: end.into(),
             crl_number: SerialNumber::from(fastrand::u64(1..=u64::MAX / 2)),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -143,6 +156,10 @@ impl Authority {
         };
         Ok(list.signed_by(&self.issuer)?.pem()?)
     }
+}
+
+fn pem_of(key: &PKey<Private>) -> Result<String> {
+    Ok(String::from_utf8(key.private_key_to_pem_pkcs8()?)?)
 }
 
 fn authority(name: &str) -> Result<CertificateParams> {
@@ -166,6 +183,7 @@ impl Wanted {
             emails: Vec::new(),
             from: now - DAY,
             until: now + 90 * DAY,
+            rsa_bits: None,
         }
     }
 
@@ -183,6 +201,12 @@ impl Wanted {
     /// With this address of mail.
     pub fn email(mut self, email: &str) -> Self {
         self.emails.push(email.to_owned());
+        self
+    }
+
+    /// With an RSA key of so many bits: 2,048 at least.
+    pub fn rsa(mut self, bits: u32) -> Self {
+        self.rsa_bits = Some(bits);
         self
     }
 
@@ -239,7 +263,7 @@ impl Certificate {
         certificate.append_extension(names)?;
         certificate.sign(&key, MessageDigest::sha256())?;
         let pem = String::from_utf8(certificate.build().to_pem()?)?;
-        Ok(Self { chain: vec![pem], key: String::from_utf8(key.private_key_to_pem_pkcs8()?)?, serial: 0 })
+        Ok(Self { chain: vec![pem], key: pem_of(&key)?, serial: 0 })
     }
 
     /// The certificate and its chain, in one PEM.

@@ -1,4 +1,4 @@
-//! A plain HTTP/1.1 client: one request, one kept connection, or raw bytes.
+//! A plain HTTP client: one request, one kept connection, or raw bytes.
 
 use std::{
     io,
@@ -17,10 +17,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 pub use hyper::{HeaderMap, Method, Request};
 use hyper::{
-    client::conn::http1::{SendRequest, handshake},
+    Response, Uri,
+    body::Incoming,
+    client::conn::{http1, http2},
     header::{CONNECTION, HOST, HeaderValue},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpSocket, TcpStream},
@@ -91,13 +93,46 @@ pub async fn send(address: SocketAddr, request: Request<Bytes>) -> Result<Answer
         .context(what)
 }
 
-/// A connection that is kept for several requests, one at a time.
+/// A connection that is kept for several requests, one at a time. It speaks HTTP/2 where that was agreed on.
 #[derive(Debug)]
 pub struct Connection {
     address: SocketAddr,
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     received: Arc<AtomicU64>,
     driver: AbortHandle,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Sender {
+    async fn ready(&mut self) -> Result<(), hyper::Error> {
+        match self {
+            Self::Http1(sender) => sender.ready().await,
+            Self::Http2(sender) => sender.ready().await,
+        }
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
+        match self {
+            Self::Http1(sender) => sender.send_request(request).await,
+            Self::Http2(sender) => sender.send_request(with_authority(request)).await,
+        }
+    }
+}
+
+/// The host is a part of the URI there (RFC 9113, 8.3.1).
+fn with_authority(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    if let Some(host) = request.headers_mut().remove(HOST)
+        && let (Ok(host), Some(target)) = (host.to_str(), request.uri().path_and_query())
+        && let Ok(uri) = Uri::builder().scheme("https").authority(host).path_and_query(target.clone()).build()
+    {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 impl Connection {
@@ -134,11 +169,19 @@ impl Connection {
     pub async fn over(stream: impl Into<Link>, address: SocketAddr) -> io::Result<Self> {
         let stream = stream.into();
         stream.tcp().set_nodelay(true)?;
+        let is_http2 = stream.ssl().and_then(|ssl| ssl.selected_alpn_protocol()) == Some(b"h2");
         let received = Arc::new(AtomicU64::new(0));
         let counted = Counted { stream, received: Arc::clone(&received) };
-        let (sender, connection) = handshake(TokioIo::new(counted)).await.map_err(io::Error::other)?;
         // Its errors reach the sender of the request that they break.
-        let driver = tokio::spawn(connection).abort_handle();
+        let (sender, driver) = if is_http2 {
+            let made = http2::handshake(TokioExecutor::new(), TokioIo::new(counted)).await;
+            let (sender, connection) = made.map_err(io::Error::other)?;
+            (Sender::Http2(sender), tokio::spawn(connection).abort_handle())
+        } else {
+            let made = http1::handshake(TokioIo::new(counted)).await;
+            let (sender, connection) = made.map_err(io::Error::other)?;
+            (Sender::Http1(sender), tokio::spawn(connection).abort_handle())
+        };
         Ok(Self { address, sender, received, driver })
     }
 
@@ -154,7 +197,7 @@ impl Connection {
         {
             request.headers_mut().insert(HOST, host);
         }
-        let (head, body) = self.sender.send_request(request).await?.into_parts();
+        let (head, body) = self.sender.send(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }

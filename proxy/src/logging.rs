@@ -14,9 +14,14 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Ours from `info` on, the libraries' from `warn` on. What Pingora says of an upgrade is left out: it calls
-/// each second of waiting for the old process an error, and what it comes to is said by the server's sockets.
-const FILTER: &str = "warn,pingora_core::server::transfer_fd=off,proxy=info,leaseway_registry=info";
+/// Ours from `info` on, the libraries' from `warn` on, but for some of what Pingora says:
+///
+/// - of an upgrade: it calls each second of waiting for the old process an error, and what it comes to is said by the
+///   server's sockets;
+/// - of a client's connection over HTTP/2 that did not begin or is broken off for what came on it: a client can have as many
+///   of these lines as it likes. Nothing else of use is said there, apart from the server of the admin port.
+const FILTER: &str = "warn,pingora_core::server::transfer_fd=off,pingora_core::apps=off,\
+    pingora_core::apps::http_app=warn,pingora_core::protocols::http::v2::server=off,proxy=info,leaseway_registry=info";
 /// Lines wait at most this long.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// Bytes that wait before the writer is woken early.
@@ -230,6 +235,27 @@ mod tests {
         });
         output.line(format!("by hand {text}\n").as_bytes());
         output.take_lines()
+    }
+
+    #[test]
+    fn a_client_cannot_have_lines_of_pingoras_for_nothing() {
+        let output = Output::waiting(Form::Text);
+        tracing::subscriber::with_default(output.subscriber(EnvFilter::new(FILTER)), || {
+            tracing::error!(target: "pingora_core::apps", "H2 handshake error");
+            tracing::warn!(target: "pingora_core::protocols::http::v2::server", "tearing down");
+            tracing::error!(target: "pingora_core::apps::http_app", "the admin port");
+            tracing::warn!(target: "pingora_core::protocols::http::v1::server", "HTTP/1");
+            tracing::warn!(target: "pingora_core::server", "the server");
+        });
+        let lines = output.take_lines();
+        let said: Vec<_> = lines
+            .lines()
+            .filter_map(|line| line.split_once("  WARN ").or(line.split_once(" ERROR ")))
+            .collect();
+        assert_eq!(
+            said.iter().map(|(_, said)| *said).collect::<Vec<_>>(),
+            ["the admin port", "HTTP/1", "the server"]
+        );
     }
 
     proptest! {

@@ -58,7 +58,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     if arguments.test {
         config.remarks.iter().for_each(|remark| eprintln(&anyhow!("{remark}")));
-        check_certificates(config).with_context(|| format!("{}", arguments.conf.display()))?;
+        let remarks = check_certificates(config).with_context(|| format!("{}", arguments.conf.display()))?;
+        remarks.into_iter().for_each(|remark| eprintln(&anyhow!(remark)));
         if let Some(remark) = run_files::foresee(config, arguments)? {
             eprintln(&anyhow!("{remark}"));
         }

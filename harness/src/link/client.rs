@@ -6,7 +6,7 @@ use anyhow::Result;
 use openssl::{
     error::ErrorStack,
     pkey::PKey,
-    ssl::{SslContext, SslContextBuilder, SslMethod, SslVerifyMode},
+    ssl::{SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion},
     x509::{X509, store::X509StoreBuilder},
 };
 use tokio::net::TcpStream;
@@ -14,6 +14,9 @@ use tokio_openssl::SslStream;
 
 use super::Link;
 use crate::certificates::Certificate;
+
+/// As ALPN writes it.
+const HTTP_2: &[u8] = b"\x02h2";
 
 /// How a client shakes hands.
 #[derive(Clone)]
@@ -23,6 +26,10 @@ pub struct TlsClient {
     name: Option<String>,
     /// Whether the certificate must have that name.
     is_strict: bool,
+    /// Whether it offers HTTP/2, and nothing else.
+    speaks_http2: bool,
+    /// None: whichever the context has.
+    version: Option<SslVersion>,
 }
 
 impl fmt::Debug for TlsClient {
@@ -56,7 +63,13 @@ impl TlsClient {
         builder.set_cert_store(trusted.build());
         builder.set_verify(SslVerifyMode::PEER);
         set(&mut builder)?;
-        Ok(Self { context: builder.build(), name: None, is_strict: false })
+        Ok(Self {
+            context: builder.build(),
+            name: None,
+            is_strict: false,
+            speaks_http2: false,
+            version: None,
+        })
     }
 
     /// One that also shows this certificate.
@@ -86,6 +99,16 @@ impl TlsClient {
         Self { name: Some(name.to_owned()), is_strict: false, ..self.clone() }
     }
 
+    /// It speaks this version, and no other.
+    pub fn speaking(&self, version: SslVersion) -> Self {
+        Self { version: Some(version), ..self.clone() }
+    }
+
+    /// It offers HTTP/2 (ALPN), and nothing else.
+    pub fn speaking_http2(&self) -> Self {
+        Self { speaks_http2: true, ..self.clone() }
+    }
+
     /// Connects, and shakes hands.
     ///
     /// # Errors
@@ -106,6 +129,13 @@ impl TlsClient {
             if self.is_strict {
                 ssl.param_mut().set_host(name)?;
             }
+        }
+        if self.speaks_http2 {
+            ssl.set_alpn_protos(HTTP_2)?;
+        }
+        if self.version.is_some() {
+            ssl.set_min_proto_version(self.version)?;
+            ssl.set_max_proto_version(self.version)?;
         }
         let mut stream = SslStream::new(ssl, stream)?;
         Pin::new(&mut stream).connect().await.map_err(io::Error::other)?;

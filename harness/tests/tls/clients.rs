@@ -16,7 +16,7 @@ use harness::{
 use openssl::ssl::SslVersion;
 use serde_json::{Value, json};
 
-use super::{FAILURES, PATIENCE, Place, SHOP, get, get_with, tls, wait_metric_that};
+use super::{FAILURES, NOT_TAKEN, PATIENCE, Place, SHOP, get, get_with, tls, wait_metric, wait_metric_that};
 
 const XFCC: &str = "x-forwarded-client-cert";
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -272,7 +272,7 @@ async fn who_is_revoked_is_not_let_in_any_more() -> Result<()> {
     let place = &guarded.place;
     let (alice, bob) = (guarded.known("alice")?, guarded.known("bob")?);
     let crl = place.file("revoked.pem", &guarded.clients.revoking(&[&bob])?)?;
-    let _gateway = place.gateway(guarded.listener("required", Some(&crl))?).await?;
+    let gateway = place.gateway(guarded.listener("required", Some(&crl))?).await?;
     let clients = [guarded.showing(&alice)?, guarded.showing(&bob)?];
     assert_eq!(place.ask(&clients[0]).await?.status, 200);
     place.assert_refused(&clients[1], "bob").await?;
@@ -285,6 +285,6 @@ async fn who_is_revoked_is_not_let_in_any_more() -> Result<()> {
     assert_eq!(place.ask(&clients[1]).await?.status, 200);
     // One that is no list keeps the one before.
     place.file("revoked.pem", "")?;
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    wait_metric(&gateway, NOT_TAKEN, &["revoked.pem"], 1.0).await?;
     place.assert_refused(&clients[0], "alice").await
 }

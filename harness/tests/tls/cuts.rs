@@ -9,9 +9,20 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
-use harness::{link::TlsClient, stack::Gateway, wait::eventually, wire::Wire};
+use harness::{
+    certificates::{Authority, Wanted},
+    link::TlsClient,
+    stack::Gateway,
+    wait::eventually,
+    wire::Wire,
+};
+use openssl::ssl::SslVersion;
 use serde_json::json;
-use tokio::net::TcpSocket;
+use tokio::{
+    io::{self, AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
 
 use super::{
     FAILURES, PATIENCE, Place,
@@ -28,7 +39,11 @@ const AT_ONCE: usize = 200;
 /// How long a handshake may take here. It is short, as each silent client waits for it.
 const HANDSHAKE: &str = "500ms";
 
-/// At how many points of its hello a client stops at least: `make test-full` has 10,000.
+/// From one point of a whole handshake to the next, where not each byte is one.
+const SOME: usize = 53;
+
+/// At how many points of its hello a client stops at least, and that it stops at each of a whole handshake: `make test-full` has
+/// 10,000.
 const POINTS: &str = "LEASEWAY_TEST_CUTS";
 
 fn points() -> Result<usize> {
@@ -117,6 +132,70 @@ async fn a_client_that_stops_after_its_hello_is_closed() -> Result<()> {
     Ok(())
 }
 
+/// Lets so many bytes of a client's handshake pass, then the client stops, and the door closes. How many have passed.
+async fn cut_handshake(client: &TlsClient, door: SocketAddr, most: u64, how: Stop) -> Result<u64> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let passing = async {
+        let (mut client, _) = listener.accept().await?;
+        let mut door = TcpStream::connect(door).await?;
+        let ((from_client, mut to_client), (mut from_door, mut to_door)) = (client.split(), door.split());
+        let up = async {
+            let passed = io::copy(&mut from_client.take(most), &mut to_door).await?;
+            if how == Stop::Fin {
+                to_door.shutdown().await?;
+            }
+            anyhow::Ok(passed)
+        };
+        let down = async {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = from_door.read(&mut bytes).await {
+                // The client may have seen enough.
+                let _ = to_client.write_all(&bytes[..count]).await;
+            }
+            anyhow::Ok(())
+        };
+        anyhow::Ok(tokio::try_join!(up, down)?.0)
+    };
+    // With TLS 1.3 a client is done before the server has its last bytes. It holds the connection until the door closes; one that
+    // is not cut ends it.
+    let shaken = async { client.connect(address).await.ok().filter(|_| most < u64::MAX) };
+    let both = async { tokio::join!(shaken, passing) };
+    let (_link, passed) =
+        timeout(PATIENCE, both).await.with_context(|| format!("{most} bytes, then {how:?}"))?;
+    passed
+}
+
+/// Not only its hello: what follows the server's, too, with a certificate of its own in it.
+#[tokio::test]
+async fn a_client_that_stops_at_any_byte_of_its_handshake_is_closed() -> Result<()> {
+    let place = Place::new().await?;
+    let clients = Authority::new("Clients")?;
+    let mut listener = tls(&[&place.shop()?]);
+    let ca = place.file("clients.pem", clients.pem())?;
+    listener["tls"]["client"] = json!({ "ca": ca, "mode": "required" });
+    let options = place.options(listener).set("gateway/timeouts/handshake", HANDSHAKE);
+    let gateway = Gateway::start_with_registry(options).await?;
+    let alice = clients.sign(&Wanted::subject("alice"))?;
+    let mut count = 0;
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let client = TlsClient::showing(place.authority.pem(), &alice)?.asking_for(super::SHOP);
+        let client = client.speaking(version);
+        let whole = cut_handshake(&client, place.door, u64::MAX, Stop::Fin).await?;
+        ensure!(whole > 600, "a short handshake: {whole} bytes");
+        let step = if points()? == 0 { SOME } else { 1 };
+        let cuts: Vec<_> = (0..whole).step_by(step).collect();
+        for how in [Stop::Fin, Stop::Silence] {
+            for some in cuts.chunks(AT_ONCE) {
+                try_join_all(some.iter().map(|&cut| cut_handshake(&client, place.door, cut, how))).await?;
+            }
+            count += cuts.len();
+        }
+    }
+    wait_metric_that(&gateway, FAILURES, &[], |value| value >= 0.9 * count as f64).await?;
+    assert_well(&place, &gateway).await
+}
+
 #[tokio::test]
 async fn a_hello_that_comes_byte_by_byte_is_read() -> Result<()> {
     let place = Place::new().await?;
@@ -136,7 +215,14 @@ async fn a_hello_that_comes_byte_by_byte_is_read() -> Result<()> {
 #[tokio::test]
 async fn a_balancer_that_stops_at_any_byte_of_its_header_is_closed() -> Result<()> {
     let tlvs = [&IPV4[..], &[0xea, 0, 3, 1, 2, 3]].concat();
-    for header in [VERSION_1.as_bytes().to_vec(), version_2(0x21, 0x11, &tlvs)] {
+    for header in [
+        VERSION_1.as_bytes().to_vec(),
+        b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n".to_vec(),
+        b"PROXY UNKNOWN\r\n".to_vec(),
+        version_2(0x21, 0x11, &tlvs),
+        version_2(0x21, 0x21, &[0; 36]),
+        version_2(0x20, 0, &[]),
+    ] {
         for is_tls in [false, true] {
             for how in [Stop::Fin, Stop::Silence] {
                 let place = Place::new().await?;

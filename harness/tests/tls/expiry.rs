@@ -3,10 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
-use harness::{certificates::Wanted, link::TlsClient, wait::eventually};
+use harness::{
+    certificates::{Authority, Certificate, Wanted},
+    link::TlsClient,
+    wait::eventually,
+};
 use openssl::ssl::SslVerifyMode;
+use serde_json::{Value, json};
 
-use super::{EXPIRY, PATIENCE, Place, SHOP, shown, tls, wait_metric_that};
+use super::{EXPIRY, NOT_TAKEN, PATIENCE, Place, SHOP, shown, tls, wait_metric, wait_metric_that};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -81,4 +86,52 @@ async fn a_start_with_a_certificate_that_has_expired_serves_and_tells() -> Resul
     })?;
     assert_eq!(shown(place.door, &anybody.naming(SHOP)).await?, late.fingerprint()?);
     Ok(())
+}
+
+/// A listener that demands certificates of clients whom this authority has signed, as this list has it.
+fn demanding(place: &Place, clients: &Authority, list: &str) -> Result<Value> {
+    let mut listener = tls(&[&place.shop()?]);
+    let (ca, crl) = (place.file("clients.pem", clients.pem())?, place.file("revoked.pem", list)?);
+    listener["tls"]["client"] = json!({ "ca": ca, "crl": crl, "mode": "required" });
+    Ok(listener)
+}
+
+fn showing(place: &Place, certificate: &Certificate) -> Result<TlsClient> {
+    Ok(TlsClient::showing(place.authority.pem(), certificate)?.asking_for(SHOP))
+}
+
+/// The authority is one that somebody has signed whom the gateway does not know.
+#[tokio::test]
+async fn a_list_of_revoked_certificates_that_has_ended_does_not_take_a_good_ones_place() -> Result<()> {
+    let place = Place::new().await?;
+    let clients = Authority::new("Root")?.below("Clients")?;
+    let [alice, bob] = ["alice", "bob"].map(|name| clients.sign(&Wanted::subject(name)));
+    let (alice, bob) = (alice?, bob?);
+    let gateway = place.gateway(demanding(&place, &clients, &clients.revoking(&[&bob])?)?).await?;
+    let (known, revoked) = (showing(&place, &alice)?, showing(&place, &bob)?);
+    assert_eq!(place.ask(&known).await?.status, 200);
+    place.assert_refused(&revoked, "bob").await?;
+    place.file("revoked.pem", &clients.revoking_until(&[], SystemTime::now() - DAY)?)?;
+    wait_metric(&gateway, NOT_TAKEN, &["revoked.pem"], 1.0).await?;
+    let says_so = |line: &str| line.contains("revoked.pem") && line.contains("has ended at");
+    gateway.process().wait_for_line(says_so, PATIENCE).await?;
+    assert_eq!(place.ask(&known).await?.status, 200);
+    place.assert_refused(&revoked, "bob").await
+}
+
+#[tokio::test]
+async fn a_start_with_a_list_of_revoked_certificates_that_has_ended_tells() -> Result<()> {
+    let place = Place::new().await?;
+    let clients = Authority::new("Clients")?;
+    let ended = clients.revoking_until(&[], SystemTime::now() - DAY)?;
+    let gateway = place.gateway(demanding(&place, &clients, &ended)?).await?;
+    gateway.process().wait_for_line(warns_of("revoked.pem"), PATIENCE).await?;
+    let alice = showing(&place, &clients.sign(&Wanted::subject("alice"))?)?;
+    place.assert_refused(&alice, "alice").await?;
+    place.file("revoked.pem", &clients.revoking(&[])?)?;
+    eventually("the new list is taken", PATIENCE, async || {
+        ensure!(place.ask(&alice).await?.status == 200);
+        Ok(())
+    })
+    .await
 }

@@ -6,6 +6,7 @@ mod clients;
 mod cuts;
 mod example;
 mod expiry;
+mod http2;
 mod instances;
 mod limits;
 mod misplaced;

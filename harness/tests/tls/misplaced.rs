@@ -29,7 +29,8 @@ async fn clear_http_on_a_port_of_tls_is_answered_in_clear_with_a_400_that_says_s
         assert_eq!(answer.status(), Some(400), "{request:?}: {}", answer.text());
         assert!(answer.closed && answer.answers() == 1, "{}", answer.text());
         assert!(answer.text().contains("TLS") || answer.text().contains("https"), "{}", answer.text());
-        wait_metric_that(&gateway, FAILURES, &[], |value| value >= count as f64 + 1.0).await?;
+        let reason = ["reason=\"clear_http\""];
+        wait_metric_that(&gateway, FAILURES, &reason, |value| value == count as f64 + 1.0).await?;
     }
     assert_eq!(place.backend.count(), 0);
     assert_eq!(place.ask(&place.client()?).await?.status, 200);

@@ -13,7 +13,7 @@ use harness::{
     stack::{Gateway, GatewayOptions, private_directory, write_configuration},
     wait::eventually,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{EXPIRY, NOT_TAKEN, PATIENCE, Place, SHOP, shown, tls, wait_metric};
 
@@ -59,6 +59,21 @@ impl Fault {
         !matches!(self, Self::OtherNames | Self::Expired)
     }
 
+    /// What is said of it.
+    fn words(self) -> &'static str {
+        match self {
+            Self::AnothersKey => "is not that of the first certificate",
+            Self::Expired => "has expired",
+            Self::OtherNames => "made for other hosts",
+            Self::WeakKey => "is weak",
+            Self::WrongOrder | Self::StrangeChain => "is not signed by the next one",
+            Self::NoCertificate | Self::NotPem => "no certificate is in",
+            Self::CutOff => "is damaged",
+            Self::NoKey => "no private key is in",
+            Self::CertificateGone | Self::KeyGone => "cannot read",
+        }
+    }
+
     fn put(self, authority: &Authority, files: &CertificateFiles) -> Result<()> {
         let good = authority.server(&[SHOP])?;
         let bad = match self {
@@ -93,6 +108,17 @@ impl Fault {
     }
 }
 
+/// Why, as `/readyz` has it, what the file with this name has now is not used.
+async fn refused(gateway: &Gateway, name: &str) -> Result<Option<String>> {
+    let ready = gateway.admin("/readyz").await?;
+    ensure!(ready.status == 200, "it does not serve: {}", ready.text());
+    let page = ready.json()?;
+    let shown = page["certificates"].as_array().context("no certificates are shown")?;
+    let is_it = |shown: &&Value| shown["file"].as_str().is_some_and(|file| file.ends_with(name));
+    let shown = shown.iter().find(is_it).with_context(|| format!("{name} is not shown: {page}"))?;
+    Ok(shown["refused"].as_str().map(str::to_owned))
+}
+
 #[tokio::test]
 async fn a_bad_pair_keeps_the_one_before_and_the_log_readyz_and_a_metric_tell() -> Result<()> {
     let place = Place::new().await?;
@@ -105,12 +131,12 @@ async fn a_bad_pair_keeps_the_one_before_and_the_log_readyz_and_a_metric_tell() 
     for fault in FAULTS {
         let lines = gateway.process().line_count();
         fault.put(&place.authority, &files)?;
-        let line = gateway.process().wait_for_line_since(lines, told, PATIENCE).await;
+        let why = |line: &str| told(line) && line.contains(fault.words());
+        let line = gateway.process().wait_for_line_since(lines, why, PATIENCE).await;
         line.with_context(|| format!("{fault:?}"))?;
         wait_metric(&gateway, NOT_TAKEN, &[], 1.0).await?;
-        let ready = gateway.admin("/readyz").await?;
-        assert_eq!(ready.status, 200, "{fault:?}: it serves: {}", ready.text());
-        assert!(ready.text().contains("shop"), "{fault:?}: /readyz does not tell: {}", ready.text());
+        let said = refused(&gateway, "shop.pem").await?;
+        assert!(said.as_ref().is_some_and(|said| said.contains(fault.words())), "{fault:?}: {said:?}");
         assert_eq!(shown(place.door, &client).await?, good, "{fault:?}");
         assert_eq!(place.ask(&client).await?.status, 200, "{fault:?}");
         assert_eq!(gateway.metric(EXPIRY, &[]).await?, expiry, "{fault:?}: the end of what serves is told");
@@ -124,7 +150,9 @@ async fn a_bad_pair_keeps_the_one_before_and_the_log_readyz_and_a_metric_tell() 
     let better = place.authority.server(&[SHOP])?;
     files.replace(&better)?;
     place.wait_shown(&better).await?;
-    wait_metric(&gateway, NOT_TAKEN, &[], 0.0).await
+    wait_metric(&gateway, NOT_TAKEN, &[], 0.0).await?;
+    assert_eq!(refused(&gateway, "shop.pem").await?, None);
+    Ok(())
 }
 
 /// One bad one among several leaves the others alone: they change on.
@@ -177,6 +205,10 @@ async fn a_bad_pair_is_a_mistake_to_a_check_that_names_its_file() -> Result<()> 
         assert!(names_it, "{fault:?}: {said}");
         files.replace(&place.authority.server(&[SHOP])?)?;
     }
+    // A start would serve with it, for the sake of the others: to a check it is a remark.
+    Fault::Expired.put(&place.authority, &files)?;
+    let (status, said) = checked(&options).await?;
+    assert!(status == Some(0) && said.contains("shop.pem") && said.contains("has ended"), "{said}");
     Ok(())
 }
 

@@ -224,7 +224,54 @@ async fn a_header_that_comes_byte_by_byte_is_read() -> Result<()> {
     Ok(())
 }
 
-/// The limits are those of the client that is named, and trust in a proxy is another thing.
+/// It is waited for, and what follows is not taken for a request.
+#[tokio::test]
+async fn a_header_that_says_it_is_longer_swallows_what_follows() -> Result<()> {
+    let place = Place::new().await?;
+    let gateway = place.behind_a_balancer(false).await?;
+    let mut wire = Wire::over(connect(FRONT, place.door).await?)?;
+    wire.send(with_length(PROXY, TCP4, 12 + 1_000, &IPV4)).await?;
+    wire.send("GET /goods HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+    wire.finish().await?;
+    let (bytes, _) = wire.rest().await?;
+    assert!(bytes.is_empty(), "{}", bytes.escape_ascii());
+    wait_metric_that(&gateway, FAILURES, &["reason=\"cut\""], |value| value == 1.0).await?;
+    assert_eq!(place.backend.count(), 0);
+    Ok(())
+}
+
+/// And not of the balancer, whose connections are those of many.
+#[tokio::test]
+async fn the_limits_are_those_of_the_client_that_is_named() -> Result<()> {
+    let place = Place::new().await?;
+    let options = place
+        .options(json!({ "proxy_protocol": { "from": [FRONT] } }))
+        .set("gateway/connections/per_address", 1);
+    let gateway = Gateway::start_with_registry(options).await?;
+    let header = |client: &str| match client.contains(':') {
+        true => format!("PROXY TCP6 {client} 2001:db8:ffff::1 4711 443\r\n"),
+        false => format!("PROXY TCP4 {client} 198.51.100.1 4711 443\r\n"),
+    };
+    let mut kept = Vec::new();
+    // Of IPv6 a client has 64 bits to choose from.
+    for client in ["192.0.2.7", "192.0.2.8", "2001:db8::7", "2001:db8:0:1::7"] {
+        let mut wire = Wire::over(connect(FRONT, place.door).await?)?;
+        wire.send(header(client)).await?;
+        assert_eq!(wire.get("/goods", "").await?.head.status(), 200, "{client}");
+        kept.push(wire);
+    }
+    for (count, client) in ["192.0.2.7", "2001:db8::8", "2001:db8:0:1:ffff::7"].into_iter().enumerate() {
+        let mut wire = Wire::over(connect(FRONT, place.door).await?)?;
+        wire.send(header(client)).await?;
+        let (bytes, _) = wire.rest().await?;
+        assert!(bytes.starts_with(b"HTTP/1.1 503 "), "{client}: {}", bytes.escape_ascii());
+        let refused = gateway.metric(super::REFUSED, &["reason=\"per_address\""]).await?;
+        assert_eq!(refused, count as f64 + 1.0, "{client}");
+    }
+    Ok(())
+}
+
+/// Trust in a proxy is another thing.
 #[tokio::test]
 async fn what_a_client_behind_a_balancer_writes_itself_is_not_believed() -> Result<()> {
     let place = Place::new().await?;

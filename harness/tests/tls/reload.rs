@@ -56,6 +56,34 @@ async fn certificates_come_and_go() -> Result<()> {
     Ok(())
 }
 
+/// As where a new Secret comes a little after the configuration that names it.
+#[tokio::test]
+async fn a_reload_that_was_refused_for_a_file_is_made_good_when_the_file_comes() -> Result<()> {
+    let place = Place::new().await?;
+    let shop = place.shop()?;
+    let gateway = place.gateway(tls(&[&shop])).await?;
+    let late = place.authority.server(&["other.example"])?;
+    let other = place.write(&late, "other")?;
+    let named = place.options(tls(&[&shop, &other]));
+    std::fs::remove_file(&other.key)?;
+    let lines = gateway.process().line_count();
+    file::rename_into_place(&gateway.file(), &file::yaml(&gateway.configuration(&named))?)?;
+    let told = |line: &str| line.contains("the configuration was not taken");
+    gateway.process().wait_for_line_since(lines, told, PATIENCE).await?;
+    late.write(place.directory.path(), "other")?;
+    let client = TlsClient::new(place.authority.pem())?.naming("other.example");
+    let expected = late.fingerprint()?;
+    eventually("it is taken", PATIENCE, async || {
+        let shown = shown(place.door, &client).await?;
+        ensure!(shown == expected, "{shown} is shown");
+        Ok(())
+    })
+    .await?;
+    let count = gateway.process().lines_since(lines).iter().filter(|line| told(line)).count();
+    assert_eq!(count, 1, "it is told once");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_clients_must_show_changes() -> Result<()> {
     let place = Place::new().await?;

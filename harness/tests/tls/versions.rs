@@ -3,8 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use harness::{
+    certificates::Wanted,
     http::Request,
     link::{Link, TlsClient},
+    stack::Gateway,
 };
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -24,6 +26,27 @@ impl Place {
             builder.set_max_proto_version(Some(version))
         })?;
         Ok(client.asking_for(SHOP))
+    }
+
+    /// A gateway whose door has a certificate with an RSA key.
+    async fn serving_rsa(&self) -> Result<Gateway> {
+        let certificate = self.authority.sign(&Wanted::named(&[SHOP]).rsa(2_048))?;
+        self.gateway(tls(&[&self.write(&certificate, "rsa")?])).await
+    }
+
+    /// A client of TLS 1.2 that has these ciphers alone, weak ones, too.
+    fn with_cipher(&self, ciphers: &str) -> Result<TlsClient> {
+        let client = TlsClient::with(self.authority.pem(), |builder| {
+            builder.set_cipher_list(&format!("{ciphers}:@SECLEVEL=0"))
+        });
+        Ok(client.with_context(|| ciphers.to_owned())?.asking_for(SHOP).speaking(SslVersion::TLS1_2))
+    }
+
+    /// The server says that it has nothing in common with this client: it is no other fault.
+    async fn assert_declined(&self, client: &TlsClient, what: &str) -> Result<()> {
+        let error = self.ask(client).await.err().with_context(|| format!("{what} has an answer"))?;
+        ensure!(format!("{error:#}").contains("alert handshake failure"), "{what}: {error:#}");
+        Ok(())
     }
 
     fn offering(&self, protocols: &[u8]) -> Result<TlsClient> {
@@ -55,7 +78,7 @@ async fn every_group_is_spoken_that_openssl_has() -> Result<()> {
     let place = Place::new().await?;
     let (_gateway, _files) = place.serving().await?;
     let mut spoken = Vec::new();
-    for group in ["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"] {
+    for group in ["X25519", "P-256", "X448", "P-384", "P-521", "X25519MLKEM768"] {
         for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
             let is_of_1_3 = group.contains("MLKEM");
             // Until TLS 1.3 a client's groups say, too, of which curve a certificate may be (RFC 8422, 5.1).
@@ -79,7 +102,48 @@ async fn every_group_is_spoken_that_openssl_has() -> Result<()> {
             }
         }
     }
-    assert!(spoken.len() >= 8, "{spoken:?}");
+    assert!(spoken.len() >= 10, "{spoken:?}");
+    Ok(())
+}
+
+/// With a key that is not of a curve, as a client's groups say, too, of which curve that may be.
+#[tokio::test]
+async fn no_other_group_is_spoken() -> Result<()> {
+    let place = Place::new().await?;
+    let _gateway = place.serving_rsa().await?;
+    for (group, version) in [
+        ("P-224", SslVersion::TLS1_2),
+        ("secp256k1", SslVersion::TLS1_2),
+        ("brainpoolP256r1", SslVersion::TLS1_2),
+        ("ffdhe2048", SslVersion::TLS1_3),
+        ("ffdhe3072", SslVersion::TLS1_3),
+    ] {
+        let client = TlsClient::with(place.authority.pem(), |builder| builder.set_groups_list(group));
+        let client = client.with_context(|| group.to_owned())?.asking_for(SHOP).speaking(version);
+        place.assert_declined(&client, group).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_of_rsa_is_shown_and_its_ciphers_are_those_with_keys_that_are_thrown_away() -> Result<()>
+{
+    let place = Place::new().await?;
+    let _gateway = place.serving_rsa().await?;
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        assert_eq!(place.ask(&place.client()?.speaking(version)).await?.status, 200, "{version:?}");
+    }
+    for cipher in
+        ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"]
+    {
+        let answer = place.ask(&place.with_cipher(cipher)?).await;
+        assert_eq!(answer.with_context(|| cipher.to_owned())?.status, 200);
+    }
+    for cipher in
+        ["AES128-GCM-SHA256", "DHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES256-SHA"]
+    {
+        place.assert_declined(&place.with_cipher(cipher)?, cipher).await?;
+    }
     Ok(())
 }
 
@@ -87,19 +151,16 @@ async fn every_group_is_spoken_that_openssl_has() -> Result<()> {
 async fn ciphers_without_authentication_of_what_is_sent_are_refused() -> Result<()> {
     let place = Place::new().await?;
     let (_gateway, _files) = place.serving().await?;
-    for (ciphers, is_spoken) in [
-        ("ECDHE-ECDSA-AES128-GCM-SHA256", true),
-        ("ECDHE-ECDSA-AES256-GCM-SHA384", true),
-        ("ECDHE-ECDSA-CHACHA20-POLY1305", true),
-        ("ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA:ECDHE-ECDSA-AES128-SHA", false),
-        ("aNULL", false),
-    ] {
-        let client = TlsClient::with(place.authority.pem(), |builder| {
-            builder.set_cipher_list(&format!("{ciphers}:@SECLEVEL=0"))?;
-            builder.set_max_proto_version(Some(SslVersion::TLS1_2))
-        })?;
-        let asked = place.ask(&client.asking_for(SHOP)).await;
-        assert_eq!(asked.is_ok_and(|answer| answer.status == 200), is_spoken, "{ciphers}");
+    for cipher in
+        ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"]
+    {
+        let answer = place.ask(&place.with_cipher(cipher)?).await;
+        assert_eq!(answer.with_context(|| cipher.to_owned())?.status, 200);
+    }
+    for ciphers in
+        ["ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA:ECDHE-ECDSA-AES128-SHA", "aNULL", "eNULL"]
+    {
+        place.assert_declined(&place.with_cipher(ciphers)?, ciphers).await?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ impl Default for Connections {
     fn default() -> Self {
         const MAX: NonZeroU32 = NonZeroU32::new(50_000).unwrap();
         const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(5_000).unwrap();
-        const HANDSHAKES: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+        const HANDSHAKES: NonZeroU32 = NonZeroU32::new(750).unwrap();
         Self { max: MAX, per_address: PER_ADDRESS, requests: None, handshakes: HANDSHAKES }
     }
 }

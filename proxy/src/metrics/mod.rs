@@ -162,7 +162,7 @@ impl Metrics {
         self.connections.declined.inc();
     }
 
-    /// Counts a connection of a client that was closed before anything was read from it.
+    /// Counts a connection of a client that was closed before a request was read from it.
     pub(crate) fn connection_refused(&self, reason: &'static str) {
         self.tls.refused(reason);
     }

@@ -58,7 +58,7 @@ impl TlsMetrics {
             )?,
             refused: make.counters(
                 "connections_refused_total",
-                "Connections of clients that were closed before anything was read from them, by reason.",
+                "Connections of clients that were closed before a request was read from them, by reason.",
                 &["reason"],
             )?,
             expiry: make.gauges(
@@ -68,7 +68,7 @@ impl TlsMetrics {
             )?,
             revocations_expiry: make.gauges(
                 "revocations_expiry_timestamp_seconds",
-                "When a list of revoked certificates ends, and with it trust in all clients' certificates, in Unix time.",
+                "When the first list of revoked certificates in a file ends, and with it trust in clients whom its authority has signed, in Unix time.",
                 &["name"],
             )?,
             not_taken: make.gauges(

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 use super::{Current, Site};
 use crate::metrics::{CertificateSeries, End, Metrics};
@@ -20,6 +19,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(250);
 /// So often at most: the files may have changed between two looks.
 const MOST_AGAIN: u32 = 2;
+/// How long the next look waits for the one before.
+const MOMENT: Duration = Duration::from_millis(50);
 /// How long a look may take before that is told, and the others go on without it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,13 +47,18 @@ impl Certificates {
         }
     }
 
+    /// Looks at all of them, and again at those of which the first look has found something new.
     async fn look(&mut self, now: SystemTime) {
         self.hanging.retain(|(_, look)| !look.is_finished());
         let site = self.current.get();
-        for watched in site.watched() {
-            if !self.hanging.iter().any(|(hanging, _)| Arc::ptr_eq(hanging, &watched)) {
-                self.look_at(watched, now).await;
+        let mut watched = site.watched();
+        self.look_at_each(&mut watched, now).await;
+        for _ in 0..MOST_AGAIN {
+            if watched.is_empty() {
+                break;
             }
+            sleep(AGAIN).await;
+            self.look_at_each(&mut watched, now).await;
         }
         let series = |state: CertificateState| CertificateSeries {
             name: state.file,
@@ -66,32 +72,48 @@ impl Certificates {
         self.metrics.certificates(site.certificates().into_iter().map(series).collect());
     }
 
-    /// On a thread that may wait for a disk.
-    async fn look_at(&mut self, watched: Arc<dyn Watched>, now: SystemTime) {
-        let looked_at = watched.clone();
-        let mut look = spawn_blocking(move || {
-            looked_at.look(now).into_iter().for_each(tell);
-            for _ in 0..MOST_AGAIN {
-                if !looked_at.is_waiting() {
-                    break;
-                }
-                thread::sleep(AGAIN);
-                looked_at.look(now).into_iter().for_each(tell);
+    /// Leaves those that want another look. It goes from one to the next, so that few threads do it; one that is slow holds up
+    /// the others for a moment.
+    async fn look_at_each(&mut self, watched: &mut Vec<Arc<dyn Watched>>, now: SystemTime) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut slow = Vec::new();
+        watched.retain(|one| !self.hanging.iter().any(|(hanging, _)| Arc::ptr_eq(hanging, one)));
+        for one in std::mem::take(watched) {
+            let mut look = begin_look(&one, now);
+            match timeout(MOMENT, &mut look).await {
+                Ok(ended) => watched.extend(wants_another(one, ended)),
+                Err(_) => slow.push((one, look)),
             }
-        });
-        match timeout(PATIENCE, &mut look).await {
-            Ok(ended) => drop(joined(ended)),
-            Err(_) => {
-                let files: Vec<_> = watched.states().into_iter().map(|state| state.file).collect();
-                tracing::error!(
-                    files = files.join(" "),
-                    "these files cannot be read in {} s: is their disk well? No change of them is taken until they are",
-                    PATIENCE.as_secs()
-                );
-                self.hanging.push((watched, look));
+        }
+        for (one, mut look) in slow {
+            match timeout_at(deadline, &mut look).await {
+                Ok(ended) => watched.extend(wants_another(one, ended)),
+                Err(_) => {
+                    tell_hanging(one.as_ref());
+                    self.hanging.push((one, look));
+                }
             }
         }
     }
+}
+
+/// On a thread that may wait for a disk.
+fn begin_look(watched: &Arc<dyn Watched>, now: SystemTime) -> JoinHandle<()> {
+    let watched = watched.clone();
+    spawn_blocking(move || watched.look(now).into_iter().for_each(tell))
+}
+
+fn wants_another(watched: Arc<dyn Watched>, ended: Result<(), JoinError>) -> Option<Arc<dyn Watched>> {
+    joined(ended).and_then(|()| watched.is_waiting().then_some(watched))
+}
+
+fn tell_hanging(watched: &dyn Watched) {
+    let files: Vec<_> = watched.states().into_iter().map(|state| state.file).collect();
+    tracing::error!(
+        files = files.join(" "),
+        "these files cannot be read in {} s: is their disk well? No change of them is taken until they are",
+        PATIENCE.as_secs()
+    );
 }
 
 impl Site {
@@ -134,16 +156,17 @@ fn tell(event: Event) {
             let (names, not_after) = (names.join(" "), time(not_after));
             tracing::error!(file, names, %not_after, "this certificate has ended: clients refuse it. Renew it");
         }
-        Event::RevocationsEndSoon { file, not_after } => {
+        Event::RevocationsEndSoon { file, place, not_after } => {
             let not_after = time(not_after);
-            tracing::warn!(file, %not_after, "this list of revoked certificates ends soon: renew it");
+            tracing::warn!(file, list = place, %not_after, "this list of revoked certificates ends soon: renew it");
         }
-        Event::RevocationsEnded { file, not_after } => {
+        Event::RevocationsEnded { file, place, not_after } => {
             let not_after = time(not_after);
             tracing::error!(
                 file,
+                list = place,
                 %not_after,
-                "this list of revoked certificates has ended: no client's certificate is taken. Renew it"
+                "this list of revoked certificates has ended: no client whom its authority has signed is let in. Renew it"
             );
         }
     }
@@ -155,6 +178,9 @@ fn time(at: SystemTime) -> humantime::Rfc3339Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
     use tokio::time::advance;
 
     use super::*;
@@ -184,6 +210,16 @@ mod tests {
         certificates.look(SystemTime::now()).await;
     }
 
+    /// Ten times as fast as it goes: a clock that is paused stands still while a thread waits for a disk.
+    async fn look_in_fast_time(certificates: &mut Certificates) {
+        let mut look = pin!(certificates.look(SystemTime::now()));
+        let tick = Duration::from_millis(1);
+        while look.as_mut().now_or_never().is_none() {
+            std::thread::sleep(tick);
+            advance(tick * 10).await;
+        }
+    }
+
     fn refused(site: &Site) -> Vec<bool> {
         site.certificates().iter().map(|state| state.refused.is_some()).collect()
     }
@@ -210,13 +246,9 @@ mod tests {
         let (hanging, other) = (realm.sign("hangs.net"), realm.sign("shop.net"));
         let (mut certificates, current) = certificates(site(&[hanging.clone(), other.clone()]));
         let file = Hanging::at(&hanging.cert);
-        let wait = async {
-            tokio::task::yield_now().await;
-            advance(PATIENCE).await;
-        };
-        tokio::join!(certificates.look(SystemTime::now()), wait);
+        look_in_fast_time(&mut certificates).await;
         std::fs::write(&other.key, "").unwrap();
-        look_twice(&mut certificates).await;
+        look_in_fast_time(&mut certificates).await;
         assert_eq!(certificates.hanging.len(), 1);
         assert_eq!(refused(&current.get()), [false, true]);
         file.end();

@@ -390,7 +390,7 @@ pub(crate) mod tests {
         let site = draft(&config, &Site::default(), &materials).site;
         let [goods, carts] = ["/goods", "/carts"].map(|path| of(&site, path).unwrap().tls.clone().unwrap());
         assert!(Arc::ptr_eq(&goods, &carts));
-        assert_eq!(site.client_tls().count(), 1);
+        assert_eq!(site.tls.all().count(), 1);
     }
 
     #[test]
@@ -404,7 +404,7 @@ pub(crate) mod tests {
         let site = draft(&named, &serving, &materials).site;
         let [goods, carts] = ["/goods", "/carts"].map(|path| of(&site, path).unwrap().tls.clone().unwrap());
         assert!(Arc::ptr_eq(&goods, &carts));
-        assert_eq!((site.client_tls().count(), site.watched().len()), (1, 1));
+        assert_eq!((site.tls.all().count(), site.watched().len()), (1, 1));
     }
 
     /// With this listener alone.

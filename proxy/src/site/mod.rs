@@ -57,7 +57,7 @@ use crate::directory::Service;
 use crate::head::Head;
 use crate::health::ServiceHealth;
 use crate::metrics::ServiceMetrics;
-use crate::tls::{ClientTls, Watched};
+use crate::tls::Watched;
 
 pub(crate) use adoption::adopted_of;
 pub(crate) use by_path::{ByPath, Named};
@@ -153,9 +153,7 @@ impl Site {
 
     /// What follows its files, each once: two looks at one at a time would not be two.
     fn watched(&self) -> Vec<Arc<dyn Watched>> {
-        let of_listeners = self.listeners.iter().filter_map(|listener| listener.tls.clone());
-        let of_listeners = of_listeners.map(|tls| tls as Arc<dyn Watched>);
-        of_listeners.chain(self.client_tls().map(|tls| tls.clone() as Arc<dyn Watched>)).collect()
+        ends::watched(&self.listeners, &self.tls)
     }
 
     /// All routes, in the order in which they are tried.
@@ -174,11 +172,6 @@ impl Site {
         let adopted = self.by_path.iter().flat_map(|route| route.targets());
         let adopted = adopted.map(|target| target.service.name().clone());
         self.services.keys().cloned().chain(adopted).collect()
-    }
-
-    /// What handshakes with the instances of services go by, each once.
-    fn client_tls(&self) -> impl Iterator<Item = &Arc<ClientTls>> {
-        self.tls.all().map(|tls| tls.client())
     }
 
     /// How many services there are for which a route by path has no place.

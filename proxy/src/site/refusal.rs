@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::DraftError;
 use super::replacement::ReplaceError;
 use crate::config::ConfigError;
 
@@ -20,6 +21,13 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the same configuration may be taken later on: when a file that it names is there, or well.
+    pub(super) fn may_pass(&self) -> bool {
+        use ReplaceError::{Draft, Hangs};
+        let Self::Replace(error) = self else { return false };
+        matches!(error, Hangs | Draft(DraftError::Listener(_) | DraftError::Tls(..)))
+    }
+
     /// Each mistake by itself.
     pub(super) fn mistakes(&self) -> Vec<String> {
         match self {

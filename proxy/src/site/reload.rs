@@ -20,7 +20,7 @@ use super::looks::{Looks, Step};
 use super::refusal::Refusal;
 use super::replacement::Replacement;
 use super::source::{Loaded, Source};
-use super::status::{Rejected, StatusCell};
+use super::status::{Rejected, Status, StatusCell};
 use super::{Revision, Site};
 use crate::config::{Config, ConfigError};
 use crate::metrics::Metrics;
@@ -34,6 +34,8 @@ const SHARE: u32 = 4;
 const SHORTEST_REST: Duration = Duration::from_millis(20);
 /// But one that took long keeps nobody waiting for longer than this.
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// What was refused for a file that it names is considered again after so long: a Secret may come after what names it.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long reading the file may take before that is told.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,6 +50,8 @@ pub(crate) struct Reload {
     serving: Config,
     replacement: Arc<Replacement>,
     looks: Looks,
+    /// When what was refused last is considered again, though it has not changed.
+    again: Option<Instant>,
     status: StatusCell,
     /// Told at each SIGHUP.
     asked: Arc<Notify>,
@@ -75,6 +79,7 @@ impl Reload {
             serving,
             replacement,
             looks,
+            again: None,
             status,
             asked,
             metrics,
@@ -107,7 +112,7 @@ impl Reload {
     /// Somebody says that the file is as it is to be.
     async fn take(&mut self) {
         match self.read().await {
-            Ok(content) => self.consider(&content).await,
+            Ok(content) => self.consider(&content, false).await,
             Err(error) => {
                 self.looks.told_unreadable();
                 self.reject(None, &Refusal::Config(error));
@@ -132,15 +137,24 @@ impl Reload {
         let read = self.read().await;
         let revision = read.as_ref().ok().map(|content| Revision::of(content));
         match (self.looks.found(revision.as_ref()), read) {
-            (Step::Consider, Ok(content)) => self.consider(&content).await,
+            (Step::Consider, Ok(content)) => self.consider(&content, false).await,
+            (Step::Rest, Ok(content)) if self.is_due_again(&content) => self.consider(&content, true).await,
             (Step::TellUnreadable, Err(error)) => self.reject(None, &Refusal::Config(error)),
             _ => {}
         }
     }
 
-    async fn consider(&mut self, content: &[u8]) {
+    fn is_due_again(&self, content: &[u8]) -> bool {
+        let rejected = |status: &Status| status.rejected.as_ref()?.revision.clone();
+        self.again.is_some_and(|due| due <= Instant::now())
+            && rejected(&self.status.get()) == Some(Revision::of(content))
+    }
+
+    /// `is_again`: nobody has asked, and nothing has changed. What was told is not told again then.
+    async fn consider(&mut self, content: &[u8], is_again: bool) {
         let (revision, begun) = (Revision::of(content), Instant::now());
         self.looks.considered(revision.clone());
+        self.again = None;
         let status = self.status.get();
         // Also if it was read before: the files that it names may have other contents now.
         let checked = self.check(content);
@@ -167,7 +181,13 @@ impl Reload {
                 self.metrics.config_applied(revision.as_str(), loaded);
                 self.status.applied(revision, loaded);
             }
-            Err(refusal) => self.reject(Some(revision), &refusal),
+            Err(refusal) => {
+                self.again = refusal.may_pass().then(|| Instant::now() + AGAIN);
+                let is_told = |rejected: &Rejected| rejected.mistakes == refusal.mistakes();
+                if !(is_again && status.rejected.as_ref().is_some_and(is_told)) {
+                    self.reject(Some(revision), &refusal);
+                }
+            }
         }
     }
 

@@ -50,6 +50,18 @@ pub enum TlsError {
     NoRevocations(PathBuf),
     #[error("a certificate revocation list in {} is damaged: {}", file.display(), reason(why))]
     DamagedRevocations { file: PathBuf, why: ErrorStack },
+    /// The certificates are counted from 1, as are the lists in the next two.
+    #[error(
+        "no certificate revocation list in {} is signed by certificate {place} in {}, and without one nobody whom that has \
+         signed would be let in: write its list there, too, or take the certificate out", crl.display(), ca.display()
+    )]
+    NoRevocationsOf { ca: PathBuf, place: usize, crl: PathBuf },
+    #[error("certificate revocation list {place} in {} has ended at {}: renew it", file.display(), at(*end))]
+    EndedRevocations { file: PathBuf, place: usize, end: SystemTime },
+    #[error(
+        "certificate revocation list {place} in {} is not valid before {}: is the clock right?", file.display(), at(*start)
+    )]
+    EarlyRevocations { file: PathBuf, place: usize, start: SystemTime },
     /// What OpenSSL minds, and the checks above do not.
     #[error("OpenSSL declines {}: {}", file.display(), reason(why))]
     Declined { file: PathBuf, why: ErrorStack },

@@ -18,10 +18,10 @@ pub(crate) enum Event {
     EndsSoon { file: String, names: Vec<String>, not_after: SystemTime, days: u64 },
     /// A certificate that is used has expired.
     Ended { file: String, names: Vec<String>, not_after: SystemTime },
-    /// The list of revoked certificates that is used ends soon.
-    RevocationsEndSoon { file: String, not_after: SystemTime },
-    /// It has ended: no client's certificate is taken until there is another one.
-    RevocationsEnded { file: String, not_after: SystemTime },
+    /// A list of revoked certificates that is used ends soon. Those in a file are counted from 1.
+    RevocationsEndSoon { file: String, place: usize, not_after: SystemTime },
+    /// It has ended: until there is another one, no client's certificate is taken that its authority has signed.
+    RevocationsEnded { file: String, place: usize, not_after: SystemTime },
 }
 
 impl Event {

@@ -26,7 +26,7 @@ pub(super) struct Kept<T> {
 struct Refusal {
     why: String,
     /// Whether it may be used later, as it is.
-    is_early: bool,
+    may_pass: bool,
 }
 
 /// What a look has found: a digest of all contents, since a key is not kept longer than it has to be; or why there are none.
@@ -102,10 +102,10 @@ impl<T> Kept<T> {
 
     /// Looks at the files, and reads them if they may have changed. `make` is handed the one that is good so far.
     pub(super) fn look(&mut self, make: impl FnOnce(&[Vec<u8>], &T) -> Result<T, TlsError>) -> Option<News> {
-        let is_early = self.refusal.as_ref().is_some_and(|refusal| refusal.is_early);
+        let may_pass = self.refusal.as_ref().is_some_and(|refusal| refusal.may_pass);
         // Before they are read: what changes after that shows at the next look.
         let stamps = stamps(&self.files);
-        if stamps == self.stamps && !self.is_waiting() && !is_early {
+        if stamps == self.stamps && !self.is_waiting() && !may_pass {
             return None;
         }
         self.stamps = stamps;
@@ -115,7 +115,7 @@ impl<T> Kept<T> {
             Err(error) => Err(error.to_string()),
         };
         let is_taken = self.looks.found(found);
-        if is_taken || (is_early && !self.is_waiting()) {
+        if is_taken || (may_pass && !self.is_waiting()) {
             return self.consider(contents.and_then(|contents| make(&contents, &self.good)));
         }
         None
@@ -125,9 +125,9 @@ impl<T> Kept<T> {
         let refusal = self.refusal.take();
         match made {
             Err(error) => {
-                let is_early = matches!(error, TlsError::NotYetValid { .. });
+                let may_pass = is_of_time(&error);
                 let why = error.to_string();
-                self.refusal = Some(Refusal { why: why.clone(), is_early });
+                self.refusal = Some(Refusal { why: why.clone(), may_pass });
                 refusal.is_none_or(|refusal| refusal.why != why).then_some(News::Refused(why))
             }
             Ok(_) if *self.looks.taken() == self.origin => refusal.map(|_| News::Recovered),
@@ -138,6 +138,15 @@ impl<T> Kept<T> {
             }
         }
     }
+}
+
+/// Whether what is refused now may be used later: lists of revoked certificates that have ended as soon as those that are used
+/// are no better.
+fn is_of_time(error: &TlsError) -> bool {
+    matches!(
+        error,
+        TlsError::NotYetValid { .. } | TlsError::EarlyRevocations { .. } | TlsError::EndedRevocations { .. }
+    )
 }
 
 fn read(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, TlsError> {

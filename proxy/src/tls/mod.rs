@@ -4,6 +4,7 @@
 //! server       what a listener's handshakes go by
 //!   names        which certificate goes by the name that a client asks for; pure
 //!   demand       which certificates clients show
+//!     revocations  lists of those that are revoked, in a file
 //!   failure      why a client's handshake failed
 //!   identity     whom a client's certificate names
 //!   resumed      whether it is still valid when a session goes on
@@ -42,6 +43,7 @@ mod looks;
 mod names;
 mod pair;
 mod resumed;
+mod revocations;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -49,7 +51,6 @@ mod watched;
 mod wire;
 
 pub(crate) use certificate::Expired;
-pub(crate) use client::ClientTls;
 pub(crate) use error::TlsError;
 pub(crate) use event::{CertificateState, Event, Kind};
 pub(crate) use failure::HandshakeFailure;

@@ -157,7 +157,7 @@ impl Materials {
         }
         let demand = config.client.as_ref().map(|client| {
             let used = before.and_then(|before| before.demand.as_ref()?.again(client));
-            used.map_or_else(|| Demand::new(client), Ok)
+            used.map_or_else(|| Demand::new(client, expired, now), Ok)
         });
         Ok(Self { certificates, demand: demand.transpose()?, made: now, is_stale: false, before: None })
     }

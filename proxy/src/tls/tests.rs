@@ -24,6 +24,7 @@ mod handshakes;
 mod instances;
 mod reload;
 mod resumption;
+mod revocations;
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -41,7 +42,12 @@ pub(super) struct Signed {
 
 impl Authority {
     pub(super) fn new(name: &str) -> Self {
-        let (parameters, key) = (Self::parameters(name), KeyPair::generate().unwrap());
+        Self::new_with(name, |_| ())
+    }
+
+    pub(super) fn new_with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let (mut parameters, key) = (Self::parameters(name), KeyPair::generate().unwrap());
+        change(&mut parameters);
         let pem = parameters.self_signed(&key).unwrap().pem();
         Self { issuer: Issuer::new(parameters, key), pem }
     }
@@ -89,20 +95,29 @@ impl Authority {
     }
 
     pub(super) fn revoke_until(&self, serials: &[u8], end: SystemTime) -> String {
+        self.revoke_with(serials, |parameters| parameters.next_update = end.into())
+    }
+
+    pub(super) fn revoke_with(
+        &self,
+        serials: &[u8],
+        change: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> String {
         let revoked = |&serial: &u8| RevokedCertParams {
             serial_number: SerialNumber::from(vec![serial]),
             revocation_time: (SystemTime::now() - DAY).into(),
             reason_code: None,
             invalidity_date: None,
         };
-        let parameters = CertificateRevocationListParams {
+        let mut parameters = CertificateRevocationListParams {
             this_update: (SystemTime::now() - 9 * DAY).into(),
-            next_update: end.into(),
+            next_update: (SystemTime::now() + DAY).into(),
             crl_number: SerialNumber::from(vec![1]),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
+        change(&mut parameters);
         parameters.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 }

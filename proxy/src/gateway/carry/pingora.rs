@@ -1,5 +1,6 @@
 //! The carrier for all that Pingora's own proxy carries: its hooks, in the order in which it calls them.
 
+mod bodies;
 mod connection;
 mod cork;
 mod detour;
@@ -8,6 +9,8 @@ mod head;
 mod http2_stream;
 mod one_request;
 mod peer;
+mod streams;
+mod upload;
 
 use std::ops::Deref;
 use std::os::fd::RawFd;
@@ -26,6 +29,7 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::causes::plain;
 use crate::gateway::answer::{Answer, REST};
+use crate::gateway::cause::Ending;
 use crate::gateway::edits::{AnswerEdits, RequestEdits};
 use crate::gateway::grammar::is_interim;
 use crate::gateway::meaning::{self, Meaning};
@@ -41,6 +45,7 @@ use cork::Cork;
 pub(in crate::gateway) use detour::Detour;
 use one_request::OneRequest;
 use peer::AttemptTimes;
+use upload::{Silence, Witness};
 
 /// How long a client may take to be told that a connection ends: under TLS that is written like any byte.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -55,6 +60,17 @@ pub(crate) struct Carried {
     cork: Option<Cork>,
     /// From its 101 on.
     tunnel: Option<OpenTunnel>,
+    /// Of a body that its client sends over HTTP/2.
+    witness: Option<Witness>,
+}
+
+/// Pingora has told of the request before, unless it was let go of.
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(witness) = self.witness.take() {
+            witness.tell(&mut self.request, Instant::now());
+        }
+    }
 }
 
 /// The gateway, as Pingora calls it.
@@ -82,6 +98,7 @@ impl ProxyHttp for ByPingora {
             connection: None,
             cork: None,
             tunnel: None,
+            witness: None,
         })
     }
 
@@ -89,6 +106,10 @@ impl ProxyHttp for ByPingora {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, carried: &mut Box<Carried>) -> Result<bool> {
+        if session.req_header().version == Version::HTTP_2 {
+            head::join_cookies(session.req_header_mut())?;
+        }
+        carried.witness = Witness::of(&self.0, session.req_header());
         let request = &mut carried.request;
         self.set_client_timeouts(session, request);
         let received = self.receive(request, session.req_header(), arrival(session));
@@ -135,7 +156,7 @@ impl ProxyHttp for ByPingora {
         carried: &mut Box<Carried>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let again = goes_again(session, &mut carried.request, &error);
+        let again = goes_again(session, carried, &error);
         error.set_retry(again);
         error
     }
@@ -162,6 +183,10 @@ impl ProxyHttp for ByPingora {
             connection.opened(descriptor);
         }
         request.connected(reused, Interrupt::Descriptor(descriptor), since, replay(session), now);
+        if let (Some(witness), Some(route), None) = (&carried.witness, request.route(), since) {
+            let (limit, write) = (route.timeouts.body, request.common.timeouts.write);
+            witness.upload().awaits(Silence { since: now, limit, write, instance: descriptor });
+        }
         Ok(())
     }
 
@@ -185,6 +210,9 @@ impl ProxyHttp for ByPingora {
         let now = Instant::now();
         if request.is_over(now) {
             return Err(over().into_down());
+        }
+        if let Some(witness) = &mut carried.witness {
+            witness.read(is_end, now);
         }
         if is_end {
             carried.cork.take().into_iter().for_each(Cork::release);
@@ -218,7 +246,7 @@ impl ProxyHttp for ByPingora {
     fn upstream_response_body_filter(
         &self,
         _: &mut Session,
-        _: &mut Option<Bytes>,
+        piece: &mut Option<Bytes>,
         _: bool,
         carried: &mut Box<Carried>,
     ) -> Result<Option<Duration>> {
@@ -226,6 +254,9 @@ impl ProxyHttp for ByPingora {
         let now = Instant::now();
         if request.is_over(now) {
             return Err(over().into_up());
+        }
+        if let Some(witness) = &mut carried.witness {
+            witness.writes(piece.as_ref().map_or(0, Bytes::len), now);
         }
         if let Some(attempt) = request.attempt_mut() {
             attempt.went_on(now);
@@ -241,7 +272,7 @@ impl ProxyHttp for ByPingora {
         carried: &mut Box<Carried>,
         _reused: bool,
     ) -> Box<Error> {
-        let again = goes_again(session, &mut carried.request, &error);
+        let again = goes_again(session, carried, &error);
         error.set_retry(again);
         error
     }
@@ -267,6 +298,9 @@ impl ProxyHttp for ByPingora {
             // HTTP/1.0 knows no chunks: the answer ends with the connection.
             session.set_keepalive(None);
         }
+        if let Some(witness) = &mut carried.witness {
+            witness.answers(answer.status);
+        }
         AnswerEdits::of_instance(request, session.req_header(), answer.status, answer.version).apply(answer)
     }
 
@@ -276,8 +310,8 @@ impl ProxyHttp for ByPingora {
         error: &Error,
         carried: &mut Box<Carried>,
     ) -> FailToProxy {
+        let ending = carried.ending(error);
         let request = &mut carried.request;
-        let ending = ending::of(error, was_connected(request));
         let answer = request.answer_to_failed(ending, Instant::now());
         if let Some(answer) = answer.filter(|_| final_status(session).is_none()) {
             session.set_keepalive(None);
@@ -309,6 +343,7 @@ impl ProxyHttp for ByPingora {
         let error = error.map(plain);
         let answered = (final_status(session).unwrap_or(0), session.body_bytes_sent());
         self.finish(&mut carried.request, session.req_header(), answered, error.as_deref(), Instant::now());
+        carried.witness = None;
     }
 }
 
@@ -331,7 +366,7 @@ impl Gateway {
 /// As its connection has it: what can be seen of the socket is not who speaks on it.
 fn arrival(session: &Session) -> Arrival {
     let arrival = one_request(session).map(OneRequest::arrival);
-    let arrival = arrival.or_else(|| http2_stream::arrival(session.as_ref().digest()?));
+    let arrival = arrival.or_else(|| Some(&http2_stream::shared(session.as_ref().digest()?)?.arrival));
     arrival.map_or(Arrival::clear(None), Clone::clone)
 }
 
@@ -345,15 +380,29 @@ fn one_request(session: &Session) -> Option<&OneRequest> {
     session.as_ref().stream()?.as_any().downcast_ref()
 }
 
-/// Tells the request that its attempt has failed. Whether it has another.
-fn goes_again(session: &Session, request: &mut Request, error: &Error) -> bool {
-    let (now, head) = (Instant::now(), session.req_header());
-    let ending = ending::of(error, was_connected(request));
-    resend::goes_again(request, head, (ending, plain(error).into()), replay(session), now)
+impl Carried {
+    /// How its attempt has ended. An instance that has not got all of a request need not say anything: then its silence is
+    /// that of the client, which nothing but [`Upload::stalled`](upload::Upload::stalled) bounds over HTTP/2.
+    fn ending(&self, error: &Error) -> Ending {
+        let was_connected = self.request.attempt().is_some_and(|attempt| attempt.was_connected());
+        let is_unfinished = self.witness.as_ref().is_some_and(|witness| !witness.has_ended());
+        match ending::of(error, was_connected) {
+            Ending::Silent if is_unfinished && *error.etype() == ErrorType::ReadTimedout => {
+                Ending::ClientSilent
+            }
+            ending => ending,
+        }
+    }
 }
 
-fn was_connected(request: &Request) -> bool {
-    request.attempt().is_some_and(|attempt| attempt.was_connected())
+/// Tells the request that its attempt has failed. Whether it has another.
+fn goes_again(session: &Session, carried: &mut Carried, error: &Error) -> bool {
+    if let Some(witness) = &carried.witness {
+        witness.upload().rests();
+    }
+    let (now, head) = (Instant::now(), session.req_header());
+    let failure = (carried.ending(error), plain(error).into());
+    resend::goes_again(&mut carried.request, head, failure, replay(session), now)
 }
 
 /// What decides whether the request may be sent twice.
@@ -417,7 +466,10 @@ mod tests {
     use crate::gateway::fixture::{Setup, from, with_certificate};
     use crate::gateway::grammar::{Body, Framing};
     use crate::link::Link;
+    use crate::logging::{Form, Output};
+    use crate::site::{self, Site};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use upload::Upload;
 
     /// Whether a client that has sent so much is told that its connection is kept when the gateway answers for itself,
     /// which it does without waiting for anything.
@@ -481,6 +533,29 @@ mod tests {
             assert_eq!(told.len(), usize::from(ends.is_some()), "{told:?}");
             let told = told.first().map(|value| value.to_str().unwrap());
             assert!(told.is_none_or(|told| told.ends_with(ends.unwrap())), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_that_has_not_got_all_of_a_request_may_be_silent() {
+        let fixture = Setup::of(1).build();
+        let (site, output) = (Arc::new(site::Current::new(Site::default())), Output::waiting(Form::Json));
+        let (directory, metrics) = (fixture.directory.clone(), fixture.metrics.clone());
+        let gateway = Arc::new(Gateway::new(site, directory, metrics, Arc::default(), output));
+        let mut head = RequestHeader::build("POST", b"/", None).unwrap();
+        assert!(Witness::of(&gateway, &head).is_none(), "it did not come over HTTP/2");
+        head.extensions_mut().insert(Arc::new(Upload::new(Arc::default())));
+        let mut request = fixture.sent_to(0);
+        let replay = Replay { idempotent: false, whole: true, unanswered: true };
+        request.connected(true, Interrupt::Descriptor(-1), None, replay, fixture.now);
+        let witness = Witness::of(&gateway, &head);
+        let mut carried = Carried { request, connection: None, cork: None, tunnel: None, witness };
+        let (silent, slow) = (ErrorType::ReadTimedout, ErrorType::WriteTimedout);
+        let [silent, slow] = [silent, slow].map(|kind| Error::explain(kind, "").into_up());
+        for (is_end, expected) in [(false, Ending::ClientSilent), (true, Ending::Silent)] {
+            carried.witness.as_mut().unwrap().read(is_end, fixture.now);
+            assert_eq!(carried.ending(&silent), expected);
+            assert_eq!(carried.ending(&slow), Ending::Silent, "it takes nothing");
         }
     }
 }

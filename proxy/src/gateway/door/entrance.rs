@@ -67,7 +67,7 @@ pub(super) fn welcome(door: &Arc<Door>, stream: TcpStream, peer: SocketAddr, at:
         Ok(place) => place,
         Err(why) => {
             door.tell(&why, peer, at);
-            return door.turn_away(stream, why, is_clear);
+            return Door::turn_away(stream, &why, is_clear);
         }
     };
     if is_clear {
@@ -153,7 +153,13 @@ impl Newcomer {
         drop(place);
         // Without a client the proxy itself counts: it asks for itself, as for a probe, or does not say for whom.
         let counts = client.unwrap_or(peer);
-        let place = door.place(Some(counts), &listener)?;
+        let place = match door.place(Some(counts), &listener) {
+            Ok(place) => place,
+            Err(why) => {
+                Door::turn_away(stream, &why, listener.tls.is_none());
+                return Err(why);
+            }
+        };
         let arrival = Arrival { hides_client: client.is_none(), ..Arrival::clear(Some(counts)) };
         Ok(Known { stream, arrival, place })
     }
@@ -166,7 +172,7 @@ impl Known {
         let Some(tls) = &listener.tls else {
             return Ok(Entered { link: Link::Plain(stream), arrival, place, is_http2: false });
         };
-        let (tls, identity) = match handshake(stream, tls).await {
+        let (tls, identity) = match handshake(stream, tls, &door.turns).await {
             Ok(agreed) => agreed,
             Err(handshake::Failed::Clear(stream)) => return Err(NotIn::Clear(stream, place)),
             Err(handshake::Failed::Other(failure)) => return Err(NotIn::Handshake(failure)),

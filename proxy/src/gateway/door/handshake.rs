@@ -8,6 +8,7 @@ use openssl::ssl::Ssl;
 use tokio::io;
 use tokio::net::TcpStream;
 
+use super::turns::Turns;
 use crate::link::Tls;
 use crate::tls::{self, HandshakeFailure, Identity, ServerTls, check_resumed};
 
@@ -26,6 +27,7 @@ pub(super) enum Failed {
 pub(super) async fn handshake(
     stream: TcpStream,
     tls: &ServerTls,
+    turns: &Turns,
 ) -> Result<(Tls, Option<Arc<Identity>>), Failed> {
     match first_byte(&stream).await {
         Ok(Some(RECORD)) => {}
@@ -34,7 +36,7 @@ pub(super) async fn handshake(
         Ok(None) | Err(_) => return Err(Failed::Other(HandshakeFailure::Closed)),
     }
     let ssl = tls.accept().map_err(|error| Failed::Other(HandshakeFailure::Other(error.to_string())))?;
-    accept(ssl, stream).await.map_err(Failed::Other)
+    accept(ssl, stream, turns).await.map_err(Failed::Other)
 }
 
 /// Seen, and left where it is. None: the client has ended.
@@ -44,10 +46,14 @@ async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
     Ok(first.first().copied().filter(|_| count > 0))
 }
 
-async fn accept(ssl: Ssl, stream: TcpStream) -> Result<(Tls, Option<Arc<Identity>>), HandshakeFailure> {
+async fn accept(
+    ssl: Ssl,
+    stream: TcpStream,
+    turns: &Turns,
+) -> Result<(Tls, Option<Arc<Identity>>), HandshakeFailure> {
     let broken = |error: openssl::error::ErrorStack| HandshakeFailure::Other(error.to_string());
     let mut stream = tls::stream(ssl, stream).map_err(broken)?;
-    let accepted = Pin::new(&mut stream).accept().await;
+    let accepted = turns.each(Pin::new(&mut stream).accept()).await;
     accepted.map_err(|error| HandshakeFailure::of(&error, stream.ssl()))?;
     check_resumed(stream.ssl(), SystemTime::now())?;
     let identity = match stream.ssl().peer_certificate() {

@@ -35,6 +35,7 @@ mod tests;
 #[cfg(test)]
 mod tls_to_instances;
 mod told;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ use bells::Bells;
 use crowd::Crowd;
 use handshakes::Handshakes;
 use told::Told;
+use turns::Turns;
 
 /// What stands on the port: takes connections, reads heads, and gives each request to its carrier.
 pub(crate) struct Door {
@@ -67,6 +69,7 @@ pub(crate) struct Door {
     bells: Bells,
     crowd: Arc<Crowd>,
     handshakes: Arc<Handshakes>,
+    turns: Turns,
     told: Told,
     is_stopping: AtomicBool,
 }
@@ -84,6 +87,7 @@ impl Door {
             bells: Bells::new(gateway.metrics.clone()),
             crowd: Crowd::new(),
             handshakes: Arc::default(),
+            turns: Turns::new(server.threads),
             told: Told::default(),
             gateway,
             is_stopping: AtomicBool::new(false),

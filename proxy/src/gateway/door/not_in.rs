@@ -83,7 +83,7 @@ impl Door {
     }
 
     /// Closes the connection of one for whom there is no room, at once; who speaks HTTP in clear is told.
-    pub(super) fn turn_away(&self, stream: TcpStream, why: NotIn, is_clear: bool) {
+    pub(super) fn turn_away(stream: TcpStream, why: &NotIn, is_clear: bool) {
         if is_clear && matches!(why, NotIn::Full(_)) {
             answers::tell_at_once(&stream, FULL);
         }

@@ -2,11 +2,9 @@
 
 use openssl::pkey::PKey;
 use openssl::ssl::SslVersion;
-use rcgen::SerialNumber;
 
 use super::*;
 use crate::config::{ClientCertificates, ClientMode};
-use crate::tls::{Event, Kind};
 
 /// A listener with one certificate, for `shop.net`, and whoever has signed it.
 struct Shop {
@@ -180,31 +178,6 @@ async fn a_listener_that_asks_for_no_certificate_gets_none() {
 }
 
 #[tokio::test]
-async fn a_revoked_certificate_is_declined_and_so_is_what_a_revoked_authority_has_signed() {
-    let (mut shop, clients) = Shop::with_clients(ClientMode::Required);
-    let number = |serial: u8| {
-        move |parameters: &mut CertificateParams| {
-            parameters.serial_number = Some(SerialNumber::from(vec![serial]));
-        }
-    };
-    let [good, bad] =
-        [5, 6].map(|serial| clients.intermediate_with(&format!("Between {serial}"), number(serial)));
-    let crl = [clients.revoke(&[6, 7]), good.revoke(&[8]), bad.revoke(&[])].concat();
-    shop.config.client.as_mut().unwrap().crl = Some(shop.files.write("revoked.pem", crl));
-    let below = |authority: &Authority, serial: u8| {
-        let signed = authority.sign_with(&["ann"], number(serial));
-        Signed { cert: signed.cert + &authority.pem, ..signed }
-    };
-    for valid in [clients.sign_with(&["ann"], number(8)), below(&good, 7)] {
-        shop.greet(shop.client_as(&valid)).await.server();
-    }
-    for revoked in [clients.sign_with(&["ann"], number(7)), below(&good, 8), below(&bad, 7)] {
-        let failure = shop.greet(shop.client_as(&revoked)).await;
-        assert!(failure.failure().to_string().ends_with("certificate revoked"), "{}", failure.failure());
-    }
-}
-
-#[tokio::test]
 async fn clients_are_asked_whatever_the_name_is() {
     let (mut shop, clients) = Shop::with_clients(ClientMode::Required);
     let signed = shop.authority.sign(&["pay.net"]);
@@ -215,41 +188,4 @@ async fn clients_are_asked_whatever_the_name_is() {
     let outcome = shop.greet(shop.client_as(&clients.sign(&["ann"]))).await;
     outcome.server();
     assert_eq!(outcome.shown(), "shop.net");
-}
-
-#[tokio::test]
-async fn no_client_is_taken_by_an_old_list_of_revoked_ones_and_that_is_told() {
-    let (mut shop, clients) = Shop::with_clients(ClientMode::Required);
-    let (now, ann) = (SystemTime::now(), clients.sign(&["ann"]));
-    let crl = shop.files.write("revoked.pem", clients.revoke_until(&[7], now - DAY));
-    shop.config.client.as_mut().unwrap().crl = Some(crl.clone());
-    let server = server(&shop.config);
-    let greet = async || handshake(server.accept().unwrap(), ask(shop.client_as(&ann), "shop.net")).await;
-    let outcome = greet().await;
-    assert!(outcome.failure().to_string().ends_with("CRL has expired"), "{}", outcome.failure());
-    let events = server.look(now);
-    assert!(
-        matches!(&events[..], [Event::RevocationsEnded { file, .. }] if *file == crl.display().to_string()),
-        "{events:?}"
-    );
-    assert_eq!(server.look(now), []);
-    shop.files.write("revoked.pem", clients.revoke(&[7]));
-    assert_eq!(server.look(now), []);
-    let crl = crl.display().to_string();
-    let events = server.look(now);
-    let [Event::Renewed { .. }, Event::RevocationsEndSoon { file, not_after }] = &events[..] else {
-        panic!("it ends in a tenth of its life: {events:?}")
-    };
-    assert_eq!(*file, crl);
-    greet().await.server();
-    assert_eq!(server.look(now), []);
-    // One that has most of its life before it.
-    shop.files.write("revoked.pem", clients.revoke_until(&[7], now + 5 * DAY));
-    assert_eq!(server.look(now), []);
-    assert!(matches!(&server.look(now)[..], [Event::Renewed { .. }]));
-    let states = server.states();
-    let [_, authorities, revocations] = &states[..] else { panic!("{states:?}") };
-    assert_eq!((authorities.kind, authorities.not_after), (Kind::Authorities, None));
-    assert_eq!((revocations.kind, &revocations.file), (Kind::Revocations, &crl));
-    assert!(revocations.not_after.unwrap() > *not_after + 3 * DAY);
 }

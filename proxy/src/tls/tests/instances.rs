@@ -8,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::config::{ClientCertificates, ClientMode, ServiceTls};
 use crate::link::Tls;
-use crate::tls::{ClientTls, Event, InstanceError};
+use crate::tls::client::ClientTls;
+use crate::tls::{Event, InstanceError};
 
 /// An instance, of which the certificate is for `pay.net` and an address.
 struct Instance {

@@ -6,7 +6,8 @@ use openssl::ssl::SslFiletype;
 
 use super::*;
 use crate::config::{ClientCertificates, ClientMode, ServiceTls};
-use crate::tls::{ClientTls, Event, TlsError};
+use crate::tls::client::ClientTls;
+use crate::tls::{Event, TlsError};
 
 /// What two looks, of which the second one takes what both have found, come to.
 fn look_twice(server: &ServerTls, now: SystemTime) -> Vec<Event> {

@@ -89,10 +89,13 @@ async fn sessions_are_resumed_until_the_contexts_are_made_anew() {
     }
 }
 
-/// A listener that demands certificates that these clients have signed, by a list that lives for another hour.
+/// A listener that demands certificates that these clients have signed, by a list that lives for another three hours, with one
+/// that lives for an hour.
 fn demanding(files: &Files, authority: &Authority, clients: &Authority) -> ListenerTls {
     let ca = files.write("clients.pem", &clients.pem);
-    let crl = Some(files.write("revoked.pem", clients.revoke_until(&[], SystemTime::now() + HOUR)));
+    let now = SystemTime::now();
+    let others = Authority::new("Others").revoke_until(&[], now + HOUR);
+    let crl = Some(files.write("revoked.pem", clients.revoke_until(&[], now + 3 * HOUR) + &others));
     let demand = ClientCertificates { ca, crl, mode: ClientMode::Required };
     let certificates = vec![files.pair("shop", &authority.sign(&["127.0.0.1"]))];
     ListenerTls { certificates, client: Some(demand) }
@@ -147,7 +150,7 @@ async fn ssl_of_nobody(
 }
 
 #[tokio::test]
-async fn no_session_goes_on_when_the_list_of_revoked_certificates_has_ended() {
+async fn no_session_goes_on_when_a_list_of_revoked_certificates_has_ended() {
     let (files, authority, clients) = (Files::new(), Authority::new("Shops"), Authority::new("Clients"));
     let (server, now) = (server(&demanding(&files, &authority, &clients)), SystemTime::now());
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -157,7 +160,10 @@ async fn no_session_goes_on_when_the_list_of_revoked_certificates_has_ended() {
     // Long before all sessions end.
     server.look(now + HOUR / 2);
     assert!(is_resumed(&browser, &server, &door).await);
-    let events = server.look(now + 2 * HOUR);
-    assert!(matches!(&events[..], [Event::RevocationsEnded { .. }]), "{events:?}");
-    assert!(!is_resumed(&browser, &server, &door).await);
+    for later in [2 * HOUR, 4 * HOUR] {
+        let events = server.look(now + later);
+        assert!(matches!(&events[..], [Event::RevocationsEnded { .. }]), "{later:?}: {events:?}");
+        assert!(!is_resumed(&browser, &server, &door).await, "{later:?}");
+        assert!(is_resumed(&browser, &server, &door).await, "{later:?}");
+    }
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::ByPingora;
 use super::http2_stream::Http2Stream;
 use super::one_request::{OneRequest, Returned};
+use super::streams::Streams;
 use crate::gateway::Gateway;
 use crate::gateway::carry::Client;
 use crate::gateway::carry::http1::Desk;
@@ -24,6 +25,7 @@ const SOME_KEEPALIVE: u64 = 60;
 /// Pingora's proxy, and what a request needs to go through it.
 pub(in crate::gateway) struct Detour {
     proxy: Arc<HttpProxy<ByPingora>>,
+    streams: Arc<Streams>,
     stopping: watch::Sender<bool>,
 }
 
@@ -35,7 +37,8 @@ impl Detour {
         // As long as HTTP/1 connections may be silent; asked for at the start alone.
         options.h2_idle_timeout = Some(keepalive);
         proxy.server_options = Some(options);
-        Self { proxy: Arc::new(proxy), stopping: watch::Sender::new(false) }
+        let proxy = Arc::new(proxy);
+        Self { streams: Arc::new(Streams(proxy.clone())), proxy, stopping: watch::Sender::new(false) }
     }
 
     /// Has Pingora carry the request whose head is on the desk. Gives the connection back if it serves another one: then
@@ -66,7 +69,7 @@ impl Detour {
             // Pingora waits for the change.
             stopping.mark_changed();
         }
-        self.proxy.process_new(Box::new(stream), &stopping).await;
+        self.streams.process_new(Box::new(stream), &stopping).await;
     }
 
     /// The process stops: connections close after the request that they serve.

@@ -12,11 +12,12 @@ use crate::tls::{Fault, alert_of};
 /// How an exchange ended. `was_connected`: there was a connection to the endpoint.
 pub(super) fn of(error: &Error, was_connected: bool) -> Ending {
     use ErrorType::{
-        ConnectionClosed, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
+        ConnectionClosed, H2Error, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
     };
     match (error.esource(), error.etype()) {
         (ErrorSource::Downstream, ReadError) if is_of_grammar(error) => Ending::BadBody,
-        (ErrorSource::Downstream, ConnectionClosed | ReadError | WriteError | WriteTimedout) => {
+        // Over HTTP/2 a client leaves a stream, or the connection.
+        (ErrorSource::Downstream, ConnectionClosed | H2Error | ReadError | WriteError | WriteTimedout) => {
             Ending::ClientLeft
         }
         (ErrorSource::Downstream, ReadTimedout) => Ending::ClientSilent,
@@ -140,6 +141,7 @@ mod tests {
         for (kind, by_client, by_endpoint) in [
             (ErrorType::ConnectionClosed, Ending::ClientLeft, Ending::Broke),
             (ErrorType::WriteTimedout, Ending::ClientLeft, Ending::Silent),
+            (ErrorType::H2Error, Ending::ClientLeft, Ending::NotHttp),
             (ErrorType::ReadTimedout, Ending::ClientSilent, Ending::Silent),
             (ErrorType::InvalidHTTPHeader, Ending::BadNomination, Ending::NotHttp),
             (ErrorType::H1Error, Ending::BadBody, Ending::NotHttp),

@@ -82,6 +82,16 @@ impl FieldsToSend for ResponseHeader {
     }
 }
 
+/// Over HTTP/2 a client may write its cookies in several fields, so that what it says again is little. They are one to
+/// whoever speaks HTTP/1 (RFC 9113, 8.2.3).
+pub(super) fn join_cookies(head: &mut RequestHeader) -> Result<()> {
+    let mut crumbs = head.headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return Ok(()) };
+    let all: Vec<_> = [first, second].into_iter().chain(crumbs).map(HeaderValue::as_bytes).collect();
+    let joined = all.join(&b"; "[..]);
+    head.insert_header(header::COOKIE, joined)
+}
+
 /// What Pingora is to do with a request before [`prepare`] does the rest. Most requests have nothing of one connection,
 /// and to search for each of these names costs more than the one look at all that tells so.
 pub(super) fn policy(fields: FieldsFound, may_be_tunnel: bool) -> HttpUpstreamRequestPolicy {

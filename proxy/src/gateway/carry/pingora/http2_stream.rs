@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::SHUTDOWN;
+use super::bodies::Bodies;
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
 
@@ -36,8 +37,16 @@ impl Http2Stream {
     }
 }
 
-/// How the connection has come that a request was made on. None: it is none of these.
-pub(super) fn arrival(digest: &Digest) -> Option<&Arrival> {
+/// What each request knows of its connection.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// How it has come.
+    pub(super) arrival: Arrival,
+    pub(super) bodies: Arc<Bodies>,
+}
+
+/// What a request knows of its connection. None: it is none of these.
+pub(super) fn shared(digest: &Digest) -> Option<&Shared> {
     digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }
 
@@ -115,7 +124,8 @@ impl GetTimingDigest for Http2Stream {
 impl GetProxyDigest for Http2Stream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         let response = Box::new(ResponseHeader::build_no_case(200, None).ok()?);
-        Some(Arc::new(ProxyDigest::new(response, Some(Box::new(self.arrival.clone())))))
+        let shared = Shared { arrival: self.arrival.clone(), bodies: Arc::default() };
+        Some(Arc::new(ProxyDigest::new(response, Some(Box::new(shared)))))
     }
 }
 
