@@ -42,6 +42,9 @@ const HANDSHAKE: &str = "500ms";
 /// From one point of a whole handshake to the next, where not each byte is one.
 const SOME: usize = 53;
 
+/// By so many bytes one handshake may be shorter than another: a signature is two numbers without their leading zeros.
+const DIFFERENCE: u64 = 16;
+
 /// At how many points of its hello a client stops at least, and that it stops at each of a whole handshake: `make test-full` has
 /// 10,000.
 const POINTS: &str = "LEASEWAY_TEST_CUTS";
@@ -184,7 +187,7 @@ async fn a_client_that_stops_at_any_byte_of_its_handshake_is_closed() -> Result<
         let whole = cut_handshake(&client, place.door, u64::MAX, Stop::Fin).await?;
         ensure!(whole > 600, "a short handshake: {whole} bytes");
         let step = if points()? == 0 { SOME } else { 1 };
-        let cuts: Vec<_> = (0..whole).step_by(step).collect();
+        let cuts: Vec<_> = (0..whole - DIFFERENCE).step_by(step).collect();
         for how in [Stop::Fin, Stop::Silence] {
             for some in cuts.chunks(AT_ONCE) {
                 try_join_all(some.iter().map(|&cut| cut_handshake(&client, place.door, cut, how))).await?;
