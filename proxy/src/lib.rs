@@ -50,6 +50,7 @@ pub mod directory;
 pub mod discovery;
 mod forged;
 mod gateway;
+mod grpc;
 mod head;
 mod health;
 mod lifecycle;
