@@ -3,9 +3,8 @@
 //!
 //! ```text
 //! exchange      one request's way: it is let in, has attempts, is answered, is logged
-//!   progress      how far it has come                      failure      why an attempt failed
-//!   polls         what it waits for                        waits        until when, and who is late then: pure
-//!   connect       connections to instances                 reply        answers of the gateway's own
+//!   progress      how far it has come                      connect      connections to instances
+//!   polls         what it waits for                        reply        answers of the gateway's own
 //!   request_head  what an instance gets of the head        answer_head  what a client gets
 //!   splice        lines that came, left out and added      pump         a body on its way
 //!   tunnel        what an upgrade comes to                   straight     a large one, of which nothing is held
@@ -17,7 +16,6 @@ mod answer_head;
 mod connect;
 mod desk;
 mod exchange;
-mod failure;
 mod polls;
 mod progress;
 mod pump;
@@ -26,18 +24,14 @@ mod request_head;
 mod splice;
 mod trailers;
 mod tunnel;
-mod waits;
 
 use std::sync::Arc;
 
-pub(in crate::gateway) use connect::Dialer;
-#[cfg(test)]
-pub(in crate::gateway) use connect::{Dial, Memory};
 pub(in crate::gateway) use desk::{Desk, Desks};
 
 use crate::gateway::Gateway;
 use crate::gateway::answer::Answer;
-use crate::gateway::carry::Client;
+use crate::gateway::carry::{Client, Dialer};
 use crate::gateway::grammar::Body;
 use crate::tasks;
 use crate::traffic::kept::Sweeper;
@@ -51,7 +45,7 @@ pub(in crate::gateway) struct Carrier {
     pub(in crate::gateway) desks: Desks,
     /// Keeps the connections to instances that nobody uses.
     pub(in crate::gateway) sweeper: Arc<Sweeper>,
-    pub(in crate::gateway) dialer: Dialer,
+    pub(in crate::gateway) dialer: Arc<Dialer>,
 }
 
 /// What becomes of a client's connection after a request.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::{Door, connection};
 use crate::directory::{Endpoint, Writer};
 use crate::gateway::Gateway;
-use crate::gateway::carry::http1::{Dial, Dialer, Memory};
+use crate::gateway::carry::{Dial, Dialer, Memory};
 use crate::gateway::fixture::NOWHERE;
 use crate::lifecycle::Lifecycle;
 use crate::link::Link;
@@ -129,7 +129,7 @@ pub(super) fn door(dial: Dial, keys: &str) -> (Door, Writer, Arc<Output>) {
     let (site, output) = (Arc::new(site::Current::new(site)), Output::waiting(Form::Json));
     let gateway = Gateway::new(site, materials.directory, materials.metrics, Arc::default(), output.clone());
     let mut door = Door::new(gateway, &Arc::new(ServerConf::default()));
-    door.carrier.dialer = Dialer::Memory(Memory(dial));
+    door.carrier.dialer = Arc::new(Dialer::Memory(Memory(dial)));
     (door, writer, output)
 }
 

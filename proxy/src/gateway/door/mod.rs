@@ -49,9 +49,9 @@ use tokio::task::JoinSet;
 
 use super::Gateway;
 use super::answer::Answer;
-use super::carry::Client;
-use super::carry::http1::{After, Carrier, Desk, Desks, Dialer};
+use super::carry::http1::{After, Carrier, Desk, Desks};
 use super::carry::pingora::Detour;
+use super::carry::{Client, Dialer};
 use super::grammar::Refusal;
 use crate::config::Http1Carrier;
 use crate::traffic::kept::Sweeper;
@@ -82,7 +82,7 @@ impl Door {
         let sweeper = Sweeper::new(kept);
         gateway.metrics.kept_by(sweeper.clone());
         Self {
-            carrier: Carrier { desks: Desks::default(), sweeper, dialer: Dialer::default() },
+            carrier: Carrier { desks: Desks::default(), sweeper, dialer: Arc::new(Dialer::Tcp) },
             detour: Detour::new(gateway.clone(), server),
             bells: Bells::new(gateway.metrics.clone()),
             crowd: Crowd::new(),

@@ -1,19 +1,15 @@
-//! Connections to instances: taken from those that are kept, or opened, and put back.
+//! Connections to instances that speak HTTP/1: taken from those that are kept, or opened, and put back.
 
-#[cfg(test)]
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use super::exchange::Exchange;
-use super::failure::{DialError, Failure};
 use super::progress::Sending;
 use crate::directory::Endpoint;
+use crate::gateway::carry::failure::Failure;
 use crate::gateway::cause::Ending;
-use crate::link::{Link, Tls};
+use crate::link::Link;
 use crate::tls::InstanceTls;
 use crate::traffic::kept::KeptLink;
 use crate::traffic::waiting::Interrupt;
@@ -77,51 +73,5 @@ impl Exchange<'_> {
             && self.answer.keeps_alive();
         let Some(attempt) = self.request.attempt().filter(|_| is_clean) else { return };
         attempt.endpoint.traffic.kept.put(instance, self.now, &self.carrier.sweeper);
-    }
-}
-
-/// Opens connections.
-#[derive(Debug, Default)]
-pub(in crate::gateway) enum Dialer {
-    #[default]
-    Tcp,
-    /// To what a test has in memory.
-    #[cfg(test)]
-    Memory(Memory),
-}
-
-impl Dialer {
-    /// `tls`: none: in clear.
-    pub(super) async fn dial(
-        &self,
-        endpoint: &Endpoint,
-        tls: Option<&InstanceTls>,
-    ) -> Result<Link, DialError> {
-        match self {
-            Self::Tcp => {
-                let stream = TcpStream::connect(endpoint.address).await?;
-                stream.set_nodelay(true)?;
-                let Some(tls) = tls else { return Ok(Link::Plain(stream)) };
-                let instance = (endpoint.host.as_deref(), endpoint.address);
-                Ok(Link::Tls(Box::new(Tls::new(tls.shake_hands(stream, instance).await?))))
-            }
-            #[cfg(test)]
-            Self::Memory(Memory(dial)) => Ok(dial(endpoint.address).await?),
-        }
-    }
-}
-
-/// Connections in memory, for tests.
-#[cfg(test)]
-pub(in crate::gateway) struct Memory(pub(in crate::gateway) Dial);
-
-#[cfg(test)]
-pub(in crate::gateway) type Dial =
-    Box<dyn Fn(SocketAddr) -> futures_util::future::BoxFuture<'static, std::io::Result<Link>> + Send + Sync>;
-
-#[cfg(test)]
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Memory")
     }
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use http::Version;
 
-use super::failure::Failure;
 use super::progress::{Progress, Sending, Told};
 use super::pump::Pump;
 use super::request_head;
@@ -15,6 +14,7 @@ use super::{After, Carrier};
 use crate::gateway::Gateway;
 use crate::gateway::answer::Answer;
 use crate::gateway::carry::Client;
+use crate::gateway::carry::failure::Failure;
 use crate::gateway::cause::Ending;
 use crate::gateway::grammar::{AnswerHead, Body, RequestView, SWITCHES, is_interim};
 use crate::gateway::meaning::{self, Meaning};

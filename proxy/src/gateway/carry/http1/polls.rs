@@ -6,12 +6,12 @@ use std::task::{Context, Poll, ready};
 use http::Method;
 
 use super::exchange::Exchange;
-use super::failure::Failure;
 use super::progress::{Progress, Sending};
-use super::pump::{Failed, Side};
 use super::request_head;
-use super::waits::{self, Limits, Waits};
 use crate::config::ClientAbort;
+use crate::gateway::carry::failure::Failed;
+use crate::gateway::carry::failure::Failure;
+use crate::gateway::carry::waits::{self, Limits, Side, Waits};
 use crate::gateway::cause::Ending;
 use crate::gateway::grammar::{Asked, LONGEST_HEAD};
 use crate::head::Head;

@@ -13,6 +13,8 @@ use tokio::task::yield_now;
 use super::splice::ROOM;
 use super::trailers;
 use crate::gateway::carry::Block;
+use crate::gateway::carry::failure::Failed;
+use crate::gateway::carry::waits::Side;
 use crate::gateway::grammar::{Body, Refusal, Step};
 use crate::link::Link;
 
@@ -37,27 +39,6 @@ pub(super) enum Manner {
     InChunks,
     /// Not at all: it is read, and that is all.
     Nowhere,
-}
-
-/// Which side has to do something before a pump goes on.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    #[default]
-    Source,
-    Sink,
-}
-
-/// Why a pump has failed.
-#[derive(Debug)]
-pub(super) enum Failed {
-    /// The source's connection broke.
-    Source(io::Error),
-    /// The source has ended before the body's end.
-    Ended,
-    /// What the source sends is no body.
-    Malformed(&'static str),
-    /// The sink's connection broke.
-    Sink(io::Error),
 }
 
 /// One direction of an exchange. It reads only when all that it has read before has gone on.

@@ -8,9 +8,10 @@ use std::time::Instant;
 use tokio::io::AsyncWrite;
 
 use super::exchange::Exchange;
-use super::failure::Failure;
-use super::pump::{Failed, Manner, Pump};
+use super::pump::{Manner, Pump};
 use super::request_head;
+use crate::gateway::carry::failure::Failed;
+use crate::gateway::carry::failure::Failure;
 use crate::gateway::cause::Ending;
 use crate::gateway::grammar::{Body, agree};
 use crate::gateway::tunnel_drain;

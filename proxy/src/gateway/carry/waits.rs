@@ -2,11 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::pump::Side;
 use crate::gateway::cause::Ending;
 
+/// Which side has to do something before a pump goes on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gateway::carry) enum Side {
+    #[default]
+    Source,
+    Sink,
+}
+
 /// Who has been waited for for too long, and what the log says of that.
-pub(super) type Late = (Ending, &'static str);
+pub(in crate::gateway::carry) type Late = (Ending, &'static str);
 
 const SILENT_CLIENT: Late = (Ending::ClientSilent, "the client: its body did not come in time");
 const SLOW_CLIENT: Late = (Ending::ClientLeft, "the client: it takes nothing of its answer");
@@ -16,35 +23,35 @@ const OVER: Late = (Ending::Silent, "the request's time is over");
 
 /// What an exchange waits for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waits {
+pub(in crate::gateway::carry) struct Waits {
     /// Which side of the request's way, while the request is waited for. (Its source is the client.)
-    pub(super) upload: Option<Side>,
+    pub(in crate::gateway::carry) upload: Option<Side>,
     /// Which side of the answer's way. (Its source is the instance.)
-    pub(super) download: Side,
+    pub(in crate::gateway::carry) download: Side,
     /// When the request last went on.
-    pub(super) sent_at: Instant,
+    pub(in crate::gateway::carry) sent_at: Instant,
     /// When something last came from the instance.
-    pub(super) heard_at: Instant,
+    pub(in crate::gateway::carry) heard_at: Instant,
     /// When the client last took something of its answer.
-    pub(super) taken_at: Instant,
+    pub(in crate::gateway::carry) taken_at: Instant,
 }
 
 /// How long it may wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(in crate::gateway::carry) struct Limits {
     /// For a piece of the request's body.
-    pub(super) body: Duration,
+    pub(in crate::gateway::carry) body: Duration,
     /// For somebody to take what is written.
-    pub(super) write: Duration,
+    pub(in crate::gateway::carry) write: Duration,
     /// For something to come from the instance.
-    pub(super) idle: Duration,
+    pub(in crate::gateway::carry) idle: Duration,
     /// What is left of the whole request's time; none: as much as it takes.
-    pub(super) left: Option<Duration>,
+    pub(in crate::gateway::carry) left: Option<Duration>,
 }
 
 /// Until when it waits at the most, and who is late then. None: for ever. (No instance is late that still waits for the
 /// client, whichever time is over.)
-pub(super) fn due(waits: Waits, limits: Limits, now: Instant) -> Option<(Instant, Late)> {
+pub(in crate::gateway::carry) fn due(waits: Waits, limits: Limits, now: Instant) -> Option<(Instant, Late)> {
     let upload = waits.upload.map(|side| match side {
         Side::Source => (waits.sent_at, limits.body, SILENT_CLIENT),
         Side::Sink => (waits.sent_at, limits.write, SLOW_INSTANCE),

@@ -3,29 +3,42 @@
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
-use super::pump::Failed;
+use super::dialer::DialError;
 use crate::gateway::cause::Ending;
 use crate::link::is_scarcity;
-use crate::tls::{InstanceError, alert_of};
+use crate::tls::alert_of;
+
+/// Why a pump has failed.
+#[derive(Debug)]
+pub(in crate::gateway::carry) enum Failed {
+    /// The source's connection broke.
+    Source(io::Error),
+    /// The source has ended before the body's end.
+    Ended,
+    /// What the source sends is no body.
+    Malformed(&'static str),
+    /// The sink's connection broke.
+    Sink(io::Error),
+}
 
 /// Why an exchange has come to no good end.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) ending: Ending,
+pub(in crate::gateway::carry) struct Failure {
+    pub(in crate::gateway::carry) ending: Ending,
     /// For the log.
-    pub(super) what: Cow<'static, str>,
+    pub(in crate::gateway::carry) what: Cow<'static, str>,
 }
 
 impl Failure {
-    pub(super) const fn of(ending: Ending, what: &'static str) -> Self {
+    pub(in crate::gateway::carry) const fn of(ending: Ending, what: &'static str) -> Self {
         Self { ending, what: Cow::Borrowed(what) }
     }
 
-    pub(super) fn because(ending: Ending, what: String) -> Self {
+    pub(in crate::gateway::carry) fn because(ending: Ending, what: String) -> Self {
         Self { ending, what: Cow::Owned(what) }
     }
 
-    pub(super) fn of_dial(error: &DialError) -> Self {
+    pub(in crate::gateway::carry) fn of_dial(error: &DialError) -> Self {
         match error {
             DialError::Connect(error) => Self::of_connect(error),
             DialError::Handshake(error) => Self::because(
@@ -47,7 +60,7 @@ impl Failure {
     }
 
     /// The request did not go on.
-    pub(super) fn of_upload(failed: Failed) -> Self {
+    pub(in crate::gateway::carry) fn of_upload(failed: Failed) -> Self {
         match failed {
             Failed::Source(error) => {
                 Self::because(Ending::ClientLeft, format!("the client: read failed: {error}"))
@@ -61,12 +74,12 @@ impl Failure {
     }
 
     /// The connection has ended before the head of an answer was whole. `has_begun`: a part of it came.
-    pub(super) fn of_end(has_begun: bool) -> Self {
+    pub(in crate::gateway::carry) fn of_end(has_begun: bool) -> Self {
         Self::of(broke(has_begun), "the endpoint: connection closed")
     }
 
     /// The same, and the connection broke.
-    pub(super) fn of_read(error: &io::Error, has_begun: bool) -> Self {
+    pub(in crate::gateway::carry) fn of_read(error: &io::Error, has_begun: bool) -> Self {
         match alert_of(error).filter(|_| !has_begun) {
             Some(alert) => Self::because(Ending::Alerted, format!("the endpoint: {alert}")),
             None => Self::because(broke(has_begun), format!("the endpoint: read failed: {error}")),
@@ -74,7 +87,7 @@ impl Failure {
     }
 
     /// The answer did not go on.
-    pub(super) fn of_download(failed: Failed) -> Self {
+    pub(in crate::gateway::carry) fn of_download(failed: Failed) -> Self {
         match failed {
             Failed::Source(error) => {
                 Self::because(Ending::Broke, format!("the endpoint: read failed: {error}"))
@@ -87,25 +100,6 @@ impl Failure {
                 Self::because(Ending::ClientLeft, format!("the client: write failed: {error}"))
             }
         }
-    }
-}
-
-/// Why a connection could not be opened.
-#[derive(Debug)]
-pub(super) enum DialError {
-    Connect(io::Error),
-    Handshake(InstanceError),
-}
-
-impl From<io::Error> for DialError {
-    fn from(error: io::Error) -> Self {
-        Self::Connect(error)
-    }
-}
-
-impl From<InstanceError> for DialError {
-    fn from(error: InstanceError) -> Self {
-        Self::Handshake(error)
     }
 }
 

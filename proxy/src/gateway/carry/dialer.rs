@@ -1,0 +1,76 @@
+//! Opens connections to instances.
+
+use std::io;
+#[cfg(test)]
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+
+use crate::directory::Endpoint;
+use crate::link::{Link, Tls};
+use crate::tls::{InstanceError, InstanceTls};
+
+/// Opens connections.
+#[derive(Debug, Default)]
+pub(in crate::gateway) enum Dialer {
+    #[default]
+    Tcp,
+    /// To what a test has in memory.
+    #[cfg(test)]
+    Memory(Memory),
+}
+
+impl Dialer {
+    /// `tls`: none: in clear.
+    pub(in crate::gateway) async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        tls: Option<&InstanceTls>,
+    ) -> Result<Link, DialError> {
+        match self {
+            Self::Tcp => {
+                let stream = TcpStream::connect(endpoint.address).await?;
+                stream.set_nodelay(true)?;
+                let Some(tls) = tls else { return Ok(Link::Plain(stream)) };
+                let instance = (endpoint.host.as_deref(), endpoint.address);
+                Ok(Link::Tls(Box::new(Tls::new(tls.shake_hands(stream, instance).await?))))
+            }
+            #[cfg(test)]
+            Self::Memory(Memory(dial)) => Ok(dial(endpoint.address).await?),
+        }
+    }
+}
+
+/// Connections in memory, for tests.
+#[cfg(test)]
+pub(in crate::gateway) struct Memory(pub(in crate::gateway) Dial);
+
+#[cfg(test)]
+pub(in crate::gateway) type Dial =
+    Box<dyn Fn(SocketAddr) -> futures_util::future::BoxFuture<'static, std::io::Result<Link>> + Send + Sync>;
+
+#[cfg(test)]
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Memory")
+    }
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug)]
+pub(in crate::gateway) enum DialError {
+    Connect(io::Error),
+    Handshake(InstanceError),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self::Connect(error)
+    }
+}
+
+impl From<InstanceError> for DialError {
+    fn from(error: InstanceError) -> Self {
+        Self::Handshake(error)
+    }
+}
