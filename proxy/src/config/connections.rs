@@ -2,15 +2,18 @@
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use config_reader::key;
-use config_reader::kind::{number, or_off};
+use config_reader::kind::{duration, number, or_off};
 
 use super::keys::Visit;
 
 const CONNECTIONS: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(10_000_000).unwrap();
 const REQUESTS: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(1_000_000_000).unwrap();
 const HANDSHAKES: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(1_000_000).unwrap();
+const MAX_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const STREAMS: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(10_000).unwrap();
 
 /// How many connections clients may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,10 @@ pub(crate) struct Connections {
     /// TLS handshakes (and PROXY headers) that have not ended, 1 to 1,000,000: beyond that, the one that has waited longest for
     /// its client is closed.
     pub(crate) handshakes: NonZeroU32,
+    /// The age after which one is told to end, up to a tenth later by chance, 1 s to 24 h; none: it may be as old as it likes.
+    pub(crate) max_age: Option<Duration>,
+    /// Requests at a time on one of HTTP/2, 1 to 10,000.
+    pub(crate) streams: NonZeroU32,
 }
 
 impl Default for Connections {
@@ -31,7 +38,15 @@ impl Default for Connections {
         const MAX: NonZeroU32 = NonZeroU32::new(50_000).unwrap();
         const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(5_000).unwrap();
         const HANDSHAKES: NonZeroU32 = NonZeroU32::new(750).unwrap();
-        Self { max: MAX, per_address: PER_ADDRESS, requests: None, handshakes: HANDSHAKES }
+        const STREAMS: NonZeroU32 = NonZeroU32::new(100).unwrap();
+        Self {
+            max: MAX,
+            per_address: PER_ADDRESS,
+            requests: None,
+            handshakes: HANDSHAKES,
+            max_age: None,
+            streams: STREAMS,
+        }
     }
 }
 
@@ -48,5 +63,12 @@ impl Connections {
         let handshakes = "so many TLS handshakes and PROXY headers that have not ended, against [clients that begin them and go \
                           silent](hardening.md#handshakes): beyond that, the one that waits longest is closed";
         v.key(key("handshakes", handshakes), number(HANDSHAKES), &mut self.handshakes);
+        let max_age = "how old each may be, so that clients behind a balancer of connections come to all gateways: then it is \
+                       told to end (HTTP/2: GOAWAY; HTTP/1: with the next answer), or by chance up to a tenth later, so that not all do \
+                       at once";
+        v.key(key("max_age", max_age), or_off(duration(MAX_AGE)), &mut self.max_age);
+        let streams =
+            "so many requests at a time on each of HTTP/2; a client is told, and one above that is refused";
+        v.key(key("streams", streams), number(STREAMS), &mut self.streams);
     }
 }

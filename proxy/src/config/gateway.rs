@@ -14,6 +14,7 @@ use super::connection::Registry;
 use super::connections::Connections;
 use super::host;
 use super::http1::Http1;
+use super::http2::Http2Carrier;
 use super::keys::{Around, Visit, address, parsed};
 use super::listener::{self, Listener};
 use super::network::{network, remark_on_all};
@@ -71,6 +72,8 @@ pub struct Gateway {
     pub(crate) timeouts: Timeouts,
     /// How HTTP/1 is carried.
     pub(crate) http1: Http1,
+    /// By which code clients' HTTP/2 is carried.
+    pub(crate) http2: Http2Carrier,
 }
 
 /// How log lines are written.
@@ -106,6 +109,7 @@ impl Gateway {
             log: LogFormat::Auto,
             timeouts: Timeouts::default(),
             http1: Http1::default(),
+            http2: Http2Carrier::default(),
         }
     }
 
@@ -132,6 +136,7 @@ impl Gateway {
         self.http1.keys(v);
         let tunnel_drain = tunnel_drain.filter(|_| self.timeouts.tunnel_drain.is_some());
         v.check(|section| self.http1.remark_on_others(section, tunnel_drain.as_ref()));
+        self.http2.keys(v);
         self.hop_keys(v, around);
         self.route_keys(v, around);
         self.other_keys(v);

@@ -17,14 +17,17 @@ mod error;
 mod files;
 mod gateway;
 mod given;
+mod grpc_statuses;
 mod host;
 mod http1;
+mod http2;
 mod keys;
 mod listener;
 mod machine;
 mod network;
 pub(crate) mod ours;
 mod pattern;
+mod protocol;
 mod route;
 mod run_directory;
 mod server;
@@ -54,8 +57,11 @@ pub(crate) use self::error::ConfigError;
 pub(crate) use self::gateway::Gateway;
 pub use self::gateway::LogFormat;
 pub use self::given::GivenAddress;
+pub(crate) use self::grpc_statuses::GrpcStatuses;
 pub(crate) use self::http1::{ClientAbort, Http1Carrier, Paths};
+pub(crate) use self::http2::Http2Carrier;
 pub(crate) use self::listener::{CertificateFiles, ClientCertificates, ClientMode, Listener, ListenerTls};
+pub(crate) use self::protocol::Protocol;
 pub(crate) use self::route::{
     Action, CertificateMatch, Changes, Condition, ErrorAnswer, ErrorAnswers, Expression, FieldChanges,
     FixedAnswer, HostPattern, HostRank, Key as StickyKey, Match, Part, PathChange, PathPattern, PathRank,

@@ -12,10 +12,13 @@ use registry::contract::check_segment;
 use super::balance::{Balance, BalanceKind};
 use super::check::{self, Check};
 use super::given::GivenAddress;
+use super::grpc_statuses::{self, GrpcStatuses};
 use super::keys::Visit;
+use super::protocol::{Protocol, protocol};
 use super::route::{Route, ServicesAllowed};
 use super::service_tls::ServiceTls;
 use super::{Section, Value};
+use crate::grpc::Status;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SLOW_START: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;
@@ -28,6 +31,10 @@ const REQUESTS: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(1
 const PERCENT: RangeInclusive<u32> = 0..=1_000;
 const PER_SECOND: RangeInclusive<u32> = 0..=100_000;
 const ADDRESSES: RangeInclusive<usize> = 1..=100;
+
+/// Those by which a server says that it failed, and not what was asked of it.
+const FAILURES_OF_GRPC: [Status; 4] =
+    [Status::Unknown, Status::DeadlineExceeded, Status::Internal, Status::Unavailable];
 
 /// Services by their names, and what the others are like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +68,8 @@ pub(crate) struct Service {
     pub(crate) addresses: Option<Vec<GivenAddress>>,
     /// TLS to its endpoints; none: in clear.
     pub(crate) tls: Option<ServiceTls>,
+    /// How its endpoints are spoken to: not `h2` without `tls`, and not `h2c` with it.
+    pub(crate) protocol: Protocol,
     /// Which endpoint a request goes to.
     pub(crate) balance: Balance,
     /// How long a new endpoint's share grows to what its weight says: 100 ms to 1 h; 0: it has it at once.
@@ -83,6 +92,7 @@ impl Default for Service {
         Self {
             addresses: None,
             tls: None,
+            protocol: Protocol::default(),
             balance: Balance::default(),
             slow_start: Duration::ZERO,
             ejection: Some(Ejection::default()),
@@ -105,6 +115,8 @@ pub(crate) struct Ejection {
     pub(crate) longest: Duration,
     /// The healthy time that forgives one doubling: 1 s to 1 h.
     pub(crate) forgive: Duration,
+    /// The statuses of gRPC that count as failures.
+    pub(crate) grpc: GrpcStatuses,
 }
 
 impl Default for Ejection {
@@ -115,6 +127,7 @@ impl Default for Ejection {
             base: Duration::from_millis(500),
             longest: Duration::from_secs(4),
             forgive: Duration::from_secs(10),
+            grpc: FAILURES_OF_GRPC.into_iter().collect(),
         }
     }
 }
@@ -259,7 +272,16 @@ impl Service {
             .shape("a section such as {ca: /pay.pem}; {} takes all defaults");
         let new = || otherwise.tls.clone().unwrap_or_default();
         v.section_or_off(tls, &mut self.tls, new, ServiceTls::keys);
-        v.check(|section| check_stall(section, self));
+        let protocol_key = key("protocol", "how the instances are spoken to").more(
+            "\n  auto   as the registration says, by `protocol` in its metadata (http1, h2c, h2 or grpc); if it says\n         \
+             nothing, gRPC by HTTP/2 and all else by HTTP/1\n  http1  by HTTP/1\n  h2c    by HTTP/2, in clear\n  \
+             h2     by HTTP/2, with `tls`",
+        );
+        v.key(protocol_key, protocol(), &mut self.protocol);
+        v.check(|section| {
+            check_protocol(section, self);
+            check_stall(section, self);
+        });
     }
 
     fn choice_keys<V: Visit>(&mut self, v: &mut V) {
@@ -314,6 +336,27 @@ fn check_addresses(section: &Section<'_>, addresses: &[GivenAddress]) {
     }
 }
 
+/// Which of the two is h2 and which h2c decides TLS alone. What was said for all services may have become wrong by what
+/// is said of this one: then that is the mistake.
+fn check_protocol(section: &Section<'_>, service: &Service) {
+    let (problem, instead) = match (service.protocol, &service.tls) {
+        (Protocol::H2, None) => ("is h2, which needs `tls`", "h2c"),
+        (Protocol::H2c, Some(_)) => ("is h2c, which is in clear, and there is `tls`", "h2"),
+        (Protocol::Auto | Protocol::Http1, _) | (Protocol::H2, Some(_)) | (Protocol::H2c, None) => return,
+    };
+    if !section.is_sound("protocol") || !section.is_sound("tls") {
+        return;
+    }
+    if section.has("protocol") {
+        section.reject("protocol", format_args!("{problem}: write {instead} or auto"));
+    } else if section.has("tls") {
+        section.reject(
+            "tls",
+            format_args!("does not go with the protocol of `defaults`, which {problem}: set protocol"),
+        );
+    }
+}
+
 /// A stall that was asked for here would come to nothing.
 fn check_stall(section: &Section<'_>, service: &Service) {
     let is_void = service.stall.is_some() && service.ejection.is_none();
@@ -345,6 +388,10 @@ impl Ejection {
         v.check(|section| section.in_order(("base", &mut self.base), ("longest", &mut self.longest)));
         let forgive = "for each such time that it is not ejected, its next ejection becomes half as long";
         v.key(key("forgive", forgive), duration(FORGIVE), &mut self.forgive);
+        let grpc = "statuses of gRPC calls that count as failures, as a 5xx does";
+        let mut statuses: Vec<_> = self.grpc.iter().collect();
+        v.key(key("grpc", grpc), grpc_statuses::failures(), &mut statuses);
+        self.grpc = statuses.into_iter().collect();
     }
 }
 

@@ -72,7 +72,7 @@ impl Setup {
         let (sender, found) = findings::channel();
         let rules = Rules::of(&self.service);
         let health = ServiceHealth::new(service.clone(), rules, sender, Arc::default(), now);
-        let config::Service { limits, budget, .. } = self.service;
+        let config::Service { limits, budget, protocol, .. } = self.service;
         let metrics = Arc::new(Metrics::new().unwrap());
         let mut timeouts: config::RouteTimeouts = (&config::Timeouts::default()).into();
         timeouts.total = self.total;
@@ -86,6 +86,7 @@ impl Setup {
             timeouts,
             retry: self.retry,
             upgrades: config::Upgrades::default(),
+            grpc_web: false,
         });
         let metrics_of_service = metrics.service("goods");
         let target = Arc::new(Target {
@@ -96,6 +97,7 @@ impl Setup {
             budget,
             is_given: self.is_given,
             tls: None,
+            protocol,
         });
         Fixture {
             directory,

@@ -73,7 +73,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method};
 
-use crate::config::{HostPattern, Http1Carrier, PathChange, PathRefusal, Redirect, Timeouts};
+use crate::config::{HostPattern, Http1Carrier, Http2Carrier, PathChange, PathRefusal, Redirect, Timeouts};
 use crate::directory::Directory;
 use crate::head::Head;
 use crate::lifecycle::Lifecycle;
@@ -139,6 +139,11 @@ impl Gateway {
     /// By what HTTP/1 is carried, by the site as it is now.
     fn http1(&self) -> Http1Carrier {
         self.site.look(|site| site.common().http1)
+    }
+
+    /// By what clients' HTTP/2 is carried, by the site as it is now.
+    fn http2(&self) -> Http2Carrier {
+        self.site.look(|site| site.common().http2)
     }
 
     /// A request begins, by the site as it is now.

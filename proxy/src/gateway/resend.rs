@@ -300,7 +300,7 @@ mod tests {
     impl Case {
         /// The endpoints that the request was sent to, in order, and how many retries the budget granted.
         fn run(&self) -> (Vec<usize>, u64) {
-            let retry = config::Retry { attempts: self.attempts, statuses: vec![503] };
+            let retry = config::Retry { attempts: self.attempts, statuses: vec![503], ..Default::default() };
             let endpoints = u8::try_from(self.ways.len()).unwrap();
             let setup = Setup { retry, total: Some(Duration::from_secs(60)), ..Setup::of(endpoints) };
             let fixture = if self.has_budget { setup } else { setup.without_budget() }.build();

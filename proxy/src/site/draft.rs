@@ -188,6 +188,7 @@ impl Common {
             via: config.via,
             proxy_status: config.proxy_status,
             http1: config.http1.carrier,
+            http2: config.http2,
             client_abort: config.http1.client_abort,
             paths: config.http1.paths,
         }

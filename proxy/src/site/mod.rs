@@ -52,7 +52,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ipnet::IpNet;
 
-use crate::config::{ClientAbort, Connections, ErrorAnswers, Http1Carrier, Paths, Timeouts};
+use crate::config::{ClientAbort, Connections, ErrorAnswers, Http1Carrier, Http2Carrier, Paths, Timeouts};
 use crate::directory::Service;
 use crate::head::Head;
 use crate::health::ServiceHealth;
@@ -118,6 +118,8 @@ pub(crate) struct Common {
     pub(crate) proxy_status: bool,
     /// By which code HTTP/1 is carried. Whoever reads a request's head asks it.
     pub(crate) http1: Http1Carrier,
+    /// By which code clients' HTTP/2 is carried. Whoever begins a connection asks it.
+    pub(crate) http2: Http2Carrier,
     /// By what a client shows that it does not wait for its answer any more.
     pub(crate) client_abort: ClientAbort,
     /// Which paths are let through.

@@ -29,6 +29,8 @@ pub(crate) struct Route {
     pub(crate) retry: config::Retry,
     /// What its requests may upgrade their connections to.
     pub(crate) upgrades: config::Upgrades,
+    /// Whether calls of gRPC-Web go on as gRPC.
+    pub(crate) grpc_web: bool,
 }
 
 /// What logs, metrics and operators call a route.
@@ -99,6 +101,7 @@ impl Route {
             timeouts: route.timeouts,
             retry: route.retry.clone(),
             upgrades: route.upgrades.clone(),
+            grpc_web: route.grpc_web,
         }
     }
 

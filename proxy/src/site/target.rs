@@ -23,15 +23,17 @@ pub(crate) struct Target {
     pub(crate) is_given: bool,
     /// How its instances are spoken to under TLS; none: in clear.
     pub(crate) tls: Option<Arc<InstanceTls>>,
+    /// How they are spoken to.
+    pub(crate) protocol: config::Protocol,
 }
 
 impl Target {
     /// `rules`: what the configuration says of the service.
     pub(super) fn new(to: &Lasting, rules: &config::Service, tls: Option<&Arc<InstanceTls>>) -> Self {
         let Lasting { service, health, metrics } = to.clone();
-        let config::Service { limits, budget, .. } = *rules;
+        let config::Service { limits, budget, protocol, .. } = *rules;
         let (is_given, tls) = (rules.addresses.is_some(), tls.cloned());
-        Self { service, health, metrics, limits, budget, is_given, tls }
+        Self { service, health, metrics, limits, budget, is_given, tls, protocol }
     }
 
     /// What lasts of it.

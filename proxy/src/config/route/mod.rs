@@ -77,6 +77,8 @@ pub(crate) struct Route {
     pub(crate) retry: Retry,
     /// What its requests may upgrade their connections to.
     pub(crate) upgrades: Upgrades,
+    /// Whether calls of gRPC-Web on it go on as gRPC.
+    pub(crate) grpc_web: bool,
 }
 
 impl Route {
@@ -93,6 +95,7 @@ impl Route {
             timeouts: RouteTimeouts::from(&Timeouts::default()),
             retry: Retry::default(),
             upgrades: Upgrades::default(),
+            grpc_web: false,
         }
     }
 

@@ -3,13 +3,15 @@
 use std::ops::RangeInclusive;
 
 use config_reader::key;
-use config_reader::kind::{Kind, list, number};
+use config_reader::kind::{Kind, boolean, list, number};
 use serde_json::{Value as Json, json};
 
-use crate::config::Value;
+use crate::config::grpc_statuses;
 use crate::config::keys::Visit;
 use crate::config::machine::Need;
 use crate::config::server::ATTEMPTS;
+use crate::config::{Section, Value};
+use crate::grpc::Status;
 
 /// Those by which a server says that it failed.
 const STATUS: RangeInclusive<u16> = 500..=599;
@@ -26,11 +28,15 @@ pub(crate) struct Retry {
     pub(crate) attempts: usize,
     /// Statuses at which an idempotent request is tried on another endpoint: 500 to 599, but for 508.
     pub(crate) statuses: Vec<u16>,
+    /// Whether each request may be sent twice, whatever its method.
+    pub(crate) idempotent: bool,
+    /// Statuses at which a gRPC call is tried on another endpoint, none of which is `OK`. Empty unless `idempotent`.
+    pub(crate) grpc: Vec<Status>,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: ATTEMPTS, statuses: Vec::new() }
+        Self { attempts: ATTEMPTS, statuses: Vec::new(), idempotent: false, grpc: Vec::new() }
     }
 }
 
@@ -44,11 +50,39 @@ impl Retry {
              it [goes round in circles](requests.md#loops)",
         );
         v.key(statuses, list(Retried), &mut self.statuses);
-        v.check(|section| {
-            if self.attempts == 1 && !self.statuses.is_empty() {
-                section.reject("statuses", "means nothing with one attempt: set attempts to 2 or more");
-            }
-        });
+        let idempotent = key(
+            "idempotent",
+            "whether each request may be sent twice, whatever its method; `false`: its method decides. Calls of gRPC are \
+             POSTs",
+        );
+        v.key(idempotent, boolean(), &mut self.idempotent);
+        let grpc = key(
+            "grpc",
+            "statuses after which a gRPC call goes to another instance, such as UNAVAILABLE, if nothing else came before; \
+             needs `idempotent: true`",
+        );
+        v.key(grpc, grpc_statuses::failures(), &mut self.grpc);
+        v.check(|section| self.check(section));
+    }
+
+    fn check(&self, section: &Section<'_>) {
+        let without_effect = [
+            ("statuses", !self.statuses.is_empty()),
+            ("idempotent", self.idempotent),
+            ("grpc", !self.grpc.is_empty()),
+        ];
+        for (key, _) in without_effect.iter().filter(|(_, is_asked_for)| self.attempts == 1 && *is_asked_for)
+        {
+            section.reject(key, "means nothing with one attempt: set attempts to 2 or more");
+        }
+        let may_be_sent_twice = self.idempotent || !section.is_sound("idempotent");
+        if self.attempts > 1 && !self.grpc.is_empty() && !may_be_sent_twice {
+            section.reject(
+                "grpc",
+                "needs idempotent: true beside it: a call that has failed so may have been carried out, and only you know \
+                 whether it may be twice",
+            );
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use super::{Action, HostPattern, PathChange, PathPattern, Redirect, Route, Schem
 use crate::config::Section;
 
 /// Keys that say how a request is forwarded.
-const OF_FORWARDING: [&str; 6] = ["sticky", "host", "request_headers", "timeouts", "retry", "upgrades"];
+const OF_FORWARDING: [&str; 7] =
+    ["sticky", "host", "request_headers", "timeouts", "retry", "upgrades", "grpc_web"];
 /// Keys that say what becomes of its path.
 const OF_A_PATH: [&str; 2] = ["strip_prefix", "rewrite"];
 

@@ -1,6 +1,6 @@
 //! A route as it is written, and what it comes to.
 
-use config_reader::kind::text;
+use config_reader::kind::{boolean, text};
 use config_reader::{Place, key};
 
 use super::changes::WrittenChanges;
@@ -37,6 +37,7 @@ pub(super) struct Written {
     timeouts: RouteTimeouts,
     retry: Retry,
     upgrades: WrittenUpgrades,
+    grpc_web: bool,
 }
 
 impl Written {
@@ -57,6 +58,7 @@ impl Written {
             timeouts: timeouts.into(),
             retry: Retry::default(),
             upgrades: WrittenUpgrades::default(),
+            grpc_web: false,
         }
     }
 
@@ -81,6 +83,8 @@ impl Written {
         );
         v.section(retry, |v| self.retry.keys(v));
         self.upgrades.keys(v);
+        let grpc_web = key("grpc_web", "whether calls of gRPC-Web, as browsers make them, go on as gRPC");
+        v.key(grpc_web, boolean(), &mut self.grpc_web);
     }
 
     fn match_keys<V: Visit>(&mut self, v: &mut V) {
@@ -163,8 +167,9 @@ impl Written {
         let name = if self.name.is_empty() { name::derived(&takes, &action) } else { self.name };
         let (sticky, changes) = (self.sticky, self.changes.settled(section));
         let (errors, timeouts, retry) = (self.errors, self.timeouts, self.retry);
-        let upgrades = self.upgrades.settled();
-        let route = Route { name, takes, action, sticky, changes, errors, timeouts, retry, upgrades };
+        let (upgrades, grpc_web) = (self.upgrades.settled(), self.grpc_web);
+        let route =
+            Route { name, takes, action, sticky, changes, errors, timeouts, retry, upgrades, grpc_web };
         let path = self.match_path.unwrap_or_else(|| section.place_of("path"));
         sense::check(section, &route, &path, section.mistakes() == self.mistakes);
         Some(route)
