@@ -13,6 +13,7 @@ pub(super) struct ConnectionsMetrics {
     pub(super) of_clients: IntGauge,
     pub(super) declined: IntCounter,
     refused_heads: IntCounterVec,
+    http2_floods: IntCounterVec,
     tunnels: IntGauge,
     tunnels_ended: IntCounterVec,
     kept: IntGauge,
@@ -38,6 +39,11 @@ impl ConnectionsMetrics {
                 "What was no request's head, by the status of its answer; status 0: the client left within it.",
                 &["status"],
             )?,
+            http2_floods: make.counters(
+                "http2_floods_total",
+                "HTTP/2 connections that were closed for what their clients flooded them with, by kind.",
+                &["kind"],
+            )?,
             tunnels: make.gauge("tunnels", "Tunnels that are open.")?,
             tunnels_ended: make.counters(
                 "tunnels_ended_total",
@@ -52,6 +58,10 @@ impl ConnectionsMetrics {
 
     pub(super) fn head_refused(&self, status: u16) {
         self.refused_heads.with_label_values(&[itoa::Buffer::new().format(status)]).inc();
+    }
+
+    pub(super) fn http2_flood(&self, kind: &str) {
+        self.http2_floods.with_label_values(&[kind]).inc();
     }
 
     pub(super) fn tunnel(&self) -> OpenTunnel {

@@ -192,6 +192,11 @@ impl Metrics {
         self.connections.head_refused(status);
     }
 
+    /// Counts a connection of HTTP/2 that is closed for what its client floods it with.
+    pub(crate) fn http2_flood(&self, kind: &'static str) {
+        self.connections.http2_flood(kind);
+    }
+
     /// A tunnel is open until what this returns is dropped.
     pub(crate) fn tunnel(&self) -> OpenTunnel {
         self.connections.tunnel()

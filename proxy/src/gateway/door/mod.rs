@@ -9,7 +9,7 @@
 //!   told         what was told of that: pure              answers      what somebody is told who does not
 //! closing      closes a socket without anybody being reset who has connected
 //! connection   one client's: head after head, each to its carrier
-//! http2        one who speaks HTTP/2
+//! http2        one who speaks HTTP/2                      meter        what such a one floods it with
 //! bells        how connections learn that the process stops
 //! ```
 
@@ -25,6 +25,7 @@ mod entrance;
 mod handshake;
 mod handshakes;
 mod http2;
+mod meter;
 #[cfg(test)]
 mod model;
 mod networks;

@@ -1,0 +1,96 @@
+use std::net::Ipv4Addr;
+
+use ::registry::watch::WatchStatus;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::frames::{HEADERS, PING, RST_STREAM, raw};
+use super::*;
+use crate::directory::Directory;
+use crate::metrics::Metrics;
+use crate::tasks::now;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+fn metered(room: usize) -> (DuplexStream, Metered<DuplexStream>, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (client, server) = duplex(room);
+    let floods = Floods::new(metrics.clone());
+    (client, Metered::new(server, Ipv4Addr::LOCALHOST.into(), floods, now), metrics)
+}
+
+fn counted(metrics: &Metrics) -> Vec<String> {
+    let text = metrics.render(&Directory::default(), &WatchStatus::default(), 0).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter(|line| line.starts_with("leaseway_http2_floods_total")).map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_flood_passes_both_ways_as_it_is() {
+    let (mut client, mut metered, metrics) = metered(1 << 20);
+    let frames = [PREFACE, &raw(PING, 0, 0, &[1; 8]), &raw(HEADERS, 5, 1, &[2; 400])].concat();
+    client.write_all(&frames).await.unwrap();
+    let mut read = vec![0; frames.len()];
+    metered.read_exact(&mut read).await.unwrap();
+    assert_eq!(read, frames);
+    let slices = [IoSlice::new(&frames[24..40]), IoSlice::new(&[]), IoSlice::new(&frames[40..])];
+    let count = metered.write_vectored(&slices).await.unwrap();
+    assert_eq!(metered.is_write_vectored(), metered.stream.is_write_vectored());
+    let mut written = vec![0; count];
+    client.read_exact(&mut written).await.unwrap();
+    assert_eq!(written, frames[24..24 + count]);
+    assert_eq!(counted(&metrics), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_ends_the_connection_with_goaway_and_is_counted_once() {
+    let (mut client, mut metered, metrics) = metered(1 << 20);
+    let frames =
+        [PREFACE.to_vec(), raw(HEADERS, 5, 7, &[0x82]), raw(PING, 0, 0, &[1; 8]).repeat(200)].concat();
+    client.write_all(&frames).await.unwrap();
+    let mut room = vec![0; frames.len()];
+    let error = metered.read(&mut room).await.unwrap_err();
+    assert_eq!(error.to_string(), "the client floods the connection with PING");
+    assert!(metered.read(&mut room).await.is_err());
+    assert!(metered.write(b"anything").await.is_err());
+    assert_eq!(counted(&metrics), ["leaseway_http2_floods_total{kind=\"ping\"} 1"]);
+    drop(metered);
+    let mut last = Vec::new();
+    client.read_to_end(&mut last).await.unwrap();
+    assert_eq!(last, raw(frames::GOAWAY, 0, 0, &[0, 0, 0, 7, 0, 0, 0, 0xb]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_goaway_is_put_into_a_frame_that_is_not_complete() {
+    let (mut client, mut metered, _metrics) = metered(1 << 20);
+    let cut = &raw(HEADERS, 4, 1, &[0x88; 50])[..30];
+    metered.write_all(cut).await.unwrap();
+    client.write_all(&[PREFACE.to_vec(), raw(PING, 0, 0, &[1; 8]).repeat(200)].concat()).await.unwrap();
+    assert!(metered.read(&mut [0; 9000]).await.is_err());
+    drop(metered);
+    let mut last = Vec::new();
+    client.read_to_end(&mut last).await.unwrap();
+    assert_eq!(last, cut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn resets_that_the_client_has_made_end_the_connection_when_they_are_written() {
+    let (mut client, mut metered, metrics) = metered(1 << 20);
+    let reset = raw(RST_STREAM, 0, 1, &[0, 0, 0, 1]);
+    let mut written = 0;
+    for _ in 0..5000 {
+        // In two slices: the code is in the second.
+        let slices = [IoSlice::new(&reset[..5]), IoSlice::new(&reset[5..])];
+        match metered.write_vectored(&slices).await {
+            Ok(13) => written += 1,
+            Ok(count) => metered.write_all(&reset[count..]).await.map(|()| written += 1).unwrap_or_default(),
+            Err(_) => break,
+        }
+    }
+    assert!(written < 300, "{written}");
+    assert!(metered.read(&mut [0; 10]).await.is_err());
+    assert_eq!(counted(&metrics), ["leaseway_http2_floods_total{kind=\"made_reset\"} 1"]);
+    drop(metered);
+    let mut last = Vec::new();
+    client.read_to_end(&mut last).await.unwrap();
+    assert!(last.ends_with(&raw(frames::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xb])));
+}
