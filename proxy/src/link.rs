@@ -23,9 +23,14 @@ pub(crate) enum Link {
     Plain(TcpStream),
     /// Boxed: most connections are in clear, or wait.
     Tls(Box<Tls>),
+    /// What is no connection of its own, and looks like one.
+    Foreign(Box<dyn Foreign>),
     #[cfg(test)]
     Memory(Box<memory::Memory>),
 }
+
+/// What looks like a connection of its own, for one exchange.
+pub(crate) trait Foreign: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin {}
 
 impl Link {
     /// Whether it is open and nothing has come, as far as the runtime has been told. A byte may be read for that: one
@@ -39,6 +44,8 @@ impl Link {
                 matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             Self::Tls(tls) => tls.is_silent(),
+            // So nobody keeps it for another exchange.
+            Self::Foreign(_) => false,
             #[cfg(test)]
             Self::Memory(memory) => memory.is_silent(),
         }
@@ -49,6 +56,7 @@ impl Link {
         match self {
             Self::Plain(stream) => stream.poll_read_ready(cx).map(drop),
             Self::Tls(tls) => tls.poll_stirred(cx),
+            Self::Foreign(_) => Poll::Ready(()),
             #[cfg(test)]
             Self::Memory(memory) => memory.poll_stirred(cx),
         }
@@ -59,6 +67,7 @@ impl Link {
         match self {
             Self::Plain(stream) => stream.poll_write_ready(cx),
             Self::Tls(tls) => tls.stream().poll_write_ready(cx),
+            Self::Foreign(_) => Poll::Ready(Ok(())),
             #[cfg(test)]
             Self::Memory(_) => Poll::Ready(Ok(())),
         }
@@ -67,14 +76,14 @@ impl Link {
     /// Whether what has come can be seen before it is taken away, as the next two do. Under TLS it is no more than a record,
     /// and is copied in any case.
     pub(crate) fn can_peek(&self) -> bool {
-        !matches!(self, Self::Tls(_))
+        !matches!(self, Self::Tls(_) | Self::Foreign(_))
     }
 
     /// Reads what has come, and leaves it there. Nothing: the other side has ended.
     pub(crate) fn poll_peek(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => stream.poll_peek(cx, room).map_ok(drop),
-            Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Tls(_) | Self::Foreign(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             #[cfg(test)]
             Self::Memory(memory) => memory.poll_peek(cx, room),
         }
@@ -95,7 +104,7 @@ impl Link {
                 }
                 Ok(())
             }
-            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Tls(_) | Self::Foreign(_) => Err(io::ErrorKind::Unsupported.into()),
             #[cfg(test)]
             Self::Memory(memory) => memory.discard(seen.len()),
         }
@@ -106,6 +115,7 @@ impl Link {
         match self {
             Self::Plain(stream) => stream.as_raw_fd(),
             Self::Tls(tls) => tls.descriptor(),
+            Self::Foreign(_) => -1,
             #[cfg(test)]
             Self::Memory(_) => -1,
         }
@@ -125,6 +135,8 @@ impl Link {
             // It fails only where the other side was first.
             Self::Plain(stream) => drop(stream.set_zero_linger()),
             Self::Tls(tls) => drop(tls.stream().set_zero_linger()),
+            // To drop it does.
+            Self::Foreign(_) => {}
             #[cfg(test)]
             Self::Memory(memory) => memory.reset(),
         }
@@ -137,6 +149,7 @@ macro_rules! each {
         match $link {
             Link::Plain($stream) => $what,
             Link::Tls($stream) => $what,
+            Link::Foreign($stream) => $what,
             #[cfg(test)]
             Link::Memory($stream) => $what,
         }

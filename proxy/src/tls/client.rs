@@ -10,6 +10,7 @@ use openssl::x509::X509;
 use pingora::utils::tls::CertKey;
 use tokio::net::TcpStream;
 
+use super::application::Application;
 use super::authorities::{authorities, store};
 use super::certificate::{Certificate, Expired, SECURITY_LEVEL, Successor};
 use super::connector::Connector;
@@ -85,11 +86,11 @@ impl ClientTls {
     pub(crate) async fn shake_hands(
         &self,
         stream: TcpStream,
-        name: &str,
-        address: SocketAddr,
+        whom: (&str, SocketAddr),
+        application: Application,
     ) -> Result<Stream, InstanceError> {
         let made = self.made.load_full();
-        made.connector.shake_hands(stream, name, address).await
+        made.connector.shake_hands(stream, whom, application).await
     }
 
     /// Another number for each of what its handshakes have gone by, and never 0: a connection that was made by another one is

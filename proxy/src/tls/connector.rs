@@ -19,6 +19,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::TlsError;
+use super::application::Application;
 use super::instance_error::{Fault, InstanceError};
 use super::wire::{Stream, Wire};
 
@@ -47,8 +48,8 @@ impl Connector {
     pub(super) async fn shake_hands(
         &self,
         tcp: TcpStream,
-        name: &str,
-        address: SocketAddr,
+        (name, address): (&str, SocketAddr),
+        application: Application,
     ) -> Result<Stream, InstanceError> {
         let (whom, key) = (Whom::new(name)?, key(name, address)?);
         let (verify, verdict) = (self.verify, Arc::new(OnceLock::new()));
@@ -59,13 +60,15 @@ impl Connector {
             connection.set_use_server_name_indication(false);
             connection.set_verify_hostname(false);
             whom.put_into(connection, verify)?;
+            application.put_into(connection)?;
             if verify {
                 note(connection, noted.clone());
             }
             Ok(())
         });
         match connector.call(key).await {
-            Ok(MaybeHttpsStream::Https(stream)) => Ok(stream),
+            Ok(MaybeHttpsStream::Https(stream)) if application.is_agreed(stream.ssl()) => Ok(stream),
+            Ok(MaybeHttpsStream::Https(_)) => Err(InstanceError::new(Fault::Protocol, NO_HTTP2)),
             Ok(MaybeHttpsStream::Http(_)) => Err(not_begun(&io::Error::from(io::ErrorKind::Unsupported))),
             Err(error) => Err(match error.source().and_then(|source| source.downcast_ref::<ssl::Error>()) {
                 Some(error) => {
@@ -76,6 +79,9 @@ impl Connector {
         }
     }
 }
+
+/// HTTP/1 alone is spoken there.
+const NO_HTTP2: &str = "it does not agree on HTTP/2 (ALPN h2)";
 
 fn not_begun(why: &dyn Error) -> InstanceError {
     InstanceError::new(Fault::Protocol, format!("it cannot be begun: {why}"))

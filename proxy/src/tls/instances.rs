@@ -78,8 +78,10 @@ impl InstanceTls {
         &self,
         stream: TcpStream,
         (host, address): (Option<&str>, SocketAddr),
+        application: Application,
     ) -> Result<Stream, InstanceError> {
-        self.client.shake_hands(stream, &self.name(host, address.ip()), address).await
+        let name = self.name(host, address.ip());
+        self.client.shake_hands(stream, (&name, address), application).await
     }
 
     /// The same for Pingora, which makes the handshake by itself. Its oldest version is TLS 1.0, as far as OpenSSL still

@@ -24,6 +24,7 @@
 //! error        why a file cannot be used
 //! ```
 
+mod application;
 mod authorities;
 mod certificate;
 mod client;
@@ -50,6 +51,7 @@ mod tests;
 mod watched;
 mod wire;
 
+pub(crate) use application::Application;
 pub(crate) use certificate::Expired;
 pub(crate) use error::TlsError;
 pub(crate) use event::{CertificateState, Event, Kind};

@@ -23,6 +23,7 @@ pub(crate) mod ejection;
 pub mod in_flight;
 pub(crate) mod kept;
 pub(crate) mod latency;
+pub(crate) mod multiplexed;
 pub(crate) mod stall;
 pub(crate) mod waiting;
 
@@ -50,6 +51,7 @@ pub struct Traffic {
     /// The connections that are kept idle there. They are this endpoint's alone, as all of its traffic is: whoever comes
     /// to the same address later finds none.
     pub(crate) kept: Arc<Kept>,
+    pub(crate) multiplexed: Arc<multiplexed::Multiplexed>,
     pub(crate) departure: Arc<Departure>,
     /// Whether the endpoint is ejected. Locked for failures and trials alone.
     pub(crate) passive: Mutex<Passive>,
@@ -89,6 +91,7 @@ impl Traffic {
             streak: Streak::default(),
             waiting: Waiting::new(now),
             kept: Arc::default(),
+            multiplexed: Arc::default(),
             departure: Arc::default(),
             passive: Mutex::new(Passive::new(now)),
             last_failure: LastFailure::default(),

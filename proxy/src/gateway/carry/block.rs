@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// The room that a block begins with.
@@ -32,6 +33,13 @@ impl Block {
 
     pub(in crate::gateway) fn is_empty(&self) -> bool {
         self.at == self.end
+    }
+
+    /// All that is here, which is here no more.
+    pub(in crate::gateway) fn take(&mut self) -> Bytes {
+        let bytes = Bytes::copy_from_slice(self.bytes());
+        self.clear();
+        bytes
     }
 
     /// So many bytes have gone on.

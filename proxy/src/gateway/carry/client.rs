@@ -39,6 +39,11 @@ impl Client {
         (link, Unlinked { bell, timer, arrival })
     }
 
+    /// Whether nothing keeps others from reading what is spoken on its connection.
+    pub(in crate::gateway) fn is_in_clear(&self) -> bool {
+        !matches!(self.link, Link::Tls(_))
+    }
+
     pub(in crate::gateway) fn arrival(&self) -> Arrival {
         self.arrival.clone()
     }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::directory::Endpoint;
 use crate::link::{Link, Tls};
-use crate::tls::{InstanceError, InstanceTls};
+use crate::tls::{Application, InstanceError, InstanceTls};
 
 /// Opens connections.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ impl Dialer {
         &self,
         endpoint: &Endpoint,
         tls: Option<&InstanceTls>,
+        application: Application,
     ) -> Result<Link, DialError> {
         match self {
             Self::Tcp => {
@@ -33,7 +34,7 @@ impl Dialer {
                 stream.set_nodelay(true)?;
                 let Some(tls) = tls else { return Ok(Link::Plain(stream)) };
                 let instance = (endpoint.host.as_deref(), endpoint.address);
-                Ok(Link::Tls(Box::new(Tls::new(tls.shake_hands(stream, instance).await?))))
+                Ok(Link::Tls(Box::new(Tls::new(tls.shake_hands(stream, instance, application).await?))))
             }
             #[cfg(test)]
             Self::Memory(Memory(dial)) => Ok(dial(endpoint.address).await?),

@@ -7,6 +7,7 @@ use super::dialer::DialError;
 use crate::gateway::cause::Ending;
 use crate::link::is_scarcity;
 use crate::tls::alert_of;
+use crate::traffic::multiplexed::{self, Fate};
 
 /// Why a pump has failed.
 #[derive(Debug)]
@@ -19,6 +20,26 @@ pub(in crate::gateway::carry) enum Failed {
     Malformed(&'static str),
     /// The sink's connection broke.
     Sink(io::Error),
+}
+
+impl Failed {
+    /// A client's stream broke.
+    pub(in crate::gateway::carry) fn of_client(error: h2::Error) -> Self {
+        Self::Source(as_io(error))
+    }
+
+    /// A stream to an instance broke.
+    pub(in crate::gateway::carry) fn of_instance(error: h2::Error) -> Self {
+        Self::Sink(as_io(error))
+    }
+}
+
+fn as_io(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        error.into_io().unwrap_or_else(|| ErrorKind::BrokenPipe.into())
+    } else {
+        io::Error::other(error)
+    }
 }
 
 /// Why an exchange has come to no good end.
@@ -46,6 +67,23 @@ impl Failure {
                 format!("the endpoint: TLS handshake failed: {error}"),
             ),
         }
+    }
+
+    /// A client's stream broke.
+    pub(in crate::gateway::carry) fn of_client(error: &h2::Error) -> Self {
+        Self::because(Ending::ClientLeft, format!("the client: {error}"))
+    }
+
+    /// A stream to an instance broke, or its connection.
+    pub(in crate::gateway::carry) fn of_stream(error: &h2::Error) -> Self {
+        let ending = match multiplexed::fate(error) {
+            Fate::Declined => Ending::Declined,
+            Fate::WentAway => Ending::WentAway,
+            Fate::Reset(_) => Ending::Reset,
+            Fate::Broke => Ending::Broke,
+            Fate::Malformed => Ending::NotHttp,
+        };
+        Self::because(ending, format!("the endpoint: {error}"))
     }
 
     fn of_connect(error: &io::Error) -> Self {
@@ -80,6 +118,9 @@ impl Failure {
 
     /// The same, and the connection broke.
     pub(in crate::gateway::carry) fn of_read(error: &io::Error, has_begun: bool) -> Self {
+        if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref()) {
+            return Self::of_stream(error);
+        }
         match alert_of(error).filter(|_| !has_begun) {
             Some(alert) => Self::because(Ending::Alerted, format!("the endpoint: {alert}")),
             None => Self::because(broke(has_begun), format!("the endpoint: read failed: {error}")),
@@ -100,6 +141,12 @@ impl Failure {
                 Self::because(Ending::ClientLeft, format!("the client: write failed: {error}"))
             }
         }
+    }
+}
+
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Self {
+        Self::of_dial(&error)
     }
 }
 

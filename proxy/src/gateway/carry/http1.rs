@@ -9,6 +9,7 @@
 //!   splice        lines that came, left out and added      pump         a body on its way
 //!   tunnel        what an upgrade comes to                   straight     a large one, of which nothing is held
 //!                                                          trailers     what stands behind a body
+//! over_http2    an instance that speaks HTTP/2, as if it spoke HTTP/1
 //! desk          what a request needs room for
 //! ```
 
@@ -16,6 +17,7 @@ mod answer_head;
 mod connect;
 mod desk;
 mod exchange;
+mod over_http2;
 mod polls;
 mod progress;
 mod pump;

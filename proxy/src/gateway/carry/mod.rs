@@ -14,7 +14,7 @@ mod client;
 mod dialer;
 mod failure;
 pub(super) mod http1;
-//HTTP2
+pub(super) mod http2;
 pub(super) mod pingora;
 mod timer;
 mod waits;

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::{Door, connection};
 use crate::directory::{Endpoint, Writer};
 use crate::gateway::Gateway;
+use crate::gateway::carry::http2;
 use crate::gateway::carry::{Dial, Dialer, Memory};
 use crate::gateway::fixture::NOWHERE;
 use crate::lifecycle::Lifecycle;
@@ -129,7 +130,10 @@ pub(super) fn door(dial: Dial, keys: &str) -> (Door, Writer, Arc<Output>) {
     let (site, output) = (Arc::new(site::Current::new(site)), Output::waiting(Form::Json));
     let gateway = Gateway::new(site, materials.directory, materials.metrics, Arc::default(), output.clone());
     let mut door = Door::new(gateway, &Arc::new(ServerConf::default()));
-    door.carrier.dialer = Arc::new(Dialer::Memory(Memory(dial)));
+    let dialer = Arc::new(Dialer::Memory(Memory(dial)));
+    let (gateway, sweeper) = (door.gateway.clone(), door.carrier.sweeper.clone());
+    door.http2 = Arc::new(http2::Carrier { gateway, sweeper, dialer: dialer.clone() });
+    door.carrier.dialer = dialer;
     (door, writer, output)
 }
 

@@ -12,8 +12,10 @@ use tokio::io::AsyncWrite;
 use super::Door;
 use super::crowd::Place;
 use super::handshake::RECORD;
+use super::http2;
 use crate::gateway::carry::Client;
 use crate::gateway::carry::http1::{After, Desk};
+use crate::gateway::carry::http2::PREFACE;
 use crate::gateway::grammar::{LONGEST_HEAD, Refusal};
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
@@ -36,6 +38,8 @@ enum Arrived {
     Head(usize),
     /// Something that is none.
     Refused(Refusal),
+    /// The preface of HTTP/2, and perhaps more.
+    Http2,
     /// Nothing: the client has left or has nothing more to ask, or the gateway stops.
     Nothing,
 }
@@ -50,6 +54,9 @@ struct NextHead {
     begun: Option<(Instant, Permit)>,
     /// The place, until the first head is here, of one that has come to ask: the process waits for it, too.
     newcomer: Option<Permit>,
+    /// Whether HTTP/2 may begin: the connection is in clear, and this is the first head. (Under TLS both sides have agreed on
+    /// one of the two before.)
+    may_be_http2: bool,
 }
 
 /// Serves a client until it leaves, or has to. From this call on the process waits for what it asks first: it may be a
@@ -69,7 +76,8 @@ pub(super) fn serve_newcomer(
 ) -> impl Future<Output = ()> {
     // What is moved into the future as it is, and not in it to another place, is in it once.
     let mut client = Client::new(link, arrival, Arc::default());
-    let mut next = NextHead { newcomer: Some(newcomer), ..NextHead::default() };
+    let may_be_http2 = client.is_in_clear();
+    let mut next = NextHead { newcomer: Some(newcomer), may_be_http2, ..NextHead::default() };
     let mut requests = 0_u32;
     async move {
         let _stays = &place;
@@ -78,7 +86,12 @@ pub(super) fn serve_newcomer(
             next.since = None;
             let arrived = poll_fn(|cx| next.poll(cx, &door, &mut client)).await;
             let Some(mut desk) = next.desk.take() else { return };
-            (next.begun, next.newcomer) = (None, None);
+            if let Arrived::Http2 = arrived {
+                let begin = desk.head.take();
+                door.carrier.desks.take_back(desk);
+                return Box::pin(http2::serve_in_clear(&door, client, begin)).await;
+            }
+            (next.begun, next.newcomer, next.may_be_http2) = (None, None, false);
             let after = match arrived {
                 // What carries a request is boxed, so that a connection without a request is small.
                 Arrived::Head(length) => {
@@ -101,7 +114,7 @@ pub(super) fn serve_newcomer(
                     // Nobody knows what follows, and some of it may be on its way.
                     After::Close { is_sending: true }
                 }
-                Arrived::Nothing => After::Close { is_sending: false },
+                Arrived::Nothing | Arrived::Http2 => After::Close { is_sending: false },
             };
             match after {
                 After::Next if desk.next() => next.desk = Some(desk),
@@ -132,7 +145,7 @@ impl NextHead {
         if let Some(desk) = &mut self.desk
             && self.begun.is_none()
         {
-            if let Some(arrived) = read(desk) {
+            if let Some(arrived) = read(desk, self.may_be_http2) {
                 return Poll::Ready(arrived);
             }
             self.begun = Some((now(), door.gateway.lifecycle.to_come()));
@@ -154,7 +167,7 @@ impl NextHead {
                     return Poll::Ready(Arrived::Nothing);
                 }
                 Poll::Ready(Ok(_)) => {
-                    if let Some(arrived) = read(desk) {
+                    if let Some(arrived) = read(desk, self.may_be_http2) {
                         return Poll::Ready(arrived);
                     }
                     self.begun.get_or_insert_with(|| (now(), door.gateway.lifecycle.to_come()));
@@ -200,7 +213,17 @@ impl NextHead {
 }
 
 /// What the bytes that are here say.
-fn read(desk: &mut Desk) -> Option<Arrived> {
+fn read(desk: &mut Desk, may_be_http2: bool) -> Option<Arrived> {
+    if may_be_http2 {
+        let bytes = desk.head.bytes();
+        if bytes.starts_with(PREFACE) {
+            return Some(Arrived::Http2);
+        }
+        // It comes within the time that a head has.
+        if PREFACE.starts_with(bytes) {
+            return None;
+        }
+    }
     match desk.parsed.read(desk.head.bytes()) {
         Ok(None) => None,
         Ok(Some(length)) => Some(Arrived::Head(length)),

@@ -51,6 +51,7 @@ use tokio::task::JoinSet;
 use super::Gateway;
 use super::answer::Answer;
 use super::carry::http1::{After, Carrier, Desk, Desks};
+use super::carry::http2 as http2_carrier;
 use super::carry::pingora::Detour;
 use super::carry::{Client, Dialer};
 use super::grammar::Refusal;
@@ -66,6 +67,7 @@ use turns::Turns;
 pub(crate) struct Door {
     gateway: Arc<Gateway>,
     carrier: Carrier,
+    http2: Arc<http2_carrier::Carrier>,
     detour: Detour,
     bells: Bells,
     crowd: Arc<Crowd>,
@@ -82,8 +84,14 @@ impl Door {
         let kept = server.upstream_keepalive_pool_size * server.threads;
         let sweeper = Sweeper::new(kept);
         gateway.metrics.kept_by(sweeper.clone());
+        let dialer = Arc::new(Dialer::Tcp);
         Self {
-            carrier: Carrier { desks: Desks::default(), sweeper, dialer: Arc::new(Dialer::Tcp) },
+            http2: Arc::new(http2_carrier::Carrier {
+                gateway: gateway.clone(),
+                sweeper: sweeper.clone(),
+                dialer: dialer.clone(),
+            }),
+            carrier: Carrier { desks: Desks::default(), sweeper, dialer },
             detour: Detour::new(gateway.clone(), server),
             bells: Bells::new(gateway.metrics.clone()),
             crowd: Crowd::new(),

@@ -57,7 +57,7 @@ async fn greet(server: Ssl, client: &ClientTls, (name, address): (&str, &str)) -
     let ask = async {
         let tcp = TcpStream::connect(door).await.unwrap();
         let address: SocketAddr = address.parse().unwrap();
-        let mut tls = Tls::new(client.shake_hands(tcp, name, address).await?);
+        let mut tls = Tls::new(client.shake_hands(tcp, (name, address), Application::Http1).await?);
         let _ = tls.read(&mut [0]).await;
         Ok(tls.ssl().session_reused())
     };

@@ -376,7 +376,7 @@ async fn tickets_that_come_late_are_nothing_that_stirs() {
         let mut accepting = pin!(Pin::new(&mut theirs).accept());
         let ours = tokio::select! {
             biased;
-            ours = tls.shake_hands(ours.unwrap(), (None, address)) => ours.unwrap(),
+            ours = tls.shake_hands(ours.unwrap(), (None, address), Application::Http1) => ours.unwrap(),
             _ = &mut accepting => panic!("the server is to wait"),
         };
         assert_eq!(ours.ssl().version_str(), "TLSv1.3");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{HttpProxy, http_proxy};
@@ -62,7 +63,7 @@ impl Detour {
     }
 
     /// Has Pingora serve a client who speaks HTTP/2, to the end of the connection. `begin`: what was read of it.
-    pub(in crate::gateway) async fn carry_http2(&self, link: Link, arrival: Arrival, begin: &'static [u8]) {
+    pub(in crate::gateway) async fn carry_http2(&self, link: Link, arrival: Arrival, begin: Bytes) {
         let stream = Http2Stream::new(link, arrival, begin);
         let mut stopping = self.stopping.subscribe();
         if *stopping.borrow() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
@@ -17,23 +18,23 @@ use tokio::time::timeout;
 
 use super::SHUTDOWN;
 use super::bodies::Bodies;
+use crate::gateway::carry::http2::Begun;
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
 
 /// A client's connection on which HTTP/2 is spoken.
 #[derive(Debug)]
 pub(super) struct Http2Stream {
-    link: Link,
-    /// What was read of it, and Pingora has not.
-    begin: &'static [u8],
+    link: Begun,
     arrival: Arrival,
     digest: Arc<SocketDigest>,
 }
 
 impl Http2Stream {
-    pub(super) fn new(link: Link, arrival: Arrival, begin: &'static [u8]) -> Self {
+    /// `begin`: what was read of it, and Pingora has not.
+    pub(super) fn new(link: Link, arrival: Arrival, begin: Bytes) -> Self {
         let digest = Arc::new(SocketDigest::from_raw_fd(link.descriptor()));
-        Self { link, begin, arrival, digest }
+        Self { link: Begun::new(begin, link), arrival, digest }
     }
 }
 
@@ -56,13 +57,7 @@ impl AsyncRead for Http2Stream {
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.begin.is_empty() {
-            return Pin::new(&mut self.link).poll_read(cx, to);
-        }
-        let (now, later) = self.begin.split_at(self.begin.len().min(to.remaining()));
-        to.put_slice(now);
-        self.begin = later;
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.link).poll_read(cx, to)
     }
 }
 

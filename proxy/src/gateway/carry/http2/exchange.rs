@@ -1,0 +1,261 @@
+//! One request of a client who speaks HTTP/2, on its way: it is let in, it has attempts, each with another endpoint, until one
+//! is answered, and it is logged. It has a task of its own, and nothing that it does or does not do touches another one.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use h2::Reason;
+use http::{HeaderMap, Response};
+
+use super::Shared;
+use super::client::ClientStream;
+use super::download::Download;
+use super::head::StreamHead;
+use super::heads;
+use super::instance::{AnswerBegin, Instance};
+use super::upload::Upload;
+use crate::gateway::answer::Answer;
+use crate::gateway::carry::Timer;
+use crate::gateway::carry::failure::Failure;
+use crate::gateway::cause::Ending;
+use crate::gateway::meaning::{self, Meaning};
+use crate::gateway::request::Request;
+use crate::gateway::resend;
+use crate::gateway::retry::{Replay, is_idempotent};
+use crate::head::Head;
+use crate::tasks;
+use crate::traffic::bell::Bell;
+
+/// So many heads may go before an answer's (1xx).
+const INTERIM: u8 = 16;
+
+/// A request on its way.
+pub(super) struct Exchange {
+    /// What it shares with the others of its connection.
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: ClientStream,
+    pub(super) head: StreamHead,
+    pub(super) request: Request,
+    pub(super) upload: Upload,
+    pub(super) download: Download,
+    /// Rung to have the attempt looked at.
+    pub(super) bell: Arc<Bell>,
+    pub(super) timer: Timer,
+    pub(super) told: Told,
+    pub(super) progress: Progress,
+    /// When it was woken last: until it waits again, that is the time.
+    pub(super) now: Instant,
+}
+
+/// What the client has been told. It holds for all attempts.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The status of its answer, once that has begun.
+    pub(super) status: Option<u16>,
+    /// Whether that is an answer of the gateway's own.
+    is_of_gateway: bool,
+    /// How many heads came before the answer's (1xx).
+    interim: u8,
+}
+
+/// How far one attempt has come: each begins anew.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Whether the request is sent no further: it is whole, or the instance takes no more, or the client sends no more, while
+    /// it is answered.
+    pub(super) has_sent: bool,
+    /// When the request last went on.
+    pub(super) sent_at: Instant,
+    /// When something last came from the instance; before that, when the attempt began.
+    pub(super) heard_at: Instant,
+    /// When the client last took something of its answer; before that, when the attempt began.
+    pub(super) taken_at: Instant,
+}
+
+impl Progress {
+    fn begun(now: Instant) -> Self {
+        Self { has_sent: false, sent_at: now, heard_at: now, taken_at: now }
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(shared: Arc<Shared>, client: ClientStream, head: StreamHead) -> Self {
+        let now = tasks::now();
+        Self {
+            request: shared.gateway().request(now),
+            upload: Upload::new(client.is_read()),
+            download: Download::default(),
+            shared,
+            client,
+            head,
+            bell: Arc::default(),
+            timer: Timer::default(),
+            told: Told::default(),
+            progress: Progress::begun(now),
+            now,
+        }
+    }
+
+    /// From the head to the line in the log.
+    pub(super) async fn run(mut self) {
+        let error = self.serve().await;
+        if error.is_some() && !self.told.is_of_gateway {
+            self.break_off();
+        }
+        let answered = (self.told.status.unwrap_or(0), self.download.sent());
+        let gateway = self.shared.gateway().clone();
+        gateway.finish(&mut self.request, &self.head, answered, error.as_deref(), tasks::now());
+    }
+
+    /// The way of a request. Says what went wrong, if something did.
+    async fn serve(&mut self) -> Option<Cow<'static, str>> {
+        let gateway = self.shared.gateway().clone();
+        let received = match self.head.fault() {
+            Some(fault) => {
+                self.request.begin(&self.head, self.shared.arrival());
+                Err(Answer::bad_request(fault))
+            }
+            None => gateway.receive(&mut self.request, &self.head, self.shared.arrival()),
+        };
+        if let Err(answer) = received {
+            return self.reply(answer).await.err().map(|failure| failure.what);
+        }
+        loop {
+            let Err(failure) = self.attempt().await else { return None };
+            if !self.goes_again(&failure) {
+                self.give_up(failure.ending).await;
+                return Some(failure.what);
+            }
+            self.upload.begin_again();
+        }
+    }
+
+    /// One attempt: a connection, the request, and the answer to it.
+    async fn attempt(&mut self) -> Result<(), Failure> {
+        self.progress = Progress::begun(self.now);
+        let mut instance = self.connect().await?;
+        self.send(&mut instance)?;
+        loop {
+            match self.wait(|exchange, cx| exchange.poll_head(cx, &mut instance)).await? {
+                AnswerBegin::Interim(head) => self.pass_interim_on(head)?,
+                AnswerBegin::Final { head, is_whole } => {
+                    let status = head.status().as_u16();
+                    if self.judge(status) == Meaning::Elsewhere {
+                        return Err(Failure::of(Ending::Status, "the endpoint: tried elsewhere"));
+                    }
+                    self.pass_answer_on(&mut instance, head, is_whole).await?;
+                    self.put_back(instance);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Begins to send the request.
+    fn send(&mut self, instance: &mut Instance) -> Result<(), Failure> {
+        let head = heads::for_instance(&self.head, &self.request, instance.speaks());
+        let head = head.map_err(|error| Failure::because(Ending::Fault, error.to_string()))?;
+        let is_whole = self.upload.is_nothing();
+        instance.begin(head, is_whole)?;
+        if is_whole {
+            self.upload.went_with_head();
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, status: u16) -> Meaning {
+        let replay = self.replay();
+        meaning::of(&mut self.request, &self.head, status, replay, self.now)
+    }
+
+    fn pass_interim_on(&mut self, head: Response<()>) -> Result<(), Failure> {
+        self.told.interim += 1;
+        if self.told.interim > INTERIM {
+            return Err(Failure::of(Ending::NotHttp, "the endpoint: too many 1xx before its answer"));
+        }
+        self.judge(head.status().as_u16());
+        self.upload.forget();
+        self.progress.taken_at = self.now;
+        let head = heads::for_client(head, &self.head, &self.request, self.shared.gateway());
+        // One that cannot be passed on is none that its client waits for.
+        if let Ok(head) = head {
+            self.client.inform(head).map_err(|error| Failure::of_client(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Sends the answer to the client.
+    async fn pass_answer_on(
+        &mut self,
+        instance: &mut Instance,
+        head: Response<()>,
+        is_whole: bool,
+    ) -> Result<(), Failure> {
+        self.upload.forget();
+        let head = heads::for_client(head, &self.head, &self.request, self.shared.gateway());
+        let head = head.map_err(|error| Failure::because(Ending::NotHttp, error.to_string()))?;
+        let status = head.status().as_u16();
+        self.client.answer(head, is_whole).map_err(|error| Failure::of_client(&error))?;
+        self.told.status = Some(status);
+        if is_whole {
+            return Ok(());
+        }
+        (self.progress.taken_at, self.progress.heard_at) = (self.now, self.now);
+        self.wait(|exchange, cx| exchange.poll_answer(cx, instance)).await
+    }
+
+    /// Whether the request has another attempt after one that failed so; it is chosen then.
+    fn goes_again(&mut self, failure: &Failure) -> bool {
+        let (ending, what) = (failure.ending, failure.what.clone());
+        let replay = self.replay();
+        resend::goes_again(&mut self.request, &self.head, (ending, what), replay, self.now)
+    }
+
+    /// The request has no other attempt: its client is told, if it was told nothing yet.
+    async fn give_up(&mut self, ending: Ending) {
+        if self.told.status.is_none()
+            && let Some(answer) = self.request.answer_to_failed(ending, self.now)
+        {
+            // A client that is gone by now needs none.
+            let _ = self.reply(answer).await;
+        }
+    }
+
+    /// Sends an answer of the gateway's own.
+    async fn reply(&mut self, answer: Answer) -> Result<(), Failure> {
+        self.request.leaves_service();
+        let made = heads::of_gateway(answer, &self.head, &self.request, self.shared.gateway());
+        let (head, body) = made.unwrap_or_else(|_| (heads::fault(), bytes::Bytes::new()));
+        (self.told.status, self.told.is_of_gateway) = (Some(head.status().as_u16()), true);
+        let is_whole = body.is_empty();
+        self.client.answer(head, is_whole).map_err(|error| Failure::of_client(&error))?;
+        let mut sent = Ok(());
+        if !is_whole {
+            self.download.put(body);
+            self.progress.taken_at = self.now;
+            sent = self.wait(Self::poll_reply).await;
+        }
+        self.request.was_answered(self.now);
+        sent
+    }
+
+    /// The answer has begun and does not come to its end.
+    fn break_off(&mut self) {
+        self.client.reset(Reason::INTERNAL_ERROR);
+    }
+
+    /// What decides whether the request may be sent twice.
+    pub(super) fn replay(&self) -> Replay {
+        Replay {
+            idempotent: is_idempotent(self.head.method()),
+            whole: self.upload.is_whole(),
+            unanswered: self.told.status.is_none() && self.told.interim == 0,
+        }
+    }
+
+    /// Ends the answer.
+    pub(super) fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Failure> {
+        self.client.end(trailers).map_err(|error| Failure::of_client(&error))
+    }
+}

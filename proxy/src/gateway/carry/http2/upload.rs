@@ -1,0 +1,148 @@
+//! A request's body on its way to an instance, which may have to go a second time.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::client::ClientStream;
+use super::instance::Instance;
+use super::piece::{Piece, fit_trailers};
+use crate::gateway::carry::failure::Failed;
+use crate::gateway::carry::waits::Side;
+
+/// How much of a body is kept to be sent again.
+const KEPT: usize = 64 * 1024;
+
+/// A request's body on its way. What comes is taken only when all that came before has gone on, so the window of its stream
+/// bounds what is here.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    /// What is to go on next: of the client, or of what is kept.
+    due: VecDeque<Bytes>,
+    /// How many bytes of `due` have come from the client and are still to be released.
+    unreleased: usize,
+    trailers: Option<HeaderMap>,
+    /// All of it has come.
+    is_read: bool,
+    /// Its end has gone on.
+    is_sent: bool,
+    /// What has come so far, while it may have to go on a second time.
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
+    /// Whether something has come that is not kept.
+    is_lost: bool,
+    /// What it waits for.
+    pub(super) waits_for: Side,
+}
+
+impl Upload {
+    /// `is_read`: there is none.
+    pub(super) fn new(is_read: bool) -> Self {
+        Self { is_read, ..Self::default() }
+    }
+
+    /// Whether there is nothing to be sent but the head.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.is_read && self.due.is_empty() && self.trailers.is_none()
+    }
+
+    /// Whether all of it has gone on.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_sent
+    }
+
+    /// Whether all that has gone on of it can go on a second time.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.is_lost
+    }
+
+    /// It will not go on a second time.
+    pub(super) fn forget(&mut self) {
+        self.is_lost = true;
+        self.kept.clear();
+    }
+
+    /// It goes to another instance, from its begin.
+    pub(super) fn begin_again(&mut self) {
+        self.is_sent = false;
+        self.due = self.kept.iter().cloned().collect();
+    }
+
+    /// The head has gone on, and said that nothing follows.
+    pub(super) fn went_with_head(&mut self) {
+        self.is_sent = true;
+    }
+
+    /// Moves what can be moved. Ready when all has gone on. `moved` is set if anything has come, or gone.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        (client, instance): (&mut ClientStream, &mut Instance),
+        trace_header: &[u8],
+        moved: &mut bool,
+    ) -> Poll<Result<(), Failed>> {
+        while !self.is_sent {
+            self.waits_for = Side::Sink;
+            let is_last = self.is_read && self.trailers.is_none() && self.due.len() == 1;
+            if let Some(data) = self.due.front_mut() {
+                let count = ready!(instance.poll_send(cx, data, is_last))?;
+                let is_gone = data.is_empty();
+                *moved = true;
+                self.release(client, count);
+                if is_gone {
+                    self.due.pop_front();
+                    self.is_sent = is_last;
+                }
+                continue;
+            }
+            if self.is_read {
+                ready!(instance.poll_end(cx, &mut self.trailers))?;
+                self.is_sent = true;
+                break;
+            }
+            self.waits_for = Side::Source;
+            let piece = ready!(client.poll_piece(cx)).map_err(Failed::of_client)?;
+            *moved = true;
+            self.came(piece, trace_header);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn came(&mut self, piece: Piece, trace_header: &[u8]) {
+        match piece {
+            Piece::Data { bytes, is_last } => {
+                self.is_read = is_last;
+                self.unreleased += bytes.len();
+                self.keep(&bytes);
+                self.due.push_back(bytes);
+            }
+            Piece::Trailers(mut trailers) => {
+                fit_trailers(&mut trailers, trace_header);
+                // With them it is not sent again.
+                self.forget();
+                (self.is_read, self.trailers) = (true, Some(trailers));
+            }
+            Piece::End => self.is_read = true,
+        }
+    }
+
+    fn keep(&mut self, bytes: &Bytes) {
+        self.kept_bytes += bytes.len();
+        if self.is_lost || self.kept_bytes > KEPT {
+            self.forget();
+        } else {
+            self.kept.push(bytes.clone());
+        }
+    }
+
+    /// What goes a second time was released when it went first.
+    fn release(&mut self, client: &mut ClientStream, count: usize) {
+        let count = count.min(self.unreleased);
+        self.unreleased -= count;
+        if count > 0 {
+            client.release(count);
+        }
+    }
+}
