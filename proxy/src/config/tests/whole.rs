@@ -29,7 +29,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(gateway.registry.bounds, Bounds::default());
     assert_eq!(gateway.registry.snapshot, None);
     let timeouts = RouteTimeouts::from(&Timeouts::default());
-    let retry = Retry { attempts: 3, statuses: Vec::new() };
+    let retry = Retry { attempts: 3, statuses: Vec::new(), idempotent: false, grpc: Vec::new() };
     let [route] = &gateway.routes[..] else { panic!("{:?}", gateway.routes) };
     assert_eq!(route.takes, Match { path: PathPattern::Prefix("/goods".into()), ..Match::default() });
     assert_eq!(route.action, Action::Forward(vec![Share { service: "goods".into(), weight: 1 }]));
