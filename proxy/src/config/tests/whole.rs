@@ -249,7 +249,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_gateway("\"a\\nb\": 1"),
-            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, connections, admin, admin_hosts, registry, timeouts, http1, client_abort, paths, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
+            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, connections, admin, admin_hosts, registry, timeouts, http1, client_abort, paths, http2, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
         ),
         (
             with("service: goods", "service: goods\n      weight: 3"),
