@@ -27,6 +27,7 @@
 //! path        a request's path in its normal form
 //! forged      headers by which proxies tell who asked
 //! logging     where log lines go
+//! grpc        gRPC's status codes
 //! ```
 //!
 //! `main` is above them; the registry itself is the crate `leaseway-registry`. A test holds the sources against this

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::config::Guard;
 use crate::directory::{
-    Directory, Endpoints, Entry, LeftOutInstance, LeftOutSummary, ProbeResult, Service, Standing, State,
-    Tenure,
+    Directory, Endpoints, Entry, LeftOutInstance, LeftOutSummary, ProbeResult, Protocol, Service, Standing,
+    State, Tenure,
 };
 use crate::traffic::LastFailure;
 use crate::traffic::ejection::NextTrial;
@@ -148,6 +148,9 @@ struct EndpointFields<'a> {
     in_flight: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     usual_latency_ms: Option<f64>,
+    /// What it speaks, as its metadata says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<Protocol>,
     #[serde(skip_serializing_if = "Metadata::is_empty")]
     metadata: &'a Metadata,
     /// Why its metadata is left out.
@@ -205,6 +208,7 @@ fn describe<'a>(entry: &'a Entry, guard: &Guard, now: Moment) -> EndpointFields<
         revision,
         in_flight: traffic.in_flight.count(),
         usual_latency_ms: traffic.latency.usual().map(|usual| usual.as_micros() as f64 / 1000.0),
+        protocol: entry.protocol,
         metadata: &entry.metadata,
         metadata_left_out: entry.metadata.left_out().map(|why| why.to_string()),
         last_failure: failed(&traffic.last_failure, now),
@@ -286,6 +290,22 @@ mod tests {
         let endpoints = &shown(&directory, Moment::now())["services"]["goods"];
         let marks = [0, 1].map(|place| endpoints[place]["without_lease"].clone());
         assert_eq!(marks, [Value::Null, json!(true)]);
+    }
+
+    #[test]
+    fn what_an_endpoint_speaks_is_shown_if_its_registration_says_it() {
+        let (directory, mut writer) = directory::new(["goods"]);
+        let speaks = |id: &str, protocol: &str| {
+            let mut instance = instance("goods", id);
+            instance.record.metadata = Metadata::new([("protocol", protocol)]).expect("within the bounds");
+            instance
+        };
+        let instances = vec![speaks("a", "h2c"), instance("goods", "b"), speaks("c", "thrift")];
+        writer.hear(Update::Reset { instances, refused: Vec::new(), revision: 3 });
+        writer.publish(Instant::now);
+        let endpoints = &shown(&directory, Moment::now())["services"]["goods"];
+        let protocols = [0, 1, 2].map(|place| endpoints[place]["protocol"].clone());
+        assert_eq!(protocols, [json!("h2c"), Value::Null, Value::Null]);
     }
 
     #[test]

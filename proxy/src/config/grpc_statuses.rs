@@ -65,3 +65,21 @@ impl Kind<Need> for Failure {
         "names of gRPC's statuses but `OK`".to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_is_in_a_set_if_it_was_put_there() {
+        for (status, _) in Status::ALL {
+            let set: GrpcStatuses = [status].into_iter().collect();
+            for (other, _) in Status::ALL {
+                assert_eq!(set.contains(other), other == status, "{status} {other}");
+            }
+        }
+        assert_eq!(GrpcStatuses::default().iter().count(), 0);
+        let several: GrpcStatuses = [Status::Unauthenticated, Status::Cancelled].into_iter().collect();
+        assert!(several.iter().eq([Status::Cancelled, Status::Unauthenticated]));
+    }
+}

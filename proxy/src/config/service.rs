@@ -279,7 +279,7 @@ impl Service {
         );
         v.key(protocol_key, protocol(), &mut self.protocol);
         v.check(|section| {
-            check_protocol(section, self);
+            self.protocol.check(section, self.tls.is_some());
             check_stall(section, self);
         });
     }
@@ -333,27 +333,6 @@ fn check_addresses(section: &Section<'_>, addresses: &[GivenAddress]) {
         if !seen.insert(address.to_string()) {
             section.reject("addresses", format_args!("has {address} twice"));
         }
-    }
-}
-
-/// Which of the two is h2 and which h2c decides TLS alone. What was said for all services may have become wrong by what
-/// is said of this one: then that is the mistake.
-fn check_protocol(section: &Section<'_>, service: &Service) {
-    let (problem, instead) = match (service.protocol, &service.tls) {
-        (Protocol::H2, None) => ("is h2, which needs `tls`", "h2c"),
-        (Protocol::H2c, Some(_)) => ("is h2c, which is in clear, and there is `tls`", "h2"),
-        (Protocol::Auto | Protocol::Http1, _) | (Protocol::H2, Some(_)) | (Protocol::H2c, None) => return,
-    };
-    if !section.is_sound("protocol") || !section.is_sound("tls") {
-        return;
-    }
-    if section.has("protocol") {
-        section.reject("protocol", format_args!("{problem}: write {instead} or auto"));
-    } else if section.has("tls") {
-        section.reject(
-            "tls",
-            format_args!("does not go with the protocol of `defaults`, which {problem}: set protocol"),
-        );
     }
 }
 

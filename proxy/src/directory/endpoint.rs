@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use registry::contract::{Instance, Metadata, Record};
 
+use super::Protocol;
 use crate::traffic::Traffic;
 use crate::traffic::ejection::Grounds;
 
@@ -49,6 +50,8 @@ pub struct Entry {
     pub(crate) usable_since: Option<Instant>,
     /// What the registration says for people and policies.
     pub(crate) metadata: Metadata,
+    /// What it speaks, as the metadata says; none: it says nothing that is understood.
+    pub(crate) protocol: Option<Protocol>,
 }
 
 /// What holds a registration. All copies of an entry share it: a put that changes nothing but lease and revision is
@@ -276,8 +279,17 @@ mod tests {
         let (endpoint, health) = (Arc::new(endpoint), Health::default());
         let usable_since = None;
         let tenure = TenureCell::new(Tenure { lease: 7, revision: 3 });
-        let metadata = Metadata::default();
-        Entry { endpoint, weight, tenure, standing, vanished: None, health, usable_since, metadata }
+        Entry {
+            endpoint,
+            weight,
+            tenure,
+            standing,
+            vanished: None,
+            health,
+            usable_since,
+            metadata: Metadata::default(),
+            protocol: None,
+        }
     }
 
     #[test]

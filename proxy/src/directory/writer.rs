@@ -17,7 +17,10 @@ use super::mint::Mint;
 use super::plan::Planner;
 use super::ring::Builder;
 use super::staged::Staged;
-use super::{Directory, Endpoint, Entry, Finding, Health, ProbeResult, Standing, Tenure, TenureCell};
+use super::{
+    Directory, Endpoint, Entry, Finding, Health, ProbeResult, Protocol, Standing, Tenure, TenureCell,
+    UnknownProtocol,
+};
 use crate::config::{self, Initially};
 
 use bounds::Places;
@@ -286,6 +289,7 @@ impl Writer {
             vanished: None,
             health,
             usable_since,
+            protocol: Protocol::of(&metadata).unwrap_or_default(),
             metadata,
         };
         let taken = self.taken.by(is_routed);
@@ -405,6 +409,11 @@ impl Writer {
     /// Why an instance is used without its metadata, if it is.
     pub(crate) fn left_out_metadata(&self, service: &str, instance: &str) -> Option<TooMuchMetadata> {
         self.entry(service, instance)?.metadata.left_out()
+    }
+
+    /// What the metadata of an instance says of its protocol and is not understood, if it does.
+    pub(crate) fn unknown_protocol(&self, service: &str, instance: &str) -> Option<UnknownProtocol> {
+        Protocol::of(&self.entry(service, instance)?.metadata).err()
     }
 
     fn entry(&self, service: &str, instance: &str) -> Option<&Entry> {

@@ -205,6 +205,9 @@ impl<R: FnOnce()> Feed<R> {
                 if let Some(why) = self.writer.left_out_metadata(service, instance) {
                     self.journal.left_out_metadata(transition, why, now);
                 }
+                if let Some(unknown) = self.writer.unknown_protocol(service, instance) {
+                    self.journal.unknown_protocol(transition, &unknown, now);
+                }
             }
         }
         before.iter().for_each(|endpoint| self.probes.stop(endpoint.id));

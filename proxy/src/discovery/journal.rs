@@ -9,7 +9,9 @@ use registry::log_line::{Quota, Say};
 
 use super::names::{News, What};
 use super::rivals::Rivals;
-use crate::directory::{Endpoint, Entry, Finding, LeftOutInstance, Transition, TransitionKind};
+use crate::directory::{
+    Endpoint, Entry, Finding, LeftOutInstance, Transition, TransitionKind, UnknownProtocol,
+};
 
 /// Writes the lines. Whoever may register makes things happen as often as he likes, so the longer ones are bounded.
 #[derive(Debug)]
@@ -19,12 +21,13 @@ pub(super) struct Journal {
     rivals: Rivals,
     left_out: Quota,
     metadata: Quota,
+    protocols: Quota,
 }
 
 impl Journal {
     pub(super) fn new(prefix: Prefix, hold: Duration) -> Self {
-        let (rivals, left_out, metadata) = Default::default();
-        Self { prefix, hold, rivals, left_out, metadata }
+        let (rivals, left_out, metadata, protocols) = Default::default();
+        Self { prefix, hold, rivals, left_out, metadata, protocols }
     }
 
     pub(super) fn became(&mut self, transition: &Transition, now: Instant) {
@@ -80,6 +83,26 @@ impl Journal {
                 tracing::warn!(service, instance, key, revision, %why, "the endpoint is used without its metadata");
             }
             Say::ThatThereIsMore => tracing::warn!("more endpoints are used without their metadata"),
+            Say::Nothing => {}
+        }
+    }
+
+    pub(super) fn unknown_protocol(&mut self, transition: &Transition, why: &UnknownProtocol, now: Instant) {
+        let Transition { service, instance, revision, .. } = transition;
+        let key = self.prefix.key(service, instance);
+        let (service, instance) = (&**service, &**instance);
+        match self.protocols.next(now) {
+            Say::All => tracing::warn!(
+                service,
+                instance,
+                key,
+                revision,
+                %why,
+                "the endpoint is used as if its metadata had no protocol"
+            ),
+            Say::ThatThereIsMore => {
+                tracing::warn!("more endpoints are used as if their metadata had no protocol");
+            }
             Say::Nothing => {}
         }
     }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::cause::{Cause, Circumstances, Ending};
 use super::grammar::SWITCHES;
+use super::protocol::Speaks;
 use super::retry::Reach;
-use crate::directory::Endpoint;
+use crate::directory::{Endpoint, Protocol};
 use crate::site::Way;
 use crate::traffic::ejection::{Failure, Outcome, Trial};
 use crate::traffic::in_flight::Permit;
@@ -25,6 +26,8 @@ pub(super) struct Chosen {
     pub(super) doubted: bool,
     /// Where the endpoint is ejected, and this is to show whether it works again.
     pub(super) trial: Option<Trial>,
+    /// What it speaks, as its registration says.
+    pub(super) protocol: Option<Protocol>,
 }
 
 /// An attempt. It has one outcome at most; dropped without one, a trial is given back.
@@ -39,6 +42,8 @@ pub(super) struct Attempt {
     report: Report,
     /// Its place among the requests in flight at the endpoint, until it fails.
     permit: Option<Permit>,
+    /// What the endpoint speaks, as its registration said when it was chosen.
+    protocol: Option<Protocol>,
 }
 
 /// How far an attempt has come.
@@ -95,7 +100,7 @@ enum Report {
 impl Attempt {
     /// An attempt on an endpoint that was chosen.
     pub(super) fn new(chosen: Chosen, way: Way, now: Instant) -> Self {
-        let Chosen { endpoint, permit, trial, doubted: _ } = chosen;
+        let Chosen { endpoint, permit, trial, protocol, doubted: _ } = chosen;
         Self {
             way,
             endpoint,
@@ -104,7 +109,13 @@ impl Attempt {
             stage: Stage::Chosen,
             report: Report::Due(trial),
             permit: Some(permit),
+            protocol,
         }
+    }
+
+    /// Which version of HTTP it is made in. `is_grpc`: whether the request is a call of gRPC.
+    pub(super) fn speaks(&self, is_grpc: bool) -> Speaks {
+        Speaks::by(self.way.target.protocol, self.protocol, is_grpc)
     }
 
     /// Goes on from the choice to a connection. False: it has done so before.
@@ -696,6 +707,21 @@ mod tests {
         let within_its_body = answered.failed(Ending::Broke, false, bench.now);
         assert_eq!(within_its_body, (Cause::Broken, Reach::Heard));
         assert!(answered.was_connected() && answered.took().is_some());
+    }
+
+    #[test]
+    fn an_attempt_speaks_what_its_service_and_its_endpoint_say() {
+        let speaks = |service: config::Protocol, registered: Option<Protocol>, is_grpc| {
+            let mut setup = Setup::of(1);
+            setup.service.protocol = service;
+            let fixture = setup.build();
+            let chosen = Chosen { protocol: registered, ..fixture.chosen(0) };
+            Attempt::new(chosen, fixture.way.clone(), fixture.now).speaks(is_grpc)
+        };
+        assert_eq!(speaks(config::Protocol::Auto, None, true), Speaks::Http2);
+        assert_eq!(speaks(config::Protocol::Auto, None, false), Speaks::Http1);
+        assert_eq!(speaks(config::Protocol::Auto, Some(Protocol::Grpc), false), Speaks::Http2);
+        assert_eq!(speaks(config::Protocol::Http1, Some(Protocol::Grpc), true), Speaks::Http1);
     }
 
     #[test]

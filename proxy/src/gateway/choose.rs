@@ -9,7 +9,7 @@ use super::attempt::Chosen;
 use super::hash_key;
 use super::retry::{self, Replay, Tries};
 use crate::balance::{self, Choice};
-use crate::directory::{Endpoint, Entry};
+use crate::directory::{Endpoint, Entry, Protocol};
 use crate::head::Head;
 use crate::site::Way;
 use crate::traffic::ejection::Repeatable;
@@ -69,7 +69,10 @@ pub(super) fn at_home(
     now: Instant,
 ) -> Result<Chosen, Nobody> {
     match home.traffic.in_flight.try_acquire(way.target.limits.endpoint) {
-        Some(permit) => Ok(Chosen { endpoint: home.clone(), permit, doubted: false, trial: None }),
+        Some(permit) => {
+            let (endpoint, protocol) = (home.clone(), registered(way, home));
+            Ok(Chosen { endpoint, permit, doubted: false, trial: None, protocol })
+        }
         None => another(way, head, client, tried, now),
     }
 }
@@ -91,7 +94,7 @@ pub(super) fn another(
     let enter = |entry: &Entry| entry.endpoint.traffic.in_flight.try_acquire(limit);
     if let Some((entry, permit)) = draw(tried, |excluded| pick(excluded, limit), enter) {
         let (endpoint, doubted) = (entry.endpoint.clone(), entry.health.is_out());
-        return Ok(Chosen { endpoint, permit, doubted, trial: None });
+        return Ok(Chosen { endpoint, permit, doubted, trial: None, protocol: entry.protocol });
     }
     let is_full = limit.is_some() && pick(tried, None).is_some();
     Err(if is_full { Nobody::Full } else { Nobody::There })
@@ -122,7 +125,13 @@ fn trial(way: &Way, head: &impl Head, now: Instant) -> Option<Chosen> {
     let (endpoint, trial) = way.target.health.trial(repeatable(way, head), now)?;
     // Beyond the limit, if need be: what fills it may be what has waited there since it stalled.
     let permit = endpoint.traffic.in_flight.try_acquire(None)?;
-    Some(Chosen { endpoint, permit, doubted: true, trial: Some(trial) })
+    let protocol = registered(way, &endpoint);
+    Some(Chosen { endpoint, permit, doubted: true, trial: Some(trial), protocol })
+}
+
+/// What an endpoint speaks, as its registration says.
+fn registered(way: &Way, endpoint: &Endpoint) -> Option<Protocol> {
+    way.target.service.endpoints().find(endpoint)?.protocol
 }
 
 /// Whether a trial that fails costs the request nothing but time.
@@ -152,6 +161,7 @@ mod tests {
     use crate::head::tests::{FakeHead, head};
     use crate::traffic::ejection::{Failure, Outcome};
     use http::Method;
+    use registry::contract::Metadata;
     use std::num::NonZeroU32;
     use std::time::Duration;
 
@@ -299,5 +309,20 @@ mod tests {
         let once = Setup { retry, ..Setup::of(2) }.build();
         once.way.target.health.failed(&once.endpoint(0), Failure::Refused, once.now);
         assert!(!tries_out(&once, &get(), once.now + 500 * MS));
+    }
+
+    #[test]
+    fn however_an_endpoint_is_chosen_it_is_known_what_it_speaks() {
+        let metadata = Metadata::new([("protocol", "grpc")]).unwrap();
+        let fixture = Setup { metadata, ..Setup::of(2) }.build();
+        let (way, now) = (&fixture.way, fixture.now);
+        let speaks = |chosen: Result<Chosen, Nobody>| chosen.unwrap().protocol;
+        assert_eq!(speaks(pick(&fixture, &[])), Some(Protocol::Grpc));
+        let home = at_home(way, &get(), CLIENT, &fixture.endpoint(1), &[], now);
+        assert_eq!(speaks(home), Some(Protocol::Grpc));
+        way.target.health.failed(&fixture.endpoint(0), Failure::Refused, now);
+        let on_trial = first(way, &get(), CLIENT, now + 500 * MS).unwrap();
+        assert_eq!((on_trial.trial.is_some(), on_trial.protocol), (true, Some(Protocol::Grpc)));
+        assert_eq!(speaks(pick(&Setup::of(1).build(), &[])), None);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Method;
 use openssl::nid::Nid;
-use registry::contract::{Instance, Record};
+use registry::contract::{Instance, Metadata, Record};
 use registry::watch::{Update, WatchStatus};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -29,6 +29,8 @@ use crate::tls::{self, Identity};
 #[derive(Debug, Default)]
 pub(super) struct Setup {
     pub(super) endpoints: u8,
+    /// What the registration of each says for people and policies.
+    pub(super) metadata: Metadata,
     pub(super) service: config::Service,
     /// Whether the configuration gives the addresses.
     pub(super) is_given: bool,
@@ -61,7 +63,10 @@ impl Setup {
         let instance = |number: u8| Instance {
             service: "goods".into(),
             id: number.to_string().into(),
-            record: Record::new(([10, 0, 0, number], 80).into()),
+            record: Record {
+                metadata: self.metadata.clone(),
+                ..Record::new(([10, 0, 0, number], 80).into())
+            },
             lease: 7,
             revision: 1,
         };
@@ -135,7 +140,7 @@ impl Fixture {
     pub(super) fn chosen(&self, number: usize) -> Chosen {
         let endpoint = self.endpoint(number);
         let permit = endpoint.traffic.in_flight.try_acquire(None).unwrap();
-        Chosen { endpoint, permit, doubted: false, trial: None }
+        Chosen { endpoint, permit, doubted: false, trial: None, protocol: None }
     }
 
     /// What health has found since the last call. Whoever chooses sees it from now on.

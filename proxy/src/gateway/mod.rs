@@ -9,6 +9,7 @@
 //!   request   what a request carries along: its stages, its attempts
 //!   choose    whom it is sent to
 //!   attempt   what is known of one try
+//!   protocol  in which version of HTTP: pure
 //!   retry     when a request is sent again: pure
 //!   meaning   what an answer's status means
 //!   cause     why an attempt failed: pure
@@ -53,6 +54,7 @@ mod hops;
 mod log;
 mod meaning;
 mod origin;
+mod protocol;
 mod proxy_status;
 mod redirect;
 mod reply;

@@ -244,7 +244,7 @@ impl Materials {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::config::{Config, Environment, ListenerTls};
+    use crate::config::{Config, Environment, Http2Carrier, ListenerTls};
     use crate::directory::{self, Writer};
     use crate::head::tests::head;
     use crate::health::findings;
@@ -326,6 +326,21 @@ pub(crate) mod tests {
         };
         assert_ne!(of("goods").unwrap().1, Rules::of(&config::Service::default()));
         assert_eq!(of("carts").unwrap().1, Rules::of(&config::Service::default()));
+    }
+
+    #[test]
+    fn what_is_said_of_http2_and_grpc_reaches_whoever_asks_a_site() {
+        let routes =
+            "[{path: /goods, service: goods, grpc_web: true, retry: {idempotent: true, grpc: [ABORTED]}}]";
+        let keys = "{goods: {protocol: h2c}}\n  http2: pingora\n  connections: {max_age: 5m, streams: 7}";
+        let config = config(routes, keys);
+        let (materials, _writer) = bench(&config);
+        let site = draft(&config, &Site::default(), &materials).site;
+        assert_eq!(of(&site, "/goods").unwrap().protocol, config::Protocol::H2c);
+        let route = site.routes().next().unwrap();
+        assert_eq!((route.grpc_web, &route.retry), (true, &config.routes[0].retry));
+        let common = site.common();
+        assert_eq!((common.http2, common.connections), (Http2Carrier::Pingora, config.connections));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Anybody who may register writes it, and it reaches every gateway. So it is bounded, and as the gateway chooses
 //! nobody by it, what is beyond the bounds costs an instance its metadata and not its requests: a registrar that
-//! has always written 17 entries must not lose its service by a gateway's upgrade.
+//! has always written 17 entries must not lose its service by a gateway's upgrade. (It does read `protocol` there: an
+//! instance that loses that is spoken to as one that says nothing.)
 
 use std::collections::BTreeMap;
 use std::fmt;

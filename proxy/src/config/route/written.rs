@@ -78,7 +78,7 @@ impl Written {
         let retry = key("retry", "when a request is [sent again](requests.md#retries)").more(
             "When an attempt fails, the gateway sends the request to another instance where that is safe: if the \
              connection was never opened; or, before a byte of an answer came, if the connection broke or the instance \
-             stalled, and the request is idempotent (GET, HEAD, PUT, DELETE, OPTIONS, TRACE) with a body of at most \
+             stalled, and the request is idempotent (GET, HEAD, PUT, DELETE, OPTIONS, TRACE; all with `idempotent: true`) with a body of at most \
              64 KiB. It does not do so when a timeout ended the attempt, except for the timeout of a connect.",
         );
         v.section(retry, |v| self.retry.keys(v));

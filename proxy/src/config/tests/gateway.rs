@@ -146,3 +146,12 @@ fn who_trusts_everybody_is_told_so() {
     }
     assert!(problems(&networks("[proxies.internal]"))[0].contains("trusted_proxies[0]"));
 }
+
+#[test]
+fn how_http2_is_carried_can_be_chosen() {
+    let http2 = |text: &str| valid(text).gateway.http2;
+    assert_eq!(http2(VALID), Http2Carrier::Ours);
+    assert_eq!(http2(&with_gateway("http2: ours")), Http2Carrier::Ours);
+    assert_eq!(http2(&with_gateway("http2: pingora")), Http2Carrier::Pingora);
+    assert_problem(&with_gateway("http2: on"), "9: gateway.http2: found on, expected ours or pingora");
+}

@@ -150,17 +150,20 @@ fn a_route_by_certificates_for_which_nobody_is_asked_is_remarked_on() {
 
 #[test]
 fn connections_have_limits_of_which_each_states_its_bounds() {
-    let text = "connections: { max: 10000000, per_address: 1, requests: 1000000000, handshakes: 1000000 }";
+    let text = "connections: { max: 10000000, per_address: 1, requests: 1000000000, handshakes: 1000000, max_age: 24h, \
+                streams: 10000 }";
     let count = |number: u32| NonZeroU32::new(number).unwrap();
     let expected = Connections {
         max: count(10_000_000),
         per_address: count(1),
         requests: Some(count(1_000_000_000)),
         handshakes: count(1_000_000),
+        max_age: Some(Duration::from_secs(24 * 3600)),
+        streams: count(10_000),
     };
     assert_eq!(valid(&with_gateway(text)).gateway.connections, expected);
     assert_eq!(
-        valid(&with_gateway("connections: { requests: off }")).gateway.connections,
+        valid(&with_gateway("connections: { requests: off, max_age: off }")).gateway.connections,
         Connections::default()
     );
     for (key, most, or) in [
@@ -168,6 +171,7 @@ fn connections_have_limits_of_which_each_states_its_bounds() {
         ("per_address", 10_000_000, ""),
         ("requests", 1_000_000_000, ", or off"),
         ("handshakes", 1_000_000, ""),
+        ("streams", 10_000, ""),
     ] {
         for found in [0, most + 1] {
             assert_problem(
@@ -177,5 +181,18 @@ fn connections_have_limits_of_which_each_states_its_bounds() {
                 ),
             );
         }
+    }
+}
+
+#[test]
+fn a_connection_may_be_as_old_as_it_likes_unless_it_is_said() {
+    assert_eq!((Connections::default().max_age, Connections::default().streams.get()), (None, 100));
+    let max_age = |age: &str| with_gateway(&format!("connections: {{ max_age: {age} }}"));
+    assert_eq!(valid(&max_age("1s")).gateway.connections.max_age, Some(Duration::from_secs(1)));
+    for found in ["999ms", "0s", "25h"] {
+        let expected = format!(
+            "9: gateway.connections.max_age: found {found}, expected a duration from 1s to 24h, or off"
+        );
+        assert_problem(&max_age(found), &expected);
     }
 }

@@ -47,10 +47,10 @@ fn what_needs_an_upgrade_or_a_restart_is_named() {
 fn what_a_running_process_takes_over_is_no_difference() {
     let changed = format!(
         "{VALID}    - {{ path: /b, service: b, timeouts: {{ total: 1s }} }}\n  defaults: {{ balance: ewma }}\n  \
-         services: {{ b: {{ check: {{ probe: tcp }}, tls: {{ ca: /a.pem }} }} }}\n  max_requests: 7\n  trace_header: x-trace\n  \
-         connections: {{ max: 7, per_address: 2, requests: 9, handshakes: 3 }}\n  \
+         services: {{ b: {{ check: {{ probe: tcp }}, tls: {{ ca: /a.pem }}, protocol: h2 }} }}\n  max_requests: 7\n  trace_header: x-trace\n  \
+         connections: {{ max: 7, per_address: 2, requests: 9, handshakes: 3, max_age: 5m, streams: 7 }}\n  \
          timeouts: {{ handshake: 1s, idle: 2s, lame_duck: 3s, drain: 4s, head: 5s, tunnel_drain: off }}\n  reload: off\n  \
-         http1: ours\n  client_abort: on_fin\n  paths: strict\n"
+         http1: ours\n  http2: pingora\n  client_abort: on_fin\n  paths: strict\n"
     );
     assert_eq!(differences(VALID, &changed), [""; 0]);
     assert_eq!(differences(VALID, VALID), [""; 0]);

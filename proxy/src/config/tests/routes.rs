@@ -6,6 +6,7 @@ mod matching;
 mod names;
 
 use super::*;
+use crate::grpc::Status;
 
 /// [`VALID`] with this route in the place of its own.
 pub(super) fn with_route(route: &str) -> String {
@@ -102,6 +103,17 @@ fn a_route_says_what_its_requests_may_upgrade_to() {
     );
 }
 
+#[test]
+fn a_route_says_whether_it_takes_grpc_web() {
+    let grpc_web = |written: &str| route(&format!("{{ path: /a, service: a{written} }}")).grpc_web;
+    assert!(!grpc_web("") && !grpc_web(", grpc_web: false") && grpc_web(", grpc_web: true"));
+    assert_refused("{ path: /a, service: a, grpc_web: on }", ".grpc_web: found on, expected true or false");
+    assert_refused(
+        "{ path: /a, redirect: { scheme: https }, match: { scheme: http }, grpc_web: true }",
+        ".grpc_web: means nothing on a redirect: no instance gets the request",
+    );
+}
+
 fn with_retry(retry: &str) -> String {
     with("service: goods", &format!("service: goods\n      retry: {retry}"))
 }
@@ -109,10 +121,19 @@ fn with_retry(retry: &str) -> String {
 #[test]
 fn what_is_tried_again_is_said_per_route() {
     let retry = |text: &str| valid(&with_retry(text)).gateway.routes[0].retry.clone();
-    assert_eq!(retry("{}"), Retry { attempts: 3, statuses: vec![] });
-    assert_eq!(retry("{ attempts: 1 }"), Retry { attempts: 1, statuses: vec![] });
+    let nothing = Retry { attempts: 3, statuses: vec![], idempotent: false, grpc: vec![] };
+    assert_eq!(retry("{}"), nothing);
+    assert_eq!(
+        retry("{ attempts: 1, idempotent: false, grpc: [] }"),
+        Retry { attempts: 1, ..nothing.clone() }
+    );
     let statuses = vec![503, 500, 599];
-    assert_eq!(retry("{ attempts: 2, statuses: [503, 500, 599] }"), Retry { attempts: 2, statuses });
+    let several = Retry { attempts: 2, statuses, ..nothing.clone() };
+    assert_eq!(retry("{ attempts: 2, statuses: [503, 500, 599] }"), several);
+    let twice = Retry { idempotent: true, ..nothing };
+    assert_eq!(retry("{ idempotent: true }"), twice);
+    let grpc = vec![Status::Unavailable, Status::Aborted];
+    assert_eq!(retry("{ idempotent: true, grpc: [UNAVAILABLE, ABORTED] }"), Retry { grpc, ..twice });
 }
 
 #[test]
@@ -131,6 +152,26 @@ fn a_retry_states_its_bounds() {
         (
             "{ attempts: 1, statuses: [503] }",
             ".statuses: means nothing with one attempt: set attempts to 2 or more",
+        ),
+        (
+            "{ attempts: 1, idempotent: true }",
+            ".idempotent: means nothing with one attempt: set attempts to 2 or more",
+        ),
+        ("{ idempotent: yes }", ".idempotent: found yes, expected true or false"),
+        (
+            "{ grpc: [UNAVAILABLE] }",
+            ".grpc: needs idempotent: true beside it: a call that has failed so may have been carried out, and only you know \
+             whether it may be twice",
+        ),
+        ("{ idempotent: yes, grpc: [UNAVAILABLE] }", ".idempotent: found yes, expected true or false"),
+        ("{ idempotent: true, grpc: [UNAVAILABLE, OK] }", ".grpc[1]: is OK, by which a call has not failed"),
+        (
+            "{ idempotent: true, grpc: [503] }",
+            ".grpc[0]: \"503\" is no status of gRPC: expected a name such as UNAVAILABLE",
+        ),
+        (
+            "{ idempotent: true, grpc: [ABORTED, ABORTED] }",
+            ".grpc[1]: is there already, in line 9: remove one of them",
         ),
         ("{ attempts: 0, statuses: [503] }", ".attempts: found 0, expected a whole number from 1 to 3"),
         ("{ status: [503] }", ".status: is an unknown key: did you mean statuses?"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::CertificateFiles;
+use crate::grpc::Status;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,6 +21,10 @@ fn with_both(defaults: &str, own: &str) -> String {
     with_gateway(&format!("defaults: {{ {defaults} }}\n  services:\n    goods: {{ {own} }}"))
 }
 
+fn statuses<const COUNT: usize>(statuses: [Status; COUNT]) -> GrpcStatuses {
+    statuses.into_iter().collect()
+}
+
 fn goods(text: &str) -> Service {
     valid(text).gateway.services.get("goods").clone()
 }
@@ -36,6 +41,7 @@ fn a_service_of_which_nothing_is_said_has_the_documented_defaults() {
     let expected = Service {
         addresses: None,
         tls: None,
+        protocol: Protocol::Auto,
         balance: Balance::Random,
         slow_start: Duration::ZERO,
         ejection: Some(Ejection {
@@ -43,6 +49,12 @@ fn a_service_of_which_nothing_is_said_has_the_documented_defaults() {
             base: 500 * MS,
             longest: 4 * SECOND,
             forgive: 10 * SECOND,
+            grpc: statuses([
+                Status::Unavailable,
+                Status::Internal,
+                Status::Unknown,
+                Status::DeadlineExceeded,
+            ]),
         }),
         stall: Some(Stall { requests: count(3), floor: SECOND, factor: count(10) }),
         check: None,
@@ -58,13 +70,14 @@ fn a_service_of_which_nothing_is_said_has_the_documented_defaults() {
 #[test]
 fn every_key_reaches_the_service() {
     let keys = "balance: least_request, slow_start: 30s, \
-        ejection: { failures: 1, base: 50ms, longest: 1h, forgive: 1s }, \
+        ejection: { failures: 1, base: 50ms, longest: 1h, forgive: 1s, grpc: [DATA_LOSS] }, \
         stall: { requests: 1000, floor: 100ms, factor: 1 }, \
         check: { probe: /healthz?full=1, statuses: [200, 204], interval: 2s, timeout: 1500ms, healthy: 1, unhealthy: 4, initially: unhealthy }, \
-        limits: { endpoint: 100, service: 1000000 }, budget: { percent: 0, per_second: 100000 }, tls: { ca: /a.pem }";
+        limits: { endpoint: 100, service: 1000000 }, budget: { percent: 0, per_second: 100000 }, tls: { ca: /a.pem }, protocol: h2";
     let expected = Service {
         addresses: None,
         tls: Some(ServiceTls { ca: Some("/a.pem".into()), ..ServiceTls::default() }),
+        protocol: Protocol::H2,
         balance: Balance::LeastRequest,
         slow_start: 30 * SECOND,
         ejection: Some(Ejection {
@@ -72,6 +85,7 @@ fn every_key_reaches_the_service() {
             base: 50 * MS,
             longest: 3600 * SECOND,
             forgive: SECOND,
+            grpc: statuses([Status::DataLoss]),
         }),
         stall: Some(Stall { requests: count(1000), floor: 100 * MS, factor: count(1) }),
         check: Some(Check {
@@ -105,13 +119,14 @@ fn what_can_be_off_is_off() {
 #[test]
 fn a_service_takes_over_key_by_key_what_it_does_not_say() {
     let defaults = "balance: ewma, slow_start: 5s, ejection: { base: 2s, failures: 7 }, stall: { floor: 3s }, \
-        check: { probe: /up, statuses: [204], interval: 9s }, limits: { endpoint: 8 }, budget: { percent: 30 }";
+        check: { probe: /up, statuses: [204], interval: 9s }, limits: { endpoint: 8 }, budget: { percent: 30 }, protocol: h2c";
     let own = "balance: random, ejection: { failures: 2 }, stall: { factor: 4 }, check: { unhealthy: 1 }, \
         limits: { service: 90 }, budget: { per_second: 0 }";
     let (all, goods) = (goods(&with_defaults(defaults)), goods(&with_both(defaults, own)));
     let expected = Service {
         addresses: None,
         tls: None,
+        protocol: Protocol::H2c,
         balance: Balance::Random,
         slow_start: 5 * SECOND,
         ejection: all.ejection.map(|ejection| Ejection { failures: count(2), ..ejection }),
@@ -254,6 +269,30 @@ fn of_base_and_longest_the_one_that_is_not_set_gives_way() {
     assert_mistake(
         "ejection: { base: 20s, longest: 1 }",
         "ejection.longest: \"1\" has no unit: write 1s for seconds, 1ms for milliseconds",
+    );
+}
+
+#[test]
+fn which_statuses_of_grpc_are_failures_is_said_as_a_whole() {
+    let of = |text: &str| goods(text).ejection.unwrap().grpc;
+    let given = "ejection: { grpc: [UNAVAILABLE, RESOURCE_EXHAUSTED] }";
+    let expected = statuses([Status::ResourceExhausted, Status::Unavailable]);
+    assert_eq!(of(&with_defaults(given)), expected);
+    assert_eq!(of(&with_both(given, "ejection: { failures: 2 }")), expected);
+    assert_eq!(of(&with_both(given, "ejection: { grpc: [ABORTED] }")), statuses([Status::Aborted]));
+    assert_eq!(of(&with_both("", "ejection: { grpc: [] }")), GrpcStatuses::default());
+    for (value, expected) in [
+        ("UNAVAILABLE", ": found UNAVAILABLE, expected a list: write [UNAVAILABLE]"),
+        ("[UNAVAILABLE, 14]", "[1]: \"14\" is no status of gRPC: expected a name such as UNAVAILABLE"),
+        ("[unavailable]", "[0]: \"unavailable\" is no status of gRPC: expected a name such as UNAVAILABLE"),
+        ("[OK]", "[0]: is OK, by which a call has not failed"),
+        ("off", ": found off, expected a list: write [off]"),
+    ] {
+        assert_mistake(&format!("ejection: {{ grpc: {value} }}"), &format!("ejection.grpc{expected}"));
+    }
+    assert_problem(
+        &with_both("", "ejection: { grpc: [ABORTED, ABORTED] }"),
+        "11: gateway.services.goods.ejection.grpc[1]: is there already, in line 11: remove one of them",
     );
 }
 
@@ -407,7 +446,7 @@ fn unknown_keys_are_mistakes_in_every_section() {
         ("slowstart: 3s", "slowstart: is an unknown key: did you mean slow_start?"),
         (
             "ejection: { jitter: 1 }",
-            "ejection.jitter: is an unknown key: expected one of failures, base, longest, forgive",
+            "ejection.jitter: is an unknown key: expected one of failures, base, longest, forgive, grpc",
         ),
         (
             "stall: { waiting: 1 }",
@@ -418,7 +457,7 @@ fn unknown_keys_are_mistakes_in_every_section() {
     ] {
         assert_mistake(keys, expected);
     }
-    let known = "balance, slow_start, ejection, stall, check, limits, budget, tls";
+    let known = "balance, slow_start, ejection, stall, check, limits, budget, tls, protocol";
     assert_problem(
         &with_defaults("weight: 3"),
         &format!("9: gateway.defaults.weight: is an unknown key: expected one of {known}"),
@@ -568,4 +607,68 @@ fn an_instance_that_is_not_verified_is_remarked_on_where_it_is_said() {
         "11: gateway.services.goods.tls.ca: means nothing while verify is false: no certificate is checked"
     );
     assert_eq!(remarks(&with_defaults("tls: { verify: true, ca: /a.pem }")), [""; 0]);
+}
+
+#[test]
+fn each_protocol_of_a_service_has_its_name() {
+    for (keys, expected) in [
+        ("protocol: auto", Protocol::Auto),
+        ("protocol: http1", Protocol::Http1),
+        ("protocol: http1, tls: {}", Protocol::Http1),
+        ("protocol: h2c", Protocol::H2c),
+        ("protocol: h2, tls: {}", Protocol::H2),
+    ] {
+        assert_eq!(goods(&with_defaults(keys)).protocol, expected, "{keys}");
+        assert_eq!(goods(&with_both("", keys)).protocol, expected, "{keys}");
+    }
+    for found in ["http2", "grpc", "off"] {
+        let expected = format!("protocol: found {found}, expected auto, http1, h2c or h2");
+        assert_mistake(&format!("protocol: {found}"), &expected);
+    }
+}
+
+#[test]
+fn tls_alone_says_whether_http2_is_h2_or_h2c() {
+    let without = "protocol: is h2, which is HTTP/2 under TLS, and there is no tls: set tls, or write h2c, which is HTTP/2 \
+                   in clear";
+    let with_tls =
+        "protocol: is h2c, which is HTTP/2 in clear, and there is tls: write h2, which is HTTP/2 under TLS";
+    assert_mistake("protocol: h2", without);
+    assert_mistake("protocol: h2, tls: off", without);
+    assert_mistake("protocol: h2c, tls: {}", with_tls);
+    for (defaults, own, expected) in [
+        ("tls: {}", "protocol: h2c", with_tls),
+        ("tls: {}, protocol: h2", "protocol: h2c", with_tls),
+        ("protocol: h2c", "protocol: h2", without),
+        (
+            "tls: {}, protocol: h2",
+            "tls: off",
+            "tls: is off, and h2, the protocol of `defaults`, is HTTP/2 under TLS: set protocol here, too",
+        ),
+        (
+            "protocol: h2c",
+            "tls: {}",
+            "tls: is set, and h2c, the protocol of `defaults`, is HTTP/2 in clear: set protocol here, too",
+        ),
+    ] {
+        assert_problem(&with_both(defaults, own), &format!("11: gateway.services.goods.{expected}"));
+    }
+    let fits = |defaults: &str, own: &str| goods(&with_both(defaults, own)).protocol;
+    assert_eq!(fits("tls: {}, protocol: h2", "tls: off, protocol: h2c"), Protocol::H2c);
+    assert_eq!(fits("tls: {}, protocol: h2", "tls: { verify: true }"), Protocol::H2);
+    assert_eq!(fits("protocol: h2c", "slow_start: 1s"), Protocol::H2c);
+}
+
+#[test]
+fn of_a_protocol_or_tls_that_cannot_be_read_no_more_is_said() {
+    assert_mistake(
+        "protocol: h2, tls: on",
+        "tls: found on, expected a section such as {ca: /pay.pem}; {} takes all defaults, or off",
+    );
+    assert_problem(
+        &with_both("tls: {}, protocol: h2", "protocol: h3, tls: off"),
+        "11: gateway.services.goods.protocol: found h3, expected auto, http1, h2c or h2",
+    );
+    let told = problems(&with_both("protocol: h2", "slow_start: 1s"));
+    assert_eq!(told.len(), 1, "{told:?}");
 }

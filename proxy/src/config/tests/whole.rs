@@ -29,7 +29,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(gateway.registry.bounds, Bounds::default());
     assert_eq!(gateway.registry.snapshot, None);
     let timeouts = RouteTimeouts::from(&Timeouts::default());
-    let retry = Retry { attempts: 3, statuses: Vec::new() };
+    let retry = Retry { attempts: 3, statuses: Vec::new(), idempotent: false, grpc: Vec::new() };
     let [route] = &gateway.routes[..] else { panic!("{:?}", gateway.routes) };
     assert_eq!(route.takes, Match { path: PathPattern::Prefix("/goods".into()), ..Match::default() });
     assert_eq!(route.action, Action::Forward(vec![Share { service: "goods".into(), weight: 1 }]));
@@ -249,7 +249,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with_gateway("\"a\\nb\": 1"),
-            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, connections, admin, admin_hosts, registry, timeouts, http1, client_abort, paths, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
+            "9: gateway.\"a\\nb\": is an unknown key: expected one of listen, connections, admin, admin_hosts, registry, timeouts, http1, client_abort, paths, http2, trace_header, trusted_proxies, forwarded, via, proxy_status, errors, routes, defaults, services, max_requests, reload, log",
         ),
         (
             with("service: goods", "service: goods\n      weight: 3"),

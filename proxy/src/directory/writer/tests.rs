@@ -164,6 +164,35 @@ fn an_endpoint_keeps_its_identity_until_its_address_changes_or_it_goes() {
     assert_eq!(id(&mut writer), Some(3), "no id twice");
 }
 
+/// Whoever registers an instance again may say more of it, or drain it by a record that says less.
+#[test]
+fn what_an_endpoint_speaks_is_as_it_was_said_last_and_no_part_of_its_identity() {
+    let (directory, mut writer) = super::super::new(["goods"]);
+    let speaks = |protocol: &str| {
+        let mut instance = instance("goods", "a", "10.0.0.1:80", 1);
+        instance.record.metadata = Metadata::new([("protocol", protocol)]).unwrap();
+        instance
+    };
+    let shown = |writer: &mut Writer| {
+        publish(writer);
+        let endpoints = directory.service("goods").unwrap().endpoints();
+        let entry = &endpoints.entries()[0];
+        (entry.endpoint.id, entry.protocol)
+    };
+    writer.stage_stale(vec![speaks("h2c")], 1);
+    assert_eq!(shown(&mut writer), (1, Some(Protocol::H2c)), "from the snapshot");
+    writer.hear(reset(vec![speaks("h2c")]));
+    assert_eq!(shown(&mut writer), (1, Some(Protocol::H2c)), "confirmed");
+    writer.hear(Update::Apply { changes: vec![Change::Put(speaks("http1"))], revision: 10 });
+    assert_eq!(shown(&mut writer), (1, Some(Protocol::Http1)));
+    assert_eq!(writer.unknown_protocol("goods", "a"), None);
+    writer.hear(Update::Apply { changes: vec![Change::Put(speaks("thrift"))], revision: 11 });
+    assert_eq!(shown(&mut writer), (1, None));
+    assert!(writer.unknown_protocol("goods", "a").is_some());
+    writer.hear(put("a", "10.0.0.1:80", 12));
+    assert_eq!((shown(&mut writer), writer.unknown_protocol("goods", "a")), ((1, None), None));
+}
+
 #[test]
 fn a_registration_that_vanishes_leaves_its_endpoint_suspect() {
     let (directory, mut writer) = super::super::new(["goods"]);

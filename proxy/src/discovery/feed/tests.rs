@@ -8,12 +8,13 @@ use super::*;
 use crate::directory::{self, Directory, Entry, Policy, Rank, State};
 use crate::discovery::{Adopting, Routing};
 use crate::health::findings::{self, Findings};
+use crate::logging::{Form, Output};
 use crate::snapshot::Saver;
 use crate::traffic::ejection::Grounds;
 use anyhow::{Context, Result, ensure};
 use harness::{ports::free_address, wait::eventually};
 use registry::connect::ConnectionSettings;
-use registry::contract::{Instance, Record};
+use registry::contract::{Instance, Metadata, Record};
 use registry::watch::{Admission, Change, InstanceName, WatchSettings, WatchStatus, nothing_reserved};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -321,6 +322,24 @@ async fn a_draining_endpoint_leaves_with_its_registration() -> Result<()> {
     let mut fixture = Fixture::with(guard(HOUR, HOUR), &[a]).await?;
     fixture.delete(&["a"]).await?;
     fixture.until_gone("a").await
+}
+
+#[tokio::test]
+async fn a_protocol_that_is_none_is_told_when_it_is_registered_and_not_with_each_lease() -> Result<()> {
+    let output = Output::waiting(Form::Text);
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(output.clone());
+    let _default = tracing::subscriber::set_default(lines.finish());
+    let ((_a, mut a), (_b, b)) = (alive("a")?, alive("b")?);
+    a.record.metadata = Metadata::new([("protocol", "thrift")])?;
+    let mut fixture = Fixture::with(guard(HOUR, HOUR), std::slice::from_ref(&a)).await?;
+    fixture.put(&Instance { lease: 8, revision: 11, ..a }).await?;
+    fixture.put(&b).await?;
+    fixture.eventually("both are shown", |entries| entries.len() == 2).await?;
+    let lines = output.take_lines();
+    let told: Vec<_> = lines.lines().filter(|line| line.contains("no protocol")).collect();
+    let [line] = told[..] else { anyhow::bail!("{lines}") };
+    ensure!(line.contains("instance=\"a\"") && line.contains("thrift"), "{line}");
+    Ok(())
 }
 
 #[tokio::test]
