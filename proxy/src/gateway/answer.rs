@@ -170,7 +170,9 @@ impl Answer {
             Ending::Handshake(Fault::Alert) | Ending::Alerted => Self::DECLINED,
             Ending::NoConnection => Self::not_reached(Kind::ProxyInternalError),
             Ending::Silent => Self::TIMED_OUT,
-            Ending::Broke | Ending::BrokeWithinHead => Self::BROKE_OFF,
+            Ending::Broke | Ending::BrokeWithinHead | Ending::Declined | Ending::WentAway | Ending::Reset => {
+                Self::BROKE_OFF
+            }
             Ending::NotHttp | Ending::Status => Self::BAD_ANSWER,
             Ending::Fault => Self::INTERNAL,
         };

@@ -31,6 +31,9 @@ pub(super) enum Ending {
     Alerted,
     /// The connection broke or was closed when a part of a head had come over it.
     BrokeWithinHead,
+    Declined,
+    WentAway,
+    Reset,
     /// What came over the connection is not HTTP.
     NotHttp,
     /// The answer has a status that the route has tried elsewhere.
@@ -103,6 +106,8 @@ impl Cause {
             Ending::ConnectTimeout => Self::ConnectTimeout,
             Ending::Handshake(_) => Self::Handshake,
             Ending::NoConnection | Ending::Fault => Self::Gateway,
+            Ending::Declined | Ending::WentAway => Self::Refused,
+            Ending::Reset => Self::Broken,
             Ending::Silent => Self::Timeout,
             Ending::Broke | Ending::Alerted if reused && !heard => Self::Closed,
             Ending::Broke | Ending::Alerted | Ending::BrokeWithinHead | Ending::NotHttp => Self::Broken,

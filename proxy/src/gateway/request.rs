@@ -144,6 +144,11 @@ impl Request {
         (self.origin, self.client) = Origin::of(head, arrival, &self.common);
     }
 
+    /// Whether it is a call of gRPC.
+    pub(super) fn is_call(&self) -> bool {
+        self.fields.call
+    }
+
     /// The route that takes it, by the site that there was when it began. It is asked once.
     pub(super) fn find_route(&mut self, asked: &Asked<'_, impl Head>) -> Option<Arc<Route>> {
         self.site.take()?.route(asked).cloned()

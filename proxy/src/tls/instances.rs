@@ -13,6 +13,7 @@ use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::net::TcpStream;
 
+use super::application::Application;
 use super::client::{ClientTls, PeerTls};
 use super::instance_error::{Fault, InstanceError};
 use super::wire::Stream;

@@ -28,6 +28,7 @@ pub(crate) struct FieldsFound {
     hop_by_hop: bool,
     /// Those that must not go on.
     pub(crate) forged: bool,
+    pub(crate) call: bool,
 }
 
 impl FieldsFound {
@@ -36,6 +37,7 @@ impl FieldsFound {
         for (name, value) in head.fields() {
             match name {
                 "host" => found.host = true,
+                "content-type" => found.call = value.starts_with(b"application/grpc"),
                 "transfer-encoding" => found.encoding = true,
                 "upgrade" => found.upgrade = true,
                 "traceparent" => found.traceparent = true,

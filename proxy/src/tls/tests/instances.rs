@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{ClientCertificates, ClientMode, ServiceTls};
 use crate::link::Tls;
 use crate::tls::client::ClientTls;
-use crate::tls::{Event, InstanceError};
+use crate::tls::{Application, Event, InstanceError};
 
 /// An instance, of which the certificate is for `pay.net` and an address.
 struct Instance {

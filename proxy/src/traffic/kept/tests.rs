@@ -8,7 +8,7 @@ use super::*;
 use crate::link::Tls;
 use crate::tasks;
 use crate::tls::fixture::{Realm, context};
-use crate::tls::{Expired, InstanceTls};
+use crate::tls::{Application, Expired, InstanceTls};
 use crate::traffic::Traffic;
 use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -45,7 +45,9 @@ pub(super) struct OverStream {
 enum Reading {
     Head,
     /// Its body, in chunks where nobody has said how long it is.
-    Body { is_chunked: bool },
+    Body {
+        is_chunked: bool,
+    },
     Over,
 }
 
@@ -230,7 +232,9 @@ fn request(head: &impl Head, scheme: Scheme) -> Result<Request<()>, http::Error>
     *request.method_mut() = head.method().clone();
     *request.uri_mut() = Uri::builder().scheme(scheme).authority(authority).path_and_query(target).build()?;
     for (name, value) in head.fields().filter(|(name, _)| *name != "host") {
-        request.headers_mut().append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value)?);
+        request
+            .headers_mut()
+            .append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value)?);
     }
     leave_out_of_connection(request.headers_mut());
     Ok(request)
@@ -240,7 +244,9 @@ fn trailers(bytes: &[u8]) -> Option<HeaderMap> {
     let (mut fields, mut trailers) = (Fields::default(), HeaderMap::new());
     fields.read_trailers(bytes);
     for (name, value) in fields.iter(bytes) {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
+        {
             trailers.append(name, value);
         }
     }

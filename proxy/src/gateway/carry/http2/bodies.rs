@@ -3,8 +3,11 @@
 //! What a client may send before it is read is one sum for all of them (RFC 9113, 5.2.1), and in which order it sends is its
 //! own affair. So one that no instance takes, or that comes, may be why nothing comes of another one.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use super::Shared;
+use crate::tasks::now;
 
 /// The bodies that a client sends over one connection.
 #[derive(Debug, Default)]
@@ -24,8 +27,7 @@ impl Bodies {
         self.lock().busy = Some(now);
     }
 
-    /// An instance takes no more of one (`is_stuck`), or takes it again.
-    pub(super) fn stuck(&self, is_stuck: bool, now: Instant) {
+    fn stuck(&self, is_stuck: bool, now: Instant) {
         let all = &mut *self.lock();
         all.stuck = if is_stuck { all.stuck + 1 } else { all.stuck.saturating_sub(1) };
         all.busy = Some(now);
@@ -39,6 +41,23 @@ impl Bodies {
 
     fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body of which an instance takes nothing at the moment, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Stuck(Arc<Shared>);
+
+impl Stuck {
+    pub(super) fn new(shared: Arc<Shared>, now: Instant) -> Self {
+        shared.bodies().stuck(true, now);
+        Self(shared)
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.bodies().stuck(false, now());
     }
 }
 

@@ -1,7 +1,6 @@
 //! An answer's body on its way to the client.
 
 use bytes::Bytes;
-use http::HeaderMap;
 
 /// An answer's body on its way. What comes is taken only when all that came before has gone on.
 #[derive(Debug, Default)]
@@ -10,8 +9,6 @@ pub(super) struct Download {
     pub(super) due: Bytes,
     /// Nothing comes behind it.
     pub(super) is_last: bool,
-    /// What stands behind all of it.
-    pub(super) trailers: Option<HeaderMap>,
     /// How many bytes have gone on.
     sent: usize,
 }

@@ -9,6 +9,7 @@ use h2::Reason;
 use http::{HeaderMap, Response};
 
 use super::Shared;
+use super::bodies::Stuck;
 use super::client::ClientStream;
 use super::download::Download;
 use super::head::StreamHead;
@@ -39,6 +40,8 @@ pub(super) struct Exchange {
     pub(super) request: Request,
     pub(super) upload: Upload,
     pub(super) download: Download,
+    /// While the instance takes nothing of its body.
+    pub(super) stuck: Option<Stuck>,
     /// Rung to have the attempt looked at.
     pub(super) bell: Arc<Bell>,
     pub(super) timer: Timer,
@@ -89,6 +92,7 @@ impl Exchange {
             shared,
             client,
             head,
+            stuck: None,
             bell: Arc::default(),
             timer: Timer::default(),
             told: Told::default(),

@@ -10,7 +10,8 @@ use crate::gateway::edits::FieldsToSend;
 use crate::head::Head;
 
 /// What over HTTP/2 no field may be, as it is of a connection of HTTP/1: RFC 9113, 8.2.2.
-const OF_CONNECTION: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+const OF_CONNECTION: [&str; 5] =
+    ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
 /// A request's head.
 #[derive(Debug)]
@@ -39,7 +40,9 @@ impl StreamHead {
     pub(super) fn fault(&self) -> Option<&'static str> {
         let mut hosts = self.0.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
         let (host, authority) = (hosts.next(), self.authority());
-        if hosts.next().is_some() || host.zip(authority).is_some_and(|(host, authority)| !host.eq_ignore_ascii_case(authority)) {
+        if hosts.next().is_some()
+            || host.zip(authority).is_some_and(|(host, authority)| !host.eq_ignore_ascii_case(authority))
+        {
             return Some(TWO_HOSTS);
         }
         authority.or(host).and_then(Authority::parse).is_none().then_some(NO_HOST)
@@ -153,7 +156,10 @@ mod tests {
         };
         assert_eq!(joined(&[]), b"");
         assert_eq!(joined(&[("cookie", "a=1")]), b"a=1");
-        assert_eq!(joined(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]), b"a=1; b=2; c=3");
+        assert_eq!(
+            joined(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]),
+            b"a=1; b=2; c=3"
+        );
     }
 
     #[test]

@@ -82,7 +82,13 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn limits() -> Limits {
-        Limits { keepalive: 60 * SECOND, write: 30 * SECOND, requests: None, old_at: None, is_stopping: false }
+        Limits {
+            keepalive: 60 * SECOND,
+            write: 30 * SECOND,
+            requests: None,
+            old_at: None,
+            is_stopping: false,
+        }
     }
 
     fn state(at: Instant) -> State {

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use super::bodies::Stuck;
 use super::exchange::Exchange;
 use super::instance::{AnswerBegin, Instance};
 use super::piece::{Piece, fit_trailers};
@@ -84,7 +85,11 @@ impl Exchange {
     }
 
     /// Moves what can be moved of the answer. Says what it waits for then; none: it has gone on whole.
-    fn poll_download(&mut self, cx: &mut Context<'_>, instance: &mut Instance) -> Result<Option<Side>, Failure> {
+    fn poll_download(
+        &mut self,
+        cx: &mut Context<'_>,
+        instance: &mut Instance,
+    ) -> Result<Option<Side>, Failure> {
         for _ in 0..IN_A_ROW {
             if !self.download.due.is_empty() {
                 let Poll::Ready(sent) = self.poll_send(cx) else { return Ok(Some(Side::Sink)) };
@@ -154,6 +159,7 @@ impl Exchange {
             self.progress.sent_at = self.now;
             self.shared.bodies().went_on(self.now);
         }
+        self.note_stuck(polled.is_pending() && self.upload.waits_for == Side::Sink);
         match polled {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
@@ -171,6 +177,13 @@ impl Exchange {
         }
     }
 
+    /// Others of its connection may have to wait for what the instance does not take.
+    fn note_stuck(&mut self, is_stuck: bool) {
+        if is_stuck != self.stuck.is_some() {
+            self.stuck = is_stuck.then(|| Stuck::new(self.shared.clone(), self.now));
+        }
+    }
+
     /// Nothing goes on. Whether the client has left, or somebody has been waited for for too long. `download`: which side the
     /// answer waits for.
     fn poll_nothing<T>(&mut self, cx: &mut Context<'_>, download: Side) -> Poll<Result<T, Failure>> {
@@ -178,7 +191,8 @@ impl Exchange {
             return Poll::Ready(Err(failure));
         }
         loop {
-            let Some((due, (ending, what))) = waits::due(self.waits(download), self.limits(), self.now) else {
+            let Some((due, (ending, what))) = waits::due(self.waits(download), self.limits(), self.now)
+            else {
                 return Poll::Pending;
             };
             ready!(self.timer.poll(cx, self.now, due));

@@ -64,8 +64,12 @@ impl Carrier {
         };
         let now = now();
         let old_at = self.gateway.common().connections.max_age.and_then(|age| now.checked_add(spread(age)));
-        let shared =
-            Arc::new(Shared { carrier: self.clone(), arrival, bodies: Default::default(), open: Arc::default() });
+        let shared = Arc::new(Shared {
+            carrier: self.clone(),
+            arrival,
+            bodies: Default::default(),
+            open: Arc::default(),
+        });
         let timer = Timer::default();
         let mut serving = Serving {
             connection,

@@ -48,11 +48,6 @@ impl Upload {
         self.is_read && self.due.is_empty() && self.trailers.is_none()
     }
 
-    /// Whether all of it has gone on.
-    pub(super) fn is_done(&self) -> bool {
-        self.is_sent
-    }
-
     /// Whether all that has gone on of it can go on a second time.
     pub(super) fn is_whole(&self) -> bool {
         !self.is_lost

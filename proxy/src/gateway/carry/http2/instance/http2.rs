@@ -28,7 +28,11 @@ impl OverHttp2 {
         Self { stream, request: None, answer: None, body: None }
     }
 
-    pub(in crate::gateway::carry) fn begin(&mut self, head: Request<()>, is_whole: bool) -> Result<(), Failure> {
+    pub(in crate::gateway::carry) fn begin(
+        &mut self,
+        head: Request<()>,
+        is_whole: bool,
+    ) -> Result<(), Failure> {
         let begun = self.stream.send_request(head, is_whole);
         let (answer, request) = begun.map_err(|error| Failure::of_stream(&error))?;
         (self.answer, self.request) = (Some(answer), Some(request));
