@@ -1,6 +1,7 @@
 //! A client who speaks HTTP/2: given to the carrier that the configuration has for it when the connection begins, and then it
 //! is that one's to the end.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,11 +10,13 @@ use tokio::time::timeout;
 
 use super::Door;
 use super::crowd::Place;
+use super::meter::Metered;
 use crate::config::Http2Carrier;
 use crate::gateway::carry::Client;
 use crate::gateway::carry::http2::{Begun, PREFACE};
 use crate::gateway::origin::Arrival;
 use crate::link::Link;
+use crate::tasks::now;
 use crate::traffic::bell::Bell;
 use crate::traffic::in_flight::Permit;
 
@@ -51,5 +54,8 @@ pub(super) async fn serve_in_clear(door: &Door, client: Client, begin: Bytes) {
 }
 
 async fn by_ours(door: &Door, link: Begun, arrival: Arrival, bell: &Bell) {
+    // In memory there is no address.
+    let client = arrival.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let link = Metered::new(link, client, door.floods.clone(), now);
     door.http2.serve(link, arrival, bell, &|| door.is_stopping()).await;
 }

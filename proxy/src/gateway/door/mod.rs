@@ -60,6 +60,7 @@ use crate::traffic::kept::Sweeper;
 use bells::Bells;
 use crowd::Crowd;
 use handshakes::Handshakes;
+use meter::Floods;
 use told::Told;
 use turns::Turns;
 
@@ -73,6 +74,7 @@ pub(crate) struct Door {
     crowd: Arc<Crowd>,
     handshakes: Arc<Handshakes>,
     turns: Turns,
+    floods: Arc<Floods>,
     told: Told,
     is_stopping: AtomicBool,
 }
@@ -97,6 +99,7 @@ impl Door {
             crowd: Crowd::new(),
             handshakes: Arc::default(),
             turns: Turns::new(server.threads),
+            floods: Floods::new(gateway.metrics.clone()),
             told: Told::default(),
             gateway,
             is_stopping: AtomicBool::new(false),
