@@ -26,6 +26,8 @@ mod leaving;
 mod piece;
 mod polls;
 mod serving;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::sync::Arc;

@@ -85,7 +85,7 @@ impl Bench {
     }
 
     /// The process has been told to stop.
-    pub(super) fn stop(&self) {
+    pub(in crate::gateway) fn stop(&self) {
         self.lifecycle.stop();
         self.door.is_stopping.store(true, Ordering::Release);
         self.door.bells.ring();
