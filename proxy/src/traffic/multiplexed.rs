@@ -12,8 +12,8 @@
 mod driver;
 mod fate;
 
+use std::any::Any;
 use std::collections::VecDeque;
-use std::error::Error;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -85,9 +85,9 @@ pub(crate) struct Wanted {
 /// Why there is no connection. No request was sent.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failed {
-    /// What `dial` failed of.
-    #[error("{0}")]
-    Dial(Arc<dyn Error + Send + Sync>),
+    /// The connection could not be opened: the error of `dial`, which may have been another request's.
+    #[error("the connection to the endpoint could not be opened")]
+    Dial(Arc<dyn Any + Send + Sync>),
     #[error("the endpoint does not speak HTTP/2: {0}")]
     Handshake(Arc<h2::Error>),
     #[error("the endpoint sent no SETTINGS of HTTP/2")]
@@ -117,7 +117,7 @@ impl Multiplexed {
     where
         D: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<Link, E>> + Send + 'static,
-        E: Error + Send + Sync + 'static,
+        E: Send + Sync + 'static,
     {
         let (place, coming) = oneshot::channel();
         {
@@ -172,7 +172,9 @@ impl Multiplexed {
             Ok((send, life)) => {
                 state.allowed = Some(allowed(&send));
                 state.open.push(Connection { send, generation, life: life.clone() });
-                state.serve(self, Some(&life))
+                let served = state.serve(self, Some(&life));
+                // It went away at once: another might do so, too.
+                if served.is_empty() { state.fail(generation, &Failed::Declined) } else { served }
             }
             Err(failed) => state.fail(generation, &failed),
         };
@@ -223,7 +225,7 @@ impl State {
     fn serve(&mut self, of: &Arc<Multiplexed>, new: Option<&Arc<Life>>) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         for waiting in std::mem::take(&mut self.waiting) {
-            if waiting.place.is_closed() && waiting.dial.is_some() {
+            if waiting.place.is_closed() {
                 continue;
             }
             let on_new = self.open.iter().find(|connection| {
@@ -269,14 +271,20 @@ impl State {
 
     /// How to open another connection, if those that are being opened have no room for all who wait.
     fn next_dial(&mut self) -> Option<(u64, Dial)> {
-        let newest = self.waiting.iter_mut().rev().find(|waiting| waiting.dial.is_some())?;
-        let generation = newest.generation;
-        let of_it = self.waiting.iter().filter(|waiting| waiting.generation == generation).count();
-        if of_it <= self.room_to_come(generation) {
-            return None;
+        self.waiting.retain(|waiting| !waiting.place.is_closed());
+        // All but always of one generation.
+        let mut waiting: Vec<(u64, usize)> = Vec::new();
+        for Waiting { generation, .. } in &self.waiting {
+            match waiting.iter_mut().find(|(of, _)| of == generation) {
+                Some((_, count)) => *count += 1,
+                None => waiting.push((*generation, 1)),
+            }
         }
-        let mut ready = self.waiting.iter_mut().filter(|waiting| waiting.generation == generation);
-        Some((generation, ready.find_map(|waiting| waiting.dial.take())?))
+        waiting.retain(|(generation, count)| *count > self.room_to_come(*generation));
+        waiting.into_iter().find_map(|(generation, _)| {
+            let mut of_it = self.waiting.iter_mut().filter(|waiting| waiting.generation == generation);
+            Some((generation, of_it.find_map(|waiting| waiting.dial.take())?))
+        })
     }
 
     fn room_to_come(&self, generation: u64) -> usize {
@@ -398,4 +406,3 @@ fn is_open(send: &SendRequest<Bytes>) -> bool {
     let ready = send.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
     matches!(ready, Poll::Ready(Ok(())))
 }
-
