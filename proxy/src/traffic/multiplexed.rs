@@ -406,3 +406,6 @@ fn is_open(send: &SendRequest<Bytes>) -> bool {
     let ready = send.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
     matches!(ready, Poll::Ready(Ok(())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use h2::server::{self, SendResponse};
 use http::{Request, Response};
 use std::future::poll_fn;
 use std::sync::atomic::AtomicUsize;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -117,18 +118,62 @@ async fn a_peer_that_allows_fewer_than_expected_gets_more_connections() {
     assert_eq!((streams.len(), fixture.dials(), fixture.pool.count()), (10, 4, (4, 10)));
 }
 
+/// A frame, byte by byte, for what h2's server does not say.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("short");
+    [&[0, 0, length, kind, flags][..], &stream.to_be_bytes(), payload].concat()
+}
+
+/// SETTINGS with MAX_CONCURRENT_STREAMS.
+fn settings(streams: u32) -> Vec<u8> {
+    frame(4, 0, 0, &[&[0, 3][..], &streams.to_be_bytes()].concat())
+}
+
+/// A pool with a connection to a peer that says what the test writes, after these SETTINGS.
+async fn place_at_raw(pool: &Arc<Multiplexed>, streams: u32) -> (Result<Stream, Failed>, Link) {
+    let (ours, mut theirs) = Link::pair(1 << 16);
+    theirs.write_all(&settings(streams)).await.expect("it has room");
+    let dial = || async { Ok::<_, std::io::Error>(ours) };
+    (pool.stream(Wanted { generation: 0, is_fresh: false, idle: IDLE }, dial).await, theirs)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bound_that_is_lowered_later_is_heeded() {
-    let (fixture, mut peers) = Fixture::new(50);
-    let first = fixture.place().await;
-    let mut peer = peers.recv().await.expect("dialled");
-    let others = [fixture.place().await, fixture.place().await];
-    assert_eq!(fixture.dials(), 1);
-    // h2's server cannot lower it: one that allows no more stands for it.
-    peer.set_initial_window_size(1 << 16).expect("once");
-    let _peer = serve(peer);
+    let pool = Arc::default();
+    let (first, mut peer) = place_at_raw(&pool, 3).await;
+    let (second, _) = place_at_raw(&pool, 3).await;
+    assert_eq!(pool.count(), (1, 2));
+    peer.write_all(&settings(2)).await.expect("it has room");
     sleep(Duration::from_millis(10)).await;
-    assert!(!first.has_gone_away() && others.iter().all(|other| !other.has_gone_away()));
+    let (third, _other_peer) = place_at_raw(&pool, 3).await;
+    assert_eq!(pool.count(), (2, 3));
+    assert!(
+        third.is_ok_and(|third| !third.reused) && first.is_ok() && second.is_ok_and(|second| second.reused)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_allows_no_stream_is_not_asked_again_and_again() {
+    let (failed, _peer) = place_at_raw(&Arc::default(), 0).await;
+    assert!(matches!(failed, Err(Failed::Declined)), "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_above_the_last_stream_of_goaway_went_away_and_what_is_below_ends_well() {
+    let pool = Arc::default();
+    let (first, mut peer) = place_at_raw(&pool, 9).await;
+    let (second, _) = place_at_raw(&pool, 9).await;
+    let (mut first, mut second) = (first.expect("there is room"), second.expect("there is room"));
+    let (below, _) = first.send_request(request(), true).expect("ready");
+    let (above, _) = second.send_request(request(), true).expect("ready");
+    sleep(Duration::from_millis(10)).await;
+    peer.write_all(&frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])).await.expect("it has room");
+    assert_eq!(fate(&above.await.expect_err("it is above")), Fate::WentAway);
+    let (third, _other_peer) = place_at_raw(&pool, 9).await;
+    assert!(third.is_ok_and(|third| !third.reused) && first.has_gone_away() && !first.is_closed());
+    // HEADERS with END_STREAM and END_HEADERS: `:status: 200`.
+    peer.write_all(&frame(1, 5, 1, &[0x88])).await.expect("it has room");
+    assert!(below.await.is_ok_and(|answer| answer.status() == 200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +220,7 @@ async fn a_peer_that_says_nothing_or_no_http2_fails_before_a_request_is_sent() {
     for says in [&b""[..], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let pool = Arc::<Multiplexed>::default();
         let (ours, mut theirs) = Link::pair(1 << 16);
-        tokio::io::AsyncWriteExt::write_all(&mut theirs, says).await.expect("it has room");
+        theirs.write_all(says).await.expect("it has room");
         let dial = || async { Ok::<_, std::io::Error>(ours) };
         let failed = pool.stream(Wanted { generation: 0, is_fresh: false, idle: IDLE }, dial).await;
         match failed {
