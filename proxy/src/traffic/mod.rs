@@ -12,6 +12,7 @@
 //! | [`waiting`] | the requests that wait at an endpoint for their first byte |
 //! | [`in_flight`] | whether one more request may be in flight |
 //! | [`kept`] | the connections that are kept idle at an endpoint |
+//! | [`multiplexed`] | the connections to an endpoint that many requests share |
 //! | [`departure`] | whether an endpoint has left, and who wants to hear of it |
 //! | [`bell`] | of one connection, how its task is woken from elsewhere |
 //! | [`budget`] | of one service, whether one more retry is allowed |
@@ -36,6 +37,7 @@ use ejection::{Passive, Streak};
 use in_flight::InFlight;
 use kept::Kept;
 use latency::Latency;
+use multiplexed::Multiplexed;
 use waiting::Waiting;
 
 /// The traffic of one endpoint. It stays with the endpoint's identity, through a new lease and a resync.
@@ -51,7 +53,8 @@ pub struct Traffic {
     /// The connections that are kept idle there. They are this endpoint's alone, as all of its traffic is: whoever comes
     /// to the same address later finds none.
     pub(crate) kept: Arc<Kept>,
-    pub(crate) multiplexed: Arc<multiplexed::Multiplexed>,
+    /// The connections there that many requests share, which speak HTTP/2. They are its own likewise.
+    pub(crate) multiplexed: Arc<Multiplexed>,
     pub(crate) departure: Arc<Departure>,
     /// Whether the endpoint is ejected. Locked for failures and trials alone.
     pub(crate) passive: Mutex<Passive>,
@@ -108,6 +111,7 @@ impl Traffic {
     /// Nobody is sent to the endpoint any more, which may be there still: no connection is kept from now on.
     pub(crate) fn retire(&self) {
         self.kept.close_all();
+        self.multiplexed.close_all();
     }
 }
 

@@ -7,7 +7,7 @@ use super::dialer::DialError;
 use crate::gateway::cause::Ending;
 use crate::link::is_scarcity;
 use crate::tls::alert_of;
-use crate::traffic::multiplexed::{self, Fate};
+use crate::traffic::multiplexed::{self, Failed as Unopened, Fate};
 
 /// Why a pump has failed.
 #[derive(Debug)]
@@ -82,8 +82,17 @@ impl Failure {
             Fate::Reset(_) => Ending::Reset,
             Fate::Broke => Ending::Broke,
             Fate::Malformed => Ending::NotHttp,
+            Fate::Ours => Ending::Fault,
         };
         Self::because(ending, format!("the endpoint: {error}"))
+    }
+
+    /// A request was not sent on a connection that others use, too.
+    pub(in crate::gateway::carry) fn of_unsent(error: &h2::Error) -> Self {
+        match multiplexed::fate_unsent(error) {
+            Fate::WentAway => Self::because(Ending::WentAway, format!("the endpoint: {error}")),
+            _ => Self::because(Ending::Fault, format!("the gateway: a request that cannot be sent: {error}")),
+        }
     }
 
     fn of_connect(error: &io::Error) -> Self {
@@ -147,6 +156,22 @@ impl Failure {
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Self {
         Self::of_dial(&error)
+    }
+}
+
+impl From<Unopened> for Failure {
+    fn from(failed: Unopened) -> Self {
+        if let Unopened::Dial(error) = &failed
+            && let Some(error) = error.downcast_ref::<DialError>()
+        {
+            return Self::of_dial(error);
+        }
+        let ending = match failed {
+            Unopened::Handshake(_) | Unopened::Silent => Ending::NotHttp,
+            Unopened::Declined => Ending::WentAway,
+            Unopened::Dial(_) | Unopened::Abandoned => Ending::NoConnection,
+        };
+        Self::because(ending, format!("the endpoint: {failed}"))
     }
 }
 

@@ -78,8 +78,8 @@ impl Exchange<'_> {
         let (dialer, whom) = (self.carrier.dialer.clone(), endpoint.clone());
         let dial = async move { dialer.dial(&whom, tls.as_deref(), Application::Http2).await };
         let multiplexed = endpoint.traffic.multiplexed.clone();
-        let stream = self.patiently(Box::pin(multiplexed.stream(wanted, dial)), patience).await?;
-        let reused = stream.was_used();
+        let stream = self.patiently(Box::pin(multiplexed.stream(wanted, || dial)), patience).await?;
+        let reused = stream.reused;
         let stream = OverStream::new(OverHttp2::new(stream), is_under_tls);
         Ok((KeptLink::new(Link::Foreign(Box::new(stream)), 0), reused))
     }

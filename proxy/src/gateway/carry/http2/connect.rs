@@ -14,7 +14,7 @@ use crate::gateway::protocol::Speaks;
 use crate::link::Link;
 use crate::tls::{Application, InstanceTls};
 use crate::traffic::kept::KeptLink;
-use crate::traffic::multiplexed::{Stream, Wanted};
+use crate::traffic::multiplexed::Wanted;
 use crate::traffic::waiting::Interrupt;
 
 /// Where an attempt goes.
@@ -81,8 +81,8 @@ impl Exchange {
         let wanted = Wanted { generation: way.generation, is_fresh: way.is_fresh, idle };
         let multiplexed = way.endpoint.traffic.multiplexed.clone();
         let dial = dial(self, &way, Application::Http2);
-        let stream: Stream = self.patiently(multiplexed.stream(wanted, dial), way.due).await?;
-        let reused = stream.was_used();
+        let stream = self.patiently(multiplexed.stream(wanted, || dial), way.due).await?;
+        let reused = stream.reused;
         Ok((Instance::Http2(OverHttp2::new(stream)), reused))
     }
 

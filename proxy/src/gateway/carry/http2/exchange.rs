@@ -115,14 +115,12 @@ impl Exchange {
     /// The way of a request. Says what went wrong, if something did.
     async fn serve(&mut self) -> Option<Cow<'static, str>> {
         let gateway = self.shared.gateway().clone();
-        let received = match self.head.fault() {
-            Some(fault) => {
-                self.request.begin(&self.head, self.shared.arrival());
-                Err(Answer::bad_request(fault))
-            }
-            None => gateway.receive(&mut self.request, &self.head, self.shared.arrival()),
-        };
-        if let Err(answer) = received {
+        if let Some(fault) = self.head.fault() {
+            self.request.begin(&self.head, self.shared.arrival());
+            let sent = self.reply(Answer::bad_request(fault)).await;
+            return Some(sent.err().map_or(Cow::Borrowed(fault), |failure| failure.what));
+        }
+        if let Err(answer) = gateway.receive(&mut self.request, &self.head, self.shared.arrival()) {
             return self.reply(answer).await.err().map(|failure| failure.what);
         }
         loop {

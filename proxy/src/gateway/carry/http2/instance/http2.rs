@@ -34,7 +34,7 @@ impl OverHttp2 {
         is_whole: bool,
     ) -> Result<(), Failure> {
         let begun = self.stream.send_request(head, is_whole);
-        let (answer, request) = begun.map_err(|error| Failure::of_stream(&error))?;
+        let (answer, request) = begun.map_err(|error| Failure::of_unsent(&error))?;
         (self.answer, self.request) = (Some(answer), Some(request));
         Ok(())
     }

@@ -1,0 +1,242 @@
+//! The task of a connection: it writes and reads for all of its streams, and ends it.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use h2::{Ping, PingPong};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Interval, interval, timeout};
+
+use super::{Failed, Multiplexed, STREAMS, allowed, is_open};
+use crate::link::Link;
+
+/// What is held here of a stream whose client is slow is at most this: 128 KiB each half millisecond, a data centre's round
+/// trip, are 256 MB/s.
+const STREAM_WINDOW: u32 = 128 << 10;
+/// All that its streams may hold: however many clients are slow, the others are not held up by them.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
+/// The least that the protocol allows: one stream's frame delays the others' the least.
+const FRAME: u32 = 16 << 10;
+const HEADER_LIST: u32 = 64 << 10;
+/// Of each stream's, what h2 takes before the socket does.
+const SEND_BUFFER: usize = 64 << 10;
+/// More than a peer can say: its SETTINGS have not come.
+const UNSAID: usize = u32::MAX as usize + 1;
+/// An endpoint that answers a connection answers with its SETTINGS, or a ping, long before.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long nothing is heard before a ping asks, with streams open: a host that is gone is noticed within 16 s.
+const QUIET: Duration = Duration::from_secs(10);
+/// The same without streams. It is often enough for the memory of what is in between.
+const QUIET_IDLE: Duration = Duration::from_secs(30);
+/// How often a connection looks at the time.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What a connection's task and its streams know of each other.
+#[derive(Debug)]
+pub(super) struct Life {
+    streams: AtomicUsize,
+    /// Since when there are none.
+    idle_since: Mutex<Instant>,
+    /// Something came since the last look.
+    was_heard: AtomicBool,
+    /// It gets no streams any more.
+    pub(super) is_left: AtomicBool,
+    pub(super) is_closed: AtomicBool,
+}
+
+pub(super) struct Driver {
+    connection: h2::client::Connection<Heard, Bytes>,
+    life: Arc<Life>,
+}
+
+/// A connection that notes when something comes.
+struct Heard {
+    link: Link,
+    life: Arc<Life>,
+}
+
+/// When the peer was heard last, and whether it was asked since.
+struct Pulse {
+    pings: Option<PingPong>,
+    heard: Instant,
+    asked: Option<Instant>,
+}
+
+impl Life {
+    fn new() -> Self {
+        Self {
+            streams: AtomicUsize::new(0),
+            idle_since: Mutex::new(Instant::now()),
+            was_heard: AtomicBool::new(false),
+            is_left: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Acquire)
+    }
+
+    pub(super) fn add_stream(&self) {
+        self.streams.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn remove_stream(&self) {
+        if self.streams.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+    }
+
+    pub(super) fn is_idle_for(&self, idle: Duration) -> bool {
+        self.streams() == 0
+            && self.idle_since.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= idle
+    }
+}
+
+impl Driver {
+    /// Shakes hands, and waits for the peer's SETTINGS.
+    pub(super) async fn open(link: Link) -> Result<(SendRequest<Bytes>, Self), Failed> {
+        let life = Arc::new(Life::new());
+        let heard = Heard { link, life: life.clone() };
+        let open = async {
+            let of_handshake = |error| Failed::Handshake(Arc::new(error));
+            let (send, mut connection) = builder().handshake(heard).await.map_err(of_handshake)?;
+            poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(Ok(())) => Poll::Ready(Err(Failed::Declined)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(of_handshake(error))),
+                Poll::Pending if send.current_max_send_streams() != UNSAID => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            })
+            .await?;
+            if allowed(&send) == 0 || !is_open(&send) {
+                return Err(Failed::Declined);
+            }
+            Ok((send, Self { connection, life }))
+        };
+        timeout(ANSWER, open).await.unwrap_or(Err(Failed::Silent))
+    }
+
+    pub(super) fn life(&self) -> Arc<Life> {
+        self.life.clone()
+    }
+
+    /// Until the connection has ended. (h2 ends it with GOAWAY when nobody has a handle of it any more: neither the endpoint
+    /// nor a stream.)
+    pub(super) async fn run(mut self, of: &Multiplexed) {
+        let mut pulse = Pulse { pings: self.connection.ping_pong(), heard: Instant::now(), asked: None };
+        let mut ticks = interval(TICK);
+        let mut ending = None;
+        poll_fn(|cx| self.poll(cx, &mut ticks, &mut pulse, &mut ending, of)).await;
+        of.take_out(&self.life, false);
+        self.life.is_closed.store(true, Ordering::Release);
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        ticks: &mut Interval,
+        pulse: &mut Pulse,
+        ending: &mut Option<Instant>,
+        of: &Multiplexed,
+    ) -> Poll<()> {
+        while ticks.poll_tick(cx).is_ready() {
+            if !pulse.is_alive(&self.life) {
+                return Poll::Ready(());
+            }
+            of.take_out(&self.life, true);
+            // Its end may be held up by a peer that does not read.
+            if self.life.is_left.load(Ordering::Acquire) && self.life.streams() == 0 {
+                let since = ending.get_or_insert_with(Instant::now);
+                if since.elapsed() >= ANSWER {
+                    return Poll::Ready(());
+                }
+            }
+        }
+        // Of what it failed its streams are told.
+        pin!(&mut self.connection).poll(cx).map(drop)
+    }
+}
+
+impl Pulse {
+    /// Asks a peer that is quiet. False: it does not answer.
+    fn is_alive(&mut self, life: &Life) -> bool {
+        if life.was_heard.swap(false, Ordering::AcqRel) {
+            (self.heard, self.asked) = (Instant::now(), None);
+        }
+        let quiet = if life.streams() > 0 { QUIET } else { QUIET_IDLE };
+        if let Some(pings) = &mut self.pings {
+            // The answer is taken, so that another can be asked for.
+            let noop = &mut Context::from_waker(std::task::Waker::noop());
+            let _ = pings.poll_pong(noop);
+            if self.asked.is_none() && self.heard.elapsed() >= quiet {
+                let _ = pings.send_ping(Ping::opaque());
+                self.asked = Some(Instant::now());
+            }
+        }
+        self.asked.is_none_or(|asked| asked.elapsed() < ANSWER)
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_max_send_streams(UNSAID)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_header_list_size(HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
+        // Small frames cost more than their bytes: as many as fill half of the window so.
+        .data_frame_budget(CONNECTION_WINDOW as usize / 2)
+        // Clients that leave have their streams reset: what still comes for those is passed over for a moment.
+        .max_concurrent_reset_streams(STREAMS)
+        .reset_stream_duration(Duration::from_secs(5))
+        .max_local_error_reset_streams(Some(STREAMS));
+    builder
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let heard = self.get_mut();
+        let before = room.filled().len();
+        let outcome = Pin::new(&mut heard.link).poll_read(cx, room);
+        if room.filled().len() > before {
+            heard.life.was_heard.store(true, Ordering::Release);
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().link).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().link).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.link.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().link).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().link).poll_shutdown(cx)
+    }
+}
