@@ -253,7 +253,7 @@ fn unknown_keys_are_mistakes_at_every_level() {
         ),
         (
             with("service: goods", "service: goods\n      weight: 3"),
-            "9: gateway.routes[0].weight: is an unknown key: expected one of path, match, name, service, services, services_allowed, max_services, redirect, answer, sticky, strip_prefix, rewrite, host, request_headers, response_headers, errors, timeouts, retry, upgrades",
+            "9: gateway.routes[0].weight: is an unknown key: expected one of path, match, name, service, services, services_allowed, max_services, redirect, answer, sticky, strip_prefix, rewrite, host, request_headers, response_headers, errors, timeouts, retry, upgrades, grpc_web",
         ),
     ] {
         assert_problem(&text, expected);

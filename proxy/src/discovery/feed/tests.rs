@@ -327,7 +327,8 @@ async fn a_draining_endpoint_leaves_with_its_registration() -> Result<()> {
 #[tokio::test]
 async fn a_protocol_that_is_none_is_told_when_it_is_registered_and_not_with_each_lease() -> Result<()> {
     let output = Output::waiting(Form::Text);
-    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(output.clone());
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::WARN);
+    let lines = lines.with_writer(output.clone());
     let _default = tracing::subscriber::set_default(lines.finish());
     let ((_a, mut a), (_b, b)) = (alive("a")?, alive("b")?);
     a.record.metadata = Metadata::new([("protocol", "thrift")])?;
