@@ -1,7 +1,7 @@
 # What there is to do with this repository. CI runs `make test`, `make instructions`, `make fuzz`, and
 # `make test-full`.
 
-.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads instructions autobahn sslyze release setup clean
+.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads instructions autobahn sslyze http2-frames release setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -103,6 +103,13 @@ sslyze:
 	@tools/setup.sh test
 	cargo build --package proxy
 	cargo test --package harness --test tls -- scan
+
+# What the gateway makes of frames that RFC 9113 does not allow, beside nginx and Envoy.
+http2-frames:
+	@tools/setup.sh test
+	@tools/peers.sh
+	cargo build --package proxy
+	tools/http2-frames.sh target/debug
 
 release:
 	@tools/setup.sh build
