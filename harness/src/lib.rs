@@ -9,6 +9,7 @@ mod built;
 pub mod certificates;
 pub mod etcd;
 pub mod fake;
+pub mod grpc;
 pub mod http;
 pub mod impostor;
 mod keys;
@@ -39,6 +40,7 @@ mod tests {
         "relay",
         "impostor",
         "load",
+        "grpc",
         "backend",
         "http",
         "wire",

@@ -5,7 +5,10 @@ use std::{fmt, io, pin::Pin};
 use anyhow::Result;
 use openssl::{
     pkey::PKey,
-    ssl::{NameType, Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion},
+    ssl::{
+        AlpnError, NameType, Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion,
+        select_next_proto,
+    },
     x509::{X509, store::X509StoreBuilder},
 };
 use tokio::net::TcpStream;
@@ -13,6 +16,9 @@ use tokio_openssl::SslStream;
 
 use super::Link;
 use crate::certificates::{Certificate, fingerprint};
+
+/// As ALPN writes it.
+const HTTP_2: &[u8] = b"\x02h2";
 
 /// How a server shakes hands.
 #[derive(Clone)]
@@ -42,6 +48,18 @@ impl TlsServer {
     /// When the key is another one's.
     pub fn new(certificate: &Certificate) -> Result<Self> {
         Ok(Self { context: context(certificate)?.build() })
+    }
+
+    /// The same, and where the client offers HTTP/2, that is spoken.
+    ///
+    /// # Errors
+    /// As [`TlsServer::new`].
+    pub fn speaking_http2(certificate: &Certificate) -> Result<Self> {
+        let mut builder = context(certificate)?;
+        builder.set_alpn_select_callback(|_, offered| {
+            select_next_proto(HTTP_2, offered).ok_or(AlpnError::ALERT_FATAL)
+        });
+        Ok(Self { context: builder.build() })
     }
 
     /// Clients must show a certificate of this authority's, in PEM.
