@@ -102,10 +102,8 @@ impl Check {
             Probe::Grpc { service } => (None, Some(service.clone())),
             probe => (Some(probe.clone()), None),
         };
-        // Each takes the place of the other where that one is inherited.
-        if v.stands("grpc") {
-            probe = None;
-        } else if v.stands("probe") {
+        // It takes the place of an inherited call. (Below, a call takes that of an inherited probe.)
+        if v.stands("probe") {
             service = None;
         }
         let asked =

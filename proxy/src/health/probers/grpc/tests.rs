@@ -120,6 +120,13 @@ fn well() -> Answer {
     Answer { status: 200, content_type: "application/grpc+proto", body, grpc_status: Some("0") }
 }
 
+/// The same, with a field of so many bytes that nobody knows: that is passed over.
+fn with_more(bytes: usize) -> Vec<u8> {
+    let length = [(bytes & 0x7f | 0x80) as u8, (bytes >> 7) as u8];
+    let message = [&[8, 1, 0x12], &length[..], &vec![0; bytes]].concat();
+    [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat()
+}
+
 /// Answers one call. Returns what it was asked once the connection has ended.
 async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) -> (Parts, Vec<u8>) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
@@ -169,10 +176,7 @@ async fn what_is_no_answer_of_grpc_is_bad() {
             "bad answer: its content-type is \"text/html\", not application/grpc",
         ),
         (Answer { grpc_status: None, ..well() }, "bad answer: it does not end with a grpc-status"),
-        (
-            Answer { body: vec![0; LARGEST + 1], ..well() },
-            "bad answer: its message is no HealthCheckResponse",
-        ),
+        (Answer { body: with_more(LARGEST), ..well() }, "bad answer: its message is no HealthCheckResponse"),
     ] {
         let (address, _asked) = answering(with).await;
         assert_eq!(ask(address, GOODS, None).await, Err(expected.into()));
@@ -196,6 +200,7 @@ fn an_answer_is_judged_by_its_status_and_its_message() {
     ] {
         assert_eq!(judged(status, &serving), expected, "{status}");
     }
+    assert_eq!(judged("0", &with_more(300)), Ok(()));
     for (body, expected) in [
         // Without its one field it has the field's default.
         (&[0, 0, 0, 0, 0][..], Fault::NotServing("UNKNOWN")),
