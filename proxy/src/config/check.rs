@@ -8,14 +8,16 @@ use std::time::Duration;
 use config_reader::key;
 use config_reader::kind::{duration, list, number, text, words};
 
-use super::Value;
 use super::keys::Visit;
+use super::{Section, Value};
 
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 const COUNT: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=NonZeroU32::new(1_000).unwrap();
 /// Those that can end an answer.
 const STATUS: RangeInclusive<u16> = 200..=599;
+const EXPECTED: &str =
+    "tcp, or the path of a GET, such as /healthz; or grpc, a service of gRPC, in its place";
 
 /// What holds where nothing is said. `probe` always is.
 pub(super) const DEFAULT: Check = Check {
@@ -56,6 +58,11 @@ pub(crate) enum Probe {
         /// At least one, each 200 to 599.
         statuses: Vec<u16>,
     },
+    /// A call of `grpc.health.v1.Health/Check`, answered with `SERVING`.
+    Grpc {
+        /// Whose state is asked for; empty: that of the server as a whole.
+        service: String,
+    },
 }
 
 /// What an endpoint is before its first answer.
@@ -89,27 +96,53 @@ impl Check {
     fn probe_keys<V: Visit>(&mut self, v: &mut V, inherited: bool) {
         let mut statuses = match &self.probe {
             Probe::Http { statuses, .. } => statuses.clone(),
-            Probe::Tcp => vec![200],
+            Probe::Tcp | Probe::Grpc { .. } => vec![200],
         };
-        let probe =
+        let (mut probe, mut service) = match &self.probe {
+            Probe::Grpc { service } => (None, Some(service.clone())),
+            probe => (Some(probe.clone()), None),
+        };
+        // It takes the place of an inherited call. (Below, a call takes that of an inherited probe.)
+        if v.stands("probe") {
+            service = None;
+        }
+        let asked =
             key("probe", "what is asked: `tcp`, a connection; or the path of a GET").example("/healthz");
-        let probe =
-            if inherited { probe } else { probe.required("tcp, or the path of a GET, such as /healthz") };
+        let asked = if inherited { asked } else { asked.required(EXPECTED).or_instead(&["grpc"]) };
         let kind = text(|value: &Value<'_>| value.parse(parse_probe), Probe::to_string).pattern("^(tcp$|/)");
-        v.key(probe, kind, &mut self.probe);
+        v.optional(asked, kind, &mut probe);
+        let grpc = key(
+            "grpc",
+            "in place of `probe`: the service that `grpc.health.v1` is asked for; `\"\"`: the server",
+        );
+        let kind = text(|value: &Value<'_>| value.text().map(str::to_owned), String::clone).may_be_empty();
+        v.optional(grpc.example("shop.v1.Goods"), kind, &mut service);
         let key = key("statuses", "the statuses of a GET's answer that are good");
         v.key(key, list(number(STATUS)).not_empty("status, such as 200"), &mut statuses);
-        match &mut self.probe {
-            Probe::Http { statuses: expected, .. } => *expected = statuses,
-            Probe::Tcp => v.check(|section| {
-                if section.is_set("statuses")
-                    && section.is_sound("probe")
-                    && (inherited || section.has("probe"))
-                {
-                    section.reject("statuses", "means nothing to a probe by tcp");
-                }
-            }),
-        }
+        self.probe = match (probe, service) {
+            (Some(Probe::Http { path, .. }), None) => Probe::Http { path, statuses },
+            (Some(probe), None) => probe,
+            (_, Some(service)) => Probe::Grpc { service },
+            // It could not be read, which is told.
+            (None, None) => DEFAULT.probe,
+        };
+        v.check(|section| check_probe(section, &self.probe, inherited));
+    }
+}
+
+fn check_probe(section: &Section<'_>, probe: &Probe, inherited: bool) {
+    if section.has("probe") && section.has("grpc") {
+        section.reject("grpc", "stands beside probe: an instance is asked by one of them");
+        return;
+    }
+    let is_said = inherited || section.has("probe") || section.has("grpc");
+    if !is_said || !section.is_set("statuses") || !section.is_sound("probe") || !section.is_sound("grpc") {
+        return;
+    }
+    match probe {
+        Probe::Http { .. } => (),
+        Probe::Tcp => section.reject("statuses", "means nothing to a probe by tcp"),
+        Probe::Grpc { .. } => section.reject("statuses", "means nothing to a check by gRPC"),
     }
 }
 
@@ -118,6 +151,7 @@ impl fmt::Display for Probe {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Http { path, .. } => path,
+            Self::Grpc { service } => service,
         })
     }
 }

@@ -1,11 +1,13 @@
-//! What asks an endpoint whether it is well: Pingora's checks, and for HTTP one of its shape.
+//! What asks an endpoint whether it is well: Pingora's checks, and for HTTP and gRPC some of its shape.
 //!
 //! All of them connect by the same two connectors. Each connector reads the system's authorities when it is made, which
 //! takes 20 ms and half a megabyte: a gateway with a thousand checked services could not be started, nor its configuration
 //! replaced. (Pingora's own check of HTTP takes a connector of its own.)
 //!
 //! Where requests go under TLS, so do checks, by the same settings: of one that asks for a connection alone, the handshake is
-//! a part. (What a server of TLS 1.3 says of our certificate comes after it, and is seen by a check of HTTP only.)
+//! a part. (What a server of TLS 1.3 says of our certificate comes after it, and is seen by checks that wait for an answer.)
+
+mod grpc;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,10 +18,11 @@ use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck, TcpHealthCheck};
 
+use self::grpc::GrpcProber;
 use crate::config::{Check, Probe};
 use crate::tls::{InstanceTls, check_address};
 
@@ -46,18 +49,26 @@ impl Probers {
     /// The path or the service's name has no place in a request.
     pub(super) fn of(&self, service: &str, check: &Check, tls: Option<&Arc<InstanceTls>>) -> Result<Prober> {
         let dialer = Dialer { connector: self.http.clone(), tls: tls.cloned() };
-        let Probe::Http { path, statuses } = &check.probe else {
-            return Ok(if tls.is_none() { self.tcp.clone() } else { Arc::new(HandshakeProber(dialer)) });
-        };
-        let mut head = RequestHeader::build("GET", b"/", None)?;
-        head.set_raw_path(path.as_bytes())?;
-        let host = HeaderValue::from_bytes(service.as_bytes());
-        let host = host.map_err(|error| {
-            Error::because(ErrorType::InvalidHTTPHeader, "the service's name as a Host header", error)
-        })?;
-        head.insert_header(header::HOST, host)?;
-        Ok(Arc::new(HttpProber { dialer, head, statuses: statuses.clone() }))
+        Ok(match &check.probe {
+            Probe::Tcp if tls.is_none() => self.tcp.clone(),
+            Probe::Tcp => Arc::new(HandshakeProber(dialer)),
+            Probe::Http { path, statuses } => {
+                Arc::new(HttpProber { dialer, head: get(service, path)?, statuses: statuses.clone() })
+            }
+            Probe::Grpc { service: asked } => {
+                Arc::new(GrpcProber::new(dialer, service, asked, check.timeout)?)
+            }
+        })
     }
+}
+
+fn get(service: &str, path: &str) -> Result<RequestHeader> {
+    let mut head = RequestHeader::build("GET", b"/", None)?;
+    head.set_raw_path(path.as_bytes())?;
+    let host = HeaderValue::from_bytes(service.as_bytes());
+    let host = host.or_err(ErrorType::InvalidHTTPHeader, "the service's name as a Host header")?;
+    head.insert_header(header::HOST, host)?;
+    Ok(head)
 }
 
 /// The name that the configuration gives for an endpoint's address.
@@ -71,8 +82,9 @@ struct Dialer {
 }
 
 impl Dialer {
-    async fn open(&self, target: &Backend) -> Result<HttpSession> {
-        let peer = self.peer(target);
+    async fn open(&self, target: &Backend, version: u8) -> Result<HttpSession> {
+        let mut peer = self.peer(target);
+        peer.options.set_http_version(version, version);
         let (session, _) = self.connector.get_http_session(&peer).await?;
         let checked = check_address(&peer, session.digest());
         checked.map_err(|error| Error::explain(ErrorType::InvalidCert, error.to_string()))?;
@@ -99,7 +111,7 @@ struct HandshakeProber(Dialer);
 #[async_trait]
 impl HealthCheck for HandshakeProber {
     async fn check(&self, target: &Backend) -> Result<()> {
-        self.0.open(target).await.map(drop)
+        self.0.open(target, 1).await.map(drop)
     }
 
     /// As below.
@@ -118,7 +130,7 @@ struct HttpProber {
 #[async_trait]
 impl HealthCheck for HttpProber {
     async fn check(&self, target: &Backend) -> Result<()> {
-        let mut session = self.dialer.open(target).await?;
+        let mut session = self.dialer.open(target, 1).await?;
         session.write_request_header(Box::new(self.head.clone())).await?;
         session.finish_request_body().await?;
         session.read_response_header().await?;

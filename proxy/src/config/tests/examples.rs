@@ -45,10 +45,11 @@ fn the_reference_is_valid_with_every_example_in_it() {
         let key = rest.and_then(|rest| rest.split_once(':')).map(|(key, _)| key);
         key.is_some_and(|key| key.chars().all(|c| c.is_ascii_lowercase() || "_46".contains(c)))
     };
-    // They would stand beside `endpoints`, `service`, `strip_prefix`, and the path of `match` beside that of the route.
+    // They would stand beside `endpoints`, `service`, `strip_prefix`, `probe`, and the path of `match` beside that of the
+    // route.
     let instead =
         ["embedded", "services", "redirect", "answer", "rewrite"].map(|key| commented_section(&text, key));
-    let alone = ["      # services_allowed:", "      # max_services:", "      #   path:"];
+    let alone = ["      # services_allowed:", "      # max_services:", "      #   path:", "    #   grpc:"];
     let directory = tempfile::tempdir().unwrap();
     let uncommented: Vec<_> = text
         .lines()
@@ -127,7 +128,8 @@ fn the_reference_shows_the_defaults_of_a_check() {
     let shown = commented_section(&text, "check")
         .into_iter()
         .skip(1)
-        .map(|line| line.replacen("    #   ", "      ", 1));
+        .map(|line| line.replacen("    #   ", "      ", 1))
+        .filter(|line| !line.trim_start().starts_with("grpc:"));
     let shown: Vec<_> = shown.collect();
     let check = |lines: &str| {
         let text = format!("{VALID}  defaults:\n    check:\n{lines}\n");

@@ -338,7 +338,7 @@ fn a_check_needs_a_probe_alone() {
     assert_eq!(check(&with_defaults("check: { probe: / }")), Check { probe, ..expected });
     assert_mistake(
         "check: { healthy: 1 }",
-        "check.probe: is missing: expected tcp, or the path of a GET, such as /healthz",
+        "check.probe: is missing: expected tcp, or the path of a GET, such as /healthz; or grpc, a service of gRPC, in its place",
     );
 }
 
@@ -354,6 +354,14 @@ fn a_service_can_probe_otherwise_than_others() {
     assert_eq!(probe("probe: tcp"), Probe::Tcp);
     let from_tcp = check(&with_both("check: { probe: tcp }", "check: { probe: /live }"));
     assert_eq!(from_tcp.probe, http("/live", &[200]));
+    let grpc = |service: &str| Probe::Grpc { service: service.into() };
+    assert_eq!(probe("grpc: shop.v1.Goods"), grpc("shop.v1.Goods"));
+    let from_grpc =
+        |own: &str| check(&with_both("check: { grpc: shop.v1.Goods }", &format!("check: {{ {own} }}"))).probe;
+    assert_eq!(from_grpc("interval: 9s"), grpc("shop.v1.Goods"));
+    assert_eq!(from_grpc("grpc: \"\""), grpc(""));
+    assert_eq!(from_grpc("probe: tcp"), Probe::Tcp);
+    assert_eq!(from_grpc("probe: /live, statuses: [204]"), http("/live", &[204]));
     for own in ["check: {}", "check: { statuses: [200] }"] {
         let told = problems(&with_both("check: off", own));
         assert!(told.len() == 1 && told[0].contains("check.probe: is missing"), "{told:?}");
@@ -362,7 +370,8 @@ fn a_service_can_probe_otherwise_than_others() {
 
 #[test]
 fn a_check_states_its_bounds() {
-    let tcp = "means nothing to a probe by tcp";
+    let (tcp, by_grpc) = ("means nothing to a probe by tcp", "means nothing to a check by gRPC");
+    let beside = "grpc: stands beside probe: an instance is asked by one of them";
     for (check, expected) in [
         ("probe: http", "probe: \"http\" is not a probe: expected tcp, or a path that starts with \"/\""),
         ("probe: off", "probe: \"off\" is not a probe: expected tcp, or a path that starts with \"/\""),
@@ -373,6 +382,10 @@ fn a_check_states_its_bounds() {
         ("probe: /ü", "probe: \"/ü\" has 'ü' in it: what URLs do not allow is written as %XX"),
         ("probe:", "probe: has no value: give it one, or remove the key"),
         ("probe: tcp, statuses: [200]", &format!("statuses: {tcp}")),
+        ("grpc: a.B, statuses: [200]", &format!("statuses: {by_grpc}")),
+        ("grpc: \"\", probe: tcp", beside),
+        ("grpc: a.B, probe: tcp, statuses: [200]", beside),
+        ("grpc:", "grpc: has no value: give it one, or remove the key"),
         ("probe: /a, statuses: []", "statuses: is empty: expected at least one status, such as 200"),
         ("probe: tcp, statuses: []", "statuses: is empty: expected at least one status, such as 200"),
         ("probe: /a, statuses: [199]", "statuses[0]: found 199, expected a whole number from 200 to 599"),
@@ -392,7 +405,7 @@ fn a_check_states_its_bounds() {
         ("probe: tcp, initially: down", "initially: found down, expected up or unhealthy"),
         (
             "probe: tcp, path: /a",
-            "path: is an unknown key: expected one of probe, statuses, interval, timeout, healthy, unhealthy, initially",
+            "path: is an unknown key: expected one of probe, grpc, statuses, interval, timeout, healthy, unhealthy, initially",
         ),
     ] {
         assert_mistake(&format!("check: {{ {check} }}"), &format!("check.{expected}"));
@@ -400,6 +413,10 @@ fn a_check_states_its_bounds() {
     assert_problem(
         &with_both("check: { probe: tcp }", "check: { statuses: [200] }"),
         &format!("11: gateway.services.goods.check.statuses: {tcp}"),
+    );
+    assert_problem(
+        &with_both("check: { grpc: a.B }", "check: { statuses: [200] }"),
+        &format!("11: gateway.services.goods.check.statuses: {by_grpc}"),
     );
     assert_problem(
         &with_both("check: { probe: tcp }", "check: { probe: http, statuses: [200] }"),

@@ -35,6 +35,10 @@ fn get(path: &str) -> Probe {
     Probe::Http { path: path.to_owned(), statuses: vec![200, 204] }
 }
 
+fn call(service: &str) -> Probe {
+    Probe::Grpc { service: service.to_owned() }
+}
+
 /// What is behind a port of 127.0.0.1, and who was asked when.
 #[derive(Default)]
 struct Script {
@@ -490,8 +494,23 @@ async fn who_accepts_and_never_answers_fails_a_get_and_passes_tcp() -> Result<()
 }
 
 #[tokio::test]
+async fn who_accepts_and_never_answers_a_call_fails_for_the_time_that_it_takes() -> Result<()> {
+    // The system accepts. Nobody reads.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let mut world = World::new(fast(call("")), None)?;
+    world.put(listener.local_addr()?, 1);
+    assert_eq!(world.next().await?.1, Finding::Unhealthy);
+    let goods = world.directory.service("goods").context("it is routed")?;
+    let endpoints = Arc::clone(&goods.endpoints());
+    let (_, failure) =
+        endpoints.entries()[0].endpoint.traffic.last_check_failure.get().context("it has failed")?;
+    assert_eq!(failure, "read timed out: no whole answer in time");
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_refuses_fails() -> Result<()> {
-    for probe in [Probe::Tcp, get("/healthz")] {
+    for probe in [Probe::Tcp, get("/healthz"), call("")] {
         let mut world = World::new(fast(probe), None)?;
         world.put(free_address()?, 1);
         assert_eq!(world.next().await?.1, Finding::Unhealthy);
@@ -503,6 +522,8 @@ async fn who_refuses_fails() -> Result<()> {
 fn a_name_that_is_not_plain_text_makes_a_check_and_a_path_that_is_none_an_error() {
     assert!(Probers::new().of("große waren", &check(get("/healthz")), None).is_ok());
     assert!(Probers::new().of("goods", &check(get("/<")), None).is_err());
+    // What HTTP/2 names a server by is a part of a URL.
+    assert!(Probers::new().of("große waren", &check(call("")), None).is_err());
 }
 
 #[tokio::test]
