@@ -48,7 +48,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Metered<S> {
     /// It has.
     fn close(&mut self, flood: Flood, cx: &mut Context<'_>) {
         self.floods.found(flood, self.client, (self.clock)());
+        if flood == Flood::Codec {
+            // It closes the connection itself.
+            return;
+        }
         self.flood = Some(flood);
+        // Who waits for the client to send more is to see it now.
+        cx.waker().wake_by_ref();
         // What does not go out at once is not sent: nothing is owed.
         if let Some(last) = self.ledger.last_stream() {
             let _ = Pin::new(&mut self.stream).poll_write(cx, &goaway(last));
@@ -67,8 +73,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Metered<S> {
         }
         if let Err(flood) = found {
             self.close(flood, cx);
-            // Who waits for the client to send more is to see it now.
-            cx.waker().wake_by_ref();
         }
     }
 }

@@ -21,8 +21,8 @@ const PADDED: u8 = 0x8;
 /// How a client begins (RFC 9113, 3.4): so many bytes, which somebody else looks at.
 const PREFACE: usize = 24;
 const HEADER: usize = 9;
-/// Most that is looked at of a frame: a reset's code is in its payload.
-const LOOK: usize = HEADER + 4;
+/// Most that is looked at of a frame: the codes of RST_STREAM and GOAWAY are in their payloads.
+const LOOK: usize = HEADER + 8;
 
 /// What the header of a frame says, and the little of its payload that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +52,11 @@ impl Frame {
         }
     }
 
-    /// Of a RST_STREAM: why.
+    /// Of RST_STREAM and GOAWAY: why.
     pub(super) fn code(&self) -> u32 {
-        u32::from_be_bytes(self.payload)
+        let [a, b, c, d, e, f, g, h] = self.payload;
+        // GOAWAY has its last stream first.
+        u32::from_be_bytes(if self.kind == GOAWAY { [e, f, g, h] } else { [a, b, c, d] })
     }
 }
 
@@ -112,21 +114,21 @@ impl Frames {
             + match kind {
                 // Of another length it is an error.
                 RST_STREAM if length == 4 => 4,
+                GOAWAY if length >= 8 => 8,
                 DATA if flags & PADDED != 0 && length > 0 => 1,
                 _ => 0,
             }
     }
 
     fn frame(&self) -> Frame {
-        let [length @ .., kind, flags, s1, s2, s3, s4, p1, p2, p3, p4] = self.seen;
-        let [l1, l2, l3] = length;
+        let [l1, l2, l3, kind, flags, s1, s2, s3, s4, payload @ ..] = self.seen;
         Frame {
             kind,
             flags,
             length: u32::from_be_bytes([0, l1, l2, l3]),
             // The first bit is reserved.
             stream: u32::from_be_bytes([s1 & 0x7f, s2, s3, s4]),
-            payload: [p1, p2, p3, p4],
+            payload,
         }
     }
 }
@@ -171,12 +173,13 @@ mod tests {
         bytes.extend(raw(SETTINGS, ACK, 0, &[]));
         bytes.extend(raw(RST_STREAM, 0, 0x8000_0001, &[0, 0, 0, 8]));
         bytes.extend(raw(PING, 0, 0, &[9; 8]));
+        bytes.extend(raw(GOAWAY, 0, 0, &[0, 0, 0, 7, 0, 0, 0, 11, b'w', b'h', b'y']));
         for cut in 1..bytes.len() {
             let (frames, is_between) = all(Frames::of_client(), &bytes, cut);
             let seen: Vec<_> = frames.iter().map(|frame| (frame.kind, frame.stream, frame.length)).collect();
-            let expected = [(4, 0, 12), (1, 1, 300), (4, 0, 0), (3, 1, 4), (6, 0, 8)];
+            let expected = [(4, 0, 12), (1, 1, 300), (4, 0, 0), (3, 1, 4), (6, 0, 8), (7, 0, 11)];
             assert_eq!(seen, expected, "cut by {cut}");
-            assert_eq!(frames[3].code(), 8);
+            assert_eq!((frames[3].code(), frames[5].code()), (8, 11));
             assert!(is_between);
         }
         assert!(!all(Frames::of_client(), &bytes[..bytes.len() - 1], 7).1);

@@ -26,6 +26,8 @@ const QUICK: Duration = Duration::from_millis(100);
 /// STREAM_CLOSED, FRAME_SIZE_ERROR (RFC 9113, 7).
 const BROKEN: [u32; 4] = [0x1, 0x3, 0x5, 0x6];
 const REFUSED_STREAM: u32 = 0x7;
+/// Of GOAWAY: the codec has found that something is above its own bounds.
+const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// Of what there is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +54,8 @@ pub(super) enum Flood {
     Goaway,
     #[error("frames of unknown types")]
     Unknown,
+    #[error("more than may wait at a time")]
+    Codec,
 }
 
 impl Flood {
@@ -69,6 +73,7 @@ impl Flood {
             Self::Continuation => "continuation",
             Self::Goaway => "goaway",
             Self::Unknown => "unknown",
+            Self::Codec => "codec",
         }
     }
 }
@@ -86,6 +91,8 @@ pub(super) struct Ledger {
     continuations: u32,
     /// Pings that were sent and are not answered.
     pings: u32,
+    /// Whether the client was told that this is the end.
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -164,6 +171,7 @@ impl Ledger {
             newest: 0,
             continuations: 0,
             pings: 0,
+            is_over: false,
         }
     }
 
@@ -185,9 +193,9 @@ impl Ledger {
         found
     }
 
-    /// If a frame may be sent now: the last stream that was opened.
+    /// If GOAWAY may be sent now: the last stream that was opened.
     pub(super) fn last_stream(&self) -> Option<u32> {
-        self.sent.is_between().then_some(self.newest)
+        (self.sent.is_between() && !self.is_over).then_some(self.newest)
     }
 
     fn received(&mut self, frame: &Frame, clock: impl Fn() -> Duration) -> Result<(), Flood> {
@@ -259,6 +267,10 @@ impl Ledger {
             }
             RST_STREAM if BROKEN.contains(&frame.code()) && !made_reset.spend(clock()) => {
                 Err(Flood::MadeReset)
+            }
+            GOAWAY if frame.code() == ENHANCE_YOUR_CALM => {
+                self.is_over = true;
+                Err(Flood::Codec)
             }
             RST_STREAM if frame.code() == REFUSED_STREAM && !refused.spend(clock()) => Err(Flood::Refused),
             _ => Ok(()),

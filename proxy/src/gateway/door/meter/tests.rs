@@ -94,3 +94,16 @@ async fn resets_that_the_client_has_made_end_the_connection_when_they_are_writte
     client.read_to_end(&mut last).await.unwrap();
     assert!(last.ends_with(&raw(frames::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xb])));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_goaway_of_the_codecs_is_counted_and_goes_its_way() {
+    let (mut client, mut metered, metrics) = metered(1 << 20);
+    let frame = raw(frames::GOAWAY, 0, 0, b"\0\0\0\x07\0\0\0\x0btoo many");
+    metered.write_all(&frame[..20]).await.unwrap();
+    metered.write_all(&frame[20..]).await.unwrap();
+    metered.shutdown().await.unwrap();
+    assert_eq!(counted(&metrics), ["leaseway_http2_floods_total{kind=\"codec\"} 1"]);
+    let mut last = Vec::new();
+    client.read_to_end(&mut last).await.unwrap();
+    assert_eq!(last, frame);
+}

@@ -128,6 +128,15 @@ fn after_a_flood_it_is_known_whether_a_frame_is_complete() {
 }
 
 #[test]
+fn what_the_codec_bounds_is_found_and_is_not_told_again() {
+    let mut talk = Talk::begin();
+    assert_eq!(talk.gives(GOAWAY, 0, 0, &[0; 8]), Ok(()));
+    assert_eq!(talk.ledger.last_stream(), Some(0));
+    assert_eq!(talk.gives(GOAWAY, 0, 0, b"\0\0\0\x07\0\0\0\x0btoo many"), Err(Flood::Codec));
+    assert_eq!(talk.ledger.last_stream(), None);
+}
+
+#[test]
 fn resets_that_are_the_gateways_own_or_an_instances_cost_the_client_nothing() {
     let mut talk = Talk::begin();
     for code in [0, 2, 8, 0xb].into_iter().cycle().take(20_000) {
