@@ -3,8 +3,10 @@
 use std::io;
 #[cfg(test)]
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::directory::Endpoint;
 use crate::link::{Link, Tls};
@@ -39,6 +41,20 @@ impl Dialer {
             #[cfg(test)]
             Self::Memory(Memory(dial)) => Ok(dial(endpoint.address).await?),
         }
+    }
+}
+
+impl Dialer {
+    /// The same within a time, for who does not wait for it alone.
+    pub(in crate::gateway) async fn dial_within(
+        &self,
+        patience: Duration,
+        endpoint: &Endpoint,
+        tls: Option<&InstanceTls>,
+        application: Application,
+    ) -> Result<Link, DialError> {
+        let dialled = timeout(patience, self.dial(endpoint, tls, application)).await;
+        dialled.unwrap_or_else(|_| Err(DialError::Connect(io::ErrorKind::TimedOut.into())))
     }
 }
 

@@ -76,7 +76,8 @@ impl Exchange<'_> {
     ) -> Result<(KeptLink, bool), Failure> {
         let is_under_tls = tls.is_some();
         let (dialer, whom) = (self.carrier.dialer.clone(), endpoint.clone());
-        let dial = async move { dialer.dial(&whom, tls.as_deref(), Application::Http2).await };
+        let dial =
+            async move { dialer.dial_within(patience, &whom, tls.as_deref(), Application::Http2).await };
         let multiplexed = endpoint.traffic.multiplexed.clone();
         let stream = self.patiently(Box::pin(multiplexed.stream(wanted, || dial)), patience).await?;
         let reused = stream.reused;

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::exchange::Exchange;
 use super::instance::{Instance, OverHttp1, OverHttp2};
 use crate::directory::Endpoint;
-use crate::gateway::carry::dialer::DialError;
 use crate::gateway::carry::failure::Failure;
 use crate::gateway::cause::Ending;
 use crate::gateway::protocol::Speaks;
-use crate::link::Link;
 use crate::tls::{Application, InstanceTls};
 use crate::traffic::kept::KeptLink;
 use crate::traffic::multiplexed::Wanted;
@@ -25,6 +23,9 @@ struct Way {
     generation: u64,
     /// Whether it must not go over a connection that has served before.
     is_fresh: bool,
+    /// How long a connection may take.
+    patience: Duration,
+    /// And until when this request waits for it.
     due: Instant,
 }
 
@@ -38,7 +39,6 @@ impl Exchange {
         };
         let speaks = attempt.speaks(is_call);
         let patience = attempt.way.route.timeouts.connect;
-        let patience = left.map_or(patience, |left| patience.min(left));
         let tls = attempt.way.target.tls.clone();
         let way = Way {
             endpoint: attempt.endpoint.clone(),
@@ -46,7 +46,8 @@ impl Exchange {
             generation: tls.as_ref().map_or(0, |tls| tls.generation()),
             tls,
             is_fresh: attempt.on_new_connection,
-            due: self.now + patience,
+            patience,
+            due: self.now + left.map_or(patience, |left| patience.min(left)),
         };
         let (instance, reused) = match speaks {
             Speaks::Http1 => self.connect_http1(way).await?,
@@ -68,7 +69,9 @@ impl Exchange {
         let link = match kept {
             Some(link) => link,
             None => {
-                let dial = dial(self, &way, Application::Http1);
+                let (dialer, whom) = (self.shared.carrier().dialer.clone(), way.endpoint.clone());
+                let tls = way.tls.clone();
+                let dial = async move { dialer.dial(&whom, tls.as_deref(), Application::Http1).await };
                 KeptLink::new(self.patiently(dial, way.due).await?, way.generation)
             }
         };
@@ -80,7 +83,10 @@ impl Exchange {
         let idle = self.request.common.timeouts.pool;
         let wanted = Wanted { generation: way.generation, is_fresh: way.is_fresh, idle };
         let multiplexed = way.endpoint.traffic.multiplexed.clone();
-        let dial = dial(self, &way, Application::Http2);
+        let (dialer, whom) = (self.shared.carrier().dialer.clone(), way.endpoint.clone());
+        let (tls, patience) = (way.tls.clone(), way.patience);
+        let dial =
+            async move { dialer.dial_within(patience, &whom, tls.as_deref(), Application::Http2).await };
         let stream = self.patiently(multiplexed.stream(wanted, || dial), way.due).await?;
         let reused = stream.reused;
         Ok((Instance::Http2(OverHttp2::new(stream)), reused))
@@ -115,15 +121,4 @@ impl Exchange {
         let Some(attempt) = self.request.attempt().filter(|_| instance.is_clean()) else { return };
         attempt.endpoint.traffic.kept.put(instance.link, self.now, &self.shared.carrier().sweeper);
     }
-}
-
-/// Opens a connection.
-fn dial(
-    exchange: &Exchange,
-    way: &Way,
-    application: Application,
-) -> impl Future<Output = Result<Link, DialError>> + Send + 'static {
-    let dialer = exchange.shared.carrier().dialer.clone();
-    let (endpoint, tls) = (way.endpoint.clone(), way.tls.clone());
-    async move { dialer.dial(&endpoint, tls.as_deref(), application).await }
 }

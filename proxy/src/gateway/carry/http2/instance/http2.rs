@@ -16,16 +16,16 @@ use crate::traffic::multiplexed::Stream;
 /// A stream to an instance.
 #[derive(Debug)]
 pub(in crate::gateway::carry) struct OverHttp2 {
-    /// What it takes of its connection.
-    stream: Stream,
     request: Option<SendStream<Bytes>>,
     answer: Option<ResponseFuture>,
     body: Option<RecvStream>,
+    /// Its place on the connection. The last field: what h2 has of the request is dropped before.
+    stream: Stream,
 }
 
 impl OverHttp2 {
     pub(in crate::gateway::carry) fn new(stream: Stream) -> Self {
-        Self { stream, request: None, answer: None, body: None }
+        Self { request: None, answer: None, body: None, stream }
     }
 
     pub(in crate::gateway::carry) fn begin(
