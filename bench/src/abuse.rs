@@ -15,17 +15,20 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     task::JoinSet,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
     backend::{ECHO, HUGE},
     case::Case,
+    flood::Flood,
     stream::client_hello,
 };
 
 /// How often a slow one sends something, and how long one that was refused waits before it comes again.
 const TURN: Duration = Duration::from_secs(1);
+/// How often one that floods sends what it has for a turn.
+const FLOOD_TURN: Duration = Duration::from_millis(100);
 /// What one that does not read has room for: little, so that the rest waits at the proxy.
 const RECEIVE: u32 = 16 << 10;
 /// Its segments are a network's. Those of loopback have 64 KiB, and the kernel would keep 20 of them for each at the proxy.
@@ -64,6 +67,11 @@ impl Abusers {
         Ok(Self { clients, open })
     }
 
+    /// Ends all that they do. What is open now stays counted.
+    pub(crate) fn stop(&mut self) {
+        self.clients.abort_all();
+    }
+
     /// Waits until none of them is left, or until then.
     pub(crate) async fn wait_gone(&mut self, until: Instant) {
         let gone = async { while self.clients.join_next().await.is_some() {} };
@@ -93,7 +101,7 @@ impl Client {
             let _ = self.misbehave(&mut stream).await;
             drop(stream);
             self.open.fetch_sub(1, Ordering::Relaxed);
-            if self.case.falls_silent() {
+            if self.case.comes_once() {
                 break;
             }
             sleep(TURN).await;
@@ -118,6 +126,7 @@ impl Client {
             Case::SlowHeads => slow_head(stream).await,
             Case::LargeHeads => large_head(stream).await,
             Case::HalfHandshakes | Case::Silent => silence(stream, &self.hello).await,
+            Case::Flood(kind) => flood(stream, kind).await,
             _ => slow_body(stream).await,
         }
     }
@@ -156,6 +165,28 @@ async fn silence(stream: &mut TcpStream, first: &[u8]) -> Result<()> {
     stream.write_all(first).await?;
     while stream.read(&mut [0; 4096]).await? > 0 {}
     Ok(())
+}
+
+/// Turn after turn, and reads what comes of it, until the other side closes.
+async fn flood(stream: &mut TcpStream, kind: Flood) -> Result<()> {
+    let (mut answers, mut frames) = stream.split();
+    let send = async {
+        frames.write_all(&kind.first()).await?;
+        for turn in 0.. {
+            let next = Instant::now() + FLOOD_TURN;
+            frames.write_all(&kind.burst(turn)).await?;
+            sleep_until(next).await;
+        }
+        Ok(())
+    };
+    let read = async {
+        while answers.read(&mut [0; 4096]).await? > 0 {}
+        Ok(())
+    };
+    tokio::select! {
+        ended = send => ended,
+        ended = read => ended,
+    }
 }
 
 /// As much of it as is taken, and then the refusal.
@@ -220,6 +251,22 @@ mod tests {
             abusers.wait_gone(Instant::now() + Duration::from_secs(10)).await;
             assert_eq!((abusers.open(), abusers.clients.len()), (0, 0));
         }
+    }
+
+    #[tokio::test]
+    async fn one_that_floods_goes_on_until_it_is_closed_and_does_not_come_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap();
+        let mut abusers = Abusers::start(Case::Flood(Flood::Ping), target, 1, Duration::ZERO).unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut sent = vec![0; 24 + 9 + 2 * 100 * 17];
+        stream.read_exact(&mut sent).await.unwrap();
+        assert!(sent.starts_with(b"PRI * HTTP/2.0\r\n") && sent.ends_with(b"pingpong"), "of two turns");
+        assert_eq!(abusers.open(), 1);
+        // What has begun to end is ended, even if the other side reads on.
+        stream.shutdown().await.unwrap();
+        abusers.wait_gone(Instant::now() + Duration::from_secs(10)).await;
+        assert_eq!((abusers.open(), abusers.clients.len()), (0, 0));
     }
 
     #[test]

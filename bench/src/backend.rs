@@ -21,8 +21,14 @@ use tokio::{
 
 use crate::head;
 
+mod calls;
+
+pub(crate) use calls::{CALL, message};
+
 /// How many addresses it has: a proxy balances between as many instances.
 pub(crate) const INSTANCES: usize = 3;
+/// And so many that speak gRPC, in clear.
+pub(crate) const CALL_INSTANCES: usize = 2;
 
 /// What it answers with, by path.
 pub(crate) const SMALL: (&str, usize) = ("/small", 60);
@@ -43,6 +49,8 @@ const BACKLOG: u32 = 4096;
 /// As long as this process runs.
 pub(crate) struct Backend {
     pub(crate) addresses: [SocketAddr; INSTANCES],
+    /// Those that speak gRPC.
+    pub(crate) calls: [SocketAddr; CALL_INSTANCES],
     shared: Arc<Shared>,
 }
 
@@ -60,13 +68,20 @@ impl Backend {
     pub(crate) async fn start() -> Result<Self> {
         let answers = [SMALL, LARGE, HUGE, HOLD].map(|(path, length)| (path, answer(&vec![b'.'; length])));
         let shared = Arc::new(Shared { answers, held: AtomicUsize::new(0), release: watch::Sender::new(()) });
-        let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); INSTANCES];
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (mut addresses, mut calls) = ([any; INSTANCES], [any; CALL_INSTANCES]);
         for address in &mut addresses {
-            let listener = listen(*address).context("binding a backend to loopback")?;
-            *address = listener.local_addr()?;
-            tokio::spawn(accept_all(listener, Arc::clone(&shared)));
+            let shared = Arc::clone(&shared);
+            let serve = move |stream| {
+                let shared = Arc::clone(&shared);
+                async move { serve(stream, &shared).await }
+            };
+            tokio::spawn(accept_all(bound(address)?, serve));
         }
-        Ok(Self { addresses, shared })
+        for address in &mut calls {
+            tokio::spawn(accept_all(bound(address)?, calls::serve));
+        }
+        Ok(Self { addresses, calls, shared })
     }
 
     /// Waits until so many requests are held.
@@ -89,6 +104,13 @@ impl Backend {
     }
 }
 
+/// A listener there; its port is known then.
+fn bound(address: &mut SocketAddr) -> Result<TcpListener> {
+    let listener = listen(*address).context("binding a backend to loopback")?;
+    *address = listener.local_addr()?;
+    Ok(listener)
+}
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     // Connections inherit it.
@@ -102,16 +124,18 @@ fn answer(body: &[u8]) -> Vec<u8> {
     [format!("{head} {}\r\n\r\n", body.len()).as_bytes(), body].concat()
 }
 
-async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept_all<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
     loop {
         // Out of descriptors: those who close one make room.
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let shared = Arc::clone(&shared);
         // It ends with its connection, by an error where a proxy breaks it off: that is no concern of the backend's.
-        tokio::spawn(async move { serve(stream, &shared).await });
+        tokio::spawn(serve(stream));
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     backend::{ECHO, LARGE, SMALL},
+    flood::Flood,
     stream::Handshakes,
 };
 
@@ -29,10 +30,13 @@ pub(crate) enum Case {
     SlowBodies,
     HalfHandshakes,
     Silent,
+    GrpcUnary,
+    Http2Idle,
+    Flood(Flood),
 }
 
 /// All there are, in the order in which they are measured and shown.
-pub(crate) const CASES: [Case; 17] = [
+pub(crate) const CASES: [Case; 25] = [
     Case::Small,
     Case::Many,
     Case::Post,
@@ -50,14 +54,25 @@ pub(crate) const CASES: [Case; 17] = [
     Case::SlowBodies,
     Case::HalfHandshakes,
     Case::Silent,
+    Case::GrpcUnary,
+    Case::Http2Idle,
+    Case::Flood(Flood::Reset),
+    Case::Flood(Flood::Continuation),
+    Case::Flood(Flood::Settings),
+    Case::Flood(Flood::Ping),
+    Case::Flood(Flood::Data),
+    Case::Flood(Flood::Headers),
 ];
 
 /// The cases that a proxy is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cases {
     All,
-    /// Those without TLS.
+    /// Those of HTTP/1.
+    Http1,
+    /// Those of HTTP/1 without TLS.
     InClear,
+    Http2,
     Only(Case),
 }
 
@@ -75,6 +90,10 @@ pub(crate) enum Measure {
     Kilobytes,
     /// The most there was, beyond what there was before.
     Megabytes,
+    /// The most there was of all.
+    Resident,
+    /// Requests of the others that failed, or were not answered in time.
+    Unanswered,
     /// Connections of those that behave badly that are still open at the end.
     Open,
 }
@@ -87,6 +106,8 @@ pub(crate) enum Column {
     Beside(Measure),
     /// Over HAProxy's.
     BesideHaproxy(Measure),
+    /// Over Envoy's.
+    BesideEnvoy(Measure),
 }
 
 /// How much of everything.
@@ -138,7 +159,9 @@ impl Cases {
     pub(crate) fn has(self, case: Case) -> bool {
         match self {
             Self::All => true,
-            Self::InClear => case.tls().is_none(),
+            Self::Http1 => !case.is_http2(),
+            Self::InClear => !case.is_http2() && case.tls().is_none(),
+            Self::Http2 => case.is_http2(),
             Self::Only(only) => case == only,
         }
     }
@@ -165,6 +188,9 @@ impl Case {
             Self::SlowBodies => "slow-bodies",
             Self::HalfHandshakes => "half-handshakes",
             Self::Silent => "silent",
+            Self::GrpcUnary => "grpc-unary",
+            Self::Http2Idle => "http2-idle",
+            Self::Flood(flood) => flood.name(),
         }
     }
 
@@ -187,6 +213,11 @@ impl Case {
             Self::SlowBodies => "2,000 clients that send 1 KB of a body of 1 MB every second",
             Self::HalfHandshakes => "5,000 clients that begin a TLS handshake and fall silent",
             Self::Silent => "5,000 clients that connect to the port of TLS and send nothing",
+            Self::GrpcUnary => {
+                "gRPC: unary calls of 64 bytes and as many back, 64 at a time on 10 connections"
+            }
+            Self::Http2Idle => "HTTP/2: 10,000 idle connections",
+            Self::Flood(flood) => flood.title(),
         }
     }
 
@@ -195,8 +226,9 @@ impl Case {
         match self {
             Self::Small | Self::Post | Self::Large | Self::Fresh => 64,
             Self::TlsSmall | Self::TlsNew | Self::TlsResumed => 64,
-            Self::Many | Self::Unread => 1000,
-            Self::Idle | Self::TlsIdle => 10_000,
+            Self::GrpcUnary => 10,
+            Self::Many | Self::Unread | Self::Flood(_) => 1000,
+            Self::Idle | Self::TlsIdle | Self::Http2Idle => 10_000,
             Self::Busy => 4000,
             Self::SlowHeads | Self::SlowBodies => 2000,
             Self::LargeHeads => 200,
@@ -206,7 +238,7 @@ impl Case {
 
     /// Whether a proxy has a connection of its own for each of them.
     pub(crate) fn reaches_the_backend(self) -> bool {
-        !matches!(self, Self::Idle | Self::TlsIdle) && !self.falls_silent()
+        !matches!(self, Self::Idle | Self::TlsIdle | Self::Http2Idle) && !self.falls_silent()
     }
 
     /// How its clients shake hands, if it is one of TLS.
@@ -220,6 +252,11 @@ impl Case {
         }
     }
 
+    /// Whether its clients, or those of them that behave badly, speak HTTP/2.
+    pub(crate) fn is_http2(self) -> bool {
+        matches!(self, Self::GrpcUnary | Self::Http2Idle | Self::Flood(_))
+    }
+
     /// What its load asks for, and the size of the answer.
     pub(crate) fn asks(self) -> (&'static str, usize) {
         match self {
@@ -230,8 +267,10 @@ impl Case {
     }
 
     pub(crate) fn columns(self) -> &'static [Column] {
-        use Column::{Beside, BesideHaproxy, Of};
-        use Measure::{Cpu, Kernel, Kilobytes, Megabytes, Open, P50, P99, P999, Rate, User};
+        use Column::{Beside, BesideEnvoy, BesideHaproxy, Of};
+        use Measure::{
+            Cpu, Kernel, Kilobytes, Megabytes, Open, P50, P99, P999, Rate, Resident, Unanswered, User,
+        };
         match self {
             Self::Busy => &[Of(Kilobytes), Beside(Kilobytes)],
             Self::Idle => &[Of(Kilobytes), Of(Cpu), Beside(Cpu), Of(Rate), Of(P50), Of(P99), Of(P999)],
@@ -239,6 +278,13 @@ impl Case {
             // The load's core has more to do than the proxy's, so that any rate or latency would be the load's.
             Self::TlsNew | Self::TlsResumed => {
                 &[Of(Cpu), Of(User), Of(Kernel), Beside(Cpu), BesideHaproxy(Cpu)]
+            }
+            Self::GrpcUnary => {
+                &[Of(Cpu), Of(User), Of(Kernel), Beside(Cpu), BesideEnvoy(Cpu), Of(Rate), Of(P50), Of(P99)]
+            }
+            Self::Http2Idle => &[Of(Kilobytes), Beside(Kilobytes), BesideEnvoy(Kilobytes)],
+            Self::Flood(_) => {
+                &[Of(Resident), Of(Megabytes), Of(P50), Of(P99), Beside(P99), Of(Unanswered), Of(Open)]
             }
             case if case.is_abuse() => &[Of(Megabytes), Of(P50), Of(P99), Beside(P99), Of(Open)],
             _ => &[Of(Cpu), Of(User), Of(Kernel), Beside(Cpu), Of(Rate), Of(P50), Of(P99), Of(P999)],
@@ -248,16 +294,21 @@ impl Case {
     /// Whether it has clients that behave badly.
     pub(crate) fn is_abuse(self) -> bool {
         let is_busy = matches!(self, Self::Unread | Self::SlowHeads | Self::LargeHeads | Self::SlowBodies);
-        is_busy || self.falls_silent()
+        is_busy || self.falls_silent() || matches!(self, Self::Flood(_))
     }
 
-    /// Whether these come once, and then only wait.
+    /// Whether these do not come again when they were closed.
+    pub(crate) fn comes_once(self) -> bool {
+        self.falls_silent() || matches!(self, Self::Flood(_))
+    }
+
+    /// Whether these only wait.
     pub(crate) fn falls_silent(self) -> bool {
         matches!(self, Self::HalfHandshakes | Self::Silent)
     }
 
     /// Those that are asked for by their names; `loads` and `abuse` are those without and with bad clients, `tls` those
-    /// with TLS. All of them by no name.
+    /// with TLS, `http2` those of HTTP/2. All of them by no name.
     ///
     /// # Errors
     /// When a name is unknown.
@@ -269,12 +320,14 @@ impl Case {
                 "abuse" => case.is_abuse(),
                 "loads" => !case.is_abuse(),
                 "tls" => case.tls().is_some(),
+                "http2" => case.is_http2(),
                 name => case.name() == name,
             }));
             if chosen.len() == before {
                 let known = CASES.map(Self::name).join(", ");
                 bail!(
-                    "no case is called {name}; there are {known}, and loads, abuse and tls for many of them"
+                    "no case is called {name}; there are {known}, and loads, abuse, tls and http2 for many of \
+                     them"
                 );
             }
         }
@@ -295,6 +348,8 @@ impl Measure {
             Self::P999 => "p99.9, ms",
             Self::Kilobytes => "KB a connection",
             Self::Megabytes => "MB more",
+            Self::Resident => "MB at most",
+            Self::Unanswered => "others failed",
             Self::Open => "still open",
         }
     }
@@ -311,6 +366,8 @@ impl Measure {
             Self::P999 => "p999_ms",
             Self::Kilobytes => "kb_per_connection",
             Self::Megabytes => "mb_more",
+            Self::Resident => "mb_most",
+            Self::Unanswered => "others_failed",
             Self::Open => "open",
         }
     }
@@ -320,13 +377,21 @@ impl Column {
     pub(crate) fn title(self) -> String {
         match self {
             Self::Of(measure) => measure.title().to_owned(),
-            Self::BesideHaproxy(_) => "beside HAProxy".to_owned(),
-            Self::Beside(measure @ (Measure::P99 | Measure::Kilobytes)) => {
-                let (name, _) = measure.title().split_once([',', ' ']).unwrap_or((measure.title(), ""));
-                format!("{name} beside nginx's")
-            }
-            Self::Beside(_) => "beside nginx".to_owned(),
+            Self::Beside(measure) => beside(measure, "nginx"),
+            Self::BesideHaproxy(measure) => beside(measure, "HAProxy"),
+            Self::BesideEnvoy(measure) => beside(measure, "Envoy"),
         }
+    }
+}
+
+/// CPU time goes without saying.
+fn beside(measure: Measure, control: &str) -> String {
+    match measure {
+        Measure::P99 | Measure::Kilobytes => {
+            let (name, _) = measure.title().split_once([',', ' ']).unwrap_or((measure.title(), ""));
+            format!("{name} beside {control}'s")
+        }
+        _ => format!("beside {control}"),
     }
 }
 
@@ -342,9 +407,10 @@ mod tests {
     fn cases_are_chosen_by_name_or_by_kind() {
         assert_eq!(chosen(&[]).unwrap(), CASES);
         assert_eq!(chosen(&["large", "small"]).unwrap(), [Case::Large, Case::Small]);
-        assert_eq!(chosen(&["abuse"]).unwrap().len(), 6);
-        assert_eq!(chosen(&["loads"]).unwrap().len(), 11);
+        assert_eq!(chosen(&["abuse"]).unwrap().len(), 12);
+        assert_eq!(chosen(&["loads"]).unwrap().len(), 13);
         assert_eq!(chosen(&["tls"]).unwrap().len(), 6);
+        assert_eq!(chosen(&["http2"]).unwrap().len(), 8);
         assert!(chosen(&["smal"]).unwrap_err().to_string().contains("small, many"));
     }
 
@@ -355,16 +421,19 @@ mod tests {
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
         let titles: Vec<_> = Case::SlowHeads.columns().iter().map(|column| column.title()).collect();
         assert_eq!(titles, ["MB more", "p50, ms", "p99, ms", "p99 beside nginx's", "still open"]);
+        let titles: Vec<_> = Case::Http2Idle.columns().iter().map(|column| column.title()).collect();
+        assert_eq!(titles, ["KB a connection", "KB beside nginx's", "KB beside Envoy's"]);
     }
 
     #[test]
-    fn a_proxy_without_tls_is_in_the_cases_without_it() {
+    fn a_proxy_is_in_the_cases_of_what_it_speaks() {
         let of = |cases: Cases| CASES.into_iter().filter(|&case| cases.has(case)).collect::<Vec<_>>();
         assert_eq!(of(Cases::All), CASES);
         assert_eq!(of(Cases::Only(Case::Large)), [Case::Large]);
-        let tls = chosen(&["tls"]).unwrap();
-        assert_eq!(of(Cases::InClear).len() + tls.len(), CASES.len());
-        assert!(tls.iter().all(|&case| !Cases::InClear.has(case)));
+        let (tls, http2) = (chosen(&["tls"]).unwrap(), chosen(&["http2"]).unwrap());
+        assert_eq!(of(Cases::InClear).len() + tls.len() + http2.len(), CASES.len());
+        assert!(tls.iter().chain(&http2).all(|&case| !Cases::InClear.has(case)));
+        assert_eq!((of(Cases::Http2), of(Cases::Http1).len()), (http2, CASES.len() - 8));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     head::{self, Answer},
+    http2,
     stream::{Stream, Tls, clear, is_open, is_resumed},
 };
 
@@ -45,6 +46,17 @@ pub(crate) enum End {
     After(Duration),
     /// With so many requests on each connection.
     Requests(u64),
+}
+
+impl End {
+    /// Whether a client's request of this turn, which is due then, is one too many.
+    pub(crate) fn is_reached(self, turn: u32, due: Instant, begin: Instant) -> bool {
+        match self {
+            // Each sends one, however late it begins on a busy machine.
+            Self::After(time) => turn > 0 && due >= begin + time,
+            Self::Requests(count) => u64::from(turn) >= count,
+        }
+    }
 }
 
 /// What became of a load.
@@ -173,8 +185,7 @@ impl Opened {
             total.fail(format!("no answer within {PATIENCE:?}"));
         }
         self.streams.resize_with(self.load.connections, || None);
-        total.took = begin.elapsed();
-        total.latencies.sort_unstable();
+        total.end(begin.elapsed());
         total
     }
 }
@@ -199,7 +210,18 @@ impl Outcome {
         Ok(())
     }
 
-    fn add(&mut self, other: Self) {
+    /// All of it took so long.
+    pub(crate) fn end(&mut self, took: Duration) {
+        self.took = took;
+        self.latencies.sort_unstable();
+    }
+
+    pub(crate) fn answer(&mut self, latency: Duration) {
+        self.answered += 1;
+        self.latencies.push(latency);
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
         self.answered += other.answered;
         self.failed += other.failed;
         self.resumed += other.resumed;
@@ -207,7 +229,7 @@ impl Outcome {
         self.latencies.extend(other.latencies);
     }
 
-    fn fail(&mut self, error: String) {
+    pub(crate) fn fail(&mut self, error: String) {
         self.failed += 1;
         self.error.get_or_insert(error);
     }
@@ -228,10 +250,7 @@ impl Client {
         while let Some(due) = self.next_due(begin, number, turn, end).await {
             turn += 1;
             match self.exchange().await {
-                Ok(()) => {
-                    self.outcome.answered += 1;
-                    self.outcome.latencies.push(due.elapsed());
-                }
+                Ok(()) => self.outcome.answer(due.elapsed()),
                 Err(error) => {
                     self.stream = None;
                     self.outcome.fail(format!("{error:#}"));
@@ -246,12 +265,7 @@ impl Client {
     async fn next_due(&self, begin: Instant, number: usize, turn: u32, end: End) -> Option<Instant> {
         let now = Instant::now();
         let due = self.load.due(number, turn).map_or(now, |after| begin + after);
-        let is_over = match end {
-            // Each sends one, however late it begins on a busy machine.
-            End::After(time) => turn > 0 && due >= begin + time,
-            End::Requests(count) => u64::from(turn) >= count,
-        };
-        if is_over {
+        if end.is_reached(turn, due, begin) {
             return None;
         }
         if due > now {
@@ -321,20 +335,45 @@ impl Idle {
     /// # Errors
     /// When one of them cannot be opened, or its request fails.
     pub(crate) async fn open(load: &Load) -> Result<Self> {
-        let opening = Arc::new(Semaphore::new(OPENING));
-        let mut clients = JoinSet::new();
-        for _ in 0..load.connections {
-            let (load, opening) = (load.clone(), Arc::clone(&opening));
-            clients.spawn(async move {
-                let _permit = opening.acquire().await?;
+        Self::open_all(load.connections, || {
+            let load = load.clone();
+            async move {
                 let mut stream = load.connect_at_once().await?;
                 stream.write_all(&load.request).await?;
                 let answer = answer(&mut stream, &mut [0; 4096]).await?;
                 ensure!(answer.status == 200 && !answer.closes, "{answer:?}");
                 Ok(stream)
+            }
+        })
+        .await
+    }
+
+    /// So many of HTTP/2, each after its first request.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened, or its request fails.
+    pub(crate) async fn open_http2(
+        target: SocketAddr,
+        asks: (&'static str, usize),
+        count: usize,
+    ) -> Result<Self> {
+        Self::open_all(count, || http2::asked(target, asks)).await
+    }
+
+    async fn open_all<F>(count: usize, one: impl Fn() -> F) -> Result<Self>
+    where
+        F: Future<Output = Result<Stream>> + Send + 'static,
+    {
+        let opening = Arc::new(Semaphore::new(OPENING));
+        let mut clients = JoinSet::new();
+        for _ in 0..count {
+            let (one, opening) = (one(), Arc::clone(&opening));
+            clients.spawn(async move {
+                let _permit = opening.acquire().await?;
+                timeout(PATIENCE, one).await.context("no answer in time")?
             });
         }
-        let mut idle = Vec::with_capacity(load.connections);
+        let mut idle = Vec::with_capacity(count);
         while let Some(stream) = clients.join_next().await {
             idle.push(stream?.context("opening connections that are to be idle")?);
         }

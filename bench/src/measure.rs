@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     abuse::Abusers,
     backend::{Backend, HOLD},
+    calls::Callers,
     case::{Case, Measure, Scale},
     load::{End, Idle, Load, Outcome},
     peer::Running,
@@ -18,6 +19,8 @@ use crate::{
 /// What was measured of one proxy in one round.
 pub(crate) type Figures = Vec<(Measure, f64)>;
 
+/// Calls of gRPC at a time, in all.
+const CALLS: usize = 64;
 /// Connections of a load that is to run beside something else.
 const BESIDE: usize = 64;
 /// Of the well-behaved clients beside those that are not: so many, and so many requests a second in all. Little enough for
@@ -42,6 +45,8 @@ pub(crate) async fn measure(
     match case {
         Case::Idle | Case::TlsIdle => idle(case, running, scale).await,
         Case::Busy => busy(case, running, backend, scale).await,
+        Case::GrpcUnary => calls(case, running, scale).await,
+        Case::Http2Idle => http2_idle(case, running, scale).await,
         case if case.is_abuse() => abuse(case, running, scale).await,
         _ => cost(case, load(case, running, scale)?, running, scale).await,
     }
@@ -70,9 +75,25 @@ fn get(case: Case, running: &Running, connections: usize) -> Result<Load> {
 /// What a load costs, and how it is served.
 async fn cost(case: Case, load: Load, running: &Running, scale: Scale) -> Result<Figures> {
     let mut load = load.open().await;
-    load.run(End::After(scale.warm)).await.ensure_all_answered()?;
+    cost_of(case, async |end| load.run(end).await, running, scale).await
+}
+
+/// What calls of gRPC cost.
+async fn calls(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
+    let connections = scale.connections(case.connections());
+    let callers = Callers::open(running.http2_address, connections, scale.connections(CALLS)).await?;
+    cost_of(case, async |end| callers.run(end).await, running, scale).await
+}
+
+async fn cost_of(
+    case: Case,
+    mut run: impl AsyncFnMut(End) -> Outcome,
+    running: &Running,
+    scale: Scale,
+) -> Result<Figures> {
+    run(End::After(scale.warm)).await.ensure_all_answered()?;
     let before = cpu(running.process.pid())?;
-    let outcome = load.run(End::After(scale.load)).await;
+    let outcome = run(End::After(scale.load)).await;
     let took = cpu(running.process.pid())?.since(before);
     outcome.ensure_all_answered()?;
     let (resumed, all) = (outcome.resumed, outcome.answered);
@@ -115,6 +136,21 @@ async fn idle(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
     idle.ensure_open()?;
     figures.push(kilobytes(before, after, count));
     Ok(figures)
+}
+
+/// Memory of idle connections of HTTP/2.
+async fn http2_idle(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
+    let count = scale.connections(case.connections());
+    warm(case, running, scale).await?;
+    let open = async |count| Idle::open_http2(running.http2_address, case.asks(), count).await;
+    drop(open(scale.connections(BESIDE)).await?);
+    sleep(scale.calm).await;
+    let before = memory(running.process.pid(), Memory::Proportional)?;
+    let idle = open(count).await?;
+    sleep(scale.calm).await;
+    let after = memory(running.process.pid(), Memory::Proportional)?;
+    idle.ensure_open()?;
+    Ok(vec![kilobytes(before, after, count)])
 }
 
 /// Memory of connections that each have a request in flight, and have had answers before.
@@ -163,19 +199,33 @@ async fn abuse(case: Case, running: &Running, scale: Scale) -> Result<Figures> {
     let count = scale.connections(case.connections());
     let arrival = scale.abuse / 2;
     let all_are_there = Instant::now() + arrival;
-    let target = if case.tls().is_some() { running.tls_address } else { running.address };
+    let target = match case {
+        case if case.tls().is_some() => running.tls_address,
+        case if case.is_http2() => running.http2_address,
+        _ => running.address,
+    };
     let mut abusers = Abusers::start(case, target, count, arrival)?;
+    if let Case::Flood(_) = case {
+        // Whom it leaves nothing is answered when it is over.
+        sleep_until(all_are_there + arrival).await;
+        abusers.stop();
+    }
     let outcome = others.await?;
     if case.falls_silent() {
         abusers.wait_gone(all_are_there + scale.silence).await;
     }
     let open = abusers.open();
     let most = memory(pid, Memory::Peak)?;
-    outcome.ensure_all_answered()?;
-    let mut figures = vec![
-        (Measure::Megabytes, most.saturating_sub(before) as f64 / f64::from(1 << 20)),
+    let mut figures = Vec::from(latencies(&outcome));
+    match case {
+        Case::Flood(_) => figures.push((Measure::Unanswered, outcome.failed as f64)),
+        _ => outcome.ensure_all_answered()?,
+    }
+    let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    figures.extend([
+        (Measure::Megabytes, megabytes(most.saturating_sub(before))),
+        (Measure::Resident, megabytes(most)),
         (Measure::Open, open as f64),
-    ];
-    figures.extend(latencies(&outcome));
+    ]);
     Ok(figures)
 }

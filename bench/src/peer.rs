@@ -26,6 +26,8 @@ const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/peers/
 pub(crate) const CONTROL: &str = "nginx";
 /// What handshakes are set beside, too.
 pub(crate) const SECOND_CONTROL: &str = "HAProxy";
+/// What gRPC and HTTP/2 are set beside, too.
+pub(crate) const HTTP2_CONTROL: &str = "Envoy";
 
 /// How a proxy is started.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub(crate) struct Found {
 impl Peer {
     /// Whether instances register with it.
     fn has_registry(&self) -> bool {
-        self.words.iter().any(|(word, _)| *word == "carrier")
+        self.words.iter().any(|(word, _)| *word == "http1_carrier")
     }
 
     /// # Errors
@@ -169,7 +171,7 @@ mod tests {
         for (place, peer) in PEERS.iter().enumerate() {
             assert!(PEERS.iter().skip(place + 1).all(|other| other.name != peer.name), "{}", peer.name);
         }
-        for control in [CONTROL, SECOND_CONTROL] {
+        for control in [CONTROL, SECOND_CONTROL, HTTP2_CONTROL] {
             assert!(PEERS.iter().any(|peer| peer.name == control && peer.cases == Cases::All));
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     case::{Case, Cases, Column, Measure, Scale},
     machine::Machine,
     measure::Figures,
-    peer::{CONTROL, Missing, SECOND_CONTROL},
+    peer::{CONTROL, HTTP2_CONTROL, Missing, SECOND_CONTROL},
     spread::Spread,
 };
 
@@ -83,6 +83,7 @@ impl Results {
             Column::Of(measure) => Spread::of(self.values(case, proxy, measure).into_iter().flatten()),
             Column::Beside(measure) => beside(measure, CONTROL),
             Column::BesideHaproxy(measure) => beside(measure, SECOND_CONTROL),
+            Column::BesideEnvoy(measure) => beside(measure, HTTP2_CONTROL),
         }
     }
 
@@ -114,7 +115,7 @@ impl Results {
         let measures = || {
             case.columns().iter().filter_map(|column| match column {
                 Column::Of(measure) => Some(*measure),
-                Column::Beside(_) | Column::BesideHaproxy(_) => None,
+                Column::Beside(_) | Column::BesideHaproxy(_) | Column::BesideEnvoy(_) => None,
             })
         };
         let proxies = self.proxies_in(case).map(|proxy| {

@@ -111,7 +111,11 @@ pub(crate) async fn clear(target: SocketAddr) -> Result<Stream> {
     Ok(TokioIo::new(MaybeHttpsStream::Http(TokioIo::new(tcp(target).await?))))
 }
 
-async fn tcp(target: SocketAddr) -> Result<TcpStream> {
+/// Without anything on it.
+///
+/// # Errors
+/// When it cannot connect.
+pub(crate) async fn tcp(target: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect(target).await.with_context(|| format!("connecting to {target}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)

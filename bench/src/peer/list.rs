@@ -1,6 +1,6 @@
 //! The list of them.
 
-use super::{CONTROL, Peer, Program, SECOND_CONTROL};
+use super::{CONTROL, HTTP2_CONTROL, Peer, Program, SECOND_CONTROL};
 use crate::case::{Case, Cases};
 
 pub(super) const LEASEWAY: Peer = Peer {
@@ -10,7 +10,7 @@ pub(super) const LEASEWAY: Peer = Peer {
     arguments: &["-c", "@directory@/leaseway.yaml"],
     environment: &[],
     version: &["--version"],
-    words: &[("carrier", "ours")],
+    words: &[("http1_carrier", "ours"), ("http2_carrier", "ours")],
     request_id: Some("trace_id"),
     cases: Cases::All,
     duties: "request id, access log, a registry in it",
@@ -33,7 +33,18 @@ const HAPROXY: Peer = Peer {
 /// All there are, in the order in which they are shown.
 pub(super) const PEERS: &[Peer] = &[
     LEASEWAY,
-    Peer { name: "Leaseway, `http1: pingora`", words: &[("carrier", "pingora")], ..LEASEWAY },
+    Peer {
+        name: "Leaseway, `http1: pingora`",
+        words: &[("http1_carrier", "pingora"), ("http2_carrier", "ours")],
+        cases: Cases::Http1,
+        ..LEASEWAY
+    },
+    Peer {
+        name: "Leaseway, `http2: pingora`",
+        words: &[("http1_carrier", "ours"), ("http2_carrier", "pingora")],
+        cases: Cases::Http2,
+        ..LEASEWAY
+    },
     Peer {
         name: CONTROL,
         program: Program::Installed("nginx"),
@@ -56,7 +67,7 @@ pub(super) const PEERS: &[Peer] = &[
         ..HAPROXY
     },
     Peer {
-        name: "Envoy",
+        name: HTTP2_CONTROL,
         program: Program::Installed("envoy"),
         files: &[("envoy.yaml", include_str!("../../peers/envoy.yaml"))],
         arguments: &[

@@ -17,8 +17,9 @@ use tempfile::TempDir;
 use super::{Found, Identity, template::Words};
 use crate::{
     backend::SMALL,
-    case::Cases,
-    load::{End, Load},
+    calls::Callers,
+    case::{Case, Cases},
+    load::{End, Idle, Load},
     stream::{Handshakes, Tls},
     usage,
 };
@@ -31,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Place<'a> {
     pub(crate) core: usize,
     pub(crate) backends: &'a [SocketAddr],
+    /// Those that speak gRPC.
+    pub(crate) call_backends: &'a [SocketAddr],
     pub(crate) identity: &'a Identity,
 }
 
@@ -42,6 +45,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// Where it serves with TLS, if it does.
     pub(crate) tls_address: SocketAddr,
+    /// Where it serves HTTP/2 in clear, if it does.
+    pub(crate) http2_address: SocketAddr,
     /// Holds its configuration.
     _directory: TempDir,
 }
@@ -56,14 +61,15 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts it, and waits until it answers.
+    /// Starts it, and waits until it answers, in HTTP/2 too if the case asks for that.
     ///
     /// # Errors
     /// When it does not; the error shows its last lines.
-    pub(crate) async fn start(found: &Found, place: Place<'_>) -> Result<Self> {
+    pub(crate) async fn start(found: &Found, place: Place<'_>, case: Case) -> Result<Self> {
         let directory = private_directory()?;
-        let (address, tls_address) = (free_address()?, free_address()?);
-        let words = words(found, [address, tls_address], place, &directory)?;
+        let addresses @ [address, tls_address, http2_address] =
+            [free_address()?, free_address()?, free_address()?];
+        let words = words(found, addresses, place, &directory)?;
         for (name, template) in found.peer.files {
             let text = words.fill(template).with_context(|| format!("in bench/peers/{name}"))?;
             fs::write(directory.path().join(name), text).with_context(|| format!("writing {name}"))?;
@@ -78,17 +84,20 @@ impl Running {
         command.env_remove("STATE_DIRECTORY");
         // The access log of those that write it to stdout goes where that of the others goes: to /dev/null.
         let process = Process::start(command, Stdout::Discarded)?;
-        let running = Self { process, address, tls_address, _directory: directory };
-        running.wait_ready(found, &words, place.backends).await.with_context(|| {
-            format!("{} does not answer; its last lines:\n{}", found.peer.name, running.process.tail())
-        })?;
+        let running = Self { process, address, tls_address, http2_address, _directory: directory };
+        let failure =
+            || format!("{} does not answer; its last lines:\n{}", found.peer.name, running.process.tail());
+        running.wait_ready(found, &words, place).await.with_context(failure)?;
+        if case.is_http2() {
+            running.wait_http2().await.with_context(failure)?;
+        }
         Ok(running)
     }
 
-    async fn wait_ready(&self, found: &Found, words: &Words, backends: &[SocketAddr]) -> Result<()> {
+    async fn wait_ready(&self, found: &Found, words: &Words, place: Place<'_>) -> Result<()> {
         if found.peer.has_registry() {
             let registry = format!("http://{}", words.value("registry")?);
-            self.wait_until("it takes registrations", async || register(&registry, backends).await).await?;
+            self.wait_until("it takes registrations", async || register(&registry, place).await).await?;
         }
         self.wait_until("it answers", async || {
             let answer = http::get(self.address, SMALL.0).await?;
@@ -107,6 +116,17 @@ impl Running {
         self.wait_until("it answers over TLS", ask).await
     }
 
+    async fn wait_http2(&self) -> Result<()> {
+        self.wait_until("it answers over HTTP/2", async || {
+            Idle::open_http2(self.http2_address, SMALL, 1).await?.ensure_open()
+        })
+        .await?;
+        self.wait_until("it answers a call", async || {
+            Callers::open(self.http2_address, 1, 1).await?.run(End::Requests(1)).await.ensure_all_answered()
+        })
+        .await
+    }
+
     /// Asks `probe` until it says so; not of a process that has ended.
     async fn wait_until(&self, what: &str, probe: impl AsyncFn() -> Result<()>) -> Result<()> {
         let runs = eventually(what, PATIENCE, async || match self.process.has_ended() {
@@ -118,17 +138,19 @@ impl Running {
     }
 }
 
-async fn register(registry: &str, backends: &[SocketAddr]) -> Result<()> {
+async fn register(registry: &str, place: Place<'_>) -> Result<()> {
     let mut client = client(registry).await?;
-    for backend in backends {
-        client.put(key("backends", &backend.port().to_string()), backend.to_string(), None).await?;
+    for (service, backends) in [("backends", place.backends), ("calls", place.call_backends)] {
+        for backend in backends {
+            client.put(key(service, &backend.port().to_string()), backend.to_string(), None).await?;
+        }
     }
     Ok(())
 }
 
 fn words(
     found: &Found,
-    [address, tls_address]: [SocketAddr; 2],
+    [address, tls_address, http2_address]: [SocketAddr; 3],
     place: Place<'_>,
     directory: &TempDir,
 ) -> Result<Words> {
@@ -139,12 +161,18 @@ fn words(
     words.set("port", address.port());
     words.set("tls_listen", tls_address);
     words.set("tls_port", tls_address.port());
+    words.set("http2_listen", http2_address);
+    words.set("http2_port", http2_address.port());
     words.set("certificate", place.identity.certificate.display());
     words.set("key", place.identity.key.display());
     words.set("certificate_and_key", place.identity.both.display());
     for (number, backend) in (1..).zip(place.backends) {
         words.set(format!("backend{number}"), backend);
         words.set(format!("backend{number}_port"), backend.port());
+    }
+    for (number, backend) in (1..).zip(place.call_backends) {
+        words.set(format!("call_backend{number}"), backend);
+        words.set(format!("call_backend{number}_port"), backend.port());
     }
     for (word, value) in found.peer.words {
         words.set(*word, value);
@@ -164,15 +192,22 @@ mod tests {
     #[test]
     fn every_configuration_and_command_is_filled_whether_the_proxy_is_there_or_not() {
         let backends = [8001, 8002, 8003].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let place = Place { core: 0, backends: &backends, identity: &Identity::make().unwrap() };
-        let addresses = [80, 443].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let call_backends = [9001, 9002].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let place = Place {
+            core: 0,
+            backends: &backends,
+            call_backends: &call_backends,
+            identity: &Identity::make().unwrap(),
+        };
+        let addresses = [80, 443, 8080].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         for peer in PEERS {
             let found = Found { peer, program: "none".into(), version: String::new() };
             let directory = private_directory().unwrap();
             let words = words(&found, addresses, place, &directory).unwrap();
             for (name, template) in peer.files {
                 let text = words.fill(template).unwrap_or_else(|error| panic!("{name}: {error}"));
-                let is_meant = text.contains("8001") || peer.has_registry() || *name == "traefik.yaml";
+                let names_both = text.contains("8001") && text.contains("9001");
+                let is_meant = names_both || peer.has_registry() || *name == "traefik.yaml";
                 assert!(is_meant, "{name} does not name the backends:\n{text}");
             }
             for argument in peer.arguments {
