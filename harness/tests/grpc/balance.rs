@@ -54,19 +54,17 @@ async fn a_new_instance_has_its_share_of_the_calls_of_an_old_connection() -> Res
 #[tokio::test]
 async fn an_instance_is_spoken_to_as_its_registration_says() -> Result<()> {
     let etcd = Etcd::start().await?;
-    let options = GatewayOptions::without_routes().route(SERVICE, "echo");
+    let options = GatewayOptions::without_routes().route("/h2c", "h2c").route("/grpc", "grpc");
     let gateway = Gateway::start(&etcd.endpoint(), options).await?;
     let backend = GrpcBackend::start("a").await?;
+    backend.always(Act::http(200, &[], "by HTTP/2"));
     for protocol in ["h2c", "grpc"] {
         let record =
             json!({ "address": backend.address().to_string(), "metadata": { "protocol": protocol } });
-        etcd.put(&key("echo", protocol), record.to_string()).await?;
-        gateway.wait_instances("echo", &[protocol]).await?;
-        backend.script([Act::http(200, &[], "by HTTP/2")]);
-        let answer = gateway.get(SERVICE).await?;
+        etcd.put(&key(protocol, "a"), record.to_string()).await?;
+        gateway.wait_instances(protocol, &["a"]).await?;
+        let answer = gateway.get(&format!("/{protocol}")).await?;
         assert_eq!((answer.status, answer.text().as_str()), (200, "by HTTP/2"), "{protocol}");
-        etcd.delete(&key("echo", protocol)).await?;
-        gateway.wait_instances("echo", &[]).await?;
     }
     Ok(())
 }
@@ -95,6 +93,7 @@ async fn an_instance_that_takes_one_call_at_a_time_has_as_many_connections_as_it
 async fn the_calls_of_an_instance_that_stands_still_go_elsewhere_and_no_other_is_touched() -> Result<()> {
     let place = Place::with(2, |options| {
         let options = retrying(options, json!({ "idempotent": true }));
+        let options = options.set("gateway/services/echo/ejection", json!({ "failures": 1000 }));
         options.set("gateway/services/echo/stall", json!({ "floor": "500ms" }))
     })
     .await?;

@@ -11,7 +11,7 @@ use harness::{
     stack::Gateway,
 };
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{net::TcpStream, sync::mpsc};
 
 use super::{Place, UNARY, assert_ok, code, options, shown};
 
@@ -155,7 +155,12 @@ async fn compression_is_not_touched() -> Result<()> {
 
 #[tokio::test]
 async fn streams_of_a_client_that_reads_nothing_do_not_stop_its_others() -> Result<()> {
-    let place = Place::new(1).await?;
+    let mut place = Place::new(1).await?;
+    // Of its connection more may come than of the stream that it does not read.
+    let stream = TcpStream::connect(place.gateway.address()).await?;
+    let mut windows = h2::client::Builder::new();
+    windows.initial_connection_window_size(1 << 20);
+    place.client = Client::with(&windows, stream, format!("http://{}", place.gateway.address())).await?;
     let large = vec![1; 4 << 20];
     let (mut upload, download) = place.client.call(UNARY, &[]).await?;
     let sending = tokio::spawn(async move { upload.send_all(framed(&large), true).await });

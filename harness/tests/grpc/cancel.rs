@@ -61,7 +61,10 @@ async fn a_client_that_closes_its_connection_leaves_all_its_calls() -> Result<()
     place.backend().wait_count(10, PATIENCE).await?;
     let Place { gateway, backends, client } = place;
     drop((client, calls));
-    backends[0].wait(SOON, |calls| calls.iter().all(is_cancelled)).await?;
+    let left = backends[0].wait(SOON, |calls| calls.iter().all(is_cancelled)).await;
+    left.map_err(|_| {
+        anyhow!("{:?}", backends[0].calls().iter().map(|call| call.cut.clone()).collect::<Vec<_>>())
+    })?;
     eventually("nothing is in flight", PATIENCE, async || {
         let in_flight = gateway.metric("leaseway_requests_in_flight", &[]).await?;
         anyhow::ensure!(in_flight == 0.0, "{in_flight} are");

@@ -177,7 +177,7 @@ async fn an_instance_of_http1_that_breaks_off_is_no_whole_answer() -> Result<()>
     let (_gateway, backend, client) = to_http1(Reply::ok("hello")).await?;
     backend.script([Reply::Break(10, "half".into())]);
     let outcome = client.send(&format!("GET {SERVICE}"), &[], "").await?;
-    assert!(outcome.http == 200 && outcome.cut.is_some(), "{}", shown(&outcome));
+    assert!(outcome.cut.is_some(), "{}", shown(&outcome));
     assert_eq!(client.send(&format!("GET {SERVICE}"), &[], "").await?.http, 200);
     Ok(())
 }

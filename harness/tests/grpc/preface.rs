@@ -81,8 +81,9 @@ async fn what_only_begins_as_a_preface_is_a_bad_request() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_preface_without_settings_is_closed_when_its_time_is_over() -> Result<()> {
-    let place = with_head("1s").await?;
+async fn a_preface_without_settings_is_closed_as_an_idle_connection_is() -> Result<()> {
+    let timeouts = json!({ "head": "1s", "keepalive": "2s" });
+    let place = Place::with(1, |options| options.set("gateway/timeouts", timeouts)).await?;
     let mut wire = Wire::connect(place.gateway.address()).await?;
     wire.send(PREFACE).await?;
     let ended = tokio::time::timeout(PATIENCE, wire.rest()).await;
