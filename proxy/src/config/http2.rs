@@ -19,7 +19,7 @@ impl Http2Carrier {
     pub(super) fn keys<V: Visit>(&mut self, v: &mut V) {
         let carrier = key(
             "http2",
-            "whose code carries clients' HTTP/2: the gateway's own, or Pingora's; a connection stays with the one with \
+            "whose code carries [clients' HTTP/2](http2.md): the gateway's own, or Pingora's; a connection stays with the one with \
              which it has begun",
         );
         v.key(carrier, words([("ours", Self::Ours), ("pingora", Self::Pingora)]), self);

@@ -103,7 +103,7 @@ impl Listener {
         let tls = key("tls", "[TLS to clients](tls.md); without it they are served in clear")
             .shape("a section such as {certificates: [{cert: /a.pem, key: /a.key}]}");
         v.optional_section(tls, &mut self.tls, ListenerTls::unsaid, ListenerTls::keys);
-        let http2 = "whether TLS handshakes offer HTTP/2 beside HTTP/1; in clear it is not spoken";
+        let http2 = "whether TLS handshakes offer [HTTP/2](http2.md) beside HTTP/1; in clear both are spoken";
         v.key(key("http2", http2), boolean(), &mut self.http2);
         v.check(|section| {
             if self.http2 && self.tls.is_none() {

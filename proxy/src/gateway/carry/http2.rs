@@ -42,7 +42,7 @@ use bodies::Bodies;
 pub(super) use head::leave_out_of_connection;
 pub(super) use instance::{AnswerBegin, OverHttp2};
 pub(super) use piece::Piece;
-pub(in crate::gateway) use serving::PREFACE;
+pub(in crate::gateway) use serving::{PREFACE, spread};
 
 /// Carries the requests of clients who speak HTTP/2.
 #[derive(Debug)]

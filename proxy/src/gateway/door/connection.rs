@@ -79,6 +79,7 @@ pub(super) fn serve_newcomer(
     let may_be_http2 = client.is_in_clear();
     let mut next = NextHead { newcomer: Some(newcomer), may_be_http2, ..NextHead::default() };
     let mut requests = 0_u32;
+    let old_at = door.old_at();
     async move {
         let _stays = &place;
         let _registered = door.bells.register(client.bell.clone());
@@ -97,7 +98,7 @@ pub(super) fn serve_newcomer(
                 Arrived::Head(length) => {
                     desk.split(length);
                     requests = requests.saturating_add(1);
-                    client.is_last = door.is_last(requests);
+                    client.is_last = door.is_last(requests) || old_at.is_some_and(|old_at| now() >= old_at);
                     if door.goes_through_pingora() {
                         let Some(back) = Box::pin(door.detour.carry(client, &mut desk)).await else {
                             door.carrier.desks.take_back(desk);

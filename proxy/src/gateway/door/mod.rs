@@ -41,7 +41,7 @@ mod turns;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -56,6 +56,7 @@ use super::carry::pingora::Detour;
 use super::carry::{Client, Dialer};
 use super::grammar::Refusal;
 use crate::config::Http1Carrier;
+use crate::tasks::now;
 use crate::traffic::kept::Sweeper;
 use bells::Bells;
 use crowd::Crowd;
@@ -147,6 +148,12 @@ impl Door {
     fn is_last(&self, number: u32) -> bool {
         let most = self.gateway.site.look(|site| site.common().connections.requests);
         most.is_some_and(|most| number >= most.get())
+    }
+
+    /// When a connection that begins now is too old; none: never.
+    fn old_at(&self) -> Option<Instant> {
+        let age = self.gateway.site.look(|site| site.common().connections.max_age)?;
+        now().checked_add(http2_carrier::spread(age))
     }
 
     /// What is on the desk is no request.

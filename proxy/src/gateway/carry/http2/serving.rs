@@ -100,7 +100,7 @@ impl Carrier {
 }
 
 /// Between an age and a tenth more: who has come at the same time does not have to leave at the same time.
-fn spread(age: Duration) -> Duration {
+pub(in crate::gateway) fn spread(age: Duration) -> Duration {
     age.mul_f64(1.0 + fastrand::f64() / 10.0)
 }
 
