@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What servers of HTTP/2 make of frames that RFC 9113 does not allow, as a table. `make http2-frames` makes the first of these.
+# What servers of HTTP/2 make of frames that RFC 9113 does not allow, as a table.
 # Usage: http2-frames.sh DIRECTORY_OF_THE_BINARIES   the gateway, in clear, beside nginx and Envoy where tools/peers.sh has them
 #        http2-frames.sh [--authorities PEM] AUTHORITY NAME=ADDRESS:PORT...   servers that are running; with TLS
 # Fails if the first server differs from the RFC in a case that tools/http2-frames/accepted.txt does not name.
