@@ -6,14 +6,20 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use registry::connect::{ConnectionSettings, Tls, User, parse_endpoint};
 use registry::contract::Prefix;
+use tonic::transport::Endpoint;
 
-/// A demo backend: answers at / and /goods/list, and keeps itself registered in etcd.
+/// A demo backend: answers at / and /goods/list and to gRPC's shop.v1.Goods/List, on one port, and keeps itself
+/// registered in etcd.
 #[derive(Debug, Parser)]
-#[command(name = "goods", version)]
+#[command(name = "goods", version, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    /// What to do in the place of serving.
+    #[command(subcommand)]
+    pub instead: Option<Instead>,
+
     /// Where to listen.
     #[arg(long, env = "GOODS_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:80")]
     pub listen: SocketAddr,
@@ -31,7 +37,7 @@ pub struct Arguments {
     #[arg(long, env = "GOODS_SERVICE", default_value = "goods")]
     pub service: String,
 
-    /// Answer every path with the head of the request as it arrived, to see what a gateway makes of it.
+    /// Answer every path, but gRPC's calls, with the head of the request as it arrived, to see what a gateway makes of it.
     #[arg(long, env = "GOODS_ECHO")]
     pub echo: bool,
 
@@ -78,6 +84,17 @@ pub struct Arguments {
     /// How long to serve on after the registration was withdrawn.
     #[arg(long, env = "GOODS_DRAIN", default_value = "3s", value_parser = humantime::parse_duration)]
     pub drain: Duration,
+}
+
+/// What to do in the place of serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Instead {
+    /// Make one call to shop.v1.Goods/List, and print what it answered and which instance did.
+    Call {
+        /// The address, of a gateway or of an instance.
+        #[arg(long, value_name = "URL")]
+        to: Endpoint,
+    },
 }
 
 /// An address to register, with or without its port.
@@ -200,6 +217,15 @@ mod tests {
         for half in ["goods --cert /cert", "goods --key /key"] {
             assert!(parse(half).is_err(), "{half}");
         }
+    }
+
+    #[test]
+    fn a_call_takes_the_place_of_serving() {
+        let arguments = parse("goods call --to http://127.0.0.1:8080").unwrap();
+        let Some(Instead::Call { to }) = arguments.instead else { panic!("it serves") };
+        assert_eq!(to.uri(), "http://127.0.0.1:8080");
+        assert!(parse("goods call").is_err());
+        assert!(parse("goods --echo call --to http://127.0.0.1:8080").is_err());
     }
 
     #[test]

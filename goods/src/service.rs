@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 /// The longest body that is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 const TRACE_ID: HeaderName = HeaderName::from_static("trace_id");
-const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
+/// Names the instance in its answers.
+pub const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 
 /// The demo's service.
 pub struct Goods {
