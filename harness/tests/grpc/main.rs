@@ -13,6 +13,7 @@ mod http2;
 mod metadata;
 mod own_answers;
 mod preface;
+mod python;
 mod retries;
 mod web;
 
