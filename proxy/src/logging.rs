@@ -19,9 +19,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// - of an upgrade: it calls each second of waiting for the old process an error, and what it comes to is said by the
 ///   server's sockets;
 /// - of a client's connection over HTTP/2 that did not begin or is broken off for what came on it: a client can have as many
-///   of these lines as it likes. Nothing else of use is said there, apart from the server of the admin port.
+///   of these lines as it likes. Nothing else of use is said there, apart from the server of the admin port. Nor does h2 say
+///   anything else, whose own the frames are.
 const FILTER: &str = "warn,pingora_core::server::transfer_fd=off,pingora_core::apps=off,\
-    pingora_core::apps::http_app=warn,pingora_core::protocols::http::v2::server=off,proxy=info,leaseway_registry=info";
+    pingora_core::apps::http_app=warn,pingora_core::protocols::http::v2::server=off,h2=off,\
+    proxy=info,leaseway_registry=info";
 /// Lines wait at most this long.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// Bytes that wait before the writer is woken early.

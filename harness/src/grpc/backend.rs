@@ -267,7 +267,8 @@ async fn serve(state: &Arc<State>, number: usize, stream: TcpStream) -> Result<(
         Some(tls) => tls.accept(stream).await?.0,
     };
     let mut builder = server::Builder::new();
-    builder.max_header_list_size(4 << 20);
+    // A stream that is not read takes nothing from the others of its connection.
+    builder.max_header_list_size(4 << 20).initial_connection_window_size(16 << 20);
     if let Some(streams) = state.options.streams {
         builder.max_concurrent_streams(streams);
     }

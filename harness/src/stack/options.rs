@@ -157,6 +157,8 @@ impl GatewayOptions {
             "upgrade_sock": directory.join("upgrade.sock"),
             "gateway": {
                 "http1": tested::http1(),
+                // The same for clients who speak HTTP/2.
+                "http2": tested::http1(),
                 "listen": listen,
                 "admin": admin.to_string(),
                 "registry": registry.section(),

@@ -107,7 +107,7 @@ impl Listener {
         v.key(key("http2", http2), boolean(), &mut self.http2);
         v.check(|section| {
             if self.http2 && self.tls.is_none() {
-                section.remark("http2", "does nothing without tls: HTTP/2 is not spoken in clear");
+                section.remark("http2", "does nothing without tls: in clear HTTP/2 is spoken in any case");
             }
         });
         self.proxy_protocol_keys(v);

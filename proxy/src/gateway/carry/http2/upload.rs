@@ -97,6 +97,8 @@ impl Upload {
                 self.is_sent = true;
                 break;
             }
+            // Who takes nothing is not sent more.
+            ready!(instance.poll_flush(cx))?;
             self.waits_for = Side::Source;
             let piece = ready!(client.poll_piece(cx)).map_err(Failed::of_client)?;
             *moved = true;
