@@ -339,12 +339,12 @@ impl Download {
     /// # Errors
     /// When it does not end in time.
     pub async fn outcome_within(self, within: Duration) -> Result<Outcome> {
-        timeout(within, self.to_end())
+        timeout(within, self.ended())
             .await
             .with_context(|| format!("the answer has no end within {within:?}"))
     }
 
-    async fn to_end(mut self) -> Outcome {
+    async fn ended(mut self) -> Outcome {
         let mut outcome = Outcome::default();
         match self.head().await {
             Ok((status, fields)) => (outcome.http, outcome.head) = (status, fields),

@@ -126,7 +126,7 @@ async fn the_calls_of_an_instance_that_stands_still_go_elsewhere_and_no_other_is
     let (outcomes, talked) = tokio::join!(calls, talk);
     talked?;
     for outcome in outcomes? {
-        assert_ok(&outcome, b"m")?;
+        assert_ok(&outcome, b"m").with_context(|| place.gateway.process().tail())?;
         assert_eq!(outcome.served_by(), Some("1"));
     }
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());

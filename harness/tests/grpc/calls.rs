@@ -112,7 +112,8 @@ async fn a_hundred_messages_go_each_way_at_once() -> Result<()> {
         anyhow::Ok(())
     };
     let (sent, received) = tokio::join!(send, receive);
-    (sent?, received?);
+    sent?;
+    received?;
     assert_eq!(download.outcome().await?.status(), Some(code::OK));
     Ok(())
 }

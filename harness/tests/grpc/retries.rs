@@ -25,7 +25,10 @@ async fn each_of_the_first(retry: Value, act: Act, message: &[u8], ends: Option<
         let by_second = place.backends[1].count();
         match ends {
             // It has met the second one, be it only then.
-            Some(code::OK) => assert_ok(&outcome, message).with_context(|| format!("call {number}"))?,
+            Some(code::OK) => assert_ok(&outcome, message).with_context(|| {
+                let line = place.gateway.process().lines().pop().unwrap_or_default();
+                format!("call {number}: {line}")
+            })?,
             _ if outcome.served_by() == Some("1") => assert_ok(&outcome, message)?,
             status => assert_eq!(outcome.status(), status, "{} ({by_second})", shown(&outcome)),
         }
