@@ -4,6 +4,7 @@ use http::{HeaderName, Version, header};
 
 use crate::config::Upgrades;
 use crate::forged;
+use crate::gateway::grpc;
 use crate::head::Head;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -28,6 +29,8 @@ pub(crate) struct FieldsFound {
     hop_by_hop: bool,
     /// Those that must not go on.
     pub(crate) forged: bool,
+    /// As which kind of call a `Content-Type` shows it.
+    pub(in crate::gateway) call: grpc::Kind,
 }
 
 impl FieldsFound {
@@ -41,6 +44,7 @@ impl FieldsFound {
                 "traceparent" => found.traceparent = true,
                 "tracestate" => found.tracestate = true,
                 "cdn-loop" => found.cdn_loop = true,
+                "content-type" => found.call = grpc::Kind::of(head.method(), value),
                 "connection" if stays_or_closes(value) => found.stays_or_closes = true,
                 "connection" => {
                     found.hop_by_hop = true;
