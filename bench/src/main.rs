@@ -88,9 +88,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     ensure!(scale.rounds > 0, "no rounds were asked for");
     let is_measured = arguments.short || !cfg!(debug_assertions);
     ensure!(is_measured, "only release builds are measured: `make bench`; --short takes any");
-    let mut cases = Case::chosen(&arguments.cases)?;
-    // The gateway is not there yet.
-    cases.retain(|case| !(arguments.short && case.is_http2()));
+    let cases = Case::chosen(&arguments.cases)?;
     cores.pin()?;
     machine::raise_open_files(files(&cases, scale))?;
     let (found, missing) = peer::find(&arguments.only)?;

@@ -61,7 +61,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts it, and waits until it answers, in HTTP/2 too if the case asks for that.
+    /// Starts it, and waits until it answers, also in HTTP/2 or gRPC if that is what the case is about.
     ///
     /// # Errors
     /// When it does not; the error shows its last lines.
@@ -88,9 +88,7 @@ impl Running {
         let failure =
             || format!("{} does not answer; its last lines:\n{}", found.peer.name, running.process.tail());
         running.wait_ready(found, &words, place).await.with_context(failure)?;
-        if case.is_http2() {
-            running.wait_http2().await.with_context(failure)?;
-        }
+        running.wait_http2(case).await.with_context(failure)?;
         Ok(running)
     }
 
@@ -116,15 +114,16 @@ impl Running {
         self.wait_until("it answers over TLS", ask).await
     }
 
-    async fn wait_http2(&self) -> Result<()> {
-        self.wait_until("it answers over HTTP/2", async || {
-            Idle::open_http2(self.http2_address, SMALL, 1).await?.ensure_open()
-        })
-        .await?;
-        self.wait_until("it answers a call", async || {
-            Callers::open(self.http2_address, 1, 1).await?.run(End::Requests(1)).await.ensure_all_answered()
-        })
-        .await
+    async fn wait_http2(&self, case: Case) -> Result<()> {
+        let address = self.http2_address;
+        let call =
+            async || Callers::open(address, 1, 1).await?.run(End::Requests(1)).await.ensure_all_answered();
+        let ask = async || Idle::open_http2(address, SMALL, 1).await?.ensure_open();
+        match case {
+            Case::GrpcUnary => self.wait_until("it answers a call", call).await,
+            case if case.is_http2() => self.wait_until("it answers over HTTP/2", ask).await,
+            _ => Ok(()),
+        }
     }
 
     /// Asks `probe` until it says so; not of a process that has ended.

@@ -74,6 +74,12 @@ impl Answer {
     const NONE_GIVEN: Self = Self::unavailable("none of its addresses is known, or can be used");
     const NONE_GIVEN_USABLE: Self =
         Self::unavailable("none of its addresses takes requests: none can be connected to");
+    /// A call of gRPC cannot be asked for by HTTP/1.
+    pub(super) const SPEAKS_HTTP1: Self =
+        Self::unavailable("its instances are spoken to by HTTP/1, and gRPC needs HTTP/2: see `protocol`");
+    pub(super) const BAD_TIMEOUT: Self = Self::bad_request(
+        "grpc-timeout is malformed: it is one of up to eight digits and a unit of H, M, S, m, u or n",
+    );
     const NOT_TRUSTED: Self =
         Self::message(502, Kind::TlsCertificateError, "the endpoint's certificate is not trusted");
     const NO_HANDSHAKE: Self =
@@ -82,6 +88,7 @@ impl Answer {
         Self::message(502, Kind::TlsAlertReceived, "the endpoint declined the gateway's TLS");
     const BROKE_OFF: Self =
         Self::message(502, Kind::ConnectionTerminated, "the endpoint broke off before it answered");
+    const TAKES_NO_MORE: Self = Self::unavailable("the endpoint takes no more requests at the moment");
     const BAD_ANSWER: Self =
         Self::message(502, Kind::HttpProtocolError, "the endpoint's answer is not valid HTTP");
     const TIMED_OUT: Self =
@@ -170,9 +177,8 @@ impl Answer {
             Ending::Handshake(Fault::Alert) | Ending::Alerted => Self::DECLINED,
             Ending::NoConnection => Self::not_reached(Kind::ProxyInternalError),
             Ending::Silent => Self::TIMED_OUT,
-            Ending::Broke | Ending::BrokeWithinHead | Ending::Declined | Ending::WentAway | Ending::Reset => {
-                Self::BROKE_OFF
-            }
+            Ending::Broke | Ending::BrokeWithinHead | Ending::Reset | Ending::WentAway => Self::BROKE_OFF,
+            Ending::Declined => Self::TAKES_NO_MORE,
             Ending::NotHttp | Ending::Status => Self::BAD_ANSWER,
             Ending::Fault => Self::INTERNAL,
         };
@@ -227,6 +233,9 @@ mod tests {
             (Ending::Broke, 502, Kind::ConnectionTerminated),
             (Ending::BrokeWithinHead, 502, Kind::ConnectionTerminated),
             (Ending::NotHttp, 502, Kind::HttpProtocolError),
+            (Ending::Reset, 502, Kind::ConnectionTerminated),
+            (Ending::WentAway, 502, Kind::ConnectionTerminated),
+            (Ending::Declined, 503, Kind::DestinationUnavailable),
             (Ending::Fault, 500, Kind::ProxyInternalError),
         ] {
             let answer = Answer::to(ending, false, false).unwrap();

@@ -8,6 +8,7 @@ use super::grammar::SWITCHES;
 use super::protocol::Speaks;
 use super::retry::Reach;
 use crate::directory::{Endpoint, Protocol};
+use crate::grpc::Status;
 use crate::site::Way;
 use crate::traffic::ejection::{Failure, Outcome, Trial};
 use crate::traffic::in_flight::Permit;
@@ -73,6 +74,18 @@ struct Answered {
     at: Instant,
     /// Whether the exchange is a tunnel from then on.
     is_tunnel: bool,
+    /// How long the endpoint took for it, where nobody knows yet whether it is an answer or a failure.
+    waited: Option<Duration>,
+}
+
+/// What the head of an answer says of the endpoint.
+#[derive(Debug, Clone, Copy)]
+enum Verdict {
+    Answer,
+    /// It has not done what was asked of it; perhaps that is its failure.
+    Failed(Option<Failure>),
+    /// What follows will say it.
+    Open,
 }
 
 /// What waits for the head of its answer.
@@ -184,7 +197,31 @@ impl Attempt {
 
     /// The head of the answer is here. Whether the route has such a status tried elsewhere.
     pub(super) fn answered(&mut self, status: u16, now: Instant) -> bool {
-        let answered = Stage::Answered(Answered { at: now, is_tunnel: status == SWITCHES });
+        let failure = Failure::of_status(status);
+        let is_tried_elsewhere = self.way.route.retry.statuses.contains(&status);
+        let has_failed = failure.is_some() || is_tried_elsewhere;
+        let verdict = if has_failed { Verdict::Failed(failure) } else { Verdict::Answer };
+        self.hear_head(status == SWITCHES, verdict, now);
+        is_tried_elsewhere
+    }
+
+    /// The same of a call's. `ended`: how the call has, if the head says that.
+    pub(super) fn answered_call(&mut self, status: u16, ended: Option<Status>, now: Instant) -> bool {
+        let failure = Failure::of_status(status).or_else(|| self.failure_of(ended?));
+        let retry = &self.way.route.retry;
+        let is_tried_elsewhere =
+            retry.statuses.contains(&status) || ended.is_some_and(|ended| retry.grpc.contains(&ended));
+        let verdict = match ended {
+            _ if failure.is_some() || is_tried_elsewhere => Verdict::Failed(failure),
+            Some(_) => Verdict::Answer,
+            None => Verdict::Open,
+        };
+        self.hear_head(false, verdict, now);
+        is_tried_elsewhere
+    }
+
+    fn hear_head(&mut self, is_tunnel: bool, verdict: Verdict, now: Instant) {
+        let answered = Stage::Answered(Answered { at: now, is_tunnel, waited: None });
         let before = std::mem::replace(&mut self.stage, answered);
         let mut sent = None;
         if let Stage::Waiting(waiting) = before {
@@ -192,20 +229,43 @@ impl Attempt {
             self.endpoint.traffic.waiting.leave(waiting.place);
         }
         self.endpoint.traffic.waiting.heard(now);
-        let failure = Failure::of_status(status);
-        let is_tried_elsewhere = self.way.route.retry.statuses.contains(&status);
         // An answer that came before the request was sent whole waited for the client, too.
         if let Some(waited) = sent.map(|sent| now.saturating_duration_since(sent)) {
-            if failure.is_some() || is_tried_elsewhere {
-                self.was_not_faster(waited, now);
-            } else {
-                self.endpoint.traffic.latency.record(waited, now);
+            match verdict {
+                Verdict::Answer => self.endpoint.traffic.latency.record(waited, now),
+                Verdict::Failed(_) => self.was_not_faster(waited, now),
+                Verdict::Open => {
+                    self.stage = Stage::Answered(Answered { at: now, is_tunnel, waited: Some(waited) });
+                }
             }
         }
-        if let Some(failure) = failure {
+        if let Verdict::Failed(Some(failure)) = verdict {
             self.tell(Outcome::Failed(failure), now);
         }
-        is_tried_elsewhere
+    }
+
+    /// What the end of a call says of the endpoint: it counts as a 5xx does where the service's rules say so.
+    fn failure_of(&self, ended: Status) -> Option<Failure> {
+        let is_failure = ended != Status::Ok && self.way.target.health.counts_as_failure(ended);
+        is_failure.then_some(Failure::Status)
+    }
+
+    /// The call has ended so.
+    pub(super) fn ended_call(&mut self, status: Status, now: Instant) {
+        let failure = self.failure_of(status);
+        self.record_head(failure.is_some());
+        self.tell(failure.map_or(Outcome::Succeeded, Outcome::Failed), now);
+    }
+
+    /// It is known now whether the head, when it came, was that of an answer.
+    fn record_head(&mut self, has_failed: bool) {
+        let Stage::Answered(answered) = &mut self.stage else { return };
+        let (at, waited) = (answered.at, answered.waited.take());
+        match waited {
+            Some(waited) if has_failed => self.was_not_faster(waited, at),
+            Some(waited) => self.endpoint.traffic.latency.record(waited, at),
+            None => {}
+        }
     }
 
     /// Whether it has become a tunnel.
@@ -228,6 +288,7 @@ impl Attempt {
     /// A piece of the answer's body is here.
     pub(super) fn went_on(&mut self, now: Instant) {
         self.endpoint.traffic.waiting.heard(now);
+        self.record_head(false);
         let is_on_trial = matches!(self.report, Report::Due(Some(_)));
         if is_on_trial
             && self.answer().is_some_and(|answer| now.saturating_duration_since(answer.at) >= LONG_ENOUGH)
@@ -275,7 +336,8 @@ impl Attempt {
     fn reach(&self, ending: Ending, heard: bool) -> Reach {
         match ending {
             _ if !self.was_connected() => Reach::Unconnected,
-            Ending::Broke | Ending::Alerted if !heard => Reach::Sent,
+            Ending::Broke | Ending::Alerted | Ending::Reset if !heard => Reach::Sent,
+            Ending::Declined | Ending::WentAway if !heard => Reach::NotBegun,
             _ => Reach::Heard,
         }
     }
@@ -424,6 +486,8 @@ mod tests {
         /// The head came, and the client left or the gateway did.
         Dangling(u16),
         Failed(Ending),
+        /// A call, by what its head and its trailers say. Without either, the client left.
+        Call(Option<Status>, Option<Status>),
     }
 
     impl End {
@@ -439,6 +503,12 @@ mod tests {
                 }
                 Self::Failed(ending) => {
                     attempt.failed(ending, false, now);
+                }
+                Self::Call(in_head, in_trailers) => {
+                    attempt.answered_call(200, in_head, now);
+                    if let Some(status) = in_head.or(in_trailers) {
+                        attempt.ended_call(status, now);
+                    }
                 }
             }
         }
@@ -457,6 +527,15 @@ mod tests {
             (End::Failed(Ending::Broke), 1, "before", false),
             (End::Failed(Ending::BrokeWithinHead), 2, "broken", true),
             (End::Failed(Ending::NotHttp), 2, "broken", true),
+            (End::Failed(Ending::Reset), 2, "broken", true),
+            (End::Failed(Ending::Declined), 1, "before", false),
+            (End::Failed(Ending::WentAway), 1, "before", false),
+            (End::Call(Some(Status::Ok), None), 0, "before", true),
+            (End::Call(Some(Status::NotFound), None), 0, "before", true),
+            (End::Call(Some(Status::Unavailable), None), 2, "status", true),
+            (End::Call(None, Some(Status::Ok)), 0, "before", true),
+            (End::Call(None, Some(Status::Unknown)), 2, "status", true),
+            (End::Call(None, None), 1, "before", false),
             (End::Failed(Ending::Silent), 2, "timeout", true),
             (End::Failed(Ending::ClientLeft), 1, "before", false),
             (End::Failed(Ending::Fault), 1, "before", false),
@@ -536,6 +615,53 @@ mod tests {
         }
         assert!(bench.peak() > 0.95 * before, "{} after {before}", bench.peak());
         assert!(bench.sent().answered(429, bench.now) && !bench.sent().answered(503, bench.now));
+    }
+
+    #[test]
+    fn a_calls_head_says_how_fast_its_endpoint_is_when_it_is_known_to_be_an_answers() {
+        for (comes, looks_fast) in [
+            (None, false),
+            (Some(None), true),
+            (Some(Some(Status::Ok)), true),
+            (Some(Some(Status::Unavailable)), false),
+        ] {
+            let mut bench = Bench::new(None);
+            (0..100).for_each(|_| bench.answer(200, 20 * MS));
+            let before = bench.peak();
+            for _ in 0..100 {
+                let mut attempt = bench.sent();
+                bench.now += MS / 10;
+                attempt.answered_call(200, None, bench.now);
+                match comes {
+                    None => {}
+                    Some(None) => attempt.went_on(bench.now),
+                    Some(Some(status)) => attempt.ended_call(status, bench.now),
+                }
+                bench.answer_of_usual_speed_unless(looks_fast);
+            }
+            assert_eq!(
+                bench.peak() < 0.95 * before,
+                looks_fast,
+                "{comes:?}: {} after {before}",
+                bench.peak()
+            );
+        }
+    }
+
+    #[test]
+    fn what_of_grpcs_statuses_is_a_failure_the_service_says() {
+        let mut setup = Setup::of(1);
+        let grpc = [Status::DataLoss].into_iter().collect();
+        setup.service.ejection = Some(config::Ejection { grpc, ..Default::default() });
+        let bench = Bench::of(setup);
+        for (status, streak) in [(Status::Unavailable, 0), (Status::DataLoss, 1)] {
+            let mut attempt = bench.sent();
+            attempt.answered_call(200, None, bench.now);
+            attempt.ended_call(status, bench.now);
+            assert_eq!(bench.endpoint.traffic.streak.length(), streak, "{status}");
+        }
+        bench.sent().answered_call(503, Some(Status::Unavailable), bench.now);
+        assert_eq!(bench.endpoint.traffic.streak.length(), 2, "a 5xx is one in any case");
     }
 
     #[test]

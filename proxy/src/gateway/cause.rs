@@ -29,11 +29,15 @@ pub(super) enum Ending {
     Broke,
     /// The same, and the endpoint said by an alert of TLS that it would: it may not like our certificate.
     Alerted,
+    /// The endpoint broke off the request's stream alone (RST_STREAM).
+    Reset,
+    /// It has not begun with the request, and says so (REFUSED_STREAM).
+    Declined,
+    /// The connection, which others use, takes no more requests, and so the endpoint has not begun with this one: it is
+    /// above the last stream of a GOAWAY, or the connection was found closed before it was written.
+    WentAway,
     /// The connection broke or was closed when a part of a head had come over it.
     BrokeWithinHead,
-    Declined,
-    WentAway,
-    Reset,
     /// What came over the connection is not HTTP.
     NotHttp,
     /// The answer has a status that the route has tried elsewhere.
@@ -69,6 +73,12 @@ pub(super) enum Cause {
     /// A re-used connection was closed before a byte of the answer came: it was idle, and anybody may
     /// close it.
     Closed,
+    /// The endpoint broke off the stream of this request, and no other.
+    Reset,
+    /// The endpoint has declined to begin with it.
+    Declined,
+    /// The connection that it was to go over, or had begun to, took no more requests.
+    WentAway,
     /// The endpoint was silent for too long within its answer.
     Timeout,
     /// Its first byte did not come in time.
@@ -106,11 +116,12 @@ impl Cause {
             Ending::ConnectTimeout => Self::ConnectTimeout,
             Ending::Handshake(_) => Self::Handshake,
             Ending::NoConnection | Ending::Fault => Self::Gateway,
-            Ending::Declined | Ending::WentAway => Self::Refused,
-            Ending::Reset => Self::Broken,
             Ending::Silent => Self::Timeout,
             Ending::Broke | Ending::Alerted if reused && !heard => Self::Closed,
             Ending::Broke | Ending::Alerted | Ending::BrokeWithinHead | Ending::NotHttp => Self::Broken,
+            Ending::Reset => Self::Reset,
+            Ending::Declined => Self::Declined,
+            Ending::WentAway => Self::WentAway,
             Ending::Status => Self::Status,
         }
     }
@@ -121,10 +132,12 @@ impl Cause {
         match self {
             Self::Refused | Self::Handshake => Some(Failure::Refused),
             Self::ConnectTimeout => Some(Failure::ConnectTimeout),
-            Self::Broken => Some(Failure::Broken),
+            Self::Broken | Self::Reset => Some(Failure::Broken),
             Self::Timeout | Self::FirstByte => Some(Failure::Timeout),
             // The watch has told it.
             Self::Stalled => None,
+            // What is declined, or was not begun, is no failure: it may be for being busy, or about to go.
+            Self::Declined | Self::WentAway => None,
             Self::Closed | Self::Status | Self::Total | Self::Client | Self::Gateway => None,
         }
     }
@@ -137,6 +150,9 @@ impl Cause {
             Self::Handshake => "handshake",
             Self::Broken => "broken",
             Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Declined => "declined",
+            Self::WentAway => "went_away",
             Self::Timeout => "timeout",
             Self::FirstByte => "first_byte",
             Self::Stalled => "stalled",
@@ -172,6 +188,9 @@ mod tests {
             (Ending::Alerted, Cause::Broken),
             (Ending::BrokeWithinHead, Cause::Broken),
             (Ending::NotHttp, Cause::Broken),
+            (Ending::Reset, Cause::Reset),
+            (Ending::Declined, Cause::Declined),
+            (Ending::WentAway, Cause::WentAway),
             (Ending::Status, Cause::Status),
             (Ending::Fault, Cause::Gateway),
         ] {
@@ -204,6 +223,9 @@ mod tests {
             (Cause::Handshake, "handshake", Some(Failure::Refused)),
             (Cause::Broken, "broken", Some(Failure::Broken)),
             (Cause::Closed, "closed", None),
+            (Cause::Reset, "reset", Some(Failure::Broken)),
+            (Cause::Declined, "declined", None),
+            (Cause::WentAway, "went_away", None),
             (Cause::Timeout, "timeout", Some(Failure::Timeout)),
             (Cause::FirstByte, "first_byte", Some(Failure::Timeout)),
             (Cause::Stalled, "stalled", None),

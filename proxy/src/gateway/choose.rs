@@ -136,7 +136,7 @@ fn registered(way: &Way, endpoint: &Endpoint) -> Option<Protocol> {
 
 /// Whether a trial that fails costs the request nothing but time.
 fn repeatable(way: &Way, head: &impl Head) -> Repeatable {
-    let idempotent = retry::is_idempotent(head.method());
+    let idempotent = retry::is_idempotent(head.method(), &way.route.retry);
     let replay = Replay { idempotent, whole: has_small_body(head), unanswered: true };
     let tries = Tries { begun: 0, permitted: way.route.retry.attempts, is_over: false };
     if retry::may_be_lost(replay, tries) { Repeatable::Yes } else { Repeatable::No }

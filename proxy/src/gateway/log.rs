@@ -6,6 +6,7 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use super::clock::{Clock, Stamp};
+use super::grpc::Name;
 use super::request::{FailedAttempt, Request};
 use super::text::{push_address, push_hex, push_millis, push_number};
 use super::tunnel_end::TunnelEnd;
@@ -13,6 +14,7 @@ use crate::head::Head;
 use serde_json::json;
 
 use crate::directory::Endpoint;
+use crate::grpc::Status;
 use crate::logging::{Form, Output};
 use crate::site::RouteName;
 use crate::tls::Identity;
@@ -52,6 +54,8 @@ pub(super) struct LogLine<'a> {
     pub(super) took: Duration,
     /// From the last endpoint's choice to the head of its answer.
     pub(super) endpoint_took: Option<Duration>,
+    /// What was called, if its path says it, and how that ended, if it was a call of gRPC.
+    pub(super) call: Option<(Option<Name<'a>>, Status)>,
     /// Why it has ended as a tunnel, if it was one.
     pub(super) tunnel: Option<TunnelEnd>,
     /// What went wrong, if something did.
@@ -95,8 +99,9 @@ impl<'a> LogLine<'a> {
             sent,
             took,
             endpoint_took: attempt.and_then(|attempt| attempt.took()),
+            call: request.is_call().then(|| (Name::of(head.path()), request.grpc_status(status))),
             tunnel: request.tunnel(),
-            error: error.or(request.error()),
+            error: error.or(request.call_fault()).or(request.error()),
         }
     }
 
@@ -157,6 +162,13 @@ impl<'a> LogLine<'a> {
         if let Some(took) = self.endpoint_took {
             push_millis(add(line, key!("endpoint_ms")), took);
         }
+        if let Some((name, status)) = self.call {
+            if let Some(Name { service, method }) = name {
+                escaped(add(line, key!("grpc_service")), service);
+                escaped(add(line, key!("grpc_method")), method);
+            }
+            plain(add(line, key!("grpc_status")), status.as_str());
+        }
         if let Some(end) = self.tunnel {
             plain(add(line, key!("tunnel")), end.as_str());
         }
@@ -209,6 +221,12 @@ impl<'a> LogLine<'a> {
         }
         for FailedAttempt { endpoint, cause } in self.failed {
             show(line, format_args!(" failed={}:{}", endpoint.instance, cause.as_str()));
+        }
+        if let Some((name, status)) = self.call {
+            if let Some(Name { service, method }) = name {
+                show(line, format_args!(" grpc_service={service:?} grpc_method={method:?}"));
+            }
+            show(line, format_args!(" grpc_status={status}"));
         }
         if let Some(end) = self.tunnel {
             show(line, format_args!(" tunnel={}", end.as_str()));
@@ -271,6 +289,7 @@ mod tests {
     use super::*;
     use crate::gateway::cause::Cause;
     use crate::gateway::fixture::{Setup, from, with_certificate};
+    use crate::gateway::grpc::End;
     use crate::gateway::origin::Arrival;
     use crate::head::tests::head;
     use http::Method;
@@ -300,6 +319,7 @@ mod tests {
             sent: 91,
             took: Duration::from_micros(12_034),
             endpoint_took: endpoint.map(|_| Duration::from_micros(7)),
+            call: None,
             tunnel: None,
             error,
         }
@@ -349,6 +369,48 @@ mod tests {
         let mut text = Vec::new();
         LogLine { asked, service: None, ..line("/", None, &[], None) }.write_text(&mut text, STAMP);
         assert!(text.ends_with(br#" host="a\nb" scheme=https"#));
+    }
+
+    #[test]
+    fn the_line_of_a_call_says_what_was_called_and_how_it_ended() {
+        let fixture = Setup::of(1).build();
+        for (path, content_type, end, expected) in [
+            (
+                "/shop.v1.Goods/List",
+                &b"application/grpc"[..],
+                End::with(Status::NotFound),
+                (json!("shop.v1.Goods"), json!("List"), json!("NOT_FOUND"), None),
+            ),
+            (
+                "/a\"b/c",
+                b"application/grpc+proto",
+                End::of_trailers(None),
+                (json!("a\"b"), json!("c"), json!("UNKNOWN"), Some("grpc-status")),
+            ),
+            ("/x", b"application/grpc", End::with(Status::Ok), (Value::Null, Value::Null, json!("OK"), None)),
+            ("/a/b", b"text/plain", End::with(Status::Ok), (Value::Null, Value::Null, Value::Null, None)),
+        ] {
+            let head = head(Method::POST, path, &[("content-type", content_type)]);
+            let mut request = fixture.sent_to(0);
+            request.begin(&head, from("192.0.2.7"));
+            request.call_ended(end, fixture.now);
+            let line = LogLine::of(&request, &head, (200, 0), Duration::ZERO, None);
+            let (mut json, mut text) = (Vec::new(), Vec::new());
+            line.write_json(&mut json, STAMP);
+            line.write_text(&mut text, STAMP);
+            let json: Value = serde_json::from_slice(&json).unwrap();
+            let of = |name: &str| json.get(name).cloned().unwrap_or_default();
+            let (service, method, status, fault) = expected;
+            assert_eq!(
+                [of("grpc_service"), of("grpc_method"), of("grpc_status")],
+                [service, method, status.clone()]
+            );
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(text.contains(" grpc_status="), !status.is_null(), "{text}");
+            let told = of("error");
+            assert_eq!(told.is_null(), fault.is_none(), "{told}");
+            assert!(fault.is_none_or(|fault| told.as_str().unwrap().contains(fault)), "{told}");
+        }
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::grammar::{SWITCHES, is_interim};
+use super::grpc;
 use super::request::Request;
 use super::resend;
 use super::retry::Replay;
+use crate::grpc::Status;
 use crate::head::Head;
 
 /// What the head of an answer means.
@@ -37,7 +39,8 @@ pub(super) fn of(
         return Meaning::Interim;
     }
     let is_tried_elsewhere = request.attempt_mut().is_some_and(|attempt| attempt.answered(status, now));
-    if is_tried_elsewhere && resend::try_elsewhere_for_status(request, head, status, replay, now) {
+    let said = format_args!("status {status}");
+    if is_tried_elsewhere && resend::try_elsewhere(request, head, said, replay, now) {
         Meaning::Elsewhere
     } else if status == SWITCHES {
         Meaning::Tunnel
@@ -46,12 +49,40 @@ pub(super) fn of(
     }
 }
 
+/// The same of the head of an answer to a call of gRPC. If it says how the call has ended, that is noted; else
+/// [`Request::call_ended`] is told when the trailers are here.
+pub(super) fn of_call(
+    request: &mut Request,
+    head: &impl Head,
+    answer: grpc::AnswerHead<'_>,
+    replay: Replay,
+    now: Instant,
+) -> Meaning {
+    if is_interim(answer.status) {
+        return of(request, head, answer.status, replay, now);
+    }
+    let (end, attempt) = (answer.end(), request.attempt_mut());
+    let status = end.map(|end| end.status);
+    if attempt.is_some_and(|attempt| attempt.answered_call(answer.status, status, now)) {
+        let status = status.map_or("unknown yet", Status::as_str);
+        let said = format_args!("status {}, grpc-status {status}", answer.status);
+        if resend::try_elsewhere(request, head, said, replay, now) {
+            return Meaning::Elsewhere;
+        }
+    }
+    if let Some(end) = end {
+        request.call_came_to(end);
+    }
+    Meaning::Answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
-    use crate::gateway::fixture::{Setup, get};
+    use crate::gateway::fixture::{Setup, from, get};
     use crate::gateway::retry::is_idempotent;
+    use crate::head::tests::head;
     use http::Method;
 
     #[test]
@@ -68,11 +99,50 @@ mod tests {
             let retry = config::Retry { statuses: vec![503], ..config::Retry::default() };
             let fixture = Setup { retry, ..Setup::of(endpoints) }.build();
             let mut request = fixture.sent_to(0);
-            let replay = Replay { idempotent: is_idempotent(&Method::GET), whole: true, unanswered: true };
+            let idempotent = is_idempotent(&Method::GET, &fixture.way.route.retry);
+            let replay = Replay { idempotent, whole: true, unanswered: true };
             let meaning = of(&mut request, &get(), status, replay, fixture.now);
             assert_eq!(meaning, expected, "{status} of one of {endpoints}");
             let is_next = request.attempt().is_some_and(|attempt| attempt.is_next());
             assert_eq!(is_next, meaning == Meaning::Elsewhere);
+        }
+    }
+
+    /// What the answer to a call means: trailers alone with this status, or a head that others follow.
+    fn of_trailers_alone(endpoints: u8, value: Option<&str>, replay: Replay) -> (Meaning, Request) {
+        let retry = config::Retry { idempotent: true, grpc: vec![Status::Unavailable], ..Default::default() };
+        let fixture = Setup { retry, ..Setup::of(endpoints) }.build();
+        let mut request = fixture.sent_to(0);
+        let call = head(Method::POST, "/shop.v1.Goods/List", &[("content-type", b"application/grpc")]);
+        request.begin(&call, from("192.0.2.7"));
+        let answer = grpc::AnswerHead {
+            status: 200,
+            content_type: Some(b"application/grpc"),
+            grpc_status: value.map(str::as_bytes),
+            is_end: value.is_some(),
+        };
+        (of_call(&mut request, &call, answer, replay, fixture.now), request)
+    }
+
+    #[test]
+    fn a_call_that_has_failed_at_once_is_tried_elsewhere_if_its_route_says_so() {
+        let safe = Replay { idempotent: true, whole: true, unanswered: true };
+        for (endpoints, value, replay, expected) in [
+            (2, Some("14"), safe, Meaning::Elsewhere),
+            (1, Some("14"), safe, Meaning::Answer),
+            (2, Some("14"), Replay { whole: false, ..safe }, Meaning::Answer),
+            (2, Some("14"), Replay { unanswered: false, ..safe }, Meaning::Answer),
+            (2, Some("13"), safe, Meaning::Answer),
+            (2, Some("0"), safe, Meaning::Answer),
+            (2, None, safe, Meaning::Answer),
+        ] {
+            let (meaning, request) = of_trailers_alone(endpoints, value, replay);
+            assert_eq!(meaning, expected, "{value:?} of one of {endpoints}, {replay:?}");
+            let is_known = value.is_some() && meaning == Meaning::Answer;
+            let status = value.filter(|_| is_known).and_then(|value| Status::of_value(value.as_bytes()));
+            assert_eq!(request.grpc_status(200), status.unwrap_or(Status::Unknown));
+            let told = "the endpoint: status 200, grpc-status UNAVAILABLE: tried elsewhere";
+            assert_eq!(request.error(), (meaning == Meaning::Elsewhere).then_some(told));
         }
     }
 }

@@ -21,6 +21,7 @@
 //!   origin    who asks, over what, and for which host: pure
 //!   redirect  where a client is sent: pure
 //!   reply     an answer of the gateway's own, as it is sent: pure
+//!   grpc      what is known of gRPC's calls: pure
 //!   proxy_status  what an error answer says for programs: pure
 //!   error_kind    of which kinds there are
 //!   grammar   what a message of HTTP/1 is: pure
@@ -48,6 +49,7 @@ mod fixture;
 mod grammar;
 #[cfg(test)]
 mod grammar_checks;
+mod grpc;
 mod handshakes;
 mod hash_key;
 mod hops;
@@ -177,6 +179,10 @@ impl Gateway {
         head: &impl Head,
         path: &str,
     ) -> Result<(), Answer> {
+        if let Err(answer) = request.is_taken_by(&route, head) {
+            request.declined(route, None, answer.error().map(|(_, why)| why));
+            return Err(answer);
+        }
         let changed = match changed_path(&route.changes.path, head, path) {
             Ok(changed) => changed,
             Err(refusal) => {
@@ -237,7 +243,11 @@ impl Gateway {
         }
         let took = request.took(now);
         request.route().map_or(&self.unrouted, |route| &route.metrics).answered(status);
-        request.target().map_or(&self.unserved, |target| &target.metrics).answered(status, took);
+        let service = request.target().map_or(&self.unserved, |target| &target.metrics);
+        service.answered(status, took);
+        if request.is_call() {
+            service.called(request.grpc_status(status));
+        }
         LogLine::of(request, head, (status, sent), took, error).write(&self.output, &self.clock);
     }
 }

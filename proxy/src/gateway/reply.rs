@@ -36,6 +36,15 @@ pub(super) fn written(name: &HeaderName) -> Bytes {
     name.as_str().bytes().map(letter).collect()
 }
 
+/// What is said of an error with this status: it names the service where the fault may be there.
+pub(super) fn message_of<'m>(status: u16, message: &'m str, request: &Request) -> Cow<'m, str> {
+    let service = request.target().map(|target| &**target.service.name());
+    match service {
+        Some(service) if status >= 502 => Cow::Owned(format!("service {service}: {message}")),
+        _ => Cow::Borrowed(message),
+    }
+}
+
 impl Reply {
     /// What this request gets. `head`: as it came from the client.
     pub(super) fn of(answer: Answer, request: &Request, head: &impl Head) -> Self {
@@ -50,11 +59,7 @@ impl Reply {
     }
 
     fn of_error(status: u16, message: &str, request: &Request, head: &impl Head) -> Self {
-        let service = request.target().map(|target| &**target.service.name());
-        let message = match service {
-            Some(service) if status >= 502 => Cow::Owned(format!("service {service}: {message}")),
-            _ => Cow::Borrowed(message),
-        };
+        let message = message_of(status, message, request);
         let of_route = request.route().and_then(|route| route.errors.get(status));
         let mut reply = match of_route.or_else(|| request.common.errors.get(status)).as_deref() {
             None => {

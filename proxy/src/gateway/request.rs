@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, Method, Version, header};
 
 use super::answer::Answer;
 use super::attempt::{Attempt, Chosen};
 use super::cause::{Cause, Ending};
 use super::entry::FieldsFound;
+use super::grpc::{Call, End, Form, Kind, Timeout};
 use super::hops::Hops;
 use super::origin::{Arrival, Origin};
 use super::retry::{self, Reach, Replay, Tries};
@@ -18,11 +19,14 @@ use super::trace::Trace;
 use super::tunnel_end::TunnelEnd;
 use crate::config::ATTEMPTS;
 use crate::directory::Endpoint;
+use crate::grpc::Status;
 use crate::head::Head;
 use crate::metrics::Metrics;
 use crate::site::{Asked, Common, Route, Site, Target, Way};
 use crate::traffic::in_flight::Permit;
 use crate::traffic::waiting::{Interrupt, Wait};
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// A request's state.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub(super) struct Request {
     error: Option<Cow<'static, str>>,
     /// Why it has ended as a tunnel, if it was one.
     tunnel: Option<TunnelEnd>,
+    /// What is known of it as a call of gRPC, if it is one.
+    call: Option<Call>,
     metrics: Arc<Metrics>,
     _in_flight: Permit,
 }
@@ -129,6 +135,7 @@ impl Request {
             progress: Progress::Begun,
             error: None,
             tunnel: None,
+            call: None,
             metrics,
             _in_flight: in_flight,
         }
@@ -142,11 +149,83 @@ impl Request {
             self.hops = Hops::of(head);
         }
         (self.origin, self.client) = Origin::of(head, arrival, &self.common);
+        // Over HTTP/1 there are none, whatever the type of a body is.
+        let is_call = self.fields.call == Kind::Grpc && head.version() == Version::HTTP_2;
+        self.call = is_call.then(|| Call::new(head.values(&GRPC_TIMEOUT), false));
     }
 
-    /// Whether it is a call of gRPC.
+    /// This route has taken it. That makes a call of one of gRPC-Web, if the route has such go on; and a call whose time
+    /// nobody can read gets this answer.
+    pub(super) fn is_taken_by(&mut self, route: &Route, head: &impl Head) -> Result<(), Answer> {
+        if route.grpc_web && self.fields.call == Kind::Web {
+            self.call = Some(Call::new(head.values(&GRPC_TIMEOUT), true));
+        }
+        // Servers say INTERNAL to it, which is what a 400 means in gRPC: that an argument is invalid, only what is called
+        // says. Without its time the call would wait for longer than its client does.
+        let is_readable = self.call.is_none_or(|call| call.timeout.is_ok());
+        if is_readable { Ok(()) } else { Err(Answer::BAD_TIMEOUT) }
+    }
+
+    /// Whether it is a call of gRPC: be it one of gRPC-Web that its route has go on.
     pub(super) fn is_call(&self) -> bool {
-        self.fields.call
+        self.call.is_some()
+    }
+
+    /// Whether it needs an instance that speaks HTTP/2, if nobody says otherwise.
+    pub(super) fn is_grpc(&self) -> bool {
+        self.is_call() || self.fields.call == Kind::Grpc
+    }
+
+    /// How it is written, if it is a call of gRPC-Web that goes on as gRPC. `head`: as it came from the client.
+    pub(super) fn web_form<'h>(&self, head: &'h impl Head) -> Option<Form<'h>> {
+        self.call.filter(|call| call.is_web)?;
+        head.value(&header::CONTENT_TYPE).and_then(Form::of)
+    }
+
+    /// What is known of how the call has ended, of which its endpoint was told before.
+    pub(super) fn call_came_to(&mut self, end: End) {
+        if let Some(call) = &mut self.call {
+            call.end = Some(end);
+        }
+    }
+
+    /// The trailers of the answer are here, or it has ended without them: the call has ended so.
+    pub(super) fn call_ended(&mut self, end: End, now: Instant) {
+        self.call_came_to(end);
+        if let Some(attempt) = self.attempt_mut() {
+            attempt.ended_call(end.status, now);
+        }
+    }
+
+    /// How the call has ended whose client got this status of HTTP, or left before it did (0).
+    pub(super) fn grpc_status(&self, status: u16) -> Status {
+        let is_clients = || self.failures().last().is_some_and(|failed| failed.cause == Cause::Client);
+        match self.call.and_then(|call| call.end) {
+            Some(end) => end.status,
+            None if status == 0 || is_clients() => Status::Cancelled,
+            None => Status::Unknown,
+        }
+    }
+
+    /// How the call has ended, as far as that is known.
+    pub(super) fn call_end(&self) -> Option<End> {
+        self.call?.end
+    }
+
+    /// What is wrong with the answer to the call, if something is.
+    pub(super) fn call_fault(&self) -> Option<&'static str> {
+        self.call?.end?.fault
+    }
+
+    /// What the instance is told of the call's time: what is left of it. None: its client has said nothing of it.
+    pub(super) fn call_timeout(&self, now: Instant) -> Option<String> {
+        self.call?.timeout.ok()??;
+        self.left(now).map(|left| Timeout(left).value())
+    }
+
+    /// Whether doing it twice is the same as doing it once.
+    pub(super) fn is_idempotent(&self, method: &Method) -> bool {
+        self.route().is_some_and(|route| retry::is_idempotent(method, &route.retry))
     }
 
     /// The route that takes it, by the site that there was when it began. It is asked once.
@@ -396,7 +475,9 @@ impl Request {
 
     /// How much of its whole time is left; none: it has as much as it takes.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
-        let total = self.route()?.timeouts.total?;
+        let of_route = self.route()?.timeouts.total;
+        let of_call = self.call.and_then(|call| call.timeout.ok()?).map(|Timeout(time)| time);
+        let total = of_route.into_iter().chain(of_call).min()?;
         let is_tunnel = self.attempt().is_some_and(Attempt::is_tunnel);
         (!is_tunnel).then(|| total.saturating_sub(now.saturating_duration_since(self.started)))
     }
@@ -471,6 +552,7 @@ impl Drop for Request {
 mod tests {
     use super::*;
     use crate::gateway::fixture::{Fixture, NOWHERE, Setup, from, get};
+    use crate::head::tests::head;
     use crate::traffic::in_flight::InFlight;
 
     const MS: Duration = Duration::from_millis(1);
@@ -553,6 +635,75 @@ mod tests {
         assert_eq!((begun, permitted, is_over), (1, 3, true));
         request.attempt_mut().unwrap().answered(101, started);
         assert_eq!(request.left(started + 1_000 * MS), None);
+    }
+
+    /// A call with these fields, whose first attempt has begun.
+    fn call(fixture: &Fixture, fields: &[(&'static str, &[u8])]) -> Request {
+        let mut request = fixture.sent_to(0);
+        request.begin(&head(Method::POST, "/shop.v1.Goods/List", fields), NOWHERE);
+        request
+    }
+
+    #[test]
+    fn a_calls_own_time_bounds_it_as_its_routes_does_and_goes_on_as_what_is_left_of_it() {
+        let grpc = ("content-type", &b"application/grpc"[..]);
+        for (total, timeout, left, goes_on) in [
+            (None, None, None, None),
+            (Some(400), None, Some(300), None),
+            (None, Some("2S"), Some(1_900), Some("1900000u")),
+            (Some(400), Some("2S"), Some(300), Some("300000u")),
+            (Some(400), Some("150m"), Some(50), Some("50000000n")),
+            (Some(400), Some("1n"), Some(0), Some("1n")),
+        ] {
+            let fixture = Setup { total: total.map(|total| total * MS), ..Setup::of(1) }.build();
+            let timeout = timeout.map(|timeout: &str| ("grpc-timeout", timeout.as_bytes()));
+            let request = call(&fixture, &[grpc].into_iter().chain(timeout).collect::<Vec<_>>());
+            let now = request.started + 100 * MS;
+            assert_eq!(request.left(now), left.map(|left| left * MS), "{timeout:?} of {total:?}");
+            assert_eq!(request.call_timeout(now).as_deref(), goes_on, "{timeout:?} of {total:?}");
+            assert_eq!(request.is_over(now), left == Some(0));
+        }
+        let fixture = Setup::of(1).build();
+        let no_call = call(&fixture, &[("grpc-timeout", b"1n")]);
+        assert_eq!(no_call.left(no_call.started), None, "it means nothing to others");
+    }
+
+    #[test]
+    fn a_call_whose_time_is_malformed_is_declined_by_whatever_route_takes_it() {
+        for (content_type, grpc_web, timeout, is_declined) in [
+            ("application/grpc", false, "123456789m", true),
+            ("application/grpc", false, "12345678m", false),
+            ("application/grpc-web", false, "123456789m", false),
+            ("application/grpc-web", true, "123456789m", true),
+            ("application/json", true, "123456789m", false),
+        ] {
+            let mut fixture = Setup::of(1).build();
+            Arc::get_mut(&mut fixture.way.route).unwrap().grpc_web = grpc_web;
+            let fields = [("content-type", content_type.as_bytes()), ("grpc-timeout", timeout.as_bytes())];
+            let head = head(Method::POST, "/shop.v1.Goods/List", &fields);
+            let mut request = fixture.request();
+            request.begin(&head, NOWHERE);
+            let expected = if is_declined { Err(Answer::BAD_TIMEOUT) } else { Ok(()) };
+            assert_eq!(request.is_taken_by(&fixture.way.route, &head), expected, "{content_type} {timeout}");
+            assert_eq!(
+                request.is_call(),
+                content_type != "application/json" && (grpc_web || content_type.ends_with("grpc"))
+            );
+            assert_eq!(request.web_form(&head).is_some(), grpc_web && content_type.ends_with("web"));
+        }
+    }
+
+    #[test]
+    fn a_call_of_which_nobody_said_how_it_ended_ended_so() {
+        let fixture = Setup::of(2).build();
+        let mut request = call(&fixture, &[("content-type", b"application/grpc")]);
+        assert_eq!(request.grpc_status(200), Status::Unknown);
+        assert_eq!(request.grpc_status(0), Status::Cancelled, "it left before it was answered");
+        request.failed(Ending::ClientLeft, "left".into(), fixture.now);
+        assert_eq!(request.grpc_status(200), Status::Cancelled, "and within its answer");
+        request.call_ended(End::of_trailers(None), fixture.now);
+        assert_eq!(request.grpc_status(200), Status::Unknown);
+        assert!(request.call_fault().is_some());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sends a request whose attempt has failed to another endpoint, where [`retry`] decides so.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::time::Instant;
 
 use super::attempt::{Attempt, Chosen};
@@ -80,19 +81,19 @@ fn next_endpoint(request: &Request, way: &Way, head: &impl Head, now: Instant) -
     }
 }
 
-/// The same for a request whose answer, which is here, has a status that is tried elsewhere. If it has no other
-/// attempt, that answer is used.
-pub(super) fn try_elsewhere_for_status(
+/// The same for a request whose answer, which is here, says this, which is tried elsewhere. If it has no other attempt,
+/// that answer is used.
+pub(super) fn try_elsewhere(
     request: &mut Request,
     head: &impl Head,
-    status: u16,
+    said: impl Display,
     replay: Replay,
     now: Instant,
 ) -> bool {
     request.answered_with_failure();
     let has_another = try_another(request, head, (Cause::Status, Reach::Heard), replay, now);
     if has_another {
-        request.died_of(format!("the endpoint: status {status}: tried elsewhere"));
+        request.died_of(format!("the endpoint: {said}: tried elsewhere"));
     } else {
         request.keep_answer();
     }
@@ -207,7 +208,7 @@ mod tests {
         let fixture = Setup { retry, ..Setup::of(1) }.build();
         let mut request = fixture.sent_to(0);
         request.attempt_mut().unwrap().answered(503, fixture.now);
-        assert!(!try_elsewhere_for_status(&mut request, &get(), 503, SAFE, fixture.now));
+        assert!(!try_elsewhere(&mut request, &get(), "status 503", SAFE, fixture.now));
         assert!(request.failures().is_empty() && request.error().is_none());
         assert!(request.tried().is_empty());
         assert_eq!(fixture.endpoint(0).traffic.in_flight.count(), 1, "its answer is still on its way");
@@ -220,7 +221,7 @@ mod tests {
             let mut request = fixture.sent_to(0);
             request.attempt_mut().unwrap().answered(503, fixture.now);
             let replay = Replay { idempotent, ..SAFE };
-            let leaves = try_elsewhere_for_status(&mut request, &get(), 503, replay, fixture.now);
+            let leaves = try_elsewhere(&mut request, &get(), "status 503", replay, fixture.now);
             assert_eq!(leaves, expected);
             assert_eq!(at(&request), fixture.endpoint(usize::from(expected)).id);
             assert_eq!(request.failures().len(), usize::from(expected));
@@ -256,9 +257,14 @@ mod tests {
 
     const REFUSES: Way = Way { reused: None, ending: Ending::Refused };
     const CLOSES_IDLE: Way = Way { reused: Some(true), ending: Ending::Broke };
-    const WAYS: [Way; 10] = [
+    const DECLINES: Way = Way { reused: Some(true), ending: Ending::Declined };
+    const GOES_AWAY: Way = Way { reused: Some(true), ending: Ending::WentAway };
+    const WAYS: [Way; 13] = [
         REFUSES,
         CLOSES_IDLE,
+        DECLINES,
+        GOES_AWAY,
+        Way { reused: Some(true), ending: Ending::Reset },
         Way { reused: None, ending: Ending::ConnectTimeout },
         Way { reused: None, ending: Ending::NoConnection },
         Way { reused: None, ending: Ending::ClientLeft },
@@ -279,7 +285,7 @@ mod tests {
             }
             if self.ending == Ending::Status {
                 return attempt.answered(503, now)
-                    && try_elsewhere_for_status(request, &get(), 503, replay, now);
+                    && try_elsewhere(request, &get(), "status 503", replay, now);
             }
             let failure = request.failed(self.ending, "as it was".into(), now).unwrap();
             try_another(request, &get(), failure, replay, now)
@@ -349,10 +355,13 @@ mod tests {
             prop_assert!(visits.len() <= case.attempts, "attempts: {visits:?}");
             prop_assert!(visits.len() <= case.over_after, "time: {visits:?}");
             let way = |n: &usize| case.ways[*n];
-            let sent = visits.iter().filter(|n| way(n).reused.is_some()).count();
-            prop_assert!(sent <= 1 || idempotent && whole && unanswered, "twice where it is unsafe: {visits:?}");
+            let has_begun = |n: &&usize| way(n).reused.is_some() && !matches!(way(n), DECLINES | GOES_AWAY);
             let (_, retried) = visits.split_last().unwrap();
-            let paid = retried.iter().filter(|n| way(n) != REFUSES).count();
+            let begun = retried.iter().filter(has_begun).count();
+            prop_assert!(begun == 0 || idempotent && whole && unanswered, "twice where it is unsafe: {visits:?}");
+            let sent = retried.iter().filter(|n| way(n).reused.is_some()).count();
+            prop_assert!(sent == 0 || whole && unanswered, "what is not there any more: {visits:?}");
+            let paid = retried.iter().filter(|n| !matches!(way(n), REFUSES | GOES_AWAY)).count();
             prop_assert_eq!(u64::try_from(paid).unwrap(), granted, "what is not free is paid for");
             prop_assert!(case.has_budget || granted == 0);
             prop_assert!(retried.iter().all(|n| way(n).ending != Ending::ClientLeft), "nobody to answer");
@@ -360,7 +369,7 @@ mod tests {
                 let seen: BTreeSet<_> = visits[..n].iter().collect();
                 let is_second = seen.contains(&visits[n]);
                 prop_assert!(!is_second || seen.len() == case.ways.len(), "the same while there is another");
-                prop_assert!(!is_second || way(&visits[n]) == CLOSES_IDLE, "{visits:?}");
+                prop_assert!(!is_second || matches!(way(&visits[n]), CLOSES_IDLE | GOES_AWAY), "{visits:?}");
             }
         }
     }

@@ -12,12 +12,15 @@
 use http::Method;
 
 use super::cause::Cause;
+use crate::config;
 
 /// How far an attempt had come when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     /// There was no connection, so nothing was sent.
     Unconnected,
+    /// The request may have been sent, and the endpoint has said that it did not begin with it (RFC 9113, 8.7).
+    NotBegun,
     /// The request may have been sent, and nothing came.
     Sent,
     /// Something of an answer came. A request that ended in any other way than by a connection that broke counts as if
@@ -38,7 +41,12 @@ pub(super) struct Replay {
 
 impl Replay {
     fn is_safe(self) -> bool {
-        self.idempotent && self.whole && self.unanswered
+        self.idempotent && self.is_possible()
+    }
+
+    /// Whether it can be sent again, be it safe or not.
+    fn is_possible(self) -> bool {
+        self.whole && self.unanswered
     }
 }
 
@@ -131,8 +139,8 @@ pub(super) fn next<C>(situation: &Situation, search: Search<C>) -> Next<C> {
     }
     match search {
         Search::NotBegun => Next::Choose(Among::Others),
-        // An idle connection that was closed says nothing against its endpoint.
-        Search::Nobody(Among::Others) if cause == Cause::Closed => Next::Choose(Among::OthersAndSame),
+        // A connection that was closed while it was idle, or takes no more, says nothing against its endpoint.
+        Search::Nobody(Among::Others) if wants_new_connection(cause) => Next::Choose(Among::OthersAndSame),
         Search::Nobody(_) => Next::Answer(Why::Nobody),
         Search::Found { chosen, doubted } if is_free(cause, doubted) => Next::Again(chosen),
         Search::Found { chosen, .. } => match budget {
@@ -149,26 +157,27 @@ fn may_go_again(situation: &Situation) -> bool {
         (_, Cause::Client) => false,
         // Nobody has begun with it.
         (Reach::Unconnected, _) => true,
-        (Reach::Sent, Cause::Broken | Cause::Closed | Cause::Stalled) | (Reach::Heard, Cause::Status) => {
-            situation.replay.is_safe()
-        }
+        (Reach::NotBegun, Cause::Declined | Cause::WentAway) => situation.replay.is_possible(),
+        (Reach::Sent, Cause::Broken | Cause::Closed | Cause::Reset)
+        | (Reach::Sent | Reach::NotBegun, Cause::Stalled)
+        | (Reach::Heard, Cause::Status) => situation.replay.is_safe(),
         _ => false,
     }
 }
 
 /// The budget keeps retries from being load on top of load. A connect that was refused, or whose handshake failed, was no load: nobody has begun
-/// with the request, and who gets it next serves it once. That is free, so that the dead of a large restart cost nobody
+/// with the request, and who gets it next serves it once. The same holds where a connection took no more. That is free, so that the dead of a large restart cost nobody
 /// a request; but not where the next is known to fail as well, or with all of them dead each request would knock at
 /// three doors. A connect that timed out is not free: it has cost time, and a full queue of connections is what
-/// overload looks like.
+/// overload looks like; and so does a request that was declined.
 fn is_free(cause: Cause, next_is_doubted: bool) -> bool {
-    matches!(cause, Cause::Refused | Cause::Handshake) && !next_is_doubted
+    matches!(cause, Cause::Refused | Cause::Handshake | Cause::WentAway) && !next_is_doubted
 }
 
 /// Whether the next attempt needs a connection of its own. Where one kept connection was closed, others may be, and a
 /// request must not spend its attempts on them.
 pub(super) fn wants_new_connection(last: Cause) -> bool {
-    last == Cause::Closed
+    matches!(last, Cause::Closed | Cause::WentAway)
 }
 
 /// Whether a request that waits for its answer may be moved if its endpoint stalls. Otherwise it is better off where it
@@ -183,12 +192,13 @@ pub(super) fn may_be_lost(replay: Replay, tries: Tries) -> bool {
     replay.is_safe() && Tries { begun: tries.begun + 1, ..tries }.are_left()
 }
 
-/// Whether doing it twice is the same as doing it once: RFC 9110, 9.2.2.
-pub(super) fn is_idempotent(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
+/// Whether doing it twice is the same as doing it once: by its method (RFC 9110, 9.2.2), or as its route says of all.
+pub(super) fn is_idempotent(method: &Method, rules: &config::Retry) -> bool {
+    rules.idempotent
+        || matches!(
+            *method,
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+        )
 }
 
 #[cfg(test)]

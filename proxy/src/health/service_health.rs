@@ -10,6 +10,7 @@ use super::stall_watch::StallWatch;
 use super::trials::Trials;
 use crate::config;
 use crate::directory::{Endpoint, Finding, Service};
+use crate::grpc::Status;
 use crate::traffic::budget::Budget;
 use crate::traffic::ejection::{self, Failure, Outcome, Passive, Repeatable, Transition, Trial};
 use crate::traffic::stall;
@@ -106,6 +107,11 @@ impl ServiceHealth {
     /// An attempt that was not a trial came to a good end.
     pub(crate) fn succeeded(&self, endpoint: &Endpoint) {
         endpoint.traffic.streak.succeeded();
+    }
+
+    /// Whether a call that has ended so counts as a failure of its endpoint.
+    pub(crate) fn counts_as_failure(&self, status: Status) -> bool {
+        self.rules.load().ejection.unwrap_or_default().grpc.contains(status)
     }
 
     /// An attempt that was not a trial failed.

@@ -7,6 +7,7 @@ use prometheus::{Histogram, HistogramVec};
 
 use super::counted::{Counts, Named};
 use super::counts::{ByLabel, ByStatus};
+use crate::grpc::Status;
 
 /// What is counted of one service. Its series are there for as long as somebody holds this: the routes that lead to
 /// the service, and the requests that are on their way.
@@ -22,6 +23,7 @@ pub(crate) struct ServiceCounts {
     pub(super) loops: AtomicU64,
     pub(super) ejections: ByLabel,
     pub(super) checks: ByLabel,
+    pub(super) calls: ByLabel,
 }
 
 impl Counts for ServiceCounts {
@@ -38,6 +40,7 @@ impl Counts for ServiceCounts {
             loops: AtomicU64::default(),
             ejections: ByLabel::default(),
             checks: ByLabel::default(),
+            calls: ByLabel::default(),
         }
     }
 
@@ -52,6 +55,11 @@ impl ServiceCounts {
     pub(crate) fn answered(&self, status: u16, took: Duration) {
         self.requests.count(status);
         self.durations.observe(took.as_secs_f64());
+    }
+
+    /// Counts a call of gRPC that has ended so.
+    pub(crate) fn called(&self, status: Status) {
+        self.calls.count(status.as_str());
     }
 
     pub(crate) fn retried(&self, reason: &'static str) {

@@ -25,6 +25,7 @@ pub(super) struct ServicesMetrics {
     loops: IntCounterVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
+    calls: IntCounterVec,
 }
 
 impl ServicesMetrics {
@@ -70,6 +71,11 @@ impl ServicesMetrics {
                 "Endpoints asked whether they are well, by service and outcome.",
                 &["service", "outcome"],
             )?,
+            calls: counters(
+                "grpc_calls_total",
+                "Calls of gRPC, by service and how they ended.",
+                &["service", "grpc_status"],
+            )?,
         })
     }
 
@@ -80,9 +86,10 @@ impl ServicesMetrics {
         }
     }
 
-    fn all(&self) -> [&IntCounterVec; 7] {
-        let Self { counted: _, requests, retries, retries_denied, limited, loops, ejections, checks } = self;
-        [requests, retries, retries_denied, limited, loops, ejections, checks]
+    fn all(&self) -> [&IntCounterVec; 8] {
+        let Self { counted: _, requests, retries, retries_denied, limited, loops, ejections, checks, calls } =
+            self;
+        [requests, retries, retries_denied, limited, loops, ejections, checks, calls]
     }
 
     fn show_service(&self, service: &ServiceMetrics) {
@@ -95,6 +102,7 @@ impl ServicesMetrics {
         service.limited.each(|limit, count| by_label(&self.limited, limit, count));
         service.ejections.each(|reason, count| by_label(&self.ejections, reason, count));
         service.checks.each(|outcome, count| by_label(&self.checks, outcome, count));
+        service.calls.each(|status, count| by_label(&self.calls, status, count));
         for (counters, count) in
             [(&self.retries_denied, &service.retries_denied), (&self.loops, &service.loops)]
         {

@@ -35,7 +35,7 @@ use crate::gateway::grammar::is_interim;
 use crate::gateway::meaning::{self, Meaning};
 use crate::gateway::origin::Arrival;
 use crate::gateway::request::Request;
-use crate::gateway::retry::{Replay, is_idempotent};
+use crate::gateway::retry::Replay;
 use crate::gateway::{Gateway, resend};
 use crate::metrics::OpenTunnel;
 use crate::tls::check_address;
@@ -182,7 +182,7 @@ impl ProxyHttp for ByPingora {
         if let Some(connection) = carried.connection.as_ref().filter(|_| !reused) {
             connection.opened(descriptor);
         }
-        request.connected(reused, Interrupt::Descriptor(descriptor), since, replay(session), now);
+        request.connected(reused, Interrupt::Descriptor(descriptor), since, replay(session, request), now);
         if let (Some(witness), Some(route), None) = (&carried.witness, request.route(), since) {
             let (limit, write) = (route.timeouts.body, request.common.timeouts.write);
             witness.upload().awaits(Silence { since: now, limit, write, instance: descriptor });
@@ -196,7 +196,7 @@ impl ProxyHttp for ByPingora {
         head: &mut RequestHeader,
         carried: &mut Box<Carried>,
     ) -> Result<()> {
-        head::prepare(head, &RequestEdits::of(&carried.request, session.req_header()))
+        head::prepare(head, &RequestEdits::of(&carried.request, session.req_header(), Instant::now()))
     }
 
     async fn request_body_filter(
@@ -216,7 +216,7 @@ impl ProxyHttp for ByPingora {
         }
         if is_end {
             carried.cork.take().into_iter().for_each(Cork::release);
-            request.sent(replay(session), now);
+            request.sent(replay(session, request), now);
         }
         Ok(())
     }
@@ -235,7 +235,7 @@ impl ProxyHttp for ByPingora {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, NOT_AGREED).into_up());
         }
         let (head, status) = (session.req_header(), status.as_u16());
-        match meaning::of(request, head, status, replay(session), now) {
+        match meaning::of(request, head, status, replay(session, request), now) {
             Meaning::Elsewhere => {
                 Err(Error::explain(ErrorType::HTTPStatus(status), "tried elsewhere").into_up())
             }
@@ -402,13 +402,14 @@ fn goes_again(session: &Session, carried: &mut Carried, error: &Error) -> bool {
     }
     let (now, head) = (Instant::now(), session.req_header());
     let failure = (carried.ending(error), plain(error).into());
-    resend::goes_again(&mut carried.request, head, failure, replay(session), now)
+    let replay = replay(session, &carried.request);
+    resend::goes_again(&mut carried.request, head, failure, replay, now)
 }
 
 /// What decides whether the request may be sent twice.
-fn replay(session: &Session) -> Replay {
+fn replay(session: &Session, request: &Request) -> Replay {
     Replay {
-        idempotent: is_idempotent(&session.req_header().method),
+        idempotent: request.is_idempotent(&session.req_header().method),
         whole: !session.as_ref().retry_buffer_truncated(),
         unanswered: session.response_written().is_none(),
     }
@@ -525,7 +526,8 @@ mod tests {
             let mut request = Setup::of(1).build().sent_to(0);
             request.begin(session.req_header(), found);
             let mut sent = session.req_header().clone();
-            head::prepare(&mut sent, &RequestEdits::of(&request, session.req_header())).unwrap();
+            head::prepare(&mut sent, &RequestEdits::of(&request, session.req_header(), request.started))
+                .unwrap();
             assert_eq!(sent.headers["x-forwarded-proto"], scheme);
             assert_eq!(sent.headers["x-forwarded-for"], "192.0.2.7");
             assert!(!sent.headers.contains_key("x_forwarded_client_cert"));

@@ -1,5 +1,7 @@
 //! What an instance gets of a request.
 
+use std::time::Instant;
+
 use http::{HeaderName, HeaderValue, header};
 
 use super::{Facts, FieldsToSend, change, said, via};
@@ -16,12 +18,13 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(in crate::gateway) struct RequestEdits<'e, H> {
     request: &'e Request,
     head: &'e H,
+    now: Instant,
 }
 
 impl<'e, H: Head> RequestEdits<'e, H> {
     /// `head`: as it came from the client.
-    pub(in crate::gateway) fn of(request: &'e Request, head: &'e H) -> Self {
-        Self { request, head }
+    pub(in crate::gateway) fn of(request: &'e Request, head: &'e H, now: Instant) -> Self {
+        Self { request, head, now }
     }
 
     /// The path and the query in place of the client's target; none: that stays.
@@ -105,6 +108,16 @@ impl<'e, H: Head> RequestEdits<'e, H> {
         }
         if let Some(certificates) = origin.certificates() {
             fields.set(&said("X-Forwarded-Client-Cert"), certificates.as_bytes())?;
+        }
+        if let Some(left) = self.request.call_timeout(self.now) {
+            fields.set(&said("grpc-timeout"), left.as_bytes())?;
+        }
+        if let Some(form) = self.request.web_form(self.head) {
+            fields.set(&said("Content-Type"), form.of_call().as_bytes())?;
+            if form.is_text {
+                // Of what is not base64 any more, nobody knows the length.
+                fields.remove(header::CONTENT_LENGTH.as_str());
+            }
         }
         if common.via {
             fields.add(&said("Via"), via(self.head.version()))?;

@@ -79,7 +79,7 @@ fn sent(changes: &config::Changes, head: &FakeHead) -> Sent {
     let fixture = fixture(changes);
     let request = request(&fixture, head);
     let mut sent = Sent::of(head);
-    let Ok(()) = RequestEdits::of(&request, head).apply(&mut sent);
+    let Ok(()) = RequestEdits::of(&request, head, request.started).apply(&mut sent);
     sent
 }
 
@@ -223,7 +223,7 @@ fn an_instance_gets_the_host_that_its_route_says_else_the_clients_else_its_own_a
     ] {
         let fixture = fixture(changes);
         let request = request(&fixture, head);
-        let edits = RequestEdits::of(&request, head);
+        let edits = RequestEdits::of(&request, head, request.started);
         assert_eq!(edits.host().as_ref().map(|host| host.to_str().unwrap()), expected, "{head:?}");
         let mut sent = Sent::of(head);
         let Ok(()) = edits.apply(&mut sent);
@@ -236,13 +236,17 @@ fn the_target_stays_as_it_came_unless_the_route_makes_another_path_and_keeps_its
     let fixture = fixture(&config::Changes::default());
     let head = head(Method::GET, "/api/x?a=%2F&&b", &[]);
     let mut request = request(&fixture, &head);
-    assert_eq!(RequestEdits::of(&request, &head).target(), None);
+    assert_eq!(RequestEdits::of(&request, &head, request.started).target(), None);
     request.changes_path("/x", head.query());
-    assert_eq!(RequestEdits::of(&request, &head).target(), Some(&b"/x?a=%2F&&b"[..]));
+    assert_eq!(RequestEdits::of(&request, &head, request.started).target(), Some(&b"/x?a=%2F&&b"[..]));
     request.changes_path("/x", None);
-    assert_eq!(RequestEdits::of(&request, &head).target(), Some(&b"/x"[..]));
+    assert_eq!(RequestEdits::of(&request, &head, request.started).target(), Some(&b"/x"[..]));
     request.changes_path("/x", Some(b""));
-    assert_eq!(RequestEdits::of(&request, &head).target(), Some(&b"/x?"[..]), "an empty query is one");
+    assert_eq!(
+        RequestEdits::of(&request, &head, request.started).target(),
+        Some(&b"/x?"[..]),
+        "an empty query is one"
+    );
 }
 
 #[test]
@@ -274,7 +278,7 @@ fn over_tls_all_that_names_the_scheme_says_so() {
         request.common = Arc::new(Common { forwarded: true, ..Common::default() });
         request.begin(&head, arrival);
         let mut sent = Sent::of(&head);
-        let Ok(()) = RequestEdits::of(&request, &head).apply(&mut sent);
+        let Ok(()) = RequestEdits::of(&request, &head, request.started).apply(&mut sent);
         assert_eq!((sent.all("x-spoken"), sent.all("x-forwarded-proto")), (vec![scheme], vec![scheme]));
         assert_eq!(sent.all("forwarded"), [format!("for=192.0.2.7;proto={scheme};host=a")]);
     }
@@ -289,7 +293,7 @@ fn told_of_certificates(head: &FakeHead, arrival: Arrival) -> Vec<(String, Strin
         Arc::new(Common { trusted_proxies, trace_header: "trace_id".into(), ..Common::default() });
     request.begin(head, arrival);
     let mut sent = Sent::of(head);
-    let Ok(()) = RequestEdits::of(&request, head).apply(&mut sent);
+    let Ok(()) = RequestEdits::of(&request, head, request.started).apply(&mut sent);
     assert_eq!(sent.all("x-forwarded-proto"), [request.origin.scheme.as_str()]);
     sent.0.into_iter().filter(|(name, _)| name.contains("cert")).collect()
 }

@@ -4,6 +4,7 @@ use http::{HeaderName, Version, header};
 
 use crate::config::Upgrades;
 use crate::forged;
+use crate::gateway::grpc;
 use crate::head::Head;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -28,7 +29,8 @@ pub(crate) struct FieldsFound {
     hop_by_hop: bool,
     /// Those that must not go on.
     pub(crate) forged: bool,
-    pub(crate) call: bool,
+    /// As which kind of call a `Content-Type` shows it.
+    pub(in crate::gateway) call: grpc::Kind,
 }
 
 impl FieldsFound {
@@ -37,12 +39,12 @@ impl FieldsFound {
         for (name, value) in head.fields() {
             match name {
                 "host" => found.host = true,
-                "content-type" => found.call = value.starts_with(b"application/grpc"),
                 "transfer-encoding" => found.encoding = true,
                 "upgrade" => found.upgrade = true,
                 "traceparent" => found.traceparent = true,
                 "tracestate" => found.tracestate = true,
                 "cdn-loop" => found.cdn_loop = true,
+                "content-type" => found.call = grpc::Kind::of(head.method(), value),
                 "connection" if stays_or_closes(value) => found.stays_or_closes = true,
                 "connection" => {
                     found.hop_by_hop = true;

@@ -1,11 +1,14 @@
 use super::*;
 
-const CAUSES: [Cause; 12] = [
+const CAUSES: [Cause; 15] = [
     Cause::Refused,
     Cause::ConnectTimeout,
     Cause::Handshake,
     Cause::Broken,
     Cause::Closed,
+    Cause::Reset,
+    Cause::Declined,
+    Cause::WentAway,
     Cause::Timeout,
     Cause::FirstByte,
     Cause::Stalled,
@@ -14,7 +17,7 @@ const CAUSES: [Cause; 12] = [
     Cause::Client,
     Cause::Gateway,
 ];
-const REACHES: [Reach; 3] = [Reach::Unconnected, Reach::Sent, Reach::Heard];
+const REACHES: [Reach; 4] = [Reach::Unconnected, Reach::NotBegun, Reach::Sent, Reach::Heard];
 const SEARCHES: [Search<()>; 5] = [
     Search::NotBegun,
     found(false),
@@ -59,18 +62,22 @@ fn is_retried(next: Next<()>) -> bool {
 
 #[test]
 fn what_may_go_again_depends_on_what_failed_and_on_how_far_it_had_come() {
-    // Where a connection never opened; where the request was sent and nothing came; where something came.
+    // Where a connection never opened; where the endpoint has not begun; where the request was sent and nothing came; where
+    // something came.
     let table = [
-        (Cause::Refused, [true, false, false]),
-        (Cause::Handshake, [true, false, false]),
-        (Cause::ConnectTimeout, [true, false, false]),
-        (Cause::Gateway, [true, false, false]),
-        (Cause::Broken, [true, true, false]),
-        (Cause::Client, [false, false, false]),
+        (Cause::Refused, [true, false, false, false]),
+        (Cause::Handshake, [true, false, false, false]),
+        (Cause::ConnectTimeout, [true, false, false, false]),
+        (Cause::Gateway, [true, false, false, false]),
+        (Cause::Broken, [true, false, true, false]),
+        (Cause::Declined, [true, true, false, false]),
+        (Cause::WentAway, [true, true, false, false]),
+        (Cause::Client, [false, false, false, false]),
     ];
     // These come over a connection alone.
     let table_of_connected = [
         (Cause::Closed, [true, false]),
+        (Cause::Reset, [true, false]),
         (Cause::Stalled, [true, false]),
         (Cause::Timeout, [false, false]),
         (Cause::FirstByte, [false, false]),
@@ -91,7 +98,9 @@ fn what_may_go_again_depends_on_what_failed_and_on_how_far_it_had_come() {
 fn what_was_sent_is_sent_twice_only_if_that_is_safe() {
     for (situation, search) in all() {
         let Replay { idempotent, whole, unanswered } = situation.replay;
-        if situation.reach != Reach::Unconnected && !(idempotent && whole && unanswered) {
+        let is_begun = !matches!(situation.cause, Cause::Declined | Cause::WentAway);
+        let is_safe = (idempotent || !is_begun) && whole && unanswered;
+        if situation.reach != Reach::Unconnected && !is_safe {
             assert_eq!(next(&situation, search), Next::Answer(Why::Unsafe), "{situation:?}");
         }
     }
@@ -109,6 +118,17 @@ fn what_never_left_the_gateway_goes_again_whatever_it_is() {
     let any = Replay { idempotent: false, whole: false, unanswered: false };
     let post = Situation { replay: any, ..situation(Cause::ConnectTimeout, Reach::Unconnected) };
     assert_eq!(next(&post, Search::<()>::NotBegun), Next::Choose(Among::Others));
+}
+
+#[test]
+fn what_an_endpoint_has_not_begun_goes_again_whatever_it_is_if_it_is_still_there() {
+    for cause in [Cause::Declined, Cause::WentAway] {
+        for (whole, unanswered) in [(true, true), (true, false), (false, true)] {
+            let replay = Replay { idempotent: false, whole, unanswered };
+            let post = Situation { replay, ..situation(cause, Reach::NotBegun) };
+            assert_eq!(is_retried(next(&post, Search::<()>::NotBegun)), whole && unanswered, "{post:?}");
+        }
+    }
 }
 
 #[test]
@@ -130,11 +150,12 @@ fn a_declined_budget_is_final_and_a_granted_one_is_used() {
 }
 
 #[test]
-fn only_a_refused_connect_is_free_and_only_if_nothing_is_known_against_the_next() {
+fn only_what_was_no_load_is_free_and_only_if_nothing_is_known_against_the_next() {
     for cause in CAUSES.into_iter().filter(|cause| *cause != Cause::Client) {
         for doubted in [false, true] {
             let reach = if cause == Cause::Status { Reach::Heard } else { Reach::Unconnected };
-            let expected = if matches!(cause, Cause::Refused | Cause::Handshake) && !doubted {
+            let expected = if matches!(cause, Cause::Refused | Cause::Handshake | Cause::WentAway) && !doubted
+            {
                 Next::Again(())
             } else {
                 Next::AskBudget(())
@@ -145,10 +166,10 @@ fn only_a_refused_connect_is_free_and_only_if_nothing_is_known_against_the_next(
 }
 
 #[test]
-fn the_same_endpoint_is_asked_again_only_where_it_closed_an_idle_connection_and_there_is_no_other() {
+fn the_same_endpoint_is_asked_again_only_where_its_connection_alone_has_ended_and_there_is_no_other() {
     for (situation, search) in all() {
         if next(&situation, search) == Next::Choose(Among::OthersAndSame) {
-            assert_eq!(situation.cause, Cause::Closed);
+            assert!(matches!(situation.cause, Cause::Closed | Cause::WentAway));
             assert_eq!(search, Search::Nobody(Among::Others));
         }
     }
@@ -156,7 +177,10 @@ fn the_same_endpoint_is_asked_again_only_where_it_closed_an_idle_connection_and_
     assert_eq!(closed(Search::NotBegun), Next::Choose(Among::Others));
     assert_eq!(closed(Search::Nobody(Among::Others)), Next::Choose(Among::OthersAndSame));
     assert_eq!(closed(Search::Nobody(Among::OthersAndSame)), Next::Answer(Why::Nobody));
-    assert!(CAUSES.into_iter().all(|cause| wants_new_connection(cause) == (cause == Cause::Closed)));
+    for cause in CAUSES {
+        let has_ended = matches!(cause, Cause::Closed | Cause::WentAway);
+        assert_eq!(wants_new_connection(cause), has_ended, "{cause:?}");
+    }
 }
 
 #[test]
@@ -180,11 +204,13 @@ fn a_trial_takes_a_request_that_has_an_attempt_to_spare() {
 
 #[test]
 fn twice_is_the_same_as_once_for_these_methods() {
+    let (rules, of_all) =
+        (config::Retry::default(), config::Retry { idempotent: true, ..Default::default() });
     for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE] {
-        assert!(is_idempotent(&method), "{method}");
+        assert!(is_idempotent(&method, &rules), "{method}");
     }
     let link = Method::from_bytes(b"LINK").unwrap();
     for method in [Method::POST, Method::PATCH, Method::CONNECT, link] {
-        assert!(!is_idempotent(&method), "{method}");
+        assert!(!is_idempotent(&method, &rules) && is_idempotent(&method, &of_all), "{method}");
     }
 }

@@ -22,14 +22,14 @@ use crate::traffic::waiting::Interrupt;
 impl Exchange<'_> {
     /// A connection to the endpoint that was chosen.
     pub(super) async fn connect(&mut self) -> Result<KeptLink, Failure> {
-        let (replay, is_call) = (self.replay(), self.request.is_call());
+        let (replay, is_grpc) = (self.replay(), self.request.is_grpc());
         let pool = self.request.common.timeouts.pool;
         let Some(attempt) = self.request.begin_attempt() else {
             return Err(Failure::of(Ending::Fault, "the gateway: a request has no attempt to begin"));
         };
         let (endpoint, is_fresh) = (attempt.endpoint.clone(), attempt.on_new_connection);
         let patience = attempt.way.route.timeouts.connect;
-        let speaks = attempt.speaks(is_call);
+        let speaks = attempt.speaks(is_grpc);
         let tls = attempt.way.target.tls.clone();
         // Before the handshake: one that was made while this changes is of the former kind.
         let generation = tls.as_ref().map_or(0, |tls| tls.generation());

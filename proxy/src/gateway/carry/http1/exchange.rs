@@ -20,7 +20,7 @@ use crate::gateway::grammar::{AnswerHead, Body, RequestView, SWITCHES, is_interi
 use crate::gateway::meaning::{self, Meaning};
 use crate::gateway::request::Request;
 use crate::gateway::resend;
-use crate::gateway::retry::{Replay, is_idempotent};
+use crate::gateway::retry::Replay;
 use crate::head::Head;
 use crate::tasks;
 use crate::traffic::kept::KeptLink;
@@ -73,7 +73,7 @@ impl Exchange<'_> {
             self.reply(answer).await;
             return None;
         }
-        if self.has_body() && is_idempotent(self.head.method()) {
+        if self.has_body() && self.request.is_idempotent(self.head.method()) {
             self.upload.keep();
         }
         loop {
@@ -124,7 +124,7 @@ impl Exchange<'_> {
     /// Begins to send the request.
     fn send(&mut self) {
         self.upload.out.clear();
-        request_head::write(&self.head, self.request, self.added, &mut self.upload.out);
+        request_head::write(&self.head, self.request, self.added, self.now, &mut self.upload.out);
         if self.request.attempts_begun() > 1 {
             self.upload.begin_again();
         }
@@ -176,7 +176,7 @@ impl Exchange<'_> {
     /// What decides whether the request may be sent twice.
     pub(super) fn replay(&self) -> Replay {
         Replay {
-            idempotent: is_idempotent(self.head.method()),
+            idempotent: self.request.is_idempotent(self.head.method()),
             whole: self.upload.is_whole(),
             unanswered: self.told.is_nothing(),
         }

@@ -1,6 +1,8 @@
 //! What an instance gets of a request's head: the client's own lines, but for those of its connection, and what the
 //! gateway and the route change.
 
+use std::time::Instant;
+
 use http::Version;
 
 use super::splice::{Added, Splice};
@@ -10,8 +12,14 @@ use crate::gateway::request::Request;
 use crate::head::Head;
 
 /// Writes the head for the instance of the request's attempt.
-pub(super) fn write(head: &RequestView<'_>, request: &Request, added: &mut Added, out: &mut Vec<u8>) {
-    let edits = RequestEdits::of(request, head);
+pub(super) fn write(
+    head: &RequestView<'_>,
+    request: &Request,
+    added: &mut Added,
+    now: Instant,
+    out: &mut Vec<u8>,
+) {
+    let edits = RequestEdits::of(request, head, now);
     out.extend_from_slice(head.method().as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(edits.target().unwrap_or(head.target()));

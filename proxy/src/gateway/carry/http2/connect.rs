@@ -32,12 +32,12 @@ struct Way {
 impl Exchange {
     /// A connection to the endpoint that was chosen, or a place on one.
     pub(super) async fn connect(&mut self) -> Result<Instance, Failure> {
-        let is_call = self.request.is_call();
+        let is_grpc = self.request.is_grpc();
         let left = self.request.left(self.now);
         let Some(attempt) = self.request.begin_attempt() else {
             return Err(Failure::of(Ending::Fault, "the gateway: a request has no attempt to begin"));
         };
-        let speaks = attempt.speaks(is_call);
+        let speaks = attempt.speaks(is_grpc);
         let patience = attempt.way.route.timeouts.connect;
         let tls = attempt.way.target.tls.clone();
         let way = Way {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use h2::Reason;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 
 use super::Shared;
 use super::bodies::Stuck;
@@ -20,10 +20,12 @@ use crate::gateway::answer::Answer;
 use crate::gateway::carry::Timer;
 use crate::gateway::carry::failure::Failure;
 use crate::gateway::cause::Ending;
+use crate::gateway::grpc;
 use crate::gateway::meaning::{self, Meaning};
+use crate::gateway::reply::Reply;
 use crate::gateway::request::Request;
 use crate::gateway::resend;
-use crate::gateway::retry::{Replay, is_idempotent};
+use crate::gateway::retry::Replay;
 use crate::head::Head;
 use crate::tasks;
 use crate::traffic::bell::Bell;
@@ -46,6 +48,8 @@ pub(super) struct Exchange {
     pub(super) bell: Arc<Bell>,
     pub(super) timer: Timer,
     pub(super) told: Told,
+    /// Whether the answer is that to a call, which says in its trailers how it has ended.
+    pub(super) awaits_trailers: bool,
     pub(super) progress: Progress,
     /// When it was woken last: until it waits again, that is the time.
     pub(super) now: Instant,
@@ -96,6 +100,7 @@ impl Exchange {
             bell: Arc::default(),
             timer: Timer::default(),
             told: Told::default(),
+            awaits_trailers: false,
             progress: Progress::begun(now),
             now,
         }
@@ -104,9 +109,6 @@ impl Exchange {
     /// From the head to the line in the log.
     pub(super) async fn run(mut self) {
         let error = self.serve().await;
-        if error.is_some() && !self.told.is_of_gateway {
-            self.break_off();
-        }
         let answered = (self.told.status.unwrap_or(0), self.download.sent());
         let gateway = self.shared.gateway().clone();
         gateway.finish(&mut self.request, &self.head, answered, error.as_deref(), tasks::now());
@@ -127,6 +129,7 @@ impl Exchange {
             let Err(failure) = self.attempt().await else { return None };
             if !self.goes_again(&failure) {
                 self.give_up(failure.ending).await;
+                self.break_off(failure.ending);
                 return Some(failure.what);
             }
             self.upload.begin_again();
@@ -142,8 +145,7 @@ impl Exchange {
             match self.wait(|exchange, cx| exchange.poll_head(cx, &mut instance)).await? {
                 AnswerBegin::Interim(head) => self.pass_interim_on(head)?,
                 AnswerBegin::Final { head, is_whole } => {
-                    let status = head.status().as_u16();
-                    if self.judge(status) == Meaning::Elsewhere {
+                    if self.judge(&head, is_whole) == Meaning::Elsewhere {
                         return Err(Failure::of(Ending::Status, "the endpoint: tried elsewhere"));
                     }
                     self.pass_answer_on(&mut instance, head, is_whole).await?;
@@ -156,7 +158,7 @@ impl Exchange {
 
     /// Begins to send the request.
     fn send(&mut self, instance: &mut Instance) -> Result<(), Failure> {
-        let head = heads::for_instance(&self.head, &self.request, instance.speaks());
+        let head = heads::for_instance(&self.head, &self.request, instance.speaks(), self.now);
         let head = head.map_err(|error| Failure::because(Ending::Fault, error.to_string()))?;
         let is_whole = self.upload.is_nothing();
         instance.begin(head, is_whole)?;
@@ -166,9 +168,17 @@ impl Exchange {
         Ok(())
     }
 
-    fn judge(&mut self, status: u16) -> Meaning {
-        let replay = self.replay();
-        meaning::of(&mut self.request, &self.head, status, replay, self.now)
+    /// What this head of an answer means. `is_end`: nothing follows it.
+    fn judge(&mut self, head: &Response<()>, is_end: bool) -> Meaning {
+        let (replay, status) = (self.replay(), head.status().as_u16());
+        if !self.request.is_call() {
+            return meaning::of(&mut self.request, &self.head, status, replay, self.now);
+        }
+        let value = |name: &str| head.headers().get(name).map(HeaderValue::as_bytes);
+        let (content_type, grpc_status) = (value("content-type"), value("grpc-status"));
+        let answer = grpc::AnswerHead { status, content_type, grpc_status, is_end };
+        self.awaits_trailers = answer.end().is_none();
+        meaning::of_call(&mut self.request, &self.head, answer, replay, self.now)
     }
 
     fn pass_interim_on(&mut self, head: Response<()>) -> Result<(), Failure> {
@@ -176,7 +186,7 @@ impl Exchange {
         if self.told.interim > INTERIM {
             return Err(Failure::of(Ending::NotHttp, "the endpoint: too many 1xx before its answer"));
         }
-        self.judge(head.status().as_u16());
+        self.judge(&head, false);
         self.upload.forget();
         self.progress.taken_at = self.now;
         let head = heads::for_client(head, &self.head, &self.request, self.shared.gateway());
@@ -196,7 +206,10 @@ impl Exchange {
     ) -> Result<(), Failure> {
         self.upload.forget();
         let head = heads::for_client(head, &self.head, &self.request, self.shared.gateway());
-        let head = head.map_err(|error| Failure::because(Ending::NotHttp, error.to_string()))?;
+        let mut head = head.map_err(|error| Failure::because(Ending::NotHttp, error.to_string()))?;
+        if is_whole && let Some(fields) = self.request.call_end().and_then(grpc::End::instead) {
+            head.headers_mut().extend(fields);
+        }
         let status = head.status().as_u16();
         self.client.answer(head, is_whole).map_err(|error| Failure::of_client(&error))?;
         self.told.status = Some(status);
@@ -227,7 +240,11 @@ impl Exchange {
     /// Sends an answer of the gateway's own.
     async fn reply(&mut self, answer: Answer) -> Result<(), Failure> {
         self.request.leaves_service();
-        let made = heads::of_gateway(answer, &self.head, &self.request, self.shared.gateway());
+        let reply = match self.request.is_call() {
+            true => grpc::own(answer, &mut self.request, &self.head),
+            false => Reply::of(answer, &self.request, &self.head),
+        };
+        let made = heads::of_gateway(answer, reply, &self.head, &self.request, self.shared.gateway());
         let (head, body) = made.unwrap_or_else(|_| (heads::fault(), bytes::Bytes::new()));
         (self.told.status, self.told.is_of_gateway) = (Some(head.status().as_u16()), true);
         let is_whole = body.is_empty();
@@ -242,15 +259,29 @@ impl Exchange {
         sent
     }
 
-    /// The answer has begun and does not come to its end.
-    fn break_off(&mut self) {
-        self.client.reset(Reason::INTERNAL_ERROR);
+    /// If an answer of an instance has begun, it does not come to its end: its client is told so. (What the gateway says
+    /// itself is whole, or its client has left.)
+    fn break_off(&mut self, ending: Ending) {
+        if self.told.is_of_gateway {
+            return;
+        }
+        let answer = self.request.answer_to_failed(ending, self.now);
+        match answer.filter(|_| self.awaits_trailers) {
+            // In a call there is a place for it.
+            Some(answer) => {
+                let last = grpc::last_of(answer, &mut self.request);
+                if self.client.end(Some(last.into_iter().collect())).is_err() {
+                    self.client.reset(Reason::INTERNAL_ERROR);
+                }
+            }
+            None => self.client.reset(Reason::INTERNAL_ERROR),
+        }
     }
 
     /// What decides whether the request may be sent twice.
     pub(super) fn replay(&self) -> Replay {
         Replay {
-            idempotent: is_idempotent(self.head.method()),
+            idempotent: self.request.is_idempotent(self.head.method()),
             whole: self.upload.is_whole(),
             unanswered: self.told.status.is_none() && self.told.interim == 0,
         }

@@ -1,6 +1,6 @@
 //! What an instance gets of a request's head, and a client of an answer's.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -27,8 +27,9 @@ pub(super) fn for_instance(
     head: &StreamHead,
     request: &OnItsWay,
     speaks: Speaks,
+    now: Instant,
 ) -> Result<Request<()>, NoHead> {
-    let edits = RequestEdits::of(request, head);
+    let edits = RequestEdits::of(request, head, now);
     let mut fields = head.headers().clone();
     leave_out(&mut fields, request, speaks);
     let host = match edits.host() {
@@ -94,11 +95,11 @@ pub(super) fn for_client(
 /// An answer of the gateway's own, and its body.
 pub(super) fn of_gateway(
     answer: Answer,
+    Reply { status, fields, body }: Reply,
     head: &StreamHead,
     request: &OnItsWay,
     gateway: &Gateway,
 ) -> Result<(Response<()>, bytes::Bytes), NoHead> {
-    let Reply { status, fields, body } = Reply::of(answer, request, head);
     let mut sent = Response::new(());
     *sent.status_mut() = status;
     for (name, value) in fields {

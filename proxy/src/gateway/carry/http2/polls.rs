@@ -4,12 +4,15 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use super::bodies::Stuck;
+use http::{HeaderMap, HeaderValue};
+
 use super::exchange::Exchange;
 use super::instance::{AnswerBegin, Instance};
 use super::piece::{Piece, fit_trailers};
 use crate::gateway::carry::failure::{Failed, Failure};
 use crate::gateway::carry::waits::{self, Limits, Side, Waits};
 use crate::gateway::cause::Ending;
+use crate::gateway::grpc::End;
 use crate::tasks::now;
 
 /// So many pieces of an answer in a row: then it is others' turn.
@@ -115,6 +118,8 @@ impl Exchange {
     fn came(&mut self, piece: Piece) -> Result<(), Failure> {
         match piece {
             Piece::Data { bytes, is_last } if !bytes.is_empty() => {
+                // What says how a call has ended stands behind all of it.
+                let is_last = is_last && !self.awaits_trailers;
                 (self.download.due, self.download.is_last) = (bytes, is_last);
                 self.progress.taken_at = self.now;
                 Ok(())
@@ -128,8 +133,17 @@ impl Exchange {
         }
     }
 
-    fn over(&mut self, trailers: Option<http::HeaderMap>) -> Result<(), Failure> {
+    /// Nothing more comes of the answer.
+    fn over(&mut self, mut trailers: Option<HeaderMap>) -> Result<(), Failure> {
         self.download.is_last = true;
+        if std::mem::take(&mut self.awaits_trailers) {
+            let status = trailers.as_ref().and_then(|trailers| trailers.get("grpc-status"));
+            let end = End::of_trailers(status.map(HeaderValue::as_bytes));
+            self.request.call_ended(end, self.now);
+            if let Some(fields) = end.instead() {
+                trailers.get_or_insert_default().extend(fields);
+            }
+        }
         self.end(trailers)
     }
 
