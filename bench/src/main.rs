@@ -1,6 +1,6 @@
 //! Leaseway beside other proxies: each alone on one core, under the same loads, in turn, round after round.
 //!
-//! `bench` measures everything (an hour and a half; release builds) and writes bench/results; `bench CASE...` only some
+//! `bench` measures everything (two hours; release builds) and writes bench/results; `bench CASE...` only some
 //! of it, and `--only NAME` only some proxies: both print, and write nothing unless `--results` says where. `--short`
 //! shows that everything works, with whatever is installed.
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
