@@ -37,18 +37,17 @@ impl Callers {
     /// # Errors
     /// When a connection cannot be opened.
     pub(crate) async fn open(target: SocketAddr, connections: usize, count: usize) -> Result<Self> {
-        let mut callers = Self { connections: Vec::new(), count, _drivers: JoinSet::new() };
+        let (mut opened, mut drivers) = (Vec::new(), JoinSet::new());
         for _ in 0..connections {
             let stream = tcp(target).await?;
             let mut builder = client::Builder::new();
             builder.enable_push(false).initial_connection_window_size(WINDOW);
-            let opened = timeout(PATIENCE, builder.handshake(stream)).await?;
-            let (sender, connection) = opened.context("beginning HTTP/2")?;
+            let (sender, connection) = timeout(PATIENCE, builder.handshake(stream)).await??;
             // Its end shows in the calls.
-            callers._drivers.spawn(async move { drop(connection.await) });
-            callers.connections.push(sender);
+            drivers.spawn(async move { drop(connection.await) });
+            opened.push(sender);
         }
-        Ok(callers)
+        Ok(Self { connections: opened, count, _drivers: drivers })
     }
 
     /// Every caller finishes the call that it has begun.
@@ -75,7 +74,7 @@ async fn calls(connection: SendRequest<Bytes>, begin: Instant, end: End) -> Outc
         turn += 1;
         let begun = Instant::now();
         let called = timeout(PATIENCE, call(connection.clone(), request.clone(), message.clone())).await;
-        match called.context("no answer in time").flatten() {
+        match called.context("no answer in time").and_then(|called| called) {
             Ok(()) => outcome.answer(begun.elapsed()),
             Err(error) => {
                 outcome.fail(format!("{error:#}"));
