@@ -81,6 +81,13 @@ pub(crate) mod tests {
         FakeHead { method, target, version: Version::HTTP_11, fields }
     }
 
+    impl FakeHead {
+        /// The same over HTTP/2.
+        pub(crate) fn over_http2(self) -> Self {
+            Self { version: Version::HTTP_2, ..self }
+        }
+    }
+
     impl Head for FakeHead {
         fn method(&self) -> &Method {
             &self.method

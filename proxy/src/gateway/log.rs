@@ -390,7 +390,7 @@ mod tests {
             ("/x", b"application/grpc", End::with(Status::Ok), (Value::Null, Value::Null, json!("OK"), None)),
             ("/a/b", b"text/plain", End::with(Status::Ok), (Value::Null, Value::Null, Value::Null, None)),
         ] {
-            let head = head(Method::POST, path, &[("content-type", content_type)]);
+            let head = head(Method::POST, path, &[("content-type", content_type)]).over_http2();
             let mut request = fixture.sent_to(0);
             request.begin(&head, from("192.0.2.7"));
             request.call_ended(end, fixture.now);

@@ -113,7 +113,8 @@ mod tests {
         let retry = config::Retry { idempotent: true, grpc: vec![Status::Unavailable], ..Default::default() };
         let fixture = Setup { retry, ..Setup::of(endpoints) }.build();
         let mut request = fixture.sent_to(0);
-        let call = head(Method::POST, "/shop.v1.Goods/List", &[("content-type", b"application/grpc")]);
+        let call =
+            head(Method::POST, "/shop.v1.Goods/List", &[("content-type", b"application/grpc")]).over_http2();
         request.begin(&call, from("192.0.2.7"));
         let answer = grpc::AnswerHead {
             status: 200,

@@ -22,6 +22,7 @@
 //!   redirect  where a client is sent: pure
 //!   reply     an answer of the gateway's own, as it is sent: pure
 //!   grpc      what is known of gRPC's calls: pure
+//!   grpc_answer  an answer of the gateway's own, in gRPC's shape
 //!   proxy_status  what an error answer says for programs: pure
 //!   error_kind    of which kinds there are
 //!   grammar   what a message of HTTP/1 is: pure
@@ -50,6 +51,7 @@ mod grammar;
 #[cfg(test)]
 mod grammar_checks;
 mod grpc;
+mod grpc_answer;
 mod handshakes;
 mod hash_key;
 mod hops;

@@ -640,7 +640,7 @@ mod tests {
     /// A call with these fields, whose first attempt has begun.
     fn call(fixture: &Fixture, fields: &[(&'static str, &[u8])]) -> Request {
         let mut request = fixture.sent_to(0);
-        request.begin(&head(Method::POST, "/shop.v1.Goods/List", fields), NOWHERE);
+        request.begin(&head(Method::POST, "/shop.v1.Goods/List", fields).over_http2(), NOWHERE);
         request
     }
 
@@ -680,7 +680,7 @@ mod tests {
             let mut fixture = Setup::of(1).build();
             Arc::get_mut(&mut fixture.way.route).unwrap().grpc_web = grpc_web;
             let fields = [("content-type", content_type.as_bytes()), ("grpc-timeout", timeout.as_bytes())];
-            let head = head(Method::POST, "/shop.v1.Goods/List", &fields);
+            let head = head(Method::POST, "/shop.v1.Goods/List", &fields).over_http2();
             let mut request = fixture.request();
             request.begin(&head, NOWHERE);
             let expected = if is_declined { Err(Answer::BAD_TIMEOUT) } else { Ok(()) };

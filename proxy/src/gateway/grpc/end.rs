@@ -2,8 +2,8 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::answer;
-use super::call::is_grpc;
+use super::kind::is_grpc;
+use super::last::last_fields;
 use crate::grpc::Status;
 
 /// How a call has ended.
@@ -68,12 +68,12 @@ impl End {
     /// What stands in place of `grpc-status` and `grpc-message` in the trailers of an answer that say no status: some
     /// clients make something else of them, or nothing. None: they go on as they are.
     pub(in crate::gateway) fn instead(self) -> Option<[(HeaderName, HeaderValue); 2]> {
-        self.fault.map(|fault| answer::last_fields(self.status, fault))
+        self.fault.map(|fault| last_fields(self.status, fault))
     }
 }
 
 /// What a status of HTTP means for a call whose answer has no other.
-pub(super) fn of_http(status: u16) -> Status {
+pub(in crate::gateway) fn of_http(status: u16) -> Status {
     match status {
         400 => Status::Internal,
         401 => Status::Unauthenticated,

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::call::after;
+use super::kind::after;
 
 /// What a part of the body begins with that holds fields.
 const FIELDS: u8 = 0x80;
@@ -140,7 +140,7 @@ mod tests {
     fn trailers_come_as_the_last_part_of_the_body() {
         let trailers = || [("grpc-status", &b"5"[..]), ("grpc-message", b"no such good")].into_iter();
         let binary = Form::of(b"application/grpc-web").unwrap();
-        let expected = b"\x80\0\0\0\x2bgrpc-status: 5\r\ngrpc-message: no such good\r\n";
+        let expected = b"\x80\0\0\0\x2cgrpc-status: 5\r\ngrpc-message: no such good\r\n";
         assert_eq!(binary.last_piece(trailers()), &expected[..]);
         let text = Form::of(b"application/grpc-web-text").unwrap();
         assert_eq!(STANDARD.decode(text.last_piece(trailers())).unwrap(), expected);

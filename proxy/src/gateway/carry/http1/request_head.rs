@@ -139,7 +139,7 @@ mod tests {
         let mut request = Setup::of(1).build().sent_to(0);
         request.begin(&view, arrival);
         let mut out = Vec::new();
-        write(&view, &request, &mut Added::default(), &mut out);
+        write(&view, &request, &mut Added::default(), request.started, &mut out);
         String::from_utf8(out).unwrap().replace("\r\n", "|")
     }
 

@@ -20,12 +20,12 @@ use crate::gateway::answer::Answer;
 use crate::gateway::carry::Timer;
 use crate::gateway::carry::failure::Failure;
 use crate::gateway::cause::Ending;
-use crate::gateway::grpc;
 use crate::gateway::meaning::{self, Meaning};
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Request;
 use crate::gateway::resend;
 use crate::gateway::retry::Replay;
+use crate::gateway::{grpc, grpc_answer};
 use crate::head::Head;
 use crate::tasks;
 use crate::traffic::bell::Bell;
@@ -205,11 +205,12 @@ impl Exchange {
         is_whole: bool,
     ) -> Result<(), Failure> {
         self.upload.forget();
+        // To a call whose answer is none of gRPC, or does not say how it has ended, that is said in its place.
+        let instead = self.request.call_end().and_then(grpc::End::instead);
+        let is_whole = is_whole || instead.is_some();
+        let head = instead.map_or(head, grpc::head_that_ends);
         let head = heads::for_client(head, &self.head, &self.request, self.shared.gateway());
-        let mut head = head.map_err(|error| Failure::because(Ending::NotHttp, error.to_string()))?;
-        if is_whole && let Some(fields) = self.request.call_end().and_then(grpc::End::instead) {
-            head.headers_mut().extend(fields);
-        }
+        let head = head.map_err(|error| Failure::because(Ending::NotHttp, error.to_string()))?;
         let status = head.status().as_u16();
         self.client.answer(head, is_whole).map_err(|error| Failure::of_client(&error))?;
         self.told.status = Some(status);
@@ -241,7 +242,7 @@ impl Exchange {
     async fn reply(&mut self, answer: Answer) -> Result<(), Failure> {
         self.request.leaves_service();
         let reply = match self.request.is_call() {
-            true => grpc::own(answer, &mut self.request, &self.head),
+            true => grpc_answer::own(answer, &mut self.request, &self.head),
             false => Reply::of(answer, &self.request, &self.head),
         };
         let made = heads::of_gateway(answer, reply, &self.head, &self.request, self.shared.gateway());
@@ -269,7 +270,7 @@ impl Exchange {
         match answer.filter(|_| self.awaits_trailers) {
             // In a call there is a place for it.
             Some(answer) => {
-                let last = grpc::last_of(answer, &mut self.request);
+                let last = grpc_answer::last_of(answer, &mut self.request);
                 if self.client.end(Some(last.into_iter().collect())).is_err() {
                     self.client.reset(Reason::INTERNAL_ERROR);
                 }

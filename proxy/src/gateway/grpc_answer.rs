@@ -3,22 +3,17 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::end::{End, of_http};
-use crate::gateway::answer::Answer;
-use crate::gateway::error_kind::Kind;
-use crate::gateway::reply::{self, Reply};
-use crate::gateway::request::Request;
-use crate::gateway::text::push_escape;
+use super::answer::Answer;
+use super::error_kind::Kind;
+use super::grpc::{End, TYPE, last_fields, of_http};
+use super::reply::{self, Reply};
+use super::request::Request;
 use crate::grpc::Status;
 use crate::head::Head;
 
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-
 /// What this call gets in place of an answer of an instance, which is how it has ended then. A head without a body; for
 /// gRPC-Web, which has no trailers, a body that says it. `head`: as it came from the client.
-pub(in crate::gateway) fn own(answer: Answer, request: &mut Request, head: &impl Head) -> Reply {
+pub(super) fn own(answer: Answer, request: &mut Request, head: &impl Head) -> Reply {
     let status = status_of(answer);
     request.call_came_to(End::with(status));
     let message = match answer.error() {
@@ -27,39 +22,21 @@ pub(in crate::gateway) fn own(answer: Answer, request: &mut Request, head: &impl
     };
     let last = last_fields(status, &message);
     let Some(form) = request.web_form(head) else {
-        let fields = [(header::CONTENT_TYPE, GRPC)].into_iter().chain(last).collect();
+        let fields = [(header::CONTENT_TYPE, TYPE)].into_iter().chain(last).collect();
         return Reply { status: StatusCode::OK, fields, body: Bytes::new() };
     };
     let body = form.last_piece(last.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
-    let content_type = (header::CONTENT_TYPE, form.of_answer(GRPC.as_bytes()));
+    let content_type = (header::CONTENT_TYPE, form.of_answer(TYPE.as_bytes()));
     let fields = vec![content_type, (header::CONTENT_LENGTH, body.len().into())];
     Reply { status: StatusCode::OK, fields, body }
 }
 
 /// What the answer to a call ends with that has begun, and of which this is the rest.
-pub(in crate::gateway) fn last_of(answer: Answer, request: &mut Request) -> [(HeaderName, HeaderValue); 2] {
+pub(super) fn last_of(answer: Answer, request: &mut Request) -> [(HeaderName, HeaderValue); 2] {
     let (status, (_, message)) =
         (status_of(answer), answer.error().unwrap_or((Kind::ProxyInternalError, "")));
     request.call_came_to(End::with(status));
     last_fields(status, &reply::message_of(answer.status, message, request))
-}
-
-/// What an answer ends with that has come to this.
-pub(in crate::gateway) fn last_fields(status: Status, message: &str) -> [(HeaderName, HeaderValue); 2] {
-    [(STATUS, HeaderValue::from(u16::from(status.code()))), (MESSAGE, escaped(message))]
-}
-
-/// What can be seen in ASCII as it is but `%`, and each other byte as `%XX`.
-fn escaped(message: &str) -> HeaderValue {
-    let mut text = Vec::with_capacity(message.len());
-    for byte in message.bytes() {
-        match byte {
-            b' '..=b'$' | b'&'..=b'~' => text.push(byte),
-            _ => push_escape(&mut text, byte),
-        }
-    }
-    // What is left is visible, and so always a value.
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// What an answer means in gRPC. `INVALID_ARGUMENT`, `NOT_FOUND` and some more are for what is called alone, so that whoever

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// A call of this type.
 fn call(content_type: &'static [u8]) -> FakeHead {
-    head(Method::POST, "/shop.v1.Goods/List", &[("content-type", content_type)])
+    head(Method::POST, "/shop.v1.Goods/List", &[("content-type", content_type)]).over_http2()
 }
 
 /// What a call gets whose route has taken it to the service.
@@ -100,10 +100,4 @@ fn each_answer_has_the_status_that_its_caller_can_go_by() {
     ] {
         assert_eq!(status_of(answer), expected, "{answer:?}");
     }
-}
-
-#[test]
-fn a_message_stays_within_its_line_whatever_it_says() {
-    assert_eq!(escaped("100 % \"sure\"\r\n"), "100 %25 \"sure\"%0D%0A");
-    assert_eq!(escaped("über"), "%C3%BCber");
 }
