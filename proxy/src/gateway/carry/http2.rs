@@ -29,6 +29,7 @@ mod serving;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod web;
 
 use std::sync::Arc;
 

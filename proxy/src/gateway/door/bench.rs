@@ -46,13 +46,18 @@ impl Bench {
 
     /// One with an instance, and with these keys in the gateway's section, each on a line of its own.
     pub(in crate::gateway) fn with(keys: &str) -> Self {
+        Self::on("{path: /, service: goods}", keys)
+    }
+
+    /// The same, with this route.
+    pub(in crate::gateway) fn on(route: &str, keys: &str) -> Self {
         let (sender, dialled) = unbounded_channel();
         let dial = move |_| {
             let (ours, theirs) = Link::pair(HOLDS);
             let _ = sender.send(theirs);
             ready(Ok(ours)).boxed()
         };
-        let (door, writer, _) = door(Box::new(dial), keys);
+        let (door, writer, _) = door_on(route, Box::new(dial), keys);
         let lifecycle = door.gateway.lifecycle.clone();
         tokio::spawn(door.carrier.sweeper.clone().run());
         let mut bench = Self { door: Arc::new(door), writer, lifecycle, dialled };
@@ -123,8 +128,12 @@ impl Bench {
 
 /// A door with a service, that opens connections so. `keys`: what else the gateway's section says, each on a line.
 pub(super) fn door(dial: Dial, keys: &str) -> (Door, Writer, Arc<Output>) {
+    door_on("{path: /, service: goods}", dial, keys)
+}
+
+fn door_on(route: &str, dial: Dial, keys: &str) -> (Door, Writer, Arc<Output>) {
     let others: String = keys.lines().map(|line| format!("\n  {line}")).collect();
-    let config = drafts::config("[{path: /, service: goods}]", &format!("{{}}{others}"));
+    let config = drafts::config(&format!("[{route}]"), &format!("{{}}{others}"));
     let (materials, writer) = drafts::bench(&config);
     let site = drafts::draft(&config, &Site::default(), &materials).site;
     let (site, output) = (Arc::new(site::Current::new(site)), Output::waiting(Form::Json));

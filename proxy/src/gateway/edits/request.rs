@@ -114,10 +114,6 @@ impl<'e, H: Head> RequestEdits<'e, H> {
         }
         if let Some(form) = self.request.web_form(self.head) {
             fields.set(&said("Content-Type"), form.of_call().as_bytes())?;
-            if form.is_text {
-                // Of what is not base64 any more, nobody knows the length.
-                fields.remove(header::CONTENT_LENGTH.as_str());
-            }
         }
         if common.via {
             fields.add(&said("Via"), via(self.head.version()))?;

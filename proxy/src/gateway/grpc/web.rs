@@ -25,8 +25,15 @@ pub(in crate::gateway) struct Form<'t> {
 }
 
 /// What should be base64 is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.why())]
 pub(in crate::gateway) struct NotBase64;
+
+impl NotBase64 {
+    pub(in crate::gateway) fn why(self) -> &'static str {
+        "its body is said to be base64, and is not"
+    }
+}
 
 impl<'t> Form<'t> {
     /// Of a call with this `Content-Type`; none: it is none of gRPC-Web.
@@ -36,6 +43,11 @@ impl<'t> Form<'t> {
             Some(suffix) => Self { is_text: true, suffix },
             None => Self { is_text: false, suffix: rest },
         })
+    }
+
+    /// The form of its answers, which say themselves what their messages are written in.
+    pub(in crate::gateway) fn of_answers(self) -> Form<'static> {
+        Form { is_text: self.is_text, suffix: b"" }
     }
 
     /// The `Content-Type` of the call as it goes on.

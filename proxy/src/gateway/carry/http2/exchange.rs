@@ -162,6 +162,7 @@ impl Exchange {
     fn send(&mut self, instance: &mut Instance) -> Result<(), Failure> {
         let head = heads::for_instance(&self.head, &self.request, instance.speaks(), self.now);
         let head = head.map_err(|error| Failure::because(Ending::Fault, error.to_string()))?;
+        self.upload.text.begin(self.request.web_form(&self.head));
         let is_whole = self.upload.is_nothing();
         instance.begin(head, is_whole)?;
         if is_whole {
@@ -211,16 +212,22 @@ impl Exchange {
         // To a call whose answer is none of gRPC, or does not say how it has ended, that is said in its place.
         let instead = self.request.call_end().and_then(grpc::End::instead);
         let is_whole = is_whole || instead.is_some();
-        let head = instead.map_or(head, grpc::head_that_ends);
+        let mut head = instead.map_or(head, grpc::head_that_ends);
+        let last = self.fit_web_answer(&mut head, is_whole);
         let head = heads::for_client(head, &self.head, &self.request, self.shared.gateway());
         let head = head.map_err(|error| Failure::because(Ending::NotHttp, error.to_string()))?;
         let status = head.status().as_u16();
-        self.client.answer(head, is_whole).map_err(|error| Failure::of_client(&error))?;
+        let is_all = is_whole && last.is_none();
+        self.client.answer(head, is_all).map_err(|error| Failure::of_client(&error))?;
         self.told.status = Some(status);
-        if is_whole {
+        if is_all {
             return Ok(());
         }
         (self.progress.taken_at, self.progress.heard_at) = (self.now, self.now);
+        if let Some(last) = last {
+            self.download.put(last);
+            return self.wait(Self::poll_reply).await;
+        }
         self.wait(|exchange, cx| exchange.poll_answer(cx, instance)).await
     }
 
@@ -274,7 +281,9 @@ impl Exchange {
             // In a call there is a place for it.
             Some(answer) => {
                 let last = grpc_answer::last_of(answer, &mut self.request);
-                if self.client.end(Some(last.into_iter().collect())).is_err() {
+                // In gRPC-Web it may come within a message, and would be taken for the rest of that.
+                let is_web = self.request.web_form(&self.head).is_some();
+                if is_web || self.client.end(Some(last.into_iter().collect())).is_err() {
                     self.client.reset(Reason::INTERNAL_ERROR);
                 }
             }

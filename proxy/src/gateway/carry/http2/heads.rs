@@ -6,6 +6,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use super::head::{StreamHead, ToSend, leave_out_of_connection};
+use super::web;
 use crate::gateway::Gateway;
 use crate::gateway::answer::Answer;
 use crate::gateway::edits::{AnswerEdits, RequestEdits};
@@ -39,6 +40,9 @@ pub(super) fn for_instance(
     fields.remove(header::HOST);
     edits.apply(&mut ToSend(&mut fields)).map_err(because)?;
     leave_out_of_connection(&mut fields);
+    if let Some(form) = request.web_form(head) {
+        web::fit_call(form, speaks, &mut fields);
+    }
     let target = edits.target().unwrap_or(head.target());
     let uri = Uri::builder()
         // Instances are told by X-Forwarded-Proto what the client speaks; this is what is spoken to them.

@@ -22,6 +22,16 @@ pub(in crate::gateway::carry) enum Piece {
     End,
 }
 
+impl Piece {
+    /// How many bytes of a body it has.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Data { bytes, .. } => bytes.len(),
+            Self::Trailers(_) | Self::End => 0,
+        }
+    }
+}
+
 /// The next piece of what comes over a stream.
 pub(super) fn next_piece(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Result<Piece, h2::Error>> {
     if let Some(bytes) = ready!(body.poll_data(cx)) {

@@ -98,7 +98,8 @@ impl Exchange {
         for _ in 0..IN_A_ROW {
             if !self.download.due.is_empty() {
                 let Poll::Ready(sent) = self.poll_send(cx) else { return Ok(Some(Side::Sink)) };
-                instance.release(sent?);
+                let sent = sent?;
+                instance.release(self.download.to_release(sent));
                 continue;
             }
             if self.download.is_last {
@@ -122,7 +123,8 @@ impl Exchange {
             Piece::Data { bytes, is_last } if !bytes.is_empty() => {
                 // What says how a call has ended stands behind all of it.
                 let is_last = is_last && !self.awaits_trailers;
-                (self.download.due, self.download.is_last) = (bytes, is_last);
+                let count = bytes.len();
+                self.download.take(count, self.fit_piece(bytes), is_last);
                 self.progress.taken_at = self.now;
                 Ok(())
             }
@@ -144,7 +146,14 @@ impl Exchange {
             self.request.call_ended(end, self.now);
             if let Some(fields) = end.instead() {
                 let trailers = trailers.get_or_insert_default();
-                fields.into_iter().for_each(|(name, value)| drop(trailers.insert(name, value)));
+                for (name, value) in fields {
+                    trailers.insert(name, value);
+                }
+            }
+            if let Some(last) = self.web_last_piece(trailers.get_or_insert_default()) {
+                self.download.put(last);
+                self.progress.taken_at = self.now;
+                return Ok(());
             }
         }
         self.end(trailers)

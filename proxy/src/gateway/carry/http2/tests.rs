@@ -16,6 +16,8 @@ use crate::gateway::door::bench::{Bench, until};
 use crate::link::Link;
 use crate::tasks::now;
 
+mod web;
+
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(7_200);
 

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use super::client::ClientStream;
 use super::instance::Instance;
 use super::piece::{Piece, fit_trailers};
+use super::web::Text;
 use crate::gateway::carry::failure::Failed;
 use crate::gateway::carry::waits::Side;
 
@@ -24,6 +25,8 @@ pub(super) struct Upload {
     /// How many bytes of `due` have come from the client and are still to be released.
     unreleased: usize,
     trailers: Option<HeaderMap>,
+    /// What comes may be another's writing of it.
+    pub(super) text: Text,
     /// All of it has come.
     is_read: bool,
     /// Its end has gone on.
@@ -92,11 +95,12 @@ impl Upload {
                 let count = ready!(instance.poll_send(cx, data, is_last))?;
                 let is_gone = data.is_empty();
                 *moved = true;
-                self.release(client, count);
                 if is_gone {
                     self.due.pop_front();
                     self.is_sent = is_last;
                 }
+                // It may be shorter than what came.
+                self.release(client, if self.due.is_empty() { self.unreleased } else { count });
                 continue;
             }
             if self.is_read {
@@ -109,6 +113,8 @@ impl Upload {
             self.waits_for = Side::Source;
             let piece = ready!(client.poll_piece(cx)).map_err(Failed::of_client)?;
             *moved = true;
+            self.unreleased += piece.len();
+            let piece = self.text.read(piece)?;
             self.came(piece, trace_header);
         }
         Poll::Ready(Ok(()))
@@ -120,9 +126,10 @@ impl Upload {
             Piece::Data { bytes, is_last: false } if bytes.is_empty() => {}
             Piece::Data { bytes, is_last } => {
                 self.is_read = is_last;
-                self.unreleased += bytes.len();
-                self.keep(&bytes);
-                self.due.push_back(bytes);
+                if !bytes.is_empty() {
+                    self.keep(&bytes);
+                    self.due.push_back(bytes);
+                }
             }
             Piece::Trailers(mut trailers) => {
                 fit_trailers(&mut trailers, trace_header);
