@@ -11,6 +11,7 @@
 //!   upload        its body on its way                   download   that of its answer
 //! head          a request's head as it came             heads      what instances and clients get of heads
 //! piece         a piece of a body                       begun      a connection of which something was read
+//! to_browser  what an exchange makes of an answer whose client is a browser
 //! ```
 
 mod begun;
@@ -28,6 +29,7 @@ mod polls;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod to_browser;
 mod upload;
 mod web;
 

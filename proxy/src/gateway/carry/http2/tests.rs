@@ -149,7 +149,8 @@ async fn both_sides_of_a_call_may_go_on_at_once() {
     let mut instance = instance(&mut bench).await;
     let (asked, mut respond) = instance.recv().await.unwrap();
     let mut questions = asked.into_body();
-    let mut answers = respond.send_response(Response::new(()), false).unwrap();
+    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let mut answers = respond.send_response(head, false).unwrap();
     let mut body = timeout(LONG, answer).await.unwrap().unwrap().into_body();
     for turn in 0..3 {
         // Longer than any limit of time for a body that is sent, were it not for the answer that has begun.
@@ -160,8 +161,11 @@ async fn both_sides_of_a_call_may_go_on_at_once() {
         assert_eq!(body.data().await.unwrap().unwrap(), format!("answer {turn}"));
     }
     upload.send_data(Bytes::new(), true).unwrap();
-    answers.send_data(Bytes::new(), true).unwrap();
-    assert!(body.data().await.is_none_or(|last| last.unwrap().is_empty()));
+    answers
+        .send_trailers([("grpc-status".parse().unwrap(), "0".parse().unwrap())].into_iter().collect())
+        .unwrap();
+    assert!(body.data().await.is_none());
+    assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,6 +190,8 @@ async fn a_client_that_leaves_one_stream_has_the_instance_leave_it_and_no_other(
 #[tokio::test(start_paused = true)]
 async fn what_an_instance_declines_goes_elsewhere_whatever_it_is() {
     let mut bench = Bench::new();
+    // It is published when a while has passed since the first.
+    sleep(SECOND).await;
     bench.register(2);
     let mut client = client(&bench).await;
     let (answer, mut upload) = begin(&mut client, call());

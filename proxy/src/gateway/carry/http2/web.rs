@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::exchange::Exchange;
 use super::piece::Piece;
 use crate::gateway::carry::failure::Failed;
 use crate::gateway::grpc::{Decoder, Form, NotBase64, TYPE, is_of_trailers};
@@ -91,29 +90,4 @@ pub(in crate::gateway::carry) fn last_piece(form: Form<'_>, trailers: &HeaderMap
 
 fn pairs(fields: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
     fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
-}
-
-impl Exchange {
-    /// How the client wants its answer, if it is that to a call of gRPC-Web, and gRPC's.
-    fn answer_form(&self, is_whole: bool) -> Option<Form<'_>> {
-        self.request.web_form(&self.head).filter(|_| is_whole || self.awaits_trailers)
-    }
-
-    /// See [`fit_answer`].
-    pub(super) fn fit_web_answer(&self, head: &mut Response<()>, is_whole: bool) -> Option<Bytes> {
-        fit_answer(self.answer_form(is_whole)?, head, is_whole)
-    }
-
-    /// A piece of the answer as the client gets it.
-    pub(super) fn fit_piece(&self, bytes: Bytes) -> Bytes {
-        match self.answer_form(false) {
-            Some(form) => form.piece(bytes),
-            None => bytes,
-        }
-    }
-
-    /// What an answer ends with that has these trailers, if its client cannot see any.
-    pub(super) fn web_last_piece(&self, trailers: &HeaderMap) -> Option<Bytes> {
-        Some(last_piece(self.request.web_form(&self.head)?, trailers))
-    }
 }
