@@ -86,10 +86,8 @@ async fn what_a_head_says_of_the_end_of_a_call_is_said_in_the_body() {
         }
         respond.send_response(head.body(()).unwrap(), true).unwrap();
         let answer = timeout(LONG, answer).await.unwrap().unwrap();
-        assert_eq!(
-            (answer.status(), &answer.headers()["content-type"]),
-            (200.try_into().unwrap(), &WEB[..20])
-        );
+        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(answer.headers()["content-type"], "application/grpc-web");
         assert!(
             !answer.headers().contains_key("grpc-status") && !answer.headers().contains_key("content-length")
         );
