@@ -70,7 +70,7 @@ async fn a_call_says_its_service_method_and_status_in_the_log_and_the_metrics() 
     for part in ["NOT_FOUND", "test.Echo", "Unary"] {
         assert!(text.contains(part), "{part} is not in {line}");
     }
-    super::wait_metric(&place.gateway, "leaseway_requests_total", &["grpc_status=\"NOT_FOUND\""], 1.0).await
+    super::wait_metric(&place.gateway, "leaseway_grpc_calls_total", &["grpc_status=\"NOT_FOUND\""], 1.0).await
 }
 
 #[tokio::test]

@@ -57,7 +57,6 @@ pub(crate) use self::error::ConfigError;
 pub(crate) use self::gateway::Gateway;
 pub use self::gateway::LogFormat;
 pub use self::given::GivenAddress;
-pub(crate) use self::grpc_statuses::GrpcStatuses;
 pub(crate) use self::http1::{ClientAbort, Http1Carrier, Paths};
 pub(crate) use self::http2::Http2Carrier;
 pub(crate) use self::listener::{CertificateFiles, ClientCertificates, ClientMode, Listener, ListenerTls};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cause::Ending;
+use super::cause::{Ending, Reset};
 use super::error_kind::Kind;
 use super::grammar::Refusal;
 use crate::directory::Directory;
@@ -45,6 +45,13 @@ pub(super) enum Said {
 impl Answer {
     pub(super) const NO_ROUTE: Self =
         Self::message(404, Kind::DestinationNotFound, "no route takes this request");
+    pub(super) const RESET: Self = Self::reset("the endpoint broke the request off");
+    pub(super) const RESET_CANCELLED: Self =
+        Self::reset("the endpoint broke the request off: it is not waited for");
+    pub(super) const RESET_TOO_MUCH: Self =
+        Self::reset("the endpoint broke the request off: it is asked for too much");
+    pub(super) const RESET_INSECURE: Self =
+        Self::reset("the endpoint broke the request off: what is spoken is not safe enough for it");
     pub(super) const FULL_GATEWAY: Self =
         Self::full("too many requests are in flight in the gateway at the moment");
     pub(super) const FULL_SERVICE: Self =
@@ -107,6 +114,10 @@ impl Answer {
 
     const fn of_unknown_rest(self) -> Self {
         Self { rest: Rest::Unknown, ..self }
+    }
+
+    const fn reset(message: &'static str) -> Self {
+        Self::message(502, Kind::ConnectionTerminated, message)
     }
 
     const fn unavailable(message: &'static str) -> Self {
@@ -177,7 +188,11 @@ impl Answer {
             Ending::Handshake(Fault::Alert) | Ending::Alerted => Self::DECLINED,
             Ending::NoConnection => Self::not_reached(Kind::ProxyInternalError),
             Ending::Silent => Self::TIMED_OUT,
-            Ending::Broke | Ending::BrokeWithinHead | Ending::Reset | Ending::WentAway => Self::BROKE_OFF,
+            Ending::Broke | Ending::BrokeWithinHead | Ending::WentAway => Self::BROKE_OFF,
+            Ending::Reset(Reset::Cancelled) => Self::RESET_CANCELLED,
+            Ending::Reset(Reset::TooMuch) => Self::RESET_TOO_MUCH,
+            Ending::Reset(Reset::Insecure) => Self::RESET_INSECURE,
+            Ending::Reset(Reset::Other) => Self::RESET,
             Ending::Declined => Self::TAKES_NO_MORE,
             Ending::NotHttp | Ending::Status => Self::BAD_ANSWER,
             Ending::Fault => Self::INTERNAL,
@@ -233,7 +248,7 @@ mod tests {
             (Ending::Broke, 502, Kind::ConnectionTerminated),
             (Ending::BrokeWithinHead, 502, Kind::ConnectionTerminated),
             (Ending::NotHttp, 502, Kind::HttpProtocolError),
-            (Ending::Reset, 502, Kind::ConnectionTerminated),
+            (Ending::Reset(Reset::Other), 502, Kind::ConnectionTerminated),
             (Ending::WentAway, 502, Kind::ConnectionTerminated),
             (Ending::Declined, 503, Kind::DestinationUnavailable),
             (Ending::Fault, 500, Kind::ProxyInternalError),

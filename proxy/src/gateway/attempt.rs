@@ -336,7 +336,7 @@ impl Attempt {
     fn reach(&self, ending: Ending, heard: bool) -> Reach {
         match ending {
             _ if !self.was_connected() => Reach::Unconnected,
-            Ending::Broke | Ending::Alerted | Ending::Reset if !heard => Reach::Sent,
+            Ending::Broke | Ending::Alerted | Ending::Reset(_) if !heard => Reach::Sent,
             Ending::Declined | Ending::WentAway if !heard => Reach::NotBegun,
             _ => Reach::Heard,
         }
@@ -391,6 +391,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::directory::Finding;
+    use crate::gateway::cause::Reset;
     use crate::gateway::fixture::{Fixture, Setup};
     use crate::traffic::ejection::{Grounds, NextTrial, Repeatable};
 
@@ -527,7 +528,7 @@ mod tests {
             (End::Failed(Ending::Broke), 1, "before", false),
             (End::Failed(Ending::BrokeWithinHead), 2, "broken", true),
             (End::Failed(Ending::NotHttp), 2, "broken", true),
-            (End::Failed(Ending::Reset), 2, "broken", true),
+            (End::Failed(Ending::Reset(Reset::Other)), 2, "broken", true),
             (End::Failed(Ending::Declined), 1, "before", false),
             (End::Failed(Ending::WentAway), 1, "before", false),
             (End::Call(Some(Status::Ok), None), 0, "before", true),

@@ -30,7 +30,7 @@ pub(super) enum Ending {
     /// The same, and the endpoint said by an alert of TLS that it would: it may not like our certificate.
     Alerted,
     /// The endpoint broke off the request's stream alone (RST_STREAM).
-    Reset,
+    Reset(Reset),
     /// It has not begun with the request, and says so (REFUSED_STREAM).
     Declined,
     /// The connection, which others use, takes no more requests, and so the endpoint has not begun with this one: it is
@@ -44,6 +44,18 @@ pub(super) enum Ending {
     Status,
     /// The gateway has a fault.
     Fault,
+}
+
+/// Why an endpoint broke off a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reset {
+    /// Nobody waits for it any more.
+    Cancelled,
+    /// It is asked for too much.
+    TooMuch,
+    /// What is spoken is not safe enough.
+    Insecure,
+    Other,
 }
 
 /// What else is known of an attempt that failed.
@@ -119,7 +131,7 @@ impl Cause {
             Ending::Silent => Self::Timeout,
             Ending::Broke | Ending::Alerted if reused && !heard => Self::Closed,
             Ending::Broke | Ending::Alerted | Ending::BrokeWithinHead | Ending::NotHttp => Self::Broken,
-            Ending::Reset => Self::Reset,
+            Ending::Reset(_) => Self::Reset,
             Ending::Declined => Self::Declined,
             Ending::WentAway => Self::WentAway,
             Ending::Status => Self::Status,
@@ -188,7 +200,7 @@ mod tests {
             (Ending::Alerted, Cause::Broken),
             (Ending::BrokeWithinHead, Cause::Broken),
             (Ending::NotHttp, Cause::Broken),
-            (Ending::Reset, Cause::Reset),
+            (Ending::Reset(Reset::Other), Cause::Reset),
             (Ending::Declined, Cause::Declined),
             (Ending::WentAway, Cause::WentAway),
             (Ending::Status, Cause::Status),

@@ -43,6 +43,13 @@ pub(super) fn last_of(answer: Answer, request: &mut Request) -> [(HeaderName, He
 /// gets one knows who has said it: <https://grpc.io/docs/guides/status-codes>.
 fn status_of(answer: Answer) -> Status {
     let Some((kind, _)) = answer.error() else { return of_http(answer.status) };
+    match answer {
+        Answer::RESET => return Status::Internal,
+        Answer::RESET_CANCELLED => return Status::Cancelled,
+        Answer::RESET_TOO_MUCH => return Status::ResourceExhausted,
+        Answer::RESET_INSECURE => return Status::PermissionDenied,
+        _ => {}
+    }
     match (kind, answer.status) {
         (Kind::HttpRequestError, 413 | 431) => Status::ResourceExhausted,
         (Kind::HttpRequestError, 408) => Status::DeadlineExceeded,

@@ -104,6 +104,7 @@ pub(super) fn try_elsewhere(
 mod tests {
     use super::*;
     use crate::config;
+    use crate::gateway::cause::Reset;
     use crate::gateway::fixture::{Fixture, Setup, get};
     use crate::traffic::waiting::{Interrupt, Wait};
     use proptest::prelude::*;
@@ -264,7 +265,7 @@ mod tests {
         CLOSES_IDLE,
         DECLINES,
         GOES_AWAY,
-        Way { reused: Some(true), ending: Ending::Reset },
+        Way { reused: Some(true), ending: Ending::Reset(Reset::Other) },
         Way { reused: None, ending: Ending::ConnectTimeout },
         Way { reused: None, ending: Ending::NoConnection },
         Way { reused: None, ending: Ending::ClientLeft },

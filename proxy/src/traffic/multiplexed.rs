@@ -104,7 +104,7 @@ pub(crate) enum Failed {
 #[must_use = "dropping it gives the place up"]
 pub(crate) struct Stream {
     send: SendRequest<Bytes>,
-    /// Whether its connection was open when the request came.
+    /// Whether its connection was open, and idle, when the request came.
     pub(crate) reused: bool,
     life: Arc<Life>,
     of: Arc<Multiplexed>,
@@ -148,6 +148,7 @@ impl Multiplexed {
     }
 
     /// How many connections are open for requests, and how many streams are on them.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> (usize, usize) {
         let state = self.lock();
         (state.open.len(), state.open.iter().map(|connection| connection.life.streams()).sum())
@@ -299,6 +300,8 @@ impl Connection {
     }
 
     fn place(&self, of: &Arc<Multiplexed>, reused: bool) -> Stream {
+        // One with streams is not idle: if it breaks, that says something of its peer.
+        let reused = reused && self.life.streams() == 0;
         self.life.add_stream();
         Stream { send: self.send.clone(), reused, life: self.life.clone(), of: of.clone() }
     }
@@ -310,6 +313,7 @@ impl Drop for Connection {
     }
 }
 
+#[cfg(test)]
 impl Stream {
     /// Whether its connection takes no request any more: the peer has sent GOAWAY, or it has broken.
     pub(crate) fn has_gone_away(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::CertificateFiles;
+use crate::config::grpc_statuses::GrpcStatuses;
 use crate::grpc::Status;
 
 const MS: Duration = Duration::from_millis(1);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, ErrorKind};
 
 use super::dialer::DialError;
-use crate::gateway::cause::Ending;
+use crate::gateway::cause::{Ending, Reset};
 use crate::link::is_scarcity;
 use crate::tls::alert_of;
 use crate::traffic::multiplexed::{self, Failed as Unopened, Fate};
@@ -43,7 +43,8 @@ fn as_io(error: h2::Error) -> io::Error {
 }
 
 /// Why an exchange has come to no good end.
-#[derive(Debug)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}")]
 pub(in crate::gateway::carry) struct Failure {
     pub(in crate::gateway::carry) ending: Ending,
     /// For the log.
@@ -71,7 +72,11 @@ impl Failure {
 
     /// A client's stream broke.
     pub(in crate::gateway::carry) fn of_client(error: &h2::Error) -> Self {
-        Self::because(Ending::ClientLeft, format!("the client: {error}"))
+        if error.is_io() || error.reason().is_some() {
+            return Self::because(Ending::ClientLeft, format!("the client: {error}"));
+        }
+        // It is what was to be sent.
+        Self::because(Ending::NotHttp, format!("the endpoint: its answer cannot be said in HTTP/2: {error}"))
     }
 
     /// A stream to an instance broke, or its connection.
@@ -79,7 +84,7 @@ impl Failure {
         let ending = match multiplexed::fate(error) {
             Fate::Declined => Ending::Declined,
             Fate::WentAway => Ending::WentAway,
-            Fate::Reset(_) => Ending::Reset,
+            Fate::Reset(reason) => Ending::Reset(reset(reason)),
             Fate::Broke => Ending::Broke,
             Fate::Malformed => Ending::NotHttp,
             Fate::Ours => Ending::Fault,
@@ -127,7 +132,11 @@ impl Failure {
 
     /// The same, and the connection broke.
     pub(in crate::gateway::carry) fn of_read(error: &io::Error, has_begun: bool) -> Self {
-        if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref()) {
+        let within = error.get_ref();
+        if let Some(failure) = within.and_then(|error| error.downcast_ref::<Self>()) {
+            return failure.clone();
+        }
+        if let Some(error) = within.and_then(|error| error.downcast_ref()) {
             return Self::of_stream(error);
         }
         match alert_of(error).filter(|_| !has_begun) {
@@ -150,6 +159,16 @@ impl Failure {
                 Self::because(Ending::ClientLeft, format!("the client: write failed: {error}"))
             }
         }
+    }
+}
+
+/// By <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>, "Errors".
+fn reset(reason: h2::Reason) -> Reset {
+    match reason {
+        h2::Reason::CANCEL => Reset::Cancelled,
+        h2::Reason::ENHANCE_YOUR_CALM => Reset::TooMuch,
+        h2::Reason::INADEQUATE_SECURITY => Reset::Insecure,
+        _ => Reset::Other,
     }
 }
 

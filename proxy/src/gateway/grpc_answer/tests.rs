@@ -1,5 +1,5 @@
 use super::*;
-use crate::gateway::cause::Ending;
+use crate::gateway::cause::{Ending, Reset};
 use crate::gateway::fixture::{Fixture, Setup, from};
 use crate::gateway::grammar::Refusal;
 use crate::head::tests::{FakeHead, head};
@@ -84,7 +84,10 @@ fn each_answer_has_the_status_that_its_caller_can_go_by() {
         (to(Ending::NoConnection), Status::Unavailable),
         (to(Ending::Silent), Status::DeadlineExceeded),
         (to(Ending::Broke), Status::Unavailable),
-        (to(Ending::Reset), Status::Unavailable),
+        (to(Ending::Reset(Reset::Cancelled)), Status::Cancelled),
+        (to(Ending::Reset(Reset::TooMuch)), Status::ResourceExhausted),
+        (to(Ending::Reset(Reset::Insecure)), Status::PermissionDenied),
+        (to(Ending::Reset(Reset::Other)), Status::Internal),
         (to(Ending::Declined), Status::Unavailable),
         (to(Ending::WentAway), Status::Unavailable),
         (to(Ending::NotHttp), Status::Unavailable),

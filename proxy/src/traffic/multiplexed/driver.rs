@@ -184,6 +184,11 @@ impl Pulse {
     }
 }
 
+/// So many streams that were reset are remembered.
+const REMEMBERED: usize = 10_000;
+/// Some 130,000 of the smallest frames.
+const SMALL_FRAMES: usize = 32 * 1024 * 1024;
+
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder
@@ -194,12 +199,14 @@ fn builder() -> Builder {
         .max_frame_size(FRAME)
         .max_header_list_size(HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
-        // Small frames cost more than their bytes: as many as fill half of the window so.
-        .data_frame_budget(CONNECTION_WINDOW as usize / 2)
+        // What small frames may cost that no client has taken yet, at 256 less their length each: a bound for all of its
+        // streams, so high that a few clients who do not read, of streams of small messages, do not come near.
+        .data_frame_budget(SMALL_FRAMES)
         // Clients that leave have their streams reset: what still comes for those is passed over for a moment.
-        .max_concurrent_reset_streams(STREAMS)
+        .max_concurrent_reset_streams(REMEMBERED)
         .reset_stream_duration(Duration::from_secs(5))
-        .max_local_error_reset_streams(Some(STREAMS));
+        // A sum over the connection's whole life, to which what comes late for streams that were left adds up.
+        .max_local_error_reset_streams(None);
     builder
 }
 

@@ -30,6 +30,8 @@ pub(crate) fn fate(error: &Error) -> Fate {
         Some(Reason::REFUSED_STREAM) if error.is_reset() && error.is_remote() => Fate::Declined,
         Some(reason) if error.is_reset() && error.is_remote() => Fate::Reset(reason),
         Some(_) if error.is_go_away() && error.is_remote() => Fate::WentAway,
+        // A bound of our own, of the connection as a whole: whoever asked for it, this stream is not to blame.
+        Some(Reason::ENHANCE_YOUR_CALM) if error.is_library() => Fate::Ours,
         Some(_) if error.is_library() => Fate::Malformed,
         _ => Fate::Ours,
     }

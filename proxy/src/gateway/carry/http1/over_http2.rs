@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::gateway::carry::Block;
-use crate::gateway::carry::failure::Failed;
+use crate::gateway::carry::failure::{Failed, Failure};
 use crate::gateway::carry::http2::{AnswerBegin, OverHttp2, Piece, leave_out_of_connection};
 use crate::gateway::grammar::{Body, Fields, Framing, RequestHead, Step};
 use crate::head::Head;
@@ -25,6 +25,8 @@ const MOST: usize = 16 * 1024;
 pub(super) struct OverStream {
     stream: OverHttp2,
     is_under_tls: bool,
+    /// Why the request could not be sent.
+    failure: Option<Failure>,
     /// What was written and has not gone on.
     input: Block,
     head: RequestHead,
@@ -58,6 +60,7 @@ impl OverStream {
         Self {
             stream,
             is_under_tls,
+            failure: None,
             input: Block::default(),
             head: RequestHead::default(),
             body: None,
@@ -72,6 +75,9 @@ impl OverStream {
 
     /// Sends on what was written. Ready when nothing of it is left.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(failure) = &self.failure {
+            return Poll::Ready(Err(io::Error::other(failure.clone())));
+        }
         if self.body.is_none() && !self.begin()? {
             return Poll::Ready(Ok(()));
         }
@@ -119,8 +125,11 @@ impl OverStream {
         let body = Body::of(self.head.framing());
         self.input.consume(length);
         self.is_sent = matches!(self.head.framing(), Framing::None | Framing::Length(0));
+        if let Err(failure) = self.stream.begin(head, self.is_sent) {
+            self.failure = Some(failure.clone());
+            return Err(io::Error::other(failure));
+        }
         self.body = Some(body);
-        self.stream.begin(head, self.is_sent).map_err(|failure| io::Error::other(failure.what))?;
         Ok(true)
     }
 

@@ -72,8 +72,10 @@ pub(super) struct Progress {
     /// Whether the request is sent no further: it is whole, or the instance takes no more, or the client sends no more, while
     /// it is answered.
     pub(super) has_sent: bool,
-    /// When the request last went on.
+    /// When the request last went on, or its client was busy with another one.
     pub(super) sent_at: Instant,
+    /// When it last went on.
+    pub(super) moved_at: Instant,
     /// When something last came from the instance; before that, when the attempt began.
     pub(super) heard_at: Instant,
     /// When the client last took something of its answer; before that, when the attempt began.
@@ -82,7 +84,7 @@ pub(super) struct Progress {
 
 impl Progress {
     fn begun(now: Instant) -> Self {
-        Self { has_sent: false, sent_at: now, heard_at: now, taken_at: now }
+        Self { has_sent: false, sent_at: now, moved_at: now, heard_at: now, taken_at: now }
     }
 }
 
@@ -171,12 +173,13 @@ impl Exchange {
 
     /// What this head of an answer means. `is_end`: nothing follows it.
     fn judge(&mut self, head: &Response<()>, is_end: bool) -> Meaning {
-        let (replay, status) = (self.replay(), head.status().as_u16());
+        let (mut replay, status) = (self.replay(), head.status().as_u16());
         if !self.request.is_call() {
             return meaning::of(&mut self.request, &self.head, status, replay, self.now);
         }
         let value = |name: &str| head.headers().get(name).map(HeaderValue::as_bytes);
         let (content_type, grpc_status) = (value("content-type"), value("grpc-status"));
+        replay.whole = self.upload.is_complete();
         let answer = grpc::AnswerHead { status, content_type, grpc_status, is_end };
         self.awaits_trailers = answer.end().is_none();
         meaning::of_call(&mut self.request, &self.head, answer, replay, self.now)

@@ -125,6 +125,7 @@ fn finish(answer: &mut Response<()>, gateway: &Gateway) {
     let is_final = !answer.status().is_informational();
     let fields = answer.headers_mut();
     leave_out_of_connection(fields);
+    fields.remove(header::TE);
     if is_final
         && !fields.contains_key(header::DATE)
         && let Ok(date) = HeaderValue::from_bytes(&gateway.clock.date(SystemTime::now()))

@@ -15,6 +15,8 @@ use crate::gateway::cause::Ending;
 use crate::gateway::grpc::End;
 use crate::tasks::now;
 
+/// For so many times as long as one body may be silent, others of its connection may be the reason.
+const EXCUSED: u32 = 6;
 /// So many pieces of an answer in a row: then it is others' turn.
 const IN_A_ROW: usize = 32;
 
@@ -144,9 +146,7 @@ impl Exchange {
             self.request.call_ended(end, self.now);
             if let Some(fields) = end.instead() {
                 let trailers = trailers.get_or_insert_default();
-                for (name, value) in fields {
-                    trailers.insert(name, value);
-                }
+                fields.into_iter().for_each(|(name, value)| drop(trailers.insert(name, value)));
             }
             if let Some(last) = self.web_last_piece(trailers.get_or_insert_default()) {
                 self.download.put(last);
@@ -180,7 +180,7 @@ impl Exchange {
             polled => polled,
         };
         if moved {
-            self.progress.sent_at = self.now;
+            (self.progress.sent_at, self.progress.moved_at) = (self.now, self.now);
             self.shared.bodies().went_on(self.now);
         }
         self.note_stuck(polled.is_pending() && self.upload.waits_for == Side::Sink);
@@ -221,6 +221,11 @@ impl Exchange {
             };
             ready!(self.timer.poll(cx, self.now, due));
             let Some(busy) = self.busy(ending) else {
+                // An instance that is silent while its client sends nothing may wait for that.
+                let is_clients = ending == Ending::Silent
+                    && !self.progress.has_sent
+                    && self.upload.waits_for == Side::Source;
+                let ending = if is_clients { Ending::ClientSilent } else { ending };
                 return Poll::Ready(Err(Failure::of(ending, what)));
             };
             self.progress.sent_at = busy;
@@ -231,8 +236,13 @@ impl Exchange {
     /// send before it is read is one sum for all, and in which order it sends is its own affair (RFC 9113, 5.2.1).
     fn busy(&self, ending: Ending) -> Option<std::time::Instant> {
         let busy = self.shared.bodies().busy(self.now)?;
-        (ending == Ending::ClientSilent && busy > self.progress.sent_at && !self.request.is_over(self.now))
-            .then_some(busy)
+        let limit = self.limits().body.saturating_mul(EXCUSED);
+        let is_excused = self.now.saturating_duration_since(self.progress.moved_at) < limit;
+        (is_excused
+            && ending == Ending::ClientSilent
+            && busy > self.progress.sent_at
+            && !self.request.is_over(self.now))
+        .then_some(busy)
     }
 
     fn waits(&self, download: Side) -> Waits {

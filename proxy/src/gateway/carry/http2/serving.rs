@@ -10,7 +10,7 @@ use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::client::ClientStream;
 use super::exchange::Exchange;
@@ -25,6 +25,8 @@ use crate::traffic::bell::Bell;
 
 /// How every connection begins (RFC 9113, 3.4).
 pub(in crate::gateway) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Who has not begun when the process stops has so long for it.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
 /// So much a client may send of one body before it is read.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// And of all bodies: a client who uploads to several instances at once is not slowed down by one of them, and one who sends to
@@ -32,8 +34,13 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// So much of an answer is written ahead to a client that does not read it.
 const SEND_BUFFER: usize = 64 * 1024;
-/// So many streams may be reset by their client before they were looked at, and because of its own errors.
+/// So many streams may be reset by their client before they were looked at.
 const RESETS: usize = 20;
+/// So many that were reset are remembered for a second, as what their client has sent before it knew may still come.
+const REMEMBERED: usize = 1_000;
+/// What small frames may cost that nobody has read yet, at 256 less their length each. As many as have a few bytes each and
+/// fill the windows of fifty streams; what is beyond that is a flood.
+const SMALL_FRAMES: usize = 8 * 1024 * 1024;
 
 /// A client's connection.
 struct Serving<'s, T> {
@@ -58,7 +65,11 @@ impl Carrier {
         is_stopping: &(dyn Fn() -> bool + Sync),
     ) {
         let limit = self.gateway.time(|times| times.head);
-        let Ok(Ok(connection)) = timeout(limit, self.builder().handshake(link)).await else {
+        let begun = tokio::select! {
+            begun = timeout(limit, self.builder().handshake(link)) => begun,
+            () = stopped_for(LAST_CHANCE, bell, is_stopping) => return,
+        };
+        let Ok(Ok(connection)) = begun else {
             self.gateway.metrics.head_refused(0);
             return;
         };
@@ -94,9 +105,20 @@ impl Carrier {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(RESETS)
-            .max_local_error_reset_streams(Some(RESETS));
+            .max_concurrent_reset_streams(REMEMBERED)
+            .data_frame_budget(SMALL_FRAMES)
+            // A sum over the connection's whole life, which is not how errors are told from floods: the meter does that.
+            .max_local_error_reset_streams(None);
         builder
     }
+}
+
+/// Ready when the process has been stopping for so long.
+async fn stopped_for(wait: Duration, bell: &Bell, is_stopping: &(dyn Fn() -> bool + Sync)) {
+    while !is_stopping() {
+        poll_fn(|cx| bell.poll_rung(cx)).await;
+    }
+    sleep(wait).await;
 }
 
 /// Between an age and a tenth more: who has come at the same time does not have to leave at the same time.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::client::ClientStream;
@@ -32,8 +32,7 @@ pub(super) struct Upload {
     /// Its end has gone on.
     is_sent: bool,
     /// What has come so far, while it may have to go on a second time.
-    kept: Vec<Bytes>,
-    kept_bytes: usize,
+    kept: BytesMut,
     /// Whether something has come that is not kept.
     is_lost: bool,
     /// What it waits for.
@@ -56,16 +55,24 @@ impl Upload {
         !self.is_lost
     }
 
+    /// Whether all of it has come, and can go on a second time.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_read && self.is_whole()
+    }
+
     /// It will not go on a second time.
     pub(super) fn forget(&mut self) {
         self.is_lost = true;
-        self.kept.clear();
+        self.kept = BytesMut::new();
     }
 
     /// It goes to another instance, from its begin.
     pub(super) fn begin_again(&mut self) {
         self.is_sent = false;
-        self.due = self.kept.iter().cloned().collect();
+        self.due = VecDeque::new();
+        if !self.kept.is_empty() {
+            self.due.push_back(Bytes::copy_from_slice(&self.kept));
+        }
     }
 
     /// The head has gone on, and said that nothing follows.
@@ -115,6 +122,8 @@ impl Upload {
 
     fn came(&mut self, piece: Piece, trace_header: &[u8]) {
         match piece {
+            // It says nothing, and instances count such frames.
+            Piece::Data { bytes, is_last: false } if bytes.is_empty() => {}
             Piece::Data { bytes, is_last } => {
                 self.is_read = is_last;
                 if !bytes.is_empty() {
@@ -133,11 +142,11 @@ impl Upload {
     }
 
     fn keep(&mut self, bytes: &Bytes) {
-        self.kept_bytes += bytes.len();
-        if self.is_lost || self.kept_bytes > KEPT {
+        if self.is_lost || self.kept.len() + bytes.len() > KEPT {
             self.forget();
         } else {
-            self.kept.push(bytes.clone());
+            // Copied: small pieces hold on to the large blocks that they came in.
+            self.kept.extend_from_slice(bytes);
         }
     }
 

@@ -30,6 +30,9 @@ pub(in crate::gateway::carry::http2) struct OverHttp1 {
     is_chunked: bool,
     /// Whether the request has ended in `out`.
     is_ended: bool,
+    /// Whether the answer began before the request was sent whole: many an instance closes the connection then, whatever
+    /// it says.
+    is_early: bool,
     is_head: bool,
     /// What came and was not taken.
     input: Block,
@@ -45,6 +48,7 @@ impl OverHttp1 {
             written: 0,
             is_chunked: false,
             is_ended: false,
+            is_early: false,
             is_head: false,
             input: Block::default(),
             answer: AnswerHead::default(),
@@ -58,14 +62,16 @@ impl OverHttp1 {
             && self.written == self.out.len()
             && self.body.is_over()
             && self.input.is_empty()
+            && !self.is_early
             && self.answer.keeps_alive()
     }
 
     pub(super) fn begin(&mut self, head: &Request<()>, is_whole: bool) {
         self.is_head = *head.method() == Method::HEAD;
         self.is_ended = is_whole;
-        self.is_chunked = !is_whole && !head.headers().contains_key(header::CONTENT_LENGTH);
-        write_head(head, self.is_chunked, &mut self.out);
+        let length = length(head, is_whole);
+        self.is_chunked = !is_whole && length.is_none();
+        write_head(head, length, self.is_chunked, &mut self.out);
     }
 
     pub(super) fn poll_send(
@@ -171,6 +177,7 @@ impl OverHttp1 {
             self.answer.clear();
             return Ok(AnswerBegin::Interim(head));
         }
+        self.is_early = !self.is_ended || self.written < self.out.len();
         self.body = Body::of(self.answer.framing());
         Ok(AnswerBegin::Final { head, is_whole: self.body.is_over() })
     }
@@ -222,8 +229,21 @@ fn take_fields(fields: &Fields, bytes: &[u8], into: &mut HeaderMap) -> Result<()
     Ok(())
 }
 
+/// How long the body is, if that is said: h2 has seen to it that it is as long. A request that may have one and has none says
+/// so: RFC 9110, 8.6.
+fn length(head: &Request<()>, is_whole: bool) -> Option<u64> {
+    let said = head.headers().get(header::CONTENT_LENGTH);
+    let said = said.and_then(|length| length.to_str().ok()?.trim().parse().ok());
+    let may_have_one = matches!(*head.method(), Method::POST | Method::PUT | Method::PATCH);
+    match said {
+        Some(_) if is_whole => Some(0),
+        None if is_whole && may_have_one => Some(0),
+        said => said,
+    }
+}
+
 /// Writes a head as HTTP/1 has it.
-fn write_head(head: &Request<()>, is_chunked: bool, out: &mut Vec<u8>) {
+fn write_head(head: &Request<()>, length: Option<u64>, is_chunked: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method().as_str().as_bytes());
     out.push(b' ');
     let target = head.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -234,7 +254,12 @@ fn write_head(head: &Request<()>, is_chunked: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(authority.as_str().as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    write_fields(head.headers(), out);
+    for (name, value) in head.headers().iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
+        write_field(name, value, out);
+    }
+    if let Some(length) = length {
+        write_field(&header::CONTENT_LENGTH, &HeaderValue::from(length), out);
+    }
     if is_chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -242,10 +267,12 @@ fn write_head(head: &Request<()>, is_chunked: bool, out: &mut Vec<u8>) {
 }
 
 fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in fields {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
+    fields.iter().for_each(|(name, value)| write_field(name, value, out));
+}
+
+fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }

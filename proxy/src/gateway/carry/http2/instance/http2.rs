@@ -47,7 +47,8 @@ impl OverHttp2 {
     ) -> Poll<Result<usize, Failed>> {
         match &mut self.request {
             Some(request) => send_some(request, cx, data, is_last).map_err(Failed::of_instance),
-            None => Poll::Ready(Ok(0)),
+            // It was not sent.
+            None => Poll::Ready(Err(Failed::of_instance(Reason::CANCEL.into()))),
         }
     }
 
