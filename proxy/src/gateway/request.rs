@@ -166,6 +166,11 @@ impl Request {
         if is_readable { Ok(()) } else { Err(Answer::BAD_TIMEOUT) }
     }
 
+    /// Whoever carries it takes it, and its answer, as they come: so it is no call that began as one of gRPC-Web.
+    pub(super) fn goes_untranslated(&mut self) {
+        self.call = self.call.filter(|call| !call.is_web);
+    }
+
     /// Whether it is a call of gRPC: be it one of gRPC-Web that its route has go on.
     pub(super) fn is_call(&self) -> bool {
         self.call.is_some()

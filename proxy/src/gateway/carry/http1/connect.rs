@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::exchange::Exchange;
 use super::over_http2::OverStream;
 use super::progress::Sending;
+use super::web::WebCall;
 use crate::directory::Endpoint;
 use crate::gateway::carry::failure::Failure;
 use crate::gateway::carry::http2::OverHttp2;
@@ -81,7 +82,9 @@ impl Exchange<'_> {
         let multiplexed = endpoint.traffic.multiplexed.clone();
         let stream = self.patiently(Box::pin(multiplexed.stream(wanted, || dial)), patience).await?;
         let reused = stream.reused;
-        let stream = OverStream::new(OverHttp2::new(stream), is_under_tls);
+        let web = WebCall::of(self.request, &self.head);
+        self.call_end = web.as_ref().map(WebCall::end);
+        let stream = OverStream::new(OverHttp2::new(stream), is_under_tls, web);
         Ok((KeptLink::new(Link::Foreign(Box::new(stream)), 0), reused))
     }
 
