@@ -166,7 +166,8 @@ impl Request {
         if is_readable { Ok(()) } else { Err(Answer::BAD_TIMEOUT) }
     }
 
-    /// Whoever carries it takes it, and its answer, as they come: so it is no call that began as one of gRPC-Web.
+    /// It goes on as it came, and its answer comes back so: it is no call if it came as one of gRPC-Web. So it is where its
+    /// instance speaks HTTP/1, which has no calls of gRPC and may have those, and where its carrier knows nothing of them.
     pub(super) fn goes_untranslated(&mut self) {
         self.call = self.call.filter(|call| !call.is_web);
     }

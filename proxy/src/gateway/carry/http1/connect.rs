@@ -34,6 +34,9 @@ impl Exchange<'_> {
         let tls = attempt.way.target.tls.clone();
         // Before the handshake: one that was made while this changes is of the former kind.
         let generation = tls.as_ref().map_or(0, |tls| tls.generation());
+        if speaks == Speaks::Http1 {
+            self.request.goes_untranslated();
+        }
         let is_kept = !is_fresh && speaks == Speaks::Http1;
         let kept = if !is_kept { None } else { endpoint.traffic.kept.take(generation, pool, self.now) };
         let (link, reused) = match (speaks, kept) {
