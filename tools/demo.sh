@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The article's section 3 on one machine: a gateway with its registry, three goods; a request and its trace; a
-# fourth goods joins and leaves. Then everything stays up until Ctrl-C, or ends at once with ONCE=1: exit
-# status 0 only if each step showed what it should.
+# The article's section 3 on one machine: a gateway with its registry, three goods; a request and its trace, over
+# HTTP and over gRPC; a fourth goods joins and leaves. Then everything stays up until Ctrl-C, or ends at once with
+# ONCE=1: exit status 0 only if each step showed what it should.
 #
 # Usage: demo.sh DIRECTORY_OF_THE_BINARIES
 set -euo pipefail
@@ -68,12 +68,24 @@ until_ok() {
 
 logged() { grep -F -- "$2" "$dir/$1.log" | grep -qF -- "${3:-}"; }
 endpoints() { curl -fsS "$admin/services" | grep -o '"instance"' | wc -l; }
+goods_logged() { grep -qF "$trace" "$dir"/goods-*.log; }
 has_endpoints() { [ "$(endpoints)" -eq "$1" ]; }
 
 start_goods() {
     free_port
     address=127.0.0.1:$port
     start "$1" "$binaries/goods" --listen "$address" --advertise "$address" --instance "$1" --registry "$registry"
+}
+
+# show_trace ANSWER: the trace id of a JSON answer, in the logs of both sides.
+show_trace() {
+    echo "$1" | show
+    trace=$(grep -oE '"trace_id":"[0-9a-f]{32}"' <<<"$1" | cut -d'"' -f4) || fail "the answer has no trace id"
+    grep -qF '"code":0' <<<"$1" || fail "the answer is no success"
+    until_ok "the gateway logged the trace" logged gateway "$trace"
+    grep -F "$trace" "$dir/gateway.log" | show
+    until_ok "a goods logged the trace" goods_logged
+    grep -hF "$trace" "$dir"/goods-*.log | show
 }
 
 say "1. The gateway, with a registry in it that speaks etcd's API"
@@ -90,6 +102,8 @@ gateway:
     embedded: { listen: "${registry#http://}" }
   routes:
     - path: /goods
+      service: goods
+    - path: /shop.v1.Goods
       service: goods
 YAML
 show <"$dir/pingora.yaml"
@@ -117,22 +131,21 @@ say "3. A request through the gateway, and its trace on both sides"
 echo "    \$ curl $gateway/goods/list"
 answer=$(curl -fsS "$gateway/goods/list") || fail "the gateway did not answer"
 answered=$((($(date +%s%N) - begun) / 1000000))
-echo "$answer" | show
-trace=$(grep -oE '"trace_id":"[0-9a-f]{32}"' <<<"$answer" | cut -d'"' -f4) || fail "the answer has no trace id"
-grep -qF '"code":0' <<<"$answer" || fail "the answer is no success"
-until_ok "the gateway logged the trace" logged gateway "$trace"
-grep -F "$trace" "$dir/gateway.log" | show
-goods_logged() { grep -qF "$trace" "$dir"/goods-*.log; }
-until_ok "a goods logged the trace" goods_logged
-grep -hF "$trace" "$dir"/goods-*.log | show
+show_trace "$answer"
 
-say "4. A fourth goods joins"
+say "4. A call by gRPC through the same port, and its trace"
+echo "    \$ goods call --to $gateway"
+answer=$("$binaries/goods" call --to "$gateway") || fail "the gateway did not answer the call"
+grep -qE '"served_by":"goods-[1-3]"' <<<"$answer" || fail "the call's answer names no instance"
+show_trace "$answer"
+
+say "5. A fourth goods joins"
 start_goods goods-4
 until_ok "the gateway has four endpoints" has_endpoints 4
 until_ok "the gateway logged goods-4" logged gateway '"message":"endpoint put"' goods-4
 grep -F goods-4 "$dir/gateway.log" | grep -F 'endpoint put' | show
 
-say "5. It leaves again"
+say "6. It leaves again"
 kill "${pids[goods-4]}"
 until_ok "the gateway logged that goods-4 is in doubt" logged gateway '"message":"endpoint suspect"' goods-4
 until_ok "the gateway has three endpoints" has_endpoints 3
@@ -148,6 +161,7 @@ fi
 say "All of it stays up until Ctrl-C. Try:"
 cat <<TRY
     curl $gateway/goods/list
+    $binaries/goods call --to $gateway
     curl $admin/services
     $binaries/goods --listen 127.0.0.1:0 --advertise 127.0.0.1 --instance mine --registry $registry
     tail -f $dir/gateway.log
