@@ -146,13 +146,9 @@ impl Exchange {
             self.request.call_ended(end, self.now);
             if let Some(fields) = end.instead() {
                 let trailers = trailers.get_or_insert_default();
-<<<<<<< HEAD
-                fields.into_iter().for_each(|(name, value)| drop(trailers.insert(name, value)));
-=======
                 for (name, value) in fields {
                     trailers.insert(name, value);
                 }
->>>>>>> main
             }
             if let Some(last) = self.web_last_piece(trailers.get_or_insert_default()) {
                 self.download.put(last);
