@@ -166,6 +166,12 @@ impl Request {
         if is_readable { Ok(()) } else { Err(Answer::BAD_TIMEOUT) }
     }
 
+    /// It goes on as it came, and its answer comes back so: it is no call if it came as one of gRPC-Web. So it is where its
+    /// instance speaks HTTP/1, which has no calls of gRPC and may have those, and where its carrier knows nothing of them.
+    pub(super) fn goes_untranslated(&mut self) {
+        self.call = self.call.filter(|call| !call.is_web);
+    }
+
     /// Whether it is a call of gRPC: be it one of gRPC-Web that its route has go on.
     pub(super) fn is_call(&self) -> bool {
         self.call.is_some()

@@ -26,6 +26,7 @@ mod request_head;
 mod splice;
 mod trailers;
 mod tunnel;
+mod web;
 
 use std::sync::Arc;
 
@@ -106,6 +107,7 @@ impl Carrier {
             added,
             told: Told::default(),
             progress: Progress::begun(now),
+            call_end: None,
             now,
         };
         exchange.run(refused).await

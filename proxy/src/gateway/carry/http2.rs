@@ -31,7 +31,7 @@ mod serving;
 mod tests;
 mod to_browser;
 mod upload;
-mod web;
+pub(super) mod web;
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(in crate::gateway) use begun::Begun;
 use bodies::Bodies;
 pub(super) use head::leave_out_of_connection;
 pub(super) use instance::{AnswerBegin, OverHttp2};
-pub(super) use piece::Piece;
+pub(super) use piece::{Piece, fit_trailers};
 pub(in crate::gateway) use serving::{PREFACE, spread};
 
 /// Carries the requests of clients who speak HTTP/2.

@@ -113,6 +113,7 @@ impl ProxyHttp for ByPingora {
         let request = &mut carried.request;
         self.set_client_timeouts(session, request);
         let received = self.receive(request, session.req_header(), arrival(session));
+        request.goes_untranslated();
         if let Some(route) = request.route() {
             // Shorter than the endpoint's, or a client that stalls would be blamed on the endpoint.
             session.set_read_timeout(Some(route.timeouts.body));

@@ -10,6 +10,7 @@ use super::splice::Splice;
 use crate::gateway::answer::Answer;
 use crate::gateway::edits::{AnswerEdits, FieldsToSend};
 use crate::gateway::grammar::{AnswerHead, Body, Fields, Framing, Kind};
+use crate::gateway::grpc_answer;
 use crate::gateway::proxy_status;
 use crate::gateway::reply::{self, Reply};
 use crate::gateway::text::push_number;
@@ -98,7 +99,10 @@ impl Exchange<'_> {
     /// Writes an answer of the gateway's own, with its body.
     pub(super) fn write_reply(&mut self, answer: Answer, keeps: bool) {
         let Exchange { download, request, head, added, told, gateway, .. } = self;
-        let Reply { status, fields, body } = Reply::of(answer, request, head);
+        let Reply { status, fields, body } = match request.is_call() {
+            true => grpc_answer::own(answer, request, head),
+            false => Reply::of(answer, request, head),
+        };
         let nothing = Fields::default();
         let mut lines = Splice::of(&nothing, b"", added);
         let names_protocol = fields.iter().any(|(name, _)| *name == header::UPGRADE);

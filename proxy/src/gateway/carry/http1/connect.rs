@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::exchange::Exchange;
 use super::over_http2::OverStream;
 use super::progress::Sending;
+use super::web::WebCall;
 use crate::directory::Endpoint;
 use crate::gateway::carry::failure::Failure;
 use crate::gateway::carry::http2::OverHttp2;
@@ -33,6 +34,9 @@ impl Exchange<'_> {
         let tls = attempt.way.target.tls.clone();
         // Before the handshake: one that was made while this changes is of the former kind.
         let generation = tls.as_ref().map_or(0, |tls| tls.generation());
+        if speaks == Speaks::Http1 {
+            self.request.goes_untranslated();
+        }
         let is_kept = !is_fresh && speaks == Speaks::Http1;
         let kept = if !is_kept { None } else { endpoint.traffic.kept.take(generation, pool, self.now) };
         let (link, reused) = match (speaks, kept) {
@@ -81,7 +85,9 @@ impl Exchange<'_> {
         let multiplexed = endpoint.traffic.multiplexed.clone();
         let stream = self.patiently(Box::pin(multiplexed.stream(wanted, || dial)), patience).await?;
         let reused = stream.reused;
-        let stream = OverStream::new(OverHttp2::new(stream), is_under_tls);
+        let web = WebCall::of(self.request, &self.head);
+        self.call_end = web.as_ref().map(WebCall::end);
+        let stream = OverStream::new(OverHttp2::new(stream), is_under_tls, web);
         Ok((KeptLink::new(Link::Foreign(Box::new(stream)), 0), reused))
     }
 

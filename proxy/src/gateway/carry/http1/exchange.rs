@@ -10,6 +10,7 @@ use super::progress::{Progress, Sending, Told};
 use super::pump::Pump;
 use super::request_head;
 use super::splice::Added;
+use super::web::CallEnd;
 use super::{After, Carrier};
 use crate::gateway::Gateway;
 use crate::gateway::answer::Answer;
@@ -41,6 +42,8 @@ pub(super) struct Exchange<'x> {
     pub(super) added: &'x mut Added,
     pub(super) told: Told,
     pub(super) progress: Progress,
+    /// Where it will stand how the request's call has ended, if it is one of gRPC-Web.
+    pub(super) call_end: Option<CallEnd>,
     /// When it was woken last: until it waits again, that is the time.
     pub(super) now: Instant,
 }
@@ -100,7 +103,11 @@ impl Exchange<'_> {
                 Meaning::Answer => break,
             }
         }
-        self.pass_answer_on(&mut instance).await?;
+        let passed = self.pass_answer_on(&mut instance).await;
+        if let Some(end) = self.call_end.take().and_then(|end| end.get().copied()) {
+            self.request.call_came_to(end);
+        }
+        passed?;
         self.put_back(instance);
         Ok(())
     }

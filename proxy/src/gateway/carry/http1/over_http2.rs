@@ -10,6 +10,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::web::WebCall;
 use crate::gateway::carry::Block;
 use crate::gateway::carry::failure::{Failed, Failure};
 use crate::gateway::carry::http2::{AnswerBegin, OverHttp2, Piece, leave_out_of_connection};
@@ -25,6 +26,8 @@ const MOST: usize = 16 * 1024;
 pub(super) struct OverStream {
     stream: OverHttp2,
     is_under_tls: bool,
+    /// What it is as a call of gRPC-Web, if it is one.
+    web: Option<WebCall>,
     /// Why the request could not be sent.
     failure: Option<Failure>,
     /// What was written and has not gone on.
@@ -56,10 +59,11 @@ enum Reading {
 impl Foreign for OverStream {}
 
 impl OverStream {
-    pub(super) fn new(stream: OverHttp2, is_under_tls: bool) -> Self {
+    pub(super) fn new(stream: OverHttp2, is_under_tls: bool, web: Option<WebCall>) -> Self {
         Self {
             stream,
             is_under_tls,
+            web,
             failure: None,
             input: Block::default(),
             head: RequestHead::default(),
@@ -95,8 +99,10 @@ impl OverStream {
                 Step::More => break,
                 Step::Framing(count) => self.input.consume(count),
                 Step::Data(count) => {
-                    self.due = Bytes::copy_from_slice(self.input.bytes().get(..count).unwrap_or_default());
+                    let bytes = Bytes::copy_from_slice(self.input.bytes().get(..count).unwrap_or_default());
+                    let is_last = body.is_over();
                     self.input.consume(count);
+                    self.due = self.decode(bytes, is_last)?;
                 }
                 Step::Trailers(count) => {
                     let trailers = trailers(self.input.bytes().get(..count).unwrap_or_default());
@@ -109,7 +115,17 @@ impl OverStream {
         Poll::Ready(Ok(()))
     }
 
+    /// A piece of the body as it goes on.
+    fn decode(&mut self, bytes: Bytes, is_last: bool) -> io::Result<Bytes> {
+        let Some(web) = &mut self.web else { return Ok(bytes) };
+        web.read(bytes, is_last).map_err(|failure| {
+            self.failure = Some(failure.clone());
+            io::Error::other(failure)
+        })
+    }
+
     fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
+        self.decode(Bytes::new(), true)?;
         self.is_sent = true;
         self.stream.end(trailers).map_err(into_io)
     }
@@ -120,7 +136,10 @@ impl OverStream {
         let Some(length) = read else { return Ok(false) };
         let view = self.head.of(self.input.bytes());
         let scheme = if self.is_under_tls { Scheme::HTTPS } else { Scheme::HTTP };
-        let head = request(&view, scheme).map_err(io::Error::other)?;
+        let mut head = request(&view, scheme).map_err(io::Error::other)?;
+        if let Some(web) = &self.web {
+            web.fit_head(head.headers_mut());
+        }
         self.is_head = *head.method() == Method::HEAD;
         let body = Body::of(self.head.framing());
         self.input.consume(length);
@@ -140,10 +159,15 @@ impl OverStream {
             Reading::Head => match ready!(self.stream.poll_head_of_stream(cx)).map_err(io::Error::other)? {
                 AnswerBegin::Interim(head) => write_head(head, false, &mut self.output),
                 AnswerBegin::Final { head, is_whole } => {
+                    let (head, is_whole, last) = match &mut self.web {
+                        Some(web) => web.begin_answer(head, is_whole),
+                        None => (head, is_whole, None),
+                    };
                     let has_body = !self.is_head && may_have_body(head.status());
                     let is_chunked = has_body && !head.headers().contains_key(header::CONTENT_LENGTH);
                     write_head(head, is_chunked, &mut self.output);
                     self.reading = Reading::Body { is_chunked };
+                    self.push(&last.unwrap_or_default(), is_chunked);
                     if is_whole || !has_body {
                         self.over(is_chunked, None);
                     }
@@ -153,6 +177,7 @@ impl OverStream {
                 match ready!(self.stream.poll_piece_of_stream(cx)).map_err(io::Error::other)? {
                     Piece::Data { bytes, is_last } => {
                         self.stream.release(bytes.len());
+                        let bytes = self.web.as_ref().map_or(bytes.clone(), |web| web.piece(bytes));
                         self.push(&bytes, is_chunked);
                         if is_last {
                             self.over(is_chunked, None);
@@ -182,7 +207,10 @@ impl OverStream {
     }
 
     /// Trailers go on behind chunks alone.
-    fn over(&mut self, is_chunked: bool, trailers: Option<HeaderMap>) {
+    fn over(&mut self, is_chunked: bool, mut trailers: Option<HeaderMap>) {
+        if let Some(last) = self.web.as_mut().and_then(|web| web.last(&mut trailers)) {
+            self.push(&last, is_chunked);
+        }
         self.reading = Reading::Over;
         if is_chunked {
             self.output.extend_from_slice(b"0\r\n");

@@ -49,6 +49,9 @@ impl Exchange {
             patience,
             due: self.now + left.map_or(patience, |left| patience.min(left)),
         };
+        if speaks == Speaks::Http1 {
+            self.request.goes_untranslated();
+        }
         let (instance, reused) = match speaks {
             Speaks::Http1 => self.connect_http1(way).await?,
             Speaks::Http2 => self.connect_http2(way).await?,

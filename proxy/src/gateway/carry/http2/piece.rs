@@ -42,7 +42,7 @@ pub(super) fn next_piece(body: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Re
 }
 
 /// Leaves out what no trailer may say.
-pub(super) fn fit_trailers(trailers: &mut HeaderMap, trace_header: &[u8]) {
+pub(in crate::gateway::carry) fn fit_trailers(trailers: &mut HeaderMap, trace_header: &[u8]) {
     let bad: Vec<_> =
         trailers.keys().filter(|name| !may_pass(name.as_str(), trace_header)).cloned().collect();
     for name in bad {

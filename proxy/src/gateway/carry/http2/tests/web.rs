@@ -87,7 +87,7 @@ async fn what_a_head_says_of_the_end_of_a_call_is_said_in_the_body() {
         respond.send_response(head.body(()).unwrap(), true).unwrap();
         let answer = timeout(LONG, answer).await.unwrap().unwrap();
         assert_eq!(answer.status().as_u16(), 200);
-        assert_eq!(answer.headers()["content-type"], WEB[..20]);
+        assert_eq!(answer.headers()["content-type"], "application/grpc-web");
         assert!(
             !answer.headers().contains_key("grpc-status") && !answer.headers().contains_key("content-length")
         );
@@ -147,4 +147,83 @@ async fn long_bodies_come_through_the_windows_of_both_sides_whatever_they_are_wr
     let answer = timeout(LONG, answer).await.unwrap().unwrap();
     let (pieces, _) = whole_web(answer.into_body(), true).await;
     assert!(pieces.concat().len() > LENGTH / 3 * 4);
+}
+
+/// The same call by a client who speaks HTTP/1.
+fn over_http_1(content_type: &str, framing: &str, body: &str) -> String {
+    format!(
+        "POST /shop.v1.Goods/List HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\n{framing}\r\n\r\n{body}"
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_that_speaks_http_1_has_its_call_answered_too() {
+    for (content_type, framing, body, is_text) in [
+        (WEB, "Content-Length: 8", "question", false),
+        (TEXT, "Content-Length: 12", "cXVlc3Rpb24=", true),
+        (TEXT, "Transfer-Encoding: chunked", "5\r\ncXVlc\r\n7\r\n3Rpb24=\r\n0\r\n\r\n", true),
+    ] {
+        let mut bench = bench();
+        let mut client = bench.client();
+        client.write_all(over_http_1(content_type, framing, body).as_bytes()).await.unwrap();
+        let mut instance = instance(&mut bench).await;
+        let (asked, respond) = instance.recv().await.unwrap();
+        assert_eq!(asked.headers()["content-type"], "application/grpc+proto");
+        assert_eq!(asked.headers()["te"], "trailers");
+        assert_eq!(whole(asked.into_body()).await.unwrap().0, "question");
+        let head = Response::builder().header("content-type", "application/grpc+proto");
+        respond_in_base64(respond, head.body(()).unwrap());
+        let text = until(&mut client, "\r\n0\r\n\r\n").await;
+        assert!(text.contains(&format!("content-type: {content_type}\r\n")), "{text}");
+        let message = if is_text { STANDARD.encode("message") } else { "message".into() };
+        assert!(text.contains(&format!("\r\n{message}\r\n")), "{text}");
+        let end = if is_text { last("grpc-status: 5\r\n") } else { "grpc-status: 5\r\n".into() };
+        assert!(text.ends_with(&format!("{end}\r\n0\r\n\r\n")), "{text}");
+        yield_now().await;
+        assert!(bench.log().contains("\"grpc_status\":\"NOT_FOUND\""));
+    }
+}
+
+/// Answers so, with a message, and a status whose last piece is text.
+fn respond_in_base64(mut respond: SendResponse<Bytes>, head: Response<()>) {
+    let mut stream = respond.send_response(head, false).unwrap();
+    stream.send_data(Bytes::from_static(b"message"), false).unwrap();
+    stream
+        .send_trailers([("grpc-status".parse().unwrap(), "5".parse().unwrap())].into_iter().collect())
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_1_what_is_said_in_place_of_an_answer_is_in_the_browser_s_form() {
+    // Trailers alone, no answer of gRPC, and a body that is no text.
+    for (content_type, body, instance_says, expected) in [
+        (WEB, "question", Some((200, "application/grpc")), "grpc-status: 8"),
+        (WEB, "question", Some((503, "text/html")), "grpc-status: 14"),
+        (TEXT, "????????", None, "grpc-status: 13"),
+    ] {
+        let mut bench = bench();
+        let mut client = bench.client();
+        client.write_all(over_http_1(content_type, "Content-Length: 8", body).as_bytes()).await.unwrap();
+        let mut instance = instance(&mut bench).await;
+        if let Some((status, said)) = instance_says {
+            let (_, mut respond) = instance.recv().await.unwrap();
+            let mut head = Response::builder().status(status).header("content-type", said);
+            if status == 200 {
+                head = head.header("grpc-status", "8");
+            }
+            respond.send_response(head.body(()).unwrap(), true).unwrap();
+        }
+        client.shutdown().await.unwrap();
+        let text = crate::gateway::door::bench::rest(&mut client).await;
+        let is_text = content_type == TEXT;
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        let body = text.split_once("\r\n\r\n").unwrap().1;
+        let body = if is_text {
+            String::from_utf8_lossy(&STANDARD.decode(body).unwrap()).into()
+        } else {
+            body.to_owned()
+        };
+        assert!(body.contains(expected), "{text}");
+        assert_eq!(bench.log().contains("is said to be base64, and is not"), is_text);
+    }
 }
