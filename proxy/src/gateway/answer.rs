@@ -81,9 +81,6 @@ impl Answer {
     const NONE_GIVEN: Self = Self::unavailable("none of its addresses is known, or can be used");
     const NONE_GIVEN_USABLE: Self =
         Self::unavailable("none of its addresses takes requests: none can be connected to");
-    /// A call of gRPC cannot be asked for by HTTP/1.
-    pub(super) const SPEAKS_HTTP1: Self =
-        Self::unavailable("its instances are spoken to by HTTP/1, and gRPC needs HTTP/2: see `protocol`");
     pub(super) const BAD_TIMEOUT: Self = Self::bad_request(
         "grpc-timeout is malformed: it is one of up to eight digits and a unit of H, M, S, m, u or n",
     );

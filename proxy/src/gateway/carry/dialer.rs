@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(test)]
+use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -64,7 +66,7 @@ pub(in crate::gateway) struct Memory(pub(in crate::gateway) Dial);
 
 #[cfg(test)]
 pub(in crate::gateway) type Dial =
-    Box<dyn Fn(SocketAddr) -> futures_util::future::BoxFuture<'static, std::io::Result<Link>> + Send + Sync>;
+    Box<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<Link>> + Send + Sync>;
 
 #[cfg(test)]
 impl std::fmt::Debug for Memory {

@@ -74,7 +74,6 @@ fn each_answer_has_the_status_that_its_caller_can_go_by() {
         (Answer::LOOP, Status::Internal),
         (Answer::NO_HOST, Status::Internal),
         (Answer::NOT_READ, Status::Unavailable),
-        (Answer::SPEAKS_HTTP1, Status::Unavailable),
         (Answer::to(Ending::Broke, true, false).unwrap(), Status::DeadlineExceeded),
         (Answer::to(Ending::Broke, false, true).unwrap(), Status::DeadlineExceeded),
         (to(Ending::ClientSilent), Status::DeadlineExceeded),

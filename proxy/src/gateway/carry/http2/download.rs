@@ -29,7 +29,7 @@ impl Download {
 
     /// So many bytes were sent: for how many that came the instance may send others. What comes may be shorter than what it
     /// goes on as.
-    pub(super) fn to_release(&mut self, sent: usize) -> usize {
+    pub(super) fn releases(&mut self, sent: usize) -> usize {
         let count = if self.due.is_empty() { self.unreleased } else { sent.min(self.unreleased) };
         self.unreleased -= count;
         count

@@ -99,7 +99,7 @@ impl Exchange {
             if !self.download.due.is_empty() {
                 let Poll::Ready(sent) = self.poll_send(cx) else { return Ok(Some(Side::Sink)) };
                 let sent = sent?;
-                instance.release(self.download.to_release(sent));
+                instance.release(self.download.releases(sent));
                 continue;
             }
             if self.download.is_last {
