@@ -63,11 +63,10 @@ impl Connections {
         let handshakes = "so many TLS handshakes and PROXY headers that have not ended, against [clients that begin them and go \
                           silent](hardening.md#handshakes): beyond that, the one that waits longest is closed";
         v.key(key("handshakes", handshakes), number(HANDSHAKES), &mut self.handshakes);
-        let max_age = "how old each may become, so that clients behind a balancer of connections come to all gateways: then it \
+        let max_age = "[how old each may become](http2.md#old-connections), so that clients behind a balancer of connections come to all gateways: then it \
                        is told to end (HTTP/2: GOAWAY; HTTP/1: with its next answer), by chance up to a tenth later";
         v.key(key("max_age", max_age), or_off(duration(MAX_AGE)), &mut self.max_age);
-        let streams =
-            "so many requests at a time on each of HTTP/2: clients are told, and one above that is refused";
+        let streams = "so many requests at a time on each of [HTTP/2](http2.md#from-clients): clients are told, and one above that is refused";
         v.key(key("streams", streams), number(STREAMS), &mut self.streams);
     }
 }

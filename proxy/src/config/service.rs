@@ -272,7 +272,7 @@ impl Service {
             .shape("a section such as {ca: /pay.pem}; {} takes all defaults");
         let new = || otherwise.tls.clone().unwrap_or_default();
         v.section_or_off(tls, &mut self.tls, new, ServiceTls::keys);
-        let protocol_key = key("protocol", "how the instances are spoken to").more(
+        let protocol_key = key("protocol", "[how the instances are spoken to](http2.md#to-instances)").more(
             "\n  auto   as the registration says, by `protocol` in its metadata (http1, h2c, h2 or grpc); if it says\n         \
              nothing, gRPC by HTTP/2 and all else by HTTP/1\n  http1  by HTTP/1\n  h2c    by HTTP/2, in clear\n  \
              h2     by HTTP/2, with `tls`",
@@ -367,7 +367,7 @@ impl Ejection {
         v.check(|section| section.in_order(("base", &mut self.base), ("longest", &mut self.longest)));
         let forgive = "for each such time that it is not ejected, its next ejection becomes half as long";
         v.key(key("forgive", forgive), duration(FORGIVE), &mut self.forgive);
-        let grpc = "statuses of gRPC calls that count as failures, as a 5xx does";
+        let grpc = "statuses of [gRPC calls](grpc.md#health) that count as failures, as a 5xx does";
         let mut statuses: Vec<_> = self.grpc.iter().collect();
         v.key(key("grpc", grpc), grpc_statuses::failures(), &mut statuses);
         self.grpc = statuses.into_iter().collect();

@@ -58,7 +58,7 @@ impl Retry {
         v.key(idempotent, boolean(), &mut self.idempotent);
         let grpc = key(
             "grpc",
-            "statuses after which a gRPC call goes to another instance, such as UNAVAILABLE, if nothing but \
+            "statuses after which a [gRPC call](grpc.md#retries) goes to another instance, such as UNAVAILABLE, if nothing but \
              that has come; needs `idempotent: true`",
         );
         v.key(grpc, grpc_statuses::failures(), &mut self.grpc);

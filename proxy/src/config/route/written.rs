@@ -83,7 +83,10 @@ impl Written {
         );
         v.section(retry, |v| self.retry.keys(v));
         self.upgrades.keys(v);
-        let grpc_web = key("grpc_web", "whether calls of gRPC-Web, as browsers make them, go on as gRPC");
+        let grpc_web = key(
+            "grpc_web",
+            "whether calls of [gRPC-Web](grpc.md#grpc-web), as browsers make them, go on as gRPC",
+        );
         v.key(grpc_web, boolean(), &mut self.grpc_web);
     }
 
