@@ -44,7 +44,9 @@ fn last(body: &[u8]) -> Result<(&[u8], String)> {
 async fn a_browsers_call_goes_on_as_grpc() -> Result<()> {
     let (gateway, backend) = gateway(true).await?;
     let answer = call(&gateway, UNARY).await?;
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some(WEB)), "{}", answer.text());
+    // The backend does not say in what its messages are written.
+    assert_eq!(answer.header("content-type"), Some("application/grpc-web"), "{}", answer.text());
+    assert_eq!(answer.status, 200);
     let (messages, trailers) = last(&answer.body)?;
     assert_eq!(messages, framed(b"hello"));
     assert!(trailers.contains("grpc-status:0") || trailers.contains("grpc-status: 0"), "{trailers}");
