@@ -298,7 +298,7 @@ async fn mistakes_are_told_as_the_readme_shows() -> Result<()> {
     let mut configuration = fs::read_to_string(repository().join("conf/pingora.yaml"))?;
     for (right, wrong) in MISTAKES {
         ensure!(configuration.contains(right), "conf/pingora.yaml has no {right}");
-        configuration = configuration.replace(right, wrong);
+        configuration = configuration.replacen(right, wrong, 1);
     }
     let directory = tempfile::tempdir()?;
     fs::create_dir(directory.path().join("conf"))?;
