@@ -26,13 +26,16 @@ test: lint
 	cargo run --package bench -- --short
 	$(MAKE) package
 
-# What `make test` leaves out: what goes wrong around the gateway, too, with the other carrier, and with one thread.
+# What `make test` leaves out: what goes wrong around the gateway, too, with the other carrier and with one thread, and
+# grpcio, which it installs below target/.
 test-full:
 	cargo build --workspace
 	LEASEWAY_TEST_CUTS=10000 cargo test --package harness --test tls -- cuts
 	LEASEWAY_TEST_THREADS=1 cargo test $(AROUND) -- $(AT_ONCE)
 	LEASEWAY_TEST_HTTP1=pingora cargo test $(AROUND) -- $(AT_ONCE)
+	LEASEWAY_TEST_HTTP1=pingora LEASEWAY_TEST_THREADS=1 cargo test $(AROUND) -- $(AT_ONCE)
 	LEASEWAY_TEST_THREADS=1 cargo test --package harness --test grpc -- $(AT_ONCE)
+	cargo test --package harness --test grpc -- --ignored python
 
 # They wait for most of their time.
 AT_ONCE = --test-threads 4

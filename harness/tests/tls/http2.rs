@@ -10,7 +10,7 @@ use harness::{
     certificates::{Authority, Wanted},
     http::{Connection, Request},
     link::TlsClient,
-    stack::{Gateway, GatewayOptions},
+    stack::{Carrier, Gateway, GatewayOptions},
     wait::eventually,
 };
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -118,7 +118,9 @@ async fn a_request_that_is_answered_ends_though_its_body_does_not() -> Result<()
     for status in ["413", "401"] {
         wait_metric(&gateway, REQUESTS, &[&format!("status=\"{status}\"")], 1.0).await?;
     }
-    let is_told = |line: &str| line.contains("\"status\":413");
+    // Pingora's carrier waits for the rest of the body; ours is done when the answer is complete.
+    let said = Carrier::either("\"endpoint_ms\"", "the client was silent");
+    let is_told = |line: &str| line.contains("\"status\":413") && line.contains(said);
     gateway.process().wait_for_line(is_told, PATIENCE).await?;
     assert_eq!(client.ask("GET /goods", &[], whole("")).await?, 200, "its connection serves on");
     Ok(())
@@ -207,11 +209,15 @@ async fn a_client_whose_requests_are_not_valid_fills_no_log() -> Result<()> {
     let place = Place::new().await?;
     let gateway = Gateway::start_with_registry(place.http2_options()?).await?;
     let client = Client::connect(&place).await?;
-    // Another host than that of the URI. (Beyond 32 of them Pingora breaks the connection off.)
-    for _ in 0..50 {
-        let asked = client.ask("GET /goods", &[("host", "other.example")], whole("")).await;
-        assert!(!matches!(asked, Ok(status) if status != 400), "{asked:?}");
+    // Another host than that of the URI. Beyond 32 of them Pingora breaks the connection off; ours serves on.
+    let mut refused = 0;
+    while refused < 100
+        && let Ok(status) = client.ask("GET /goods", &[("host", "other.example")], whole("")).await
+    {
+        assert_eq!(status, 400);
+        refused += 1;
     }
+    assert_eq!(refused == 100, Carrier::either(true, false), "{refused} were answered");
     assert_eq!(Client::connect(&place).await?.ask("GET /goods", &[], whole("")).await?, 200);
     gateway.process().wait_for_line(|line| line.contains("\"status\":200"), PATIENCE).await?;
     let lines = gateway.process().lines();

@@ -53,8 +53,8 @@ pub(super) struct Request {
     error: Option<Cow<'static, str>>,
     /// Why it has ended as a tunnel, if it was one.
     tunnel: Option<TunnelEnd>,
-    /// What is known of it as a call of gRPC, if it is one.
-    call: Option<Call>,
+    /// What is known of it as a call of gRPC, if it is one. Boxed, as most requests are none.
+    call: Option<Box<Call>>,
     metrics: Arc<Metrics>,
     _in_flight: Permit,
 }
@@ -151,25 +151,25 @@ impl Request {
         (self.origin, self.client) = Origin::of(head, arrival, &self.common);
         // Over HTTP/1 there are none, whatever the type of a body is.
         let is_call = self.fields.call == Kind::Grpc && head.version() == Version::HTTP_2;
-        self.call = is_call.then(|| Call::new(head.values(&GRPC_TIMEOUT), false));
+        self.call = is_call.then(|| Box::new(Call::new(head.values(&GRPC_TIMEOUT), false)));
     }
 
     /// This route has taken it. That makes a call of one of gRPC-Web, if the route has such go on; and a call whose time
     /// nobody can read gets this answer.
     pub(super) fn is_taken_by(&mut self, route: &Route, head: &impl Head) -> Result<(), Answer> {
         if route.grpc_web && self.fields.call == Kind::Web {
-            self.call = Some(Call::new(head.values(&GRPC_TIMEOUT), true));
+            self.call = Some(Box::new(Call::new(head.values(&GRPC_TIMEOUT), true)));
         }
         // Servers say INTERNAL to it, which is what a 400 means in gRPC: that an argument is invalid, only what is called
         // says. Without its time the call would wait for longer than its client does.
-        let is_readable = self.call.is_none_or(|call| call.timeout.is_ok());
+        let is_readable = self.call.as_ref().is_none_or(|call| call.timeout.is_ok());
         if is_readable { Ok(()) } else { Err(Answer::BAD_TIMEOUT) }
     }
 
     /// It goes on as it came, and its answer comes back so: it is no call if it came as one of gRPC-Web. So it is where its
     /// instance speaks HTTP/1, which has no calls of gRPC and may have those, and where its carrier knows nothing of them.
     pub(super) fn goes_untranslated(&mut self) {
-        self.call = self.call.filter(|call| !call.is_web);
+        self.call.take_if(|call| call.is_web);
     }
 
     /// Whether it is a call of gRPC: be it one of gRPC-Web that its route has go on.
@@ -184,7 +184,7 @@ impl Request {
 
     /// How it is written, if it is a call of gRPC-Web that goes on as gRPC. `head`: as it came from the client.
     pub(super) fn web_form<'h>(&self, head: &'h impl Head) -> Option<Form<'h>> {
-        self.call.filter(|call| call.is_web)?;
+        self.call.as_ref().filter(|call| call.is_web)?;
         head.value(&header::CONTENT_TYPE).and_then(Form::of)
     }
 
@@ -206,7 +206,7 @@ impl Request {
     /// How the call has ended whose client got this status of HTTP, or left before it did (0).
     pub(super) fn grpc_status(&self, status: u16) -> Status {
         let is_clients = || self.failures().last().is_some_and(|failed| failed.cause == Cause::Client);
-        match self.call.and_then(|call| call.end) {
+        match self.call_end() {
             Some(end) => end.status,
             None if status == 0 || is_clients() => Status::Cancelled,
             None => Status::Unknown,
@@ -215,17 +215,17 @@ impl Request {
 
     /// How the call has ended, as far as that is known.
     pub(super) fn call_end(&self) -> Option<End> {
-        self.call?.end
+        self.call.as_ref()?.end
     }
 
     /// What is wrong with the answer to the call, if something is.
     pub(super) fn call_fault(&self) -> Option<&'static str> {
-        self.call?.end?.fault
+        self.call_end()?.fault
     }
 
     /// What the instance is told of the call's time: what is left of it. None: its client has said nothing of it.
     pub(super) fn call_timeout(&self, now: Instant) -> Option<String> {
-        self.call?.timeout.ok()??;
+        self.call.as_ref()?.time()?;
         self.left(now).map(|left| Timeout(left).value())
     }
 
@@ -482,8 +482,11 @@ impl Request {
     /// How much of its whole time is left; none: it has as much as it takes.
     pub(super) fn left(&self, now: Instant) -> Option<Duration> {
         let of_route = self.route()?.timeouts.total;
-        let of_call = self.call.and_then(|call| call.timeout.ok()?).map(|Timeout(time)| time);
-        let total = of_route.into_iter().chain(of_call).min()?;
+        // Asked several times by each request, of which most are no calls.
+        let total = match self.call.as_ref().and_then(|call| call.time()) {
+            Some(Timeout(of_call)) => of_route.map_or(of_call, |total| total.min(of_call)),
+            None => of_route?,
+        };
         let is_tunnel = self.attempt().is_some_and(Attempt::is_tunnel);
         (!is_tunnel).then(|| total.saturating_sub(now.saturating_duration_since(self.started)))
     }

@@ -32,6 +32,11 @@ pub(in crate::gateway) struct Call {
 }
 
 impl Call {
+    /// How long it may take, if its client says that.
+    pub(in crate::gateway) fn time(&self) -> Option<Timeout> {
+        self.timeout.ok().flatten()
+    }
+
     /// A call whose `grpc-timeout` has these values. It may have one.
     pub(in crate::gateway) fn new<'v>(mut timeouts: impl Iterator<Item = &'v [u8]>, is_web: bool) -> Self {
         let timeout = match (timeouts.next(), timeouts.next()) {
