@@ -328,3 +328,74 @@ async fn who_asks_for_two_hosts_or_for_none_is_declined() {
     assert_eq!(ask(&mut client, two).await.status().as_u16(), 400);
     assert!(bench.log().contains(super::head::TWO_HOSTS));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_speaks_http_1_is_told_each_length_once() {
+    let mut bench = Bench::new();
+    let mut client = client(&bench).await;
+    for (lengths, body, expected) in [(&[][..], "", "0"), (&["05", "5"], "hello", "5")] {
+        let mut request = Request::post("http://a/");
+        for length in lengths {
+            request = request.header("content-length", *length);
+        }
+        let request = request.body(()).unwrap();
+        let (_answer, mut upload) = client.send_request(request, body.is_empty()).unwrap();
+        if !body.is_empty() {
+            upload.send_data(Bytes::from(body), true).unwrap();
+        }
+        let head = until(&mut bench.instance().await, "\r\n\r\n").await;
+        let said: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("content-length: ")).collect();
+        assert_eq!((said, head.contains("chunked")), (vec![expected], false), "{head}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_without_data_go_no_further() {
+    let mut bench = Bench::new();
+    let mut client = client(&bench).await;
+    let (_answer, mut upload) = begin(&mut client, call());
+    let mut instance = instance(&mut bench).await;
+    let (asked, _respond) = instance.recv().await.unwrap();
+    for _ in 0..3 {
+        upload.send_data(Bytes::new(), false).unwrap();
+        sleep(SECOND).await;
+    }
+    upload.send_data(Bytes::from_static(b"x"), true).unwrap();
+    let first = timeout(LONG, asked.into_body().data()).await.unwrap().unwrap();
+    assert_eq!(first.unwrap(), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_http_1_serves_on_unless_its_answer_came_early() {
+    let mut bench = Bench::new();
+    let mut client = client(&bench).await;
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let answered = tokio::spawn(client.send_request(get("/"), true).unwrap().0);
+    let mut first = bench.instance().await;
+    until(&mut first, "\r\n\r\n").await;
+    first.write_all(ok).await.unwrap();
+    assert_eq!(answered.await.unwrap().unwrap().status().as_u16(), 200);
+    let (early, mut upload) = begin(&mut client, Request::post("http://a/").body(()).unwrap());
+    upload.send_data(Bytes::from_static(b"some"), false).unwrap();
+    until(&mut first, "some\r\n").await;
+    first.write_all(ok).await.unwrap();
+    assert_eq!(timeout(LONG, early).await.unwrap().unwrap().status().as_u16(), 200);
+    let _next = client.send_request(get("/"), true).unwrap();
+    until(&mut bench.instance().await, "\r\n\r\n").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_in_a_call_that_both_sides_may_go_on_with_is_to_blame_for_the_silence() {
+    let mut bench = Bench::new();
+    let mut client = client(&bench).await;
+    let (answer, _upload) = begin(&mut client, call());
+    let mut instance = instance(&mut bench).await;
+    let (_asked, mut respond) = instance.recv().await.unwrap();
+    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let _stream = respond.send_response(head, false).unwrap();
+    let body = timeout(LONG, answer).await.unwrap().unwrap().into_body();
+    let (_, trailers) = whole(body).await.unwrap();
+    assert_eq!(trailers.unwrap()["grpc-status"], "4");
+    yield_now().await;
+    assert!(bench.log().contains("\"reason\":\"client\""));
+}
