@@ -122,7 +122,7 @@ impl Upload {
 
     fn came(&mut self, piece: Piece, trace_header: &[u8]) {
         match piece {
-            // It says nothing, and instances count such frames.
+            // What has come of text may stand for nothing yet, and instances count frames that say nothing.
             Piece::Data { bytes, is_last: false } if bytes.is_empty() => {}
             Piece::Data { bytes, is_last } => {
                 self.is_read = is_last;
