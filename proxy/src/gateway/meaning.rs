@@ -39,8 +39,9 @@ pub(super) fn of(
         return Meaning::Interim;
     }
     let is_tried_elsewhere = request.attempt_mut().is_some_and(|attempt| attempt.answered(status, now));
-    let said = format_args!("status {status}");
-    if is_tried_elsewhere && resend::try_elsewhere(request, head, said, replay, now) {
+    if is_tried_elsewhere
+        && resend::try_elsewhere(request, head, format_args!("status {status}"), replay, now)
+    {
         Meaning::Elsewhere
     } else if status == SWITCHES {
         Meaning::Tunnel

@@ -41,13 +41,14 @@ impl Exchange<'_> {
         let kept = if !is_kept { None } else { endpoint.traffic.kept.take(generation, pool, self.now) };
         let (link, reused) = match (speaks, kept) {
             (Speaks::Http1, Some(link)) => (link, true),
+            // Both are rare, and large: in a place of their own.
             (Speaks::Http1, None) => {
                 let tls = tls.as_ref();
-                (KeptLink::new(self.open(&endpoint, tls, patience).await?, generation), false)
+                (KeptLink::new(Box::pin(self.open(&endpoint, tls, patience)).await?, generation), false)
             }
             (Speaks::Http2, _) => {
                 let wanted = Wanted { generation, is_fresh, idle: pool };
-                self.stream(&endpoint, tls, wanted, patience).await?
+                Box::pin(self.stream(&endpoint, tls, wanted, patience)).await?
             }
         };
         let now = self.now;
@@ -65,7 +66,6 @@ impl Exchange<'_> {
         patience: Duration,
     ) -> Result<Link, Failure> {
         let carrier = self.carrier;
-        // Rare, and large: in a place of its own.
         let dialing = Box::pin(carrier.dialer.dial(endpoint, tls.map(|tls| &**tls), Application::Http1));
         self.patiently(dialing, patience).await
     }
