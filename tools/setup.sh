@@ -38,6 +38,7 @@ for_test() {
     need etcd etcd-server
     need etcdctl etcd-client
     need haproxy haproxy          # harness: in front of two gateways
+    need nghttp nghttp2-client    # harness: a client of HTTP/2, and h2load
     need valgrind valgrind        # make heads
     need python3 python3
     need go golang-go
