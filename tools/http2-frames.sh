@@ -9,8 +9,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 suite=tools/http2-frames
-requirements=$suite/requirements.txt
-tools=$PWD/target/tools/http2-frames
 peers=$PWD/target/tools/peers/bin
 limit=300 # seconds that it may take on a busy machine
 
@@ -19,21 +17,11 @@ fail() {
     exit 1
 }
 
-install() {
-    cmp --silent "$requirements" "$tools/requirements.txt" && return
-    echo "http2-frames: installing $(grep -v '^#' "$requirements" | tr '\n' ' ')to $tools" >&2
-    rm -rf "$tools"
-    python3 -m venv "$tools" || fail "python3 could not make a virtual environment in $tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" ||
-        fail "pip could not install $requirements"
-    cp "$requirements" "$tools/requirements.txt"
-}
-
 run() {
-    timeout "$limit" "$tools/bin/python" "$suite/run.py" --accepted "$suite/accepted.txt" "$@"
+    timeout "$limit" "$python" "$suite/run.py" --accepted "$suite/accepted.txt" "$@"
 }
 
-install
+python=$(tools/python.sh http2-frames)
 if [ $# -gt 1 ]; then
     run "$@"
     exit

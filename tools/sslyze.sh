@@ -6,8 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-package=sslyze==6.3.1
-tools=$PWD/target/tools/sslyze
 patience=300 # seconds that it may take on a busy machine
 
 if [ $# -ne 3 ]; then
@@ -15,16 +13,5 @@ if [ $# -ne 3 ]; then
     exit 2
 fi
 
-fail() {
-    printf 'sslyze: %s\n' "$*" >&2
-    exit 1
-}
-
-if [ "$(cat "$tools/installed" 2>/dev/null)" != "$package" ]; then
-    echo "sslyze: installing $package to $tools" >&2
-    rm -rf "$tools"
-    python3 -m venv "$tools" || fail "python3 could not make a virtual environment in $tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check "$package" || fail "pip could not install $package"
-    echo "$package" >"$tools/installed"
-fi
-exec timeout "$patience" "$tools/bin/python" tools/sslyze/scan.py "$@"
+python=$(tools/python.sh sslyze)
+exec timeout "$patience" "$python" tools/sslyze/scan.py "$@"

@@ -26,10 +26,12 @@ fn tools() -> PathBuf {
 
 /// The Python that has grpcio.
 async fn python() -> Result<String> {
-    let mut setup = Process::start(Command::new(tools().join("grpcio.sh")), Stdout::Kept)?;
+    let mut command = Command::new(tools().join("python.sh"));
+    command.arg("grpcio");
+    let mut setup = Process::start(command, Stdout::Kept)?;
     let status = setup.wait_exit(Duration::from_secs(300)).await?;
-    ensure!(status.success(), "tools/grpcio.sh: {}", setup.tail());
-    setup.lines().into_iter().next_back().context("tools/grpcio.sh names no Python")
+    ensure!(status.success(), "tools/python.sh: {}", setup.tail());
+    setup.lines().into_iter().next_back().context("tools/python.sh names no Python")
 }
 
 #[tokio::test]
