@@ -1,7 +1,7 @@
 # What there is to do with this repository. CI runs `make test`, `make instructions`, `make fuzz`, and
 # `make test-full`.
 
-.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads instructions autobahn sslyze http2-frames release setup clean
+.PHONY: demo test test-full lint package reference figures bench chaos fuzz heads instructions autobahn sslyze http2-frames release release-pgo setup clean
 
 # The gateway with its registry, and three goods; a walk through what they do. ONCE=1: ends by itself.
 demo:
@@ -117,6 +117,11 @@ http2-frames:
 release:
 	@tools/setup.sh build
 	cargo build --release --package proxy --package goods
+
+# The gateway, made for what it does when it serves (docs/benchmark.md): to target/pgo/release.
+release-pgo:
+	@tools/setup.sh pgo
+	tools/pgo.sh
 
 setup:
 	@tools/setup.sh figures

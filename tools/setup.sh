@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing on Debian or Ubuntu, and says so. Usage: setup.sh build|demo|test|figures|bench
+# Installs what is missing on Debian or Ubuntu, and says so. Usage: setup.sh build|demo|test|figures|bench|pgo
 set -euo pipefail
 
 missing=()
@@ -60,6 +60,14 @@ for_bench() {
     need taskset util-linux
 }
 
+for_pgo() {
+    for_test
+    command -v rustc >/dev/null || return 0 # said below
+    # Of the compiler's own version.
+    "$(dirname "$0")/pgo.sh" --tool >/dev/null 2>&1 ||
+        missing+=("llvm-$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')")
+}
+
 # What no Debian package installs as it is wanted.
 and_more() {
     if [ "$1" = bench ]; then
@@ -69,8 +77,8 @@ and_more() {
 }
 
 case "${1:-}" in
-    build | demo | test | figures | bench) "for_$1" ;;
-    *) echo "usage: $0 build|demo|test|figures|bench" >&2; exit 2 ;;
+    build | demo | test | figures | bench | pgo) "for_$1" ;;
+    *) echo "usage: $0 build|demo|test|figures|bench|pgo" >&2; exit 2 ;;
 esac
 
 if ! command -v cargo >/dev/null; then
