@@ -63,6 +63,9 @@ struct Arguments {
     /// The core of the load and of the backend.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
+    /// Stop each proxy by SIGTERM and wait for its end, so that one that counts what it runs can write that down.
+    #[arg(long)]
+    stop: bool,
     /// Where to write the results. By default bench/results, if all is measured.
     #[arg(long)]
     results: Option<PathBuf>,
@@ -101,6 +104,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         backends: &backend.addresses,
         call_backends: &backend.calls,
         identity: &identity,
+        is_stopped: arguments.stop,
     };
     measure_all(&mut results, &found, &backend, place).await;
     let page = markdown::page(&results);
@@ -165,9 +169,13 @@ async fn measure_one(
     backend: &Backend,
     scale: Scale,
 ) -> Result<Figures> {
-    let running = Running::start(proxy, place, case).await?;
+    let mut running = Running::start(proxy, place, case).await?;
     let measured = measure::measure(case, &running, backend, scale).await;
-    measured.with_context(|| format!("its last lines: {:?}", running.process.tail()))
+    let measured = measured.with_context(|| format!("its last lines: {:?}", running.process.tail()))?;
+    if place.is_stopped {
+        running.stop().await?;
+    }
+    Ok(measured)
 }
 
 fn write(directory: &Path, page: &str, results: &Results) -> Result<()> {

@@ -24,7 +24,7 @@ use crate::{
     usage,
 };
 
-/// For a start, on a busy machine.
+/// For a start, or an end, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a proxy runs, before whom, and as whom.
@@ -35,6 +35,8 @@ pub(crate) struct Place<'a> {
     /// Those that speak gRPC.
     pub(crate) call_backends: &'a [SocketAddr],
     pub(crate) identity: &'a Identity,
+    /// Whether it is stopped in order when it has been measured.
+    pub(crate) is_stopped: bool,
 }
 
 /// A running proxy. Dropping it ends it.
@@ -90,6 +92,16 @@ impl Running {
         running.wait_ready(found, &words, place).await.with_context(failure)?;
         running.wait_http2(case).await.with_context(failure)?;
         Ok(running)
+    }
+
+    /// Has it stop by itself.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.process.wait_exit(PATIENCE).await?;
+        Ok(())
     }
 
     async fn wait_ready(&self, found: &Found, words: &Words, place: Place<'_>) -> Result<()> {
@@ -197,6 +209,7 @@ mod tests {
             backends: &backends,
             call_backends: &call_backends,
             identity: &Identity::make().unwrap(),
+            is_stopped: false,
         };
         let addresses = [80, 443, 8080].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         for peer in PEERS {
