@@ -15,6 +15,7 @@ mod own_answers;
 mod preface;
 mod python;
 mod retries;
+mod tools;
 mod web;
 
 use std::{net::SocketAddr, time::Duration};
