@@ -4,6 +4,7 @@
 mod backend;
 mod client;
 mod frames;
+mod load;
 mod message;
 mod script;
 mod stream;
@@ -15,6 +16,7 @@ pub use self::{
     backend::{GrpcBackend, GrpcOptions, SeenCall},
     client::{Client, Download, Outcome, Upload},
     frames::{Frame, FrameBackend, FrameWire, kind},
+    load::{Call, CallLoad, Calls, End, RunningCalls},
     message::{Message, Messages, compressed, framed},
     script::{Act, Step},
     stream::Cut,

@@ -7,6 +7,7 @@ mod daemon;
 mod departures;
 mod embedded;
 mod explain;
+mod grpc;
 mod grpc_health;
 mod memory;
 mod registry;

@@ -12,6 +12,7 @@ mod bare;
 mod certificates;
 mod cost;
 mod departures;
+mod grpc;
 mod instructions;
 mod matching;
 mod outage;
@@ -75,6 +76,7 @@ enum Part {
     Propagation,
     Sse,
     Departures,
+    Grpc,
     Outage,
     Reload,
     Certificates,
@@ -85,12 +87,13 @@ enum Part {
 }
 
 /// The rest is about what the gateway itself costs, and needs release builds.
-const IN_SHORT: [Part; 9] = [
+const IN_SHORT: [Part; 10] = [
     Part::Balance,
     Part::Split,
     Part::Propagation,
     Part::Sse,
     Part::Departures,
+    Part::Grpc,
     Part::Outage,
     Part::Reload,
     Part::Certificates,
@@ -117,6 +120,7 @@ async fn run(Arguments { short, parts }: Arguments) -> Result<()> {
             Part::Propagation => propagation::show(scale).await?,
             Part::Sse => sse::show(scale).await?,
             Part::Departures => departures::show(scale).await?,
+            Part::Grpc => grpc::show(scale).await?,
             Part::Outage => outage::show(scale).await?,
             Part::Reload => reload::show(scale).await?,
             Part::Certificates => certificates::show(scale).await?,
