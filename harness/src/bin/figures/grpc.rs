@@ -29,6 +29,10 @@ const IDEMPOTENT: &str = "x-idempotent";
 const OTHER: usize = 0;
 const SAFE: usize = 1;
 const SERVERS: usize = 10;
+/// The gateway knows at once that a connection is gone; ten times what a busy machine may take.
+const KNOWN: Duration = Duration::from_secs(1);
+/// What `Proxy-Status` says of calls that were in flight on an instance that broke off.
+const BROKE_OFF: &str = "error=connection_terminated";
 /// How long a server serves on after it has withdrawn its registration.
 const DRAIN: [&str; 2] = ["--drain", "1s"];
 
@@ -164,6 +168,17 @@ fn show_none_failed(what: &str, calls: &Calls) -> Result<()> {
     row(&format!("{what}: failed"), format!("{failed} of {} (must be 0)", calls.count()));
     ensure!(failed == 0, "{failed} calls failed, {refused} of them refused: {:?}", shortened(&failures));
     Ok(())
+}
+
+/// How many of the others failed: those alone that were in flight on an instance, which ended or went on at that time.
+fn cut_off(others: &Calls, then: Instant) -> Result<usize> {
+    let failures = others.failures();
+    let unexpected: Vec<_> = failures.iter().copied().filter(|text| !text.contains(BROKE_OFF)).collect();
+    ensure!(unexpected.is_empty(), "{} failed otherwise: {:?}", unexpected.len(), shortened(&unexpected));
+    let too_late = others.only(|call| call.begun > then + KNOWN).failures().len();
+    ensure!(too_late == 0, "{too_late} calls failed that began more than {KNOWN:?} later");
+    ensure!(others.refused() == 0, "the gateway refused connections");
+    Ok(failures.len())
 }
 
 fn shortened<'a>(failures: &'a [&'a str]) -> &'a [&'a str] {

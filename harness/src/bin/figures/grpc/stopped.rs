@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use harness::{grpc::Calls, stack::Services};
 use tokio::time::sleep;
 
-use super::{Place, SERVERS, name, other, safe, shortened, show_none_failed, show_times, talk::Talk};
+use super::{Place, SERVERS, cut_off, name, other, safe, show_none_failed, show_times, talk::Talk};
 use crate::{heading, row};
 
 const SLOW: Duration = Duration::from_secs(2);
@@ -39,10 +39,10 @@ pub(super) async fn show(place: &mut Place) -> Result<()> {
     ensure!(calls.instance(&name(0)) > 0, "the one that stood still had not served before");
     show_none_failed("safe calls", &calls.only(safe))?;
     let others = calls.only(other);
-    let failures = others.failures();
-    row("other calls: failed", format!("{} of {}", failures.len(), others.count()));
-    // They may wait for it until it goes on, and then it answers.
-    ensure!(failures.is_empty(), "{} failed: {:?}", failures.len(), shortened(&failures));
+    // They wait for it until it goes on. It may answer them then, or take what else was left meanwhile for a flood: hyper and
+    // tonic close a connection on which more than 20 streams were reset before they had looked at them.
+    let failed = cut_off(&others, stopped + still)?;
+    row("other calls: failed, in flight on it", format!("{failed} of {}", others.count()));
     show_slow("safe calls", &calls.only(safe), stopped, still)?;
     show_slow("all calls", &calls, stopped, still)?;
     show_times(&calls, stopped);
