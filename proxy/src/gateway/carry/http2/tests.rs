@@ -16,6 +16,7 @@ use crate::gateway::door::bench::{Bench, until};
 use crate::link::Link;
 use crate::tasks::now;
 
+mod model;
 mod web;
 
 const SECOND: Duration = Duration::from_secs(1);
