@@ -191,3 +191,20 @@ async fn a_handover_to_a_new_process_costs_no_call() -> Result<()> {
     assert!(successor.lines().iter().any(|line| served(&line)), "the new one has served no call");
     Ok(())
 }
+
+/// What cannot be sent again is not left: the server answers it when it goes on.
+#[tokio::test]
+#[ignore = "hyper closes a connection on which more than 20 streams were reset that it has not looked at"]
+async fn a_server_that_stood_still_answers_what_has_waited_for_it() -> Result<()> {
+    let stack = stack_of(3).await?;
+    let running = load(&stack).rate(400).start();
+    running.wait_begun(200, PATIENCE).await?;
+    stack.goods[0].process().freeze()?;
+    sleep(Duration::from_secs(2)).await;
+    stack.goods[0].process().thaw()?;
+    let calls = running.stop().await?;
+    let waited = calls.only(is_other).slower_than(Duration::from_secs(1));
+    assert!(waited > 0, "nothing was in flight on it: nothing is shown");
+    assert_none_failed(&calls);
+    Ok(())
+}
