@@ -8,7 +8,7 @@ use harness::{
     wire::{Framing, Instance, Wire},
 };
 
-use super::{Place, SERVICE, UNARY, code, options, shown};
+use super::{Place, SERVICE, UNARY, assert_own, code, options, shown};
 
 #[tokio::test]
 async fn metadata_goes_both_ways_as_it_is() -> Result<()> {
@@ -154,5 +154,40 @@ async fn a_length_that_is_told_is_told_on() -> Result<()> {
     assert_eq!((outcome.http, &outcome.body[..]), (200, &b"hello"[..]));
     assert_eq!(outcome.header("content-length"), Some("5"));
     assert_eq!(backend.last()?.header("content-length"), Some("5"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn white_space_around_a_value_is_refused_of_a_client_and_left_out_of_an_answer() -> Result<()> {
+    let place = Place::new(1).await?;
+    for value in [" a", "a ", "a\t"] {
+        let outcome = place.client.unary(UNARY, &[("x-word", value)], b"m").await?;
+        assert_own(&outcome, code::INTERNAL).map_err(|error| error.context(format!("{value:?}")))?;
+    }
+    assert_eq!(place.total(), 0);
+    let spaced = [("grpc-message", "not there: "), ("x-word", "\tb ")];
+    place.backend().script([
+        Act::default().step(Step::Read).head(&[("x-head", " c")]).status_in_trailers("5", &spaced),
+        Act::default().step(Step::Read).trailers_only("5", &spaced),
+    ]);
+    for is_in_trailers in [true, false] {
+        let outcome = place.unary(b"m").await?;
+        let end = outcome.trailers.as_ref().filter(|_| is_in_trailers).unwrap_or(&outcome.head);
+        assert_eq!(outcome.status(), Some("5"), "{}", shown(&outcome));
+        assert_eq!((&end["grpc-message"], &end["x-word"]), (&"not there:".parse()?, &"b".parse()?));
+        assert!(!is_in_trailers || outcome.header("x-head") == Some("c"), "{}", shown(&outcome));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn white_space_around_a_trailer_of_a_request_is_refused() -> Result<()> {
+    let place = Place::new(1).await?;
+    place.backend().always(Act::messages(&[b"m"]));
+    let (mut upload, download) = place.client.call(UNARY, &[]).await?;
+    upload.send(b"m").await.map_err(|cut| anyhow::anyhow!("{cut:?}"))?;
+    upload.finish_with(&[("x-sum", "5 ")]).map_err(|cut| anyhow::anyhow!("{cut:?}"))?;
+    assert_own(&download.outcome().await?, code::INTERNAL)?;
+    assert!(!place.backend().last()?.is_whole);
     Ok(())
 }

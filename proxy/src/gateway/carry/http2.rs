@@ -10,6 +10,7 @@
 //!   client        its client's stream                   instance   an instance, whatever it speaks
 //!   upload        its body on its way                   download   that of its answer
 //! head          a request's head as it came             heads      what instances and clients get of heads
+//!   spaces        white space around values
 //! piece         a piece of a body                       begun      a connection of which something was read
 //! to_browser  what an exchange makes of an answer whose client is a browser
 //! ```
@@ -27,6 +28,7 @@ mod leaving;
 mod piece;
 mod polls;
 mod serving;
+mod spaces;
 #[cfg(test)]
 mod tests;
 mod to_browser;

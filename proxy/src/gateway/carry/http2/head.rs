@@ -5,6 +5,7 @@ use http::header::{InvalidHeaderName, InvalidHeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
+use super::spaces::{SPACES, has_spaces};
 use crate::authority::Authority;
 use crate::gateway::edits::FieldsToSend;
 use crate::head::Head;
@@ -15,7 +16,11 @@ const OF_CONNECTION: [&str; 5] =
 
 /// A request's head.
 #[derive(Debug)]
-pub(super) struct StreamHead(pub(super) Parts);
+pub(super) struct StreamHead {
+    parts: Parts,
+    /// Whether there was white space around a value of its fields. (In a joined one it is not seen any more.)
+    has_spaces: bool,
+}
 
 /// Why a head is not let through: it has the form of one, or h2 would have reset the stream.
 pub(super) const TWO_HOSTS: &str = "Host and :authority name different hosts";
@@ -25,6 +30,7 @@ impl StreamHead {
     /// With its cookies in one field. A client may write them in several, so that what it says again is little; they are
     /// one to whoever speaks HTTP/1 (RFC 9113, 8.2.3).
     pub(super) fn new(mut parts: Parts) -> Self {
+        let has_spaces = has_spaces(&parts.headers);
         let mut crumbs = parts.headers.get_all(header::COOKIE).iter();
         if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
             let all: Vec<_> = [first, second].into_iter().chain(crumbs).map(HeaderValue::as_bytes).collect();
@@ -32,13 +38,16 @@ impl StreamHead {
                 parts.headers.insert(header::COOKIE, joined);
             }
         }
-        Self(parts)
+        Self { parts, has_spaces }
     }
 
     /// What is wrong with what it asks for, if something is: who asks for one host in two ways asks for the same, and there
     /// has to be one (RFC 9113, 8.3.1).
     pub(super) fn fault(&self) -> Option<&'static str> {
-        let mut hosts = self.0.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+        if self.has_spaces {
+            return Some(SPACES);
+        }
+        let mut hosts = self.parts.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
         let (host, authority) = (hosts.next(), self.authority());
         if hosts.next().is_some()
             || host.zip(authority).is_some_and(|(host, authority)| !host.eq_ignore_ascii_case(authority))
@@ -49,41 +58,41 @@ impl StreamHead {
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
-        &self.0.headers
+        &self.parts.headers
     }
 }
 
 impl Head for StreamHead {
     fn method(&self) -> &Method {
-        &self.0.method
+        &self.parts.method
     }
 
     fn target(&self) -> &[u8] {
-        self.0.uri.path_and_query().map_or(b"", |target| target.as_str().as_bytes())
+        self.parts.uri.path_and_query().map_or(b"", |target| target.as_str().as_bytes())
     }
 
     fn path(&self) -> &str {
-        self.0.uri.path()
+        self.parts.uri.path()
     }
 
     fn authority(&self) -> Option<&[u8]> {
-        self.0.uri.authority().map(|authority| authority.as_str().as_bytes())
+        self.parts.uri.authority().map(|authority| authority.as_str().as_bytes())
     }
 
     fn version(&self) -> Version {
-        self.0.version
+        self.parts.version
     }
 
     fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+        self.parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 
     fn values<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
-        self.0.headers.get_all(name).iter().map(HeaderValue::as_bytes)
+        self.parts.headers.get_all(name).iter().map(HeaderValue::as_bytes)
     }
 
     fn value<'h>(&'h self, name: &HeaderName) -> Option<&'h [u8]> {
-        self.0.headers.get(name).map(HeaderValue::as_bytes)
+        self.parts.headers.get(name).map(HeaderValue::as_bytes)
     }
 }
 
@@ -178,6 +187,14 @@ mod tests {
             assert_eq!(head(uri, &fields).fault(), expected, "{uri} {host:?}");
         }
         assert_eq!(head("/", &[("host", "a"), ("host", "a")]).fault(), Some(TWO_HOSTS));
+    }
+
+    #[test]
+    fn white_space_around_a_value_is_refused_in_cookies_that_are_joined_too() {
+        let fault = |fields: &[(&str, &str)]| head("http://a/", fields).fault();
+        assert_eq!(fault(&[("x", "a b"), ("y", "")]), None);
+        assert_eq!(fault(&[("x", "a"), ("y", " b")]), Some(SPACES));
+        assert_eq!(fault(&[("cookie", "a=1 "), ("cookie", "b=2")]), Some(SPACES));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use super::client::ClientStream;
 use super::instance::Instance;
 use super::piece::{Piece, fit_trailers};
+use super::spaces::{SPACES, has_spaces};
 use super::web::Text;
 use crate::gateway::carry::failure::Failed;
 use crate::gateway::carry::waits::Side;
@@ -115,12 +116,12 @@ impl Upload {
             *moved = true;
             self.unreleased += piece.len();
             let piece = self.text.read(piece)?;
-            self.came(piece, trace_header);
+            self.came(piece, trace_header)?;
         }
         Poll::Ready(Ok(()))
     }
 
-    fn came(&mut self, piece: Piece, trace_header: &[u8]) {
+    fn came(&mut self, piece: Piece, trace_header: &[u8]) -> Result<(), Failed> {
         match piece {
             // What has come of text may stand for nothing yet, and instances count frames that say nothing.
             Piece::Data { bytes, is_last: false } if bytes.is_empty() => {}
@@ -131,6 +132,7 @@ impl Upload {
                     self.due.push_back(bytes);
                 }
             }
+            Piece::Trailers(trailers) if has_spaces(&trailers) => return Err(Failed::Malformed(SPACES)),
             Piece::Trailers(mut trailers) => {
                 fit_trailers(&mut trailers, trace_header);
                 // With them it is not sent again.
@@ -139,6 +141,7 @@ impl Upload {
             }
             Piece::End => self.is_read = true,
         }
+        Ok(())
     }
 
     fn keep(&mut self, bytes: &Bytes) {

@@ -11,6 +11,7 @@ use super::AnswerBegin;
 use crate::gateway::carry::failure::{Failed, Failure};
 use crate::gateway::carry::http2::client::send_some;
 use crate::gateway::carry::http2::piece::{Piece, next_piece};
+use crate::gateway::carry::http2::spaces::trim;
 use crate::traffic::multiplexed::Stream;
 
 /// A stream to an instance.
@@ -72,11 +73,13 @@ impl OverHttp2 {
     ) -> Poll<Result<AnswerBegin, h2::Error>> {
         // Nobody asks before a request was sent.
         let Some(answer) = &mut self.answer else { return Poll::Ready(Err(Reason::INTERNAL_ERROR.into())) };
-        if let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
+        if let Poll::Ready(Some(Ok(mut interim))) = answer.poll_informational(cx) {
+            trim(interim.headers_mut());
             return Poll::Ready(Ok(AnswerBegin::Interim(interim)));
         }
         let answer = ready!(std::pin::Pin::new(answer).poll(cx));
-        let (parts, body) = answer?.into_parts();
+        let (mut parts, body) = answer?.into_parts();
+        trim(&mut parts.headers);
         let is_whole = body.is_end_stream();
         self.body = Some(body);
         let head = http::Response::from_parts(parts, ());
@@ -92,10 +95,12 @@ impl OverHttp2 {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Piece, h2::Error>> {
-        match &mut self.body {
-            Some(body) => next_piece(body, cx),
-            None => Poll::Ready(Ok(Piece::End)),
+        let Some(body) = &mut self.body else { return Poll::Ready(Ok(Piece::End)) };
+        let mut piece = ready!(next_piece(body, cx))?;
+        if let Piece::Trailers(trailers) = &mut piece {
+            trim(trailers);
         }
+        Poll::Ready(Ok(piece))
     }
 
     pub(in crate::gateway::carry) fn release(&mut self, count: usize) {
