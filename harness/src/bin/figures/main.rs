@@ -1,6 +1,6 @@
 //! Prints the gateway's figures, each beside its control, and fails when a count is not what it must be.
 //!
-//! `figures` measures everything (some twenty minutes; release builds); `figures PART...` only some of
+//! `figures` measures everything (half an hour; release builds); `figures PART...` only some of
 //! it; `figures --short` takes fewer rounds, and leaves the gateway's own cost out unless it is asked for.
 //!
 //! Counts are asserted. Times and percentages are printed as median [min - max] of five rounds, and
