@@ -74,7 +74,7 @@ fn closes(plan: &AnswerPlan) -> bool {
 /// None: the connection has ended.
 async fn read_head(from: &mut BufReader<ReadHalf<Link>>) -> io::Result<Option<Head>> {
     let mut lines = Vec::new();
-    while lines.last().is_none_or(|line| line != "") {
+    while lines.last().is_none_or(|line: &String| !line.is_empty()) {
         let Some(line) = read_line(from).await? else { return Ok(None) };
         lines.push(line);
     }

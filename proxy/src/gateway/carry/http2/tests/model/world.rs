@@ -160,7 +160,8 @@ impl Case {
             kept += traffic.kept.count();
         }
         let mut open = 0;
-        for side in std::mem::take(&mut *self.sides.lock().unwrap()) {
+        let sides = std::mem::take(&mut *self.sides.lock().unwrap());
+        for side in sides {
             match side.is_finished() {
                 true => side.await.unwrap(),
                 false => open += 1,
