@@ -83,6 +83,9 @@ def call(address):
         refuse(method(channel.unary_unary, "None"), b"m", grpc.StatusCode.UNIMPLEMENTED, None)
         nowhere = channel.unary_unary("/test.Nowhere/Unary", raw, raw)
         refuse(nowhere, b"m", grpc.StatusCode.UNIMPLEMENTED, None)
+        for length in (100 << 10, 1 << 20):
+            too_long = lambda message, timeout: one(message, metadata=[("x-long", "x" * length)], timeout=timeout)
+            refuse(too_long, b"m", grpc.StatusCode.RESOURCE_EXHAUSTED, None)
         leave(method(channel.stream_stream, "Both"))
         assert one(b"last", timeout=30) == b"last"
 

@@ -1,9 +1,10 @@
 //! What is no call, or no answer to one: each has a status, and one line in the log.
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use harness::{
     backend::{Backend, Reply},
-    grpc::{Act, Client, Outcome, Step, framed},
+    grpc::{Act, Client, Outcome, Step, TonicClient, framed},
     stack::Gateway,
     wire::Instance,
 };
@@ -102,34 +103,44 @@ async fn an_answer_without_a_status_that_there_is_has_ended_nobody_knows_how() -
 }
 
 #[tokio::test]
-async fn metadata_above_its_bound_is_too_much() -> Result<()> {
+async fn metadata_above_its_bound_is_too_much_and_its_connection_goes_on() -> Result<()> {
     let place = Place::new(1).await?;
-    let long = "x".repeat(70 << 10);
-    let outcome = place.client.unary(UNARY, &[("x-long", &long)], b"m").await?;
-    assert!(is_too_much(&outcome), "{}", shown(&outcome));
     let pieces: Vec<_> = (0..10).map(|number| (format!("x-{number}"), "y".repeat(7000))).collect();
     let pieces: Vec<_> = pieces.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let outcome = place.client.unary(UNARY, &pieces, b"m").await?;
-    assert!(is_too_much(&outcome), "{}", shown(&outcome));
+    let long: Vec<_> = [64 << 10, 100 << 10, 1 << 20].map(|length| "x".repeat(length)).into();
+    let one = long.iter().map(|value| vec![("x-long", value.as_str())]);
+    for metadata in one.chain([pieces]) {
+        let (outcome, line) = call(&place, &metadata).await?;
+        assert_own(&outcome, code::RESOURCE_EXHAUSTED)?;
+        let said = (&line["grpc_status"], &line["error"], &line["path"]);
+        let expected =
+            (&"RESOURCE_EXHAUSTED".into(), &"the request's head is too long".into(), &UNARY.into());
+        assert_eq!(said, expected, "{line}");
+    }
     assert_eq!(place.total(), 0);
     assert_ok(&place.unary(b"m").await?, b"m")
 }
 
-/// (No line in the log tells of it: h2 answers by itself.) Where HTTP/2 itself refuses so long a head, there is no call, and clients make the status out of HTTP's.
-fn is_too_much(outcome: &Outcome) -> bool {
-    outcome.http == 431 || outcome.status() == Some(code::RESOURCE_EXHAUSTED)
+#[tokio::test]
+async fn a_head_of_a_mebibyte_that_is_no_calls_is_refused_as_over_http1() -> Result<()> {
+    let place = Place::new(1).await?;
+    let long = "x".repeat(1 << 20);
+    let outcome = place.client.send("GET /test.Echo/page", &[("x-long", &long)], "").await?;
+    assert!(outcome.http == 431 && outcome.cut.is_none(), "{}", shown(&outcome));
+    assert_ok(&place.unary(b"m").await?, b"m")
 }
 
 #[tokio::test]
-async fn metadata_of_a_mebibyte_reaches_nobody() -> Result<()> {
+async fn metadata_of_a_mebibyte_is_too_much_to_tonic() -> Result<()> {
     let place = Place::new(1).await?;
-    let long = "x".repeat(1 << 20);
-    let outcome = place.client.unary(UNARY, &[("x-long", &long)], b"m").await?;
-    // So many frames for one head may be a flood, and a flood ends its connection.
-    assert!(is_too_much(&outcome) || outcome.cut.is_some(), "{}", shown(&outcome));
-    assert_eq!(place.total(), 0);
-    let next = Client::connect(place.gateway.address()).await?;
-    assert_ok(&next.unary(UNARY, &[], b"m").await?, b"m")
+    let mut client = TonicClient::connect(place.gateway.address()).await?;
+    let mut request = tonic::Request::new(Bytes::from_static(b"m"));
+    request.metadata_mut().insert("x-long", "x".repeat(1 << 20).parse()?);
+    let status = client.unary(request).await.err().context("it is a success")?;
+    assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status:?}");
+    let next = client.unary(tonic::Request::new(Bytes::from_static(b"m"))).await;
+    assert!(next.is_ok(), "{next:?}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //!   client        its client's stream                   instance   an instance, whatever it speaks
 //!   upload        its body on its way                   download   that of its answer
 //! head          a request's head as it came             heads      what instances and clients get of heads
+//!   shortened     what is left of one that is too long
 //!   spaces        white space around values
 //! piece         a piece of a body                       begun      a connection of which something was read
 //! to_browser  what an exchange makes of an answer whose client is a browser
@@ -28,6 +29,7 @@ mod leaving;
 mod piece;
 mod polls;
 mod serving;
+mod shortened;
 mod spaces;
 #[cfg(test)]
 mod tests;
@@ -48,6 +50,7 @@ pub(super) use head::leave_out_of_connection;
 pub(super) use instance::{AnswerBegin, OverHttp2};
 pub(super) use piece::{Piece, fit_trailers};
 pub(in crate::gateway) use serving::{PREFACE, spread};
+pub(in crate::gateway) use shortened::LONGEST_READ;
 
 /// Carries the requests of clients who speak HTTP/2.
 #[derive(Debug)]

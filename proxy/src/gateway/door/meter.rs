@@ -4,9 +4,11 @@
 //! ```text
 //! frames   where the frames are in the bytes: pure       bucket   a budget that fills with time: pure
 //! ledger   what each frame costs or earns: pure          floods   what was found: counted, and told
+//! coming   the head that is being received: pure
 //! ```
 
 mod bucket;
+mod coming;
 mod floods;
 mod frames;
 mod ledger;
@@ -19,6 +21,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use floods::Floods;
 use ledger::{Flood, Ledger};
@@ -33,11 +36,13 @@ pub(crate) struct Metered<S> {
     began: Instant,
     ledger: Ledger,
     flood: Option<Flood>,
+    /// What has come of a head that is too long, beyond what it may have: bytes of what all may.
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Metered<S> {
     pub(crate) fn new(stream: S, client: IpAddr, floods: Arc<Floods>, clock: fn() -> Instant) -> Self {
-        Self { stream, client, floods, clock, began: clock(), ledger: Ledger::new(), flood: None }
+        Self { stream, client, floods, clock, began: clock(), ledger: Ledger::new(), flood: None, held: None }
     }
 
     /// Fails if the client has flooded it.
@@ -60,6 +65,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Metered<S> {
             let _ = Pin::new(&mut self.stream).poll_write(cx, &goaway(last));
             let _ = Pin::new(&mut self.stream).poll_flush(cx);
         }
+    }
+
+    /// These bytes have come.
+    fn came(&mut self, bytes: &[u8]) -> Result<(), Flood> {
+        self.ledger.receive(bytes, clock(self.clock, self.began))?;
+        let beyond = self.ledger.coming().beyond();
+        if beyond == 0 {
+            self.held = None;
+            return Ok(());
+        }
+        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = beyond.saturating_sub(held as u32);
+        let more = self.floods.long_heads.clone().try_acquire_many_owned(more).map_err(|_| Flood::Head)?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
+        Ok(())
     }
 
     /// So many bytes of these were written.
@@ -101,10 +124,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check()?;
+        if this.ledger.coming().take_large() {
+            // Whoever reads heads looks at this one first, and has no more than one of such.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         let (_, new) = buffer.filled().split_at(before);
-        if let Err(flood) = this.ledger.receive(new, clock(this.clock, this.began)) {
+        if let Err(flood) = this.came(new) {
             buffer.set_filled(before);
             this.close(flood, cx);
         }

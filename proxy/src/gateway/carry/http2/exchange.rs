@@ -121,8 +121,8 @@ impl Exchange {
         let gateway = self.shared.gateway().clone();
         if let Some(fault) = self.head.fault() {
             self.request.begin(&self.head, self.shared.arrival());
-            let sent = self.reply(Answer::bad_request(fault)).await;
-            return Some(sent.err().map_or(Cow::Borrowed(fault), |failure| failure.what));
+            let sent = self.reply(Answer::refused(fault)).await;
+            return Some(sent.err().map_or(Cow::Borrowed(fault.why), |failure| failure.what));
         }
         if let Err(answer) = gateway.receive(&mut self.request, &self.head, self.shared.arrival()) {
             return self.reply(answer).await.err().map(|failure| failure.what);

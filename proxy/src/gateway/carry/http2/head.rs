@@ -5,9 +5,11 @@ use http::header::{InvalidHeaderName, InvalidHeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
+use super::shortened::{TOO_LONG, shorten};
 use super::spaces::{SPACES, has_spaces};
 use crate::authority::Authority;
 use crate::gateway::edits::FieldsToSend;
+use crate::gateway::grammar::Refusal;
 use crate::head::Head;
 
 /// What over HTTP/2 no field may be, as it is of a connection of HTTP/1: RFC 9113, 8.2.2.
@@ -18,8 +20,9 @@ const OF_CONNECTION: [&str; 5] =
 #[derive(Debug)]
 pub(super) struct StreamHead {
     parts: Parts,
-    /// Whether there was white space around a value of its fields. (In a joined one it is not seen any more.)
-    has_spaces: bool,
+    /// What was wrong with it as it came, if something was. (Of one that was too long this is what is left, and in a value that is
+    /// joined no white space is seen any more.)
+    fault: Option<Refusal>,
 }
 
 /// Why a head is not let through: it has the form of one, or h2 would have reset the stream.
@@ -30,7 +33,10 @@ impl StreamHead {
     /// With its cookies in one field. A client may write them in several, so that what it says again is little; they are
     /// one to whoever speaks HTTP/1 (RFC 9113, 8.2.3).
     pub(super) fn new(mut parts: Parts) -> Self {
-        let has_spaces = has_spaces(&parts.headers);
+        let fault = match shorten(&mut parts) {
+            true => Some(TOO_LONG),
+            false => has_spaces(&parts.headers).then(|| SPACES.into()),
+        };
         let mut crumbs = parts.headers.get_all(header::COOKIE).iter();
         if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
             let all: Vec<_> = [first, second].into_iter().chain(crumbs).map(HeaderValue::as_bytes).collect();
@@ -38,15 +44,16 @@ impl StreamHead {
                 parts.headers.insert(header::COOKIE, joined);
             }
         }
-        Self { parts, has_spaces }
+        Self { parts, fault }
     }
 
-    /// What is wrong with what it asks for, if something is: who asks for one host in two ways asks for the same, and there
-    /// has to be one (RFC 9113, 8.3.1).
-    pub(super) fn fault(&self) -> Option<&'static str> {
-        if self.has_spaces {
-            return Some(SPACES);
-        }
+    /// What is wrong with it, if something is.
+    pub(super) fn fault(&self) -> Option<Refusal> {
+        self.fault.or_else(|| self.host_fault().map(Refusal::from))
+    }
+
+    /// Who asks for one host in two ways asks for the same, and there has to be one (RFC 9113, 8.3.1).
+    fn host_fault(&self) -> Option<&'static str> {
         let mut hosts = self.parts.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
         let (host, authority) = (hosts.next(), self.authority());
         if hosts.next().is_some()
@@ -184,17 +191,17 @@ mod tests {
             ("http://user@a/", None, Some(NO_HOST)),
         ] {
             let fields: Vec<_> = host.map(|host| ("host", host)).into_iter().collect();
-            assert_eq!(head(uri, &fields).fault(), expected, "{uri} {host:?}");
+            assert_eq!(head(uri, &fields).fault(), expected.map(Refusal::from), "{uri} {host:?}");
         }
-        assert_eq!(head("/", &[("host", "a"), ("host", "a")]).fault(), Some(TWO_HOSTS));
+        assert_eq!(head("/", &[("host", "a"), ("host", "a")]).fault(), Some(TWO_HOSTS.into()));
     }
 
     #[test]
     fn white_space_around_a_value_is_refused_in_cookies_that_are_joined_too() {
         let fault = |fields: &[(&str, &str)]| head("http://a/", fields).fault();
         assert_eq!(fault(&[("x", "a b"), ("y", "")]), None);
-        assert_eq!(fault(&[("x", "a"), ("y", " b")]), Some(SPACES));
-        assert_eq!(fault(&[("cookie", "a=1 "), ("cookie", "b=2")]), Some(SPACES));
+        assert_eq!(fault(&[("x", "a"), ("y", " b")]), Some(SPACES.into()));
+        assert_eq!(fault(&[("cookie", "a=1 "), ("cookie", "b=2")]), Some(SPACES.into()));
     }
 
     #[test]

@@ -16,9 +16,8 @@ use super::client::ClientStream;
 use super::exchange::Exchange;
 use super::head::StreamHead;
 use super::leaving::{self, Limits, Next, State};
-use super::{Carrier, Shared};
+use super::{Carrier, LONGEST_READ, Shared};
 use crate::gateway::carry::Timer;
-use crate::gateway::grammar::LONGEST_HEAD;
 use crate::gateway::origin::Arrival;
 use crate::tasks::now;
 use crate::traffic::bell::Bell;
@@ -99,7 +98,7 @@ impl Carrier {
     fn builder(&self) -> Builder {
         let mut builder = Builder::new();
         builder
-            .max_header_list_size(LONGEST_HEAD as u32)
+            .max_header_list_size(LONGEST_READ)
             .max_concurrent_streams(self.gateway.common().connections.streams.get())
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)

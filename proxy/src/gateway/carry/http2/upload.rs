@@ -9,6 +9,7 @@ use http::HeaderMap;
 use super::client::ClientStream;
 use super::instance::Instance;
 use super::piece::{Piece, fit_trailers};
+use super::shortened::is_too_long;
 use super::spaces::{SPACES, has_spaces};
 use super::web::Text;
 use crate::gateway::carry::failure::Failed;
@@ -131,6 +132,9 @@ impl Upload {
                     self.keep(&bytes);
                     self.due.push_back(bytes);
                 }
+            }
+            Piece::Trailers(trailers) if is_too_long(&trailers) => {
+                return Err(Failed::Malformed("its trailers are too long"));
             }
             Piece::Trailers(trailers) if has_spaces(&trailers) => return Err(Failed::Malformed(SPACES)),
             Piece::Trailers(mut trailers) => {

@@ -16,6 +16,8 @@ pub(super) const CONTINUATION: u8 = 0x9;
 const ACK: u8 = 0x1;
 /// Of DATA and HEADERS.
 const END_STREAM: u8 = 0x1;
+/// Of HEADERS and CONTINUATION.
+const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 
 /// How a client begins (RFC 9113, 3.4): so many bytes, which somebody else looks at.
@@ -41,6 +43,10 @@ impl Frame {
 
     pub(super) fn ends_stream(&self) -> bool {
         self.flags & END_STREAM != 0
+    }
+
+    pub(super) fn ends_head(&self) -> bool {
+        self.flags & END_HEADERS != 0
     }
 
     /// Whether DATA has none, be it for padding.

@@ -4,20 +4,18 @@
 //! dear to do was found in 2019 (CVE-2019-9511 to 9518), 2023 (CVE-2023-44487), 2024 (CVE-2024-27316, 28182) and 2025
 //! (CVE-2025-8671); the codec below bounds the memory that it takes, this bounds how often it is done.
 //!
-//! Not counted: HEADERS, which are requests, and bounded as those are; DATA that has any, since a call may stream small messages
+//! Not counted: HEADERS, which are requests, and bounded as those are (`coming` looks at how long their heads are); DATA that has any, since a call may stream small messages
 //! as fast as it likes, and the codec bounds those that wait; PUSH_PROMISE, which ends the connection.
 
 use std::time::Duration;
 
 use super::bucket::Bucket;
+use super::coming::{Coming, Excess};
 use super::frames::{
     CONTINUATION, DATA, Frame, Frames, GOAWAY, HEADERS, PING, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
     WINDOW_UPDATE,
 };
 
-/// A head has 64 KiB, which a client sends in four frames of 16 KiB. One that cuts it smaller has something else in mind
-/// (CVE-2024-27316): each frame is decoded, whether or not the head is already too large.
-const CONTINUATIONS: u32 = 5;
 /// A stream that is reset sooner was not opened to get an answer. (A deadline that short is possible: it costs, and is paid for by
 /// the calls that keep it.)
 const QUICK: Duration = Duration::from_millis(100);
@@ -50,6 +48,10 @@ pub(super) enum Flood {
     EmptyData,
     #[error("CONTINUATION, more than a head needs")]
     Continuation,
+    #[error("trailers of a request, more than 8 KiB of them")]
+    Trailers,
+    #[error("a head that is too long, while too many of such come")]
+    Head,
     #[error("GOAWAY")]
     Goaway,
     #[error("frames of unknown types")]
@@ -71,9 +73,20 @@ impl Flood {
             Self::WindowUpdate => "window_update",
             Self::EmptyData => "empty_data",
             Self::Continuation => "continuation",
+            Self::Trailers => "trailers",
+            Self::Head => "head",
             Self::Goaway => "goaway",
             Self::Unknown => "unknown",
             Self::Codec => "codec",
+        }
+    }
+}
+
+impl From<Excess> for Flood {
+    fn from(excess: Excess) -> Self {
+        match excess {
+            Excess::Frames => Self::Continuation,
+            Excess::Trailers => Self::Trailers,
         }
     }
 }
@@ -87,8 +100,7 @@ pub(super) struct Ledger {
     ages: Ages,
     /// The highest stream that the client has opened.
     newest: u32,
-    /// How many CONTINUATION the head has that is being received.
-    continuations: u32,
+    coming: Coming,
     /// Pings that were sent and are not answered.
     pings: u32,
     /// Whether the client was told that this is the end.
@@ -169,7 +181,7 @@ impl Ledger {
             budgets: Budgets::new(),
             ages: Ages::default(),
             newest: 0,
-            continuations: 0,
+            coming: Coming::default(),
             pings: 0,
             is_over: false,
         }
@@ -193,6 +205,11 @@ impl Ledger {
         found
     }
 
+    /// The head that the client is sending.
+    pub(super) fn coming(&mut self) -> &mut Coming {
+        &mut self.coming
+    }
+
     /// If GOAWAY may be sent now: the last stream that was opened.
     pub(super) fn last_stream(&self) -> Option<u32> {
         (self.sent.is_between() && !self.is_over).then_some(self.newest)
@@ -203,10 +220,7 @@ impl Ledger {
             &mut self.budgets;
         let (bucket, flood) = match frame.kind {
             DATA if frame.is_empty() && !frame.ends_stream() => (empty_data, Flood::EmptyData),
-            HEADERS => {
-                self.opened(frame.stream);
-                return Ok(());
-            }
+            HEADERS => return self.head(frame),
             PRIORITY => (priority, Flood::Priority),
             RST_STREAM => return self.reset(frame.stream, clock()),
             SETTINGS if !frame.is_ack() => (settings, Flood::Settings),
@@ -217,7 +231,7 @@ impl Ledger {
             PING => (ping, Flood::Ping),
             GOAWAY => (goaway, Flood::Goaway),
             WINDOW_UPDATE => (window_update, Flood::WindowUpdate),
-            CONTINUATION => return self.continued(),
+            CONTINUATION => return self.coming.go_on(frame).map_err(Flood::from),
             // The codec ends the connection for what is wrong of them.
             DATA | SETTINGS | PUSH_PROMISE => return Ok(()),
             _ => (unknown, Flood::Unknown),
@@ -225,9 +239,14 @@ impl Ledger {
         if bucket.spend(clock()) { Ok(()) } else { Err(flood) }
     }
 
+    fn head(&mut self, frame: &Frame) -> Result<(), Flood> {
+        let is_trailers = frame.stream <= self.newest;
+        self.opened(frame.stream);
+        Ok(self.coming.begin(frame, is_trailers)?)
+    }
+
     /// Some clients send a WINDOW_UPDATE for each stream that they open, and a few words of its priority.
     fn opened(&mut self, stream: u32) {
-        self.continuations = 0;
         if stream > self.newest {
             self.newest = stream;
             self.budgets.window_update.earn(1);
@@ -239,11 +258,6 @@ impl Ledger {
     fn reset(&mut self, stream: u32, now: Duration) -> Result<(), Flood> {
         let is_free = !self.ages.is_quick(stream, self.newest, now);
         if is_free || self.budgets.reset.spend(now) { Ok(()) } else { Err(Flood::Reset) }
-    }
-
-    fn continued(&mut self) -> Result<(), Flood> {
-        self.continuations += 1;
-        if self.continuations <= CONTINUATIONS { Ok(()) } else { Err(Flood::Continuation) }
     }
 
     fn sent(&mut self, frame: &Frame, clock: impl Fn() -> Duration) -> Result<(), Flood> {

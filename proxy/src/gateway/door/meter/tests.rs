@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use ::registry::watch::WatchStatus;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::frames::{HEADERS, PING, RST_STREAM, raw};
+use super::frames::{CONTINUATION, HEADERS, PING, RST_STREAM, raw};
 use super::*;
 use crate::directory::Directory;
 use crate::metrics::Metrics;
@@ -106,4 +106,62 @@ async fn a_goaway_of_the_codecs_is_counted_and_goes_its_way() {
     let mut last = Vec::new();
     client.read_to_end(&mut last).await.unwrap();
     assert_eq!(last, frame);
+}
+
+/// Takes all that there is, and writes it nowhere.
+async fn take(metered: &mut Metered<DuplexStream>, count: usize) -> io::Result<()> {
+    metered.read_exact(&mut vec![0; count]).await.map(drop)
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_are_too_long_share_what_may_be_under_way_of_them() {
+    let (metrics, begin) =
+        (Arc::new(Metrics::new().unwrap()), [PREFACE, &raw(HEADERS, 0, 1, &[0; 1 << 14])].concat());
+    let floods = Floods::new(metrics.clone());
+    let mut all = Vec::new();
+    let found = loop {
+        let (mut client, server) = duplex(1 << 21);
+        let mut metered = Metered::new(server, Ipv4Addr::LOCALHOST.into(), floods.clone(), now);
+        let rest = raw(CONTINUATION, 0, 1, &[0; 1 << 14]).repeat(64);
+        client.write_all(&[&*begin, &rest].concat()).await.unwrap();
+        if let Err(error) = take(&mut metered, begin.len() + rest.len()).await {
+            break error;
+        }
+        all.push((client, metered));
+    };
+    assert_eq!(
+        found.to_string(),
+        "the client floods the connection with a head that is too long, while too many of such come"
+    );
+    assert_eq!(all.len(), 32 * 1024 / (1024 + 16 - 64));
+    // One of them has come whole.
+    let (client, metered) = all.last_mut().unwrap();
+    let last = raw(CONTINUATION, 4, 1, &[]);
+    client.write_all(&last).await.unwrap();
+    take(metered, last.len()).await.unwrap();
+    all.pop();
+    assert!(floods.long_heads.available_permits() > 1 << 20);
+    drop(all);
+    assert_eq!(floods.long_heads.available_permits(), 32 << 20);
+    assert_eq!(counted(&metrics), ["leaseway_http2_floods_total{kind=\"head\"} 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_head_is_looked_at_before_more_is_read() {
+    let (mut client, mut metered, _metrics) = metered(1 << 20);
+    let large = [PREFACE, &raw(HEADERS, 4, 1, &[0; 2000])].concat();
+    client.write_all(&large).await.unwrap();
+    take(&mut metered, large.len()).await.unwrap();
+    client.write_all(&raw(PING, 0, 0, &[1; 8])).await.unwrap();
+    let mut room = [0; 17];
+    let mut room = ReadBuf::new(&mut room);
+    let mut polled = Vec::new();
+    std::future::poll_fn(|cx| {
+        let poll = Pin::new(&mut metered).poll_read(cx, &mut room);
+        polled.push(poll.is_ready());
+        poll
+    })
+    .await
+    .unwrap();
+    assert_eq!(polled, [false, true]);
 }
