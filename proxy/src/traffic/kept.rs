@@ -32,8 +32,9 @@ pub(crate) struct Kept(Mutex<Stack>);
 struct Stack {
     /// The one that was put back last is the last.
     idle: Vec<Idle>,
-    /// How long they may be idle, as whoever came last for one would have it: so all heed a configuration that is new.
-    max_idle: Option<Duration>,
+    /// How long they may be idle, as whoever came last, for one or with one, would have it: so all heed a configuration that is
+    /// new.
+    max_idle: Duration,
     /// None: none was ever kept.
     call: Option<Arc<Call>>,
     /// Whether the sweeper looks here once a second.
@@ -82,7 +83,7 @@ impl Kept {
 
     fn pop(&self, generation: u64, max_idle: Duration, now: Instant) -> Option<KeptLink> {
         let stack = &mut *self.lock();
-        stack.max_idle = Some(max_idle);
+        stack.max_idle = max_idle;
         if stack.idle.last().is_some_and(|idle| idle.link.generation != generation) {
             let others = stack.idle.extract_if(.., |idle| idle.link.generation != generation).collect();
             if let Some(call) = &stack.call {
@@ -96,7 +97,13 @@ impl Kept {
 
     /// Keeps a connection, which was not kept elsewhere before. It is closed instead if it is not silent, if as many
     /// are kept as may be, or if the endpoint has left.
-    pub(crate) fn put(self: &Arc<Self>, mut link: KeptLink, now: Instant, sweeper: &Arc<Sweeper>) {
+    pub(crate) fn put(
+        self: &Arc<Self>,
+        mut link: KeptLink,
+        max_idle: Duration,
+        now: Instant,
+        sweeper: &Arc<Sweeper>,
+    ) {
         let Some(place) = sweeper.place() else { return };
         if !link.link.is_silent() {
             return;
@@ -110,6 +117,7 @@ impl Kept {
         if !link.watch(call) {
             return;
         }
+        stack.max_idle = max_idle;
         stack.idle.push(Idle { link, since: now, _place: place });
         if !stack.is_listed {
             call.make();
@@ -149,10 +157,9 @@ impl Kept {
     /// when the next one is kept.
     fn expire(&self, now: Instant, expired: &mut Vec<Idle>) -> bool {
         let mut stack = self.lock();
-        if let Some(max_idle) = stack.max_idle {
-            let old = stack.idle.iter().take_while(|idle| idle.is_beyond(max_idle, now)).count();
-            expired.extend(stack.idle.drain(..old));
-        }
+        let max_idle = stack.max_idle;
+        let old = stack.idle.iter().take_while(|idle| idle.is_beyond(max_idle, now)).count();
+        expired.extend(stack.idle.drain(..old));
         stack.is_listed = !stack.idle.is_empty();
         if !stack.is_listed {
             stack.idle = Vec::new();

@@ -45,7 +45,7 @@ impl Bench {
     }
 
     fn put(&self, link: Link) {
-        self.kept.put(KeptLink::new(link, 0), tasks::now(), &self.sweeper);
+        self.kept.put(KeptLink::new(link, 0), LONG, tasks::now(), &self.sweeper);
     }
 
     fn take(&self) -> Option<KeptLink> {
@@ -113,7 +113,7 @@ async fn the_one_that_was_put_back_last_is_taken_first() {
     let others = bench.keep(3).await;
     let (second, first) = (bench.take().unwrap(), bench.take().unwrap());
     assert_eq!([peer(&second), peer(&first)], [port(&others[2]), port(&others[1])]);
-    bench.kept.put(second, tasks::now(), &bench.sweeper);
+    bench.kept.put(second, LONG, tasks::now(), &bench.sweeper);
     assert_eq!(bench.take().map(|link| peer(&link)), Some(port(&others[2])));
     assert_eq!(bench.take().map(|link| peer(&link)), Some(port(&others[0])));
     assert!(bench.take().is_none() && bench.sweeper.count() == 0);
@@ -138,7 +138,7 @@ async fn one_that_was_used_again_and_again_is_watched_still() {
     let others = bench.keep(1).await;
     for _ in 0..1_000 {
         let link = bench.take().unwrap();
-        bench.kept.put(link, tasks::now(), &bench.sweeper);
+        bench.kept.put(link, LONG, tasks::now(), &bench.sweeper);
     }
     drop(others);
     bench.settles_at(0).await;
@@ -218,7 +218,7 @@ async fn no_more_are_kept_in_all_than_may_be() {
     let mut links = Vec::new();
     for _ in 0..2 {
         let (link, theirs) = pair().await;
-        other.put(KeptLink::new(link, 0), tasks::now(), &bench.sweeper);
+        other.put(KeptLink::new(link, 0), LONG, tasks::now(), &bench.sweeper);
         links.push(theirs);
     }
     assert_eq!((other.count(), bench.sweeper.count()), (1, 2));
@@ -236,9 +236,8 @@ async fn one_that_is_idle_for_too_long_is_not_taken_and_closed_within_a_second()
         links.push(ours);
         others.push(theirs);
     }
-    assert!(bench.kept.take(0, 10 * SECOND, tasks::now()).is_none());
     for link in links {
-        bench.put(link);
+        bench.kept.put(KeptLink::new(link, 0), 10 * SECOND, tasks::now(), &bench.sweeper);
         tokio::time::sleep(4 * SECOND).await;
     }
     // They have been idle for 12, 8 and 4 seconds.
@@ -253,10 +252,10 @@ async fn one_that_is_idle_for_too_long_is_not_taken_and_closed_within_a_second()
 async fn the_sweeper_sleeps_while_nothing_is_kept_and_comes_again() {
     let bench = Bench::new(10);
     for _ in 0..3 {
-        assert!(bench.kept.take(0, 10 * SECOND, tasks::now()).is_none());
+        // Nobody has asked for one before.
         let pairs = [(); 3].map(|()| Link::pair(64));
         let others = pairs.map(|(ours, theirs)| {
-            bench.put(ours);
+            bench.kept.put(KeptLink::new(ours, 0), 10 * SECOND, tasks::now(), &bench.sweeper);
             theirs
         });
         let before = tasks::now();
@@ -281,7 +280,7 @@ async fn an_endpoint_that_leaves_has_its_connections_closed_and_keeps_none_from_
     traffic.leave();
     assert!(bench.take().is_none());
     bench.settles_at(0).await;
-    bench.kept.put(taken, tasks::now(), &bench.sweeper);
+    bench.kept.put(taken, LONG, tasks::now(), &bench.sweeper);
     assert_eq!((bench.kept.count(), bench.sweeper.count()), (0, 0));
     for other in others {
         other.readable().await.unwrap();
@@ -294,7 +293,7 @@ async fn connections_do_not_keep_their_endpoint() {
     let bench = Bench::new(10);
     let kept = Arc::new(Kept::default());
     let (link, theirs) = pair().await;
-    kept.put(KeptLink::new(link, 0), tasks::now(), &bench.sweeper);
+    kept.put(KeptLink::new(link, 0), LONG, tasks::now(), &bench.sweeper);
     assert_eq!(Arc::strong_count(&kept), 1);
     drop(kept);
     theirs.readable().await.unwrap();
@@ -328,7 +327,7 @@ async fn none_that_has_ended_stays_whoever_is_at_work() {
         let user = tokio::spawn(async move {
             for _ in 0..200 {
                 let links: Vec<_> = (0..4).filter_map(|_| kept.take(0, LONG, tasks::now())).collect();
-                links.into_iter().for_each(|link| kept.put(link, tasks::now(), &sweeper));
+                links.into_iter().for_each(|link| kept.put(link, LONG, tasks::now(), &sweeper));
                 yield_now().await;
             }
         });
@@ -347,7 +346,7 @@ async fn one_of_another_generation_is_closed_and_not_taken() {
     let mut others = Vec::new();
     for generation in [1, 2, 1, 0] {
         let (link, theirs) = pair().await;
-        bench.kept.put(KeptLink::new(link, generation), tasks::now(), &bench.sweeper);
+        bench.kept.put(KeptLink::new(link, generation), LONG, tasks::now(), &bench.sweeper);
         others.push(theirs);
     }
     let taken = bench.kept.take(2, LONG, tasks::now());
@@ -356,7 +355,7 @@ async fn one_of_another_generation_is_closed_and_not_taken() {
     for at in [0, 2, 3] {
         assert_eq!(others[at].read(&mut [0]).await.unwrap(), 0, "it is closed");
     }
-    bench.kept.put(taken.unwrap(), tasks::now(), &bench.sweeper);
+    bench.kept.put(taken.unwrap(), LONG, tasks::now(), &bench.sweeper);
     assert!(bench.kept.take(0, LONG, tasks::now()).is_none(), "in clear");
     bench.settles_at(0).await;
 }
@@ -381,7 +380,7 @@ async fn tickets_that_come_late_are_nothing_that_stirs() {
         };
         assert_eq!(ours.ssl().version_str(), "TLSv1.3");
         let link = KeptLink::new(Link::Tls(Box::new(Tls::new(ours))), 1);
-        bench.kept.put(link, tasks::now(), &bench.sweeper);
+        bench.kept.put(link, LONG, tasks::now(), &bench.sweeper);
         assert_eq!(bench.kept.count(), 1);
         accepting.await.unwrap();
         // Its watcher is woken, and the sweeper sees that it was for nothing.
@@ -392,7 +391,7 @@ async fn tickets_that_come_late_are_nothing_that_stirs() {
         assert_eq!(bench.sweeper.count(), 1);
         bench.kept.take(1, LONG, tasks::now()).expect("it is as it was")
     };
-    bench.kept.put(ours, tasks::now(), &bench.sweeper);
+    bench.kept.put(ours, LONG, tasks::now(), &bench.sweeper);
     theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
     bench.settles_at(0).await;
 }

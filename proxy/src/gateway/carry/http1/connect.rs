@@ -123,6 +123,7 @@ impl Exchange<'_> {
             && self.download.input.is_empty()
             && self.answer.keeps_alive();
         let Some(attempt) = self.request.attempt().filter(|_| is_clean) else { return };
-        attempt.endpoint.traffic.kept.put(instance, self.now, &self.carrier.sweeper);
+        let pool = self.request.common.timeouts.pool;
+        attempt.endpoint.traffic.kept.put(instance, pool, self.now, &self.carrier.sweeper);
     }
 }

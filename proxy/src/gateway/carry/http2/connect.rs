@@ -122,6 +122,7 @@ impl Exchange {
     pub(super) fn put_back(&mut self, instance: Instance) {
         let Instance::Http1(instance) = instance else { return };
         let Some(attempt) = self.request.attempt().filter(|_| instance.is_clean()) else { return };
-        attempt.endpoint.traffic.kept.put(instance.link, self.now, &self.shared.carrier().sweeper);
+        let pool = self.request.common.timeouts.pool;
+        attempt.endpoint.traffic.kept.put(instance.link, pool, self.now, &self.shared.carrier().sweeper);
     }
 }
