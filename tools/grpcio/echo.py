@@ -2,15 +2,19 @@
 
 Usage: echo.py server              prints the port, and serves until it is killed
        echo.py client HOST:PORT    ends well if all calls were as they should be
+       echo.py quiet HOST:PORT     the same of a call on which nothing is said for a minute
 """
 
 import sys
 import threading
+import time
 from concurrent import futures
 
 import grpc
 
 LARGE = 20 << 20
+# In which a server closes a connection on which it is asked by a ping each ten seconds.
+QUIET = 65
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -38,6 +42,12 @@ def server(message, context):
         yield message
 
 
+def quiet(message, context):
+    yield message
+    time.sleep(QUIET)
+    yield message
+
+
 def client(messages, context):
     say(context)
     return b"".join(messages)
@@ -52,6 +62,7 @@ def serve():
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary, raw, raw),
         "Server": grpc.unary_stream_rpc_method_handler(server, raw, raw),
+        "Quiet": grpc.unary_stream_rpc_method_handler(quiet, raw, raw),
         "Client": grpc.stream_unary_rpc_method_handler(client, raw, raw),
         "Both": grpc.stream_stream_rpc_method_handler(both, raw, raw),
     }
@@ -88,6 +99,12 @@ def call(address):
             refuse(too_long, b"m", grpc.StatusCode.RESOURCE_EXHAUSTED, None)
         leave(method(channel.stream_stream, "Both"))
         assert one(b"last", timeout=30) == b"last"
+
+
+def wait_quietly(address):
+    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+        method = channel.unary_stream("/test.Echo/Quiet", raw, raw)
+        assert list(method(b"q", timeout=2 * QUIET)) == [b"q"] * 2
 
 
 def talk(method):
@@ -138,5 +155,7 @@ def leave(method):
 
 if sys.argv[1:] == ["server"]:
     serve()
+elif sys.argv[1] == "quiet":
+    wait_quietly(sys.argv[2])
 else:
     call(sys.argv[2])

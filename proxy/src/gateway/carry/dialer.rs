@@ -7,6 +7,7 @@ use std::time::Duration;
 
 #[cfg(test)]
 use futures_util::future::BoxFuture;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -36,6 +37,9 @@ impl Dialer {
             Self::Tcp => {
                 let stream = TcpStream::connect(endpoint.address).await?;
                 stream.set_nodelay(true)?;
+                if application == Application::Http2 {
+                    SockRef::from(&stream).set_tcp_keepalive(&probed())?;
+                }
                 let Some(tls) = tls else { return Ok(Link::Plain(stream)) };
                 let instance = (endpoint.host.as_deref(), endpoint.address);
                 Ok(Link::Tls(Box::new(Tls::new(tls.shake_hands(stream, instance, application).await?))))
@@ -58,6 +62,15 @@ impl Dialer {
         let dialled = timeout(patience, self.dial(endpoint, tls, application)).await;
         dialled.unwrap_or_else(|_| Err(DialError::Connect(io::ErrorKind::TimedOut.into())))
     }
+}
+
+/// On a connection that many share, and that may be quiet for long, the kernel asks: a host that is gone is noticed within
+/// 16 s, and what is in between remembers the connection. It costs nothing where something comes.
+fn probed() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(10))
+        .with_interval(Duration::from_secs(2))
+        .with_retries(3)
 }
 
 /// Connections in memory, for tests.

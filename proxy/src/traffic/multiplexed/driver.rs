@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
-use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Interval, interval, timeout};
 
+use super::left::Left;
+use super::pulse::{ANSWER, Pulse};
 use super::{Failed, Multiplexed, STREAMS, allowed, is_open};
 use crate::link::Link;
 
@@ -29,12 +30,6 @@ const HEADER_LIST: u32 = 64 << 10;
 const SEND_BUFFER: usize = 64 << 10;
 /// More than a peer can say: its SETTINGS have not come.
 const UNSAID: usize = u32::MAX as usize + 1;
-/// An endpoint that answers a connection answers with its SETTINGS, or a ping, long before.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How long nothing is heard before a ping asks, with streams open: a host that is gone is noticed within 16 s.
-const QUIET: Duration = Duration::from_secs(10);
-/// The same without streams. It is often enough for the memory of what is in between.
-const QUIET_IDLE: Duration = Duration::from_secs(30);
 /// How often a connection looks at the time.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -44,8 +39,11 @@ pub(super) struct Life {
     streams: AtomicUsize,
     /// Since when there are none.
     idle_since: Mutex<Instant>,
-    /// Something came since the last look.
+    /// Since the last look something came; of an answer; a stream began.
     was_heard: AtomicBool,
+    has_answered: AtomicBool,
+    has_begun: AtomicBool,
+    pub(super) left: Left,
     /// It gets no streams any more.
     pub(super) is_left: AtomicBool,
     pub(super) is_closed: AtomicBool,
@@ -62,19 +60,25 @@ struct Heard {
     life: Arc<Life>,
 }
 
-/// When the peer was heard last, and whether it was asked since.
-struct Pulse {
-    pings: Option<PingPong>,
-    heard: Instant,
-    asked: Option<Instant>,
+/// What has happened on a connection since somebody looked last.
+pub(super) struct Seen {
+    /// Something came.
+    pub(super) was_heard: bool,
+    /// What came was of an answer.
+    pub(super) has_answered: bool,
+    /// A stream has begun.
+    pub(super) has_begun: bool,
 }
 
 impl Life {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             streams: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
             was_heard: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
+            left: Left::default(),
             is_left: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
         }
@@ -86,6 +90,24 @@ impl Life {
 
     pub(super) fn add_stream(&self) {
         self.streams.fetch_add(1, Ordering::AcqRel);
+        set(&self.has_begun);
+    }
+
+    pub(super) fn heard(&self) {
+        set(&self.was_heard);
+        self.left.heard();
+    }
+
+    pub(super) fn has_answered(&self) {
+        set(&self.has_answered);
+    }
+
+    pub(super) fn look(&self) -> Seen {
+        Seen {
+            was_heard: self.was_heard.swap(false, Ordering::AcqRel),
+            has_answered: self.has_answered.swap(false, Ordering::AcqRel),
+            has_begun: self.has_begun.swap(false, Ordering::AcqRel),
+        }
     }
 
     pub(super) fn remove_stream(&self) {
@@ -130,7 +152,7 @@ impl Driver {
     /// Until the connection has ended. (h2 ends it with GOAWAY when nobody has a handle of it any more: neither the endpoint
     /// nor a stream.)
     pub(super) async fn run(mut self, of: &Multiplexed) {
-        let mut pulse = Pulse { pings: self.connection.ping_pong(), heard: Instant::now(), asked: None };
+        let mut pulse = Pulse::new(self.connection.ping_pong(), Instant::now());
         let mut ticks = interval(TICK);
         let mut ending = None;
         poll_fn(|cx| self.poll(cx, &mut ticks, &mut pulse, &mut ending, of)).await;
@@ -147,7 +169,7 @@ impl Driver {
         of: &Multiplexed,
     ) -> Poll<()> {
         while ticks.poll_tick(cx).is_ready() {
-            if !pulse.is_alive(&self.life) {
+            if !pulse.is_alive(&self.life, Instant::now()) {
                 return Poll::Ready(());
             }
             of.take_out(&self.life, true);
@@ -160,27 +182,23 @@ impl Driver {
             }
         }
         // Of what it failed its streams are told.
-        pin!(&mut self.connection).poll(cx).map(drop)
+        let is_over = pin!(&mut self.connection).poll(cx).map(drop);
+        // That wakes this task, if there is something to write.
+        self.life.left.reset_kept();
+        is_over
     }
 }
 
-impl Pulse {
-    /// Asks a peer that is quiet. False: it does not answer.
-    fn is_alive(&mut self, life: &Life) -> bool {
-        if life.was_heard.swap(false, Ordering::AcqRel) {
-            (self.heard, self.asked) = (Instant::now(), None);
-        }
-        let quiet = if life.streams() > 0 { QUIET } else { QUIET_IDLE };
-        if let Some(pings) = &mut self.pings {
-            // The answer is taken, so that another can be asked for.
-            let noop = &mut Context::from_waker(std::task::Waker::noop());
-            let _ = pings.poll_pong(noop);
-            if self.asked.is_none() && self.heard.elapsed() >= quiet {
-                let _ = pings.send_ping(Ping::opaque());
-                self.asked = Some(Instant::now());
-            }
-        }
-        self.asked.is_none_or(|asked| asked.elapsed() < ANSWER)
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.life.left.end();
+    }
+}
+
+/// Most often it is set, and its line stays where it is.
+fn set(flag: &AtomicBool) {
+    if !flag.load(Ordering::Relaxed) {
+        flag.store(true, Ordering::Release);
     }
 }
 
@@ -216,7 +234,7 @@ impl AsyncRead for Heard {
         let before = room.filled().len();
         let outcome = Pin::new(&mut heard.link).poll_read(cx, room);
         if room.filled().len() > before {
-            heard.life.was_heard.store(true, Ordering::Release);
+            heard.life.heard();
         }
         outcome
     }

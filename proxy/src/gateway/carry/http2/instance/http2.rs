@@ -75,11 +75,13 @@ impl OverHttp2 {
         let Some(answer) = &mut self.answer else { return Poll::Ready(Err(Reason::INTERNAL_ERROR.into())) };
         if let Poll::Ready(Some(Ok(mut interim))) = answer.poll_informational(cx) {
             trim(interim.headers_mut());
+            self.stream.has_answered();
             return Poll::Ready(Ok(AnswerBegin::Interim(interim)));
         }
         let answer = ready!(std::pin::Pin::new(answer).poll(cx));
         let (mut parts, body) = answer?.into_parts();
         trim(&mut parts.headers);
+        self.stream.has_answered();
         let is_whole = body.is_end_stream();
         self.body = Some(body);
         let head = http::Response::from_parts(parts, ());
@@ -97,6 +99,7 @@ impl OverHttp2 {
     ) -> Poll<Result<Piece, h2::Error>> {
         let Some(body) = &mut self.body else { return Poll::Ready(Ok(Piece::End)) };
         let mut piece = ready!(next_piece(body, cx))?;
+        self.stream.has_answered();
         if let Piece::Trailers(trailers) = &mut piece {
             trim(trailers);
         }
@@ -107,6 +110,16 @@ impl OverHttp2 {
         if let Some(body) = &mut self.body {
             // It fails where more is released than came.
             let _ = body.flow_control().release_capacity(count);
+        }
+    }
+}
+
+impl Drop for OverHttp2 {
+    fn drop(&mut self) {
+        if self.body.is_none()
+            && let Some(answer) = self.answer.take()
+        {
+            self.stream.leave((self.request.take(), answer));
         }
     }
 }
