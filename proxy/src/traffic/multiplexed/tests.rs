@@ -294,43 +294,6 @@ async fn who_leaves_resets_its_own_stream_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stood_still_takes_what_was_left_meanwhile_for_no_attack() {
-    let (fixture, mut peers) = Fixture::new(100);
-    let mut waiting = fixture.place().await;
-    let (response, _) = waiting.send_request(request(), true).expect("ready");
-    for _ in 0..60 {
-        let mut stream = fixture.place().await;
-        let handles = stream.send_request(request(), true).expect("ready");
-        stream.leave(handles);
-    }
-    assert_eq!(fixture.pool.count(), (1, 1 + 60 - 16), "those that are not reset yet");
-    sleep(Duration::from_secs(2)).await;
-    let (task, mut calls) = serve(peers.recv().await.expect("dialled"));
-    answer(calls.recv().await.expect("the first"));
-    assert!(response.await.is_ok());
-    sleep(Duration::from_millis(10)).await;
-    assert_eq!((fixture.pool.count(), task.is_finished()), ((1, 1), false), "they were reset");
-    drop(waiting);
-    fixture.pool.close_all();
-    sleep(Duration::from_millis(10)).await;
-    assert!(task.is_finished());
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_kept_of_a_request_goes_with_its_connection() {
-    let (fixture, mut peers) = Fixture::new(100);
-    for _ in 0..30 {
-        let mut stream = fixture.place().await;
-        let handles = stream.send_request(request(), true).expect("ready");
-        stream.leave(handles);
-    }
-    drop(peers.recv().await.expect("dialled"));
-    sleep(Duration::from_millis(10)).await;
-    assert_eq!(fixture.pool.count(), (0, 0));
-    assert_eq!(Arc::strong_count(&fixture.pool), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_connection_whose_peer_answers_no_ping_is_closed() {
     let (fixture, mut peers) = Fixture::new(10);
     let mut stream = fixture.place().await;

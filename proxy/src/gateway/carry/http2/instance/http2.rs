@@ -113,13 +113,3 @@ impl OverHttp2 {
         }
     }
 }
-
-impl Drop for OverHttp2 {
-    fn drop(&mut self) {
-        if self.body.is_none()
-            && let Some(answer) = self.answer.take()
-        {
-            self.stream.leave((self.request.take(), answer));
-        }
-    }
-}
