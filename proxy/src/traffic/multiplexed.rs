@@ -11,6 +11,7 @@
 
 mod driver;
 mod fate;
+mod life;
 mod pulse;
 
 use std::any::Any;
@@ -27,8 +28,9 @@ use h2::client::SendRequest;
 use tokio::sync::oneshot;
 
 use crate::link::Link;
-use driver::{Driver, Life};
+use driver::Driver;
 pub(crate) use fate::{Fate, fate, fate_unsent};
+use life::Life;
 
 /// The least that a peer should allow (RFC 9113, section 6.5.2), and what most allow.
 const STREAMS: usize = 100;

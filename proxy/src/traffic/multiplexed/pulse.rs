@@ -13,7 +13,7 @@ use std::time::Duration;
 use h2::{Ping, PingPong};
 use tokio::time::Instant;
 
-use super::driver::Life;
+use super::life::Life;
 
 /// How long nothing comes before a ping asks. With [`ANSWER`]: a host that is gone is noticed within 16 s.
 const QUIET: Duration = Duration::from_secs(10);
