@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a connection's task and its streams know of each other.
 #[derive(Debug)]
 pub(super) struct Life {
     streams: AtomicUsize,

@@ -63,6 +63,9 @@ impl Pulse {
         if seen.has_begun {
             self.waits.get_or_insert(now);
         }
+        if life.streams() == 0 {
+            self.waits = None;
+        }
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -71,7 +74,8 @@ impl Pulse {
             return false;
         }
         match (self.last, self.waits) {
-            (None, _) => true,
+            // One that begins after a silence has its time first.
+            (None, waits) => waits.is_none_or(is_quiet),
             (Some(_), Some(waits)) if self.suffered < SUFFERED && is_quiet(waits) => true,
             (Some(last), _) => is_apart(last, now),
         }
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_quiet_for_long_is_asked_for_so_rarely_that_no_server_minds() {
-        assert_eq!(Watched::with_a_stream().seconds(1000).asked, [10, 320, 630, 940]);
+        assert_eq!(Watched::with_a_stream().seconds(1000).asked, [11, 321, 631, 941]);
     }
 
     #[test]
@@ -141,10 +145,10 @@ mod tests {
             watched.seconds(10);
             watched.life.add_stream();
         }
-        assert_eq!(watched.asked, [10, 21, 41], "two are suffered");
+        assert_eq!(watched.asked, [11, 31, 51], "two are suffered");
         watched.life.heard();
         watched.life.has_answered();
-        assert_eq!(watched.seconds(20).asked, [10, 21, 41, 111]);
+        assert_eq!(watched.seconds(20).asked, [11, 31, 51, 111]);
     }
 
     #[test]
@@ -159,9 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_begins_after_a_silence_is_not_asked_for_at_once() {
+        let mut watched = Watched::with_a_stream();
+        watched.life.remove_stream();
+        watched.life.heard();
+        watched.life.has_answered();
+        watched.seconds(50).life.add_stream();
+        assert_eq!(watched.seconds(15).asked, [61]);
+    }
+
+    #[test]
     fn who_does_not_answer_is_given_up() {
         let Watched { mut pulse, life, now, .. } = Watched::with_a_stream();
         let is_alive = |after| pulse.is_alive(&life, now + Duration::from_secs(after));
-        assert_eq!([9, 10, 14, 15].map(is_alive), [true, true, true, false]);
+        assert_eq!([1, 11, 15, 16].map(is_alive), [true, true, true, false]);
     }
 }
