@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 use harness::{
-    grpc::{Act, GrpcBackend, framed},
+    grpc::{Act, GrpcBackend, Step, framed},
     http::{self, Answer, Request},
-    stack::Gateway,
+    stack::{Gateway, GatewayOptions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SERVICE, UNARY, code, options};
 
@@ -81,5 +81,50 @@ async fn a_route_without_it_does_not_translate() -> Result<()> {
     let types: Vec<_> =
         backend.calls().iter().map(|call| call.header("content-type").map(str::to_owned)).collect();
     assert!(types.iter().all(|kind| kind.as_deref() == Some(WEB)), "{types:?}");
+    Ok(())
+}
+
+/// Two instances, of which the first fails each call with UNAVAILABLE, in trailers alone or behind the head of an answer.
+async fn one_of_two_fails(
+    options: &[(&str, Value)],
+    behind_a_head: bool,
+) -> Result<(Gateway, [GrpcBackend; 2])> {
+    let backends = [GrpcBackend::start("0").await?, GrpcBackend::start("1").await?];
+    backends[0].always(match behind_a_head {
+        false => Act::status("14"),
+        true => Act::default().step(Step::Read).head(&[]).status_in_trailers("14", &[]),
+    });
+    let addresses = [backends[0].address(), backends[1].address()];
+    let set = |all: GatewayOptions, (key, value): &(&str, Value)| all.set(key, value.clone());
+    let options = options.iter().fold(super::options(&addresses), set);
+    Ok((Gateway::start_with_registry(options).await?, backends))
+}
+
+#[tokio::test]
+async fn a_browsers_call_goes_elsewhere_if_its_route_says_so() -> Result<()> {
+    let retry = json!({ "idempotent": true, "grpc": ["UNAVAILABLE"] });
+    let routes = json!([{ "path": SERVICE, "service": "echo", "grpc_web": true, "retry": retry }]);
+    let (gateway, backends) = one_of_two_fails(&[("gateway/routes", routes)], false).await?;
+    for _ in 0..20 {
+        let answer = call(&gateway, UNARY).await?;
+        assert_eq!(last(&answer.body)?.0, framed(b"hello"), "{}", answer.text());
+    }
+    assert!(backends[0].count() > 0 && backends[1].count() == 20, "{}", backends[0].count());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_instance_that_fails_browsers_calls_is_ejected() -> Result<()> {
+    let routes = json!([{ "path": SERVICE, "service": "echo", "grpc_web": true }]);
+    let ejection = json!({ "base": "20s", "longest": "20s" });
+    let options = [("gateway/routes", routes), ("gateway/services/echo/ejection", ejection)];
+    for behind_a_head in [false, true] {
+        let (gateway, backends) = one_of_two_fails(&options, behind_a_head).await?;
+        for _ in 0..60 {
+            assert_eq!(call(&gateway, UNARY).await?.status, 200);
+        }
+        let count = backends[0].count();
+        assert!((5..10).contains(&count), "{count} of 60 calls, behind a head: {behind_a_head}");
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::grammar::{SWITCHES, is_interim};
-use super::grpc;
+use super::grpc::End;
 use super::request::Request;
 use super::resend;
 use super::retry::Replay;
@@ -50,23 +50,22 @@ pub(super) fn of(
     }
 }
 
-/// The same of the head of an answer to a call of gRPC. If it says how the call has ended, that is noted; else
+/// The same of the head of an answer to a call of gRPC. If it says how the call has ended (`end`), that is noted; else
 /// [`Request::call_ended`] is told when the trailers are here.
 pub(super) fn of_call(
     request: &mut Request,
     head: &impl Head,
-    answer: grpc::AnswerHead<'_>,
+    (status, end): (u16, Option<End>),
     replay: Replay,
     now: Instant,
 ) -> Meaning {
-    if is_interim(answer.status) {
-        return of(request, head, answer.status, replay, now);
+    if is_interim(status) {
+        return of(request, head, status, replay, now);
     }
-    let (end, attempt) = (answer.end(), request.attempt_mut());
-    let status = end.map(|end| end.status);
-    if attempt.is_some_and(|attempt| attempt.answered_call(answer.status, status, now)) {
-        let status = status.map_or("unknown yet", Status::as_str);
-        let said = format_args!("status {}, grpc-status {status}", answer.status);
+    let (ended, attempt) = (end.map(|end| end.status), request.attempt_mut());
+    if attempt.is_some_and(|attempt| attempt.answered_call(status, ended, now)) {
+        let ended = ended.map_or("unknown yet", Status::as_str);
+        let said = format_args!("status {status}, grpc-status {ended}");
         if resend::try_elsewhere(request, head, said, replay, now) {
             return Meaning::Elsewhere;
         }
@@ -82,6 +81,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::gateway::fixture::{Setup, from, get};
+    use crate::gateway::grpc::AnswerHead;
     use crate::gateway::retry::is_idempotent;
     use crate::head::tests::head;
     use http::Method;
@@ -117,13 +117,14 @@ mod tests {
         let call =
             head(Method::POST, "/shop.v1.Goods/List", &[("content-type", b"application/grpc")]).over_http2();
         request.begin(&call, from("192.0.2.7"));
-        let answer = grpc::AnswerHead {
+        let answer = AnswerHead {
             status: 200,
             content_type: Some(b"application/grpc"),
             grpc_status: value.map(str::as_bytes),
             is_end: value.is_some(),
         };
-        (of_call(&mut request, &call, answer, replay, fixture.now), request)
+        let meaning = of_call(&mut request, &call, (200, answer.end()), replay, fixture.now);
+        (meaning, request)
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Carrier {
             added,
             told: Told::default(),
             progress: Progress::begun(now),
-            call_end: None,
+            web_call: None,
             now,
         };
         exchange.run(refused).await

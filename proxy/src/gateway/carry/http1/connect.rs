@@ -86,7 +86,7 @@ impl Exchange<'_> {
         let stream = self.patiently(Box::pin(multiplexed.stream(wanted, || dial)), patience).await?;
         let reused = stream.reused;
         let web = WebCall::of(self.request, &self.head);
-        self.call_end = web.as_ref().map(WebCall::end);
+        self.web_call = web.as_ref().map(WebCall::heard);
         let stream = OverStream::new(OverHttp2::new(stream), is_under_tls, web);
         Ok((KeptLink::new(Link::Foreign(Box::new(stream)), 0), reused))
     }

@@ -2,6 +2,7 @@
 //! logged.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::Version;
@@ -10,7 +11,7 @@ use super::progress::{Progress, Sending, Told};
 use super::pump::Pump;
 use super::request_head;
 use super::splice::Added;
-use super::web::CallEnd;
+use super::web::Heard;
 use super::{After, Carrier};
 use crate::gateway::Gateway;
 use crate::gateway::answer::Answer;
@@ -42,8 +43,8 @@ pub(super) struct Exchange<'x> {
     pub(super) added: &'x mut Added,
     pub(super) told: Told,
     pub(super) progress: Progress,
-    /// Where it will stand how the request's call has ended, if it is one of gRPC-Web.
-    pub(super) call_end: Option<CallEnd>,
+    /// Where what is heard of the request's call stands, if it is one of gRPC-Web.
+    pub(super) web_call: Option<Arc<Heard>>,
     /// When it was woken last: until it waits again, that is the time.
     pub(super) now: Instant,
 }
@@ -90,6 +91,7 @@ impl Exchange<'_> {
 
     /// One attempt: a connection, the request, and the answer to it.
     async fn attempt(&mut self) -> Result<(), Failure> {
+        self.web_call = None;
         let mut instance = self.connect().await?;
         self.send();
         loop {
@@ -104,9 +106,7 @@ impl Exchange<'_> {
             }
         }
         let passed = self.pass_answer_on(&mut instance).await;
-        if let Some(end) = self.call_end.take().and_then(|end| end.get().copied()) {
-            self.request.call_came_to(end);
-        }
+        self.note_end_of_call();
         passed?;
         self.put_back(instance);
         Ok(())
@@ -151,8 +151,20 @@ impl Exchange<'_> {
                 return Err(Failure::of(Ending::NotHttp, "the endpoint: too many 1xx before its answer"));
             }
         }
-        let replay = self.replay();
-        Ok(meaning::of(self.request, &self.head, status, replay, self.now))
+        let mut replay = self.replay();
+        let Some(heard) = &self.web_call else {
+            return Ok(meaning::of(self.request, &self.head, status, replay, self.now));
+        };
+        replay.whole &= self.progress.sending == Sending::Done;
+        let answer = (heard.status().unwrap_or(status), heard.end());
+        Ok(meaning::of_call(self.request, &self.head, answer, replay, self.now))
+    }
+
+    /// If the request is a call of gRPC-Web and it is known how that has ended, its endpoint is told, too.
+    pub(super) fn note_end_of_call(&mut self) {
+        if let Some(end) = self.web_call.as_deref().and_then(Heard::end) {
+            self.request.call_ended(end, self.now);
+        }
     }
 
     async fn pass_interim_on(&mut self) -> Result<(), Failure> {

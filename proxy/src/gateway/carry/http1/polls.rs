@@ -125,6 +125,8 @@ impl Exchange<'_> {
         if moved {
             let now = self.now;
             (self.progress.heard_at, self.progress.taken_at) = (now, now);
+            // Before what has come is taken for a piece of an answer: it may be the trailers.
+            self.note_end_of_call();
             if let Some(attempt) = self.request.attempt_mut() {
                 attempt.went_on(now);
             }

@@ -14,8 +14,24 @@ use crate::gateway::request::Request;
 use crate::head::Head;
 use crate::site::Common;
 
-/// How a call has ended, once its stream has said that.
-pub(super) type CallEnd = Arc<OnceLock<End>>;
+/// What its stream has said of a call, before that was made into an answer of gRPC-Web.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    status: OnceLock<u16>,
+    end: OnceLock<End>,
+}
+
+impl Heard {
+    /// The status of HTTP, once the head of its answer is here.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.status.get().copied()
+    }
+
+    /// How it has ended, once that is known.
+    pub(super) fn end(&self) -> Option<End> {
+        self.end.get().copied()
+    }
+}
 
 /// A call of gRPC-Web on its stream.
 #[derive(Debug)]
@@ -26,7 +42,7 @@ pub(super) struct WebCall {
     /// Whether its answer says in its trailers how it has ended.
     awaits_trailers: bool,
     common: Arc<Common>,
-    end: CallEnd,
+    heard: Arc<Heard>,
 }
 
 impl WebCall {
@@ -35,13 +51,13 @@ impl WebCall {
         let form = request.web_form(head)?;
         let mut text = Text::default();
         text.begin(Some(form));
-        let (common, end) = (request.common.clone(), CallEnd::default());
-        Some(Self { form: form.of_answers(), text, awaits_trailers: false, common, end })
+        let (common, heard) = (request.common.clone(), Arc::default());
+        Some(Self { form: form.of_answers(), text, awaits_trailers: false, common, heard })
     }
 
-    /// Where it will stand how it has ended.
-    pub(super) fn end(&self) -> CallEnd {
-        self.end.clone()
+    /// Where what is heard of it will stand.
+    pub(super) fn heard(&self) -> Arc<Heard> {
+        self.heard.clone()
     }
 
     /// Makes its head into that of a call of gRPC.
@@ -65,6 +81,8 @@ impl WebCall {
         let value = |name: &str| head.headers().get(name).map(HeaderValue::as_bytes);
         let (content_type, grpc_status) = (value("content-type"), value("grpc-status"));
         let status = head.status().as_u16();
+        // One head begins its answer, and one end is the end.
+        let _ = self.heard.status.set(status);
         let end = AnswerHead { status, content_type, grpc_status, is_end: is_whole }.end();
         self.awaits_trailers = end.is_none();
         let instead = end.and_then(|end| self.ended(end).instead());
@@ -95,8 +113,7 @@ impl WebCall {
     }
 
     fn ended(&self, end: End) -> End {
-        // An answer ends once.
-        let _ = self.end.set(end);
+        let _ = self.heard.end.set(end);
         end
     }
 }

@@ -180,9 +180,9 @@ impl Exchange {
         let value = |name: &str| head.headers().get(name).map(HeaderValue::as_bytes);
         let (content_type, grpc_status) = (value("content-type"), value("grpc-status"));
         replay.whole = self.upload.is_complete();
-        let answer = grpc::AnswerHead { status, content_type, grpc_status, is_end };
-        self.awaits_trailers = answer.end().is_none();
-        meaning::of_call(&mut self.request, &self.head, answer, replay, self.now)
+        let end = grpc::AnswerHead { status, content_type, grpc_status, is_end }.end();
+        self.awaits_trailers = end.is_none();
+        meaning::of_call(&mut self.request, &self.head, (status, end), replay, self.now)
     }
 
     fn pass_interim_on(&mut self, head: Response<()>) -> Result<(), Failure> {
