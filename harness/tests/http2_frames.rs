@@ -56,7 +56,6 @@ async fn the_gateway_does_under_tls_what_the_rfc_asks_for() -> Result<()> {
     authority.write(&authorities)?;
     let backend = Backend::start("a", Reply::ok("hello")).await?;
     let listener = json!({
-        "http2": true,
         "tls": { "certificates": [{ "cert": files.cert, "key": files.key }] },
     });
     let gateway = Gateway::start_with_registry(options(&backend).also_listening_with(door, listener)).await?;

@@ -89,9 +89,7 @@ impl Place {
     }
 
     fn http2_listener(&self) -> Result<Value> {
-        let mut listener = tls(&[&self.shop()?]);
-        listener["http2"] = json!(true);
-        Ok(listener)
+        Ok(tls(&[&self.shop()?]))
     }
 
     fn http2_options(&self) -> Result<GatewayOptions> {

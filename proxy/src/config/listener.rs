@@ -26,7 +26,7 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     /// None: in clear.
     pub(crate) tls: Option<ListenerTls>,
-    /// Whether handshakes offer HTTP/2 beside HTTP/1. It is not spoken in clear.
+    /// Whether handshakes offer HTTP/2 beside HTTP/1. In clear both are spoken in any case.
     pub(crate) http2: bool,
     /// The networks whose connections begin with a header of the PROXY protocol; all of them must, and nobody else's may.
     /// None named: nobody's.
@@ -76,7 +76,7 @@ impl Listener {
     /// In clear, for everybody.
     pub(crate) fn clear(address: SocketAddr) -> Self {
         let (proxy_protocol, allow, deny) = Default::default();
-        Self { address, tls: None, http2: false, proxy_protocol, allow, deny }
+        Self { address, tls: None, http2: true, proxy_protocol, allow, deny }
     }
 }
 
@@ -106,7 +106,7 @@ impl Listener {
         let http2 = "whether TLS handshakes offer [HTTP/2](http2.md) beside HTTP/1; in clear both are spoken";
         v.key(key("http2", http2), boolean(), &mut self.http2);
         v.check(|section| {
-            if self.http2 && self.tls.is_none() {
+            if !self.http2 && self.tls.is_none() {
                 section.remark("http2", "does nothing without tls: in clear HTTP/2 is spoken in any case");
             }
         });

@@ -33,16 +33,16 @@ fn an_address_alone_is_one_in_clear_for_everybody() {
     let plain = valid(&with_listen("\"0.0.0.0:8443\"")).gateway;
     assert_eq!(plain.listen, [Listener::clear("0.0.0.0:8443".parse().unwrap())]);
     assert_eq!(valid(&with_listener("")).gateway, plain);
-    let both = valid(&with_listen("\"0.0.0.0:80\", { address: \"[::]:443\", http2: true }")).gateway;
+    let both = valid(&with_listen("\"0.0.0.0:80\", { address: \"[::]:443\", http2: false }")).gateway;
     assert_eq!(both.addresses().collect::<Vec<_>>(), ["0.0.0.0:80", "[::]:443"].map(|a| a.parse().unwrap()));
-    assert_eq!(both.listen.iter().map(|listener| listener.http2).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(both.listen.iter().map(|listener| listener.http2).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
 fn every_key_reaches_the_listener() {
     let found = listener(
         "tls: { certificates: [{ cert: /a.pem, key: /a.key }, { cert: /b.pem, key: /b.key }], \
-         client: { ca: /ca.pem, crl: /crl.pem, mode: optional } }, http2: true, \
+         client: { ca: /ca.pem, crl: /crl.pem, mode: optional } }, http2: false, \
          proxy_protocol: { from: [10.0.0.0/8, \"fd00::1\"] }, allow: [10.0.0.0/8], deny: [10.9.0.0/16, \"::1\"]",
     );
     let expected = Listener {
@@ -55,7 +55,7 @@ fn every_key_reaches_the_listener() {
                 mode: ClientMode::Optional,
             }),
         }),
-        http2: true,
+        http2: false,
         proxy_protocol: networks(&["10.0.0.0/8", "fd00::1/128"]),
         allow: networks(&["10.0.0.0/8"]),
         deny: networks(&["10.9.0.0/16", "::1/128"]),
@@ -121,6 +121,13 @@ fn what_is_missing_or_malformed_is_told() {
     ] {
         assert_problem(&with_listen(listen), &format!("3: gateway.listen{expected}"));
     }
+}
+
+#[test]
+fn http2_that_is_declined_in_clear_is_remarked_on() {
+    let told = remarks(&with_listener("http2: false"));
+    assert!(matches!(&told[..], [one] if one.contains(".http2: does nothing without tls")), "{told:?}");
+    assert_eq!(remarks(&with_listener(&format!("{TLS} }}, http2: false"))), [""; 0]);
 }
 
 #[test]
